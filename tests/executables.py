@@ -1,0 +1,91 @@
+"""Run the real executables as subprocesses, and read what they wrote as Singer messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+TIMEOUT_SECS = 60
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of an executable left behind: its exit code and its two outputs."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The Singer messages of a tap, in the order in which they were written."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    def records(self, stream: str | None = None) -> list[dict[str, Any]]:
+        """The records of one stream, or of all."""
+        return [
+            message["record"]
+            for message in self.messages
+            if message["type"] == "RECORD" and stream in {None, message["stream"]}
+        ]
+
+    @property
+    def states(self) -> list[dict[str, Any]]:
+        """The values of a tap's STATE messages."""
+        return [message["value"] for message in self.messages if message["type"] == "STATE"]
+
+    @property
+    def told_states(self) -> list[dict[str, Any]]:
+        """The states that a target told: each line of its output is one."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    @property
+    def error_lines(self) -> list[str]:
+        """The lines of stderr that report an error."""
+        return [line for line in self.stderr.splitlines() if "ERROR" in line or "CRITICAL" in line]
+
+
+def write_json(path: Path, value: object) -> Path:
+    """Write a config, state or catalog file for an executable."""
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def command(name: str, *args: str | Path) -> list[str]:
+    """The command line of one of the two executables of this environment."""
+    return [str(BIN / name), *map(str, args)]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The machine's environment without connector settings, and with `variables`."""
+    kept = {k: v for k, v in os.environ.items() if "WORKATO_STREAMS" not in k and k != "LOGLEVEL"}
+    return {**kept, **variables}
+
+
+def run(
+    name: str,
+    *args: str | Path,
+    stdin: bytes = b"",
+    timeout: float = TIMEOUT_SECS,
+    env: dict[str, str] | None = None,
+) -> Outcome:
+    """Run an executable to its end; `timeout` is in seconds.
+
+    Raises:
+        subprocess.TimeoutExpired: It did not end in time.
+    """
+    done = subprocess.run(
+        command(name, *args),
+        input=stdin,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        env=environment(**(env or {})),
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
