@@ -1,0 +1,75 @@
+"""The command line: a run that fails says why in one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import ConfigValidationError, DiscoveryError, MapExpressionError
+from singer_sdk.plugin_base import SingerCommand
+
+from .errors import EventStreamsError
+
+if TYPE_CHECKING:
+    import click
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+# The texts of these name files, settings and expressions. Others, of this SDK too, may quote a
+# record: of those, the kind and the place are told.
+PLAIN_SPOKEN = (
+    ConfigValidationError,
+    DiscoveryError,
+    EventStreamsError,
+    MapExpressionError,
+    OSError,
+    json.JSONDecodeError,
+)
+
+
+class ConnectorCommand(SingerCommand):
+    """A Singer command whose failures are one line each, with exit code 1."""
+
+    @classmethod
+    def of(cls, command: click.Command, logger: logging.Logger) -> ConnectorCommand:
+        """Give the SDK's command of a plugin this class.
+
+        Args:
+            command: What the SDK's ``get_singer_command`` returned.
+            logger: The logger of the plugin.
+        """
+        return cls(
+            name=command.name,
+            callback=command.callback,
+            params=command.params,
+            help=command.help,
+            context_settings=command.context_settings,
+            logger=logger,
+        )
+
+    @override
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command. Discovery and tests run while its options are parsed, so they too."""
+        try:
+            return super().main(*args, **kwargs)
+        except Exception as exc:
+            shown = exc if self.logger.isEnabledFor(logging.DEBUG) else None
+            for line in _lines(exc):
+                self.logger.error("%s", line, exc_info=shown)  # noqa: TRY400
+            sys.exit(1)
+
+
+def _lines(exc: Exception) -> list[str]:
+    if isinstance(exc, ConfigValidationError) and exc.errors:
+        return list(exc.errors)
+    if isinstance(exc, PLAIN_SPOKEN):
+        return [" ".join(str(exc).split())]
+    place = traceback.extract_tb(exc.__traceback__)[-1]
+    where = f"{place.name} ({place.filename}:{place.lineno})"
+    return [f"{type(exc).__name__} in {where}; run again with LOGLEVEL=DEBUG to see more"]

@@ -1,0 +1,224 @@
+"""One budget of requests for the whole process, and how a request is tried again within it.
+
+The quota belongs to the workspace: all topics, retries and long polls share it.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import backoff
+
+from .errors import Stopped, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from backoff.types import Details
+    from pyrate_limiter import InMemoryBucket
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TOO_MANY_REQUESTS = 429
+LONGEST_PAUSE_SECS = 60.0
+LONGEST_WAIT_SECS = 30.0
+# After a refusal, requests go one by one this far apart until one succeeds. A refusal comes at
+# once, so a request that is still open after this time (a long poll) has been let in.
+CAREFUL_SECS = 1.0
+# A minute and a second: requests that left a minute apart may arrive closer together than that.
+WINDOW_MS = 61_000
+
+
+class Budget:
+    """Lets requests go in the order in which they ask, at the pace that the workspace may keep.
+
+    Args:
+        max_requests_per_minute: The most requests to send in any minute; None for no such limit.
+    """
+
+    def __init__(self, max_requests_per_minute: int | None = None) -> None:
+        self._bucket = _bucket(max_requests_per_minute)
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
+        self._not_before = 0.0
+        self._paused_at = 0.0
+        self._refusals = 0
+        self._stopped = False
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn; the request belongs into the block.
+
+        An ``Unavailable`` of status 429 that leaves the block pauses everyone until the time that
+        the service named, or for a time that grows with each refusal where it named none.
+
+        Raises:
+            Stopped: ``stop`` was called.
+        """
+        sent_at = self._wait()
+        try:
+            yield
+        except Unavailable as exc:
+            if exc.status == TOO_MANY_REQUESTS:
+                self._pause(exc.retry_after, sent_at)
+            raise
+        if self._refusals:
+            self._resume(sent_at)
+
+    def stop(self) -> None:
+        """Wake all who wait for a turn, and let no request go any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _wait(self) -> float:
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                while not self._stopped:
+                    if self._queue[0] is not ticket:
+                        self._changed.wait()
+                    elif (delay := self._delay()) > 0:
+                        self._changed.wait(delay)
+                    else:
+                        break
+                else:
+                    raise Stopped("the run is being stopped")
+                now = time.monotonic()
+                if self._refusals:
+                    self._not_before = now + CAREFUL_SECS
+                return now
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+
+    def _delay(self) -> float:
+        """The seconds that the first in the queue has still to wait; 0 takes the place."""
+        pause = self._not_before - time.monotonic()
+        if pause > 0 or self._bucket is None:
+            return pause
+        from pyrate_limiter import RateItem  # noqa: PLC0415
+
+        item = RateItem("request", time.monotonic_ns() // 1_000_000)
+        self._bucket.leak(item.timestamp)
+        if self._bucket.put(item):
+            return 0.0
+        waiting = self._bucket.waiting(item)
+        assert isinstance(waiting, int)  # noqa: S101
+        return (waiting + 1) / 1000
+
+    def _pause(self, secs: float | None, sent_at: float) -> None:
+        with self._changed:
+            now = time.monotonic()
+            # Requests that were under way when the first was refused say nothing new.
+            if sent_at > self._paused_at:
+                self._refusals += 1
+                self._paused_at = now
+            if secs is None:
+                longest = min(LONGEST_PAUSE_SECS, 2.0 ** (self._refusals - 1))
+                secs = random.uniform(longest / 2, longest)  # noqa: S311
+            else:
+                # A little later than named: others who share the quota wait for the same moment.
+                secs += random.uniform(0, min(1.0, secs / 10))  # noqa: S311
+            self._not_before = max(self._not_before, now + secs)
+
+    def _resume(self, sent_at: float) -> None:
+        with self._changed:
+            if sent_at > self._paused_at:
+                self._refusals = 0
+                self._not_before = 0.0
+                self._changed.notify_all()
+
+
+def retrying(
+    budget: Budget,
+    *,
+    max_retry_secs: float,
+    on_retry: Callable[[Unavailable, float], None],
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a request so that each attempt takes a turn, and what is transient is tried again.
+
+    Args:
+        budget: The budget of the process.
+        max_retry_secs: The seconds that one request may be retried in all: those of its failed
+            attempts and of the waits between them. Waiting for a turn does not count.
+        on_retry: Called before each wait with what went wrong and the seconds to wait.
+
+    Returns:
+        A decorator. The decorated call raises ``Unavailable`` once the time is used up, and at
+        once what its function raises else.
+    """
+
+    def decorate(request: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(request)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            spent = 0.0
+
+            def attempt() -> T:
+                nonlocal spent
+                with budget.turn():
+                    began = time.monotonic()
+                    try:
+                        return request(*args, **kwargs)
+                    except Unavailable:
+                        spent += time.monotonic() - began
+                        raise
+
+            def used_up(exc: Exception) -> bool:
+                assert isinstance(exc, Unavailable)  # noqa: S101
+                return spent + (exc.retry_after or 0) >= max_retry_secs
+
+            def tell(details: Details) -> None:
+                nonlocal spent
+                spent += details["wait"]
+                exc = details["exception"]
+                assert isinstance(exc, Unavailable)  # noqa: S101
+                on_retry(exc, details["wait"])
+
+            try:
+                return backoff.on_exception(
+                    _waits,
+                    Unavailable,
+                    jitter=None,
+                    giveup=used_up,
+                    on_backoff=tell,
+                    logger=None,
+                )(attempt)()
+            except Unavailable as exc:
+                raise Unavailable(
+                    f"{exc}; given up after {spent:.0f} s (max_retry_secs is {max_retry_secs:g})",
+                    status=exc.status,
+                    reason=exc.reason,
+                    retry_after=exc.retry_after,
+                ) from exc
+
+        return call
+
+    return decorate
+
+
+def _waits() -> Generator[float, Unavailable, None]:
+    """Seconds to wait, as backoff asks for them: growing, with jitter, at least what is named."""
+    growing = backoff.expo(factor=0.5, max_value=LONGEST_WAIT_SECS)
+    next(growing)
+    exc = yield 0.0
+    while True:
+        wait = random.uniform(0, next(growing))  # noqa: S311
+        exc = yield max(wait, exc.retry_after or 0.0)
+
+
+def _bucket(max_requests_per_minute: int | None) -> InMemoryBucket | None:
+    if max_requests_per_minute is None:
+        return None
+    # Most runs set no limit of their own, and start sooner without the library.
+    from pyrate_limiter import InMemoryBucket, Rate  # noqa: PLC0415
+
+    return InMemoryBucket([Rate(max_requests_per_minute, WINDOW_MS)])

@@ -1,0 +1,192 @@
+"""The settings that tap and target have in common, and the faults that any setting may have."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from singer_sdk import typing as th
+from singer_sdk.plugin_base import JSONSchemaValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jsonschema import ValidationError
+
+# Contract: "Public API", "Legacy domain" and "Developer API".
+PUBLIC_URLS = {
+    "us": "https://event-streams.workato.com",
+    "eu": "https://event-streams.eu.workato.com",
+    "jp": "https://event-streams.jp.workato.com",
+    "sg": "https://event-streams.sg.workato.com",
+    "au": "https://event-streams.au.workato.com",
+    "trial": "https://event-streams.trial.workato.com",
+}
+WORKSPACE_URLS = {
+    "us": "https://www.workato.com",
+    "eu": "https://app.eu.workato.com",
+    "jp": "https://app.jp.workato.com",
+    "sg": "https://app.sg.workato.com",
+    "au": "https://app.au.workato.com",
+    "trial": "https://app.trial.workato.com",
+}
+
+COMMON_SETTINGS = (
+    th.Property(
+        "api_token",
+        th.StringType(min_length=1),
+        required=True,
+        secret=True,
+        title="API token",
+        description="Token of an API client that may use the topics",
+    ),
+    th.Property(
+        "data_center",
+        th.StringType(allowed_values=list(PUBLIC_URLS)),
+        default="us",
+        title="Data center",
+        description="Where the workspace is",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        title="API URL",
+        description="Base URL of the messages API, in place of the data center's",
+    ),
+    th.Property(
+        "legacy_api",
+        th.BooleanType,
+        default=False,
+        title="Legacy API",
+        description="Use the paths of the legacy domain",
+    ),
+    th.Property(
+        "max_requests_per_minute",
+        th.IntegerType(minimum=1),
+        title="Max requests per minute",
+        description="Most requests to send in any minute, retries and long polls included",
+    ),
+    th.Property(
+        "request_timeout_secs",
+        th.NumberType(exclusive_minimum=0),
+        default=30,
+        title="Request timeout (seconds)",
+        description="How long to wait for an answer, on top of a long poll",
+    ),
+    th.Property(
+        "max_retry_secs",
+        th.NumberType(minimum=0),
+        default=300,
+        title="Max retry time (seconds)",
+        description="How long one request may be retried in all",
+    ),
+    th.Property(
+        "developer_api_token",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Developer API token",
+        description="Token of the Developer API, which knows the workspace's topics and schemas",
+    ),
+    th.Property(
+        "developer_api_url",
+        th.StringType,
+        title="Developer API URL",
+        description="Base URL of the Developer API, in place of the data center's",
+    ),
+)
+
+
+def base_url(config: Mapping[str, Any]) -> str:
+    """The base URL of the messages API, without a slash at its end."""
+    urls = WORKSPACE_URLS if config["legacy_api"] else PUBLIC_URLS
+    return str(config.get("api_url") or urls[config["data_center"]]).rstrip("/")
+
+
+def developer_url(config: Mapping[str, Any]) -> str:
+    """The base URL of the Developer API, without a slash at its end."""
+    url = config.get("developer_api_url") or WORKSPACE_URLS[config["data_center"]]
+    return str(url).rstrip("/")
+
+
+def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Give settings that came as text, as from environment variables, their own type.
+
+    Args:
+        config: The settings as they came.
+        schema: The JSON Schema of the settings.
+
+    Returns:
+        The settings; one that is an empty text counts as not set, and a text that does not read as
+        its type is left for ``faults`` to report.
+    """
+    return {
+        name: _typed(value, schema["properties"].get(name, {}))
+        for name, value in config.items()
+        if value not in {"", None} or isinstance(value, (dict, list))
+    }
+
+
+def faults(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """Fill in the defaults, and find everything that is wrong with the settings.
+
+    Args:
+        config: The settings; defaults are added to them.
+        schema: The JSON Schema of the settings.
+
+    Returns:
+        One line for each fault, without the values of secrets.
+    """
+    errors = JSONSchemaValidator(schema).iter_errors(config)
+    found = [_in_words(error) for error in errors]
+    found.extend(
+        f"{name}: {fault}"
+        for name in ("api_url", "developer_api_url")
+        if (fault := _url_fault(config.get(name)))
+    )
+    return found
+
+
+def _typed(value: Any, schema: dict[str, Any]) -> Any:  # noqa: ANN401
+    kinds = schema.get("type", [])
+    if not isinstance(value, str) or "string" in kinds or not kinds:
+        return value
+    if "boolean" in kinds and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _in_words(error: ValidationError) -> str:
+    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.absolute_path)
+    words = error.message
+    if isinstance(error.schema, dict) and error.schema.get("secret"):
+        words = "is not a text" if error.validator == "type" else "is empty"
+    return f"{path.lstrip('.')}: {words}" if path else words
+
+
+def _url_fault(url: object) -> str | None:
+    if not isinstance(url, str):
+        return None
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"}:
+        return "is not a URL that begins with https://"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return "must hold no user name, password, query or fragment"
+    if parts.scheme == "http" and not _is_loopback(host):
+        return "clear-text http would show the token; use https"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
