@@ -1,0 +1,54 @@
+"""The routes: which path is which operation."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.routing import Mount, Route, Router
+
+from tests.emulator import control_plane, developer
+from tests.emulator.answers import Problem
+from tests.emulator.consume import consume
+from tests.emulator.endpoint import Endpoint
+from tests.emulator.publish import publish, publish_batch
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from tests.emulator.service import Call, Service
+
+TOPICS = "/api/event_streams/topics"
+
+
+async def not_found(_service: Service, _call: Call) -> NoReturn:
+    """Answer what is no path of the service; the legacy domain's batch endpoint is such a one."""
+    raise Problem(HTTPStatus.NOT_FOUND, "Not found")
+
+
+def application(service: Service) -> Router:
+    """The emulator as an ASGI application."""
+    consuming = Endpoint(service, "consume", consume)
+    publishing = Endpoint(service, "publish", publish)
+    batch = Endpoint(service, "batch", publish_batch)
+    listing = Endpoint(service, "topics", developer.topics, ("GET", "POST"))
+    topic = Endpoint(service, "topics", developer.topic, ("GET", "PUT", "DELETE"))
+    purge = Endpoint(service, "topics", developer.purge, ("PUT",))
+    any_method = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+    other = Endpoint(service, "other", not_found, any_method)
+    # The routes are tried in this order: the busiest stands first.
+    return Router(
+        [
+            Route("/api/v1/topics/{topic_id}/consume", consuming),
+            Route("/api/v1/batch/topics/{topic_id}/publish", batch),
+            Route("/api/v1/topics/{topic_id}/publish", publishing),
+            Route("/api/pubsub/topics/{topic_id}/consume", consuming),
+            Route("/api/pubsub/topics/{topic_id}/publish", publishing),
+            Route(TOPICS, listing),
+            Route(TOPICS + "/{topic_id}", topic),
+            Route(TOPICS + "/{topic_id}/purge", purge),
+            Mount("/_emulator", routes=control_plane.routes(service)),
+            Route("/{path:path}", other),
+        ],
+        redirect_slashes=False,
+    )

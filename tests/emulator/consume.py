@@ -1,0 +1,104 @@
+"""Consume: pages of a topic's messages, with a long poll where one is asked for."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tests.emulator.answers import Answer, Problem
+from tests.emulator.clock import parse
+
+if TYPE_CHECKING:
+    from tests.emulator.service import Call, Service
+    from tests.emulator.store import Topic
+
+MAX_BATCH_SIZE = 50
+MAX_TIMEOUT_SECS = 60
+
+
+class Wish(msgspec.Struct):
+    """The body of a consume request."""
+
+    after_message_id: str | None = None
+    since_time: str | None = None
+    batch_size: int | None = None
+    timeout_secs: int | None = None
+
+
+_wish = msgspec.json.Decoder(Wish)
+
+
+async def consume(service: Service, call: Call) -> Answer | None:
+    """Answer `POST .../consume`: the next messages, at once or when the first one comes."""
+    topic = service.topic(call.topic_id)
+    wish = read_wish(call.body)
+    after, since = cursor(service, topic, wish)
+    batch_size = MAX_BATCH_SIZE if wish.batch_size is None else wish.batch_size
+    limit = min(batch_size, service.settings.page_limit or MAX_BATCH_SIZE)
+    deadline = time.monotonic() + (wish.timeout_secs or 0)
+    while True:
+        newer_than = max(since, service.horizon(topic))
+        rows = service.store.page(topic.id, after=after, newer_than=newer_than, limit=limit)
+        secs = deadline - time.monotonic()
+        if rows or secs <= 0:
+            return Answer(page(rows))
+        if not await service.arrivals.wait(topic.id, call.receive, secs):
+            return None
+
+
+def read_wish(body: bytes) -> Wish:
+    """What a consume request asks for.
+
+    Raises:
+        Problem: 400, it asks for what cannot be had.
+    """
+    try:
+        wish = _wish.decode(body) if body else Wish()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not a consume request: {exc}") from exc
+    if wish.after_message_id is not None and wish.since_time is not None:
+        raise Problem(HTTPStatus.BAD_REQUEST, "after_message_id and since_time exclude each other")
+    if wish.batch_size is not None and not 1 <= wish.batch_size <= MAX_BATCH_SIZE:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"batch_size must be from 1 to {MAX_BATCH_SIZE}")
+    if wish.timeout_secs is not None and not 0 <= wish.timeout_secs <= MAX_TIMEOUT_SECS:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"timeout_secs must be from 0 to {MAX_TIMEOUT_SECS}")
+    return wish
+
+
+def cursor(service: Service, topic: Topic, wish: Wish) -> tuple[int, str]:
+    """Where a page starts: after which position, and newer than which time.
+
+    Raises:
+        Problem: `after_message_id` does not exist in the topic, or `since_time` is no time.
+    """
+    if wish.after_message_id is not None:
+        horizon = service.horizon(topic)
+        position = service.store.find(topic.id, wish.after_message_id, newer_than=horizon)
+        if position is None:
+            raise Problem(
+                service.settings.expired_status,
+                "The message with after_message_id does not exist in this topic",
+            )
+        return position, ""
+    if wish.since_time is not None:
+        try:
+            since = parse(wish.since_time)
+        except ValueError as exc:
+            raise Problem(HTTPStatus.BAD_REQUEST, f"since_time: {exc}") from exc
+        if since >= service.clock.stamp():
+            # A future time means now. A position says that to the message, a time would not.
+            return service.store.last_position, ""
+        return service.store.start_of(topic.id, since), since
+    return 0, ""
+
+
+def page(rows: list[tuple[str, str, bytes]]) -> bytes:
+    """A page's body, around the payloads' own bytes."""
+    messages = [
+        b'{"message_id":"%b","payload":%b,"time":"%b"}' % (text.encode(), payload, at.encode())
+        for text, at, payload in rows
+    ]
+    return b'{"messages":[%b]}' % b",".join(messages)

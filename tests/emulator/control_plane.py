@@ -1,0 +1,161 @@
+"""What tests ask of the emulator beside the service: set up, look into, break.
+
+Bodies are MessagePack, which carries payloads as bytes, be they JSON or not.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tests.emulator.answers import Problem
+from tests.emulator.clock import parse
+from tests.emulator.faults import Fault
+from tests.emulator.publish import store
+from tests.emulator.store import StoredMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from tests.emulator.service import Service
+
+T = TypeVar("T")
+
+
+class NewTopic(msgspec.Struct):
+    """The body of `POST /_emulator/topics`."""
+
+    id: int | None
+    name: str
+    retention: int
+    schema: list[dict[str, Any]]
+
+
+class Load(msgspec.Struct):
+    """The body of `POST /_emulator/topics/{id}/load`: payloads, with a time for each or now."""
+
+    payloads: list[bytes]
+    times: list[str] | None
+
+
+def routes(service: Service) -> list[Route]:
+    """The control plane's routes, below `/_emulator`."""
+    plane = ControlPlane(service)
+    return [
+        Route("/reset", endpoint(plane.reset), methods=["POST"]),
+        Route("/settings", endpoint(plane.configure), methods=["POST"]),
+        Route("/faults", endpoint(plane.add_fault), methods=["POST"]),
+        Route("/faults", endpoint(plane.clear_faults), methods=["DELETE"]),
+        Route("/requests", endpoint(plane.requests), methods=["GET"]),
+        Route("/requests", endpoint(plane.clear_requests), methods=["DELETE"]),
+        Route("/topics", endpoint(plane.create_topic), methods=["POST"]),
+        Route("/topics/{topic_id:int}/load", endpoint(plane.load), methods=["POST"]),
+        Route("/topics/{topic_id:int}/messages", endpoint(plane.messages), methods=["GET"]),
+        Route("/topics/{topic_id:int}/expire", endpoint(plane.expire), methods=["POST"]),
+        Route("/topics/{topic_id:int}/purge", endpoint(plane.purge), methods=["POST"]),
+    ]
+
+
+def endpoint(
+    action: Callable[[Request, bytes], object],
+) -> Callable[[Request], Awaitable[Response]]:
+    """An action on the control plane as an endpoint: what it returns is the answer."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            returned = action(request, await request.body())
+        except Problem as problem:
+            return Response(problem.message, problem.status)
+        except (ValueError, msgspec.DecodeError) as exc:
+            return Response(str(exc), HTTPStatus.BAD_REQUEST)
+        return Response(msgspec.msgpack.encode(returned), media_type="application/msgpack")
+
+    return answer
+
+
+class ControlPlane:
+    """The actions; each takes the request and its body."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def reset(self, _request: Request, _body: bytes) -> None:
+        """Begin anew."""
+        self._service.reset()
+
+    def configure(self, _request: Request, body: bytes) -> None:
+        """Change settings."""
+        changes = _read(body, dict[str, Any])
+        self._service.configure(self._service.settings.changed(changes))
+
+    def add_fault(self, _request: Request, body: bytes) -> None:
+        """Order a fault."""
+        self._service.faults.add(_read(body, Fault))
+
+    def clear_faults(self, _request: Request, _body: bytes) -> None:
+        """Take back all faults."""
+        self._service.faults.clear()
+
+    def requests(self, request: Request, _body: bytes) -> object:
+        """The log, of one operation or topic where the query names one."""
+        wanted = {(name, value) for name, value in request.query_params.items() if value}
+        return [
+            entry.read()
+            for entry in self._service.log
+            if wanted <= {("operation", entry.operation), ("topic_id", str(entry.topic_id))}
+        ]
+
+    def clear_requests(self, _request: Request, _body: bytes) -> None:
+        """Empty the log."""
+        self._service.log.clear()
+
+    def create_topic(self, _request: Request, body: bytes) -> int:
+        """Make a topic and tell its id."""
+        new = _read(body, NewTopic)
+        return self._service.store.add_topic(
+            new.name, topic_id=new.id, retention=new.retention, schema=new.schema
+        ).id
+
+    def load(self, request: Request, body: bytes) -> list[str]:
+        """Store messages, of any bytes, and tell their ids."""
+        topic = self._topic(request)
+        batch = _read(body, Load)
+        if batch.times is None:
+            return store(self._service, topic, batch.payloads)
+        ids = self._service.store.append(
+            topic.id, batch.payloads, [parse(text) for text in batch.times]
+        )
+        self._service.arrivals.announce(topic.id)
+        return ids
+
+    def messages(self, request: Request, _body: bytes) -> list[StoredMessage]:
+        """All messages that the topic still has."""
+        topic = self._topic(request)
+        horizon = self._service.horizon(topic)
+        rows = self._service.store.page(topic.id, after=0, newer_than=horizon, limit=-1)
+        return [StoredMessage(*row) for row in rows]
+
+    def expire(self, request: Request, body: bytes) -> None:
+        """Drop the topic's messages up to and including one."""
+        topic = self._topic(request)
+        position = self._service.store.find(topic.id, _read(body, str), newer_than="")
+        if position is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "The topic has no such message")
+        self._service.store.drop(topic.id, position)
+
+    def purge(self, request: Request, _body: bytes) -> None:
+        """Drop all of the topic's messages."""
+        self._service.store.drop(self._topic(request).id, self._service.store.last_position)
+
+    def _topic(self, request: Request) -> Any:  # noqa: ANN401
+        return self._service.topic(request.path_params["topic_id"])
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    return msgspec.msgpack.decode(body, type=kind)

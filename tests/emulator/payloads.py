@@ -1,0 +1,125 @@
+"""Take a request's body apart without decoding the payloads, so that they stay byte for byte."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from json.decoder import WHITESPACE  # type: ignore[attr-defined]
+from typing import Any
+
+import msgspec
+
+from tests.emulator.answers import Problem
+
+
+class _Batch(msgspec.Struct):
+    payloads: list[msgspec.Raw]
+
+
+_batch = msgspec.json.Decoder(_Batch)
+_any = msgspec.json.Decoder(msgspec.Raw)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+# Numbers are only skipped: made into Python numbers, a long one would be an error.
+_scanner = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse)
+
+
+def split_batch(body: bytes) -> list[bytes]:
+    """The payloads of a batch, each as it stands in the body.
+
+    Raises:
+        Problem: 400, the body is not JSON or holds no list of payloads.
+    """
+    text = _text(body)
+    try:
+        return [bytes(payload) for payload in _batch.decode(body).payloads]
+    except msgspec.ValidationError as exc:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"payloads must be an array: {exc}") from exc
+    except (msgspec.DecodeError, RecursionError):
+        # msgspec refuses lone surrogates, which JSON allows.
+        return [payload.encode() for payload in _scan_batch(text)]
+
+
+def whole(body: bytes) -> bytes:
+    """A body that is one JSON value, without the blanks around it.
+
+    Raises:
+        Problem: 400, the body is not JSON.
+    """
+    text = _text(body)
+    try:
+        _any.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        _end(text, _scan(text, _skip(text, 0)))
+    return body.strip(b" \t\r\n")
+
+
+def is_object(payload: bytes) -> bool:
+    """Whether a payload, which is JSON, is an object."""
+    return payload[:1] == b"{"
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as exc:
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not UTF-8") from exc
+
+
+def _scan_batch(text: str) -> list[str]:
+    """The payloads in the text of a batch, found with the standard library's scanner."""
+    payloads: list[str] = []
+    at = _expect(text, 0, "{")
+    while True:
+        end = _scan(text, at)
+        name = json.loads(text[at:end])
+        at = _expect(text, end, ":")
+        if name == "payloads":
+            payloads, at = _scan_list(text, at)
+        else:
+            at = _scan(text, at)
+        at = _skip(text, at)
+        if text[at : at + 1] != ",":
+            _end(text, _expect(text, at, "}"))
+            return payloads
+        at = _skip(text, at + 1)
+
+
+def _scan_list(text: str, at: int) -> tuple[list[str], int]:
+    at = _expect(text, at, "[")
+    items: list[str] = []
+    while True:
+        end = _scan(text, at)
+        items.append(text[at:end])
+        at = _skip(text, end)
+        if text[at : at + 1] != ",":
+            return items, _expect(text, at, "]")
+        at = _skip(text, at + 1)
+
+
+def _scan(text: str, at: int) -> int:
+    try:
+        return _scanner.raw_decode(text, at)[1]
+    except (ValueError, RecursionError) as exc:
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON") from exc
+
+
+def _skip(text: str, at: int) -> int:
+    match: Any = WHITESPACE.match(text, at)
+    return int(match.end())
+
+
+def _expect(text: str, at: int, character: str) -> int:
+    at = _skip(text, at)
+    if text[at : at + 1] != character:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: no {character} at {at}")
+    return _skip(text, at + 1)
+
+
+def _end(text: str, at: int) -> None:
+    if _skip(text, at) != len(text):
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON: there is more after its end")

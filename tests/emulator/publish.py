@@ -1,0 +1,81 @@
+"""Publish: one message, or a batch of which each entry gets a result of its own."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from tests.emulator.answers import Problem
+from tests.emulator.payloads import is_object, split_batch, whole
+from tests.emulator.schema import misfit
+from tests.emulator.service import to_json
+
+if TYPE_CHECKING:
+    from tests.emulator.answers import Answer
+    from tests.emulator.service import Call, Service
+    from tests.emulator.store import Topic
+
+MAX_PAYLOADS = 100
+
+
+async def publish(service: Service, call: Call) -> Answer:
+    """Answer `POST .../publish`: the body is the message."""
+    topic = service.topic(call.topic_id)
+    payload = whole(call.body)
+    reason = fault_of(service, topic, payload)
+    if reason:
+        raise Problem(HTTPStatus.BAD_REQUEST, reason)
+    return to_json({"message_id": store(service, topic, [payload])[0]})
+
+
+async def publish_batch(service: Service, call: Call) -> Answer:
+    """Answer `POST /api/v1/batch/...`: up to 100 messages, stored in their order."""
+    topic = service.topic(call.topic_id)
+    payloads = split_batch(call.body)
+    if not 1 <= len(payloads) <= MAX_PAYLOADS:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"payloads must hold 1 to {MAX_PAYLOADS} messages, not {len(payloads)}",
+        )
+    reasons = {
+        index: reason
+        for index, payload in enumerate(payloads)
+        if (reason := fault_of(service, topic, payload))
+    }
+    if reasons and service.settings.rejection == "status":
+        index = min(reasons)
+        raise Problem(service.settings.rejection_status, f"payloads[{index}]: {reasons[index]}")
+
+    lost, left_out = set(reasons), set()
+    if call.fault and call.fault.kind == "entry_error":
+        reasons.update(dict.fromkeys(call.fault.indices, call.fault.reason))
+        lost.update(call.fault.indices)
+    if call.fault and call.fault.kind == "missing_entry":
+        left_out = set(call.fault.indices)
+        lost |= set() if call.fault.stored else left_out
+
+    kept = [index for index in range(len(payloads)) if index not in lost]
+    ids = dict(zip(kept, store(service, topic, [payloads[index] for index in kept]), strict=True))
+    entries: dict[str, dict[str, Any]] = {
+        str(index): {"result": "error", "error": reasons[index]}
+        if index in reasons
+        else {"message_id": ids[index], "result": "success"}
+        for index in range(len(payloads))
+        if index not in left_out
+    }
+    return to_json({"is_partial_error": bool(lost), "message_ids": entries})
+
+
+def fault_of(service: Service, topic: Topic, payload: bytes) -> str | None:
+    """Why a payload cannot be a message of the topic, or None where it can."""
+    if not is_object(payload):
+        return "the message must be a JSON object"
+    return misfit(payload, topic.schema) if service.settings.schema_checks else None
+
+
+def store(service: Service, topic: Topic, payloads: list[bytes]) -> list[str]:
+    """Store messages as published now, wake the long polls, and return the ids."""
+    ids = service.store.append(topic.id, payloads, [service.clock.stamp()] * len(payloads))
+    if ids:
+        service.arrivals.announce(topic.id)
+    return ids

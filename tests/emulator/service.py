@@ -1,0 +1,113 @@
+"""The state of one emulated workspace, and the request that its operations are handed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tests.emulator.answers import Answer, Problem
+from tests.emulator.arrivals import Arrivals
+from tests.emulator.clock import Clock
+from tests.emulator.faults import Faults
+from tests.emulator.quota import Quota
+from tests.emulator.settings import Settings
+from tests.emulator.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from starlette.types import Receive
+
+    from tests.emulator.faults import Fault
+    from tests.emulator.log import Entry
+    from tests.emulator.store import Topic
+
+TOKEN = "emulator-token"
+DEVELOPER_TOKEN = "emulator-developer-token"
+
+
+@dataclass(slots=True)
+class Call:
+    """A request whose token and quota are in order."""
+
+    method: str
+    topic_id: int | None
+    query: Mapping[str, str]
+    body: bytes
+    receive: Receive
+    fault: Fault | None
+
+
+class Service:
+    """Everything that the emulator knows; made once, emptied by `reset`."""
+
+    def __init__(self, database: str = ":memory:") -> None:
+        self.store = Store(database)
+        self.clock = Clock()
+        self.arrivals = Arrivals()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.configure(Settings())
+        self.faults = Faults()
+        self.quota = Quota()
+        self.developer_quota = Quota()
+        self.log: list[Entry] = []
+
+    def reset(self) -> None:
+        """Forget topics, messages, log and faults; settings back to their defaults."""
+        self.store.clear()
+        self._begin()
+
+    def configure(self, settings: Settings) -> None:
+        """Behave by `settings` from now on."""
+        self.settings = settings
+        self.clock.offset_secs = settings.clock_offset_secs
+
+    def admit(self, *, developer: bool) -> None:
+        """Count a request against its quota.
+
+        Raises:
+            Problem: 429, the quota is used up.
+        """
+        settings = self.settings
+        wait = (
+            self.developer_quota.admit(
+                settings.developer_quota_per_minute, settings.quota_window_secs
+            )
+            if developer
+            else self.quota.admit(settings.quota_per_minute, settings.quota_window_secs)
+        )
+        if wait:
+            secs = math.ceil(wait)
+            headers = {
+                "none": {},
+                "seconds": {"retry-after": str(secs)},
+                "date": {"retry-after": self.clock.http_date(secs)},
+            }[settings.retry_after]
+            raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded", headers)
+
+    def topic(self, topic_id: int | None) -> Topic:
+        """The topic of a request.
+
+        Raises:
+            Problem: 404, there is no such topic.
+        """
+        topic = self.store.topics.get(topic_id or 0)
+        if topic is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "Topic not found")
+        return topic
+
+    def horizon(self, topic: Topic) -> str:
+        """The time up to which the topic's retention has dropped messages."""
+        return self.clock.stamp(ago_secs=topic.retention)
+
+
+def to_json(content: Any, status: int = HTTPStatus.OK) -> Answer:  # noqa: ANN401 - any JSON
+    """An answer in JSON."""
+    return Answer(msgspec.json.encode(content), status)

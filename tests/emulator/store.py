@@ -1,0 +1,144 @@
+"""What the emulator keeps: topics and messages, in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tests.emulator.ids import message_id, position_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The time is text of a fixed form that sorts. A row holds its payload beside its key, so that a
+# page is one walk through neighbouring rows; the page size keeps payloads of usual size there.
+LAYOUT = """
+PRAGMA page_size = 16384;
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = OFF;
+CREATE TABLE IF NOT EXISTS topics (id INTEGER PRIMARY KEY AUTOINCREMENT, topic BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS messages (
+    topic_id INTEGER NOT NULL, position INTEGER NOT NULL, message_id TEXT NOT NULL,
+    time TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (topic_id, position)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS messages_by_time ON messages (topic_id, time);
+CREATE TABLE IF NOT EXISTS sequence (position INTEGER NOT NULL);
+INSERT INTO sequence SELECT 0 WHERE NOT EXISTS (SELECT * FROM sequence);
+"""
+PAGE = """
+SELECT message_id, time, payload FROM messages
+WHERE topic_id = ? AND position > ? AND time > ? ORDER BY position LIMIT ?
+"""
+FIND = "SELECT 1 FROM messages WHERE topic_id = ? AND position = ? AND time > ?"
+FIRST = """
+SELECT position FROM messages WHERE topic_id = ? AND time > ? ORDER BY time, position LIMIT 1
+"""
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """A message of a topic; `payload` is what was published, byte for byte."""
+
+    message_id: str
+    time: str
+    payload: bytes
+
+
+class Topic(msgspec.Struct, kw_only=True):
+    """A topic as the Developer API shows it; `retention` in seconds, `schema` in its format."""
+
+    id: int
+    name: str
+    description: str = ""
+    retention: int = 604_800
+    schema: list[dict[str, Any]] = []
+
+
+class Store:
+    """Topics and messages of one workspace, in memory or in the file `database`.
+
+    Positions count all messages of the workspace, from 1, and are never used twice: so an id that
+    was dropped, or that belongs to another topic, never exists.
+    """
+
+    def __init__(self, database: str = ":memory:") -> None:
+        self._sqlite = sqlite3.connect(database, isolation_level=None)
+        self._sqlite.executescript(LAYOUT)
+        self.topics: dict[int, Topic] = {}
+        for (stored,) in self._sqlite.execute("SELECT topic FROM topics"):
+            topic = msgspec.json.decode(stored, type=Topic)
+            self.topics[topic.id] = topic
+        (self.last_position,) = self._sqlite.execute("SELECT position FROM sequence").fetchone()
+
+    def clear(self) -> None:
+        """Forget everything, as if newly made."""
+        self._sqlite.executescript(
+            "DELETE FROM topics; DELETE FROM messages; UPDATE sequence SET position = 0;"
+            "DELETE FROM sqlite_sequence;"
+        )
+        self.topics.clear()
+        self.last_position = 0
+
+    def add_topic(self, name: str, *, topic_id: int | None = None, **fields: Any) -> Topic:  # noqa: ANN401
+        """Make a topic, with the next free id unless `topic_id` names one.
+
+        Raises:
+            ValueError: There is a topic with this id.
+        """
+        if topic_id in self.topics:
+            raise ValueError(f"There is a topic {topic_id} already")
+        made = self._sqlite.execute("INSERT INTO topics VALUES (?, '')", (topic_id,))
+        topic = Topic(id=int(made.lastrowid or 0), name=name, **fields)
+        self.keep_topic(topic)
+        return topic
+
+    def keep_topic(self, topic: Topic) -> None:
+        """Write down what has changed of a topic."""
+        self.topics[topic.id] = topic
+        self._sqlite.execute(
+            "UPDATE topics SET topic = ? WHERE id = ?", (msgspec.json.encode(topic), topic.id)
+        )
+
+    def delete_topic(self, topic_id: int) -> None:
+        """Forget a topic and its messages."""
+        del self.topics[topic_id]
+        self._sqlite.execute("DELETE FROM topics WHERE id = ?", (topic_id,))
+        self.drop(topic_id, self.last_position)
+
+    def append(self, topic_id: int, payloads: Sequence[bytes], times: Sequence[str]) -> list[str]:
+        """Store messages at the end of a topic, all or none, and return their ids."""
+        first = self.last_position + 1
+        ids = [message_id(position) for position in range(first, first + len(payloads))]
+        rows = zip(range(first, first + len(payloads)), ids, times, payloads, strict=True)
+        self._sqlite.execute("BEGIN")
+        with self._sqlite:
+            self._sqlite.executemany(
+                "INSERT INTO messages VALUES (?, ?, ?, ?, ?)", ((topic_id, *row) for row in rows)
+            )
+            self._sqlite.execute("UPDATE sequence SET position = position + ?", (len(payloads),))
+        self.last_position += len(payloads)
+        return ids
+
+    def page(
+        self, topic_id: int, *, after: int, newer_than: str, limit: int
+    ) -> list[tuple[str, str, bytes]]:
+        """The next messages of a topic: id, time, payload; `limit` -1 means all."""
+        return self._sqlite.execute(PAGE, (topic_id, after, newer_than, limit)).fetchall()
+
+    def find(self, topic_id: int, text: str, *, newer_than: str) -> int | None:
+        """The position of the message with this id, or None where the topic has none."""
+        position = position_of(text)
+        found = self._sqlite.execute(FIND, (topic_id, position, newer_than)).fetchone()
+        return position if found else None
+
+    def start_of(self, topic_id: int, since: str) -> int:
+        """The position just before the first message that is newer than `since`."""
+        first = self._sqlite.execute(FIRST, (topic_id, since)).fetchone()
+        return int(first[0]) - 1 if first else self.last_position
+
+    def drop(self, topic_id: int, up_to: int) -> None:
+        """Remove the messages of a topic up to and including a position."""
+        self._sqlite.execute(
+            "DELETE FROM messages WHERE topic_id = ? AND position <= ?", (topic_id, up_to)
+        )
