@@ -1,24 +1,61 @@
 # Every target sets up what it needs: uv from PyPI into .uv/, the locked environment into .venv/.
 PYTHON ?= python3
 UV := .uv/bin/uv
-RUN := $(UV) run --frozen
+BIN := .venv/bin
 
-export UV_COMPILE_BYTECODE := 1
+# The interpreter is the one found; uv fetches none, whatever the user's own settings say.
 export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+# Short runs start in half the time when their bytecode is there.
+export UV_COMPILE_BYTECODE := 1
+# Nothing on this machine is reached through a proxy.
+export no_proxy := $(no_proxy),127.0.0.1,localhost
 
-.PHONY: setup test lint
+.PHONY: help setup demo services test bench lint docs clean
+
+help:
+	@echo 'make demo      load a file into a topic and the topic into PostgreSQL, all on this machine'
+	@echo 'make services  start the emulator and PostgreSQL alone, for meltano run by hand'
+	@echo 'make test      run all tests'
+	@echo 'make lint      check style and types'
+	@echo 'make bench     measure speed, and write tests/benchmarks/RESULTS.md'
+	@echo 'make docs      write the settings into meltano.yml and the READMEs anew'
+	@echo 'make clean     remove all that these commands made'
 
 setup: $(UV)
+	@[ -x $(BIN)/python ] || rm -rf .venv
 	@$(UV) sync --frozen --quiet --python $(PYTHON)
 
+# Made beside its place and moved there at the end, so that an interrupted run leaves no half of it.
 $(UV):
-	@$(PYTHON) -m venv .uv
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || \
+		{ echo '$(PYTHON) is missing or not Python 3.10 to 3.14: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@rm -rf .uv .uv.part
+	@$(PYTHON) -m venv .uv.part || \
+		{ echo '$(PYTHON) lacks venv: on Debian and Ubuntu, apt-get install python3-venv' >&2; exit 1; }
+	@.uv.part/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@mv .uv.part .uv
+
+demo: setup
+	@$(BIN)/python -m tests.demo
+
+services: setup
+	@$(BIN)/python -m tests.demo.services
 
 test: setup
-	@$(RUN) pytest
+	@$(BIN)/pytest
+
+bench: setup
+	@$(UV) sync --frozen --quiet --python $(PYTHON) --group bench
+	@$(BIN)/python -m tests.benchmarks
 
 lint: setup
-	@$(RUN) ruff format --check .
-	@$(RUN) ruff check .
-	@$(RUN) mypy
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+docs: setup
+	@$(BIN)/python -m tests.pair.docs
+
+clean:
+	@rm -rf .uv .uv.part .venv .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,80 @@
+"""Run `meltano` in this project, as one would by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.demo.services import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.demo.services import Services
+
+MELTANO = Path(sys.executable).parent / "meltano"
+END_SECS = 10
+
+
+class MeltanoFailedError(Exception):
+    """A `meltano` command failed; the text is the end of what it said."""
+
+
+class Project:
+    """The project in its `dev` environment, with these services.
+
+    Nothing that the user's own environment says of Meltano or of the plugins comes through.
+    """
+
+    def __init__(self, services: Services, *, root: Path = ROOT) -> None:
+        foreign = ("MELTANO_", "TAP_", "TARGET_")
+        self._variables = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
+            **services.variables,
+        }
+        self._root = root
+        self._log = services.folder / "meltano.log"
+
+    def meltano(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
+        """Run a command to its end, and give its output.
+
+        Raises:
+            MeltanoFailedError: It ended with another exit code than 0.
+        """
+        command = [str(MELTANO), "--environment=dev", *arguments]
+        with self._log.open("w+b") as log:
+            # In a session of its own, so that it can be ended together with its plugins.
+            process = subprocess.Popen(
+                command,
+                cwd=self._root,
+                env={**self._variables, **(variables or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+            try:
+                output, _ = process.communicate()
+            except BaseException:
+                _end(process)
+                raise
+            if process.returncode:
+                log.seek(0)
+                said = log.read().decode(errors="replace").splitlines()
+                raise MeltanoFailedError("\n".join([f"{' '.join(command)} failed:", *said[-40:]]))
+        return output
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process and its descendants, and wait until they are gone."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(END_SECS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
