@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from tests.emulator.faults import Kind
-    from tests.emulator.log import Operation
 
 ROOT = Path(__file__).parents[2]
 CHUNK = 5_000
@@ -135,7 +133,7 @@ class Emulator:
         return [json.loads(message.payload) for message in self.messages(topic_id)]
 
     def requests(
-        self, *, operation: Operation | None = None, topic_id: int | None = None
+        self, *, operation: str | None = None, topic_id: int | None = None
     ) -> list[LoggedRequest]:
         """What the service was asked so far, in order, the requests under way included."""
         query = {"operation": operation, "topic_id": topic_id}
@@ -155,9 +153,9 @@ class Emulator:
 
     def fault(
         self,
-        kind: Kind,
+        kind: str,
         *,
-        operation: Operation | str = "*",
+        operation: str = "*",
         topic_id: int | None = None,
         after: int = 0,
         times: int = 1,

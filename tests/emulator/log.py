@@ -34,14 +34,15 @@ class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Entry:
     """A request as it is kept while it is worked on: cheap to write, formed when it is read."""
 
-    __slots__ = ("_body", "_scope", "at", "finished_at", "operation", "status", "topic_id")
+    __slots__ = ("_asked", "_body", "at", "finished_at", "operation", "status", "topic_id")
 
     def __init__(
         self, operation: Operation, topic_id: int | None, scope: Scope, body: bytes
     ) -> None:
         self.operation = operation
         self.topic_id = topic_id
-        self._scope = scope
+        # Not the scope itself: it would keep the connection's objects alive.
+        self._asked = scope["method"], scope["path"], scope["query_string"], scope["headers"]
         self._body = body
         self.status: int | None = None
         self.at = time.time()
@@ -54,16 +55,13 @@ class Entry:
 
     def read(self) -> LoggedRequest:
         """The entry as the control client sees it."""
-        query = self._scope["query_string"]
+        method, path, query, headers = self._asked
         return LoggedRequest(
             operation=self.operation,
             topic_id=self.topic_id,
-            method=self._scope["method"],
-            path=self._scope["path"] + (f"?{query.decode('latin-1')}" if query else ""),
-            headers={
-                name.decode("latin-1"): value.decode("latin-1")
-                for name, value in self._scope["headers"]
-            },
+            method=method,
+            path=path + (f"?{query.decode('latin-1')}" if query else ""),
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers},
             body=self._body,
             status=self.status,
             at=self.at,

@@ -63,7 +63,7 @@ async def publish_batch(service: Service, call: Call) -> Answer:
         for index in range(len(payloads))
         if index not in left_out
     }
-    return to_json({"is_partial_error": bool(lost), "message_ids": entries})
+    return to_json({"is_partial_error": bool(reasons), "message_ids": entries})
 
 
 def fault_of(service: Service, topic: Topic, payload: bytes) -> str | None:

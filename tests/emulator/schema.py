@@ -41,7 +41,10 @@ def misfit(payload: bytes, schema: list[Field]) -> str | None:
     if not schema:
         return None
     # Types are looked at, values are not: a number of any length must pass.
-    decoded = json.loads(payload, parse_int=lambda _: 0, parse_float=lambda _: 0.5)
+    try:
+        decoded = json.loads(payload, parse_int=lambda _: 0, parse_float=lambda _: 0.5)
+    except RecursionError:
+        return "the message is nested too deeply"
     return _object_misfit(decoded, schema, "")
 
 

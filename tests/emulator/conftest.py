@@ -1,0 +1,66 @@
+"""Plain HTTP for the tests of the emulator itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.emulator.control import Emulator
+
+TIMEOUT_SECS = 30
+
+
+class Api:
+    """The emulator's service, asked with `requests` and nothing in between."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.url = emulator.url
+        self.token = emulator.token
+        self.developer_token = emulator.developer_token
+        self.session = requests.Session()
+
+    def post(self, path: str, body: bytes | str | None = None, **options: Any) -> requests.Response:  # noqa: ANN401 - options of requests
+        """POST to the public API; `json=` in the options in place of a body."""
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        data = body.encode() if isinstance(body, str) else body
+        options = {"allow_redirects": False, "timeout": TIMEOUT_SECS, **options}
+        return self.session.post(self.url + path, data=data, headers=headers, **options)
+
+    def consume(self, topic_id: int, **wish: Any) -> requests.Response:  # noqa: ANN401 - any JSON
+        """POST to consume."""
+        return self.post(f"/api/v1/topics/{topic_id}/consume", json=wish)
+
+    def page(self, topic_id: int, **wish: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
+        """The messages of a consume request that succeeds."""
+        answer = self.consume(topic_id, **wish)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["messages"])
+
+    def publish(self, topic_id: int, body: bytes | str) -> requests.Response:
+        """POST one message."""
+        return self.post(f"/api/v1/topics/{topic_id}/publish", body)
+
+    def batch(self, topic_id: int, *payloads: bytes | str) -> requests.Response:
+        """POST a batch of payloads as they are."""
+        texts = [each.encode() if isinstance(each, str) else each for each in payloads]
+        body = b'{"payloads": [' + b", ".join(texts) + b"]}"
+        return self.post(f"/api/v1/batch/topics/{topic_id}/publish", body)
+
+    def developer(self, method: str, path: str = "", **options: Any) -> requests.Response:  # noqa: ANN401 - options of requests
+        """Ask the Developer API about topics."""
+        headers = {"Authorization": f"Bearer {self.developer_token}", **options.pop("headers", {})}
+        url = f"{self.url}/api/event_streams/topics{path}"
+        return self.session.request(method, url, headers=headers, timeout=TIMEOUT_SECS, **options)
+
+
+@pytest.fixture
+def api(emulator: Emulator) -> Iterator[Api]:
+    """The emulator's service over plain HTTP."""
+    api = Api(emulator)
+    with api.session:
+        yield api

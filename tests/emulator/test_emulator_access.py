@@ -1,0 +1,210 @@
+"""Tokens, paths, quotas and the request log."""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.emulator.conftest import Api
+    from tests.emulator.control import Emulator
+
+PUBLIC_PATHS = [
+    "/api/v1/topics/{}/consume",
+    "/api/v1/topics/{}/publish",
+    "/api/v1/batch/topics/{}/publish",
+    "/api/pubsub/topics/{}/consume",
+    "/api/pubsub/topics/{}/publish",
+]
+
+
+@pytest.mark.parametrize("path", PUBLIC_PATHS)
+def test_a_bad_token_is_refused(emulator: Emulator, api: Api, path: str) -> None:
+    """Without the public API's own Bearer token there is a 401, and nothing is counted."""
+    topic_id = emulator.create_topic()
+    emulator.configure(quota_per_minute=1)
+    for token in ("", "Bearer", "Bearer wrong", api.token, f"Bearer {api.developer_token}"):
+        answer = api.post(path.format(topic_id), "{}", headers={"Authorization": token})
+        assert (answer.status_code, answer.json()["code"]) == (401, 401)
+    assert api.consume(topic_id).status_code == 200
+
+
+def test_the_developer_api_has_its_own_token(emulator: Emulator, api: Api) -> None:
+    """The public API's token does not open the Developer API."""
+    headers = {"Authorization": f"Bearer {emulator.token}"}
+    assert api.developer("GET", headers=headers).status_code == 401
+    assert api.developer("GET").status_code == 200
+
+
+@pytest.mark.parametrize("topic", ["7", "orders", "-1", "1.0"])
+@pytest.mark.parametrize("path", PUBLIC_PATHS)
+def test_an_unknown_topic_is_not_found(api: Api, path: str, topic: str) -> None:
+    """A topic that does not exist is a 404 in the API's form."""
+    answer = api.post(path.format(topic), '{"payloads": [{}]}')
+    assert answer.status_code == 404
+    assert answer.json() == {"message": "Topic not found", "code": 404}
+
+
+def test_the_legacy_paths_work_without_batch(emulator: Emulator, api: Api) -> None:
+    """The legacy domain publishes and consumes the same topics, and has no batch endpoint."""
+    topic_id = emulator.create_topic()
+    assert api.post(f"/api/pubsub/topics/{topic_id}/publish", '{"n": 1}').status_code == 200
+    answer = api.post(f"/api/pubsub/topics/{topic_id}/consume", "{}")
+    assert answer.json()["messages"] == api.page(topic_id)
+    path = f"/api/pubsub/batch/topics/{topic_id}/publish"
+    assert api.post(path, '{"payloads": [{}]}').status_code == 404
+
+
+def test_other_methods_are_not_allowed(emulator: Emulator, api: Api) -> None:
+    """GET on a path that only knows POST is a 405."""
+    topic_id = emulator.create_topic()
+    headers = {"Authorization": f"Bearer {api.token}"}
+    url = f"{emulator.url}/api/v1/topics/{topic_id}/consume"
+    assert api.session.get(url, headers=headers, timeout=30).status_code == 405
+
+
+def test_the_quota_is_shared_and_refusals_do_not_count(emulator: Emulator, api: Api) -> None:
+    """All public requests share the quota; past the window, as many are admitted again."""
+    topic_id = emulator.create_topic()
+    emulator.configure(quota_per_minute=3)
+    statuses = [
+        api.consume(topic_id).status_code,
+        api.publish(topic_id, "{}").status_code,
+        api.batch(topic_id, "{}").status_code,
+    ]
+    assert statuses == [200, 200, 200]
+    for _ in range(5):
+        answer = api.consume(topic_id)
+        assert answer.status_code == 429
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    emulator.configure(quota_window_secs=0.2)
+    time.sleep(0.3)
+    assert [api.consume(topic_id).status_code for _ in range(3)] == [200, 200, 200]
+    assert len(emulator.messages(topic_id)) == 2
+
+
+def test_retry_after_has_three_forms(emulator: Emulator, api: Api) -> None:
+    """A 429 names the seconds, the date by the service's clock, or nothing."""
+    topic_id = emulator.create_topic()
+    emulator.configure(quota_per_minute=0)
+    assert api.consume(topic_id).headers["Retry-After"] == "60"
+    emulator.configure(retry_after="date", clock_offset_secs=7200.0)
+    headers = api.consume(topic_id).headers
+    ahead = parsedate_to_datetime(headers["Retry-After"]) - parsedate_to_datetime(headers["Date"])
+    assert ahead.total_seconds() in {59, 60, 61}
+    emulator.configure(retry_after="none")
+    assert "Retry-After" not in api.consume(topic_id).headers
+
+
+def test_the_developer_api_has_a_quota_of_its_own(emulator: Emulator, api: Api) -> None:
+    """60 requests a minute by default, apart from the public API's."""
+    topic_id = emulator.create_topic()
+    statuses = [api.developer("GET").status_code for _ in range(61)]
+    assert statuses == [200] * 60 + [429]
+    assert api.consume(topic_id).status_code == 200
+    emulator.configure(developer_quota_per_minute=None)
+    assert api.developer("GET").status_code == 200
+
+
+def test_the_log_has_what_was_asked_and_answered(emulator: Emulator, api: Api) -> None:
+    """Each request is logged with operation, topic, headers, body and status."""
+    topic_id = emulator.create_topic()
+    began = time.time()
+    api.consume(topic_id)
+    api.publish(topic_id, b'{"a":"\xc3\xa9"}')
+    api.batch(topic_id, "nope")
+    api.developer("GET", "?page=1")
+    api.post("/elsewhere", "{}")
+    log = emulator.requests()
+    asked = [(each.operation, each.topic_id, each.method, each.status) for each in log]
+    assert asked == [
+        ("consume", topic_id, "POST", 200),
+        ("publish", topic_id, "POST", 200),
+        ("batch", topic_id, "POST", 400),
+        ("topics", None, "GET", 200),
+        ("other", None, "POST", 404),
+    ]
+    assert log[1].body == b'{"a":"\xc3\xa9"}'
+    assert log[0].headers["authorization"] == f"Bearer {emulator.token}"
+    assert log[0].path == f"/api/v1/topics/{topic_id}/consume"
+    assert log[3].path == "/api/event_streams/topics?page=1"
+    for each in log:
+        assert each.finished_at is not None
+        assert began <= each.at <= each.finished_at <= time.time()
+
+
+def test_the_log_can_be_narrowed_and_cleared(emulator: Emulator, api: Api) -> None:
+    """The log can be asked for one operation, one topic, or both, and emptied."""
+    one, other = emulator.create_topic(), emulator.create_topic()
+    api.consume(one)
+    api.consume(other)
+    api.publish(one, "{}")
+    assert len(emulator.requests(operation="consume")) == 2
+    assert len(emulator.requests(topic_id=one)) == 2
+    assert len(emulator.requests(operation="consume", topic_id=one)) == 1
+    emulator.clear_requests()
+    assert emulator.requests() == []
+
+
+def test_the_control_plane_is_apart(emulator: Emulator, api: Api) -> None:
+    """Setting up is not logged, and gets neither latency nor faults."""
+    emulator.fault("reset", times=-1)
+    emulator.configure(latency_secs=30.0)
+    topic_id = emulator.create_topic()
+    emulator.load(topic_id, [{}])
+    assert len(emulator.messages(topic_id)) == 1
+    assert emulator.requests() == []
+    emulator.configure(latency_secs=0.0)
+    with pytest.raises(requests.ConnectionError):
+        api.consume(topic_id)
+
+
+def test_latency_slows_each_request(emulator: Emulator, api: Api) -> None:
+    """With latency a request takes that much longer at least."""
+    topic_id = emulator.create_topic()
+    emulator.configure(latency_secs=0.3)
+    api.consume(topic_id)
+    (request,) = emulator.requests()
+    assert request.finished_at is not None
+    assert request.finished_at - request.at >= 0.29
+
+
+def test_reset_forgets_everything(emulator: Emulator, api: Api) -> None:
+    """After a reset there are no topics, messages, log entries, faults or settings left."""
+    topic_id = emulator.create_topic()
+    emulator.load(topic_id, [{}])
+    emulator.configure(quota_per_minute=0, clock_offset_secs=500_000.0)
+    api.consume(topic_id)
+    emulator.fault("status", times=-1)
+    emulator.reset()
+    assert emulator.requests() == []
+    assert api.developer("GET").json() == {"count": 0, "data": []}
+    assert emulator.create_topic() == topic_id
+    assert api.page(topic_id) == []
+
+
+def test_mistakes_in_the_set_up_are_told(emulator: Emulator) -> None:
+    """An unknown setting, fault, option or topic is a ValueError in the test that made it."""
+    topic_id = emulator.create_topic()
+    mistakes: list[Callable[[], object]] = [
+        lambda: emulator.configure(latency=1),
+        lambda: emulator.configure(rejection="all"),
+        lambda: emulator.fault("explode"),
+        lambda: emulator.fault("status", state=500),
+        lambda: emulator.fault("reset", operation="eat"),
+        lambda: emulator.create_topic(id=topic_id),
+        lambda: emulator.load(99, [{}]),
+        lambda: emulator.load(topic_id, [{}, {}], times=["2026-01-01T00:00:00Z"]),
+        lambda: emulator.load(topic_id, [{}], times=["today"]),
+        lambda: emulator.expire(topic_id, "A12y"),
+    ]
+    for mistake in mistakes:
+        with pytest.raises(ValueError, match=r"\w"):
+            mistake()
+    assert emulator.messages(topic_id) == []

@@ -1,0 +1,246 @@
+"""Consume as the contract has it: pages, cursors, times and long polls."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from tests.emulator.conftest import Api
+    from tests.emulator.control import Emulator
+    from tests.emulator.log import LoggedRequest
+
+YEARS = 100 * 365 * 86_400
+LONG_POLL_SECS = 30
+
+
+def numbered(count: int) -> list[bytes]:
+    return [b'{"n":%d}' % number for number in range(count)]
+
+
+def numbers(messages: list[dict[str, Any]]) -> list[int]:
+    return [message["payload"]["n"] for message in messages]
+
+
+def in_flight(emulator: Emulator) -> LoggedRequest:
+    """Wait until a consume request is being worked on."""
+    until = time.monotonic() + LONG_POLL_SECS
+    while time.monotonic() < until:
+        for request in emulator.requests(operation="consume"):
+            if request.finished_at is None:
+                return request
+        time.sleep(0.01)
+    raise AssertionError("No consume request came")
+
+
+class Poll(threading.Thread):
+    """A long poll in a thread of its own."""
+
+    def __init__(self, api: Api, topic_id: int, **wish: str | int) -> None:
+        super().__init__()
+        self.api, self.topic_id, self.wish = api, topic_id, wish
+        self.messages: list[dict[str, Any]] = []
+        self.ended_at = 0.0
+
+    @override
+    def run(self) -> None:
+        self.messages = self.api.page(self.topic_id, **self.wish)
+        self.ended_at = time.time()
+
+
+def test_pages_follow_one_another_to_the_empty_page(emulator: Emulator, api: Api) -> None:
+    """Following `after_message_id` gives each message once, in order; then an empty page."""
+    topic_id = emulator.create_topic()
+    ids = emulator.load(topic_id, numbered(120))
+    read: list[dict[str, Any]] = []
+    sizes = []
+    cursor: dict[str, Any] = {}
+    while True:
+        page = api.page(topic_id, **cursor)
+        sizes.append(len(page))
+        if not page:
+            break
+        read += page
+        cursor = {"after_message_id": page[-1]["message_id"]}
+    assert sizes == [50, 50, 20, 0]
+    assert numbers(read) == list(range(120))
+    assert [message["message_id"] for message in read] == ids
+
+
+def test_a_body_is_optional(emulator: Emulator, api: Api) -> None:
+    """A consume request without a body reads from the start."""
+    topic_id = emulator.create_topic()
+    emulator.load(topic_id, numbered(2))
+    answer = api.post(f"/api/v1/topics/{topic_id}/consume")
+    assert numbers(answer.json()["messages"]) == [0, 1]
+
+
+def test_batch_size_and_page_limit_shorten_a_page(emulator: Emulator, api: Api) -> None:
+    """A page has `batch_size` messages, or fewer where the service wants it so."""
+    topic_id = emulator.create_topic()
+    emulator.load(topic_id, numbered(10))
+    assert numbers(api.page(topic_id, batch_size=3)) == [0, 1, 2]
+    emulator.configure(page_limit=2)
+    assert numbers(api.page(topic_id, batch_size=3)) == [0, 1]
+
+
+def test_a_topic_has_its_own_messages_and_ids(emulator: Emulator, api: Api) -> None:
+    """A message of another topic is neither returned nor known."""
+    one, other = emulator.create_topic("one"), emulator.create_topic("other")
+    (id_of_one,) = emulator.load(one, [{"n": 1}])
+    emulator.load(other, [{"n": 2}])
+    assert numbers(api.page(other)) == [2]
+    assert api.consume(other, after_message_id=id_of_one).status_code == 400
+
+
+def test_since_time_is_exclusive(emulator: Emulator, api: Api) -> None:
+    """`since_time` returns what is strictly newer, to the millisecond and in any zone."""
+    topic_id = emulator.create_topic(retention=YEARS)
+    times = [f"2023-04-14T15:07:14.{ms}Z" for ms in ("436", "437", "438")]
+    emulator.load(topic_id, numbered(3), times=times)
+    assert numbers(api.page(topic_id, since_time="2023-04-14T15:07:14.437Z")) == [2]
+    assert numbers(api.page(topic_id, since_time="2023-04-14T17:07:14.4365+02:00")) == [1, 2]
+    assert numbers(api.page(topic_id, since_time="2023-04-14T15:07:14.438+00:00")) == []
+    assert api.page(topic_id)[1]["time"] == "2023-04-14T15:07:14.437+00:00"
+
+
+def test_a_future_since_time_means_now(emulator: Emulator, api: Api) -> None:
+    """A long poll from a future time returns what is published while it waits."""
+    topic_id = emulator.create_topic()
+    emulator.load(topic_id, numbered(1))
+    assert api.page(topic_id, since_time="2999-01-01T00:00:00Z") == []
+    poll = Poll(api, topic_id, since_time="2999-01-01T00:00:00Z", timeout_secs=LONG_POLL_SECS)
+    poll.start()
+    in_flight(emulator)
+    emulator.load(topic_id, [{"n": 7}])
+    poll.join()
+    assert numbers(poll.messages) == [7]
+
+
+def test_a_long_poll_answers_when_a_message_comes(emulator: Emulator, api: Api) -> None:
+    """A message ends the long poll long before its time is over; another topic's does not."""
+    topic_id, other = emulator.create_topic("one"), emulator.create_topic("other")
+    poll = Poll(api, topic_id, timeout_secs=LONG_POLL_SECS)
+    poll.start()
+    waiting = in_flight(emulator)
+    emulator.load(other, [{"n": 1}])
+    assert in_flight(emulator) == waiting
+    requests.post(
+        f"{emulator.url}/api/v1/topics/{topic_id}/publish",
+        headers={"Authorization": f"Bearer {emulator.token}"},
+        data=b'{"n": 2}',
+        timeout=LONG_POLL_SECS,
+    )
+    poll.join()
+    assert numbers(poll.messages) == [2]
+    assert poll.ended_at < waiting.at + LONG_POLL_SECS
+
+
+def test_a_long_poll_ends_empty_when_its_time_is_over(emulator: Emulator, api: Api) -> None:
+    """A long poll without news waits for `timeout_secs`, then gives an empty page."""
+    topic_id = emulator.create_topic()
+    assert api.page(topic_id, timeout_secs=1) == []
+    (request,) = emulator.requests()
+    assert request.finished_at is not None
+    assert request.finished_at - request.at >= 0.99
+
+
+def test_a_long_poll_ends_when_its_client_leaves(emulator: Emulator, api: Api) -> None:
+    """A client that hangs up is not waited for: the log shows the request as not answered."""
+    topic_id = emulator.create_topic()
+    with pytest.raises(requests.ReadTimeout):
+        api.post(f"/api/v1/topics/{topic_id}/consume", json={"timeout_secs": 60}, timeout=0.2)
+    until = time.monotonic() + LONG_POLL_SECS
+    while emulator.requests()[0].finished_at is None and time.monotonic() < until:
+        time.sleep(0.01)
+    (request,) = emulator.requests()
+    assert request.status is None
+    assert request.finished_at is not None
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"after_message_id": "A12y", "since_time": "2023-04-14T15:07:14Z"},
+        {"after_message_id": "A12y"},
+        {"after_message_id": 12},
+        {"since_time": "yesterday"},
+        {"since_time": "2023-04-14"},
+        {"since_time": "2023-04-14T15:07:14"},
+        {"since_time": "2023-02-30T15:07:14Z"},
+        {"batch_size": 0},
+        {"batch_size": 51},
+        {"batch_size": "50"},
+        {"timeout_secs": -1},
+        {"timeout_secs": 61},
+    ],
+)
+def test_bad_parameters_are_refused(emulator: Emulator, api: Api, wish: dict[str, Any]) -> None:
+    """What the contract does not allow is a 400 with a message."""
+    topic_id = emulator.create_topic()
+    answer = api.consume(topic_id, **wish)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == 400
+    assert answer.json()["message"]
+
+
+def test_a_dropped_cursor_does_not_exist(emulator: Emulator, api: Api) -> None:
+    """After retention or purge an id is unknown, with the status that was chosen."""
+    topic_id = emulator.create_topic()
+    ids = emulator.load(topic_id, numbered(4))
+    emulator.expire(topic_id, ids[1])
+    assert numbers(api.page(topic_id)) == [2, 3]
+    assert numbers(api.page(topic_id, after_message_id=ids[2])) == [3]
+    assert api.consume(topic_id, after_message_id=ids[1]).status_code == 400
+    emulator.configure(expired_status=410)
+    emulator.purge(topic_id)
+    assert api.page(topic_id) == []
+    answer = api.consume(topic_id, after_message_id=ids[2])
+    assert (answer.status_code, answer.json()["code"]) == (410, 410)
+
+
+def test_retention_drops_what_is_too_old(emulator: Emulator, api: Api) -> None:
+    """When the service's clock moves on, older messages and their ids are gone."""
+    topic_id = emulator.create_topic(retention=3600)
+    (old,) = emulator.load(topic_id, numbered(1))
+    emulator.configure(clock_offset_secs=3000)
+    (new,) = emulator.load(topic_id, [{"n": 1}])
+    assert numbers(api.page(topic_id)) == [0, 1]
+    emulator.configure(clock_offset_secs=4000)
+    assert numbers(api.page(topic_id)) == [1]
+    assert [message.message_id for message in emulator.messages(topic_id)] == [new]
+    assert api.consume(topic_id, after_message_id=old).status_code == 400
+
+
+def test_the_clock_can_be_shifted(emulator: Emulator, api: Api) -> None:
+    """The Date header and the message times follow the service's clock, or Date is left out."""
+    topic_id = emulator.create_topic()
+    emulator.configure(clock_offset_secs=400 * 365 * 86_400)
+    emulator.load(topic_id, numbered(1))
+    answer = api.consume(topic_id)
+    assert answer.json()["messages"][0]["time"] > "2400"
+    assert int(answer.headers["Date"].split()[3]) >= 2400
+    emulator.configure(date_header=False)
+    assert "Date" not in api.consume(topic_id).headers
+
+
+def test_ids_do_not_sort(emulator: Emulator) -> None:
+    """Neither length nor byte order says which message came first; ids are unique."""
+    ids = emulator.load(emulator.create_topic(), numbered(5000))
+    assert len(set(ids)) == 5000
+    assert len({len(each) for each in ids}) > 1
+    pairs = list(itertools.pairwise(ids))
+    assert 1000 < sum(one < two for one, two in pairs) < 4000
+    assert any(len(one) > len(two) for one, two in pairs)
+    assert all(each.startswith("A") and each.isalnum() for each in ids)

@@ -1,0 +1,101 @@
+"""The server process: it starts, keeps what it should, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from tests.emulator.control import ROOT, Emulator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMEOUT_SECS = 30
+# Starts an emulator, tells where it is, and waits to be killed.
+PARENT = """
+import time
+from tests.emulator.control import Emulator
+print(Emulator.start().url, flush=True)
+time.sleep(600)
+"""
+
+
+def wait_until_gone(url: str) -> None:
+    """Return when nobody listens at `url` any more."""
+    until = time.monotonic() + TIMEOUT_SECS
+    while time.monotonic() < until:
+        try:
+            requests.get(url, timeout=TIMEOUT_SECS)
+        except requests.ConnectionError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("The emulator is still there")
+
+
+def test_a_file_outlives_the_process(tmp_path: Path) -> None:
+    """With `database`, topics and messages are there again in the next process; on its port too."""
+    with Emulator.start(database=tmp_path / "emulator.db") as first:
+        topic_id = first.create_topic(schema=[{"name": "n", "type": "integer"}])
+        ids = first.load(topic_id, [{"n": n} for n in range(3)])
+        first.expire(topic_id, ids[2])
+        port = int(first.url.rpartition(":")[2])
+    wait_until_gone(first.url)
+    with Emulator.start(database=tmp_path / "emulator.db", port=port) as second:
+        assert second.url == first.url
+        (new,) = second.load(topic_id, [{"n": 3}])
+        assert new not in ids
+        assert second.payloads(topic_id) == [{"n": 3}]
+
+
+def test_stopping_does_not_wait_for_long_polls() -> None:
+    """A stop cuts off whoever waits."""
+    emulator = Emulator.start()
+    with emulator:
+        topic_id = emulator.create_topic()
+        emulator.fault("stall", secs=600)
+        with pytest.raises(requests.ReadTimeout):
+            requests.post(
+                f"{emulator.url}/api/v1/topics/{topic_id}/consume",
+                headers={"Authorization": f"Bearer {emulator.token}"},
+                timeout=0.2,
+            )
+    wait_until_gone(emulator.url)
+
+
+def test_the_server_ends_with_its_parent() -> None:
+    """When the process that started it is killed, the server ends by itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        url = parent.stdout.readline().decode().strip()
+        assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
+        parent.kill()
+    wait_until_gone(url)
+
+
+def test_it_can_be_run_by_hand() -> None:
+    """The command says in one JSON line where it listens, and ends on a signal."""
+    command = [sys.executable, "-m", "tests.emulator", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
+        process.terminate()
+    assert process.returncode == 0
+
+
+def test_a_server_that_cannot_start_is_told() -> None:
+    """A port that is taken is an error of the caller, and no process is left."""
+    with Emulator.start() as emulator:
+        port = int(emulator.url.rpartition(":")[2])
+        with pytest.raises(RuntimeError, match="did not start"):
+            Emulator.start(port=port)
