@@ -33,7 +33,7 @@ $(UV):
 	@rm -rf .uv .uv.part
 	@$(PYTHON) -m venv .uv.part || \
 		{ echo '$(PYTHON) lacks venv: on Debian and Ubuntu, apt-get install python3-venv' >&2; exit 1; }
-	@.uv.part/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@.uv.part/bin/python -m pip install -qq --disable-pip-version-check 'uv>=0.9'
 	@mv .uv.part .uv
 
 demo: setup

@@ -17,7 +17,7 @@ from tests.demo import orders
 from tests.demo.interrupts import end_orderly
 from tests.demo.project import MeltanoFailedError, Project
 from tests.demo.report import Report
-from tests.demo.services import TOPIC_ID, services
+from tests.demo.services import ROOT, TOPIC_ID, services
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def main() -> int:
     report = Report()
     with services() as running:
         try:
-            _demo(running, Project(running), report)
+            _demo(running, Project(ROOT, running.variables), report)
         except MeltanoFailedError as exc:
             print(exc, file=sys.stderr)
             return 1

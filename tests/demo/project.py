@@ -6,15 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.demo.services import ROOT
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from tests.demo.services import Services
 
 MELTANO = Path(sys.executable).parent / "meltano"
 END_SECS = 10
@@ -25,19 +22,16 @@ class MeltanoFailedError(Exception):
 
 
 class Project:
-    """The project in its `dev` environment, with these services.
+    """The project in the folder `root`, in its `dev` environment, with these variables.
 
     Nothing that the user's own environment says of Meltano or of the plugins comes through.
     """
 
-    def __init__(self, services: Services, *, root: Path = ROOT) -> None:
+    def __init__(self, root: Path, variables: Mapping[str, str]) -> None:
         foreign = ("MELTANO_", "TAP_", "TARGET_")
-        self._variables = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
-            **services.variables,
-        }
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+        self._variables = {**kept, **variables}
         self._root = root
-        self._log = services.folder / "meltano.log"
 
     def meltano(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
         """Run a command to its end, and give its output.
@@ -46,7 +40,7 @@ class Project:
             MeltanoFailedError: It ended with another exit code than 0.
         """
         command = [str(MELTANO), "--environment=dev", *arguments]
-        with self._log.open("w+b") as log:
+        with tempfile.TemporaryFile() as log:
             # In a session of its own, so that it can be ended together with its plugins.
             process = subprocess.Popen(
                 command,
