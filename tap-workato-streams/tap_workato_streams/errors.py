@@ -182,14 +182,15 @@ def _retry_after(response: requests.Response) -> float | None:
     try:
         return max(0.0, float(value))
     except ValueError:
-        until = _http_date(value)
+        until = http_date(value)
     if until is None:
         return None
-    now = _http_date(response.headers.get("Date", "")) or datetime.now(timezone.utc)
+    now = http_date(response.headers.get("Date", "")) or datetime.now(timezone.utc)
     return max(0.0, (until - now).total_seconds())
 
 
-def _http_date(value: str) -> datetime | None:
+def http_date(value: str) -> datetime | None:
+    """Read the date of an HTTP header; None for a text that is no such date."""
     try:
         return parsedate_to_datetime(value)
     except ValueError:

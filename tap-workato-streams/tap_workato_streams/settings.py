@@ -124,7 +124,7 @@ def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return {
         name: _typed(value, schema["properties"].get(name, {}))
         for name, value in config.items()
-        if value not in {"", None} or isinstance(value, (dict, list))
+        if value is not None and value != ""
     }
 
 

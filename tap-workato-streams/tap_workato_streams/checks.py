@@ -1,0 +1,74 @@
+"""Faults that only the settings of the tap can have, found before the first request."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .start import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def tap_faults(config: Mapping[str, Any]) -> list[str]:
+    """Find what is wrong beyond the types; a setting of the wrong type is passed over.
+
+    Args:
+        config: The settings, with their defaults.
+
+    Returns:
+        One line for each fault.
+    """
+    return [*_source_faults(config), *_start_faults(config), *_tail_faults(config)]
+
+
+def _source_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    topics = _topics(config)
+    if not config.get("topics") and not config.get("developer_api_token"):
+        yield "topics: name the topics to read, or set developer_api_token to read all"
+    names = Counter(item.get("name") or f"topic_{item.get('id')}" for item in topics)
+    for name, count in names.items():
+        if count > 1:
+            yield f"topics: {count} have the name {name}; give each a name of its own"
+    for number, item in enumerate(topics):
+        path = item.get("schema_path")
+        if path is not None and item.get("schema"):
+            yield f"topics[{number}]: set schema or schema_path, not both"
+        elif path is not None and not _holds_json(path):
+            yield f"topics[{number}].schema_path: {path} is not a file that holds a JSON Schema"
+
+
+def _start_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    places: dict[str, Mapping[str, Any]] = {"": config}
+    for number, item in enumerate(_topics(config)):
+        places[f"topics[{number}]."] = item
+    for place, settings in places.items():
+        date = settings.get("start_date")
+        if date and parse_time(date) is None:
+            yield f"{place}start_date: must be RFC 3339, such as 2026-01-31T00:00:00Z"
+        if date and settings.get("start_from") == "latest":
+            yield f"{place}start_from: latest and a start_date exclude each other"
+
+
+def _tail_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    if config.get("tail") is not True:
+        return
+    if config.get("timeout_secs") == 0:
+        yield "timeout_secs: must be at least 1 with tail, or an idle topic would cost the quota"
+    if config.get("batch_config"):
+        yield "batch_config: batch files need an end; they cannot be written with tail"
+
+
+def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    topics = config.get("topics")
+    return [t for t in topics if isinstance(t, dict)] if isinstance(topics, list) else []
+
+
+def _holds_json(path: object) -> bool:
+    try:
+        return isinstance(json.loads(Path(str(path)).read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,205 @@
+"""All HTTP of the tap: consuming messages, and asking the Developer API for topics."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+
+import msgspec
+import requests
+from singer_sdk.authenticators import BearerTokenAuthenticator
+
+from .errors import check, http_date, unreachable, unreadable
+from .pacing import Budget, retrying
+from .pages import Page, split
+from .settings import base_url, developer_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from .errors import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("tap-workato-streams")
+
+DEVELOPER_REQUESTS_PER_MINUTE = 60
+TOPICS_PER_PAGE = 100
+
+
+class Cursor(NamedTuple):
+    """From where to consume: after a message, or since a time, or from the earliest message."""
+
+    after_message_id: str | None = None
+    since_time: str | None = None
+
+
+EARLIEST = Cursor()
+
+
+class WorkspaceTopic(msgspec.Struct):
+    """A topic as the Developer API describes it; ``retention`` is in seconds."""
+
+    id: int
+    name: str
+    retention: float | None = None
+    schema: list[dict[str, Any]] | None = None
+
+
+class _Topics(msgspec.Struct):
+    data: list[WorkspaceTopic]
+    count: int = 0
+
+
+class TopicClient:
+    """Consumes one topic; for the use of one thread at a time.
+
+    Args:
+        config: The settings of the tap.
+        topic_id: The id of the topic.
+        what: How to name the topic in a log line or an error.
+        budget: The budget that all clients of the process share.
+    """
+
+    def __init__(self, config: Mapping[str, Any], topic_id: int, what: str, budget: Budget) -> None:
+        path = "/api/pubsub" if config["legacy_api"] else "/api/v1"
+        self.what = what
+        self.requests = 0
+        self._secrets = _secrets(config)
+        self._timeout = float(config["request_timeout_secs"])
+        self._session = _session(base_url(config))
+        self._request = _prepared(
+            self._session,
+            "POST",
+            f"{base_url(config)}{path}/topics/{topic_id}/consume",
+            config["api_token"],
+        )
+        self._send = _retried(self._send_once, config, budget)
+
+    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Page:
+        """Ask for the messages after a cursor (contract: "Public API", consume).
+
+        Args:
+            cursor: From where to consume.
+            batch_size: The most messages to ask for, 1 to 50.
+            timeout_secs: How many seconds the service may wait for a message, 0 to 60.
+
+        Returns:
+            A page; without messages when there are none after the cursor.
+
+        Raises:
+            Refused: The service refused the request; no retry helps.
+            Unavailable: It did not answer properly for as long as ``max_retry_secs``.
+        """
+        body: dict[str, Any] = {"batch_size": batch_size}
+        if cursor.after_message_id is not None:
+            body["after_message_id"] = cursor.after_message_id
+        elif cursor.since_time is not None:
+            body["since_time"] = cursor.since_time
+        if timeout_secs:
+            body["timeout_secs"] = timeout_secs
+        return self._send(msgspec.json.encode(body), timeout_secs)
+
+    def _send_once(self, body: bytes, timeout_secs: int) -> Page:
+        # One prepared request with a new body each time: preparing costs more than sending.
+        self._request.body = body
+        self._request.headers["Content-Length"] = str(len(body))
+        self.requests += 1
+        try:
+            response = self._session.send(
+                self._request,
+                timeout=(self._timeout, self._timeout + timeout_secs),
+                allow_redirects=False,
+            )
+        except requests.RequestException as exc:
+            raise unreachable(exc, what=self.what) from exc
+        check(response, what=self.what, secrets=self._secrets)
+        try:
+            messages = split(response.content)
+        except ValueError:
+            raise unreadable(response, what=self.what) from None
+        return Page(messages, date=http_date(response.headers.get("Date", "")))
+
+
+def workspace_topics(config: Mapping[str, Any]) -> Iterator[WorkspaceTopic]:
+    """Ask the Developer API for all topics of the workspace (contract: "Developer API").
+
+    Args:
+        config: The settings of the tap, with a ``developer_api_token``.
+
+    Yields:
+        The topics, in the order of the API.
+
+    Raises:
+        Refused: The Developer API refused the request.
+        Unavailable: It did not answer properly for as long as ``max_retry_secs``.
+    """
+    what = "Developer API"
+    url = f"{developer_url(config)}/api/event_streams/topics"
+    token = config["developer_api_token"]
+    session = _session(url)
+
+    def get_once(page: int) -> _Topics:
+        request = _prepared(session, "GET", url, token)
+        params = {"page": page, "per_page": TOPICS_PER_PAGE, "include_schema": "true"}
+        request.prepare_url(url, params)
+        try:
+            response = session.send(
+                request,
+                timeout=config["request_timeout_secs"],
+                allow_redirects=False,
+            )
+        except requests.RequestException as exc:
+            raise unreachable(exc, what=what) from exc
+        check(response, what=what, secrets=_secrets(config), token="developer_api_token")  # noqa: S106
+        try:
+            return msgspec.json.decode(response.content, type=_Topics)
+        except msgspec.DecodeError:
+            raise unreadable(response, what=what) from None
+
+    get = _retried(get_once, config, Budget(DEVELOPER_REQUESTS_PER_MINUTE))
+    seen, page = 0, 1
+    with session:
+        while (answer := get(page)).data:
+            yield from answer.data
+            seen, page = seen + len(answer.data), page + 1
+            if seen >= answer.count:
+                return
+
+
+def _session(url: str) -> requests.Session:
+    session = requests.Session()
+    # `Session.send` looks the proxies up for each request, and a CA bundle never: once is enough.
+    found = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies.update(found["proxies"])
+    session.verify = found["verify"]
+    session.cert = found["cert"]
+    session.trust_env = False
+    return session
+
+
+def _prepared(
+    session: requests.Session,
+    method: str,
+    url: str,
+    token: str,
+) -> requests.PreparedRequest:
+    headers = {"Content-Type": "application/json", "User-Agent": "tap-workato-streams"}
+    auth = BearerTokenAuthenticator(token=token)
+    return session.prepare_request(requests.Request(method, url, headers=headers, auth=auth))
+
+
+def _retried(
+    request: Callable[P, T],
+    config: Mapping[str, Any],
+    budget: Budget,
+) -> Callable[P, T]:
+    def tell(exc: Unavailable, wait: float) -> None:
+        logger.warning("%s; trying again in %.1f s", exc, wait)
+
+    return retrying(budget, max_retry_secs=config["max_retry_secs"], on_retry=tell)(request)
+
+
+def _secrets(config: Mapping[str, Any]) -> list[str]:
+    return [config[name] for name in ("api_token", "developer_api_token") if config.get(name)]

@@ -1,0 +1,36 @@
+"""How much a run may read before it ends, its topic's end or not."""
+
+from __future__ import annotations
+
+import time
+
+
+class RunLimits:
+    """The limits of one run, all topics together.
+
+    Args:
+        max_messages: The most messages to write; None for no limit.
+        max_run_secs: The seconds after which the run ends; None for no limit.
+    """
+
+    def __init__(self, max_messages: int | None, max_run_secs: float | None) -> None:
+        self._messages_left = max_messages
+        self._ends_at = None if max_run_secs is None else time.monotonic() + max_run_secs
+
+    @property
+    def reached(self) -> bool:
+        """Whether the run has to end now."""
+        return self._messages_left == 0 or self.secs_left == 0
+
+    @property
+    def secs_left(self) -> float | None:
+        """The seconds until the run has to end; None where only its topics end it."""
+        return None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
+
+    def take(self, messages: int) -> int:
+        """Say how many of so many messages may still be written, and count them."""
+        if self._messages_left is None:
+            return messages
+        taken = min(messages, self._messages_left)
+        self._messages_left -= taken
+        return taken

@@ -1,0 +1,201 @@
+"""Reading one topic: from its start to its end, over expired bookmarks, or on and on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from .client import EARLIEST
+from .errors import EventStreamsError, Refused
+from .pages import Bookmark
+from .start import (
+    cursor_after,
+    cursor_instead,
+    first_cursor,
+    is_at_latest,
+    is_near_retention,
+    parse_time,
+    rfc3339,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .client import Cursor, TopicClient
+    from .pages import Page
+    from .topics import Topic
+
+logger = logging.getLogger("tap-workato-streams")
+
+TAIL_TIMEOUT_SECS = 50
+# A poll that comes back empty sooner than this was no long poll: do not ask without end.
+SHORTEST_POLL_SECS = 1.0
+# These say that a token or the quota is at fault, whatever the cursor (contract: "What no page
+# says"). Of any other 4xx the cursor may be the cause.
+NOT_THE_CURSOR = frozenset({401, 403, 408, 429})
+
+
+class RunStart:
+    """When the run began, by the service's clock: the ``Date`` of the first answer of all topics.
+
+    A skewed local clock so neither cuts a run short nor keeps it going.
+    """
+
+    def __init__(self) -> None:
+        self._end_of_second: datetime | None = None
+
+    def see(self, date: datetime | None) -> None:
+        """Take the date of an answer; the first counts. Without one, the local clock must do."""
+        if self._end_of_second is None:
+            # The header counts whole seconds: what has come within this one was there before.
+            self._end_of_second = (date or datetime.now(timezone.utc)) + timedelta(seconds=1)
+
+    def precedes(self, time: str | None) -> bool:
+        """Whether a message of this time was published after the run began."""
+        published = parse_time(time)
+        return bool(published and self._end_of_second and published >= self._end_of_second)
+
+
+class TopicReader:
+    """Reads one topic, page by page.
+
+    Args:
+        topic: The topic.
+        client: The client that consumes it.
+        run_start: When the run began; all readers of a run share it.
+        config: The settings of the tap.
+        bookmark: The bookmark of the last run.
+        tail: Whether to go on when the end is reached.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        topic: Topic,
+        client: TopicClient,
+        run_start: RunStart,
+        config: Mapping[str, Any],
+        *,
+        bookmark: Bookmark | None,
+        tail: bool,
+    ) -> None:
+        self.topic = topic
+        self._client = client
+        self._run_start = run_start
+        self._bookmark = bookmark
+        self._batch_size: int = config["batch_size"]
+        self._timeout_secs: int = config.get("timeout_secs", TAIL_TIMEOUT_SECS if tail else 0)
+        self._policy: str = config["on_expired_bookmark"]
+        self._tail = tail
+
+    def pages(self) -> Iterator[Page]:
+        """Read the topic.
+
+        Yields:
+            The pages that hold messages, and what else moves the bookmark. Without ``tail`` they
+            end at an empty page, or after the page that holds a message newer than the run.
+
+        Raises:
+            ServiceError: The service refused a request, or could not be reached for too long.
+            EventStreamsError: The bookmark has expired, and the settings say to stop then.
+        """
+        given = self._bookmark
+        cursor = first_cursor(self.topic, given)
+        if is_at_latest(self.topic, given):
+            page, cursor = self._latest(cursor)
+            yield page
+            if self._is_end(page) and not self._timeout_secs:
+                return
+        while True:
+            asked_at = time.monotonic()
+            page, cursor = self._consume(cursor)
+            if given:
+                self._warn_near_retention(given, page)
+                given = None
+            if page.messages:
+                yield page
+            if self._is_end(page):
+                return
+            if not page.messages:
+                time.sleep(max(0.0, SHORTEST_POLL_SECS - (time.monotonic() - asked_at)))
+
+    def _latest(self, cursor: Cursor) -> tuple[Page, Cursor]:
+        """Find the place from which only what is new is read, without a long poll.
+
+        With no message to name, the service's time is the bookmark from which this run and the
+        next go on: it is told at once, and nothing after it is missed.
+        """
+        page = self._ask(cursor, 0)
+        self._run_start.see(page.date)
+        start = Bookmark(None, rfc3339(page.date or datetime.now(timezone.utc)))
+        page = page._replace(start=start)
+        self._bookmark = page.bookmark() or start
+        return page, cursor_after(self._bookmark)
+
+    def _consume(self, cursor: Cursor) -> tuple[Page, Cursor]:
+        """Ask for the page after a cursor, and say where the next one begins."""
+        try:
+            page = self._ask(cursor, self._timeout_secs)
+        except Refused as refusal:
+            if cursor.after_message_id is None or refusal.status in NOT_THE_CURSOR:
+                raise
+            cursor = self._probe(refusal)
+            page = self._ask(cursor, self._timeout_secs)
+        self._run_start.see(page.date)
+        if bookmark := page.bookmark():
+            self._bookmark = bookmark
+            cursor = cursor_after(bookmark)
+        return page, cursor
+
+    def _ask(self, cursor: Cursor, timeout_secs: int) -> Page:
+        return self._client.consume(
+            cursor,
+            batch_size=self._batch_size,
+            timeout_secs=timeout_secs,
+        )
+
+    def _probe(self, refusal: Refused) -> Cursor:
+        """Find out whether the cursor was at fault, and where to go on if it was.
+
+        The API does not say which status an expired message id has: if the same call works
+        without it, it has expired or was purged. If not, the refusal was about the topic.
+        """
+        try:
+            left = self._client.consume(EARLIEST, batch_size=1)
+        except Refused:
+            raise refusal from None
+        bookmark = self._bookmark or Bookmark(None, None)
+        until = left.messages[0].time if left.messages else "now"
+        told = (
+            f"{self.topic}: bookmark {bookmark.message_id} has expired or was purged "
+            f"({refusal.status}, {refusal.reason}); messages published between "
+            f"{bookmark.time or 'an unknown time'} and {until} may be gone"
+        )
+        cursor = cursor_instead(self._policy, bookmark)
+        if cursor is None:
+            raise EventStreamsError(
+                f"{told}; set on_expired_bookmark to earliest or since_time to go on",
+            )
+        place = (
+            f"since {cursor.since_time}" if cursor.since_time else "at the earliest that is left"
+        )
+        logger.warning("%s; reading goes on %s", told, place)
+        return cursor
+
+    def _is_end(self, page: Page) -> bool:
+        if self._tail:
+            return False
+        return not page.messages or self._run_start.precedes(page.messages[-1].time)
+
+    def _warn_near_retention(self, given: Bookmark, page: Page) -> None:
+        now = page.date or datetime.now(timezone.utc)
+        if is_near_retention(self.topic, given, now):
+            logger.warning(
+                "%s: bookmark %s of %s nears the topic's retention of %.0f hours; run more often, "
+                "or messages will be gone before they are read",
+                self.topic,
+                given.message_id,
+                given.time,
+                (self.topic.retention or 0) / 3600,
+            )

@@ -1,0 +1,161 @@
+"""A topic as a Singer stream."""
+
+from __future__ import annotations
+
+import json
+import sys
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
+from singer_sdk.streams import Stream
+
+from .client import TopicClient
+from .errors import EventStreamsError
+from .limits import RunLimits
+from .reader import RunStart, TopicReader
+from .schemas import OPEN_PAYLOAD, record_schema
+from .start import bookmark_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.tap_base import Tap
+
+    from .pacing import Budget
+    from .pages import Bookmark, Message
+    from .topics import Topic
+    from .writer import PageWriter
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+# Python refuses to make an int of more digits than this; a Decimal keeps them all.
+MAX_INT_DIGITS = 4300
+
+
+class TopicStream(Stream):
+    """The messages of one topic, in the order of the API."""
+
+    # A payload that does not fit its schema goes through unchanged.
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+
+    def __init__(self, tap: Tap, topic: Topic, budget: Budget) -> None:
+        super().__init__(
+            tap,
+            name=topic.name,
+            schema=record_schema(topic.payload_schema or OPEN_PAYLOAD),
+        )
+        self.topic = topic
+        self.primary_keys = ["message_id"]
+        self.replication_key = "message_id"
+        self.client = TopicClient(tap.config, topic.id, str(topic), budget)
+
+    @property
+    @override
+    def is_sorted(self) -> bool:
+        """The API's order is the publishers': a run that was cut short can be continued."""
+        return True
+
+    @property
+    @override
+    def check_sorted(self) -> bool:
+        """Message ids are opaque: they cannot be compared."""
+        return False
+
+    @property
+    def bookmark(self) -> Bookmark | None:
+        """Where reading goes on: what the state of this stream holds."""
+        if self.replication_method == REPLICATION_FULL_TABLE:
+            return None
+        return bookmark_of(self.stream_state)
+
+    @bookmark.setter
+    def bookmark(self, bookmark: Bookmark) -> None:
+        if bookmark.message_id is not None:
+            self.stream_state["replication_key"] = self.replication_key
+            self.stream_state["replication_key_value"] = bookmark.message_id
+        self.stream_state["message_time"] = bookmark.time
+
+    @cached_property
+    def passes_unchanged(self) -> bool:
+        """Whether nobody looks into the records, so that they need not be decoded."""
+        return all(self.mask.values()) and all(
+            type(stream_map) is SameRecordTransform and not stream_map.flattening_enabled
+            for stream_map in self.stream_maps
+        )
+
+    def reader(self, run_start: RunStart, *, tail: bool) -> TopicReader:
+        """Make a reader that starts where the state and the settings say."""
+        return TopicReader(
+            self.topic,
+            self.client,
+            run_start,
+            self.config,
+            bookmark=self.bookmark,
+            tail=tail,
+        )
+
+    def write_schema(self) -> None:
+        """Write the SCHEMA message of the stream, or those that its stream maps make of it."""
+        self._write_schema_message()
+
+    def write_messages(self, messages: list[Message], writer: PageWriter) -> None:
+        """Write the messages of a page as RECORD lines.
+
+        Raises:
+            EventStreamsError: A message is nested too deeply to be decoded, which stream maps,
+                flattening and deselection ask for.
+            BrokenPipeError: The reader of standard output has gone.
+        """
+        if self.passes_unchanged:
+            writer.write_page(self.name, self.topic.id, messages)
+            return
+        for message in messages:
+            self._write_record_message(self._record(message))
+        writer.flush()
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[Record]:
+        """Read the topic for the SDK's own sync: ``--test`` and batch files.
+
+        Yields:
+            Decoded records, in the order of the API.
+        """
+        limits = RunLimits(self.config.get("max_messages"), self.config.get("max_run_secs"))
+        for page in self.reader(RunStart(), tail=False).pages():
+            for message in page.messages[: limits.take(len(page.messages))]:
+                yield self._record(message)
+            if limits.reached:
+                return
+
+    @override
+    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        """Keep the time of the message beside the bookmark that the SDK is about to move to it."""
+        self.stream_state["message_time"] = row["time"]
+        return row
+
+    def _record(self, message: Message) -> dict[str, Any]:
+        try:
+            payload = json.loads(bytes(message.payload), parse_float=Decimal, parse_int=_integer)
+        except RecursionError:
+            raise EventStreamsError(
+                f"{self.topic}: message {message.message_id} is nested too deeply to be decoded; "
+                "select all properties and use no stream maps or flattening to pass it on as it is",
+            ) from None
+        return {
+            "message_id": message.message_id,
+            "topic_id": self.topic.id,
+            "time": message.time,
+            "payload": payload,
+        }
+
+
+def _integer(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= MAX_INT_DIGITS else Decimal(digits)
