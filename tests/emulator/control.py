@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import requests
 
 from tests.emulator.log import LoggedRequest
+from tests.emulator.process import end_process, start_process
 from tests.emulator.service import DEVELOPER_TOKEN, TOKEN
 from tests.emulator.store import StoredMessage
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable
+    from pathlib import Path
     from types import TracebackType
 
 
-ROOT = Path(__file__).parents[2]
 CHUNK = 5_000
 TIMEOUT_SECS = 60
 
@@ -54,21 +53,12 @@ class Emulator:
         Raises:
             RuntimeError: The server did not start; it wrote to stderr why.
         """
-        command = [sys.executable, "-m", "tests.emulator", "--until-stdin-closes"]
-        command += ["--port", str(port)]
-        if database is not None:
-            command += ["--database", str(database)]
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        line = process.stdout.readline() if process.stdout else b""
-        if not line:
-            _end(process)
-            raise RuntimeError("The emulator did not start")
-        return cls(process, json.loads(line)["url"])
+        return cls(*start_process(database=database, port=port))
 
     def stop(self) -> None:
         """End the server process and wait until it is gone; what is open is cut off."""
         self._session.close()
-        _end(self._process)
+        end_process(self._process)
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - the class is not made to be subclassed
         """The emulator, ended when the block is left."""
@@ -219,10 +209,3 @@ class Emulator:
 
 def _encode(payload: object) -> bytes:
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    # Leaving the context closes the pipes and waits.
-    with process:
-        pass

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests.emulator.control import ROOT, Emulator
+from tests.emulator.control import Emulator
+from tests.emulator.process import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,103 @@
+"""Long polls: they answer when a message comes, and wait for nobody who has left."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from tests.emulator.conftest import Api
+    from tests.emulator.control import Emulator
+    from tests.emulator.log import LoggedRequest
+
+LONG_POLL_SECS = 30
+
+
+def in_flight(emulator: Emulator) -> LoggedRequest:
+    """Wait until a consume request is being worked on."""
+    until = time.monotonic() + LONG_POLL_SECS
+    while time.monotonic() < until:
+        for request in emulator.requests(operation="consume"):
+            if request.finished_at is None:
+                return request
+        time.sleep(0.01)
+    raise AssertionError("No consume request came")
+
+
+class Poll(threading.Thread):
+    """A long poll in a thread of its own."""
+
+    def __init__(self, api: Api, topic_id: int, **wish: str | int) -> None:
+        super().__init__()
+        self.api, self.topic_id, self.wish = api, topic_id, wish
+        self.messages: list[dict[str, Any]] = []
+        self.ended_at = 0.0
+
+    @override
+    def run(self) -> None:
+        self.messages = self.api.page(self.topic_id, **self.wish)
+        self.ended_at = time.time()
+
+
+def test_a_future_since_time_means_now(emulator: Emulator, api: Api) -> None:
+    """A long poll from a future time returns what is published while it waits."""
+    topic_id = emulator.create_topic()
+    emulator.load(topic_id, [{"n": 0}])
+    assert api.page(topic_id, since_time="2999-01-01T00:00:00Z") == []
+    poll = Poll(api, topic_id, since_time="2999-01-01T00:00:00Z", timeout_secs=LONG_POLL_SECS)
+    poll.start()
+    in_flight(emulator)
+    emulator.load(topic_id, [{"n": 7}])
+    poll.join()
+    assert [message["payload"] for message in poll.messages] == [{"n": 7}]
+
+
+def test_a_long_poll_answers_when_a_message_comes(emulator: Emulator, api: Api) -> None:
+    """A message ends the long poll long before its time is over; another topic's does not."""
+    topic_id, other = emulator.create_topic("one"), emulator.create_topic("other")
+    poll = Poll(api, topic_id, timeout_secs=LONG_POLL_SECS)
+    poll.start()
+    waiting = in_flight(emulator)
+    emulator.load(other, [{"n": 1}])
+    assert in_flight(emulator) == waiting
+    requests.post(
+        f"{emulator.url}/api/v1/topics/{topic_id}/publish",
+        headers={"Authorization": f"Bearer {emulator.token}"},
+        data=b'{"n": 2}',
+        timeout=LONG_POLL_SECS,
+    )
+    poll.join()
+    assert [message["payload"] for message in poll.messages] == [{"n": 2}]
+    assert poll.ended_at < waiting.at + LONG_POLL_SECS
+
+
+def test_a_long_poll_ends_empty_when_its_time_is_over(emulator: Emulator, api: Api) -> None:
+    """A long poll without news waits for `timeout_secs`, then gives an empty page."""
+    topic_id = emulator.create_topic()
+    assert api.page(topic_id, timeout_secs=1) == []
+    (request,) = emulator.requests()
+    assert request.finished_at is not None
+    assert request.finished_at - request.at >= 0.99
+
+
+def test_a_long_poll_ends_when_its_client_leaves(emulator: Emulator, api: Api) -> None:
+    """A client that hangs up is not waited for: the log shows the request as not answered."""
+    topic_id = emulator.create_topic()
+    with pytest.raises(requests.ReadTimeout):
+        api.post(f"/api/v1/topics/{topic_id}/consume", json={"timeout_secs": 60}, timeout=0.2)
+    until = time.monotonic() + LONG_POLL_SECS
+    while emulator.requests()[0].finished_at is None and time.monotonic() < until:
+        time.sleep(0.01)
+    (request,) = emulator.requests()
+    assert request.status is None
+    assert request.finished_at is not None
