@@ -179,10 +179,9 @@ def _one_line(text: str) -> str:
 def _retry_after(response: requests.Response) -> float | None:
     """The seconds to wait: the header holds seconds, or a date by the service's own clock."""
     value = response.headers.get("Retry-After", "").strip()
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        until = http_date(value)
+    if value.isdecimal():
+        return float(value)
+    until = http_date(value)
     if until is None:
         return None
     now = http_date(response.headers.get("Date", "")) or datetime.now(timezone.utc)
@@ -192,6 +191,7 @@ def _retry_after(response: requests.Response) -> float | None:
 def http_date(value: str) -> datetime | None:
     """Read the date of an HTTP header; None for a text that is no such date."""
     try:
-        return parsedate_to_datetime(value)
+        date = parsedate_to_datetime(value)
     except ValueError:
         return None
+    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)

@@ -87,7 +87,7 @@ class Budget:
                     if self._queue[0] is not ticket:
                         self._changed.wait()
                     elif (delay := self._delay()) > 0:
-                        self._changed.wait(delay)
+                        self._changed.wait(min(delay, LONGEST_PAUSE_SECS))
                     else:
                         break
                 else:

@@ -50,7 +50,7 @@ class _Body(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(_Body).decode
-_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]')
+_MARKS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]')
 
 
 def split(body: bytes) -> list[Message]:

@@ -23,6 +23,8 @@ NEAR_RETENTION = 0.8
 
 def bookmark_of(state: Mapping[str, Any]) -> Bookmark | None:
     """The bookmark that a stream's state holds, None where there is none."""
+    if state.get("replication_key", "message_id") != "message_id":
+        return None  # the state of another tap, whose bookmark is no message id
     bookmark = Bookmark(state.get("replication_key_value"), state.get("message_time"))
     return bookmark if any(bookmark) else None
 

@@ -78,6 +78,8 @@ class TopicStream(Stream):
 
     @bookmark.setter
     def bookmark(self, bookmark: Bookmark) -> None:
+        if self.replication_method == REPLICATION_FULL_TABLE:
+            return
         if bookmark.message_id is not None:
             self.stream_state["replication_key"] = self.replication_key
             self.stream_state["replication_key_value"] = bookmark.message_id

@@ -88,6 +88,7 @@ class Sync:
         Raises:
             EventStreamsError: A topic failed for good. What was read is written, and told, before.
         """
+        logger.info("reading %d topics, %d side by side", len(self._streams), self._readers)
         try:
             # The state that was given holds until there is a newer one.
             self._tell_state()
@@ -144,8 +145,9 @@ class Sync:
                 self._summaries[event.stream.name].end()
                 if event.error:
                     self._errors.append(event.error)
-                    # The others would go on for ever: a tail ends with the first that fails.
-                    self._stopping = self._tail
+                    if self._tail:
+                        # The others would go on for ever: a tail ends with the first that fails.
+                        self._stopping = True
             self._tell_state_if_due()
             progress.log_if_due()
 

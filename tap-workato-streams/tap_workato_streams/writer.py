@@ -80,10 +80,11 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         Raises:
             BrokenPipeError: The reader of standard output has gone.
         """
-        if not hasattr(select, "poll"):
+        try:
+            poll = select.poll()
+            poll.register(sys.stdout.buffer, 0)
+        except (AttributeError, OSError):  # on Windows, or no file: then the next write tells
             return
-        poll = select.poll()
-        poll.register(sys.stdout.buffer, 0)
         if any(event & select.POLLERR for _, event in poll.poll(0)):
             raise BrokenPipeError
 
