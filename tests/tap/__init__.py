@@ -1,1 +1,1 @@
-
+"""The tap, as its users run it: the executable against the emulator."""

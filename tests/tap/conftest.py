@@ -1,0 +1,107 @@
+"""What the tests of the tap share: its settings for the emulator, and ways to run it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from tests.executables import run, write_json
+from tests.tap.running import RunningTap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+    from tests.executables import Outcome
+
+
+class TapConfig(Protocol):
+    """Writes a config file for the emulator; a topic may be given as its id alone."""
+
+    def __call__(self, **settings: Any) -> Path:  # noqa: ANN401 - settings are JSON
+        """Return the file; a setting that is None is left out."""
+
+
+class RunTap(Protocol):
+    """Runs the tap's executable to its end."""
+
+    def __call__(  # noqa: D102
+        self,
+        *args: str | Path,
+        state: dict[str, Any] | None = None,
+        catalog: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        **settings: Any,  # noqa: ANN401 - settings are JSON
+    ) -> Outcome: ...
+
+
+class StartTap(Protocol):
+    """Starts the tap's executable, which is killed at the end of the test if it still runs."""
+
+    def __call__(  # noqa: D102
+        self,
+        *args: str | Path,
+        state: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        **settings: Any,  # noqa: ANN401 - settings are JSON
+    ) -> RunningTap: ...
+
+
+@pytest.fixture
+def tap_config(emulator: Emulator, tmp_path: Path) -> TapConfig:
+    """Settings for the emulator, in a file."""
+
+    def write(**settings: Any) -> Path:  # noqa: ANN401
+        config = {"api_url": emulator.url, "api_token": emulator.token, **settings}
+        if topics := config.get("topics"):
+            config["topics"] = [{"id": t} if isinstance(t, int) else t for t in topics]
+        kept = {name: value for name, value in config.items() if value is not None}
+        return write_json(tmp_path / "config.json", kept)
+
+    return write
+
+
+@pytest.fixture
+def run_tap(tap_config: TapConfig, tmp_path: Path) -> RunTap:
+    """Run the tap against the emulator, from a state and a catalog where they are given."""
+
+    def run_it(
+        *args: str | Path,
+        state: dict[str, Any] | None = None,
+        catalog: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        **settings: Any,  # noqa: ANN401
+    ) -> Outcome:
+        files = ["--config", tap_config(**settings), *_state_file(tmp_path, state)]
+        if catalog is not None:
+            files += ["--catalog", write_json(tmp_path / "catalog.json", catalog)]
+        return run("tap-workato-streams", *files, *args, env=env)
+
+    return run_it
+
+
+@pytest.fixture
+def start_tap(tap_config: TapConfig, tmp_path: Path) -> Iterator[StartTap]:
+    """Start the tap against the emulator, and go on while it runs."""
+    started = []
+
+    def start(
+        *args: str | Path,
+        state: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        **settings: Any,  # noqa: ANN401
+    ) -> RunningTap:
+        files = ["--config", tap_config(**settings), *_state_file(tmp_path, state)]
+        tap = RunningTap(*files, *args, env=env)
+        started.append(tap)
+        return tap
+
+    yield start
+    for tap in started:
+        tap.kill()
+
+
+def _state_file(folder: Path, state: dict[str, Any] | None) -> list[str | Path]:
+    return [] if state is None else ["--state", write_json(folder / "state.json", state)]

@@ -1,0 +1,46 @@
+"""What holds for every output of the tap, whatever the test: checked at each of its lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tests.tap.running import bookmark
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.executables import Outcome
+
+State = dict[str, Any]
+
+
+def ids(outcome: Outcome, stream: str | None = None) -> list[str]:
+    """The message ids of the records of a stream, or of all, in the order of the lines."""
+    return [record["message_id"] for record in outcome.records(stream)]
+
+
+def consumed(emulator: Emulator, topic_id: int | None = None) -> list[dict[str, Any]]:
+    """What the consume requests of a topic, or of all, asked for, in order."""
+    logged = emulator.requests(operation="consume", topic_id=topic_id)
+    return [msgspec.json.decode(request.body) for request in logged]
+
+
+def assert_states_are_true(outcome: Outcome, given: State | None = None) -> None:
+    """Each STATE line covers records that stand before it, or what was given, and never goes back.
+
+    Raises:
+        AssertionError: A STATE line is ahead of its records, or behind an earlier one.
+    """
+    written: dict[str, list[str | None]] = {}
+    reached: dict[str, int] = {}
+    for message in outcome.messages:
+        if message["type"] == "SCHEMA":
+            written[message["stream"]] = [bookmark(given or {}, message["stream"])]
+        elif message["type"] == "RECORD":
+            written[message["stream"]].append(message["record"]["message_id"])
+        elif message["type"] == "STATE":
+            for stream, before in written.items():
+                place = before.index(bookmark(message["value"], stream))
+                assert place >= reached.get(stream, 0), f"{stream} went back: {message}"
+                reached[stream] = place
