@@ -1,0 +1,111 @@
+"""Messages that were set aside, as Singer lines that can be piped into the target again."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .isolation import Rejected
+    from .messages import Stream
+
+
+class DeadLetters:
+    """A file of SCHEMA and RECORD lines; each record has an ``_error`` beside it.
+
+    The file is opened when there is something to write, and only ever added to.
+
+    Args:
+        path: The file; its folder must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._unsynced = False
+        self._described: dict[str, Stream] = {}
+
+    def write(self, rejected: Rejected, topic_id: int) -> None:
+        """Add a message, after the schema of its stream where that is new.
+
+        Args:
+            rejected: The message, and why it was not taken.
+            topic_id: The topic that it was for.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        message = rejected.message
+        stream = message.origin.stream
+        name = json.dumps(stream.name).encode()
+        error = {
+            "topic_id": topic_id,
+            "reason": rejected.reason,
+            "status": rejected.status,
+            "attempts": rejected.attempts,
+            "time": datetime.now(timezone.utc).isoformat(),
+        }
+        text = b'{"type":"RECORD","stream":%b,"record":%b,"_error":%b}\n' % (
+            name,
+            message.origin.record,
+            json.dumps(error).encode(),
+        )
+        if self._described.get(stream.name) is not stream:
+            self._described[stream.name] = stream
+            keys = json.dumps(list(stream.key_properties)).encode()
+            schema = b'{"type":"SCHEMA","stream":%b,"schema":%b,"key_properties":%b}\n'
+            text = schema % (name, stream.schema, keys) + text
+        if self._file is None:
+            self._file = _open(self._path)
+        self._file.write(text)
+        self._unsynced = True
+
+    def sync(self) -> None:
+        """Flush to disk what was added, so that a state may cover it.
+
+        Raises:
+            OSError: The disk did not take it.
+        """
+        if self._file is not None and self._unsynced:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._unsynced = False
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        if self._file is not None:
+            self.sync()
+            self._file.close()
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open the file behind its last whole line, and make sure that the disk knows of the file."""
+    new = not path.exists()
+    file = path.open("ab+")
+    _mend_last_line(file)
+    if new and os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return file
+
+
+def _mend_last_line(file: BinaryIO) -> None:
+    """Drop a line that a killed run left unfinished: no state covers it, and no replay reads it."""
+    file.seek(0)
+    whole, last = 0, b""
+    for last in file:
+        whole += len(last)
+    if last and not last.endswith(b"\n"):
+        try:
+            json.loads(last)
+        except ValueError:
+            file.truncate(whole - len(last))
+        else:
+            file.write(b"\n")

@@ -1,0 +1,276 @@
+"""From record to acknowledged state: the main thread's side of publishing.
+
+Only the main thread is in here. Workers hand in what became of messages, and a state is told when
+the records before it are acknowledged or set aside.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from .acknowledgement import Ledger
+from .errors import EventStreamsError
+from .isolation import Published, Rejected
+from .messages import Message
+from .payload import UnfitError
+from .publisher import Failed, Publisher, refusal
+from .summary import PROGRESS_SECS, Summary, Tally
+
+if TYPE_CHECKING:
+    import logging
+
+    from .dead_letters import DeadLetters
+    from .messages import Origin, Stream
+    from .payload import Payload
+    from .publisher import Outcome, Terms
+
+# A run that is told to stop has 10 seconds in all; after a failure, what is under way has this too.
+GRACE_SECS = 8.0
+
+
+class Delivery:
+    """Takes in records and states, in order, and tells the states that have become true.
+
+    Args:
+        terms: How to publish.
+        payload: What to publish of a record.
+        dead_letters: Where messages are set aside, as far as the terms allow it.
+        max_batch_age_secs: How long a message may wait for its batch to fill.
+        logger: The logger of the plugin.
+
+    Attributes:
+        stopping: Whether the input should be read no further.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        payload: Payload,
+        dead_letters: DeadLetters | None,
+        *,
+        max_batch_age_secs: float,
+        logger: logging.Logger,
+    ) -> None:
+        self.stopping = False
+        self._terms = terms
+        self._limits = terms.limits
+        self._payload = payload
+        self._dead_letters = dead_letters
+        self._max_age = max_batch_age_secs
+        self._logger = logger
+        self._publishers: dict[int, Publisher] = {}
+        self._routes: dict[str, Publisher | None] = {}
+        self._ledger = Ledger()
+        self._told: bytes | None = None
+        self._sequence = 0
+        self._owed = 0
+        self._failure: Exception | None = None
+        self._deadline: float | None = None
+        self._summary = Summary(logger, self._tallies)
+
+    def route(self, stream: str, topic_id: int | None) -> None:
+        """Send a stream to a topic; None skips it."""
+        publisher = None
+        if topic_id is not None:
+            publisher = self._publishers.get(topic_id) or Publisher(topic_id, self._terms)
+            self._publishers[topic_id] = publisher
+            publisher.streams[stream] = None
+        self._routes[stream] = publisher
+
+    def add(self, stream: Stream, record: bytes, origin: Origin) -> None:
+        """Take in a record; returns when there is room for another one.
+
+        Args:
+            stream: The stream that it is published from, which has a route.
+            record: The JSON object.
+            origin: Where it comes from.
+
+        Raises:
+            EventStreamsError: The run has failed.
+        """
+        publisher = self._routes[stream.name]
+        if publisher is None:
+            return
+        payload = self._payload
+        try:
+            body = record if payload.is_record else payload.of(record, stream, origin.record)
+            self._limits.check(body)
+        except UnfitError as exc:
+            self.reject(stream, origin, str(exc))
+            return
+        batch = publisher.filling.add(self._message(body, origin))
+        if batch:
+            publisher.submit(batch)
+            while publisher.full and not self.stopping:
+                self._terms.wakeup.wait(self.patience())
+                self.attend()
+
+    def reject(self, stream: Stream, origin: Origin, reason: str) -> None:
+        """Take in a record that cannot be sent: it is set aside, or ends the run.
+
+        Args:
+            stream: The stream that it would be published from, which has a route.
+            origin: Where it comes from.
+            reason: Why it cannot be sent.
+
+        Raises:
+            EventStreamsError: The run has failed.
+        """
+        publisher = self._routes[stream.name]
+        if publisher is None:
+            return
+        rejected = Rejected(self._message(origin.record, origin), reason)
+        allowed = self._terms.allowance.take()
+        self._take_in(publisher, rejected if allowed else Failed(refusal(rejected), rejected))
+        self.attend()
+
+    def close_epoch(self, state: bytes) -> None:
+        """Take in the value of a STATE message, which stands for all records before it."""
+        self._ledger.close(state)
+        self._tell()
+
+    def stop(self) -> None:
+        """Read no further, and finish within the time that a signal leaves (signal-safe)."""
+        self.stopping = True
+        self._deadline = time.monotonic() + GRACE_SECS
+        self._terms.wakeup.call()
+
+    def fileno(self) -> int:
+        """The descriptor that is ready to read when `attend` has something to do."""
+        return self._terms.wakeup.fileno()
+
+    def patience(self) -> float:
+        """The seconds after which `attend` has something to do, if nothing else happens."""
+        now = time.monotonic()
+        due = [now + PROGRESS_SECS if self._deadline is None else self._deadline]
+        due += [p.filling.born + self._max_age for p in self._publishers.values() if p.lingering]
+        return max(0.0, min(due) - now)
+
+    def attend(self) -> None:
+        """Do what is due: take in what became of messages, close old batches, tell the state.
+
+        Raises:
+            EventStreamsError: The run has failed; `finish` brings it to its end.
+        """
+        self._settle()
+        if self._failure is not None:
+            raise self._failure
+
+    def finish(self) -> None:
+        """Publish and tell all that was read, as far as a failure or a signal leaves it possible.
+
+        Raises:
+            EventStreamsError: The run has failed, or not all could be published in time.
+        """
+        publishers = self._publishers.values()
+        for publisher in publishers:
+            publisher.submit(publisher.filling.close())
+        while not (idle := all(publisher.idle for publisher in publishers)) and not self._late:
+            self._terms.wakeup.wait(self.patience())
+            self._settle()
+        self._settle()
+        for publisher in publishers:
+            publisher.close()
+        if idle:
+            for publisher in publishers:
+                publisher.join()
+            self._terms.wakeup.close()
+        if self._dead_letters is not None:
+            self._dead_letters.close()
+        self._summary.tell()
+        if self._failure is None and self._owed:
+            self._failure = EventStreamsError(
+                f"stopped before {self._owed} messages were acknowledged; "
+                "the next run publishes them if it starts from the last state told"
+            )
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def _late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _message(self, body: bytes, origin: Origin) -> Message:
+        epoch = self._ledger.current
+        epoch.owed += 1
+        self._owed += 1
+        self._sequence += 1
+        return Message(body, origin, self._sequence, epoch)
+
+    def _settle(self) -> None:
+        self._terms.wakeup.clear()
+        while self._terms.outcomes:
+            self._take_in(*self._terms.outcomes.popleft())
+        now = time.monotonic()
+        for publisher in self._publishers.values():
+            if publisher.lingering and publisher.filling.born + self._max_age <= now:
+                publisher.submit(publisher.filling.close())
+        self._tell()
+        self._summary.progress()
+
+    def _take_in(self, publisher: Publisher, outcome: Outcome) -> None:
+        if isinstance(outcome, Published):
+            publisher.tally.published += len(outcome.messages)
+            self._owed -= len(outcome.messages)
+            for message in outcome.messages:
+                self._ledger.acknowledge(message.epoch)
+        elif isinstance(outcome, Rejected):
+            self._set_aside(publisher, outcome)
+        else:
+            self._fail(outcome)
+
+    def _set_aside(self, publisher: Publisher, rejected: Rejected) -> None:
+        assert self._dead_letters is not None  # noqa: S101
+        try:
+            self._dead_letters.write(rejected, publisher.topic_id)
+        except OSError as exc:
+            self._fail(Failed(exc))
+            return
+        if not publisher.tally.set_aside:
+            self._logger.warning(
+                "%s: set aside: %s; the summary counts those that follow",
+                rejected.message.origin,
+                rejected.reason,
+            )
+        publisher.tally.set_aside += 1
+        self._owed -= 1
+        self._ledger.acknowledge(rejected.message.epoch)
+
+    def _fail(self, failed: Failed) -> None:
+        """Keep the first reason, and publish no more than what stands before all failures."""
+        self._failure = self._failure or failed.error
+        before = failed.rejected.message.sequence if failed.rejected else 0
+        if not failed.rejected:
+            self._terms.budget.stop()
+            self._deadline = self._deadline or time.monotonic() + GRACE_SECS
+        for publisher in self._publishers.values():
+            publisher.keep_before(before)
+
+    def _tell(self) -> None:
+        state = self._ledger.take()
+        if state is None or state == self._told:
+            return
+        try:
+            if self._dead_letters is not None:
+                self._dead_letters.sync()
+            _write_line(state)
+        except OSError as exc:
+            self._fail(Failed(exc))
+        else:
+            self._told = state
+
+    def _tallies(self) -> dict[str, Tally]:
+        return {
+            publisher.label: Tally.total([publisher.tally, *publisher.tallies])
+            for publisher in self._publishers.values()
+        }
+
+
+def _write_line(state: bytes) -> None:
+    """Write a state to standard output, whole: unbuffered, it may take less than it is given."""
+    left = memoryview(state + b"\n")
+    while left:
+        left = left[sys.stdout.buffer.write(left) :]
+    sys.stdout.buffer.flush()

@@ -1,0 +1,163 @@
+"""Reading the input without waiting for it alone: workers, clock and signals go on meanwhile."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Protocol
+
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+from .lines import InputError, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from .lines import Line
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+CHUNK_BYTES = 256 * 1024
+
+
+class Attendant(Protocol):
+    """Who has something to do while the input is read."""
+
+    stopping: bool
+
+    def fileno(self) -> int:
+        """The descriptor that is ready to read when `attend` has something to do."""
+
+    def patience(self) -> float:
+        """The seconds after which `attend` has something to do, if nothing else happens."""
+
+    def attend(self) -> None:
+        """Do what is due."""
+
+    def finish(self) -> None:
+        """Bring all that was read to its end."""
+
+
+class LineReader(GenericSingerReader[bytes]):
+    """Splits the input into messages, and hands them to the target's callbacks.
+
+    Attributes:
+        attendant: Who is asked between two reads, and finishes when the input fails.
+        position: The number of the line being processed.
+    """
+
+    attendant: Attendant
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = 0
+
+    @property
+    @override
+    def default_input(self) -> IO[bytes]:
+        return sys.stdin.buffer
+
+    @override
+    def deserialize_json(self, line: bytes) -> Line:  # type: ignore[override]
+        """Split a line into its fields; the large ones stay undecoded."""
+        return split(line)
+
+    @override
+    def process_lines(  # type: ignore[override]
+        self,
+        file_input: IO[str] | IO[bytes] | None,
+        callbacks: Mapping[str, Callable[[Line], None]],
+    ) -> Counter[str]:
+        """Read to the end, or until the attendant wants to stop.
+
+        Args:
+            file_input: The input; standard input if it is None.
+            callbacks: What takes a message, by its type.
+
+        Returns:
+            How many messages of each type were processed.
+
+        Raises:
+            InputError: A line is not what a tap may write. All before it has been brought to its
+                end first, as after any other error.
+        """
+        counts: Counter[str] = Counter()
+        try:
+            for line in self._lines(file_input or self.default_input):
+                self.position += 1
+                if line.isspace() or not line:
+                    continue
+                message = self.deserialize_json(line)
+                callbacks.get(message.type, _unknown)(message)
+                counts[message.type] += 1
+                if self.attendant.stopping:
+                    break
+        except InputError as exc:
+            exc.args = (f"line {self.position} of the input: {exc}",)
+            self.attendant.finish()
+            raise
+        except Exception:
+            self.attendant.finish()
+            raise
+        return counts
+
+    def _lines(self, source: IO[str] | IO[bytes]) -> Iterator[bytes]:
+        descriptor = _descriptor(source)
+        if descriptor is None:
+            for line in source:
+                self.attendant.attend()
+                yield line.encode() if isinstance(line, str) else line
+            return
+        # A line may be larger than many chunks: they are joined once, when its end has come.
+        pieces: list[bytes] = []
+        for chunk in self._chunks(descriptor):
+            head, newline, tail = chunk.rpartition(b"\n")
+            if newline:
+                pieces.append(head)
+                yield from b"".join(pieces).split(b"\n")
+                pieces = []
+            if tail:
+                pieces.append(tail)
+        if pieces and not self.attendant.stopping:
+            yield from self._last(b"".join(pieces))
+
+    def _chunks(self, descriptor: int) -> Iterator[bytes]:
+        attendant = self.attendant
+        watched: list[int | Attendant] = [descriptor, attendant]
+        while not attendant.stopping:
+            ready, _, _ = select.select(watched, [], [], attendant.patience())
+            attendant.attend()
+            if descriptor in ready and not attendant.stopping:
+                chunk = os.read(descriptor, CHUNK_BYTES)
+                if not chunk:
+                    return
+                yield chunk
+
+    def _last(self, line: bytes) -> Iterator[bytes]:
+        """The last line, without a newline: whole, or cut off."""
+        try:
+            split(line)
+        except InputError as exc:
+            self.position += 1
+            raise InputError(f"the input ends in the middle of it ({exc})") from None
+        yield line
+
+
+def _descriptor(source: IO[str] | IO[bytes]) -> int | None:
+    """The descriptor to wait on, where there is one."""
+    try:
+        # Windows can wait for sockets alone.
+        return None if sys.platform == "win32" else source.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        return None
+
+
+def _unknown(message: Line) -> None:
+    message.need("type")
+    raise InputError("its type is not one of the messages of Singer")

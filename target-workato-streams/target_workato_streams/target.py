@@ -1,0 +1,192 @@
+"""The target: what it does with each message of the input."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from singer_sdk import Target
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+
+from .assembly import build
+from .batch_files import records
+from .command import ConnectorCommand
+from .lines import InputError, RecordBeforeSchemaError
+from .messages import Origin, Stream
+from .reader import LineReader
+from .settings import faults, typed
+from .sinks import MessageSink, decode
+from .target_settings import SETTINGS, decodes, own_faults
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import click
+
+    from .lines import Line
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+# How many records of batch files are taken in between two looks at the clock.
+RECORDS_BETWEEN_LOOKS = 500
+# What a shell adds to the number of the signal that ended a process.
+SIGNALLED = 128
+
+
+class TargetWorkatoStreams(Target):
+    """Singer target for Workato Event Streams."""
+
+    name = "target-workato-streams"
+    config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS.to_dict()
+    capabilities = [  # noqa: RUF012
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.STRUCTURED_LOGGING,
+        TargetCapabilities.VALIDATE_RECORDS,
+    ]
+    default_sink_class = MessageSink
+    message_reader_class = LineReader
+    message_reader: LineReader
+
+    # A signal may come before there is anything to finish.
+    _ready = False
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self._decodes = decodes(self.config)
+        self._streams: dict[str, Stream] = {}
+        self._origin: Origin
+        self._router, self._delivery = build(self.config, self.logger)
+        self.message_reader.attendant = self._delivery
+        self._ready = True
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Find all faults at once, in words; the SDK's own knows only the types."""
+        schema = self.config_jsonschema
+        self.append_builtin_config(schema)
+        self._config = typed(self._config, schema)
+        errors = [*faults(self._config, schema), *own_faults(self._config)]
+        if errors and raise_errors:
+            raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
+        return errors
+
+    @override
+    def _process_schema_message(self, line: Line) -> None:  # type: ignore[override]
+        line.need("stream", "schema")
+        stream = Stream(line.stream, tuple(line.key_properties or ()), bytes(line.schema))
+        known = self._streams.get(line.stream)
+        if known is not None and known.describes(stream):
+            return
+        schema = json.loads(stream.schema)
+        if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
+            raise InputError("the schema has no properties")
+        if self._decodes:
+            message = {"type": line.type, "stream": line.stream, "schema": schema}
+            super()._process_schema_message({**message, "key_properties": line.key_properties})
+            # Replaced sinks hold nothing; the SDK would keep them to the end.
+            self.drain_all()
+        else:
+            self._router.route(line.stream, schema)
+        self._streams[line.stream] = stream
+
+    @override
+    def _process_record_message(self, line: Line) -> None:  # type: ignore[override]
+        line.need("stream", "record")
+        self._take(line, bytes(line.record), self.message_reader.position)
+
+    @override
+    def _process_batch_message(self, line: Line) -> None:  # type: ignore[override]
+        line.need("stream", "encoding", "manifest")
+        files = records(line, self.config.get("batch_config"))
+        for count, (place, record) in enumerate(files):
+            if count % RECORDS_BETWEEN_LOOKS == 0:
+                self._delivery.attend()
+            if self._delivery.stopping:
+                return
+            self._take(line, record, f"{self.message_reader.position} ({place})")
+
+    @override
+    def _process_state_message(self, line: Line) -> None:  # type: ignore[override]
+        line.need("value")
+        state = bytes(line.value)
+        # Some taps write null before they have a state.
+        if state != b"null":
+            if state[:1] != b"{":
+                raise InputError("the value of the state is not an object")
+            self._delivery.close_epoch(state)
+
+    @override
+    def _process_activate_version_message(self, line: Line) -> None:  # type: ignore[override]
+        self.logger.debug("ACTIVATE_VERSION of %s means nothing to a topic", line.stream)
+
+    def _take(self, line: Line, record: bytes, position: int | str) -> None:
+        stream = self._streams.get(line.stream)
+        if stream is None:
+            raise RecordBeforeSchemaError(f"a record of {line.stream} comes before its schema")
+        if record[:1] != b"{":
+            raise InputError("the record is not an object")
+        origin = Origin(stream, record, position)
+        if self._decodes:
+            self._map(line, origin)
+        else:
+            self._delivery.add(stream, record, origin)
+
+    def _map(self, line: Line, origin: Origin) -> None:
+        """Let the SDK map, flatten, validate and stamp the record."""
+        self._origin = origin
+        try:
+            message = {"type": "RECORD", "stream": line.stream, "record": decode(origin.record)}
+        except (ValueError, RecursionError):
+            self._router.route(line.stream, json.loads(origin.stream.schema))
+            self._delivery.reject(origin.stream, origin, "nested too deeply to be decoded")
+            return
+        for name in ("version", "time_extracted"):
+            if raw := bytes(getattr(line, name)):
+                message[name] = json.loads(raw)
+        super()._process_record_message(message)
+
+    def take_mapped(self, sink: MessageSink, record: bytes, unfit: str | None) -> None:
+        """Take in what the SDK made of a record.
+
+        Args:
+            sink: Where the SDK sent it; it may be one of several for the same record.
+            record: The record to publish.
+            unfit: Why it is not to be published, if so.
+        """
+        # A stream that a map removes needs no topic: so a route is looked for at the first record.
+        self._router.route(sink.stream_name, sink.schema)
+        if unfit is None:
+            self._delivery.add(sink.stream, record, self._origin)
+        else:
+            self._delivery.reject(sink.stream, self._origin, unfit)
+
+    @override
+    def _handle_max_record_age(self) -> None:
+        """Batches close by their own clock."""
+
+    @override
+    def process_endofpipe(self) -> None:
+        self._delivery.finish()
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Ask for an orderly end; asked again, or with nothing read yet, end at once."""
+        if not self._ready:
+            sys.exit(0)
+        if self._delivery.stopping:
+            os._exit(SIGNALLED + signum)
+        self._delivery.stop()
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        return ConnectorCommand.of(super().get_singer_command(), cls.logger)
