@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -150,6 +151,8 @@ def faults(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
 
 def _typed(value: Any, schema: dict[str, Any]) -> Any:  # noqa: ANN401
     kinds = schema.get("type", [])
+    if isinstance(value, Decimal):
+        return float(value)  # the SDK reads a config file so, and seconds are reckoned in floats
     if not isinstance(value, str) or "string" in kinds or not kinds:
         return value
     if "boolean" in kinds and value.lower() in {"true", "false"}:
