@@ -1,0 +1,194 @@
+"""Where reading starts: the settings say it once, from then on the bookmark does."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.tap.running import bookmark
+from tests.tap.singer import assert_states_are_true, consumed, ids
+from tests.tap.times import ago, all_ago
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.executables import Outcome
+    from tests.tap.conftest import RunTap, StartTap
+
+
+def state_after(message_id: str, stream: str = "topic_1") -> dict[str, Any]:
+    """The state of a run that ended with this message."""
+    place = {"replication_key": "message_id", "replication_key_value": message_id}
+    return {"bookmarks": {stream: place}}
+
+
+def assert_cursors(emulator: Emulator, outcome: Outcome, first: dict[str, str]) -> None:
+    """The first request has this cursor, each later one the last message of a page before it."""
+    asked = consumed(emulator)
+    cursors = ("after_message_id", "since_time")
+    sent = [{key: body[key] for key in cursors if key in body} for body in asked]
+    assert sent[0] == first
+    assert len(sent) > 1
+    assert all(list(each) == ["after_message_id"] for each in sent[1:])
+    assert {each["after_message_id"] for each in sent[1:]} <= set(ids(outcome))
+
+
+@pytest.fixture
+def old_and_new(emulator: Emulator) -> list[str]:
+    """Topic 1 with three messages of two hours ago and three of a minute ago."""
+    topic = emulator.create_topic()
+    times = [*all_ago(7_200, 3), *all_ago(60, 3)]
+    return emulator.load(topic, [{"n": n} for n in range(6)], times=times)
+
+
+def test_without_a_bookmark_a_topic_is_read_from_its_earliest_message(
+    emulator: Emulator, old_and_new: list[str], run_tap: RunTap
+) -> None:
+    """The first request names no place; each later one the last message before it."""
+    outcome = run_tap(topics=[1], batch_size=2)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == old_and_new
+    assert_cursors(emulator, outcome, {})
+    assert_states_are_true(outcome)
+
+
+def test_a_start_date_goes_out_in_the_first_request_alone(
+    emulator: Emulator, old_and_new: list[str], run_tap: RunTap
+) -> None:
+    """Only what is newer is read, and `since_time` never stands beside `after_message_id`."""
+    start_date = ago(3_600)
+    outcome = run_tap(topics=[1], batch_size=2, start_date=start_date)
+    assert ids(outcome) == old_and_new[3:]
+    assert_cursors(emulator, outcome, {"since_time": start_date})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"start_date": "2020-01-01T00:00:00Z"}, {"start_from": "latest"}]
+)
+def test_a_bookmark_wins_over_the_settings(
+    emulator: Emulator,
+    old_and_new: list[str],
+    run_tap: RunTap,
+    settings: dict[str, Any],
+) -> None:
+    """Once there is a bookmark, neither `start_date` nor `start_from` counts."""
+    outcome = run_tap(topics=[1], state=state_after(old_and_new[1]), **settings)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == old_and_new[2:]
+    assert_cursors(emulator, outcome, {"after_message_id": old_and_new[1]})
+
+
+def test_each_topic_may_start_where_it_likes(emulator: Emulator, run_tap: RunTap) -> None:
+    """What a topic says of its start takes the place of what the settings say for all."""
+    loaded = {}
+    for topic in range(1, 5):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        times = [ago(7_200), ago(3_600), ago(60)]
+        loaded[topic] = emulator.load(topic, [{}, {}, {}], times=times)
+    outcome = run_tap(
+        topics=[
+            {"id": 1},
+            {"id": 2, "start_date": ago(5_000)},
+            {"id": 3, "start_from": "earliest"},
+            {"id": 4, "start_from": "latest"},
+        ],
+        start_date=ago(1_000),
+    )
+    assert outcome.exit_code == 0
+    assert ids(outcome, "topic_1") == loaded[1][2:]
+    assert ids(outcome, "topic_2") == loaded[2][1:]
+    assert ids(outcome, "topic_3") == loaded[3]
+    assert ids(outcome, "topic_4") == []
+    assert bookmark(outcome.states[-1], "topic_4") is None
+    assert outcome.states[-1]["bookmarks"]["topic_4"]["message_time"]
+
+
+def test_what_comes_between_two_runs_from_latest_is_read(
+    emulator: Emulator, old_and_new: list[str], run_tap: RunTap
+) -> None:
+    """A run from `latest` that finds no news leaves a bookmark from which the next goes on."""
+    first = run_tap(topics=[1], start_from="latest")
+    assert first.exit_code == 0
+    assert first.records() == []
+    between = emulator.load(1, [{"n": 7}, {"n": 8}])
+    second = run_tap(topics=[1], start_from="latest", state=first.states[-1])
+    assert ids(second) == between
+    assert old_and_new[-1] not in between
+    assert bookmark(second.states[-1], "topic_1") == between[-1]
+    third = run_tap(topics=[1], start_from="latest", state=second.states[-1])
+    assert third.records() == []
+    assert third.states[-1] == second.states[-1]
+
+
+@pytest.mark.usefixtures("old_and_new")
+def test_what_comes_after_a_tail_from_latest_was_killed_is_read(
+    emulator: Emulator, run_tap: RunTap, start_tap: StartTap
+) -> None:
+    """The place where a tail began is told before any message has come."""
+    tail = start_tap(topics=[1], start_from="latest", tail=True, state_interval_secs=0.1)
+    tail.wait_for(lambda run: run.states, "a STATE line")
+    killed = tail.kill()
+    assert killed.records() == []
+    between = emulator.load(1, [{"n": 7}, {"n": 8}])
+    assert ids(run_tap(topics=[1], start_from="latest", state=killed.states[-1])) == between
+
+
+def test_a_full_table_is_read_anew_each_time(
+    emulator: Emulator, old_and_new: list[str], run_tap: RunTap
+) -> None:
+    """With FULL_TABLE in the catalog the bookmark neither counts nor moves."""
+    catalog = json.loads(run_tap("--discover", topics=[1]).stdout)
+    for entry in catalog["streams"]:
+        entry["replication_method"] = "FULL_TABLE"
+        entry["metadata"][0]["metadata"]["forced-replication-method"] = "FULL_TABLE"
+    given = state_after(old_and_new[3])
+    outcome = run_tap(topics=[1], catalog=catalog, state=given)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == old_and_new
+    assert "after_message_id" not in consumed(emulator)[0]
+    assert [bookmark(state, "topic_1") for state in outcome.states] == [old_and_new[3]]
+
+
+def test_the_state_of_a_stream_that_is_not_read_is_kept(
+    old_and_new: list[str], run_tap: RunTap
+) -> None:
+    """Every STATE line holds all that the run was given."""
+    given = {"bookmarks": {"elsewhere": {"replication_key_value": "Axyz", "since": 3}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert ids(outcome) == old_and_new
+    assert len(outcome.states) == 2
+    for state in outcome.states:
+        assert state["bookmarks"]["elsewhere"] == given["bookmarks"]["elsewhere"]
+    assert bookmark(outcome.states[-1], "topic_1") == old_and_new[-1]
+
+
+def test_a_run_without_news_keeps_its_bookmark_at_the_cost_of_one_request(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """Idle costs nothing: one request a topic, and the state comes out as it went in."""
+    last = {}
+    for topic in (1, 2, 3):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        last[topic] = emulator.load(topic, [{}, {}])[-1]
+    given = run_tap(topics=[1, 2, 3]).states[-1]
+    emulator.clear_requests()
+    outcome = run_tap(topics=[1, 2, 3], state=given)
+    assert outcome.exit_code == 0
+    assert outcome.records() == []
+    assert outcome.states == [given]
+    asked = {r.topic_id: r for r in emulator.requests()}
+    assert len(emulator.requests()) == 3
+    for topic, message_id in last.items():
+        assert message_id.encode() in asked[topic].body
+
+
+def test_the_state_of_another_tap_is_no_message_id(
+    emulator: Emulator, old_and_new: list[str], run_tap: RunTap
+) -> None:
+    """A bookmark with another replication key is not sent to the service."""
+    given = {"bookmarks": {"topic_1": {"replication_key": "id", "replication_key_value": "7"}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == old_and_new
+    assert "after_message_id" not in consumed(emulator)[0]
