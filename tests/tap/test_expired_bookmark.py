@@ -1,0 +1,226 @@
+"""A bookmark that has expired is recognised by probing, and what may be gone is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.tap.running import bookmark, eventually
+from tests.tap.singer import consumed, ids
+from tests.tap.times import ago
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.executables import Outcome
+    from tests.tap.conftest import RunTap, StartTap
+
+State = dict[str, Any]
+
+
+def warnings(outcome: Outcome) -> list[str]:
+    """The lines of stderr that warn."""
+    return [line for line in outcome.stderr.splitlines() if "WARNING" in line]
+
+
+@pytest.fixture
+def published(emulator: Emulator) -> list[str]:
+    """Topic 1 with a message an hour, the last of an hour ago."""
+    topic = emulator.create_topic()
+    times = [ago(3_600 * hours) for hours in range(8, 0, -1)]
+    return emulator.load(topic, ({"n": n} for n in range(8)), times=times)
+
+
+@pytest.fixture
+def state(emulator: Emulator, published: list[str]) -> State:
+    """The state of a run that read three messages, of which the third is gone by now."""
+    third = emulator.messages(1)[2]
+    emulator.expire(1, published[3])
+    place = {
+        "replication_key": "message_id",
+        "replication_key_value": third.message_id,
+        "message_time": third.time,
+    }
+    return {"bookmarks": {"topic_1": place}}
+
+
+@pytest.mark.parametrize("status", [400, 404, 406, 409, 410, 412, 416, 418, 422, 451])
+def test_whatever_4xx_the_service_uses_all_that_is_left_is_read(
+    emulator: Emulator, published: list[str], state: State, run_tap: RunTap, status: int
+) -> None:
+    """One refusal, one probe without the cursor, then on from the earliest that is left."""
+    emulator.configure(expired_status=status)
+    outcome = run_tap(topics=[1], state=state, batch_size=10)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published[4:]
+    assert bookmark(outcome.states[-1], "topic_1") == published[-1]
+    assert consumed(emulator) == [
+        {"batch_size": 10, "after_message_id": published[2]},
+        {"batch_size": 1},
+        {"batch_size": 10},
+        {"batch_size": 10, "after_message_id": published[-1]},
+    ]
+
+
+def test_one_warning_tells_topic_bookmark_and_the_span_that_may_be_gone(
+    emulator: Emulator, published: list[str], state: State, run_tap: RunTap
+) -> None:
+    """The span reaches from the bookmark's time to that of the earliest message left."""
+    outcome = run_tap(topics=[{"id": 1, "name": "orders"}], state=_renamed(state, "orders"))
+    [line] = warnings(outcome)
+    assert "orders (topic 1)" in line
+    assert f"bookmark {published[2]}" in line
+    assert state["bookmarks"]["topic_1"]["message_time"] in line
+    assert emulator.messages(1)[0].time in line
+    assert "400" in line
+
+
+def test_since_time_goes_on_from_the_time_of_the_bookmark(
+    emulator: Emulator, published: list[str], state: State, run_tap: RunTap
+) -> None:
+    """`since_time` goes out once, and not beside the cursor."""
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time", batch_size=10)
+    assert ids(outcome) == published[4:]
+    assert consumed(emulator)[1:] == [
+        {"batch_size": 1},
+        {"batch_size": 10, "since_time": state["bookmarks"]["topic_1"]["message_time"]},
+        {"batch_size": 10, "after_message_id": published[-1]},
+    ]
+    assert len(warnings(outcome)) == 1
+
+
+def test_since_time_without_a_time_reads_all_that_is_left(
+    emulator: Emulator, published: list[str], state: State, run_tap: RunTap
+) -> None:
+    """A state that holds no time leaves only the earliest message to go on from."""
+    del state["bookmarks"]["topic_1"]["message_time"]
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time")
+    assert ids(outcome) == published[4:]
+    assert "since_time" not in consumed(emulator)[2]
+    assert "unknown" in warnings(outcome)[0]
+
+
+def test_fail_stops_with_the_bookmark_as_it_was(
+    emulator: Emulator, published: list[str], state: State, run_tap: RunTap
+) -> None:
+    """One ERROR line says what happened and how to go on; the state does not move."""
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark="fail")
+    assert outcome.exit_code == 1
+    assert outcome.records() == []
+    assert {bookmark(each, "topic_1") for each in outcome.states} == {published[2]}
+    [line] = outcome.error_lines
+    for told in ("topic 1", published[2], state["bookmarks"]["topic_1"]["message_time"]):
+        assert told in line
+    assert "on_expired_bookmark" in line
+    assert len(emulator.requests()) == 2
+    assert warnings(outcome) == []
+
+
+def test_a_purged_topic_goes_on_with_what_comes_next(
+    emulator: Emulator, published: list[str], state: State, run_tap: RunTap
+) -> None:
+    """With nothing left the span reaches up to now, and the next messages are read."""
+    emulator.purge(1)
+    first = run_tap(topics=[1], state=state)
+    assert first.exit_code == 0
+    assert first.records() == []
+    assert "now" in warnings(first)[0]
+    assert bookmark(first.states[-1], "topic_1") == published[2]
+    after = emulator.load(1, [{"n": 9}])
+    assert ids(run_tap(topics=[1], state=first.states[-1])) == after
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
+def test_a_refusal_that_the_probe_meets_too_is_the_topics(
+    emulator: Emulator, published: list[str], run_tap: RunTap, status: int
+) -> None:
+    """If the call fails alike without the cursor, the topic is told, and no bookmark is lost."""
+    emulator.fault("status", status=status, times=-1)
+    given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert outcome.exit_code == 1
+    assert len(emulator.requests()) == 2
+    [line] = outcome.error_lines
+    assert "topic_1 (topic 1)" in line
+    assert str(status) in line
+    assert "Fault on order" in line
+    assert "expired" not in outcome.stderr
+    assert outcome.states[-1] == given
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_says_nothing_about_the_bookmark(
+    emulator: Emulator, published: list[str], run_tap: RunTap, status: int
+) -> None:
+    """401 and 403 are not probed: one request."""
+    emulator.fault("status", status=status, times=-1)
+    given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert outcome.exit_code == 1
+    assert len(emulator.requests()) == 1
+    assert outcome.states[-1] == given
+
+
+@pytest.mark.parametrize("policy", ["earliest", "since_time"])
+def test_a_probe_that_fails_for_a_while_is_tried_again(
+    emulator: Emulator, published: list[str], state: State, run_tap: RunTap, policy: str
+) -> None:
+    """A 503 in the middle of the probe does not turn an expired bookmark into a failure."""
+    emulator.fault("status", status=503, after=1, times=1)
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark=policy)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published[4:]
+
+
+def test_a_bookmark_may_expire_in_the_middle_of_a_tail(
+    emulator: Emulator, published: list[str], start_tap: StartTap
+) -> None:
+    """The tail goes on with what is left, and with what comes."""
+    tail = start_tap(topics=[1], tail=True, timeout_secs=1, state_interval_secs=0.2)
+    tail.wait_for_bookmark("topic_1", published[-1])
+    emulator.purge(1)
+    after = emulator.load(1, [{"n": 9}, {"n": 10}])
+    tail.wait_for_bookmark("topic_1", after[-1])
+    more = emulator.load(1, [{"n": 11}])
+    tail.wait_for_records(11)
+    eventually(lambda: ids(tail.so_far) == [*published, *after, *more], "each message once")
+
+
+def test_a_time_bookmark_never_expires(emulator: Emulator, run_tap: RunTap) -> None:
+    """What a run from `latest` left without a message is a time, which is no message to expire."""
+    topic = emulator.create_topic()
+    first = run_tap(topics=[topic], start_from="latest")
+    between = emulator.load(topic, [{"n": n} for n in range(4)])
+    emulator.expire(topic, between[1])
+    second = run_tap(topics=[topic], state=first.states[-1])
+    assert second.exit_code == 0
+    assert ids(second) == between[2:]
+    assert warnings(second) == []
+
+
+@pytest.mark.parametrize(("retention_hours", "warned"), [(100, False), (7, True)])
+def test_a_bookmark_that_nears_the_retention_is_warned_of(
+    emulator: Emulator, run_tap: RunTap, retention_hours: int, *, warned: bool
+) -> None:
+    """Where the Developer API told the retention, the warning comes before messages are gone."""
+    topic = emulator.create_topic("Orders", retention=3_600 * retention_hours)
+    times = [ago(6 * 3_600), ago(60)]
+    loaded = emulator.load(topic, [{}, {}], times=times)
+    first = emulator.messages(topic)[0]
+    place = {"replication_key_value": first.message_id, "message_time": first.time}
+    outcome = run_tap(
+        state={"bookmarks": {"orders": place}},
+        developer_api_token=emulator.developer_token,
+        developer_api_url=emulator.url,
+    )
+    assert outcome.exit_code == 0
+    assert ids(outcome, "orders") == loaded[1:]
+    told = [line for line in warnings(outcome) if "retention of 7 hours" in line]
+    assert len(told) == len(warnings(outcome)) == int(warned)
+    if warned:
+        assert f"orders (topic {topic})" in told[0]
+        assert first.message_id in told[0]
+
+
+def _renamed(state: State, name: str) -> State:
+    return {"bookmarks": {name: state["bookmarks"]["topic_1"]}}
