@@ -83,7 +83,7 @@ def _split_by_marks(body: bytes) -> list[Message]:
     with contextlib.suppress(RecursionError):
         json.loads(body, parse_int=str, parse_float=str)
     try:
-        return [_message(_members(part)) for part in _parts(_members(body)["messages"])]
+        return [_message(_members(part)) for part in _parts(_members(body)["messages"], b"[")]
     except KeyError as exc:
         raise ValueError("not a page of messages") from exc
 
@@ -98,7 +98,7 @@ def _message(members: dict[str, bytes]) -> Message:
 
 def _members(text: bytes) -> dict[str, bytes]:
     members = {}
-    for part in _parts(text):
+    for part in _parts(text, b"{"):
         key = _MARKS.match(part)
         if key is None:
             raise ValueError("not an object")
@@ -107,8 +107,10 @@ def _members(text: bytes) -> dict[str, bytes]:
     return members
 
 
-def _parts(text: bytes) -> list[bytes]:
+def _parts(text: bytes, opening: bytes) -> list[bytes]:
     """Split the inside of a JSON array or object at its own commas."""
+    if not text.lstrip().startswith(opening):
+        raise ValueError("not a page of messages")
     parts = []
     depth = start = 0
     for mark in _MARKS.finditer(text):

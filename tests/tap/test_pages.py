@@ -1,0 +1,139 @@
+"""A page is split into its messages without a change to any payload, or refused as a whole."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tap_workato_streams.pages import split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tap_workato_streams.pages import Message
+
+# A lone surrogate is JSON that msgspec refuses: a page that holds one is split by its marks.
+SURROGATE = b'"\\ud800"'
+
+NOT_A_PAGE = {
+    "nothing": b"",
+    "an array": b"[]",
+    "a string": b'"messages"',
+    "a number": b"5",
+    "null": b"null",
+    "an object without messages": b"{}",
+    "messages null": b'{"messages":null}',
+    "messages a number": b'{"messages":5}',
+    "messages a string": b'{"messages":"[]"}',
+    "messages an object": b'{"messages":{}}',
+    "messages null, with a lone surrogate": b'{"messages":null,"a":"\\ud800"}',
+    "a message that is a number": b'{"messages":[5]}',
+    "a message that is an array": b'{"messages":[[]]}',
+    "a message without an id": b'{"messages":[{"payload":1,"time":"t"}]}',
+    "a message without a payload": b'{"messages":[{"message_id":"A1","time":"t"}]}',
+    "a message without a time": b'{"messages":[{"message_id":"A1","payload":1}]}',
+    "an id that is a number": b'{"messages":[{"message_id":1,"payload":1,"time":"t"}]}',
+    "a time that is null": b'{"messages":[{"message_id":"A1","payload":1,"time":null}]}',
+    "a page cut in a list": b'{"messages":[',
+    "a page cut in a payload": b'{"messages":[{"message_id":"A1","payload":{"a":[1,',
+    "a page cut in a very deep payload": b'{"messages":[{"message_id":"A1","payload":'
+    + b"[" * 100_000,
+    "more after the page": b'{"messages":[]}{}',
+    "a payload that is no JSON": b'{"messages":[{"message_id":"A1","payload":[1,],"time":"t"}]}',
+    "bytes that are no UTF-8": b'{"messages":[{"message_id":"A1","payload":"\xff","time":"t"}]}',
+    "a web page": b"<html><body>502</body></html>",
+}
+
+
+def page(payloads: Sequence[bytes]) -> bytes:
+    messages = [
+        b'{"message_id":"A%d","payload":%b,"time":"t%d"}' % (number, payload, number)
+        for number, payload in enumerate(payloads)
+    ]
+    return b'{"messages":[%b]}' % b",".join(messages)
+
+
+def parts(messages: Sequence[Message]) -> list[tuple[str, bytes, str]]:
+    return [(m.message_id, bytes(m.payload), m.time) for m in messages]
+
+
+@pytest.mark.parametrize("body", NOT_A_PAGE.values(), ids=NOT_A_PAGE.keys())
+def test_what_is_not_a_page_is_refused(body: bytes) -> None:
+    """It is never taken for a page without messages, which would be the end of the topic."""
+    with pytest.raises(ValueError, match=r"\S"):
+        split(body)
+
+
+@pytest.mark.parametrize("body", [b'{"messages":[]}', b' { "messages" : [ ] , "more" : {} } '])
+def test_an_empty_page_has_no_messages(body: bytes) -> None:
+    """Whatever white space and other keys it has."""
+    assert split(body) == []
+
+
+def test_keys_beside_the_known_ones_are_passed_over() -> None:
+    """The API may add to a page and to a message, on either way of splitting."""
+    extended = (
+        b'{"a":[1,{"messages":[]}],"messages":[{"b":{"time":"x"},"time":"t","payload":%b,'
+        b'"message_id":"A1"}],"c":"]}"}'
+    )
+    for payload in (b"[1.10]", b"[1.10,%b]" % SURROGATE):
+        assert parts(split(extended % payload)) == [("A1", payload, "t")]
+
+
+def test_white_space_around_a_payload_is_not_part_of_it() -> None:
+    """That inside it is, on either way of splitting."""
+    for payload in (b'{ "a" : 1.10 }', b'[ 1.10 ,\n"\\ud800" ]'):
+        body = b'{"messages" :\n[ { "message_id" : "A1" ,\t"payload" : %b ,\r\n"time" : "t" } ] }'
+        assert parts(split(body % payload)) == [("A1", payload, "t")]
+
+
+def test_an_id_and_a_time_are_decoded_alike() -> None:
+    """With escapes and with characters beyond ASCII, on either way of splitting."""
+    body = b'{"messages":[{"message_id":"A\\u00fc\\"1","payload":%b,"time":"\xc3\xbc"}]}'
+    for payload in (b"1", SURROGATE):
+        assert parts(split(body % payload)) == [('Aü"1', payload, "ü")]
+
+
+# Numbers and strings as a publisher may write them, and Python would not.
+odd_texts = st.sampled_from(
+    [
+        "1.10", "1E5", "-0", "-0.0", "0.0000001", "1e400", "9" * 30, "9" * 5000,
+        '"\\u0000"', '"\\/"', '"\\\\"', '"\\""', '"[{,]}"', '{"a":1,"a":2}', '{"":0}',
+        '{"message_id":"x","payload":{"payload":1},"time":5,"messages":[]}', "[ ]", "{ }",
+    ]
+)  # fmt: skip
+json_texts = st.recursive(
+    st.one_of(
+        odd_texts,
+        st.builds(
+            json.dumps,
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False),
+        ),
+        st.builds(json.dumps, st.text(), ensure_ascii=st.booleans()),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner).map(lambda items: "[" + " , ".join(items) + "]"),
+        st.lists(st.tuples(st.text().map(json.dumps), inner)).map(
+            lambda pairs: "{" + ",\n".join(f"{key}: {value}" for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(json_texts, max_size=8))
+def test_every_payload_comes_out_as_it_went_in(texts: list[str]) -> None:
+    """Byte for byte, and just the same when another message of the page forces the slow way."""
+    payloads = [text.encode() for text in texts]
+    expected = [(f"A{number}", payload, f"t{number}") for number, payload in enumerate(payloads)]
+
+    assert parts(split(page(payloads))) == expected
+    assert parts(split(page([*payloads, SURROGATE])))[:-1] == expected
+    assert parts(split(page([*payloads, b"[" * 2000 + b"]" * 2000])))[:-1] == expected
