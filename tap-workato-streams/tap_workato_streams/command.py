@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.exceptions import ConfigValidationError, DiscoveryError, MapExpressionError
+from singer_sdk.exceptions import ConfigValidationError, DiscoveryError, MappingError
 from singer_sdk.plugin_base import SingerCommand
 
 from .errors import EventStreamsError
@@ -27,7 +27,7 @@ PLAIN_SPOKEN = (
     ConfigValidationError,
     DiscoveryError,
     EventStreamsError,
-    MapExpressionError,
+    MappingError,
     OSError,
     json.JSONDecodeError,
 )

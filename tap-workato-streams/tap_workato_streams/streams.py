@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
@@ -16,6 +17,7 @@ from singer_sdk.streams import Stream
 from .client import TopicClient
 from .errors import EventStreamsError
 from .limits import RunLimits
+from .pages import Bookmark
 from .reader import RunStart, TopicReader
 from .schemas import OPEN_PAYLOAD, record_schema
 from .start import bookmark_of
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from singer_sdk.tap_base import Tap
 
     from .pacing import Budget
-    from .pages import Bookmark, Message
+    from .pages import Message
     from .topics import Topic
     from .writer import PageWriter
 
@@ -112,15 +114,27 @@ class TopicStream(Stream):
         """Write the messages of a page as RECORD lines.
 
         Raises:
-            EventStreamsError: A message is nested too deeply to be decoded, which stream maps,
-                flattening and deselection ask for.
+            EventStreamsError: A message cannot be decoded, or a stream map fails on it; the
+                bookmark is at the message before it.
             BrokenPipeError: The reader of standard output has gone.
         """
         if self.passes_unchanged:
             writer.write_page(self.name, self.topic.id, messages)
             return
         for message in messages:
-            self._write_record_message(self._record(message))
+            record = self._record(message)
+            try:
+                self._write_record_message(record)
+            except OSError:
+                raise
+            except Exception as exc:
+                # Only the SDK's own text is known to quote no payload.
+                reason = exc if isinstance(exc, MappingError) else type(exc).__name__
+                raise EventStreamsError(
+                    f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
+                    "check stream_maps and flattening",
+                ) from exc
+            self.bookmark = Bookmark(message.message_id, message.time)
         writer.flush()
 
     @override

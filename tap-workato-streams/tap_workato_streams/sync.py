@@ -12,6 +12,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from .errors import EventStreamsError
 from .reader import RunStart
 from .summary import Progress, TopicSummary
 
@@ -75,6 +76,7 @@ class Sync:
         self._slots = {stream.name: threading.Semaphore(1) for stream in streams}
         self._summaries: dict[str, TopicSummary] = {}
         self._errors: list[Exception] = []
+        self._unwritable: set[str] = set()
         self._stopping = False
 
     def stop(self) -> None:
@@ -127,6 +129,8 @@ class Sync:
         try:
             for page in stream.reader(self._run_start, tail=self._tail).pages():
                 self._slots[stream.name].acquire()
+                if stream.name in self._unwritable:
+                    break
                 self._events.put(_Event(stream, page))
         except Exception as exc:  # noqa: BLE001 - handed to the writer, which ends the run with it
             error = exc
@@ -144,10 +148,7 @@ class Sync:
                 open_topics -= 1
                 self._summaries[event.stream.name].end()
                 if event.error:
-                    self._errors.append(event.error)
-                    if self._tail:
-                        # The others would go on for ever: a tail ends with the first that fails.
-                        self._stopping = True
+                    self._fail(event.error)
             self._tell_state_if_due()
             progress.log_if_due()
 
@@ -172,10 +173,21 @@ class Sync:
 
     def _write(self, stream: TopicStream, page: Page) -> None:
         taken = page._replace(messages=page.messages[: self._limits.take(len(page.messages))])
-        stream.write_messages(taken.messages, self._writer)
+        try:
+            stream.write_messages(taken.messages, self._writer)
+        except EventStreamsError as exc:
+            self._unwritable.add(stream.name)
+            self._fail(exc)
+            return
         if bookmark := taken.bookmark():
             stream.bookmark = bookmark
         self._summaries[stream.name].add(taken)
+
+    def _fail(self, error: Exception) -> None:
+        self._errors.append(error)
+        if self._tail:
+            # The others would go on for ever: a tail ends with the first that fails.
+            self._stopping = True
 
     def _tell_state_if_due(self) -> None:
         now = time.monotonic()
