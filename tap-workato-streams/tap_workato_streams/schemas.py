@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 OPEN_PAYLOAD: dict[str, Any] = {"type": ["object", "null"], "additionalProperties": True}
 
+# What is nested more deeply has no say in a schema: those who read schemas walk them recursively.
+SAMPLE_LEVELS = 50
+
 # Contract: "Developer API"; a field without a type is a string.
 SCALARS: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
@@ -65,7 +68,8 @@ def from_sample(payloads: Iterable[object]) -> dict[str, Any]:
 
     builder = SchemaBuilder(schema_uri=None)
     for payload in payloads:
-        builder.add_object(payload)
+        if not _is_deeper(payload, SAMPLE_LEVELS):
+            builder.add_object(payload)
     schema = builder.to_schema()
     return _widened(schema) if schema else OPEN_PAYLOAD
 
@@ -89,6 +93,14 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
         return schema
     kinds = [kinds] if isinstance(kinds, str) else list(kinds)
     return {**schema, "type": kinds if "null" in kinds else [*kinds, "null"]}
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether a decoded value has objects or arrays within each other for more than so many."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _widened(schema: dict[str, Any]) -> dict[str, Any]:
