@@ -18,7 +18,7 @@ END_SECS = 10
 
 
 class MeltanoFailedError(Exception):
-    """A `meltano` command failed; the text is the end of what it said."""
+    """A `meltano` command failed; the text is all that it said."""
 
 
 class Project:
@@ -59,8 +59,8 @@ class Project:
                 raise
             if process.returncode:
                 log.seek(0)
-                said = log.read().decode(errors="replace").splitlines()
-                raise MeltanoFailedError("\n".join([f"{' '.join(command)} failed:", *said[-40:]]))
+                said = log.read().decode(errors="replace")
+                raise MeltanoFailedError(f"{' '.join(command)} failed:\n{said}")
         return output
 
 

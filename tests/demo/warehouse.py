@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,10 +56,12 @@ def warehouse(folder: Path) -> Iterator[Warehouse]:
     # Half started, it would not be stopped.
     with held_back():
         server = get_server(folder, cleanup_mode="delete")
+    socket = server.get_postmaster_info().socket_dir
+    assert socket is not None
     try:
-        socket = server.get_postmaster_info().socket_dir
-        assert socket is not None
         yield Warehouse(socket, server.bin_path)
     finally:
         with held_back():
             server.cleanup()
+            # Where the path of `folder` is too long for a socket, this is a folder of its own.
+            shutil.rmtree(socket, ignore_errors=True)
