@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import schemas
+from .errors import SettingError
 from .start import parse_time
 
 if TYPE_CHECKING:
@@ -29,16 +29,18 @@ def _source_faults(config: Mapping[str, Any]) -> Iterator[str]:
     topics = _topics(config)
     if not config.get("topics") and not config.get("developer_api_token"):
         yield "topics: name the topics to read, or set developer_api_token to read all"
-    names = Counter(item.get("name") or f"topic_{item.get('id')}" for item in topics)
+    names = Counter(str(item.get("name") or f"topic_{item.get('id')}") for item in topics)
     for name, count in names.items():
         if count > 1:
             yield f"topics: {count} have the name {name}; give each a name of its own"
     for number, item in enumerate(topics):
-        path = item.get("schema_path")
-        if path is not None and item.get("schema"):
+        if item.get("schema_path") and item.get("schema"):
             yield f"topics[{number}]: set schema or schema_path, not both"
-        elif path is not None and not _holds_json(path):
-            yield f"topics[{number}].schema_path: {path} is not a file that holds a JSON Schema"
+            continue
+        try:
+            schemas.from_settings(item)
+        except SettingError as exc:
+            yield f"topics[{number}].{exc}"
 
 
 def _start_faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -65,10 +67,3 @@ def _tail_faults(config: Mapping[str, Any]) -> Iterator[str]:
 def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     topics = config.get("topics")
     return [t for t in topics if isinstance(t, dict)] if isinstance(topics, list) else []
-
-
-def _holds_json(path: object) -> bool:
-    try:
-        return isinstance(json.loads(Path(str(path)).read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
-        return False

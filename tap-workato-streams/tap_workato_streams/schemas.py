@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from jsonschema.exceptions import SchemaError
+from referencing.exceptions import Unresolvable
+from singer_sdk.singerlib import resolve_schema_references
+from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
+
+from .errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,6 +46,36 @@ def record_schema(payload: Mapping[str, Any]) -> dict[str, Any]:
         },
         "required": ["message_id"],
     }
+
+
+def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the JSON Schema of a topic's settings, or of the file that they name.
+
+    Args:
+        topic: An item of the ``topics`` setting.
+
+    Returns:
+        The schema with its references resolved, since it becomes a part of another; None where
+        there is none.
+
+    Raises:
+        SettingError: There is no such file, or it holds no JSON Schema.
+    """
+    schema, where = topic.get("schema"), "schema"
+    if path := topic.get("schema_path"):
+        schema, where = _loaded(path), f"schema_path: {path}"
+    if not schema:
+        return None
+    try:
+        DEFAULT_JSONSCHEMA_VALIDATOR.check_schema(schema)
+        return resolve_schema_references(deepcopy(schema))
+    except SchemaError as exc:
+        words = exc.message
+    except Unresolvable as exc:
+        words = f"nothing is at {exc.ref}"
+    except TypeError:
+        words = "the SDK cannot read a property that is true or false; write {}"
+    raise SettingError(f"{where} is not a JSON Schema: {words}")
 
 
 def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -74,6 +114,16 @@ def from_sample(payloads: Iterable[object]) -> dict[str, Any]:
     return _widened(schema) if schema else OPEN_PAYLOAD
 
 
+def _loaded(path: object) -> dict[str, Any]:
+    try:
+        schema = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        schema = None
+    if not isinstance(schema, dict):
+        raise SettingError(f"schema_path: {path} is not a file that holds a JSON Schema")
+    return schema
+
+
 def _field(field: Mapping[str, Any]) -> dict[str, Any]:
     kind = field.get("type") or "string"
     if kind == "object":
@@ -106,11 +156,28 @@ def _is_deeper(value: object, levels: int) -> bool:
 def _widened(schema: dict[str, Any]) -> dict[str, Any]:
     """Let a schema of genson, at every depth, allow null and what the sample did not show."""
     wide = {key: value for key, value in schema.items() if key != "required"}
+    if "anyOf" in wide:
+        wide = _one_of(wide["anyOf"])
+    if wide.get("type") == "null":
+        return {}  # the sample shows nothing of it
     if "properties" in wide:
         wide["properties"] = {k: _widened(v) for k, v in wide["properties"].items()}
         wide["additionalProperties"] = True
     if "items" in wide:
         wide["items"] = _widened(wide["items"])
-    if "anyOf" in wide:
-        wide["anyOf"] = [_widened(option) for option in wide["anyOf"]]
     return _nullable(wide)
+
+
+def _one_of(options: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join genson's options for one place: flattening and most targets know no ``anyOf``.
+
+    Of structures that are mixed with other values only the types are kept, so that flattening
+    makes one column of them all.
+    """
+    some = [option for option in options if option.get("type") != "null"]
+    if len(some) == 1:
+        return some[0]
+    kinds = [option["type"] for option in some]
+    return {
+        "type": sorted({k for kind in kinds for k in ([kind] if isinstance(kind, str) else kind)})
+    }

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import schemas
@@ -88,13 +87,10 @@ def _configured(
     item: Mapping[str, Any],
     workspace: Mapping[int, WorkspaceTopic],
 ) -> Topic:
-    schema = item.get("schema")
-    if path := item.get("schema_path"):
-        schema = json.loads(Path(path).read_text(encoding="utf-8"))
     topic = Topic(
         id=item["id"],
         name=item.get("name") or f"topic_{item['id']}",
-        payload_schema=schema,
+        payload_schema=schemas.from_settings(item),
         **_start(item if item.get("start_from") or item.get("start_date") else config),
     )
     return _described(topic, workspace.get(topic.id))
