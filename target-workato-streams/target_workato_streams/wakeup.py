@@ -28,9 +28,10 @@ class Wakeup:
 
     def clear(self) -> None:
         """Forget the calls so far; what they were about has to be looked at after this."""
-        self._called = False
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
+        # In this order: a call in between is looked at now, or wakes once more for nothing.
+        self._called = False
 
     def wait(self, timeout: float | None) -> None:
         """Wait for a call; `timeout` is in seconds, None waits for ever."""

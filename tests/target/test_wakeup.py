@@ -1,0 +1,37 @@
+"""No call of a worker is lost, at whatever moment it comes."""
+
+from __future__ import annotations
+
+import os
+import select
+from contextlib import closing
+
+import pytest
+from target_workato_streams.wakeup import Wakeup
+
+
+@pytest.mark.parametrize("called_before", [False, True])
+@pytest.mark.parametrize("moment", ["before the read", "after the read"])
+def test_a_call_while_calls_are_cleared_does_not_silence_those_that_follow(
+    monkeypatch: pytest.MonkeyPatch, moment: str, *, called_before: bool
+) -> None:
+    """The main thread looks around after clearing: not that call, but the next one has to wake it."""
+    read = os.read
+    with closing(Wakeup()) as wakeup:
+        if called_before:
+            wakeup.call()
+
+        def interrupted(descriptor: int, count: int) -> bytes:
+            if moment == "before the read":
+                wakeup.call()
+            try:
+                return read(descriptor, count)
+            finally:
+                if moment == "after the read":
+                    wakeup.call()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "read", interrupted)
+            wakeup.clear()
+        wakeup.call()
+        assert select.select([wakeup], [], [], 0)[0]

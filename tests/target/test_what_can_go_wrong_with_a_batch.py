@@ -1,0 +1,242 @@
+"""The table of answers: what each does to the messages of a batch, and to the run."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.target.singer import orders, schema, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+    from tests.target.conftest import RunTarget
+
+INTEGER_ID = [{"name": "id", "type": "integer", "optional": False}]
+TRANSIENT: list[tuple[str, dict[str, Any]]] = [
+    ("status", {"status": 408}),
+    ("status", {"status": 425}),
+    ("status", {"status": 429, "headers": {"Retry-After": "0"}}),
+    ("status", {"status": 500}),
+    ("status", {"status": 502, "body": "<html>Bad gateway</html>"}),
+    ("status", {"status": 503, "headers": {"Retry-After": "0"}}),
+    ("status", {"status": 504, "stored": True}),
+    ("reset", {}),
+    ("reset_after", {}),
+    ("cut", {}),
+    ("cut_json", {}),
+    ("html", {}),
+    ("garbage", {}),
+    ("stall", {"secs": 0.2}),
+    ("stall", {"secs": 30.0}),
+]
+STORED = {"reset_after", "cut", "cut_json", "html", "garbage"}
+
+
+def ids(emulator: Emulator, topic: int) -> list[int]:
+    """The ids of the records in the topic, in order."""
+    return [payload["id"] for payload in emulator.payloads(topic)]
+
+
+def test_success_for_all_acknowledges_all(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """250 records take three requests, arrive in order, and their state is told."""
+    done = run_target(schema(), *orders(250), state("all"))
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert ids(emulator, topic) == list(range(250))
+    assert [request.operation for request in emulator.requests()] == ["batch"] * 3
+
+
+@pytest.mark.parametrize(("kind", "options"), TRANSIENT)
+def test_what_is_transient_is_retried_until_it_succeeds(
+    emulator: Emulator, topic: int, run_target: RunTarget, kind: str, options: dict[str, Any]
+) -> None:
+    """At every position: nothing is lost or reordered, and only a lost answer doubles a batch."""
+    for position in (0, 1, 2):
+        emulator.fault(kind, after=position, **options)
+    done = run_target(
+        schema(), *orders(30), state("all"), batch_size_rows=10, request_timeout_secs=1
+    )
+    times = 2 if kind in STORED or options.get("stored") else 1
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    batches = [list(range(n, n + 10)) * times for n in (0, 10, 20)]
+    assert ids(emulator, topic) == list(chain(*batches))
+    assert len(emulator.requests()) == 6
+    doubts = 0 if options.get("status") in {425, 429} else 30
+    assert f"30 sent again, {doubts} possibly doubled, 6 requests" in done.stderr
+
+
+@pytest.mark.parametrize("retry_after", ["seconds", "date"])
+def test_retry_after_is_honoured(
+    emulator: Emulator, topic: int, run_target: RunTarget, retry_after: str
+) -> None:
+    """Over the quota, the next request comes no sooner than the service named."""
+    emulator.configure(retry_after=retry_after)
+    emulator.fault("status", status=429, headers={"Retry-After": "2"})
+    done = run_target(schema(), *orders(1))
+    first, second = emulator.requests()
+    assert done.exit_code == 0
+    assert second.at - first.at >= 2
+    assert ids(emulator, topic) == [0]
+
+
+def test_retries_end_after_max_retry_secs(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """A service that stays away ends the run; the state of what it took before is told."""
+    emulator.fault("status", status=503, after=1, times=-1)
+    done = run_target(
+        schema(),
+        *orders(30, state_every=10),
+        batch_size_rows=10,
+        max_retry_secs=1,
+    )
+    assert (done.exit_code, done.told_states) == (1, [{"at": 9}])
+    assert ids(emulator, topic) == list(range(10))
+    (line,) = done.error_lines
+    assert "orders (topic" in line
+    assert "503" in line
+    assert "max_retry_secs" in line
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 302, 409])
+def test_a_wrong_setting_stops_the_run_at_once(
+    emulator: Emulator, topic: int, run_target: RunTarget, status: int
+) -> None:
+    """One request, no retry, one line with the status and the service's words, no state."""
+    if status == 302:
+        emulator.fault("redirect", location="/elsewhere", times=-1)
+    else:
+        emulator.fault("status", status=status, body='{"message":"because I say so"}', times=-1)
+    done = run_target(schema(), *orders(30), state("all"), batch_size_rows=10)
+    assert (done.exit_code, done.told_states) == (1, [])
+    assert len(emulator.requests()) == 1
+    (line,) = done.error_lines
+    assert f"orders (topic {topic})" in line
+    assert str(status) in line
+    assert "because I say so" in line or status == 302
+
+
+@pytest.mark.parametrize("index", [0, 4, 9])
+@pytest.mark.parametrize("kind", ["entry_error", "missing_entry"])
+def test_a_partial_error_sends_only_the_failed_again(
+    emulator: Emulator, topic: int, run_target: RunTarget, kind: str, index: int
+) -> None:
+    """What failed once is sent again alone; what succeeded is not."""
+    emulator.fault(kind, indices=[index])
+    done = run_target(schema(), *orders(10), state("all"))
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    others = [number for number in range(10) if number != index]
+    assert ids(emulator, topic) == [*others, index]
+    assert [request.body.count(b'"id"') for request in emulator.requests()] == [10, 1]
+    assert "1 sent again" in done.stderr
+
+
+def test_an_entry_that_keeps_failing_is_a_rejected_message(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """After a few tries the run ends, with the service's reason and no state that covers it."""
+    emulator.fault("entry_error", indices=[3], reason="disk full")
+    emulator.fault("entry_error", indices=[0], reason="disk full", times=-1)
+    done = run_target(schema(), *orders(3), state(2), *orders(5, start=3), state(7))
+    assert (done.exit_code, done.told_states) == (1, [{"at": 2}])
+    assert ids(emulator, topic) == [0, 1, 2, 4, 5, 6, 7]
+    (line,) = done.error_lines
+    assert "disk full" in line
+    assert 'key {"id": 3}' in line
+    assert len(emulator.requests()) == 3
+
+
+@pytest.mark.parametrize("rejection", ["partial", 400, 422])
+@pytest.mark.parametrize("bad", [{0}, {2, 3, 7, 9}, set(range(10))])
+def test_bad_messages_are_isolated_and_the_others_published_in_order(
+    emulator: Emulator, run_target: RunTarget, tmp_path: Path, rejection: str | int, bad: set[int]
+) -> None:
+    """Whether the service refuses a message or its whole batch, only the bad ones are set aside."""
+    checked = emulator.create_topic("checked", schema=INTEGER_ID)
+    if rejection == "partial":
+        emulator.configure(rejection="partial")
+    else:
+        emulator.configure(rejection="status", rejection_status=rejection)
+    fed = [
+        line.replace(b'"id": %d' % number, b'"id": "%d"' % number) if number in bad else line
+        for number, line in enumerate(orders(10))
+    ]
+    done = run_target(
+        schema(),
+        *fed,
+        state("all"),
+        default_topic_id=checked,
+        on_rejected="dead_letter",
+        dead_letter_path=str(tmp_path / "dead.jsonl"),
+    )
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert ids(emulator, checked) == [number for number in range(10) if number not in bad]
+    assert f"{10 - len(bad)} published, {len(bad)} set aside" in done.stderr
+
+
+@pytest.mark.parametrize("rejection", ["partial", "status"])
+def test_a_rejected_message_ends_the_run_behind_all_that_stood_before_it(
+    emulator: Emulator, run_target: RunTarget, rejection: str
+) -> None:
+    """In every topic: what is before it is published and told, what is behind it is not told."""
+    emulator.configure(rejection=rejection)
+    checked = emulator.create_topic("checked", schema=INTEGER_ID)
+    other = emulator.create_topic("other")
+    emulator.fault("latency", secs=1, operation="batch", topic_id=other)
+    done = run_target(
+        schema(),
+        schema("others"),
+        *orders(5),
+        *(line.replace(b"orders", b"others") for line in orders(5)),
+        state("before"),
+        *(line.replace(b"7", b'"7"') for line in orders(3, start=6)),
+        *(line.replace(b"orders", b"others") for line in orders(5, start=5)),
+        state("behind"),
+        topics={"orders": checked, "others": other},
+        batch_size_rows=5,
+    )
+    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    # A partial error tells of the bad message when those behind it in its batch are published.
+    behind = [8] if rejection == "partial" else []
+    assert ids(emulator, checked) == [0, 1, 2, 3, 4, 6, *behind]
+    assert ids(emulator, other) == [0, 1, 2, 3, 4]
+    (line,) = done.error_lines
+    assert 'orders, line 15, key {"id": "7"}: rejected' in line
+
+
+def test_413_halves_until_it_fits(emulator: Emulator, topic: int, run_target: RunTarget) -> None:
+    """A gateway with a lower limit than the service's costs requests, not messages."""
+    emulator.fault("status", status=413)
+    done = run_target(schema(), *orders(10), state("all"))
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert ids(emulator, topic) == list(range(10))
+    assert [request.body.count(b'"id"') for request in emulator.requests()] == [10, 5, 5]
+
+
+def test_a_single_message_that_gets_413_is_rejected(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """It is not retried for ever."""
+    emulator.fault("status", status=413, times=-1)
+    done = run_target(schema(), *orders(2), state("all"))
+    assert (done.exit_code, done.told_states) == (1, [])
+    assert len(emulator.requests()) == 2
+    assert "status 413" in done.error_lines[0]
+
+
+def test_a_message_too_large_for_any_request_costs_none(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """What can be judged before it is sent is: what stood before it goes out, and it is named."""
+    done = run_target(
+        schema(), *orders(2), state("before"), *orders(1, start=2, size=1100), max_batch_bytes=1000
+    )
+    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert ids(emulator, topic) == [0, 1]
+    assert len(emulator.requests()) == 1
+    assert "max_batch_bytes" in done.error_lines[0]
