@@ -22,7 +22,12 @@ def tap_faults(config: Mapping[str, Any]) -> list[str]:
     Returns:
         One line for each fault.
     """
-    return [*_source_faults(config), *_start_faults(config), *_tail_faults(config)]
+    return [
+        *_source_faults(config),
+        *_start_faults(config),
+        *_tail_faults(config),
+        *_batch_faults(config),
+    ]
 
 
 def _source_faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -56,12 +61,24 @@ def _start_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tail_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    if config.get("tail") is not True:
-        return
-    if config.get("timeout_secs") == 0:
+    if config.get("tail") is True and config.get("timeout_secs") == 0:
         yield "timeout_secs: must be at least 1 with tail, or an idle topic would cost the quota"
-    if config.get("batch_config"):
+
+
+def _batch_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    batch = config.get("batch_config")
+    if not isinstance(batch, dict):
+        return
+    if config.get("tail") is True:
         yield "batch_config: batch files need an end; they cannot be written with tail"
+    for name in ("stream_maps", "flattening_enabled"):
+        if config.get(name):
+            yield f"batch_config: the SDK writes batch files without {name}; leave one of them out"
+    encoding, storage = batch.get("encoding"), batch.get("storage")
+    if not isinstance(encoding, dict) or encoding.get("format") != "jsonl":
+        yield "batch_config.encoding.format: must be jsonl"
+    if not isinstance(storage, dict) or not storage.get("root"):
+        yield "batch_config.storage.root: name the folder for the files, such as file:///tmp"
 
 
 def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from .start import bookmark_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.tap_base import Tap
 
@@ -148,8 +150,24 @@ class TopicStream(Stream):
         for page in self.reader(RunStart(), tail=False).pages():
             for message in page.messages[: limits.take(len(page.messages))]:
                 yield self._record(message)
+            if page.start and not page.messages:
+                self.bookmark = page.start
             if limits.reached:
                 return
+
+    @override
+    def get_batches(
+        self,
+        batch_config: BatchConfig,
+        context: Context | None = None,
+    ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
+        """Write batch files as the SDK does: with gzip, also where the setting says otherwise.
+
+        Yields:
+            The encoding that the files have, so that the BATCH message is true, and their URLs.
+        """
+        for encoding, files in super().get_batches(batch_config, context):
+            yield replace(encoding, compression="gzip"), files
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:

@@ -174,19 +174,24 @@ class TapWorkatoStreams(Tap):
         """
         if self.config.get("batch_config"):
             super().sync_all()
+            self._tell_state()
             return
         streams = [s for s in self.streams.values() if isinstance(s, TopicStream) and s.selected]
         tail = self.config["tail"]
         self._sync = Sync(
             streams,
             cast("PageWriter", self.message_writer),
-            lambda: self.state_writer.write_state(self.state) if self.state else None,
+            self._tell_state,
             limits=RunLimits(self.config.get("max_messages"), self.config.get("max_run_secs")),
             readers=len(streams) if tail else self.config["max_parallel_topics"],
             tail=tail,
             state_interval_secs=self.config["state_interval_secs"],
         )
         self._sync.run()
+
+    def _tell_state(self) -> None:
+        if self.state:
+            self.state_writer.write_state(self.state)
 
     @classmethod
     @override
