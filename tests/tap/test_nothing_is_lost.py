@@ -1,0 +1,192 @@
+"""Nothing is lost: whenever a run is killed, the next one goes on from the last STATE line."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import threading
+import time
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.executables import Outcome, command, environment
+from tests.tap.running import bookmark
+from tests.tap.singer import assert_states_are_true, ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap, StartTap, TapConfig
+
+TOPICS = 3
+PAYLOAD = {"text": "x" * 300}
+
+
+def assert_doubles_come_after_the_last_state(
+    killed: Outcome, following: Outcome, stream: str, given: dict[str, Any]
+) -> None:
+    """What the following run repeats was written after the last STATE line of the killed one.
+
+    Raises:
+        AssertionError: A record that a STATE line covers came again.
+    """
+    place = bookmark(killed.states[-1] if killed.states else given, stream)
+    written = ids(killed, stream)
+    covered = written[: written.index(place) + 1] if place in written else []
+    assert set(covered).isdisjoint(ids(following, stream))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_random_moments_and_resumed_all_messages_come_through(
+    emulator: Emulator, start_tap: StartTap, seed: int
+) -> None:
+    """The complete RECORD lines of all runs are what was published, each topic in its order."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    published: dict[str, list[str]] = {f"topic_{n}": [] for n in range(1, TOPICS + 1)}
+    for topic in range(1, TOPICS + 1):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        published[f"topic_{topic}"] += emulator.load(topic, [PAYLOAD] * 600)
+    # Slow enough that no run comes to its end before it is killed.
+    emulator.configure(latency_secs=0.02)
+    settings: dict[str, Any] = {
+        "topics": list(range(1, TOPICS + 1)),
+        "batch_size": chance.choice([3, 7, 11]),
+        "state_interval_secs": 0.05,
+        "tail": seed % 2 == 0,
+    }
+    state: dict[str, Any] = {}
+    runs = []
+    for _ in range(3):
+        tap = start_tap(state=state, **settings)
+        tap.wait_for_records(1)
+        time.sleep(chance.uniform(0, 0.4))
+        killed = tap.kill()
+        whole = killed.stdout[: killed.stdout.rfind(b"\n") + 1]
+        runs.append((state, Outcome(killed.exit_code, whole, killed.stderr)))
+        assert killed.exit_code < 0
+        state = (runs[-1][1].states or [state])[-1]
+    emulator.configure(latency_secs=0.0)
+    last = start_tap(state=state, **{**settings, "tail": False}).end()
+    assert last.exit_code == 0
+    runs.append((state, last))
+
+    for given, run in runs:
+        assert_states_are_true(run, given)
+    for stream, messages in published.items():
+        read = [ids(run, stream) for _, run in runs]
+        assert list(dict.fromkeys(chain.from_iterable(read))) == messages
+        for (given, killed), (_, following) in pairwise(runs):
+            assert_doubles_come_after_the_last_state(killed, following, stream, given)
+        for each in read:
+            # No run leaves out, repeats or reorders anything between its first and last record.
+            start = messages.index(each[0]) if each else 0
+            assert each == messages[start : start + len(each)]
+
+
+def test_a_state_line_is_never_ahead_of_its_records(emulator: Emulator, run_tap: RunTap) -> None:
+    """At the place of every STATE line, all that it covers has been written."""
+    for topic in range(1, TOPICS + 1):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        emulator.load(topic, [PAYLOAD] * 200)
+    outcome = run_tap(topics=[1, 2, 3], batch_size=4, state_interval_secs=0.001)
+    assert outcome.exit_code == 0
+    assert len(outcome.records()) == 600
+    assert len(outcome.states) > 10
+    assert_states_are_true(outcome)
+    for topic in range(1, TOPICS + 1):
+        last = emulator.messages(topic)[-1]
+        assert outcome.states[-1]["bookmarks"][f"topic_{topic}"] == {
+            "replication_key": "message_id",
+            "replication_key_value": last.message_id,
+            "message_time": last.time,
+        }
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_slow_reader_gets_every_line_whole(
+    emulator: Emulator, tap_config: TapConfig, unbuffered: str
+) -> None:
+    """A pipe that takes less than it is given loses nothing, buffered or not."""
+    topic = emulator.create_topic()
+    payloads = [{"n": n, "text": "é" * 20_000} for n in range(60)]
+    published = emulator.load(topic, payloads)
+    process = subprocess.Popen(
+        command("tap-workato-streams", "--config", tap_config(topics=[topic])),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+    )
+    assert process.stdout
+    written = bytearray()
+    while chunk := os.read(process.stdout.fileno(), 40_000):
+        written += chunk
+        time.sleep(0.005)
+    process.stdout.close()
+    outcome = Outcome(process.wait(), bytes(written), "")
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published
+    assert [record["payload"] for record in outcome.records()] == payloads
+    assert bookmark(outcome.states[-1], "topic_1") == published[-1]
+
+
+def test_memory_is_bounded_by_pages_when_nobody_reads(
+    emulator: Emulator, tap_config: TapConfig
+) -> None:
+    """A topic is asked for two pages and no more while its first one cannot be written."""
+    for topic in (1, 2):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        emulator.load(topic, [{"text": "x" * 10_000} for _ in range(300)])
+    process = subprocess.Popen(
+        command("tap-workato-streams", "--config", tap_config(topics=[1, 2])),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    time.sleep(1.5)
+    asked = [len(emulator.requests(topic_id=topic)) for topic in (1, 2)]
+    stdout, _ = process.communicate()
+    assert asked == [2, 2]
+    assert process.returncode == 0
+    assert len(Outcome(0, stdout, "").records()) == 600
+
+
+def test_messages_published_while_a_tail_runs_come_through_once_and_in_order(
+    emulator: Emulator, start_tap: StartTap
+) -> None:
+    """Faults, pages of any length and arrivals at any moment leave no gap and no double."""
+    topic = emulator.create_topic()
+    emulator.configure(page_limit=3)
+    for number, kind in enumerate(("reset_after", "cut", "cut_json"), start=1):
+        emulator.fault(kind, after=number * 4)
+    tail = start_tap(topics=[topic], tail=True, timeout_secs=1, state_interval_secs=0.05)
+    published: list[str] = []
+
+    def publish() -> None:
+        for n in range(60):
+            published.extend(emulator.load(topic, [{"n": n}]))
+            time.sleep(0.005)
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    publisher.join()
+    tail.wait_for_bookmark("topic_1", published[-1])
+    assert ids(tail.so_far) == published
+    assert tail.stderr.count("trying again") == 3
+    assert_states_are_true(tail.so_far)
+
+
+def test_a_run_that_ends_in_a_failure_has_told_what_it_wrote(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """The state of the pages before the failure is told, and the next run has the rest."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"n": n} for n in range(30)])
+    emulator.fault("status", status=404, after=2, times=-1)
+    failed = run_tap(topics=[topic], batch_size=10)
+    assert failed.exit_code == 1
+    assert ids(failed) == published[:20]
+    assert bookmark(failed.states[-1], "topic_1") == published[19]
+    emulator.clear_faults()
+    assert ids(run_tap(topics=[topic], state=failed.states[-1])) == published[20:]
