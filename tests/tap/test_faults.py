@@ -1,0 +1,101 @@
+"""Faults that pass: tried again, at whatever request they come, and each message written once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.tap.running import bookmark
+from tests.tap.singer import assert_states_are_true, consumed, ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap
+
+STATUSES = (408, 425, 429, 500, 502, 503, 504)
+FAULTS: dict[str, dict[str, Any]] = {
+    **{str(status): {"kind": "status", "status": status} for status in STATUSES},
+    "502 of a gateway": {
+        "kind": "status",
+        "status": 502,
+        "body": "<html>Bad gateway</html>",
+        "headers": {"content-type": "text/html"},
+    },
+    **{
+        kind: {"kind": kind}
+        for kind in ("reset", "reset_after", "cut", "cut_json", "html", "garbage")
+    },
+    "other JSON": {"kind": "garbage", "body": {"error": "none", "messages": [{"id": 1}]}},
+    "not UTF-8": {
+        "kind": "garbage",
+        "body": b'{"messages":[{"message_id":"A","payload":{"x":"\xff"},"time":"T"}]}',
+    },
+    "no body": {"kind": "garbage", "body": ""},
+    "stall": {"kind": "stall", "secs": 5},
+}
+# Read in pages of 10, 25 messages are four requests: the last finds that nothing is left.
+MESSAGES, PAGE, REQUESTS = 25, 10, 4
+POSITIONS = {"first": 0, "middle": 2, "last": 3}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_at_the_first_the_middle_and_the_last_request(
+    emulator: Emulator, run_tap: RunTap, fault: dict[str, Any]
+) -> None:
+    """Three topics are read at once, and each has the fault at another place of its reading."""
+    published = {}
+    for topic, position in enumerate(POSITIONS.values(), start=1):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        published[topic] = emulator.load(topic, [{"n": n} for n in range(MESSAGES)])
+        emulator.fault(topic_id=topic, after=position, **fault)
+    outcome = run_tap(topics=[1, 2, 3], batch_size=PAGE, request_timeout_secs=0.5)
+    assert outcome.exit_code == 0
+    for topic, messages in published.items():
+        assert ids(outcome, f"topic_{topic}") == messages
+        assert bookmark(outcome.states[-1], f"topic_{topic}") == messages[-1]
+        position = list(POSITIONS.values())[topic - 1]
+        asked = consumed(emulator, topic)
+        assert len(asked) == REQUESTS + 1
+        assert asked[position] == asked[position + 1]
+        told = [line for line in outcome.stderr.splitlines() if f"(topic {topic})" in line]
+        assert sum("trying again" in line for line in told) == 1
+    assert outcome.error_lines == []
+    assert_states_are_true(outcome)
+
+
+def test_faults_of_many_kinds_one_after_another(emulator: Emulator, run_tap: RunTap) -> None:
+    """A long reading with a fault at every fifth request writes each message once, in order."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"n": n} for n in range(len(FAULTS) * 5)])
+    for number, (name, fault) in enumerate(FAULTS.items()):
+        if name not in {"stall", "429"}:
+            emulator.fault(after=number * 5 + 2, **fault)
+    outcome = run_tap(topics=[topic], batch_size=1)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published
+    assert outcome.stderr.count("trying again") == len(FAULTS) - 2
+    assert_states_are_true(outcome)
+
+
+def test_a_slow_answer_is_waited_for(emulator: Emulator, run_tap: RunTap) -> None:
+    """An answer within `request_timeout_secs` is not asked for twice."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"n": 1}])
+    emulator.fault("latency", secs=1.0)
+    outcome = run_tap(topics=[topic], request_timeout_secs=10)
+    assert ids(outcome) == published
+    assert len(emulator.requests()) == 2
+
+
+def test_the_service_may_go_away_and_come_back_under_the_same_connection(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """Two resets and a 503 in a row end in the page that was asked for first."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"n": n} for n in range(3)])
+    emulator.fault("reset", times=2)
+    emulator.fault("status", status=503, after=2)
+    outcome = run_tap(topics=[topic])
+    assert ids(outcome) == published
+    assert [request.status for request in emulator.requests()] == [None, None, 503, 200, 200]
