@@ -1,0 +1,105 @@
+"""Many topics side by side: one writer, each topic in its order, the state true at its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.tap.running import bookmark
+from tests.tap.singer import assert_states_are_true, ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.emulator.log import LoggedRequest
+    from tests.tap.conftest import RunTap
+
+TOPICS = 12
+
+
+@pytest.fixture
+def published(emulator: Emulator) -> dict[int, list[str]]:
+    """Topics of different lengths, one of them empty."""
+    loaded = {}
+    for topic in range(1, TOPICS + 1):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        payloads = [{"topic": topic, "n": n, "text": "x" * 500} for n in range((topic - 1) * 7)]
+        loaded[topic] = emulator.load(topic, payloads)
+    return loaded
+
+
+def most_at_a_time(requests: list[LoggedRequest]) -> int:
+    """How many requests were under way at the same time."""
+    begun = [(request.at, 1) for request in requests]
+    ended = [(request.finished_at or 0.0, -1) for request in requests]
+    open_now = most = 0
+    for _, change in sorted(begun + ended):
+        open_now += change
+        most = max(most, open_now)
+    return most
+
+
+@pytest.mark.parametrize("readers", [1, 3, 50])
+def test_every_topic_is_read_whole_and_in_order_however_many_readers_there_are(
+    published: dict[int, list[str]], run_tap: RunTap, readers: int
+) -> None:
+    """Lines never interleave, and each STATE line is true at the place where it stands."""
+    outcome = run_tap(
+        topics=list(published),
+        batch_size=5,
+        max_parallel_topics=readers,
+        state_interval_secs=0.001,
+    )
+    assert outcome.exit_code == 0
+    # Every line is one Singer message: `messages` has decoded each of them.
+    assert {message["type"] for message in outcome.messages} == {"SCHEMA", "RECORD", "STATE"}
+    for topic, messages in published.items():
+        assert ids(outcome, f"topic_{topic}") == messages
+        assert {record["payload"]["topic"] for record in outcome.records(f"topic_{topic}")} <= {
+            topic
+        }
+        if messages:
+            assert bookmark(outcome.states[-1], f"topic_{topic}") == messages[-1]
+    assert_states_are_true(outcome)
+    assert len(outcome.states) > 3
+
+
+def test_no_more_topics_are_read_at_a_time_than_the_setting_says(
+    emulator: Emulator, published: dict[int, list[str]], run_tap: RunTap
+) -> None:
+    """`max_parallel_topics` readers share the topics; all of them are used."""
+    emulator.configure(latency_secs=0.05)
+    outcome = run_tap(topics=list(published), max_parallel_topics=3)
+    assert len(outcome.records()) == sum(map(len, published.values()))
+    assert most_at_a_time(emulator.requests()) == 3
+
+
+def test_a_topic_has_one_request_under_way_at_a_time(
+    emulator: Emulator, published: dict[int, list[str]], run_tap: RunTap
+) -> None:
+    """Side by side are topics, not the pages of one."""
+    emulator.configure(latency_secs=0.01)
+    run_tap(topics=list(published), batch_size=10)
+    for topic in published:
+        assert most_at_a_time(emulator.requests(topic_id=topic)) == 1
+
+
+def test_the_schemas_stand_before_all_records(
+    published: dict[int, list[str]], run_tap: RunTap
+) -> None:
+    """Each stream has one SCHEMA line, and it comes before its records."""
+    outcome = run_tap(topics=list(published))
+    schemas = [m["stream"] for m in outcome.messages if m["type"] == "SCHEMA"]
+    assert sorted(schemas) == sorted(f"topic_{topic}" for topic in published)
+    kinds = [message["type"] for message in outcome.messages]
+    assert kinds.index("RECORD") > max(n for n, kind in enumerate(kinds) if kind == "SCHEMA")
+
+
+def test_a_state_line_is_told_only_when_the_state_has_changed(
+    emulator: Emulator, published: dict[int, list[str]], run_tap: RunTap
+) -> None:
+    """However often it is due, no STATE line repeats the one before it."""
+    emulator.configure(latency_secs=0.02)
+    states = run_tap(topics=list(published), batch_size=10, state_interval_secs=0.001).states
+    assert len(states) > 3
+    assert all(states[n] != states[n + 1] for n in range(len(states) - 1))
