@@ -110,8 +110,7 @@ def from_sample(payloads: Iterable[object]) -> dict[str, Any]:
     for payload in payloads:
         if not _is_deeper(payload, SAMPLE_LEVELS):
             builder.add_object(payload)
-    schema = builder.to_schema()
-    return _widened(schema) if schema else OPEN_PAYLOAD
+    return _widened(builder.to_schema()) or OPEN_PAYLOAD
 
 
 def _loaded(path: object) -> dict[str, Any]:
@@ -138,11 +137,14 @@ def _field(field: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    kinds = schema.get("type")
-    if kinds is None:
-        return schema
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    return {**schema, "type": kinds if "null" in kinds else [*kinds, "null"]}
+    kinds = _kinds(schema)
+    return {**schema, "type": [*kinds, "null"]} if kinds else schema
+
+
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    """The types that a schema names, null aside."""
+    kinds = schema.get("type", [])
+    return [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
 
 
 def _is_deeper(value: object, levels: int) -> bool:
@@ -155,11 +157,10 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 def _widened(schema: dict[str, Any]) -> dict[str, Any]:
     """Let a schema of genson, at every depth, allow null and what the sample did not show."""
-    wide = {key: value for key, value in schema.items() if key != "required"}
-    if "anyOf" in wide:
-        wide = _one_of(wide["anyOf"])
-    if wide.get("type") == "null":
-        return {}  # the sample shows nothing of it
+    wide = _joined(schema["anyOf"]) if "anyOf" in schema else dict(schema)
+    if not _kinds(wide):
+        return {}  # always null in the sample, which says nothing of other values
+    wide.pop("required", None)
     if "properties" in wide:
         wide["properties"] = {k: _widened(v) for k, v in wide["properties"].items()}
         wide["additionalProperties"] = True
@@ -168,16 +169,13 @@ def _widened(schema: dict[str, Any]) -> dict[str, Any]:
     return _nullable(wide)
 
 
-def _one_of(options: list[dict[str, Any]]) -> dict[str, Any]:
+def _joined(options: list[dict[str, Any]]) -> dict[str, Any]:
     """Join genson's options for one place: flattening and most targets know no ``anyOf``.
 
     Of structures that are mixed with other values only the types are kept, so that flattening
     makes one column of them all.
     """
-    some = [option for option in options if option.get("type") != "null"]
+    some = [option for option in options if _kinds(option)]
     if len(some) == 1:
-        return some[0]
-    kinds = [option["type"] for option in some]
-    return {
-        "type": sorted({k for kind in kinds for k in ([kind] if isinstance(kind, str) else kind)})
-    }
+        return dict(some[0])
+    return {"type": sorted({kind for option in some for kind in _kinds(option)})}
