@@ -49,7 +49,7 @@ class WorkspaceTopic(msgspec.Struct):
 
 class _Topics(msgspec.Struct):
     data: list[WorkspaceTopic]
-    count: int = 0
+    count: int | None = None
 
 
 class TopicClient:
@@ -164,7 +164,7 @@ def workspace_topics(config: Mapping[str, Any]) -> Iterator[WorkspaceTopic]:
         while (answer := get(page)).data:
             yield from answer.data
             seen, page = seen + len(answer.data), page + 1
-            if seen >= answer.count:
+            if answer.count is not None and seen >= answer.count:
                 return
 
 

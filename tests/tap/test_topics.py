@@ -1,0 +1,286 @@
+"""Which topics become streams: those of the settings, or all that the Developer API knows."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.tap.singer import consumed, ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.executables import Outcome
+    from tests.tap.conftest import RunTap
+
+
+@pytest.fixture
+def developer(emulator: Emulator) -> dict[str, Any]:
+    """The settings that give the tap the emulator's Developer API."""
+    return {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
+
+
+def streams(run: Outcome) -> dict[str, int]:
+    """The ids of the topics of a run, by the names of their streams."""
+    return {message["stream"]: message["record"]["topic_id"] for message in records(run)}
+
+
+def records(run: Outcome) -> list[dict[str, Any]]:
+    return [message for message in run.messages if message["type"] == "RECORD"]
+
+
+def names(run: Outcome) -> list[str]:
+    """The names of the streams of a catalog; the SDK sorts them."""
+    return [stream["tap_stream_id"] for stream in json.loads(run.stdout)["streams"]]
+
+
+def test_without_topics_every_topic_of_the_workspace_is_a_stream(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """With its schema, in one request for the list and two for each topic."""
+    fields = [{"name": "n", "type": "integer"}]
+    orders = emulator.create_topic("Orders", schema=fields)
+    returns = emulator.create_topic("Returned goods")
+    for topic in (orders, returns):
+        emulator.load(topic, [{"n": topic}])
+
+    run = run_tap(**developer)
+
+    assert streams(run) == {"orders": orders, "returned_goods": returns}
+    schemas = {m["stream"]: m["schema"] for m in run.messages if m["type"] == "SCHEMA"}
+    assert schemas["orders"]["properties"]["payload"]["properties"] == {
+        "n": {"type": ["integer", "null"]}
+    }
+    [listed] = emulator.requests(operation="topics")
+    assert listed.method == "GET"
+    assert listed.headers["authorization"] == f"Bearer {emulator.developer_token}"
+    assert "include_schema=true" in listed.path
+    for request in emulator.requests(operation="consume"):
+        assert request.headers["authorization"] == f"Bearer {emulator.token}"
+    assert len(consumed(emulator)) == 4
+    assert run.exit_code == 0
+
+
+def test_names_are_snake_case_legal_and_unique(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """Of topics with one title the oldest keeps the name, so that its bookmark stays its own."""
+    titles = {
+        1: "SalesOrders",
+        2: "sales orders",
+        3: "  Sales / Orders (EU) v2.0 ",
+        4: "Menü & Prix été",
+        5: "注文",
+        6: "",
+        7: "Sales-Orders",
+        8: "sales_orders_7",
+        9: "../../etc/passwd",
+        10: "topic_5",
+    }
+    for topic, title in reversed(titles.items()):
+        emulator.create_topic(title, id=topic)
+        emulator.load(topic, [{}])
+
+    run = run_tap(**developer)
+
+    assert streams(run) == {
+        "sales_orders": 1,
+        "sales_orders_2": 2,
+        "sales_orders_eu_v2_0": 3,
+        "menu_prix_ete": 4,
+        "topic_5": 5,
+        "topic_6": 6,
+        "sales_orders_7": 7,
+        "sales_orders_7_8": 8,
+        "etc_passwd": 9,
+        "topic_5_10": 10,
+    }
+
+
+def test_a_name_stays_when_a_topic_of_the_same_title_comes(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """A newer topic of the same title takes no name from an older one."""
+    emulator.load(emulator.create_topic("Orders", id=5), [{}])
+    emulator.load(emulator.create_topic("Returns", id=6), [{}])
+    before = streams(run_tap(**developer))
+
+    emulator.load(emulator.create_topic("orders", id=9), [{}])
+    after = streams(run_tap(**developer))
+
+    assert before == {"orders": 5, "returns": 6}
+    assert after == {"orders": 5, "returns": 6, "orders_9": 9}
+
+
+def test_more_topics_than_a_page_holds_are_all_found(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """Page after page, and not one request more than that."""
+    for number in range(1, 206):
+        emulator.create_topic(f"Topic {number}", id=number)
+
+    run = run_tap("--discover", **developer)
+
+    assert names(run) == sorted(f"topic_{number}" for number in range(1, 206))
+    pages = [re.findall(r"\bpage=(\d+)", r.path) for r in emulator.requests(operation="topics")]
+    assert pages == [["1"], ["2"], ["3"]]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_pages_shorter_than_asked_for_are_read_to_the_end(
+    emulator: Emulator,
+    run_tap: RunTap,
+    developer: dict[str, Any],
+    counted: bool,  # noqa: FBT001
+) -> None:
+    """Of a service that caps `per_page` lower than was asked for, with or without a `count`."""
+    topics = [{"id": number, "name": f"T{number}", "schema": None} for number in (3, 1, 2)]
+    for page in ([topics[0]], [topics[1]], [topics[2]], []):
+        body = {"data": page, **({"count": 3} if counted else {})}
+        emulator.fault("garbage", operation="topics", body=body)
+
+    run = run_tap("--discover", **developer)
+
+    assert names(run) == ["t1", "t2", "t3"]
+    assert len(emulator.requests(operation="topics")) == (3 if counted else 4)
+
+
+def test_named_topics_are_read_under_their_names_with_the_workspaces_schema(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """Only those; a topic that the Developer API does not list is read all the same."""
+    fields = [{"name": "n", "type": "integer"}]
+    orders = emulator.create_topic("Orders", schema=fields)
+    emulator.create_topic("Returns")
+    unlisted = emulator.create_topic("Secret")
+    for topic in (orders, unlisted):
+        emulator.load(topic, [{"n": topic}])
+    emulator.fault(
+        "garbage",
+        operation="topics",
+        body={"count": 1, "data": [{"id": orders, "name": "Orders", "schema": fields}]},
+    )
+
+    run = run_tap(topics=[{"id": orders, "name": "o"}, unlisted], **developer)
+
+    assert streams(run) == {"o": orders, f"topic_{unlisted}": unlisted}
+    schemas = {m["stream"]: m["schema"] for m in run.messages if m["type"] == "SCHEMA"}
+    payload = schemas["o"]["properties"]["payload"]
+    assert payload["properties"] == {"n": {"type": ["integer", "null"]}}
+    assert run.exit_code == 0
+
+
+def test_an_empty_workspace_is_a_run_without_streams(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """It says so, writes nothing and ends well."""
+    run = run_tap(**developer)
+
+    assert (run.exit_code, run.stdout) == (0, b"")
+    assert "reading 0 topics" in run.stderr
+    assert consumed(emulator) == []
+
+
+def test_a_developer_token_that_is_refused_is_named(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """In one line, after one request, and never by its value."""
+    run = run_tap(**{**developer, "developer_api_token": "stale-secret"})
+
+    assert len(emulator.requests()) == 1
+    assert run.exit_code == 1
+    assert len(run.error_lines) == 1
+    assert re.search(
+        r"Developer API: the service answered 401 \(.+\); check developer_api_token$",
+        run.error_lines[0],
+    )
+    assert "stale-secret" not in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"kind": "status", "status": 500}, "answered 500"),
+        ({"kind": "reset"}, "no complete answer"),
+        ({"kind": "html"}, "not what the API sends"),
+        ({"kind": "garbage", "body": {"data": [{"name": "?"}]}}, "not what the API sends"),
+        ({"kind": "redirect", "location": "/elsewhere"}, "redirects are not followed"),
+    ],
+)
+def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
+    emulator: Emulator,
+    run_tap: RunTap,
+    developer: dict[str, Any],
+    fault: dict[str, Any],
+    words: str,
+) -> None:
+    """In one line; no topic is asked for anything."""
+    emulator.create_topic()
+    emulator.fault(operation="topics", times=-1, **fault)
+
+    run = run_tap(**developer, max_retry_secs=0)
+
+    assert run.exit_code == 1
+    assert len(run.error_lines) == 1
+    assert "Developer API: " in run.error_lines[0]
+    assert words in run.error_lines[0]
+    assert (run.stdout, consumed(emulator)) == (b"", [])
+    assert [request.path for request in emulator.requests(operation="other")] == []
+
+
+def test_a_developer_api_that_fails_for_a_while_is_asked_again(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """As any other request."""
+    emulator.create_topic("Orders")
+    emulator.fault("status", operation="topics", status=503, times=2)
+
+    run = run_tap("--discover", **developer)
+
+    assert names(run) == ["orders"]
+    assert [r.status for r in emulator.requests(operation="topics")] == [503, 503, 200]
+
+
+def test_where_a_catalog_and_topics_say_all_a_developer_api_that_fails_is_only_warned_of(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """They say all but the retention, which reading can do without."""
+    topic = emulator.create_topic("Orders", schema=[{"name": "n", "type": "integer"}])
+    loaded = emulator.load(topic, [{"n": 1}])
+    catalog = json.loads(run_tap("--discover", topics=[topic], **developer).stdout)
+    refused = {**developer, "developer_api_token": "stale-secret"}
+
+    run = run_tap(topics=[topic], catalog=catalog, **refused)
+
+    assert ids(run) == loaded
+    schema = run.messages[0]["schema"]["properties"]["payload"]["properties"]
+    assert schema == {"n": {"type": ["integer", "null"]}}
+    assert run.exit_code == 0
+    warnings = [line for line in run.stderr.splitlines() if "WARNING" in line]
+    assert len(warnings) == 1
+    assert "developer_api_token" in warnings[0]
+    assert run_tap(topics=[topic], **refused).exit_code == 1
+    assert run_tap(catalog=catalog, **refused).exit_code == 1
+
+
+def test_topics_of_the_workspace_can_be_chosen_in_the_catalog(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """A stream that is not selected costs no request."""
+    orders, returns = emulator.create_topic("Orders"), emulator.create_topic("Returns")
+    for topic in (orders, returns):
+        emulator.load(topic, [{"n": topic}])
+    catalog = json.loads(run_tap("--discover", **developer).stdout)
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if entry["breadcrumb"] == []:
+                entry["metadata"]["selected"] = stream["tap_stream_id"] == "returns"
+
+    run = run_tap(catalog=catalog, **developer)
+
+    assert streams(run) == {"returns": returns}
+    assert {request.topic_id for request in emulator.requests(operation="consume")} == {returns}
+    assert list(run.states[-1]["bookmarks"]) == ["returns"]
