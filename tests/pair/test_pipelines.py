@@ -93,3 +93,48 @@ def test_topics_run_side_by_side_in_plugins_that_inherit(
     for topic_id in (11, 12):
         copied = [payload["payload"] for payload in emulator.payloads(topic_id + 10)]
         assert copied == [json.loads(payload) for payload in PAYLOADS]
+
+
+def test_flattening_gives_typed_columns(project: Project, emulator: Emulator) -> None:
+    """With an inferred schema, as the README says, each field of the payload is a column."""
+    emulator.create_topic("orders", id=11)
+    emulator.load(11, [{"order_id": "ORD-1", "paid": True, "customer": {"points": 5}}])
+    output = project.meltano(
+        "invoke",
+        "tap-workato-streams",
+        variables={
+            "TAP_WORKATO_STREAMS_INFER_SCHEMA": "true",
+            "TAP_WORKATO_STREAMS_FLATTENING_ENABLED": "true",
+            "TAP_WORKATO_STREAMS_FLATTENING_MAX_DEPTH": "2",
+        },
+    )
+    messages = [json.loads(line) for line in output.splitlines()]
+    [columns] = [m["schema"]["properties"] for m in messages if m["type"] == "SCHEMA"]
+    assert {name: set(columns[f"payload__{name}"]["type"]) for name in ("order_id", "paid")} == {
+        "order_id": {"string", "null"},
+        "paid": {"boolean", "null"},
+    }
+    [record] = [m["record"] for m in messages if m["type"] == "RECORD"]
+    assert record["payload__customer__points"] == 5
+
+
+def test_without_topics_each_topic_of_the_workspace_is_a_stream(
+    in_folder: Callable[[Definition], Project], definition: Definition, emulator: Emulator
+) -> None:
+    """The Developer API names them, and knows their schemas."""
+    total = {"name": "total", "type": "number", "optional": True}
+    emulator.create_topic("Late Orders", id=11, schema=[total])
+    emulator.create_topic("returns", id=12)
+    emulator.load(11, [b'{"total":1.10}'])
+    [tap] = [one for one in definition["plugins"]["extractors"] if "tap-jsonl" not in one["name"]]
+    tap["config"] = {
+        "developer_api_token": emulator.developer_token,
+        "developer_api_url": "$EVENT_STREAMS_URL",
+    }
+    output = in_folder(definition).meltano("invoke", "tap-workato-streams")
+    messages = [json.loads(line) for line in output.splitlines()]
+    schemas = {m["stream"]: m["schema"] for m in messages if m["type"] == "SCHEMA"}
+    assert sorted(schemas) == ["late_orders", "returns"]
+    payload = schemas["late_orders"]["properties"]["payload"]
+    assert "number" in payload["properties"]["total"]["type"]
+    assert '{"total":1.10}' in output
