@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -54,6 +55,25 @@ def test_examples_set_what_there_is(page: str) -> None:
         yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     ]
     assert [name for example in examples for name in _set(example) if name not in KNOWN] == []
+
+
+@CONNECTORS
+def test_troubleshooting_quotes_lines_that_the_code_has(connector: Connector) -> None:
+    """Who searches the README for an error finds it, in the words in which it was told."""
+    readme = (ROOT / connector.name / "README.md").read_text(encoding="utf-8")
+    rows = readme.split("| The line says |")[1].splitlines()[2:]
+    quotes = [quote for row in rows for quote in re.findall(r"`(.+?)`", row.split("|")[1])]
+    package = ROOT / connector.name / connector.name.replace("-", "_")
+    texts = [
+        node.value
+        for path in package.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert len(quotes) > 8
+    # A status is filled in when the line is told.
+    words = [re.sub(r" \d+$", "", quote) for quote in quotes]
+    assert [quote for quote in words if not any(quote in text for text in texts)] == []
 
 
 def _set(example: object) -> Iterator[str]:
