@@ -1,0 +1,75 @@
+"""One budget: all topics and retries share the quota, and a 429 pauses all of them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.tap.running import eventually
+from tests.tap.singer import assert_states_are_true, ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap, StartTap
+
+
+def test_no_request_is_over_the_budget_in_a_run(emulator: Emulator, start_tap: StartTap) -> None:
+    """Topics, polls and retries together send what the setting allows, and then wait."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
+    for topic in topics:
+        emulator.load(topic, [{"n": n} for n in range(20)])
+    emulator.fault("status", status=503, after=2)
+    tap = start_tap(topics=topics, batch_size=2, max_requests_per_minute=7)
+    eventually(lambda: len(emulator.requests()) >= 7, "the budget to be used up")
+    time.sleep(1.5)
+    assert len(emulator.requests()) == 7
+    tap.send(signal.SIGTERM)
+    ended = tap.end(within=5)
+    assert ended.exit_code == 0
+    assert len(ended.records()) == 12
+    assert_states_are_true(ended)
+
+
+@pytest.mark.parametrize("retry_after", ["seconds", "date", "none"])
+def test_a_run_over_quota_completes_without_a_storm(
+    emulator: Emulator, run_tap: RunTap, retry_after: str
+) -> None:
+    """One refusal pauses all topics until the time that the service named, and few are refused."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(4)]
+    published = {t: emulator.load(t, [{"n": n} for n in range(40)]) for t in topics}
+    emulator.configure(quota_per_minute=9, quota_window_secs=1.5, retry_after=retry_after)
+    outcome = run_tap(topics=topics, batch_size=10)
+    assert outcome.exit_code == 0
+    for topic, messages in published.items():
+        assert ids(outcome, f"topic_{topic}") == messages
+    requests = emulator.requests()
+    refusals = [request for request in requests if request.status == 429]
+    assert len(requests) - len(refusals) == 20
+    # 20 answers at 9 a window need two or three pauses; each is met by those who were under way,
+    # and by one who comes too early where the service named no time.
+    assert 1 <= len(refusals) <= 3 * (len(topics) + 1)
+
+
+def test_no_request_goes_out_while_the_service_asked_to_wait(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """All topics keep the pause that one of them was told of."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(4)]
+    for topic in topics:
+        emulator.load(topic, [{"n": n} for n in range(60)])
+    headers = {"Retry-After": "2"}
+    emulator.fault("status", status=429, after=9, times=1, headers=headers)
+    outcome = run_tap(topics=topics, batch_size=5)
+    assert outcome.exit_code == 0
+    assert len(outcome.records()) == 240
+    requests = emulator.requests()
+    [refusal] = [request for request in requests if request.status == 429]
+    assert refusal.finished_at
+    # Those that were on their way when the answer came had left before anyone knew of it.
+    on_the_way = refusal.finished_at + 0.5
+    paused = [r for r in requests if on_the_way < r.at < refusal.finished_at + 2]
+    assert paused == []
+    assert len([r for r in requests if r.at >= refusal.finished_at + 2]) > 20

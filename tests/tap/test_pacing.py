@@ -1,0 +1,264 @@
+"""The pacing of requests: what is due after a minute, shown by a clock that need not wait."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from functools import partial
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from tap_workato_streams import pacing
+from tap_workato_streams.errors import Refused, Stopped, Unavailable
+from tap_workato_streams.pacing import Budget, retrying
+
+from tests.tap.running import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sized
+
+
+class Clock:
+    """A clock that a wait moves on at once, so that minutes pass in no time."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        """Seconds, as of `time.monotonic`."""
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds, as of `time.monotonic_ns`."""
+        return int(self.now * 1e9)
+
+    def sleep(self, secs: float | None) -> None:
+        """Let so many seconds pass."""
+        self.now += secs or 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which the budget goes, for tests of one thread."""
+    clock = Clock()
+
+    class Condition(threading.Condition().__class__):  # type: ignore[misc]
+        def wait(self, timeout: float | None = None) -> bool:
+            clock.sleep(timeout)
+            return True
+
+    monkeypatch.setattr(pacing, "time", clock)
+    monkeypatch.setattr(pacing, "threading", SimpleNamespace(Condition=Condition))
+    monkeypatch.setattr("backoff._sync.time", clock)
+    return clock
+
+
+def refused(budget: Budget, retry_after: float | None = None) -> None:
+    """A request that the service turns away for its quota."""
+    with pytest.raises(Unavailable), budget.turn():
+        raise Unavailable("over quota", status=429, retry_after=retry_after)
+
+
+def failed(budget: Budget, told: Callable[[], None]) -> None:
+    """A request that fails otherwise; `told` is called when it is let go."""
+    with contextlib.suppress(Unavailable), budget.turn():
+        told()
+        raise Unavailable("bad gateway", status=502)
+
+
+def succeeded(budget: Budget, clock: Clock) -> float:
+    """A request that comes through; the time at which it was let go."""
+    with budget.turn():
+        return clock.now
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60])
+def test_no_minute_ever_has_more_requests_than_the_setting_says(clock: Clock, limit: int) -> None:
+    """In bursts or spread out, refused or not: and all of the budget is used."""
+    chance = random.Random(limit)  # noqa: S311 - no secret
+    budget = Budget(limit)
+    sent = []
+    for _ in range(limit * 5):
+        if chance.random() < 0.2:
+            clock.sleep(chance.uniform(0, 60 / limit))
+        sent.append(succeeded(budget, clock))
+        if chance.random() < 0.1:
+            failed(budget, lambda: sent.append(clock.now))
+    for n in range(len(sent) - limit):
+        assert sent[n + limit] - sent[n] > 60
+    assert sent[-1] - sent[0] < 63 * (len(sent) / limit + 1)
+
+
+def test_the_budget_is_used_from_the_first_request_on(clock: Clock) -> None:
+    """A limit of 60 a minute lets 60 go at once: it does not spread them."""
+    budget = Budget(60)
+    assert {succeeded(budget, clock) for _ in range(60)} == {1_000.0}
+    assert succeeded(budget, clock) > 1_060
+
+
+def test_a_429_pauses_as_long_as_the_service_says(clock: Clock) -> None:
+    """At least so long, and hardly longer."""
+    budget = Budget()
+    for secs in (0.5, 5, 40, 90):
+        began = clock.now
+        refused(budget, secs)
+        assert secs <= succeeded(budget, clock) - began <= secs * 1.1 + 1.1
+
+
+def test_a_pause_grows_while_refusals_go_on_where_the_service_names_no_time(clock: Clock) -> None:
+    """From a second at most to a minute at most, each pause in part by chance."""
+    budget = Budget()
+    at = []
+    for _ in range(9):
+        refused(budget)
+        at.append(clock.now)
+    for n, (earlier, later) in enumerate(pairwise(at)):
+        longest = min(60.0, 2.0**n)
+        assert longest / 2 <= later - earlier <= longest + pacing.CAREFUL_SECS
+    succeeded(budget, clock)
+    began = clock.now
+    refused(budget)
+    assert succeeded(budget, clock) - began <= 1.0
+
+
+def test_after_a_pause_requests_go_one_by_one_until_one_succeeds(clock: Clock) -> None:
+    """A service that is still over quota is not stormed."""
+    budget = Budget()
+    refused(budget, 10)
+    at: list[float] = []
+    for _ in range(3):
+        failed(budget, lambda: at.append(clock.now))
+    assert all(later - earlier >= pacing.CAREFUL_SECS for earlier, later in pairwise(at))
+    succeeded(budget, clock)
+    assert succeeded(budget, clock) == succeeded(budget, clock)
+
+
+def test_refusals_of_requests_that_were_under_way_count_as_one(clock: Clock) -> None:
+    """Eight topics that are refused at once do not make the pause grow eightfold."""
+    budget = Budget()
+    turns = [budget.turn() for _ in range(8)]
+    for turn in turns:
+        turn.__enter__()
+    clock.sleep(0.1)
+    began = clock.now
+    for turn in turns:
+        error = Unavailable("over quota", status=429)
+        turn.__exit__(Unavailable, error, None)
+    assert succeeded(budget, clock) - began <= 1.0
+
+
+def test_turns_are_given_first_come_first_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While several topics wait for the budget they take turns in the order of their asking."""
+    monkeypatch.setattr(pacing, "CAREFUL_SECS", 0.05)
+    budget = Budget()
+    refused(budget, 0.5)
+    served: list[int] = []
+
+    def ask(number: int) -> None:
+        # What fails otherwise than by 429 keeps the budget careful: the turns stay apart.
+        failed(budget, lambda: served.append(number))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    queue = budget._queue  # noqa: SLF001 - when a thread has asked, only the queue can tell
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        eventually(partial(_has_length, queue, number), "the queue to grow")
+    assert served == []
+    for thread in threads:
+        thread.join()
+    assert served == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_stop_wakes_all_who_wait() -> None:
+    """However long the pause is, no one is held up by it, and no request goes any more."""
+    budget = Budget()
+    refused(budget, 3_600)
+    stopped: list[int] = []
+
+    def ask(number: int) -> None:
+        with pytest.raises(Stopped), budget.turn():
+            pytest.fail("a request went out")
+        stopped.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    budget.stop()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(stopped) == [0, 1, 2, 3]
+    with pytest.raises(Stopped), budget.turn():
+        pytest.fail("a request went out")
+
+
+def test_retries_go_on_for_their_time_and_waiting_for_a_turn_does_not_count(clock: Clock) -> None:
+    """A limit of one a minute does not use up `max_retry_secs`."""
+    attempts: list[float] = []
+
+    @retrying(Budget(1), max_retry_secs=30, on_retry=lambda *_: None)
+    def request() -> str:
+        attempts.append(clock.now)
+        if len(attempts) < 4:
+            raise Unavailable("reset by peer")
+        return "answer"
+
+    assert request() == "answer"
+    assert all(later - earlier > 60 for earlier, later in pairwise(attempts))
+
+
+def test_retries_end_with_the_time_that_failed_attempts_and_waits_took(clock: Clock) -> None:
+    """The error is the last one, with the time that was spent; waits grow, by chance, to 30 s."""
+    waits: list[float] = []
+
+    @retrying(Budget(), max_retry_secs=300, on_retry=lambda _, secs: waits.append(secs))
+    def request() -> None:
+        clock.sleep(1.0)
+        raise Unavailable("bad gateway", status=502)
+
+    began = clock.now
+    with pytest.raises(Unavailable, match=r"given up after .* \(max_retry_secs is 300\)"):
+        request()
+    assert 300 <= clock.now - began <= 300 + pacing.LONGEST_WAIT_SECS + 1
+    assert max(waits) <= pacing.LONGEST_WAIT_SECS
+    for n, wait in enumerate(waits):
+        assert 0 <= wait <= 0.5 * 2**n
+    assert len({round(wait, 6) for wait in waits}) == len(waits)
+
+
+@pytest.mark.parametrize(("named", "attempts"), [(3.0, 2), (20.0, 1)])
+def test_a_retry_waits_as_long_as_the_service_says_if_there_is_time(
+    clock: Clock, named: float, attempts: int
+) -> None:
+    """A `Retry-After` beyond `max_retry_secs` ends the retries at once."""
+    at: list[float] = []
+
+    @retrying(Budget(), max_retry_secs=5, on_retry=lambda *_: None)
+    def request() -> None:
+        at.append(clock.now)
+        raise Unavailable("unavailable", status=503, retry_after=named)
+
+    with pytest.raises(Unavailable):
+        request()
+    assert len(at) == attempts
+    assert all(later - earlier >= named for earlier, later in pairwise(at))
+
+
+def test_what_no_retry_helps_is_raised_at_once(clock: Clock) -> None:
+    """A refusal is one attempt."""
+    attempts: list[float] = []
+
+    @retrying(Budget(), max_retry_secs=300, on_retry=lambda *_: None)
+    def request() -> None:
+        attempts.append(clock.now)
+        raise Refused("no", status=404)
+
+    with pytest.raises(Refused, match=r"^no$"):
+        request()
+    assert len(attempts) == 1
+
+
+def _has_length(queue: Sized, length: int) -> bool:
+    return len(queue) == length
