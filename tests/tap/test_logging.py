@@ -1,0 +1,100 @@
+"""What a run says of itself: little by default, the SDK's metrics for those who ask."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from tap_workato_streams.summary import Progress
+
+from tests.tap.times import ago
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap
+
+SUMMARY = re.compile(
+    r"INFO .*topic_(\d) \(topic \1\): (\d+) messages, (\d+) requests, \d+\.\d s"
+    r"(?:, last message of (\S+), (\d+) s behind)?$"
+)
+
+
+@pytest.fixture
+def topics(emulator: Emulator) -> list[int]:
+    """Three topics with 120, 1 and no messages of an hour ago."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
+    for topic, count in zip(topics, (120, 1, 0), strict=True):
+        emulator.load(topic, [{"n": n} for n in range(count)], times=[ago(3_600)] * count)
+    return topics
+
+
+def test_a_run_logs_its_start_and_one_summary_a_topic(
+    emulator: Emulator, topics: list[int], run_tap: RunTap
+) -> None:
+    """A summary has messages, requests, seconds, the last message's time, and the lag."""
+    outcome = run_tap(topics=topics)
+    lines = outcome.stderr.splitlines()
+    summaries = [match for line in lines if (match := SUMMARY.search(line))]
+    found = {int(match[1]): (int(match[2]), int(match[3])) for match in summaries}
+    assert found == {topics[0]: (120, 4), topics[1]: (1, 2), topics[2]: (0, 1)}
+    assert len(summaries) == 3
+    for match in summaries[:2]:
+        assert match[4] == emulator.messages(int(match[1]))[-1].time
+        assert 3_590 < int(match[5]) < 3_700
+    assert summaries[2][4] is None
+    # What is left: two lines of the SDK's start, and the tap's own.
+    assert len(lines) <= 6
+
+
+def test_a_run_of_many_pages_logs_no_more(
+    emulator: Emulator, topics: list[int], run_tap: RunTap
+) -> None:
+    """There is no line a request, a page or a STATE."""
+    outcome = run_tap(topics=topics, batch_size=1, state_interval_secs=0.001)
+    assert len(emulator.requests()) > 120
+    assert len(outcome.states) > 3
+    assert len(outcome.stderr.splitlines()) <= 6
+
+
+def test_the_metrics_of_the_sdk_are_there_for_those_who_ask(
+    topics: list[int], run_tap: RunTap
+) -> None:
+    """With LOGLEVEL=INFO each stream has its record count and its duration."""
+    outcome = run_tap(topics=topics, env={"LOGLEVEL": "INFO"})
+    metrics = [
+        json.loads(line[line.index("{") :])
+        for line in outcome.stderr.splitlines()
+        if "METRIC: {" in line
+    ]
+    for topic, count in zip(topics, (120, 1, 0), strict=True):
+        own = [metric for metric in metrics if metric["tags"]["stream"] == f"topic_{topic}"]
+        counted = [metric["value"] for metric in own if metric["metric"] == "record_count"]
+        assert sum(counted) == count
+        assert "sync_duration" in {metric["metric"] for metric in own}
+
+
+def test_a_long_run_logs_a_line_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not before a minute has passed, and not twice in one."""
+    now = 0.0
+    monkeypatch.setattr("tap_workato_streams.summary.time.monotonic", lambda: now)
+    caplog.set_level(logging.INFO)
+    progress = Progress({})
+    told = []
+    for second in range(0, 200, 5):
+        now = float(second)
+        caplog.clear()
+        progress.log_if_due()
+        told += [second] * len(caplog.messages)
+    assert told == [60, 120, 180]
+
+
+def test_nothing_but_singer_messages_is_on_stdout(topics: list[int], run_tap: RunTap) -> None:
+    """Whatever is logged, stdout is for the target."""
+    outcome = run_tap(topics=topics, env={"LOGLEVEL": "DEBUG"})
+    assert {message["type"] for message in outcome.messages} == {"SCHEMA", "RECORD", "STATE"}
+    assert len(outcome.records()) == 121

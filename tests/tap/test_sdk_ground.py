@@ -1,0 +1,61 @@
+"""What the tap takes for granted of the SDK: when the SDK changes there, this says so first."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import textwrap
+
+from singer_sdk import Tap
+from singer_sdk.plugin_base import PluginBase
+from singer_sdk.streams import Stream
+from tap_workato_streams.streams import TopicStream
+from tap_workato_streams.tap import TapWorkatoStreams
+
+
+def parameters(function: object) -> list[str]:
+    """The names of a function's parameters."""
+    assert callable(function)
+    return list(inspect.signature(function).parameters)
+
+
+def test_a_run_of_the_sdk_goes_through_sync_all() -> None:
+    """`Tap.invoke` ends in `sync_all`, which the tap replaces to read side by side."""
+    assert "tap.sync_all()" in textwrap.dedent(inspect.getsource(Tap.invoke))
+    assert parameters(Tap.sync_all) == parameters(TapWorkatoStreams.sync_all) == ["self"]
+
+
+def test_settings_are_checked_in_one_place_before_discovery() -> None:
+    """The SDK's constructor calls `_validate_config`, and with it comes `_config`."""
+    assert parameters(PluginBase._validate_config) == ["self", "raise_errors"]  # noqa: SLF001
+    source = inspect.getsource(PluginBase.__init__)
+    assert "self._validate_config(raise_errors=" in source
+    assert source.index("self._config") < source.index("self._validate_config(")
+    assert "append_builtin_config" in dir(Tap)
+
+
+def test_signals_come_to_the_handler_that_the_tap_replaces() -> None:
+    """SIGINT and SIGTERM are both bound to `_handle_termination`."""
+    assert parameters(PluginBase._handle_termination) == ["self", "signum", "frame"]  # noqa: SLF001
+    source = inspect.getsource(PluginBase._setup_signal_handlers)  # noqa: SLF001
+    for name in (signal.SIGINT.name, signal.SIGTERM.name):
+        assert f"signal.signal(signal.{name}, self._handle_termination)" in source
+
+
+def test_what_the_tap_overrides_is_there_to_be_overridden() -> None:
+    """A method that the SDK renames would be overridden no more, in silence."""
+    overridden = {
+        (theirs, name)
+        for ours, theirs in ((TapWorkatoStreams, Tap), (TopicStream, Stream))
+        for name, member in vars(ours).items()
+        if getattr(getattr(member, "fget", member), "__override__", False)
+    }
+    assert {(Tap, "sync_all"), (Tap, "discover_streams"), (Stream, "is_sorted")} <= overridden
+    assert [(theirs, name) for theirs, name in overridden if not hasattr(theirs, name)] == []
+
+
+def test_what_the_stream_uses_of_the_sdk_is_there() -> None:
+    """Writing lines, counting records and timing are the SDK's, under these names."""
+    assert parameters(Stream._write_schema_message) == ["self"]  # noqa: SLF001
+    assert parameters(Stream._write_record_message) == ["self", "record"]  # noqa: SLF001
+    assert {"get_record_counter", "get_sync_timer", "stream_state", "mask"} <= set(dir(Stream))
