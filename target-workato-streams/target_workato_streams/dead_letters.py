@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .messages import Stream
 
 
+BLOCK_BYTES = 64 * 1024
+
+
 class DeadLetters:
     """A file of SCHEMA and RECORD lines; each record has an ``_error`` beside it.
 
@@ -98,14 +101,16 @@ def _open(path: Path) -> BinaryIO:
 
 def _mend_last_line(file: BinaryIO) -> None:
     """Drop a line that a killed run left unfinished: no state covers it, and no replay reads it."""
-    file.seek(0)
-    whole, last = 0, b""
-    for last in file:
-        whole += len(last)
-    if last and not last.endswith(b"\n"):
+    size = start = file.seek(0, os.SEEK_END)
+    tail = b""
+    while start and b"\n" not in tail:
+        file.seek(start := max(0, start - BLOCK_BYTES))
+        tail = file.read(size - start)
+    last = tail.rpartition(b"\n")[2]
+    if last:
         try:
             json.loads(last)
         except ValueError:
-            file.truncate(whole - len(last))
+            file.truncate(size - len(last))
         else:
             file.write(b"\n")

@@ -177,8 +177,11 @@ class Delivery:
             for publisher in publishers:
                 publisher.join()
             self._terms.wakeup.close()
-        if self._dead_letters is not None:
-            self._dead_letters.close()
+        try:
+            if self._dead_letters is not None:
+                self._dead_letters.close()
+        except OSError as exc:
+            self._failure = self._failure or exc
         self._summary.tell()
         if self._failure is None and self._owed:
             self._failure = EventStreamsError(

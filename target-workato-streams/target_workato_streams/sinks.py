@@ -91,7 +91,10 @@ class MessageSink(RecordSink):
 
     @override
     def _singer_validate_message(self, record: dict[str, Any]) -> None:
-        """Missing keys are no fault here: the schema of the topic is what counts."""
+        # The SDK's own would stop the run, also of those who do not want records validated.
+        missing = [key for key in self._key_properties if key not in record]
+        if missing and self._validator is not None and self._unfit is None:
+            self._unfit = f"it has no {' and no '.join(missing)}, of the key of its stream"
 
     @override
     def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from tests.target.running import RunningTarget
 from tests.target.singer import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.emulator.control import Emulator
@@ -31,6 +31,7 @@ class RunTarget(Protocol):
     def __call__(  # noqa: D102
         self,
         *fed: bytes,
+        args: Sequence[str | Path] = (),
         env: dict[str, str] | None = None,
         **settings: Any,  # noqa: ANN401 - settings are JSON
     ) -> Outcome: ...
@@ -71,11 +72,13 @@ def run_target(target_config: TargetConfig) -> RunTarget:
 
     def run_it(
         *fed: bytes,
+        args: Sequence[str | Path] = (),
         env: dict[str, str] | None = None,
         **settings: Any,  # noqa: ANN401
     ) -> Outcome:
         config = target_config(**settings)
-        return run("target-workato-streams", "--config", config, stdin=lines(*fed), env=env)
+        files = ("--config", config, *args)
+        return run("target-workato-streams", *files, stdin=lines(*fed), env=env)
 
     return run_it
 

@@ -60,8 +60,12 @@ class RunningTarget:
 
     def feed(self, *lines: bytes) -> None:
         """Write lines to its input; blocks while the target does not read."""
+        self.feed_bytes(b"".join(line + b"\n" for line in lines))
+
+    def feed_bytes(self, text: bytes) -> None:
+        """Write a piece of its input, which need not end where a line does."""
         assert self._process.stdin is not None
-        self._process.stdin.write(b"".join(line + b"\n" for line in lines))
+        self._process.stdin.write(text)
         self._process.stdin.flush()
 
     def close_input(self) -> None:

@@ -15,7 +15,7 @@ from target_workato_streams.wakeup import Wakeup
 def test_a_call_while_calls_are_cleared_does_not_silence_those_that_follow(
     monkeypatch: pytest.MonkeyPatch, moment: str, *, called_before: bool
 ) -> None:
-    """The main thread looks around after clearing: not that call, but the next one has to wake it."""
+    """The main thread looks around after clearing; the next call is what has to wake it."""
     read = os.read
     with closing(Wakeup()) as wakeup:
         if called_before:

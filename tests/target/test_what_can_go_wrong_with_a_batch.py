@@ -56,8 +56,8 @@ def test_what_is_transient_is_retried_until_it_succeeds(
     emulator: Emulator, topic: int, run_target: RunTarget, kind: str, options: dict[str, Any]
 ) -> None:
     """At every position: nothing is lost or reordered, and only a lost answer doubles a batch."""
-    for position in (0, 1, 2):
-        emulator.fault(kind, after=position, **options)
+    for requests_before in (0, 2, 4):
+        emulator.fault(kind, after=requests_before, **options)
     done = run_target(
         schema(), *orders(30), state("all"), batch_size_rows=10, request_timeout_secs=1
     )

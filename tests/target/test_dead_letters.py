@@ -1,0 +1,229 @@
+"""Messages set aside can be replayed, say why, and are on disk before a state covers them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.target.running import eventually
+from tests.target.singer import raw_record, record, schema, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+    from tests.target.conftest import RunTarget, StartTarget
+
+INTEGER_ID = [{"name": "id", "type": "integer", "optional": False}]
+BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Path:
+    """The file of dead letters."""
+    return tmp_path / "dead.jsonl"
+
+
+@pytest.fixture
+def checked(emulator: Emulator) -> int:
+    """A topic that takes integer ids alone."""
+    return emulator.create_topic("checked", schema=INTEGER_ID)
+
+
+def letters(path: Path) -> list[dict[str, Any]]:
+    """The lines of the file."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_a_dead_letter_is_the_record_as_it_came_with_the_reason_beside_it(
+    emulator: Emulator, checked: int, run_target: RunTarget, dead: Path
+) -> None:
+    """A SCHEMA line, then the RECORD line, byte for byte, with `_error` beside the record."""
+    described = schema(id={"type": "integer"}, total={"type": "number"})
+    done = run_target(
+        described,
+        record(id=1),
+        raw_record(BAD),
+        record(id=2),
+        state("all"),
+        default_topic_id=checked,
+        on_rejected="dead_letter",
+        dead_letter_path=str(dead),
+    )
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert [payload["id"] for payload in emulator.payloads(checked)] == [1, 2]
+    first, second = letters(dead)
+    assert first == json.loads(described)
+    assert (second["type"], second["stream"]) == ("RECORD", "orders")
+    assert b'"record":' + BAD + b"," in dead.read_bytes()
+    error = second["_error"]
+    assert error["topic_id"] == checked
+    assert error["status"] == 200
+    assert error["attempts"] == 3
+    assert "integer" in error["reason"]
+    assert error["time"].startswith("20")
+
+
+def test_dead_letters_can_be_piped_into_the_target_again(
+    emulator: Emulator, topic: int, checked: int, run_target: RunTarget, dead: Path
+) -> None:
+    """The same bytes are published as would have been; all schemas they need are in the file."""
+    emulator.configure(rejection="status")
+    wrong = [b'{"id":"%d","total":1.10}' % number for number in range(5)]
+    other = schema(id={"type": "integer"}, total={"type": "number"}, more={"type": "string"})
+    for part in (wrong[:2], wrong[2:]):
+        done = run_target(
+            schema(),
+            schema("others"),
+            *map(raw_record, part[:1]),
+            *(raw_record(text, "others") for text in part[1:2]),
+            other,
+            *map(raw_record, part[2:]),
+            default_topic_id=checked,
+            on_rejected="dead_letter",
+            dead_letter_path=str(dead),
+        )
+        assert done.exit_code == 0
+    assert emulator.payloads(checked) == []
+    # The schema comes again where it has changed, and in a new run.
+    assert "".join(letter["type"][0] for letter in letters(dead)) == "SRSR" + "SRSRSR" + "R"
+    done = run_target(*dead.read_bytes().splitlines(), default_topic_id=topic)
+    assert done.exit_code == 0
+    assert sorted(message.payload for message in emulator.messages(topic)) == sorted(wrong)
+
+
+@pytest.mark.parametrize(("limit", "exit_code"), [(None, 0), (3, 0), (2, 1), (0, 1)])
+def test_more_than_max_rejected_ends_the_run(  # noqa: PLR0913, PLR0917 - a table
+    emulator: Emulator, checked: int, run_target: RunTarget, dead: Path, limit: int, exit_code: int
+) -> None:
+    """As many as allowed are set aside; the next one ends the run, untold and not set aside."""
+    emulator.configure(rejection="status")
+    fed = [record(id=n if n % 10 else str(n)) for n in range(1, 35)]
+    done = run_target(
+        schema(),
+        *fed,
+        state("all"),
+        default_topic_id=checked,
+        on_rejected="dead_letter",
+        dead_letter_path=str(dead),
+        max_rejected=limit,
+        batch_size_rows=5,
+    )
+    assert done.exit_code == exit_code
+    assert done.told_states == ([{"at": "all"}] if exit_code == 0 else [])
+    set_aside = (
+        [letter["record"]["id"] for letter in letters(dead) if "record" in letter]
+        if dead.exists()
+        else []
+    )
+    assert set_aside == ["10", "20", "30"][: 3 if limit is None else limit]
+    last = 34 if exit_code == 0 else (limit + 1) * 10 - 1
+    published = [payload["id"] for payload in emulator.payloads(checked)]
+    assert published == [n for n in range(1, last + 1) if n % 10]
+
+
+@pytest.mark.parametrize(
+    ("settings", "bad", "reason"),
+    [
+        ({"max_batch_bytes": 200}, {"id": 1, "pad": "x" * 300}, "max_batch_bytes"),
+        ({"payload_field": "payload"}, {"id": 1}, "payload_field payload is missing"),
+        ({"payload_field": "payload"}, {"payload": 7}, "payload_field payload is not an object"),
+        ({"payload_field": "payload"}, {"payload": None}, "payload_field payload is not an object"),
+        ({"validate_records": True}, {"id": "x"}, "$.id does not keep to `type`"),
+        ({"message_key_field": "key"}, {"id": 1, "key": 1, "payload": {}}, "it has a field key"),
+    ],
+)
+def test_what_can_be_judged_before_it_is_sent_costs_no_request(  # noqa: PLR0913, PLR0917 - a table
+    emulator: Emulator,
+    topic: int,
+    run_target: RunTarget,
+    dead: Path,
+    settings: dict[str, Any],
+    bad: dict[str, Any],
+    reason: str,
+) -> None:
+    """It is set aside with no attempt and no status; the others go through."""
+    good: dict[str, Any] = {"id": 0, "payload": {"a": 1}}
+    done = run_target(
+        schema(id={"type": "integer"}, payload={}, key={}, pad={}),
+        record(**bad),
+        record(**good),
+        state("all"),
+        on_rejected="dead_letter",
+        dead_letter_path=str(dead),
+        **settings,
+    )
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert len(emulator.messages(topic)) == len(emulator.requests()) == 1
+    letter = letters(dead)[-1]
+    assert letter["record"] == bad
+    assert letter["_error"]["attempts"] == 0
+    assert letter["_error"]["status"] is None
+    assert reason in letter["_error"]["reason"]
+
+
+def test_a_line_that_a_killed_run_left_unfinished_is_dropped(
+    emulator: Emulator, topic: int, checked: int, run_target: RunTarget, dead: Path
+) -> None:
+    """The file stays one that can be replayed; whole lines in it stay."""
+    settings: dict[str, Any] = {
+        "default_topic_id": checked,
+        "on_rejected": "dead_letter",
+        "dead_letter_path": str(dead),
+    }
+    run_target(schema(), record(id="a"), **settings)
+    whole = dead.read_bytes()
+    dead.write_bytes(whole + whole[:-20])
+    run_target(schema(), record(id="b"), **settings)
+    assert dead.read_bytes().startswith(whole)
+    done = run_target(*dead.read_bytes().splitlines(), default_topic_id=topic)
+    assert done.exit_code == 0
+    assert [payload["id"] for payload in emulator.payloads(topic)] == ["a", "b"]
+
+
+def test_no_state_covers_a_message_that_could_not_be_set_aside(
+    checked: int, run_target: RunTarget, dead: Path
+) -> None:
+    """A disk that takes nothing more ends the run, and the state before it stands."""
+    dead.symlink_to("/dev/full")
+    done = run_target(
+        schema(),
+        record(id=1),
+        state("before"),
+        record(id="bad"),
+        state("behind"),
+        default_topic_id=checked,
+        batch_size_rows=1,
+        on_rejected="dead_letter",
+        dead_letter_path=str(dead),
+    )
+    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert "No space left" in done.error_lines[0]
+
+
+def test_a_kill_leaves_every_message_published_set_aside_or_untold(
+    emulator: Emulator, checked: int, start_target: StartTarget, dead: Path
+) -> None:
+    """What a told state covers is in the topic or whole in the file, at whatever moment."""
+    emulator.configure(rejection="status", latency_secs=0.005)
+    fed = []
+    for number in range(300):
+        fed.append(record(id=number if number % 5 else str(number)))
+        fed.append(state(number))
+    target = start_target(
+        default_topic_id=checked,
+        on_rejected="dead_letter",
+        dead_letter_path=str(dead),
+        batch_size_rows=10,
+    )
+    target.feed(schema(), *fed)
+    eventually(lambda: len(target.told) > 5, "some states")
+    target.kill()
+    covered = range(target.told[-1] + 1)
+    published = {payload["id"] for payload in emulator.payloads(checked)}
+    whole = [line for line in dead.read_bytes().split(b"\n")[:-1] if b'"RECORD"' in line]
+    set_aside = {int(json.loads(line)["record"]["id"]) for line in whole}
+    assert set(covered) <= published | set_aside
+    assert {number for number in covered if number % 5 == 0} <= set_aside

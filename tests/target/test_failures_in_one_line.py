@@ -1,0 +1,93 @@
+"""A failure is one line for the user; tokens and payloads are in none, at the default level."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.target.singer import orders, record, schema, state
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.target.conftest import RunTarget
+
+PAYLOAD = "confidential-payload"
+FAULTS: list[tuple[str, dict[str, Any]]] = [
+    ("status", {"status": 401}),
+    ("status", {"status": 403}),
+    ("status", {"status": 404}),
+    ("status", {"status": 400}),
+    ("status", {"status": 503}),
+    ("status", {"status": 500, "body": "<html>no</html>"}),
+    ("reset", {}),
+    ("stall", {"secs": 1.0}),
+    ("cut_json", {}),
+    ("html", {}),
+    ("garbage", {}),
+    ("redirect", {"location": "https://elsewhere.invalid/"}),
+    ("entry_error", {"indices": [0]}),
+    ("missing_entry", {"indices": [0]}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), FAULTS)
+def test_a_failure_is_one_line_without_token_or_payload(
+    emulator: Emulator, topic: int, run_target: RunTarget, kind: str, options: dict[str, Any]
+) -> None:
+    """It names the stream or topic; there is no traceback and no state."""
+    emulator.fault(kind, times=-1, **options)
+    done = run_target(
+        schema(),
+        record(id=1, note=PAYLOAD),
+        state("all"),
+        max_retry_secs=0.3,
+        request_timeout_secs=1,
+    )
+    assert (done.exit_code, done.told_states) == (1, [])
+    (line,) = done.error_lines
+    assert "orders" in line
+    assert f"topic {topic}" in line or "line 2" in line
+    for secret in (emulator.token, PAYLOAD, "Traceback"):
+        assert secret not in done.stderr
+        assert secret.encode() not in done.stdout
+
+
+def test_the_service_may_repeat_the_token_and_it_is_not_told(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """What the service says is shown without it."""
+    body = f'{{"message":"token {emulator.token} is not known"}}'
+    emulator.fault("status", status=401, body=body)
+    done = run_target(schema(), *orders(1))
+    assert "is not known" in done.error_lines[0]
+    assert emulator.token not in done.stderr
+
+
+def test_a_service_that_is_not_there_is_told_in_one_line(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """Connection refused, once the retries are used up."""
+    port = 9
+    done = run_target(schema(), *orders(1), api_url=f"http://127.0.0.1:{port}", max_retry_secs=0.2)
+    assert done.exit_code == 1
+    (line,) = done.error_lines
+    assert "refused" in line
+    assert emulator.requests() == []
+
+
+def test_a_traceback_comes_at_debug_level(emulator: Emulator, run_target: RunTarget) -> None:
+    """For those who look for a fault in the code; the token still does not show."""
+    emulator.fault("status", status=404)
+    done = run_target(schema(), *orders(1), env={"TARGET_WORKATO_STREAMS_LOGLEVEL": "DEBUG"})
+    assert "Traceback" in done.stderr
+    assert emulator.token not in done.stderr
+
+
+def test_there_is_no_line_a_batch(run_target: RunTarget) -> None:
+    """A run of 30 batches writes a summary line a topic, and little else."""
+    done = run_target(schema(), *orders(300, state_every=10), batch_size_rows=10)
+    assert done.exit_code == 0
+    assert len(done.stderr.splitlines()) < 10
+    summary = "orders (topic 1): 300 published, 0 set aside, 0 sent again, 0 possibly doubled, "
+    assert summary + "30 requests" in done.stderr

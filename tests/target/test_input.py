@@ -1,0 +1,201 @@
+"""What is wrong with the input is told in one line, and everything before it is published."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.target.singer import lines, orders, raw_record, record, schema, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+    from tests.target.conftest import RunTarget, StartTarget
+
+SECRET = "content-not-to-be-told"
+MALFORMED = {
+    "no JSON": b"content-not-to-be-told",
+    "no object": b'["content-not-to-be-told"]',
+    "half a line": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-told',
+    "no number": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-be-told":NaN}}',
+    "no digits": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-be-told":01}}',
+    "no escape": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-told\\x"}}',
+    "no UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-told\xff"}}',
+    "a surrogate in UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"\xed\xa0\x80"}}',
+    "two messages": b'{"type":"STATE","value":{}}{"content-not-to-be-told":1}',
+    "no type": b'{"stream":"orders","record":{"a":"content-not-to-be-told"}}',
+    "an empty type": b'{"type":""}',
+    "an unknown type": b'{"type":"content-not-to-be-told"}',
+    "a type that is no text": b'{"type":7}',
+    "a stream that is no text": b'{"type":"RECORD","stream":7,"record":{}}',
+    "no stream": b'{"type":"RECORD","record":{"a":"content-not-to-be-told"}}',
+    "no record": b'{"type":"RECORD","stream":"orders"}',
+    "a record that is a list": b'{"type":"RECORD","stream":"orders","record":["no"]}',
+    "a record that is null": b'{"type":"RECORD","stream":"orders","record":null}',
+    "a record before its schema": b'{"type":"RECORD","stream":"unknown","record":{}}',
+    "a schema without a stream": b'{"type":"SCHEMA","schema":{"properties":{}}}',
+    "no schema": b'{"type":"SCHEMA","stream":"orders"}',
+    "a schema that is no object": b'{"type":"SCHEMA","stream":"orders","schema":7}',
+    "a schema without properties": b'{"type":"SCHEMA","stream":"orders","schema":{}}',
+    "keys that are no texts": b'{"type":"SCHEMA","stream":"a","schema":{},"key_properties":[1]}',
+    "no state": b'{"type":"STATE"}',
+    "a state that is no object": b'{"type":"STATE","value":7}',
+    "a batch without files": b'{"type":"BATCH","stream":"orders","encoding":{"format":"jsonl"}}',
+    "a batch of another format": b'{"type":"BATCH","stream":"orders",'
+    b'"encoding":{"format":"parquet"},"manifest":["file:///nowhere/a.parquet"]}',
+    "a batch of no file": b'{"type":"BATCH","stream":"orders","encoding":{"format":"jsonl"},'
+    b'"manifest":["file:///nowhere/a.jsonl"]}',
+}
+
+
+@pytest.mark.parametrize("fault", MALFORMED)
+def test_a_malformed_line_ends_the_run_behind_all_that_stood_before_it(
+    emulator: Emulator, topic: int, run_target: RunTarget, fault: str
+) -> None:
+    """One line gives its number and what is wrong, not what it holds; what is before it is told."""
+    done = run_target(
+        schema(),
+        *orders(3),
+        state("before"),
+        MALFORMED[fault],
+        *orders(3, start=3),
+        state("behind"),
+    )
+    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert [payload["id"] for payload in emulator.payloads(topic)] == [0, 1, 2]
+    (line,) = done.error_lines
+    assert "line 6 of the input: " in line
+    assert SECRET not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_input_that_is_cut_off_is_told(
+    emulator: Emulator, topic: int, start_target: StartTarget
+) -> None:
+    """A tap that dies in the middle of a line: all whole lines are published, and the run fails."""
+    target = start_target()
+    cut = lines(schema(), *orders(3), state("before"), *orders(1, start=3))[:-10]
+    target.feed_bytes(cut)
+    target.close_input()
+    done = target.end()
+    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert len(emulator.payloads(topic)) == 3
+    assert "line 6 of the input: the input ends in the middle of it" in done.error_lines[0]
+
+
+def test_a_last_line_without_its_newline_is_whole(
+    emulator: Emulator, topic: int, start_target: StartTarget
+) -> None:
+    """A file need not end with a newline."""
+    target = start_target()
+    target.feed_bytes(lines(schema(), *orders(2), state("all"))[:-1])
+    target.close_input()
+    done = target.end()
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert len(emulator.payloads(topic)) == 2
+
+
+def test_lines_may_be_of_any_length_and_come_in_any_pieces(
+    emulator: Emulator, topic: int, start_target: StartTarget
+) -> None:
+    """Reads do not end where lines do; empty lines and carriage returns do not matter."""
+    texts = [b'{"id":%d,"pad":"%b"}' % (n, b"x" * 70_000 * n) for n in range(12)]
+    fed = lines(schema(), b"", *(raw_record(text) + b"\r" for text in texts), state("all"))
+    target = start_target()
+    for start in range(0, len(fed), 33_333):
+        target.feed_bytes(fed[start : start + 33_333])
+    target.close_input()
+    done = target.end()
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert [message.payload for message in emulator.messages(topic)] == texts
+
+
+def test_input_may_come_from_a_file(
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """`--input` reads a file in place of standard input."""
+    path = tmp_path / "in.singer"
+    path.write_bytes(lines(schema(), *orders(120), state("all")))
+    done = run_target(args=["--input", path])
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert len(emulator.payloads(topic)) == 120
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none", None])
+@pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
+def test_batch_files_go_the_same_way_as_records(  # noqa: PLR0913, PLR0917 - a table
+    emulator: Emulator,
+    topic: int,
+    run_target: RunTarget,
+    tmp_path: Path,
+    compression: str | None,
+    settings: dict[str, Any],
+) -> None:
+    """Their records keep their place between the others, 100 a request, digits unchanged."""
+    manifest = []
+    texts = [b'{"id":%d,"total":1.10}' % n for n in range(230)]
+    for name, part in (("a", texts[:150]), ("b", texts[150:])):
+        path = tmp_path / name
+        packed = gzip.compress(lines(*part)) if compression == "gzip" else lines(*part)
+        path.write_bytes(packed)
+        manifest.append(path.as_uri())
+    encoding = {"format": "jsonl", **({"compression": compression} if compression else {})}
+    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}
+    done = run_target(
+        schema(id={"type": "integer"}, total={"type": "number"}),
+        record(id=-1),
+        json.dumps(batch).encode(),
+        record(id=-2),
+        state("all"),
+        **settings,
+    )
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    published = [message.payload for message in emulator.messages(topic)]
+    assert [json.loads(text)["id"] for text in published] == [-1, *range(230), -2]
+    assert published[1:-1] == texts
+    assert len(emulator.requests()) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"id":1}\nnot json\n', "a.jsonl.gz:2"),
+        (b"7\n", "not an object"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_batch_file_that_is_damaged_is_told_with_its_line(  # noqa: PLR0913, PLR0917 - a table
+    emulator: Emulator,
+    topic: int,
+    run_target: RunTarget,
+    tmp_path: Path,
+    content: bytes | None,
+    reason: str,
+) -> None:
+    """What stood before the fault is published; the state behind the file is not told."""
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(b"not gzip" if content is None else gzip.compress(content))
+    encoding = {"format": "jsonl", "compression": "gzip"}
+    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [path.as_uri()]}
+    done = run_target(
+        schema(), record(id=0), state("before"), json.dumps(batch).encode(), state("behind")
+    )
+    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert len(emulator.payloads(topic)) == (2 if content and b"id" in content else 1)
+    assert "line 4 of the input" in done.error_lines[0]
+    assert reason in done.error_lines[0]
+
+
+def test_activate_version_means_nothing_to_a_topic(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """It is passed over without a word at the default level."""
+    version = b'{"type":"ACTIVATE_VERSION","stream":"orders","version":7}'
+    done = run_target(schema(), version, *orders(1), version, state("all"))
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert len(emulator.payloads(topic)) == 1
+    assert "WARNING" not in done.stderr

@@ -1,0 +1,188 @@
+"""Records that have to be decoded go the SDK's way, and lose nothing on it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.helpers.capabilities import TARGET_VALIDATE_RECORDS_CONFIG
+from singer_sdk.sinks import RecordSink
+from target_workato_streams.sinks import MessageSink, decode, encode
+from target_workato_streams.target import TargetWorkatoStreams
+
+from tests.target.singer import raw_record, record, schema, state
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.target.conftest import RunTarget
+
+PROPERTIES: dict[str, Any] = {
+    "id": {"type": "integer"},
+    "total": {"type": "number"},
+    "when": {"type": "string", "format": "date-time"},
+    "lines": {"type": "object", "properties": {"sku": {"type": "string"}}},
+}
+TEXT = (
+    '{"id":7,"total":1.10,"when":"2024-01-01T00:00:00.123456789Z","big":%s,"exp":1E5,'
+    '"odd":"\\ud800","_sdc_batched_at":"mine","":"é"}' % ("9" * 5000)
+).encode()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"validate_records": True},
+        {"stream_maps": {"orders": {}}},
+        {"flattening_enabled": True, "flattening_max_depth": 1},
+    ],
+)
+def test_what_the_sdk_decodes_keeps_its_digits_dates_and_fields(
+    emulator: Emulator, topic: int, run_target: RunTarget, settings: dict[str, Any]
+) -> None:
+    """Every number as it was written, every text as it was, and fields that the source owns."""
+    done = run_target(schema(**PROPERTIES), raw_record(TEXT), state("all"), **settings)
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    (message,) = emulator.messages(topic)
+
+    def exactly(text: bytes) -> object:
+        return json.loads(text, parse_int=str, parse_float=str)
+
+    assert exactly(message.payload) == exactly(TEXT)
+
+
+@pytest.mark.parametrize("text", ["1.10", "1E5", "-0.0", "0.0000001", "9" * 5000, "1e400"])
+def test_a_number_is_encoded_as_it_was_decoded(text: str) -> None:
+    """Whatever its size and form."""
+    assert encode(decode(f'{{"n":{text}}}'.encode())) == f'{{"n":{text}}}'.encode()
+
+
+def test_stream_maps_rename_filter_and_compute(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """A renamed stream is routed by its new name; a stream that is removed needs no topic."""
+    maps = {
+        "orders": {"__alias__": "sales", "__filter__": "id > 1", "id": "id", "double": "id * 2"},
+        "noise": "__NULL__",
+    }
+    done = run_target(
+        schema(),
+        schema("noise"),
+        *(record(id=n) for n in range(4)),
+        record("noise", id=1),
+        state("all"),
+        default_topic_id=None,
+        topics={"sales": topic},
+        stream_maps=maps,
+    )
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert emulator.payloads(topic) == [
+        {"id": 2, "double": 4},
+        {"id": 3, "double": 6},
+    ]
+
+
+def test_flattening_publishes_flat_records(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """Nested fields come out with the SDK's separator."""
+    done = run_target(
+        schema(**PROPERTIES),
+        record(id=1, lines={"sku": "A"}),
+        flattening_enabled=True,
+        flattening_max_depth=2,
+    )
+    assert done.exit_code == 0
+    assert emulator.payloads(topic) == [{"id": 1, "lines__sku": "A"}]
+
+
+def test_metadata_is_added_only_when_asked(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """The SDK's columns, from what the RECORD message says."""
+    line = json.loads(record(id=1)) | {"time_extracted": "2024-01-01T00:00:00Z", "version": 7}
+    fed = [schema(), json.dumps(line).encode()]
+    run_target(*fed)
+    run_target(*fed, add_record_metadata=True)
+    bare, stamped = emulator.payloads(topic)
+    assert bare == {"id": 1}
+    assert stamped["_sdc_extracted_at"] == "2024-01-01T00:00:00Z"
+    assert stamped["_sdc_table_version"] == 7
+    assert stamped["_sdc_batched_at"]
+
+
+def test_a_record_that_does_not_fit_its_schema_is_rejected_without_its_value(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """With `validate_records`: what stands before it is published, and the rule is named."""
+    done = run_target(
+        schema(),
+        record(id=1),
+        state("before"),
+        record(id="confidential"),
+        state("behind"),
+        validate_records=True,
+    )
+    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert emulator.payloads(topic) == [{"id": 1}]
+    (line,) = done.error_lines
+    assert "$.id does not keep to `type`" in line
+
+
+def test_a_record_without_its_key_is_rejected_where_records_are_validated(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """And published where they are not."""
+    fed = [schema(), raw_record(b'{"other":1}')]
+    assert run_target(*fed).exit_code == 0
+    done = run_target(*fed, validate_records=True)
+    assert done.exit_code == 1
+    assert "it has no id, of the key" in done.error_lines[0]
+    assert emulator.payloads(topic) == [{"other": 1}]
+
+
+def test_a_record_nested_too_deeply_to_be_decoded_is_rejected_alone(
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: object
+) -> None:
+    """The others go through."""
+    deep = b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    done = run_target(
+        schema(),
+        record(id=1),
+        raw_record(deep),
+        record(id=2),
+        state("all"),
+        validate_records=True,
+        on_rejected="dead_letter",
+        dead_letter_path=f"{tmp_path}/dead.jsonl",
+    )
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert emulator.payloads(topic) == [{"id": 1}, {"id": 2}]
+    assert "1 set aside" in done.stderr
+
+
+@pytest.mark.parametrize("cls", [MessageSink, TargetWorkatoStreams])
+def test_every_hook_of_the_sdk_that_is_overridden_is_still_there(cls: type) -> None:
+    """The steps of the SDK that lose something are switched off by name: a new name is noticed."""
+    base = cls.__mro__[1]
+    own = {
+        name
+        for name, value in vars(cls).items()
+        if getattr(getattr(value, "__func__", value), "__override__", False)
+    }
+    assert own
+    missing = {name for name in own if not hasattr(base, name)}
+    assert missing == set()
+
+
+def test_the_hooks_that_lose_something_are_those_that_are_known() -> None:
+    """Where the SDK parses timestamps and removes metadata."""
+    for name in (
+        "_validate_and_parse",
+        "_parse_timestamps_in_record",
+        "_remove_sdc_metadata_from_record",
+        "_remove_sdc_metadata_from_schema",
+        "_singer_validate_message",
+    ):
+        assert hasattr(RecordSink, name)
+    assert "validate_records" in TARGET_VALIDATE_RECORDS_CONFIG["properties"]

@@ -1,0 +1,204 @@
+"""Which topic a stream goes to, and what becomes of one that has none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from target_workato_streams.routing import Routing
+from target_workato_streams.topic_schema import to_workato
+
+from tests.target.singer import orders, record, schema, state
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.target.conftest import RunTarget
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        ("orders", 1),
+        ("orders_eu", 3),
+        ("orders_us", 2),
+        ("Orders_us", 5),
+        ("x-orders", 5),
+        ("crm.accounts", 4),
+        ("a*c", 6),
+        ("abc", 5),
+        ("[x]", 7),
+    ],
+)
+def test_exact_names_come_before_globs_and_longer_globs_before_shorter(
+    stream: str, expected: int
+) -> None:
+    """Case matters, and a name may look like a glob."""
+    topics = {"*": 5, "orders": 1, "orders_*": 2, "orders_e?": 3, "crm.*": 4, "[x]": 7}
+    topics |= {"a*c": 6} if stream == "a*c" else {}
+    assert Routing(topics).topic_of(stream) == expected
+
+
+@pytest.mark.parametrize(("default", "expected"), [(None, None), (9, 9)])
+def test_the_default_comes_last(default: int | None, expected: int | None) -> None:
+    """It takes what no name and no glob covers."""
+    routing = Routing({"a": 1, "b*": 2}, default)
+    assert [routing.topic_of(name) for name in ("a", "bc", "c")] == [1, 2, expected]
+
+
+def test_an_unmapped_stream_is_refused_before_anything_is_published_from_it(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """What stood before its schema is published and told; the line says what to set."""
+    done = run_target(
+        schema(),
+        *orders(2),
+        state("before"),
+        schema("others"),
+        record("others", id=1),
+        default_topic_id=None,
+        topics={"orders": topic},
+    )
+    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert len(emulator.payloads(topic)) == 2
+    (line,) = done.error_lines
+    assert "stream others has no topic" in line
+    assert "default_topic_id" in line
+
+
+@pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
+def test_an_unmapped_stream_is_skipped_with_one_warning(
+    emulator: Emulator, topic: int, run_target: RunTarget, settings: dict[str, Any]
+) -> None:
+    """Its records owe nothing to any state."""
+    done = run_target(
+        schema(),
+        schema("others"),
+        *(record(stream, id=n) for n in range(20) for stream in ("orders", "others")),
+        schema("others", more={"type": "string"}),
+        record("others", id=20),
+        state("all"),
+        default_topic_id=None,
+        topics={"orders": topic},
+        on_unmapped_stream="skip",
+        **settings,
+    )
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert len(emulator.payloads(topic)) == 20
+    assert done.stderr.count("others has no topic and is skipped") == 1
+
+
+def test_the_legacy_domain_is_published_to_message_by_message(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """By its own paths and the single-message endpoint, in order."""
+    done = run_target(schema(), *orders(5), state("all"), legacy_api=True)
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(5))
+    paths = {request.path for request in emulator.requests()}
+    assert paths == {f"/api/pubsub/topics/{topic}/publish"}
+    assert len(emulator.requests()) == 5
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "garbage", "cut_json", "html"])
+def test_the_legacy_domain_is_retried_likewise(
+    emulator: Emulator, topic: int, run_target: RunTarget, kind: str
+) -> None:
+    """An answer that acknowledges nothing is no acknowledgement there either."""
+    emulator.fault(kind, after=1)
+    done = run_target(schema(), *orders(3), state("all"), legacy_api=True)
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert [payload["id"] for payload in emulator.payloads(topic)] == [0, 1, 1, 2]
+
+
+def test_a_missing_topic_is_created_from_the_schema_of_its_stream(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """One of the same name is used; a stream that the settings map needs none."""
+    there = emulator.create_topic("there")
+    settings: dict[str, Any] = {
+        "default_topic_id": None,
+        "topics": {"mapped": topic},
+        "create_topics": True,
+        "developer_api_token": emulator.developer_token,
+        "developer_api_url": emulator.url,
+    }
+    fed = [
+        schema("mapped"),
+        schema("there"),
+        schema("new", id={"type": "integer"}, total={"type": ["null", "number"]}),
+        record("mapped", id=1),
+        record("there", id=2),
+        record("new", id=3, total=1.5),
+        state("all"),
+    ]
+    for _ in range(2):
+        done = run_target(*fed, **settings)
+        assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    requests = emulator.requests(operation="topics")
+    (creation,) = [request for request in requests if request.method == "POST"]
+    wish = json.loads(creation.body)
+    assert wish["name"] == "new"
+    assert [(field["name"], field["type"]) for field in wish["schema"]] == [
+        ("id", "integer"),
+        ("total", "number"),
+    ]
+    published = {request.topic_id for request in emulator.requests(operation="batch")}
+    (new,) = published - {topic, there, None}
+    assert new is not None
+    assert emulator.payloads(new) == [{"id": 3, "total": 1.5}] * 2
+
+
+def test_a_topic_whose_creation_was_not_answered_is_not_created_twice(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """The names are looked up again before the next try."""
+    emulator.fault("reset_after", operation="topics", after=2)
+    done = run_target(
+        schema("new"),
+        record("new", id=1),
+        default_topic_id=None,
+        create_topics=True,
+        developer_api_token=emulator.developer_token,
+        developer_api_url=emulator.url,
+    )
+    assert done.exit_code == 0
+    methods = [request.method for request in emulator.requests(operation="topics")]
+    assert methods.count("POST") == 1
+
+
+SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"type": "string"}, {"type": "string"}),
+    ({"type": ["null", "integer"]}, {"type": "integer", "optional": True}),
+    ({"type": "number"}, {"type": "number"}),
+    ({"type": "boolean"}, {"type": "boolean"}),
+    ({"type": "string", "format": "date"}, {"type": "date"}),
+    ({"type": ["string", "null"], "format": "date-time"}, {"type": "date_time", "optional": True}),
+    ({"type": "string", "format": "uuid"}, {"type": "string"}),
+    ({}, {"type": "string"}),
+    ({"type": ["integer", "string"]}, {"type": "string"}),
+    ({"type": ["integer", "number"]}, {"type": "number"}),
+    ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, {"type": "integer", "optional": True}),
+    ({"type": "array", "items": {"type": "integer"}}, {"type": "array", "of": "integer"}),
+    ({"type": "array"}, {"type": "array", "of": "string"}),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), SCHEMAS)
+def test_json_schema_is_turned_into_the_format_of_the_service(
+    given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Each type, with what may be null made optional."""
+    (field,) = to_workato({"properties": {"line_total": given}, "required": ["line_total"]})
+    whole = {"name": "line_total", "label": "Line total", "optional": False, **expected}
+    assert field == whole
+
+
+def test_nested_schemas_keep_their_fields() -> None:
+    """Objects, and lists of objects."""
+    inner = {"type": "object", "properties": {"sku": {"type": "string"}}, "required": ["sku"]}
+    fields = to_workato({"properties": {"one": inner, "many": {"type": "array", "items": inner}}})
+    sku = {"name": "sku", "label": "Sku", "optional": False, "type": "string"}
+    assert fields[0]["properties"] == [sku]
+    assert (fields[1]["of"], fields[1]["properties"]) == ("object", [sku])
+    assert [field["optional"] for field in fields] == [True, True]
