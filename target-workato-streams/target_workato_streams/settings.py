@@ -35,6 +35,12 @@ WORKSPACE_URLS = {
     "trial": "https://app.trial.workato.com",
 }
 
+# The words that the SDK takes for true, and their opposites; it takes all others for false.
+BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+
 COMMON_SETTINGS = (
     th.Property(
         "api_token",
@@ -152,16 +158,18 @@ def faults(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
 def _typed(value: Any, schema: dict[str, Any]) -> Any:  # noqa: ANN401
     kinds = schema.get("type", [])
     if isinstance(value, str) and kinds and "string" not in kinds:
-        value = _read(value)
+        value = _read(value, kinds)
     if isinstance(value, Decimal):
         value = float(value)  # the SDK reads a config file so, and seconds are reckoned in floats
     whole = isinstance(value, float) and value.is_integer()
     return int(value) if whole and "integer" in kinds else value
 
 
-def _read(text: str) -> Any:  # noqa: ANN401
+def _read(text: str, kinds: list[str]) -> Any:  # noqa: ANN401
+    if "boolean" in kinds:
+        return BOOLEANS.get(text.lower(), text)
     try:
-        return json.loads(text.lower() if text.lower() in {"true", "false"} else text)
+        return json.loads(text)
     except ValueError:
         return text
 

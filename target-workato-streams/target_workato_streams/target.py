@@ -8,7 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 
 from .assembly import build
@@ -67,6 +69,16 @@ class TargetWorkatoStreams(Target):
         self._router, self._delivery = build(self.config, self.logger)
         self.message_reader.attendant = self._delivery
         self._ready = True
+
+    @classproperty
+    @override
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        # As texts: the SDK's own reading fails on an empty one where a number is due, and `typed`
+        # gives each its type.
+        schema = cls.config_jsonschema
+        cls.append_builtin_config(schema)
+        texts = {name: {"type": "string"} for name in schema["properties"]}
+        return parse_environment_config({"properties": texts}, cls._env_var_prefix)
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
