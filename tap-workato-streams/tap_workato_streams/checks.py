@@ -54,7 +54,7 @@ def _start_faults(config: Mapping[str, Any]) -> Iterator[str]:
         places[f"topics[{number}]."] = item
     for place, settings in places.items():
         date = settings.get("start_date")
-        if date and parse_time(date) is None:
+        if isinstance(date, str) and parse_time(date) is None:
             yield f"{place}start_date: must be RFC 3339, such as 2026-01-31T00:00:00Z"
         if date and settings.get("start_from") == "latest":
             yield f"{place}start_from: latest and a start_date exclude each other"

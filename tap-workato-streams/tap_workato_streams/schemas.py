@@ -64,7 +64,7 @@ def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
     schema, where = topic.get("schema"), "schema"
     if path := topic.get("schema_path"):
         schema, where = _loaded(path), f"schema_path: {path}"
-    if not schema:
+    if not schema or not isinstance(schema, dict):
         return None
     try:
         DEFAULT_JSONSCHEMA_VALIDATOR.check_schema(schema)

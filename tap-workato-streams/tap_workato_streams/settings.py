@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,6 +33,12 @@ WORKSPACE_URLS = {
     "sg": "https://app.sg.workato.com",
     "au": "https://app.au.workato.com",
     "trial": "https://app.trial.workato.com",
+}
+
+# The words that the SDK takes for true, and their opposites; it takes all others for false.
+BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 
 COMMON_SETTINGS = (
@@ -141,34 +148,47 @@ def faults(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """
     errors = JSONSchemaValidator(schema).iter_errors(config)
     found = [_in_words(error) for error in errors]
-    found.extend(
-        f"{name}: {fault}"
-        for name in ("api_url", "developer_api_url")
-        if (fault := _url_fault(config.get(name)))
-    )
+    for api in ("api", "developer_api"):
+        for name, check in ((f"{api}_token", _token_fault), (f"{api}_url", _url_fault)):
+            if fault := check(config.get(name)):
+                found.append(f"{name}: {fault}")
     return found
 
 
 def _typed(value: Any, schema: dict[str, Any]) -> Any:  # noqa: ANN401
     kinds = schema.get("type", [])
+    if isinstance(value, str) and kinds and "string" not in kinds:
+        value = _read(value, kinds)
     if isinstance(value, Decimal):
-        return float(value)  # the SDK reads a config file so, and seconds are reckoned in floats
-    if not isinstance(value, str) or "string" in kinds or not kinds:
-        return value
-    if "boolean" in kinds and value.lower() in {"true", "false"}:
-        return value.lower() == "true"
+        value = float(value)  # the SDK reads a config file so, and seconds are reckoned in floats
+    whole = isinstance(value, float) and value.is_integer()
+    return int(value) if whole and "integer" in kinds else value
+
+
+def _read(text: str, kinds: list[str]) -> Any:  # noqa: ANN401
+    if "boolean" in kinds:
+        return BOOLEANS.get(text.lower(), text)
     try:
-        return json.loads(value)
+        return json.loads(text)
     except ValueError:
-        return value
+        return text
 
 
 def _in_words(error: ValidationError) -> str:
     path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.absolute_path)
     words = error.message
-    if isinstance(error.schema, dict) and error.schema.get("secret"):
-        words = "is not a text" if error.validator == "type" else "is empty"
+    if error.validator == "type":
+        # The message would repeat the value, which may be a secret, or hold one.
+        kinds: Any = error.validator_value
+        named = [kinds] if isinstance(kinds, str) else [k for k in kinds if k != "null"]
+        words = f"must be of type {' or '.join(named)}"
     return f"{path.lstrip('.')}: {words}" if path else words
+
+
+def _token_fault(token: object) -> str | None:
+    if isinstance(token, str) and not re.fullmatch(r"[!-~]+", token):
+        return "holds white space, a line break or another character that no token has"
+    return None
 
 
 def _url_fault(url: object) -> str | None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
 from singer_sdk import typing as th
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import PluginBase
 
@@ -198,6 +200,19 @@ class TapWorkatoStreams(Tap):
     def get_singer_command(cls) -> click.Command:
         """Make a command whose failures are one line each."""
         return ConnectorCommand.of(super().get_singer_command(), cls.logger)
+
+    @classproperty
+    @override
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        """Take settings from the environment as the texts that they are.
+
+        The SDK's own reading fails on a text of another type, an empty one too, without saying
+        which setting it was, and takes any text for a boolean.
+        """
+        schema = cls.config_jsonschema
+        cls.append_builtin_config(schema)
+        texts = {name: {"type": "string"} for name in schema["properties"]}
+        return parse_environment_config({"properties": texts}, cls._env_var_prefix)
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:

@@ -1,0 +1,380 @@
+"""Settings are checked before the first request: all at once, in words, without secrets."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.exceptions import ConfigValidationError
+from tap_workato_streams.settings import base_url, developer_url
+from tap_workato_streams.tap import TapWorkatoStreams
+
+from tests.executables import run
+from tests.tap.singer import consumed, ids
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap
+
+GOOD = {"api_token": "good-token", "topics": [{"id": 1}]}
+BATCH = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///tmp"}}
+NO_TOKEN = "holds white space, a line break or another character that no token has"
+CLEAR_TEXT = "clear-text http would show the token; use https"
+NO_URL = "is not a URL that begins with https://"
+NO_DATE = "must be RFC 3339, such as 2026-01-31T00:00:00Z"
+BOOLEAN_SCHEMA = "the SDK cannot read a property that is true or false; write {}"
+NO_TOPICS = "topics: name the topics to read, or set developer_api_token to read all"
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"api_token": None}, "'api_token' is a required property"),
+    ({"api_token": ""}, "'api_token' is a required property"),
+    ({"api_token": 5}, "api_token: must be of type string"),
+    ({"api_token": "a b"}, f"api_token: {NO_TOKEN}"),
+    ({"api_token": "ab\n"}, f"api_token: {NO_TOKEN}"),
+    ({"api_token": "ä"}, f"api_token: {NO_TOKEN}"),
+    ({"developer_api_token": ["a"]}, "developer_api_token: must be of type string"),
+    ({"developer_api_token": " "}, f"developer_api_token: {NO_TOKEN}"),
+    (
+        {"data_center": "mars"},
+        "data_center: 'mars' is not one of ['us', 'eu', 'jp', 'sg', 'au', 'trial']",
+    ),
+    ({"api_url": 5}, "api_url: must be of type string"),
+    ({"api_url": "example.com"}, f"api_url: {NO_URL}"),
+    ({"api_url": "ftp://example.com"}, f"api_url: {NO_URL}"),
+    ({"api_url": "https://"}, f"api_url: {NO_URL}"),
+    ({"api_url": "https://h:99999"}, f"api_url: {NO_URL}"),
+    ({"api_url": "http://example.com"}, f"api_url: {CLEAR_TEXT}"),
+    ({"api_url": "HTTP://EXAMPLE.COM"}, f"api_url: {CLEAR_TEXT}"),
+    ({"api_url": "http://10.0.0.1"}, f"api_url: {CLEAR_TEXT}"),
+    ({"api_url": "http://127.0.0.1.example.com"}, f"api_url: {CLEAR_TEXT}"),
+    ({"api_url": "http://localhost.example.com"}, f"api_url: {CLEAR_TEXT}"),
+    (
+        {"api_url": "https://user:pass@example.com"},
+        "api_url: must hold no user name, password, query or fragment",
+    ),
+    (
+        {"api_url": "https://example.com?a=b"},
+        "api_url: must hold no user name, password, query or fragment",
+    ),
+    ({"developer_api_url": "http://example.com"}, f"developer_api_url: {CLEAR_TEXT}"),
+    ({"developer_api_url": "x"}, f"developer_api_url: {NO_URL}"),
+    ({"legacy_api": "maybe"}, "legacy_api: must be of type boolean"),
+    ({"max_requests_per_minute": 0}, "max_requests_per_minute: 0 is less than the minimum of 1"),
+    ({"max_requests_per_minute": 1.5}, "max_requests_per_minute: must be of type integer"),
+    (
+        {"request_timeout_secs": 0},
+        "request_timeout_secs: 0 is less than or equal to the minimum of 0",
+    ),
+    ({"max_retry_secs": -1}, "max_retry_secs: -1 is less than the minimum of 0"),
+    ({"start_from": "now"}, "start_from: 'now' is not one of ['earliest', 'latest']"),
+    ({"start_date": "yesterday"}, f"start_date: {NO_DATE}"),
+    ({"start_date": "2026-01-31"}, f"start_date: {NO_DATE}"),
+    ({"start_date": "2026-01-31T00:00:00"}, f"start_date: {NO_DATE}"),
+    ({"start_date": "2026-13-01T00:00:00Z"}, f"start_date: {NO_DATE}"),
+    ({"start_date": 20260131}, "start_date: must be of type string"),
+    (
+        {"start_date": "2026-01-31T00:00:00Z", "start_from": "latest"},
+        "start_from: latest and a start_date exclude each other",
+    ),
+    ({"batch_size": 0}, "batch_size: 0 is less than the minimum of 1"),
+    ({"batch_size": 51}, "batch_size: 51 is greater than the maximum of 50"),
+    ({"batch_size": True}, "batch_size: must be of type integer"),
+    ({"timeout_secs": -1}, "timeout_secs: -1 is less than the minimum of 0"),
+    ({"timeout_secs": 61}, "timeout_secs: 61 is greater than the maximum of 60"),
+    ({"tail": "maybe"}, "tail: must be of type boolean"),
+    (
+        {"tail": True, "timeout_secs": 0},
+        "timeout_secs: must be at least 1 with tail, or an idle topic would cost the quota",
+    ),
+    ({"max_messages": 0}, "max_messages: 0 is less than the minimum of 1"),
+    ({"max_run_secs": 0}, "max_run_secs: 0 is less than or equal to the minimum of 0"),
+    (
+        {"on_expired_bookmark": "latest"},
+        "on_expired_bookmark: 'latest' is not one of ['earliest', 'since_time', 'fail']",
+    ),
+    ({"infer_schema": 1}, "infer_schema: must be of type boolean"),
+    ({"max_parallel_topics": 0}, "max_parallel_topics: 0 is less than the minimum of 1"),
+    (
+        {"state_interval_secs": 0},
+        "state_interval_secs: 0 is less than or equal to the minimum of 0",
+    ),
+    ({"topics": None}, NO_TOPICS),
+    ({"topics": []}, NO_TOPICS),
+    ({"topics": "orders"}, "topics: must be of type array"),
+    ({"topics": [11]}, "topics[0]: must be of type object"),
+    ({"topics": [{"name": "orders"}]}, "topics[0]: 'id' is a required property"),
+    ({"topics": [{"id": 1}, {"id": "2"}]}, "topics[1].id: must be of type integer"),
+    (
+        {"topics": [{"id": 1, "nam": "orders"}]},
+        "topics[0]: Additional properties are not allowed ('nam' was unexpected)",
+    ),
+    ({"topics": [{"id": 1, "name": ""}]}, "topics[0].name: '' should be non-empty"),
+    ({"topics": [{"id": 1, "name": ["a"]}]}, "topics[0].name: must be of type string"),
+    (
+        {"topics": [{"id": 1}, {"id": 1}]},
+        "topics: 2 have the name topic_1; give each a name of its own",
+    ),
+    (
+        {"topics": [{"id": 1}, {"id": 2, "name": "topic_1"}]},
+        "topics: 2 have the name topic_1; give each a name of its own",
+    ),
+    (
+        {"topics": [{"id": 1, "start_from": "now"}]},
+        "topics[0].start_from: 'now' is not one of ['earliest', 'latest']",
+    ),
+    ({"topics": [{"id": 1, "start_date": "x"}]}, f"topics[0].start_date: {NO_DATE}"),
+    (
+        {"topics": [{"id": 1, "start_date": "2026-01-31T00:00:00Z", "start_from": "latest"}]},
+        "topics[0].start_from: latest and a start_date exclude each other",
+    ),
+    ({"topics": [{"id": 1, "schema": 5}]}, "topics[0].schema: must be of type object"),
+    (
+        {"topics": [{"id": 1, "schema": {"type": "text"}}]},
+        "topics[0].schema is not a JSON Schema: 'text' is not valid under any of the given schemas",
+    ),
+    (
+        {"topics": [{"id": 1, "schema": {"properties": {"a": {"$ref": "#/$defs/b"}}}}]},
+        "topics[0].schema is not a JSON Schema: nothing is at /$defs/b",
+    ),
+    (
+        {"topics": [{"id": 1, "schema": {"properties": {"a": True}}}]},
+        f"topics[0].schema is not a JSON Schema: {BOOLEAN_SCHEMA}",
+    ),
+    (
+        {"topics": [{"id": 1, "schema_path": "/none.json"}]},
+        "topics[0].schema_path: /none.json is not a file that holds a JSON Schema",
+    ),
+    (
+        {"topics": [{"id": 1, "schema_path": __file__}]},
+        f"topics[0].schema_path: {__file__} is not a file that holds a JSON Schema",
+    ),
+    (
+        {"topics": [{"id": 1, "schema_path": __file__, "schema": {"type": "object"}}]},
+        "topics[0]: set schema or schema_path, not both",
+    ),
+    ({"stream_maps": "x"}, "stream_maps: must be of type object"),
+    (
+        {"tail": True, "batch_config": BATCH},
+        "batch_config: batch files need an end; they cannot be written with tail",
+    ),
+    (
+        {"batch_config": BATCH, "stream_maps": {"topic_1": {}}},
+        "batch_config: the SDK writes batch files without stream_maps; leave one of them out",
+    ),
+    (
+        {"batch_config": {**BATCH, "encoding": {"format": "parquet"}}},
+        "batch_config.encoding.format: must be jsonl",
+    ),
+    (
+        {"batch_config": {**BATCH, "storage": {}}},
+        "batch_config.storage.root: name the folder for the files, such as file:///tmp",
+    ),
+]
+
+CENTERS = ["us", "eu", "jp", "sg", "au", "trial"]
+
+
+def errors_of(config: dict[str, Any]) -> list[str]:
+    try:
+        TapWorkatoStreams(config={k: v for k, v in config.items() if v is not None})
+    except ConfigValidationError as exc:
+        return list(exc.errors)
+    return []
+
+
+@pytest.mark.parametrize(("wrong", "words"), REFUSED, ids=[str(wrong) for wrong, _ in REFUSED])
+def test_a_wrong_setting_is_refused_in_words(wrong: dict[str, Any], words: str) -> None:
+    """In one line that names the setting, and no other."""
+    assert errors_of({**GOOD, **wrong}) == [words]
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {},
+        {"api_url": "http://127.0.0.1:8080"},
+        {"api_url": "http://localhost"},
+        {"api_url": "http://[::1]:8080"},
+        {"api_url": "https://example.com/base/"},
+        {"start_date": "2026-01-31T00:00:00+02:00"},
+        {"max_retry_secs": 0, "timeout_secs": 0, "request_timeout_secs": 0.5},
+        {"tail": True},
+        {"batch_config": BATCH},
+        {"topics": [{"id": 1}, {"id": 1, "name": "again"}]},
+    ],
+    ids=str,
+)
+def test_a_good_setting_is_taken(good: dict[str, Any]) -> None:
+    """Clear-text http too, where it does not leave the machine."""
+    assert errors_of({**GOOD, **good}) == []
+
+
+def test_all_faults_are_told_at_once_before_the_first_request(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """One line each, exit code 1, nothing on standard output, and no secret anywhere."""
+    run = run_tap(
+        api_token="top-secret\n",
+        developer_api_token=["top-secret"],
+        data_center="mars",
+        batch_size=51,
+        topics=[{"id": 1, "start_date": "x"}, {"name": "orders"}],
+        start_date="yesterday",
+        infer_schema=True,
+    )
+
+    lines = [line.rsplit(" | ", 1)[1] for line in run.error_lines]
+    assert sorted(lines) == sorted(
+        [
+            f"api_token: {NO_TOKEN}",
+            "batch_size: 51 is greater than the maximum of 50",
+            "data_center: 'mars' is not one of ['us', 'eu', 'jp', 'sg', 'au', 'trial']",
+            "developer_api_token: must be of type string",
+            f"start_date: {NO_DATE}",
+            f"topics[0].start_date: {NO_DATE}",
+            "topics[1]: 'id' is a required property",
+            "Config validation failed",
+        ]
+    )
+    assert (run.exit_code, run.stdout, emulator.requests()) == (1, b"", [])
+    assert "top-secret" not in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("args", [["--discover"], ["--test"]], ids=str)
+def test_bad_settings_are_refused_by_every_command(
+    emulator: Emulator, run_tap: RunTap, args: list[str]
+) -> None:
+    """As by a run."""
+    run = run_tap(*args, topics=[1], batch_size=51)
+
+    assert run.exit_code == 1
+    assert "batch_size: 51 is greater than the maximum of 50" in run.stderr
+    assert emulator.requests() == []
+
+
+def test_settings_come_from_the_environment_as_text(emulator: Emulator) -> None:
+    """Numbers, booleans and JSON are read as what they are meant to be; empty is not set."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [{"n": n} for n in range(5)])
+    variables = {
+        "API_URL": emulator.url,
+        "API_TOKEN": emulator.token,
+        "TOPICS": json.dumps([{"id": topic, "name": "orders"}]),
+        "BATCH_SIZE": "2",
+        "TIMEOUT_SECS": "",
+        "MAX_MESSAGES": "",
+        "START_DATE": "",
+        "DATA_CENTER": "",
+        "LEGACY_API": "True",
+        "TAIL": "no",
+        "REQUEST_TIMEOUT_SECS": "9.5",
+        "MAX_RETRY_SECS": "0",
+        "STREAM_MAPS": '{"orders": {"n": "payload.get(\'n\')", "topic_id": "__NULL__"}}',
+    }
+
+    done = run(
+        "tap-workato-streams",
+        "--config",
+        "ENV",
+        env={f"TAP_WORKATO_STREAMS_{name}": value for name, value in variables.items()},
+    )
+
+    assert done.exit_code == 0, done.stderr
+    assert ids(done, "orders") == loaded
+    assert [record["n"] for record in done.records()] == list(range(5))
+    assert "topic_id" not in done.records()[0]
+    assert [request["batch_size"] for request in consumed(emulator)] == [2, 2, 2, 2]
+    assert "timeout_secs" not in consumed(emulator)[0]
+    assert emulator.requests()[0].path == f"/api/pubsub/topics/{topic}/consume"
+
+
+def test_text_that_is_no_value_of_its_type_is_refused(emulator: Emulator) -> None:
+    """From the environment as from a file, and all faults at once."""
+    done = run(
+        "tap-workato-streams",
+        "--config",
+        "ENV",
+        env={
+            "TAP_WORKATO_STREAMS_API_URL": emulator.url,
+            "TAP_WORKATO_STREAMS_TOPICS": "[{id: 1}]",
+            "TAP_WORKATO_STREAMS_BATCH_SIZE": "many",
+            "TAP_WORKATO_STREAMS_TAIL": "maybe",
+        },
+    )
+
+    assert done.exit_code == 1
+    lines = [line.rsplit(" | ", 1)[1] for line in done.error_lines]
+    assert sorted(lines) == sorted(
+        [
+            "'api_token' is a required property",
+            "batch_size: must be of type integer",
+            "tail: must be of type boolean",
+            "topics: must be of type array",
+            "Config validation failed",
+        ]
+    )
+    assert emulator.requests() == []
+
+
+def test_whole_numbers_may_be_written_as_decimals(emulator: Emulator, tmp_path: Path) -> None:
+    """As YAML and JSON tools do: 2.0 is 2, in what is sent too."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"n": n} for n in range(5)])
+    config = tmp_path / "config.json"
+    config.write_text(
+        f'{{"api_url": "{emulator.url}", "api_token": "{emulator.token}",'
+        f' "topics": [{{"id": {topic}}}], "batch_size": 2.0, "max_messages": 3.0}}'
+    )
+
+    done = run("tap-workato-streams", "--config", config)
+
+    assert done.exit_code == 0, done.stderr
+    assert b'"batch_size":2}' in emulator.requests()[0].body
+    assert len(ids(done)) == 3
+
+
+@pytest.mark.parametrize("center", CENTERS)
+def test_each_data_center_has_its_own_hosts(center: str) -> None:
+    """As the contract lists them: for messages, on the legacy domain, and for the Developer API."""
+    place = "" if center == "us" else f"{center}."
+    config: dict[str, Any] = {"data_center": center, "legacy_api": False}
+    workspace = "https://www.workato.com" if center == "us" else f"https://app.{place}workato.com"
+
+    assert base_url(config) == f"https://event-streams.{place}workato.com"
+    assert base_url({**config, "legacy_api": True}) == workspace
+    assert developer_url(config) == workspace
+
+
+def test_a_url_of_ones_own_replaces_the_data_centers() -> None:
+    """With or without a slash at its end."""
+    config: dict[str, Any] = {"data_center": "eu", "legacy_api": False}
+    own = {"api_url": "https://h/base/", "developer_api_url": "https://d//"}
+
+    assert base_url({**config, **own}) == "https://h/base"
+    assert base_url({**config, **own, "legacy_api": True}) == "https://h/base"
+    assert developer_url({**config, **own}) == "https://d"
+
+
+@pytest.mark.parametrize(
+    ("legacy_api", "path"),
+    [(False, "/api/v1/topics/1/consume"), (True, "/api/pubsub/topics/1/consume")],
+)
+def test_the_legacy_api_has_paths_of_its_own(
+    emulator: Emulator,
+    run_tap: RunTap,
+    legacy_api: bool,  # noqa: FBT001
+    path: str,
+) -> None:
+    """The messages are the same."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [{"n": 1}])
+
+    done = run_tap(topics=[topic], legacy_api=legacy_api)
+
+    assert ids(done) == loaded
+    assert {(r.method, r.path, r.status) for r in emulator.requests()} == {("POST", path, 200)}
+    assert emulator.requests()[0].headers["authorization"] == f"Bearer {emulator.token}"
