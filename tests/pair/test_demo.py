@@ -78,8 +78,15 @@ def test_the_demo_counts_what_it_expects(folder: Path) -> None:
     assert left_by(folder) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("words", ["1. The emulator", "2. meltano run", "3. meltano run"])
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        ("1. The emulator", signal.SIGINT),
+        ("2. meltano run", signal.SIGTERM),
+        ("3. meltano run", signal.SIGINT),
+        ("3. meltano run", signal.SIGTERM),
+    ],
+)
 def test_an_interrupted_demo_leaves_nothing(
     words: str, number: signal.Signals, folder: Path
 ) -> None:
