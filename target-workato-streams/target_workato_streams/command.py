@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from simplejson import JSONDecodeError
 from singer_sdk.exceptions import ConfigValidationError, DiscoveryError, MappingError
 from singer_sdk.plugin_base import SingerCommand
 
@@ -29,7 +29,6 @@ PLAIN_SPOKEN = (
     EventStreamsError,
     MappingError,
     OSError,
-    json.JSONDecodeError,
 )
 
 
@@ -68,6 +67,8 @@ class ConnectorCommand(SingerCommand):
 def _lines(exc: Exception) -> list[str]:
     if isinstance(exc, ConfigValidationError) and exc.errors:
         return list(exc.errors)
+    if isinstance(exc, JSONDecodeError):
+        return [f"the config, state or catalog file is not JSON: {exc}"]
     if isinstance(exc, PLAIN_SPOKEN):
         return [" ".join(str(exc).split())]
     place = traceback.extract_tb(exc.__traceback__)[-1]

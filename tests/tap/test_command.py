@@ -1,0 +1,282 @@
+"""The command line: what it prints when asked, and how a run that fails says why."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
+from tap_workato_streams.tap import TapWorkatoStreams
+
+from tests.executables import Outcome, environment, run
+from tests.tap.singer import consumed, ids
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap, TapConfig
+
+SETTINGS = [
+    "api_token",
+    "data_center",
+    "api_url",
+    "legacy_api",
+    "max_requests_per_minute",
+    "request_timeout_secs",
+    "max_retry_secs",
+    "developer_api_token",
+    "developer_api_url",
+    "topics",
+    "start_from",
+    "start_date",
+    "batch_size",
+    "timeout_secs",
+    "tail",
+    "max_messages",
+    "max_run_secs",
+    "on_expired_bookmark",
+    "infer_schema",
+    "max_parallel_topics",
+    "state_interval_secs",
+]
+CAPABILITIES = [
+    "catalog",
+    "state",
+    "discover",
+    "test",
+    "about",
+    "stream-maps",
+    "schema-flattening",
+    "batch",
+    "structured-logging",
+]
+
+
+def printed(outcome: Outcome) -> str:
+    assert outcome.exit_code == 0, outcome.stderr
+    return outcome.stdout.decode()
+
+
+def test_about_tells_settings_and_capabilities_as_json() -> None:
+    """Each setting with its title and description; the tokens are marked as secrets."""
+    about = json.loads(printed(run("tap-workato-streams", "--about", "--format=json")))
+
+    assert about["name"] == "tap-workato-streams"
+    assert about["version"] == version("tap-workato-streams")
+    assert about["capabilities"] == CAPABILITIES
+    properties = about["settings"]["properties"]
+    assert list(properties)[: len(SETTINGS)] == SETTINGS
+    assert about["settings"]["required"] == ["api_token"]
+    assert all(properties[name]["title"] for name in SETTINGS)
+    assert all(properties[name]["description"] for name in SETTINGS)
+    secrets = [name for name in properties if properties[name].get("secret")]
+    assert secrets == ["api_token", "developer_api_token"]
+
+
+def test_about_tells_settings_as_markdown() -> None:
+    """A table with a row for each setting."""
+    about = printed(run("tap-workato-streams", "--about", "--format=markdown"))
+
+    assert about.startswith("# `tap-workato-streams`")
+    for name in SETTINGS:
+        assert f"| {name} " in about
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["tap-workato-streams"], [sys.executable, "-m", "tap_workato_streams"]],
+    ids=["executable", "module"],
+)
+def test_the_version_is_printed_by_executable_and_module(command: list[str]) -> None:
+    """Both are the same command."""
+    if command[0] == sys.executable:
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, check=True, env=environment()
+        )
+        text = done.stdout.decode()
+    else:
+        text = printed(run(*command, "--version"))
+
+    assert text.startswith(f"tap-workato-streams v{version('tap-workato-streams')}, ")
+
+
+def test_a_run_as_a_module_reads_the_topics(emulator: Emulator, tap_config: TapConfig) -> None:
+    """As the executable does."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [{"n": 1}])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tap_workato_streams", "--config", tap_config(topics=[topic])],
+        capture_output=True,
+        check=True,
+        env=environment(),
+    )
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["record"]["message_id"] for line in lines if line["type"] == "RECORD"] == loaded
+
+
+def test_discovery_prints_a_catalog_that_a_run_takes(emulator: Emulator, run_tap: RunTap) -> None:
+    """Without a request; all streams are selected, incremental, keyed by the message id."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [{"n": 1}])
+
+    catalog = json.loads(printed(run_tap("--discover", topics=[topic])))
+
+    assert emulator.requests() == []
+    [stream] = catalog["streams"]
+    assert (stream["tap_stream_id"], stream["stream"]) == ("topic_1", "topic_1")
+    assert stream["key_properties"] == ["message_id"]
+    assert (stream["replication_key"], stream["replication_method"]) == (
+        "message_id",
+        "INCREMENTAL",
+    )
+    metadata = {tuple(entry["breadcrumb"]): entry["metadata"] for entry in stream["metadata"]}
+    assert metadata[()]["selected"]
+    assert metadata["properties", "message_id"]["inclusion"] == "automatic"
+    assert ids(run_tap(topics=[topic], catalog=catalog)) == loaded
+
+
+def test_a_connection_test_reads_one_record_of_each_topic(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """Exit code 0 where all can be read, also where one is empty; one page of each is asked for."""
+    first, empty = emulator.create_topic(), emulator.create_topic()
+    emulator.load(first, [{"n": n} for n in range(100)])
+
+    done = run_tap("--test", topics=[first, empty])
+
+    assert done.exit_code == 0, done.stderr
+    assert len(ids(done)) == 1
+    assert [len(consumed(emulator, topic)) for topic in (first, empty)] == [1, 1]
+
+
+def test_a_connection_test_that_fails_says_why(emulator: Emulator, run_tap: RunTap) -> None:
+    """Exit code 1, and the line that a run would end with."""
+    done = run_tap("--test", topics=[{"id": 404, "name": "orders"}])
+
+    assert done.exit_code == 1
+    assert "orders (topic 404): the service answered 404" in done.error_lines[-1]
+    assert "Traceback" not in done.stderr
+    assert len(emulator.requests()) == 1
+
+
+def test_a_schema_test_writes_schemas_alone(emulator: Emulator, run_tap: RunTap) -> None:
+    """Without a request."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"n": 1}])
+
+    done = run_tap("--test=schema", topics=[topic])
+
+    assert done.exit_code == 0
+    assert [message["type"] for message in done.messages] == ["SCHEMA"]
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "config.json' was not found"),
+        ("{", "file is not JSON: Expecting property name"),
+        ('{"api_token": "very-secret" ', "file is not JSON: Expecting ',' delimiter"),
+    ],
+    ids=["no file", "half a file", "no JSON"],
+)
+def test_a_config_file_that_cannot_be_read_is_told_in_one_line(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    """It names what is wrong, and prints no traceback."""
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_text(text)
+
+    done = run("tap-workato-streams", "--config", path)
+
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [line] = done.stderr.splitlines()
+    assert words in line
+    assert "very-secret" not in line
+
+
+def test_a_catalog_that_cannot_be_read_is_told_in_one_line(
+    emulator: Emulator, tap_config: TapConfig, tmp_path: Path
+) -> None:
+    """As any other file."""
+    path = tmp_path / "catalog.json"
+    path.write_text('{"streams": [')
+
+    done = run("tap-workato-streams", "--config", tap_config(topics=[1]), "--catalog", path)
+
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [line] = done.error_lines
+    assert "the config, state or catalog file is not JSON" in line
+    assert "Traceback" not in done.stderr
+    assert emulator.requests() == []
+
+
+def failing_command(tmp_path: Path, tap_config: TapConfig, env: dict[str, str]) -> Outcome:
+    """Run the tap's command where something that nobody foresaw fails on a payload."""
+    script = tmp_path / "failing.py"
+    script.write_text(
+        "from tap_workato_streams.tap import TapWorkatoStreams\n"
+        "def unforeseen(self):\n"
+        "    raise LookupError('payload-of-a-message')\n"
+        "TapWorkatoStreams.discover_streams = unforeseen\n"
+        "TapWorkatoStreams.cli()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script, "--config", tap_config(topics=[1])],
+        capture_output=True,
+        check=False,
+        env=environment(**env),
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr.decode())
+
+
+def test_what_nobody_foresaw_is_told_by_kind_and_place(
+    tmp_path: Path, tap_config: TapConfig
+) -> None:
+    """Its text may hold a payload: neither it nor a traceback is shown."""
+    done = failing_command(tmp_path, tap_config, {})
+
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "LookupError in unforeseen (" in line
+    assert "failing.py:3); run again with LOGLEVEL=DEBUG to see more" in line
+    assert "payload-of-a-message" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_traceback_of_the_unforeseen_is_for_those_who_debug(
+    tmp_path: Path, tap_config: TapConfig
+) -> None:
+    """With everything that helps to find the cause."""
+    done = failing_command(tmp_path, tap_config, {"LOGLEVEL": "DEBUG"})
+
+    assert done.exit_code == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "LookupError: payload-of-a-message" in done.stderr
+
+
+def test_the_class_can_be_used_without_the_command(
+    emulator: Emulator, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """As a library: in-process runs write the same lines."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [{"n": 1}])
+
+    TapWorkatoStreams(
+        config={
+            "api_url": emulator.url,
+            "api_token": emulator.token,
+            "topics": [{"id": topic}],
+        }
+    ).sync_all()
+
+    lines = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    assert [line["type"] for line in lines] == ["SCHEMA", "RECORD", "STATE"]
+    assert lines[1]["record"]["message_id"] == loaded[0]
