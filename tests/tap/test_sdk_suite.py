@@ -1,0 +1,49 @@
+"""The SDK's own standard tests of a tap, all of them, against the emulator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.testing import get_tap_test_class
+from tap_workato_streams.tap import TapWorkatoStreams
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+
+# More records than the 150 at which the suite stops reading a stream.
+MESSAGES = 160
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "integer"},
+        "total": {"type": "number"},
+        "at": {"type": "string", "format": "date-time"},
+    },
+}
+CONFIG: dict[str, Any] = {
+    "api_url": "http://127.0.0.1",
+    "api_token": "emulator-token",
+    "topics": [
+        {"id": 1, "name": "orders", "schema": SCHEMA},
+        {"id": 2, "name": "open", "start_date": "2020-01-01T00:00:00Z"},
+    ],
+}
+
+StandardTests = get_tap_test_class(TapWorkatoStreams, config=CONFIG, parse_env_config=False)
+
+
+@pytest.fixture(scope="class", autouse=True)
+def _emulator_for_the_suite(emulator_process: Emulator) -> None:
+    """The suite's configuration is made before there is an emulator, and read after."""
+    emulator_process.reset()
+    CONFIG["api_url"] = emulator_process.url
+    for number in (1, 2):
+        topic = emulator_process.create_topic(id=number)
+        emulator_process.load(
+            topic, [{"id": n, "total": 1.5, "at": "2026-01-31T00:00:00Z"} for n in range(MESSAGES)]
+        )
+
+
+class TestTapWorkatoStreams(StandardTests):  # type: ignore[misc, valid-type]
+    """The standard tests of the SDK."""
