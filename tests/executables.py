@@ -63,8 +63,9 @@ def command(name: str, *args: str | Path) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The machine's environment without connector settings, and with `variables`."""
-    kept = {k: v for k, v in os.environ.items() if "WORKATO_STREAMS" not in k and k != "LOGLEVEL"}
+    """The machine's environment without what changes a connector, and with `variables`."""
+    theirs = {"LOGLEVEL", "PYTHONUNBUFFERED"}
+    kept = {k: v for k, v in os.environ.items() if "WORKATO_STREAMS" not in k and k not in theirs}
     return {**kept, **variables}
 
 
