@@ -140,6 +140,15 @@ def test_max_messages_ends_in_the_middle_of_a_page_and_the_next_run_goes_on_ther
     assert ids(second) == published[6:]
 
 
+def test_max_messages_ends_a_tail(emulator: Emulator, run_tap: RunTap) -> None:
+    """A tail too ends at its limit, with the bookmark of the last message that was written."""
+    published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(70)))
+    outcome = run_tap(topics=[1], tail=True, max_messages=60)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published[:60]
+    assert bookmark(outcome.states[-1], "topic_1") == published[59]
+
+
 def test_max_messages_counts_all_topics_together(emulator: Emulator, run_tap: RunTap) -> None:
     """Two runs together give every message of every topic once."""
     published = {}

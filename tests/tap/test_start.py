@@ -111,6 +111,7 @@ def test_what_comes_between_two_runs_from_latest_is_read(
     first = run_tap(topics=[1], start_from="latest")
     assert first.exit_code == 0
     assert first.records() == []
+    assert len(emulator.requests()) == 1
     between = emulator.load(1, [{"n": 7}, {"n": 8}])
     second = run_tap(topics=[1], start_from="latest", state=first.states[-1])
     assert ids(second) == between

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.executables import command, environment
+from tests.executables import Outcome, command, environment
 from tests.tap.running import bookmark, eventually
 from tests.tap.singer import assert_states_are_true, consumed, ids
 
@@ -42,7 +42,8 @@ def test_a_message_that_arrives_is_written_while_the_poll_goes_on(
 ) -> None:
     """Each arrival answers the poll that waits for it; idle time costs that one poll."""
     topic = emulator.create_topic()
-    tail = start_tap(topics=[topic], tail=True)
+    # No STATE line helps a record out of a buffer.
+    tail = start_tap(topics=[topic], tail=True, state_interval_secs=600)
     published = []
     for n in range(3):
         await_polls(emulator)
@@ -132,6 +133,34 @@ def test_a_signal_while_requests_wait_for_their_turn_ends_the_run(
     assert bookmark(ended.states[-1], "topic_1") == published[0]
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_signal_while_the_output_is_full_keeps_every_line_whole_and_writes_what_is_held(
+    emulator: Emulator, tap_config: TapConfig, unbuffered: str
+) -> None:
+    """The line in the middle of which it falls is finished, and the other topic's page written."""
+    for topic in (1, 2):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        emulator.load(topic, [{"text": "x" * 10_000} for _ in range(200)])
+    config = tap_config(topics=[1, 2], tail=True, state_interval_secs=600)
+    process = _tail_with_pipe(config, PYTHONUNBUFFERED=unbuffered)
+    # Of each topic one page is written or held, and another waits for its place.
+    eventually(lambda: len(emulator.requests()) == 4, "four requests")
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    stdout, stderr = process.communicate(timeout=END_SECS)
+    ended = Outcome(process.returncode, stdout, stderr.decode())
+    assert ended.exit_code == 0
+    assert ended.error_lines == []
+    assert_states_are_true(ended)
+    for topic in (1, 2):
+        published = [message.message_id for message in emulator.messages(topic)]
+        read = ids(ended, f"topic_{topic}")
+        assert len(read) in {50, 100}
+        assert read == published[: len(read)]
+        assert bookmark(ended.states[-1], f"topic_{topic}") == read[-1]
+
+
 def test_a_second_signal_ends_the_process_at_once(
     emulator: Emulator, tap_config: TapConfig
 ) -> None:
@@ -173,11 +202,13 @@ def test_a_closed_output_ends_a_tail_quietly(
 def test_a_closed_output_ends_an_idle_tail_too(emulator: Emulator, tap_config: TapConfig) -> None:
     """With nothing to write the tap still finds out that nobody reads."""
     topic = emulator.create_topic()
+    [message_id] = emulator.load(topic, [{}])
     config = tap_config(topics=[topic], tail=True, state_interval_secs=0.2)
     process = _tail_with_pipe(config)
     assert process.stdout
     assert process.stderr
-    assert b"SCHEMA" in process.stdout.readline()
+    while b'"STATE"' not in (line := process.stdout.readline()) or message_id.encode() not in line:
+        assert line
     await_polls(emulator)
     process.stdout.close()
     assert process.wait(END_SECS) == 0
