@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.demo.project import MeltanoFailedError
 from tests.executables import run
 from tests.pair.docs import MELTANO_SCHEMA, ROOT, TAP, TARGET
 
@@ -53,6 +54,16 @@ def test_jobs_and_schedule_can_be_run(project: Project) -> None:
     assert {job["job_name"] for job in jobs} == {"orders-to-topic", "topic-to-warehouse"}
     schedules = json.loads(project.meltano("schedule", "list", "--format=json"))["schedules"]
     assert [job["job"]["name"] for job in schedules["job"]] == ["topic-to-warehouse"]
+    variables = {"WORKATO_API_TOKEN": "a token", "WAREHOUSE_URL": "postgresql://somewhere"}
     for job in jobs:
-        project.meltano("run", "--dry-run", job["job_name"])
-        project.meltano("--environment=prod", "run", "--dry-run", job["job_name"])
+        for environment in ("dev", "prod"):
+            dry_run = (f"--environment={environment}", "run", "--dry-run", job["job_name"])
+            project.meltano(*dry_run, variables=variables)
+
+
+def test_a_variable_that_is_not_set_is_named(project: Project) -> None:
+    """Left out, it would be an empty text, and the run would go to the wrong place."""
+    with pytest.raises(MeltanoFailedError, match="'WORKATO_API_TOKEN' referenced but not set"):
+        project.meltano(
+            "--environment=prod", "run", "tap-workato-streams", "target-workato-streams"
+        )
