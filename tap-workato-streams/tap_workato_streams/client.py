@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 import requests
-from singer_sdk.authenticators import BearerTokenAuthenticator
 
+from .connection import Connection
 from .errors import check, http_date, unreachable, unreadable
 from .pacing import Budget, retrying
 from .pages import Page, split
@@ -26,6 +28,11 @@ logger = logging.getLogger("tap-workato-streams")
 
 DEVELOPER_REQUESTS_PER_MINUTE = 60
 TOPICS_PER_PAGE = 100
+AGENT = "tap-workato-streams"
+JSON = {"Content-Type": "application/json"}
+
+# All answers of a second have the same date.
+_date = functools.lru_cache(maxsize=1)(http_date)
 
 
 class Cursor(NamedTuple):
@@ -68,13 +75,9 @@ class TopicClient:
         self.requests = 0
         self._secrets = _secrets(config)
         self._timeout = float(config["request_timeout_secs"])
-        self._session = _session(base_url(config))
-        self._request = _prepared(
-            self._session,
-            "POST",
-            f"{base_url(config)}{path}/topics/{topic_id}/consume",
-            config["api_token"],
-        )
+        url = f"{base_url(config)}{path}/topics/{topic_id}/consume"
+        self._connection = Connection(url, config["api_token"], agent=AGENT)
+        self._request = self._connection.prepare("POST", url, headers=JSON)
         self._send = _retried(self._send_once, config, budget)
 
     def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Page:
@@ -107,10 +110,9 @@ class TopicClient:
         self._request.headers["Content-Length"] = str(len(body))
         self.requests += 1
         try:
-            response = self._session.send(
+            response = self._connection.answer(
                 self._request,
                 timeout=(self._timeout, self._timeout + timeout_secs),
-                allow_redirects=False,
             )
         except requests.RequestException as exc:
             raise unreachable(exc, what=self.what) from exc
@@ -119,7 +121,7 @@ class TopicClient:
             messages = split(response.content)
         except ValueError:
             raise unreadable(response, what=self.what) from None
-        return Page(messages, date=http_date(response.headers.get("Date", "")))
+        return Page(messages, date=_date(response.headers.get("Date", "")))
 
 
 def workspace_topics(config: Mapping[str, Any]) -> Iterator[WorkspaceTopic]:
@@ -137,19 +139,14 @@ def workspace_topics(config: Mapping[str, Any]) -> Iterator[WorkspaceTopic]:
     """
     what = "Developer API"
     url = f"{developer_url(config)}/api/event_streams/topics"
-    token = config["developer_api_token"]
-    session = _session(url)
+    timeout = float(config["request_timeout_secs"])
+    connection = Connection(url, config["developer_api_token"], agent=AGENT)
 
     def get_once(page: int) -> _Topics:
-        request = _prepared(session, "GET", url, token)
         params = {"page": page, "per_page": TOPICS_PER_PAGE, "include_schema": "true"}
-        request.prepare_url(url, params)
+        request = connection.prepare("GET", url, params=params)
         try:
-            response = session.send(
-                request,
-                timeout=config["request_timeout_secs"],
-                allow_redirects=False,
-            )
+            response = connection.answer(request, timeout=(timeout, timeout))
         except requests.RequestException as exc:
             raise unreachable(exc, what=what) from exc
         check(response, what=what, secrets=_secrets(config), token="developer_api_token")  # noqa: S106
@@ -160,34 +157,12 @@ def workspace_topics(config: Mapping[str, Any]) -> Iterator[WorkspaceTopic]:
 
     get = _retried(get_once, config, Budget(DEVELOPER_REQUESTS_PER_MINUTE))
     seen, page = 0, 1
-    with session:
+    with contextlib.closing(connection):
         while (answer := get(page)).data:
             yield from answer.data
             seen, page = seen + len(answer.data), page + 1
             if answer.count is not None and seen >= answer.count:
                 return
-
-
-def _session(url: str) -> requests.Session:
-    session = requests.Session()
-    # `Session.send` looks the proxies up for each request, and a CA bundle never: once is enough.
-    found = session.merge_environment_settings(url, {}, None, None, None)
-    session.proxies.update(found["proxies"])
-    session.verify = found["verify"]
-    session.cert = found["cert"]
-    session.trust_env = False
-    return session
-
-
-def _prepared(
-    session: requests.Session,
-    method: str,
-    url: str,
-    token: str,
-) -> requests.PreparedRequest:
-    headers = {"Content-Type": "application/json", "User-Agent": "tap-workato-streams"}
-    auth = BearerTokenAuthenticator(token=token)
-    return session.prepare_request(requests.Request(method, url, headers=headers, auth=auth))
 
 
 def _retried(
