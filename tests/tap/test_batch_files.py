@@ -1,0 +1,204 @@
+"""Batch files hold every record, and the state never passes a file that has not been told."""
+
+from __future__ import annotations
+
+import gzip
+import signal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.tap.running import eventually
+from tests.tap.singer import consumed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+    from tests.executables import Outcome
+    from tests.tap.conftest import RunTap, StartTap
+
+COMPRESSIONS: list[dict[str, str]] = [{"compression": "gzip"}, {"compression": "none"}, {}]
+PAYLOAD = b'{"n":%d,"price":1.10,"big":123456789012345678901234567890,"s":"\\ud800"}'
+
+
+@pytest.fixture
+def batch_config(tmp_path: Path) -> dict[str, Any]:
+    """Files of 20 records in a folder of their own."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    return {
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "storage": {"root": folder.as_uri(), "prefix": "orders-"},
+        "batch_size": 20,
+    }
+
+
+def file_lines(message: dict[str, Any]) -> list[bytes]:
+    """The lines of the files that a BATCH message names, read as it says that they are encoded."""
+    assert message["encoding"] == {"format": "jsonl", "compression": "gzip"}
+    lines: list[bytes] = []
+    for url in message["manifest"]:
+        with gzip.open(urlsplit(url).path) as file:
+            lines += file.read().splitlines()
+    return lines
+
+
+def ids_of(lines: list[bytes]) -> list[str]:
+    return [line.split(b'"', 4)[3].decode() for line in lines]
+
+
+def batched(run: Outcome, stream: str = "topic_1") -> list[str]:
+    """The message ids in all files of a stream, in order."""
+    return [
+        each
+        for message in run.messages
+        if message["type"] == "BATCH" and message["stream"] == stream
+        for each in ids_of(file_lines(message))
+    ]
+
+
+def assert_bookmarks_are_true(run: Outcome, stream: str = "topic_1") -> None:
+    """Each STATE covers exactly the records of the files that were told before it."""
+    told: str | None = None
+    for message in run.messages:
+        if message["type"] == "BATCH" and message["stream"] == stream:
+            told = ids_of(file_lines(message))[-1]
+        elif message["type"] == "STATE":
+            kept = message["value"]["bookmarks"].get(stream, {})
+            assert kept.get("replication_key_value") == told
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS, ids=str)
+def test_files_hold_every_record_with_its_digits(
+    emulator: Emulator,
+    run_tap: RunTap,
+    batch_config: dict[str, Any],
+    compression: dict[str, str],
+) -> None:
+    """In order, told by BATCH messages that say how the files are encoded, whatever was asked."""
+    topic = emulator.create_topic()
+    payloads = [PAYLOAD % n for n in range(50)]
+    loaded = emulator.load(topic, payloads)
+    batch_config["encoding"] = {"format": "jsonl", **compression}
+
+    run = run_tap(topics=[topic], batch_config=batch_config, batch_size=15)
+
+    kinds = [message["type"] for message in run.messages]
+    assert kinds == ["SCHEMA", "BATCH", "STATE", "BATCH", "STATE", "BATCH", "STATE"]
+    files = [file_lines(message) for message in run.messages if message["type"] == "BATCH"]
+    assert [len(lines) for lines in files] == [20, 20, 10]
+    expected = [
+        b'{"message_id":"%b","topic_id":1,"time":"%b","payload":%b}'
+        % (each.message_id.encode(), each.time.encode(), each.payload)
+        for each in emulator.messages(topic)
+    ]
+    assert [line for lines in files for line in lines] == expected
+    assert_bookmarks_are_true(run)
+    assert run.states[-1]["bookmarks"]["topic_1"] == {
+        "replication_key": "message_id",
+        "replication_key_value": loaded[-1],
+        "message_time": emulator.messages(topic)[-1].time,
+    }
+    assert (run.exit_code, run.error_lines) == (0, [])
+
+
+def test_a_run_goes_on_where_the_files_of_the_last_one_end(
+    emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
+) -> None:
+    """From any STATE line; without news there is no file, and the state is kept."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
+
+    first = run_tap(topics=[topic], batch_config=batch_config)
+    from_the_middle = run_tap(topics=[topic], batch_config=batch_config, state=first.states[0])
+    idle = run_tap(topics=[topic], batch_config=batch_config, state=first.states[-1])
+
+    assert batched(first) == loaded
+    assert batched(from_the_middle) == loaded[20:]
+    assert batched(idle) == []
+    assert idle.states[-1] == first.states[-1]
+
+
+def test_several_topics_have_files_of_their_own(
+    emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
+) -> None:
+    """And true bookmarks, each."""
+    loaded = [
+        emulator.load(emulator.create_topic(), [PAYLOAD % n for n in range(30)]) for _ in range(2)
+    ]
+
+    run = run_tap(topics=[1, 2], batch_config=batch_config)
+
+    assert [batched(run, "topic_1"), batched(run, "topic_2")] == loaded
+    assert_bookmarks_are_true(run, "topic_1")
+    assert_bookmarks_are_true(run, "topic_2")
+
+
+def test_what_is_published_after_a_start_at_the_latest_is_in_the_next_files(
+    emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
+) -> None:
+    """Though the first run had nothing to write."""
+    topic = emulator.create_topic()
+    settings: dict[str, Any] = {"start_from": "latest", "batch_config": batch_config}
+
+    first = run_tap(topics=[topic], **settings)
+    loaded = emulator.load(topic, [PAYLOAD % 1])
+    second = run_tap(topics=[topic], state=first.states[-1], **settings)
+
+    assert (batched(first), batched(second)) == ([], loaded)
+
+
+def test_max_messages_ends_the_files_too(
+    emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
+) -> None:
+    """With the state of what is in them."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
+
+    run = run_tap(topics=[topic], batch_config=batch_config, max_messages=30)
+
+    assert batched(run) == loaded[:30]
+    assert_bookmarks_are_true(run)
+    assert run.states[-1]["bookmarks"]["topic_1"]["replication_key_value"] == loaded[29]
+
+
+def test_a_source_that_stops_in_the_middle_leaves_the_state_of_the_files(
+    emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
+) -> None:
+    """The rest comes with the next run."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
+    emulator.fault("status", operation="consume", status=403, after=3)
+
+    run = run_tap(topics=[topic], batch_config=batch_config, batch_size=10)
+
+    assert run.exit_code == 1
+    assert "topic_1 (topic 1): the service answered 403" in run.error_lines[-1]
+    assert batched(run) == loaded[:20]
+    assert_bookmarks_are_true(run)
+    rest = run_tap(topics=[topic], batch_config=batch_config, state=run.states[-1])
+    assert batched(rest) == loaded[20:]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_the_state_of_the_files(
+    emulator: Emulator, start_tap: StartTap, batch_config: dict[str, Any], signum: signal.Signals
+) -> None:
+    """In the middle of a file too: what was read for it is not in the state."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
+    emulator.fault("stall", operation="consume", after=3, secs=20)
+
+    tap = start_tap(topics=[topic], batch_config=batch_config, batch_size=10)
+    tap.wait_for(lambda so_far: so_far.states, "the state of the first file")
+    eventually(lambda: len(consumed(emulator)) == 4, "the request that stalls")
+    tap.send(signum)
+    ended = tap.end(within=10)
+
+    assert ended.exit_code == 0
+    assert batched(ended) == loaded[:20]
+    assert_bookmarks_are_true(ended)
+    assert ended.states[-1]["bookmarks"]["topic_1"]["replication_key_value"] == loaded[19]
+    assert "Traceback" not in ended.stderr
