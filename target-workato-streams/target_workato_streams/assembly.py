@@ -12,9 +12,9 @@ from .dead_letters import DeadLetters
 from .delivery import Delivery
 from .pacing import Budget
 from .payload import Payload
-from .publisher import Allowance, Terms
 from .routing import Router, Routing
 from .settings import base_url, developer_url
+from .terms import Allowance, Terms
 from .topics import Topics
 
 if TYPE_CHECKING:

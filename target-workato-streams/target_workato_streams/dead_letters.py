@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, BinaryIO
 
+from .errors import EventStreamsError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from .isolation import Rejected
@@ -40,7 +44,7 @@ class DeadLetters:
             topic_id: The topic that it was for.
 
         Raises:
-            OSError: The file cannot be written.
+            EventStreamsError: The file cannot be written.
         """
         message = rejected.message
         stream = message.origin.stream
@@ -62,27 +66,41 @@ class DeadLetters:
             keys = json.dumps(list(stream.key_properties)).encode()
             schema = b'{"type":"SCHEMA","stream":%b,"schema":%b,"key_properties":%b}\n'
             text = schema % (name, stream.schema, keys) + text
-        if self._file is None:
-            self._file = _open(self._path)
-        self._file.write(text)
+        with self._named():
+            if self._file is None:
+                self._file = _open(self._path)
+            self._file.write(text)
         self._unsynced = True
 
     def sync(self) -> None:
         """Flush to disk what was added, so that a state may cover it.
 
         Raises:
-            OSError: The disk did not take it.
+            EventStreamsError: The disk did not take it.
         """
         if self._file is not None and self._unsynced:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with self._named():
+                self._file.flush()
+                os.fsync(self._file.fileno())
             self._unsynced = False
 
     def close(self) -> None:
-        """Flush and close the file."""
+        """Flush and close the file.
+
+        Raises:
+            EventStreamsError: The disk did not take it.
+        """
         if self._file is not None:
-            self.sync()
-            self._file.close()
+            with self._named(), self._file:
+                self.sync()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            reason = exc.strerror or type(exc).__name__
+            raise EventStreamsError(f"dead_letter_path {self._path}: {reason}") from exc
 
 
 def _open(path: Path) -> BinaryIO:

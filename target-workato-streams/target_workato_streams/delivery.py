@@ -6,17 +6,19 @@ the records before it are acknowledged or set aside.
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from .acknowledgement import Ledger
+from .ending import Ending
 from .errors import EventStreamsError
 from .isolation import Published, Rejected
 from .messages import Message
 from .payload import UnfitError
-from .publisher import Failed, Publisher, refusal
+from .publisher import Publisher
 from .summary import PROGRESS_SECS, Summary, Tally
+from .telling import Teller
+from .terms import Failed
 
 if TYPE_CHECKING:
     import logging
@@ -24,10 +26,7 @@ if TYPE_CHECKING:
     from .dead_letters import DeadLetters
     from .messages import Origin, Stream
     from .payload import Payload
-    from .publisher import Outcome, Terms
-
-# A run that is told to stop has 10 seconds in all; after a failure, what is under way has this too.
-GRACE_SECS = 8.0
+    from .terms import Outcome, Terms
 
 
 class Delivery:
@@ -39,9 +38,6 @@ class Delivery:
         dead_letters: Where messages are set aside, as far as the terms allow it.
         max_batch_age_secs: How long a message may wait for its batch to fill.
         logger: The logger of the plugin.
-
-    Attributes:
-        stopping: Whether the input should be read no further.
     """
 
     def __init__(
@@ -53,7 +49,6 @@ class Delivery:
         max_batch_age_secs: float,
         logger: logging.Logger,
     ) -> None:
-        self.stopping = False
         self._terms = terms
         self._limits = terms.limits
         self._payload = payload
@@ -63,11 +58,10 @@ class Delivery:
         self._publishers: dict[int, Publisher] = {}
         self._routes: dict[str, Publisher | None] = {}
         self._ledger = Ledger()
-        self._told: bytes | None = None
+        self._teller = Teller(dead_letters)
+        self._ending = Ending()
         self._sequence = 0
         self._owed = 0
-        self._failure: Exception | None = None
-        self._deadline: float | None = None
         self._summary = Summary(logger, self._tallies)
 
     def route(self, stream: str, topic_id: int | None) -> None:
@@ -122,8 +116,7 @@ class Delivery:
         if publisher is None:
             return
         rejected = Rejected(self._message(origin.record, origin), reason)
-        allowed = self._terms.allowance.take()
-        self._take_in(publisher, rejected if allowed else Failed(refusal(rejected), rejected))
+        self._take_in(publisher, self._terms.allowance.judge(rejected))
         self.attend()
 
     def close_epoch(self, state: bytes) -> None:
@@ -131,10 +124,14 @@ class Delivery:
         self._ledger.close(state)
         self._tell()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the input should be read no further."""
+        return self._ending.stopping
+
     def stop(self) -> None:
         """Read no further, and finish within the time that a signal leaves (signal-safe)."""
-        self.stopping = True
-        self._deadline = time.monotonic() + GRACE_SECS
+        self._ending.stop()
         self._terms.wakeup.call()
 
     def fileno(self) -> int:
@@ -144,7 +141,7 @@ class Delivery:
     def patience(self) -> float:
         """The seconds after which `attend` has something to do, if nothing else happens."""
         now = time.monotonic()
-        due = [now + PROGRESS_SECS if self._deadline is None else self._deadline]
+        due = [self._ending.deadline or now + PROGRESS_SECS]
         due += [p.filling.born + self._max_age for p in self._publishers.values() if p.lingering]
         return max(0.0, min(due) - now)
 
@@ -155,8 +152,7 @@ class Delivery:
             EventStreamsError: The run has failed; `finish` brings it to its end.
         """
         self._settle()
-        if self._failure is not None:
-            raise self._failure
+        self._ending.check()
 
     def finish(self) -> None:
         """Publish and tell all that was read, as far as a failure or a signal leaves it possible.
@@ -167,33 +163,33 @@ class Delivery:
         publishers = self._publishers.values()
         for publisher in publishers:
             publisher.submit(publisher.filling.close())
-        while not (idle := all(publisher.idle for publisher in publishers)) and not self._late:
+        while not all(publisher.idle for publisher in publishers) and not self._ending.late:
             self._terms.wakeup.wait(self.patience())
             self._settle()
         self._settle()
-        for publisher in publishers:
-            publisher.close()
-        if idle:
-            for publisher in publishers:
-                publisher.join()
-            self._terms.wakeup.close()
-        try:
-            if self._dead_letters is not None:
-                self._dead_letters.close()
-        except OSError as exc:
-            self._failure = self._failure or exc
+        self._close()
         self._summary.tell()
-        if self._failure is None and self._owed:
-            self._failure = EventStreamsError(
+        self._ending.check()
+        if self._owed:
+            raise EventStreamsError(
                 f"stopped before {self._owed} messages were acknowledged; "
                 "the next run publishes them if it starts from the last state told"
             )
-        if self._failure is not None:
-            raise self._failure
 
-    @property
-    def _late(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
+    def _close(self) -> None:
+        idle = all(publisher.idle for publisher in self._publishers.values())
+        for publisher in self._publishers.values():
+            publisher.close()
+            if idle:
+                publisher.join()
+        if idle:
+            # Else a worker that nobody waits for may yet call.
+            self._terms.wakeup.close()
+        if self._dead_letters is not None:
+            try:
+                self._dead_letters.close()
+            except EventStreamsError as exc:
+                self._ending.fail(exc, at_once=True)
 
     def _message(self, body: bytes, origin: Origin) -> Message:
         epoch = self._ledger.current
@@ -228,7 +224,7 @@ class Delivery:
         assert self._dead_letters is not None  # noqa: S101
         try:
             self._dead_letters.write(rejected, publisher.topic_id)
-        except OSError as exc:
+        except EventStreamsError as exc:
             self._fail(Failed(exc))
             return
         if not publisher.tally.set_aside:
@@ -242,38 +238,22 @@ class Delivery:
         self._ledger.acknowledge(rejected.message.epoch)
 
     def _fail(self, failed: Failed) -> None:
-        """Keep the first reason, and publish no more than what stands before all failures."""
-        self._failure = self._failure or failed.error
-        before = failed.rejected.message.sequence if failed.rejected else 0
-        if not failed.rejected:
+        """Publish no more than what stands before a message that ends the run, else nothing."""
+        rejected = failed.rejected
+        self._ending.fail(failed.error, at_once=rejected is None)
+        if rejected is None:
             self._terms.budget.stop()
-            self._deadline = self._deadline or time.monotonic() + GRACE_SECS
         for publisher in self._publishers.values():
-            publisher.keep_before(before)
+            publisher.keep_before(rejected.message.sequence if rejected else 0)
 
     def _tell(self) -> None:
-        state = self._ledger.take()
-        if state is None or state == self._told:
-            return
         try:
-            if self._dead_letters is not None:
-                self._dead_letters.sync()
-            _write_line(state)
-        except OSError as exc:
+            self._teller.tell(self._ledger.take())
+        except EventStreamsError as exc:
             self._fail(Failed(exc))
-        else:
-            self._told = state
 
     def _tallies(self) -> dict[str, Tally]:
         return {
             publisher.label: Tally.total([publisher.tally, *publisher.tallies])
             for publisher in self._publishers.values()
         }
-
-
-def _write_line(state: bytes) -> None:
-    """Write a state to standard output, whole: unbuffered, it may take less than it is given."""
-    left = memoryview(state + b"\n")
-    while left:
-        left = left[sys.stdout.buffer.write(left) :]
-    sys.stdout.buffer.flush()

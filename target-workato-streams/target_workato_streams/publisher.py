@@ -5,83 +5,24 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .attempt import Attempt
 from .batches import Filling
-from .errors import EventStreamsError, Stopped
-from .isolation import Published, Rejected, isolate
+from .errors import Stopped
+from .isolation import Rejected, isolate
 from .summary import Tally
-from .wakeup import Wakeup
+from .terms import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from .batches import Limits
     from .client import Topic
     from .messages import Message
-    from .pacing import Budget
+    from .terms import Outcome, Terms
 
-
-class Failed(NamedTuple):
-    """A worker gave up.
-
-    Attributes:
-        error: Why.
-        rejected: The message that may not be set aside, where that is why.
-    """
-
-    error: Exception
-    rejected: Rejected | None = None
-
-
-Outcome = Published | Rejected | Failed
-
-
-class Allowance:
-    """How many messages may still be set aside, over all topics.
-
-    Args:
-        limit: The most; None for any number.
-    """
-
-    def __init__(self, limit: int | None) -> None:
-        self._left = limit
-        self._lock = threading.Lock()
-
-    def take(self) -> bool:
-        """Whether one more may be set aside; it is counted."""
-        with self._lock:
-            if self._left is None:
-                return True
-            self._left -= 1
-            return self._left >= 0
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the publishers of all topics have in common.
-
-    Args:
-        connect: Opens a connection to a topic, for the thread that calls it.
-        budget: The budget of requests.
-        allowance: How many messages may be set aside.
-        limits: What a batch may hold.
-        max_in_flight: The most batches of one topic under way at a time.
-        max_retry_secs: How long one request may be retried in all.
-        outcomes: What became of messages, for the main thread.
-        wakeup: Wakes the main thread when there is an outcome or room.
-    """
-
-    connect: Callable[[int], Topic]
-    budget: Budget
-    allowance: Allowance
-    limits: Limits
-    max_in_flight: int
-    max_retry_secs: float
-    outcomes: deque[tuple[Publisher, Outcome]] = field(default_factory=deque)
-    wakeup: Wakeup = field(default_factory=Wakeup)
+# How many streams of a topic are named in a line.
+MAX_NAMES = 5
 
 
 class Publisher:
@@ -114,7 +55,9 @@ class Publisher:
     @property
     def label(self) -> str:
         """The topic and its streams, as errors and summary name them."""
-        return f"{', '.join(self.streams)} (topic {self.topic_id})"
+        names = list(self.streams)
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        return f"{', '.join(names[:MAX_NAMES])}{more} (topic {self.topic_id})"
 
     @property
     def full(self) -> bool:
@@ -123,8 +66,11 @@ class Publisher:
 
     @property
     def lingering(self) -> bool:
-        """Whether a batch is being filled that could go now, and waits for more messages."""
-        return bool(self.filling.messages) and not self.full
+        """Whether a batch is being filled that could go now, and waits for more messages.
+
+        Behind others that wait it could not, and may as well go on filling.
+        """
+        return bool(self.filling.messages) and not self._waiting
 
     @property
     def idle(self) -> bool:
@@ -210,19 +156,11 @@ class Publisher:
 
     def _publish(self, batch: Sequence[Message], topic: Topic, tally: Tally) -> None:
         attempt = Attempt(topic, self.label, self._terms.budget, self._terms.max_retry_secs, tally)
-        for outcome in isolate(batch, attempt.publish):
-            if isinstance(outcome, Rejected) and not self._terms.allowance.take():
+        for found in isolate(batch, attempt.publish):
+            outcome = self._terms.allowance.judge(found) if isinstance(found, Rejected) else found
+            if isinstance(outcome, Failed):
                 # What comes behind it in this topic must not overtake it.
                 self.close()
-                self._report(Failed(refusal(outcome), outcome))
+                self._report(outcome)
                 return
             self._report(outcome)
-
-
-def refusal(rejected: Rejected) -> EventStreamsError:
-    """The error that ends a run at a message that may not be set aside."""
-    status = f" (status {rejected.status})" if rejected.status else ""
-    return EventStreamsError(
-        f"{rejected.message.origin}: rejected: {rejected.reason}{status}; mend the record, or set "
-        "on_rejected to dead_letter and max_rejected high enough"
-    )

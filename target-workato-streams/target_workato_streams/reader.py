@@ -29,7 +29,9 @@ CHUNK_BYTES = 256 * 1024
 class Attendant(Protocol):
     """Who has something to do while the input is read."""
 
-    stopping: bool
+    @property
+    def stopping(self) -> bool:
+        """Whether the input should be read no further."""
 
     def fileno(self) -> int:
         """The descriptor that is ready to read when `attend` has something to do."""

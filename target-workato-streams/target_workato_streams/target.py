@@ -112,7 +112,6 @@ class TargetWorkatoStreams(Target):
 
     @override
     def _process_record_message(self, line: Line) -> None:  # type: ignore[override]
-        line.need("stream", "record")
         self._take(line, bytes(line.record), self.message_reader.position)
 
     @override
@@ -143,8 +142,10 @@ class TargetWorkatoStreams(Target):
     def _take(self, line: Line, record: bytes, position: int | str) -> None:
         stream = self._streams.get(line.stream)
         if stream is None:
+            line.need("stream")
             raise RecordBeforeSchemaError(f"a record of {line.stream} comes before its schema")
-        if record[:1] != b"{":
+        if not record.startswith(b"{"):
+            line.need("record")
             raise InputError("the record is not an object")
         origin = Origin(stream, record, position)
         if self._decodes:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target.singer import orders, record, schema, state
+from tests.executables import command, environment
+from tests.target.singer import lines, orders, record, schema, state
 
 if TYPE_CHECKING:
     from tests.emulator.control import Emulator
-    from tests.target.conftest import RunTarget
+    from tests.target.conftest import RunTarget, TargetConfig
 
 PAYLOAD = "confidential-payload"
 FAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -91,3 +93,23 @@ def test_there_is_no_line_a_batch(run_target: RunTarget) -> None:
     assert len(done.stderr.splitlines()) < 10
     summary = "orders (topic 1): 300 published, 0 set aside, 0 sent again, 0 possibly doubled, "
     assert summary + "30 requests" in done.stderr
+
+
+def test_an_output_that_is_closed_ends_the_run(
+    emulator: Emulator, topic: int, target_config: TargetConfig
+) -> None:
+    """Without a reader of its states, the target does not go on, and says why."""
+    config = target_config(batch_size_rows=10)
+    process = subprocess.Popen(
+        command("target-workato-streams", "--config", config),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate(lines(schema(), *orders(1000, state_every=10)), timeout=30)
+    assert process.returncode == 1
+    assert b"standard output takes no state" in errors
+    assert len(emulator.payloads(topic)) < 1000

@@ -48,7 +48,7 @@ MALFORMED = {
     "a batch of another format": b'{"type":"BATCH","stream":"orders",'
     b'"encoding":{"format":"parquet"},"manifest":["file:///nowhere/a.parquet"]}',
     "a batch of no file": b'{"type":"BATCH","stream":"orders","encoding":{"format":"jsonl"},'
-    b'"manifest":["file:///nowhere/a.jsonl"]}',
+    b'"manifest":["file:///tmp/no-such-batch-file.jsonl"]}',
 }
 
 

@@ -1,0 +1,105 @@
+"""The ledger of states, and what it and the whole target keep in memory."""
+
+from __future__ import annotations
+
+import random  # noqa: TC003 - hypothesis reads the annotation
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from target_workato_streams.acknowledgement import Ledger
+
+from tests.executables import command, environment
+from tests.target.singer import record, schema, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_workato_streams.acknowledgement import Epoch
+
+    from tests.target.conftest import TargetConfig
+
+
+@given(st.lists(st.sampled_from(["record", "state"]), max_size=40), st.randoms())
+def test_the_newest_true_state_is_told_whatever_the_order_of_acknowledgements(
+    events: list[str],
+    chance: random.Random,
+) -> None:
+    """After each acknowledgement: no state before its records, and none left untold behind them."""
+    ledger = Ledger()
+    owed: list[tuple[int, Epoch]] = []
+    states = []
+    for number, event in enumerate(events):
+        if event == "state":
+            ledger.close(str(number).encode())
+            states.append(number)
+        else:
+            ledger.current.owed += 1
+            owed.append((number, ledger.current))
+    told = -1
+
+    def newest() -> int:
+        first_owed = min((number for number, _ in owed), default=len(events))
+        return max((number for number in states if number < first_owed), default=-1)
+
+    told = max(told, int(ledger.take() or told))
+    assert told == newest()
+    chance.shuffle(owed)
+    while owed:
+        _, epoch = owed.pop()
+        ledger.acknowledge(epoch)
+        told = max(told, int(ledger.take() or told))
+        assert told == newest()
+
+
+def test_a_slow_topic_does_not_let_states_pile_up() -> None:
+    """While one record is owed, the epochs behind it that owe nothing leave no trace."""
+    ledger = Ledger()
+    first = ledger.current
+    first.owed += 1
+    for number in range(1000):
+        ledger.close(str(number).encode())
+        epoch = ledger.current
+        epoch.owed += 1
+        ledger.acknowledge(epoch)
+    length, epoch = 1, first
+    while epoch.following is not None:
+        length, epoch = length + 1, epoch.following
+    assert length <= 3
+    assert ledger.take() is None
+    ledger.acknowledge(first)
+    assert ledger.take() == b"999"
+
+
+MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdin=sys.stdin, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is measured the Unix way")
+def test_memory_does_not_grow_with_the_input(target_config: TargetConfig, tmp_path: Path) -> None:
+    """Ten times the records, the same peak (within what an allocator may differ by)."""
+    target = command("target-workato-streams", "--config", target_config())
+    peaks = []
+    for count in (5_000, 50_000):
+        path = tmp_path / "in.singer"
+        with path.open("wb") as file:
+            file.write(schema() + b"\n")
+            for number in range(count):
+                file.write(record(id=number, pad="x" * 300) + b"\n" + state(number) + b"\n")
+        with path.open("rb") as file:
+            done = subprocess.run(
+                [sys.executable, "-c", MEASURE, *target],
+                stdin=file,
+                capture_output=True,
+                check=True,
+                env=environment(),
+            )
+        peaks.append(int(done.stdout))
+    small, large = peaks
+    assert large < small * 1.1
