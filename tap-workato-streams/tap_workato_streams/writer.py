@@ -14,7 +14,7 @@ from singer_sdk.singerlib.messages import Message as SingerMessage
 from singer_sdk.singerlib.messages import RecordMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from .pages import Message
 
@@ -48,7 +48,7 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         if not isinstance(message, RecordMessage):
             self.flush()
 
-    def write_page(self, stream: str, topic_id: int, messages: Iterable[Message]) -> None:
+    def write_page(self, stream: str, topic_id: int, messages: Sequence[Message]) -> None:
         """Write messages as RECORD lines, each payload byte for byte as it came, and flush.
 
         Args:
@@ -62,12 +62,11 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         head = b'{"type":"RECORD","stream":%b,"record":{"message_id":' % _encode(stream)
         middle = b',"topic_id":%d,"time":' % topic_id
         tail = b'},"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
-        lines = [
-            b'%b%b%b%b,"payload":%b%b'
-            % (head, _encode(m.message_id), middle, _encode(m.time), _on_one_line(m.payload), tail)
-            for m in messages
-        ]
-        _write(b"".join(lines))
+        parts: list[bytes] = []
+        for message, payload in zip(messages, _on_one_line(messages), strict=True):
+            parts += head, _encode(message.message_id), middle, _encode(message.time)
+            parts += b',"payload":', payload, tail
+        _write(b"".join(parts))
         self.flush()
 
     def flush(self) -> None:
@@ -89,10 +88,14 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
             raise BrokenPipeError
 
 
-def _on_one_line(payload: msgspec.Raw) -> bytes:
-    """The payload's bytes; a publisher's line breaks, which JSON allows, become spaces."""
-    text = bytes(payload)
-    return text.translate(_BREAKS) if b"\n" in text or b"\r" in text else text
+def _on_one_line(messages: Sequence[Message]) -> list[bytes]:
+    """The payloads' bytes; a publisher's line breaks, which JSON allows, become spaces."""
+    payloads = [bytes(message.payload) for message in messages]
+    # Few have any, and one look at all of them is a fraction of a look at each.
+    together = b"".join(payloads)
+    if b"\n" in together or b"\r" in together:
+        return [payload.translate(_BREAKS) for payload in payloads]
+    return payloads
 
 
 # Inside a JSON string a line break is written as an escape: one found in the text is white space.
