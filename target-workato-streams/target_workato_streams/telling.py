@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,7 @@ class Teller:
         try:
             _write_line(state)
         except OSError as exc:
+            _give_up_output()
             raise EventStreamsError(f"standard output takes no state: {exc.strerror}") from exc
         self._told = state
 
@@ -45,3 +48,9 @@ def _write_line(state: bytes) -> None:
     while left:
         left = left[sys.stdout.buffer.write(left) :]
     sys.stdout.buffer.flush()
+
+
+def _give_up_output() -> None:
+    """Else Python would try to write the rest when it ends, and end with a code of its own."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

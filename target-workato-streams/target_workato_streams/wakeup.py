@@ -38,6 +38,7 @@ class Wakeup:
         select.select([self._reader], [], [], timeout)
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Give the descriptors back; a call that comes later, as by a signal, does nothing."""
+        self._called = True
         os.close(self._reader)
         os.close(self._writer)

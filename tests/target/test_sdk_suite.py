@@ -28,8 +28,9 @@ StandardTests = get_target_test_class(
 
 
 @pytest.fixture(autouse=True)
-def _emulator_for_the_suite(emulator: Emulator) -> None:
-    """The suite's configuration is made before there is an emulator."""
+def _emulator_for_the_suite(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite's configuration is made before there is an emulator; signals stay pytest's."""
+    monkeypatch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
     topic = emulator.create_topic("all")
     CONFIG.update(api_url=emulator.url, default_topic_id=topic)
 

@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.exceptions import ConfigValidationError
+from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.executables import run
 from tests.target.singer import orders, schema, state
@@ -47,21 +49,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("settings", "words"), REFUSED)
-def test_a_bad_setting_is_refused_in_words(
-    emulator: Emulator, run_target: RunTarget, settings: dict[str, Any], words: str
-) -> None:
-    """A line that names the setting, and the SDK's last line; no request, no traceback."""
-    done = run_target(schema(), *orders(1), **settings)
-    assert done.exit_code == 1
-    assert emulator.requests() == []
-    line, last = done.error_lines
-    assert "Config validation failed" in last
+def test_a_bad_setting_is_refused_in_words(settings: dict[str, Any], words: str) -> None:
+    """One line that names the setting, before anything else is done."""
+    config = {"api_token": "token", "default_topic_id": 1, **settings}
+    kept = {name: value for name, value in config.items() if value is not None}
+    with pytest.raises(ConfigValidationError) as refused:
+        TargetWorkatoStreams(config=kept)
+    (line,) = refused.value.errors
     assert words in line
-    assert "Traceback" not in done.stderr
 
 
 def test_all_faults_are_told_at_once(emulator: Emulator, run_target: RunTarget) -> None:
-    """So that they can be mended at once; the token is not among the words."""
+    """By the executable: a line each, no traceback, exit code 1, and no request."""
     done = run_target(
         api_token=7,
         default_topic_id=None,
@@ -71,7 +70,10 @@ def test_all_faults_are_told_at_once(emulator: Emulator, run_target: RunTarget) 
         create_topics=False,
     )
     assert done.exit_code == 1
-    assert len(done.error_lines) == 5 + 1
+    *faults, last = done.error_lines
+    assert len(faults) == 5
+    assert "Config validation failed" in last
+    assert "Traceback" not in done.stderr
     assert emulator.requests() == []
 
 

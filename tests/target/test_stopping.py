@@ -107,7 +107,7 @@ def test_a_second_signal_stops_at_once_and_tells_nothing_untrue(
     assert done.told_states == [{"at": 9}]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_a_kill_at_any_moment_loses_nothing(
     emulator: Emulator, topic: int, start_target: StartTarget, seed: int, in_flight: int

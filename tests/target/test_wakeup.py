@@ -35,3 +35,10 @@ def test_a_call_while_calls_are_cleared_does_not_silence_those_that_follow(
             wakeup.clear()
         wakeup.call()
         assert select.select([wakeup], [], [], 0)[0]
+
+
+def test_a_call_after_the_end_does_nothing() -> None:
+    """A signal may come when all is done."""
+    wakeup = Wakeup()
+    wakeup.close()
+    wakeup.call()
