@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import IO
 
 WAIT_SECS = 30.0
+# What the end of a run may take; the promise is two seconds, and this machine may be busy.
+END_SECS = 5.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
@@ -121,6 +123,17 @@ def bookmark(state: dict[str, Any], stream: str) -> str | None:
     """The message id that a state holds for a stream."""
     value: str | None = state.get("bookmarks", {}).get(stream, {}).get("replication_key_value")
     return value
+
+
+def start_with_pipe(config: Path, **variables: str) -> subprocess.Popen[bytes]:
+    """Start a tap whose output is read by the test alone, when it likes or never."""
+    return subprocess.Popen(
+        command("tap-workato-streams", "--config", config),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(**variables),
+    )
 
 
 def _reading(pipe: IO[bytes], into: bytearray) -> threading.Thread:

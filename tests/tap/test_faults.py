@@ -66,15 +66,15 @@ def test_a_fault_at_the_first_the_middle_and_the_last_request(
 
 def test_faults_of_many_kinds_one_after_another(emulator: Emulator, run_tap: RunTap) -> None:
     """A long reading with a fault at every fifth request writes each message once, in order."""
+    kinds = ("reset", "reset_after", "cut", "cut_json", "html", "garbage")
     topic = emulator.create_topic()
-    published = emulator.load(topic, [{"n": n} for n in range(len(FAULTS) * 5)])
-    for number, (name, fault) in enumerate(FAULTS.items()):
-        if name not in {"stall", "429"}:
-            emulator.fault(after=number * 5 + 2, **fault)
+    published = emulator.load(topic, [{"n": n} for n in range(len(kinds) * 5)])
+    for number, kind in enumerate(kinds):
+        emulator.fault(kind, after=number * 5 + 2)
     outcome = run_tap(topics=[topic], batch_size=1)
     assert outcome.exit_code == 0
     assert ids(outcome) == published
-    assert outcome.stderr.count("trying again") == len(FAULTS) - 2
+    assert outcome.stderr.count("trying again") == len(kinds)
     assert_states_are_true(outcome)
 
 
@@ -91,11 +91,11 @@ def test_a_slow_answer_is_waited_for(emulator: Emulator, run_tap: RunTap) -> Non
 def test_the_service_may_go_away_and_come_back_under_the_same_connection(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """Two resets and a 503 in a row end in the page that was asked for first."""
+    """A reset and a 503 in a row end in the page that was asked for first."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(3)])
-    emulator.fault("reset", times=2)
-    emulator.fault("status", status=503, after=2)
+    emulator.fault("reset")
+    emulator.fault("status", status=503, after=1)
     outcome = run_tap(topics=[topic])
     assert ids(outcome) == published
-    assert [request.status for request in emulator.requests()] == [None, None, 503, 200, 200]
+    assert [request.status for request in emulator.requests()] == [None, 503, 200, 200]

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.emulator.control import Emulator
 from tests.executables import Outcome, command, environment
 from tests.tap.running import bookmark
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from pathlib import Path
+
     from tests.tap.conftest import RunTap, StartTap, TapConfig
 
 TOPICS = 3
@@ -190,3 +194,23 @@ def test_a_run_that_ends_in_a_failure_has_told_what_it_wrote(
     assert bookmark(failed.states[-1], "topic_1") == published[19]
     emulator.clear_faults()
     assert ids(run_tap(topics=[topic], state=failed.states[-1])) == published[20:]
+
+
+def test_a_service_that_goes_away_and_comes_back_is_waited_for(
+    tmp_path: Path, start_tap: StartTap
+) -> None:
+    """A tail reads on where it was: nothing is left out, and nothing comes twice."""
+    database = tmp_path / "service.db"
+    with Emulator.start(database=database) as before:
+        topic = before.create_topic()
+        published = before.load(topic, [{"n": n} for n in range(5)])
+        tail = start_tap(topics=[topic], tail=True, api_url=before.url, state_interval_secs=0.1)
+        tail.wait_for_bookmark("topic_1", published[-1])
+        port = urlsplit(before.url).port or 0
+    tail.wait_for(lambda run: "trying again" in run.stderr, "a retry")
+    with Emulator.start(database=database, port=port) as after:
+        published += after.load(topic, [{"n": n} for n in range(5)])
+        tail.wait_for_bookmark("topic_1", published[-1])
+        assert ids(tail.so_far) == published
+        tail.send(signal.SIGTERM)
+        assert tail.end().exit_code == 0

@@ -1,0 +1,25 @@
+"""The long polls that are open at the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.tap.running import eventually
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.emulator.log import LoggedRequest
+
+
+def polling(emulator: Emulator) -> list[LoggedRequest]:
+    """The long polls that the service has not answered yet."""
+    return [
+        request
+        for request in emulator.requests(operation="consume")
+        if request.finished_at is None and b"timeout_secs" in request.body
+    ]
+
+
+def await_polls(emulator: Emulator, count: int = 1) -> None:
+    """Wait until so many long polls are open."""
+    eventually(lambda: len(polling(emulator)) == count, f"{count} open long polls")

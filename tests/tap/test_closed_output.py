@@ -1,0 +1,72 @@
+"""An output that nobody reads any more ends a run without a word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.tap.polls import await_polls
+from tests.tap.running import END_SECS, start_with_pipe
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import TapConfig
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_output_ends_a_tail_quietly(
+    emulator: Emulator, tap_config: TapConfig, unbuffered: str
+) -> None:
+    """When the reader of stdout goes while messages come, there is no traceback and no error."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"n": n} for n in range(50)])
+    process = start_with_pipe(tap_config(topics=[topic], tail=True), PYTHONUNBUFFERED=unbuffered)
+    assert process.stdout
+    assert process.stderr
+    assert [process.stdout.readline()[:16] for _ in range(51)][-1] == b'{"type":"RECORD"'
+    process.stdout.close()
+    await_polls(emulator)
+    emulator.load(topic, [{"text": "x" * 100_000}])
+    assert process.wait(END_SECS) == 0
+    logged = process.stderr.read().decode()
+    process.stderr.close()
+    for sign in ("Traceback", "ERROR", "BrokenPipe"):
+        assert sign not in logged
+
+
+def test_a_closed_output_ends_an_idle_tail_too(emulator: Emulator, tap_config: TapConfig) -> None:
+    """With nothing to write the tap still finds out that nobody reads."""
+    topic = emulator.create_topic()
+    [message_id] = emulator.load(topic, [{}])
+    config = tap_config(topics=[topic], tail=True, state_interval_secs=0.2)
+    process = start_with_pipe(config)
+    assert process.stdout
+    assert process.stderr
+    while b'"STATE"' not in (line := process.stdout.readline()) or message_id.encode() not in line:
+        assert line
+    await_polls(emulator)
+    process.stdout.close()
+    assert process.wait(END_SECS) == 0
+    logged = process.stderr.read().decode()
+    process.stderr.close()
+    for sign in ("Traceback", "ERROR", "BrokenPipe"):
+        assert sign not in logged
+
+
+def test_a_closed_output_ends_a_run_without_tail_quietly(
+    emulator: Emulator, tap_config: TapConfig
+) -> None:
+    """As with `| head`: whoever has seen enough may leave."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"text": "x" * 10_000} for _ in range(100)])
+    process = start_with_pipe(tap_config(topics=[topic]))
+    assert process.stdout
+    assert process.stderr
+    assert b"SCHEMA" in process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(END_SECS) == 0
+    logged = process.stderr.read().decode()
+    process.stderr.close()
+    for sign in ("Traceback", "ERROR", "BrokenPipe"):
+        assert sign not in logged
