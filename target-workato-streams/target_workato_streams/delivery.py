@@ -213,6 +213,7 @@ class Delivery:
         if isinstance(outcome, Published):
             publisher.tally.published += len(outcome.messages)
             self._owed -= len(outcome.messages)
+            self._summary.count(outcome.messages)
             for message in outcome.messages:
                 self._ledger.acknowledge(message.epoch)
         elif isinstance(outcome, Rejected):

@@ -43,7 +43,7 @@ class Rejected(NamedTuple):
         message: The message.
         reason: The service's own words, or why it was not sent.
         status: The HTTP status; None where it was not sent.
-        attempts: How many requests it was in.
+        attempts: How many requests it was in, apart from retries of the same request.
     """
 
     message: Message

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from singer_sdk import metrics
+
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from .messages import Message
 
 PROGRESS_SECS = 60.0
 
@@ -61,6 +66,15 @@ class Summary:
         self._tallies = tallies
         self._began = time.monotonic()
         self._next_progress = self._began + PROGRESS_SECS
+        self._counters: dict[str, metrics.Counter] = {}
+
+    def count(self, messages: Sequence[Message]) -> None:
+        """Count published messages in the SDK's own metric of their streams."""
+        streams = Counter(message.origin.stream.name for message in messages)
+        for stream, count in streams.items():
+            if stream not in self._counters:
+                self._counters[stream] = metrics.record_counter(stream)
+            self._counters[stream].increment(count)
 
     def progress(self) -> None:
         """Write the progress line, if a minute has passed since the last one."""
@@ -71,7 +85,9 @@ class Summary:
             self._logger.info("After %.0f s: %s", now - self._began, total)
 
     def tell(self) -> None:
-        """Write the line of each topic."""
+        """Write the line of each topic, and the SDK's metric of each stream."""
+        for counter in self._counters.values():
+            counter.exit()
         secs = time.monotonic() - self._began
         for label, tally in self._tallies().items():
             self._logger.info("%s: %s, %.1f s", label, tally, secs)
