@@ -1,0 +1,54 @@
+"""All benchmarks in one run: `python -m tests.benchmarks [--quick] [NAME ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from tests.benchmarks import (
+    emulator,
+    report,
+    startup,
+    tail_latency,
+    tap_round_trips,
+    tap_throughput,
+    target_memory,
+    target_round_trips,
+    target_throughput,
+)
+from tests.benchmarks.scale import FULL, QUICK
+
+BENCHMARKS = {
+    "tap": tap_throughput.run,
+    "tap-50ms": tap_round_trips.run,
+    "tail": tail_latency.run,
+    "target": target_throughput.run,
+    "target-50ms": target_round_trips.run,
+    "target-memory": target_memory.run,
+    "startup": startup.run,
+    "emulator": emulator.run,
+}
+
+
+def main() -> None:
+    """Run the benchmarks, print their tables, and write RESULTS.md when it was all of them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="a tenth, to see that it works")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - BENCHMARKS.keys():
+        parser.error(f"no benchmark is named {', '.join(sorted(unknown))}")
+    began = time.monotonic()
+    sections = []
+    for name in arguments.names or BENCHMARKS:
+        print(f"{name} ...", flush=True)
+        sections.append(BENCHMARKS[name](QUICK if arguments.quick else FULL))
+        print(f"\n{sections[-1]}", flush=True)
+    print(f"{time.monotonic() - began:.0f} s in all")
+    if not arguments.quick and not arguments.names:
+        report.write(sections)
+        print(f"written to {report.RESULTS}")
+
+
+if __name__ == "__main__":
+    main()

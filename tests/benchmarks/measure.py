@@ -1,0 +1,132 @@
+"""Measuring contenders: each run a fresh process, its cost, and what it asked of the emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from tests.executables import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tests.emulator.control import Emulator
+    from tests.emulator.log import LoggedRequest
+
+ROOT = Path(__file__).parents[2]
+LAUNCHER = Path(__file__).with_name("launcher.py")
+LAST_WORDS = 2_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run cost.
+
+    Attributes:
+        wall_secs: From the start of the process to its end.
+        cpu_secs: User and system time.
+        peak_bytes: The largest resident set.
+        requests: How many requests the emulator received.
+        first_request_secs: From the start of the process to its first request; 0 without one.
+        serving_secs: From its first request to its last answer.
+    """
+
+    wall_secs: float
+    cpu_secs: float
+    peak_bytes: int
+    requests: int
+    first_request_secs: float
+    serving_secs: float
+
+    @classmethod
+    def median(cls, runs: Sequence[Run]) -> Run:
+        """The median of each number."""
+        fields = cls.__dataclass_fields__
+        return cls(
+            **{name: statistics.median(getattr(run, name) for run in runs) for name in fields}
+        )
+
+
+def side_by_side(contenders: Mapping[str, Callable[[], Run]], runs: int) -> dict[str, Run]:
+    """Run contenders in turn, so many times, and return the medians of each.
+
+    In turn, so that what else the machine does meets them all alike.
+    """
+    results: dict[str, list[Run]] = {name: [] for name in contenders}
+    for number in range(1, runs + 1):
+        for name, contend in contenders.items():
+            results[name].append(run := contend())
+            print(f"  {name}, run {number} of {runs}: {run.wall_secs:.2f} s", flush=True)
+    return {name: Run.median(each) for name, each in results.items()}
+
+
+def measure(
+    emulator: Emulator,
+    command: Sequence[str],
+    *,
+    stdin: Path | IO[bytes] | None = None,
+    stdout: Path | None = None,
+) -> Run:
+    """Run a command to its end.
+
+    Args:
+        emulator: Its log is emptied before the run.
+        command: The command line.
+        stdin: What it reads: a file, or the end of a pipe.
+        stdout: The file that it writes to.
+
+    Raises:
+        RuntimeError: It failed; the text holds the end of what it wrote to stderr.
+    """
+    emulator.clear_requests()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        errors, result = folder / "stderr", folder / "result.json"
+        code = subprocess.run(
+            [sys.executable, "-I", str(LAUNCHER), str(result), *command],
+            cwd=ROOT,
+            env=_environment(),
+            stdin=stack.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else stdin,
+            stdout=stack.enter_context(Path(stdout or os.devnull).open("wb")),
+            stderr=stack.enter_context(errors.open("wb")),
+            check=False,
+        ).returncode
+        if code:
+            words = errors.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:]
+            raise RuntimeError(f"{' '.join(command)} failed with exit code {code}:\n{words}")
+        cost = json.loads(result.read_text(encoding="utf-8"))
+    log = emulator.requests()
+    return Run(
+        wall_secs=cost["wall_secs"],
+        cpu_secs=cost["cpu_secs"],
+        peak_bytes=cost["peak_bytes"],
+        requests=len(log),
+        first_request_secs=log[0].at - cost["began_at"] if log else 0.0,
+        serving_secs=_serving_secs(log),
+    )
+
+
+def module(name: str, *args: str | Path) -> list[str]:
+    """The command line of a contender of this package."""
+    return [sys.executable, "-m", f"tests.benchmarks.contenders.{name}", *map(str, args)]
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without what would make Python slower than users have it."""
+    kept = environment(RUNTIME__DLTHUB_TELEMETRY="false")
+    for switch in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+        kept.pop(switch, None)
+    return kept
+
+
+def _serving_secs(log: Sequence[LoggedRequest]) -> float:
+    ends = [request.finished_at for request in log if request.finished_at is not None]
+    return max(ends) - log[0].at if ends else 0.0

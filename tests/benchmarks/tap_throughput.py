@@ -1,0 +1,64 @@
+"""The tap beside a stock SDK tap, dlt and the floor, without any latency."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import workload
+from tests.benchmarks.configs import contender_config, tap_config
+from tests.benchmarks.measure import measure, module, side_by_side
+from tests.benchmarks.report import Goal, Section, costs
+from tests.emulator.control import Emulator
+from tests.executables import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.benchmarks.measure import Run
+    from tests.benchmarks.scale import Scale
+
+ABOUT = """\
+{messages:,} messages of 500 bytes of one topic, written to a file: RECORD lines of the same shape.
+The stock tap is a `RESTStream` as the SDK's documentation shows it; dlt is its `rest_api` source,
+iterated, without its normalising and loading; the floor is a loop on `http.client` and orjson."""
+
+
+def run(scale: Scale) -> Section:
+    """Measure them side by side."""
+    with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        topic_id = emulator.create_topic()
+        emulator.load(topic_id, workload.payloads(scale.messages))
+        ours = tap_config(folder, emulator, {workload.STREAM: topic_id})
+        config = contender_config(folder, emulator, topic_id)
+
+        def contender(who: str, line: Sequence[str]) -> Callable[[], Run]:
+            def contend() -> Run:
+                output = folder / "output.jsonl"
+                run = measure(emulator, line, stdout=output)
+                workload.check(who, workload.orders(output.read_bytes()), scale.messages)
+                return run
+
+            return contend
+
+        commands = {
+            "tap-workato-streams": command("tap-workato-streams", "--config", ours),
+            "stock SDK tap": module("tap_stock", "--config", config),
+            "dlt rest_api": module("tap_dlt", config),
+            "floor": module("tap_floor", config),
+        }
+        runs = side_by_side(
+            {who: contender(who, line) for who, line in commands.items()}, scale.runs
+        )
+    tap, stock, _, floor = runs.values()
+    return Section(
+        "The tap, 0 ms latency",
+        ABOUT.format(messages=scale.messages),
+        *costs(scale.messages, runs),
+        goals=[
+            Goal("speed against the stock tap", stock.wall_secs / tap.wall_secs, 6, "x"),
+            Goal("speed against the floor", floor.wall_secs / tap.wall_secs, 1 / 3, "x"),
+        ],
+    )

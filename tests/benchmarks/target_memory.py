@@ -1,0 +1,68 @@
+"""The target's peak memory, with a stream a hundred times as long."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import workload
+from tests.benchmarks.configs import target_config
+from tests.benchmarks.measure import ROOT, measure, side_by_side
+from tests.benchmarks.report import MIB, Goal, Section
+from tests.emulator.control import Emulator
+from tests.executables import command
+
+if TYPE_CHECKING:
+    from tests.benchmarks.measure import Run
+    from tests.benchmarks.scale import Scale
+
+LESS = 100
+ABOUT = """\
+Records of 500 bytes through a pipe, made while they are read."""
+
+
+def run(scale: Scale) -> Section:
+    """Measure a short stream beside a long one, each once: memory hardly varies."""
+    few, many = scale.many_messages // LESS, scale.many_messages
+    with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
+        topic_id = emulator.create_topic()
+        config = target_config(Path(name), emulator, topic_id)
+
+        def publish(count: int) -> Run:
+            emulator.purge(topic_id)
+            with subprocess.Popen(
+                [sys.executable, "-m", workload.__name__, str(count)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+            ) as source:
+                line = command("target-workato-streams", "--config", config)
+                run = measure(emulator, line, stdin=source.stdout)
+            workload.check("the target", workload.published(emulator, topic_id), count)
+            return run
+
+        runs = side_by_side(
+            {f"{count:,} records": lambda count=count: publish(count) for count in (few, many)},  # type: ignore[misc]
+            runs=1,
+        )
+    short, long = runs.values()
+    return Section(
+        "The target's memory",
+        ABOUT,
+        ["", "peak MB", "wall s", "requests"],
+        [
+            [who, f"{run.peak_bytes / MIB:.1f}", f"{run.wall_secs:.1f}", f"{run.requests:,.0f}"]
+            for who, run in runs.items()
+        ],
+        goals=[
+            Goal(
+                f"peak memory of {many:,} records against {few:,}",
+                long.peak_bytes / short.peak_bytes,
+                1.05,
+                "x",
+                at_most=True,
+            )
+        ],
+    )

@@ -1,0 +1,64 @@
+"""The target where each answer takes 50 ms: one batch in flight, and four."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import workload
+from tests.benchmarks.configs import target_config
+from tests.benchmarks.measure import measure, side_by_side
+from tests.benchmarks.report import Goal, Section, costs
+from tests.emulator.control import Emulator
+from tests.executables import command
+
+if TYPE_CHECKING:
+    from tests.benchmarks.measure import Run
+    from tests.benchmarks.scale import Scale
+
+LATENCY_SECS = 0.05
+BATCH = 100
+IN_FLIGHT = 4
+ABOUT = """\
+{messages:,} records of 500 bytes from a file into one topic, in batches of 100, each answer after
+50 ms. The share of the ideal is {batches} round trips of 50 ms against the time from the first
+request to the last answer."""
+
+
+def run(scale: Scale) -> Section:
+    """Measure one batch in flight beside four."""
+    count = scale.slow_pages * BATCH
+    with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = workload.write_singer_file(folder / "orders.jsonl", count)
+        topic_id = emulator.create_topic()
+        emulator.configure(latency_secs=LATENCY_SECS)
+
+        def publish(max_in_flight: int) -> Run:
+            emulator.purge(topic_id)
+            config = target_config(folder, emulator, topic_id, max_in_flight=max_in_flight)
+            line = command("target-workato-streams", "--config", config)
+            run = measure(emulator, line, stdin=source)
+            emulator.configure(latency_secs=0.0)
+            found = workload.published(emulator, topic_id)
+            emulator.configure(latency_secs=LATENCY_SECS)
+            # Order is kept with one batch in flight alone.
+            workload.check("the target", found if max_in_flight == 1 else sorted(found), count)
+            return run
+
+        runs = side_by_side(
+            {"one in flight": lambda: publish(1), "four in flight": lambda: publish(IN_FLIGHT)},
+            scale.runs,
+        )
+    one, four = runs.values()
+    ideal = scale.slow_pages * LATENCY_SECS
+    return Section(
+        "The target, 50 ms latency",
+        ABOUT.format(messages=count, batches=scale.slow_pages),
+        *costs(count, runs),
+        goals=[
+            Goal("one in flight, share of one batch a round trip", ideal / one.serving_secs, 0.95),
+            Goal("four in flight against one", one.serving_secs / four.serving_secs, 3.5, "x"),
+        ],
+    )

@@ -1,0 +1,135 @@
+"""What is read and published: orders of about 500 bytes, numbered so that none can be lost unseen.
+
+As a program it writes a Singer stream: `python -m tests.benchmarks.workload 1000000`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+
+STREAM = "orders"
+MESSAGE_BYTES = 500
+HEAD = (
+    b'{"order":%d,"customer":{"id":%d,"name":"Ada Okonkwo","email":"ada.%d@example.com"},'
+    b'"placed_at":"2026-11-24T09:30:00.123+00:00","currency":"EUR","total":129.95,"paid":true,'
+    b'"lines":[{"sku":"SKU-%06d","quantity":2,"price":49.95},'
+    b'{"sku":"SKU-%06d","quantity":1,"price":30.05}],"note":"'
+)
+TAIL = b'"}'
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "order": {"type": "integer"},
+        "customer": {
+            "type": "object",
+            "properties": {
+                "id": {"type": "integer"},
+                "name": {"type": "string"},
+                "email": {"type": "string"},
+            },
+        },
+        "placed_at": {"type": "string", "format": "date-time"},
+        "currency": {"type": "string"},
+        "total": {"type": "number"},
+        "paid": {"type": "boolean"},
+        "lines": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "sku": {"type": "string"},
+                    "quantity": {"type": "integer"},
+                    "price": {"type": "number"},
+                },
+            },
+        },
+        "note": {"type": "string"},
+    },
+}
+ORDER = re.compile(rb'"order": ?(\d+)')
+
+
+def payloads(count: int) -> Iterator[bytes]:
+    """So many orders, each of exactly `MESSAGE_BYTES` bytes, no two alike."""
+    for number in range(count):
+        head = HEAD % (number, number % 977, number % 977, number % 7919, number % 6007)
+        yield head.ljust(MESSAGE_BYTES - len(TAIL), b"x") + TAIL
+
+
+def orders(text: bytes) -> list[int]:
+    """The numbers of the orders in a text, in order: the output of a tap, or a page of a topic."""
+    return [int(number) for number in ORDER.findall(text)]
+
+
+def singer_lines(count: int) -> Iterator[bytes]:
+    """A Singer stream of so many orders: SCHEMA, RECORD lines, STATE."""
+    schema = {"type": "SCHEMA", "stream": STREAM, "schema": SCHEMA, "key_properties": ["order"]}
+    yield msgspec.json.encode(schema) + b"\n"
+    for payload in payloads(count):
+        yield b'{"type":"RECORD","stream":"%b","record":%b}\n' % (STREAM.encode(), payload)
+    yield b'{"type":"STATE","value":{"orders":%d}}\n' % count
+
+
+def write_singer_file(path: Path, count: int) -> Path:
+    """Write such a stream to a file."""
+    with path.open("wb") as file:
+        file.writelines(singer_lines(count))
+    return path
+
+
+def pages(emulator: Emulator, topic_id: int) -> Iterator[bytes]:
+    """Read a topic from its start to the empty page, as lean as can be.
+
+    Yields:
+        The bodies of the answers, undecoded, the empty page left out.
+    """
+    connection = HTTPConnection(urlsplit(emulator.url).netloc)
+    path = f"/api/v1/topics/{topic_id}/consume"
+    headers = {"Authorization": f"Bearer {emulator.token}", "Content-Type": "application/json"}
+    body = b"{}"
+    try:
+        while True:
+            connection.request("POST", path, body, headers)
+            page = connection.getresponse().read()
+            start = page.rfind(b'{"message_id":"')
+            if start < 0:
+                return
+            yield page
+            body = b'{"after_message_id":"%b"}' % page[start + 15 : page.index(b'"', start + 15)]
+    finally:
+        connection.close()
+
+
+def published(emulator: Emulator, topic_id: int) -> list[int]:
+    """The numbers of the orders that a topic holds, in order."""
+    return [number for page in pages(emulator, topic_id) for number in orders(page)]
+
+
+def check(who: str, numbers: Iterable[int], count: int) -> None:
+    """Make sure that every order has come through, and in order.
+
+    Raises:
+        RuntimeError: Something is missing, doubled or out of order.
+    """
+    found = list(numbers)
+    if found != list(range(count)):
+        raise RuntimeError(
+            f"{who}: {len(found):,} orders came through, {len(set(found)):,} of them different, "
+            f"in place of {count:,} in order"
+        )
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.writelines(singer_lines(int(sys.argv[1])))
