@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import EventStreamsError
+from .pacing import TOO_MANY_REQUESTS
 from .reader import RunStart
 from .summary import Progress, TopicSummary
 
@@ -185,8 +186,9 @@ class Sync:
 
     def _fail(self, error: Exception) -> None:
         self._errors.append(error)
-        if self._tail:
-            # The others would go on for ever: a tail ends with the first that fails.
+        # The others would go on for ever in a tail, and wait as long where the workspace's quota
+        # is used up for longer than may be retried: such a run ends with the first that fails.
+        if self._tail or getattr(error, "status", None) == TOO_MANY_REQUESTS:
             self._stopping = True
 
     def _tell_state_if_due(self) -> None:

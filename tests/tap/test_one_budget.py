@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tap.running import eventually
+from tests.tap.running import bookmark, eventually
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
@@ -73,3 +73,30 @@ def test_no_request_goes_out_while_the_service_asked_to_wait(
     paused = [r for r in requests if on_the_way < r.at < refusal.finished_at + 2]
     assert paused == []
     assert len([r for r in requests if r.at >= refusal.finished_at + 2]) > 20
+
+
+@pytest.mark.parametrize("tail", [False, True])
+def test_a_pause_beyond_the_time_for_retries_ends_the_run_for_all_topics(
+    emulator: Emulator, start_tap: StartTap, *, tail: bool
+) -> None:
+    """The quota is the workspace's: no topic waits in silence for an hour that one was told of."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
+    published = {topic: emulator.load(topic, [{"n": n} for n in range(30)]) for topic in topics}
+    emulator.fault(
+        "status", topic_id=1, status=429, after=1, times=-1, headers={"Retry-After": "3600"}
+    )
+    for topic in (2, 3):
+        emulator.fault("latency", topic_id=topic, secs=0.3, times=-1)
+    ended = start_tap(topics=topics, tail=tail, batch_size=5).end()
+    assert ended.exit_code == 1
+    [line] = ended.error_lines
+    assert "topic_1 (topic 1)" in line
+    assert "429" in line
+    assert_states_are_true(ended)
+    for topic, messages in published.items():
+        read = ids(ended, f"topic_{topic}")
+        assert len(read) < len(messages)
+        assert read == messages[: len(read)]
+        if read:
+            assert bookmark(ended.states[-1], f"topic_{topic}") == read[-1]
+    assert len(ids(ended, "topic_1")) == 5
