@@ -122,6 +122,20 @@ def test_what_comes_between_two_runs_from_latest_is_read(
     assert third.states[-1] == second.states[-1]
 
 
+@pytest.mark.parametrize("offset_secs", [-3_600.0, 3_600.0], ids=["behind", "ahead"])
+def test_latest_is_reckoned_by_the_clock_of_the_service(
+    emulator: Emulator, run_tap: RunTap, offset_secs: float
+) -> None:
+    """A skewed clock neither skips what comes between two runs nor reads what stood there."""
+    emulator.configure(clock_offset_secs=offset_secs)
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"old": True}], times=[ago(60 - offset_secs)])
+    first = run_tap(topics=[topic], start_from="latest")
+    assert first.records() == []
+    between = emulator.load(topic, [{"n": 7}])
+    assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
+
+
 @pytest.mark.usefixtures("old_and_new")
 def test_what_comes_after_a_tail_from_latest_was_killed_is_read(
     emulator: Emulator, run_tap: RunTap, start_tap: StartTap
