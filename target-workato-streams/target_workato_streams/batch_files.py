@@ -8,7 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_sdk.helpers._batch import BatchConfig, StorageTarget
+from singer_sdk.helpers._batch import StorageTarget
 
 from .json_scanner import check_utf8, scan
 from .lines import InputError
@@ -42,7 +42,8 @@ def records(message: Line, batch_config: Mapping[str, Any] | None) -> Iterator[t
         raise InputError("the files of a BATCH message must be compressed with gzip, or not at all")
     if not isinstance(manifest, list) or not all(isinstance(path, str) for path in manifest):
         raise InputError("the manifest of a BATCH message must be a list of files")
-    storage = BatchConfig.from_dict(dict(batch_config)).storage if batch_config else None
+    folder = (batch_config or {}).get("storage")
+    storage = StorageTarget.from_dict(folder) if folder else None
     for path in manifest:
         yield from _records_of(path, encoding.get("compression"), storage)
 

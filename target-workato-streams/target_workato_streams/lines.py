@@ -88,8 +88,3 @@ def _split_slowly(line: bytes) -> Line:
     if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
         raise InputError("key_properties must be a list of texts")
     return message
-
-
-def is_object(raw: msgspec.Raw) -> bool:
-    """Whether the JSON text, known to be valid, is an object."""
-    return bytes(raw)[:1] == b"{"

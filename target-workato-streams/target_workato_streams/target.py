@@ -98,7 +98,10 @@ class TargetWorkatoStreams(Target):
         known = self._streams.get(line.stream)
         if known is not None and known.describes(stream):
             return
-        schema = json.loads(stream.schema)
+        try:
+            schema = json.loads(stream.schema)
+        except (ValueError, RecursionError):
+            raise InputError("the schema cannot be decoded") from None
         if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
             raise InputError("the schema has no properties")
         if self._decodes:

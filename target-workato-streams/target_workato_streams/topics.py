@@ -50,10 +50,6 @@ class Topics:
         topic_id = self._list().get(name)
         return self._create(name, fields) if topic_id is None else topic_id
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._directory.close()
-
     def _list(self) -> dict[str, int]:
         if self._known is None:
             known: dict[str, int] = {}

@@ -41,6 +41,10 @@ MALFORMED = {
     "no schema": b'{"type":"SCHEMA","stream":"orders"}',
     "a schema that is no object": b'{"type":"SCHEMA","stream":"orders","schema":7}',
     "a schema without properties": b'{"type":"SCHEMA","stream":"orders","schema":{}}',
+    "a schema beyond any stack": b'{"type":"SCHEMA","stream":"orders","schema":{"properties":{"a":'
+    + b"[" * 3000
+    + b"]" * 3000
+    + b"}}}",
     "keys that are no texts": b'{"type":"SCHEMA","stream":"a","schema":{},"key_properties":[1]}',
     "no state": b'{"type":"STATE"}',
     "a state that is no object": b'{"type":"STATE","value":7}',
@@ -158,6 +162,20 @@ def test_batch_files_go_the_same_way_as_records(  # noqa: PLR0913, PLR0917 - a t
     assert [json.loads(text)["id"] for text in published] == [-1, *range(230), -2]
     assert published[1:-1] == texts
     assert len(emulator.requests()) == 3
+
+
+def test_batch_files_are_looked_for_in_the_storage_of_the_settings(
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """Where the target sees the files under another root than the tap."""
+    (tmp_path / "a.jsonl").write_bytes(b'{"id":1}\n')
+    encoding = {"format": "jsonl"}
+    manifest = ["file:///elsewhere/a.jsonl"]
+    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}
+    config = {"encoding": encoding, "storage": {"root": tmp_path.as_uri()}}
+    done = run_target(schema(), json.dumps(batch).encode(), batch_config=config)
+    assert done.exit_code == 0
+    assert emulator.payloads(topic) == [{"id": 1}]
 
 
 @pytest.mark.parametrize(
