@@ -1,0 +1,1 @@
+"""Everything that runs against the emulator: tests, the emulator itself, demo, benchmarks."""
