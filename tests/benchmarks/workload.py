@@ -23,41 +23,41 @@ STREAM = "orders"
 MESSAGE_BYTES = 500
 HEAD = (
     b'{"order":%d,"customer":{"id":%d,"name":"Ada Okonkwo","email":"ada.%d@example.com"},'
-    b'"placed_at":"2026-11-24T09:30:00.123+00:00","currency":"EUR","total":129.95,"paid":true,'
-    b'"lines":[{"sku":"SKU-%06d","quantity":2,"price":49.95},'
-    b'{"sku":"SKU-%06d","quantity":1,"price":30.05}],"note":"'
+    b'"placed_at":"2026-11-24T09:30:00.123+00:00","status":"paid","currency":"EUR",'
+    b'"total":129.95,"tax":20.75,"gift":false,"coupon":null,"lines":['
+    b'{"sku":"SKU-%06d","quantity":2,"price":49.95},{"sku":"SKU-%06d","quantity":1,"price":30.05}],'
+    b'"ship_to":{"street":"12 Harbour Road","city":"Cork","postcode":"T12 X8PH","country":"IE"},'
+    b'"tags":["web","first-order"],"note":"'
 )
 TAIL = b'"}'
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "order": {"type": "integer"},
-        "customer": {
-            "type": "object",
-            "properties": {
-                "id": {"type": "integer"},
-                "name": {"type": "string"},
-                "email": {"type": "string"},
-            },
-        },
-        "placed_at": {"type": "string", "format": "date-time"},
-        "currency": {"type": "string"},
-        "total": {"type": "number"},
-        "paid": {"type": "boolean"},
-        "lines": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "sku": {"type": "string"},
-                    "quantity": {"type": "integer"},
-                    "price": {"type": "number"},
-                },
-            },
-        },
-        "note": {"type": "string"},
-    },
-}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+def _array(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+TEXT = {"type": "string"}
+NUMBER = {"type": "number"}
+INTEGER = {"type": "integer"}
+SCHEMA = _object(
+    order=INTEGER,
+    customer=_object(id=INTEGER, name=TEXT, email=TEXT),
+    placed_at={"type": "string", "format": "date-time"},
+    status=TEXT,
+    currency=TEXT,
+    total=NUMBER,
+    tax=NUMBER,
+    gift={"type": "boolean"},
+    coupon={"type": ["string", "null"]},
+    lines=_array(_object(sku=TEXT, quantity=INTEGER, price=NUMBER)),
+    ship_to=_object(street=TEXT, city=TEXT, postcode=TEXT, country=TEXT),
+    tags=_array(TEXT),
+    note=TEXT,
+)
 ORDER = re.compile(rb'"order": ?(\d+)')
 
 
