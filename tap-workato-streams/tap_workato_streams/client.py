@@ -8,10 +8,9 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
-import requests
 
 from .connection import Connection
-from .errors import check, http_date, unreachable, unreadable
+from .errors import http_date, unreadable
 from .pacing import Budget, retrying
 from .pages import Page, split
 from .settings import base_url, developer_url
@@ -73,10 +72,14 @@ class TopicClient:
         path = "/api/pubsub" if config["legacy_api"] else "/api/v1"
         self.what = what
         self.requests = 0
-        self._secrets = _secrets(config)
-        self._timeout = float(config["request_timeout_secs"])
         url = f"{base_url(config)}{path}/topics/{topic_id}/consume"
-        self._connection = Connection(url, config["api_token"], agent=AGENT)
+        self._connection = Connection(
+            url,
+            config["api_token"],
+            agent=AGENT,
+            timeout_secs=config["request_timeout_secs"],
+        )
+        # One prepared request with a new body each time: preparing costs more than sending.
         self._request = self._connection.prepare("POST", url, headers=JSON)
         self._send = _retried(self._send_once, config, budget)
 
@@ -105,18 +108,13 @@ class TopicClient:
         return self._send(msgspec.json.encode(body), timeout_secs)
 
     def _send_once(self, body: bytes, timeout_secs: int) -> Page:
-        # One prepared request with a new body each time: preparing costs more than sending.
-        self._request.body = body
-        self._request.headers["Content-Length"] = str(len(body))
         self.requests += 1
-        try:
-            response = self._connection.answer(
-                self._request,
-                timeout=(self._timeout, self._timeout + timeout_secs),
-            )
-        except requests.RequestException as exc:
-            raise unreachable(exc, what=self.what) from exc
-        check(response, what=self.what, secrets=self._secrets)
+        response = self._connection.ask(
+            self._request,
+            what=self.what,
+            body=body,
+            poll_secs=timeout_secs,
+        )
         try:
             messages = split(response.content)
         except ValueError:
@@ -139,17 +137,17 @@ def workspace_topics(config: Mapping[str, Any]) -> Iterator[WorkspaceTopic]:
     """
     what = "Developer API"
     url = f"{developer_url(config)}/api/event_streams/topics"
-    timeout = float(config["request_timeout_secs"])
-    connection = Connection(url, config["developer_api_token"], agent=AGENT)
+    connection = Connection(
+        url,
+        config["developer_api_token"],
+        agent=AGENT,
+        timeout_secs=config["request_timeout_secs"],
+        setting="developer_api_token",
+    )
 
     def get_once(page: int) -> _Topics:
         params = {"page": page, "per_page": TOPICS_PER_PAGE, "include_schema": "true"}
-        request = connection.prepare("GET", url, params=params)
-        try:
-            response = connection.answer(request, timeout=(timeout, timeout))
-        except requests.RequestException as exc:
-            raise unreachable(exc, what=what) from exc
-        check(response, what=what, secrets=_secrets(config), token="developer_api_token")  # noqa: S106
+        response = connection.ask(connection.prepare("GET", url, params=params), what=what)
         try:
             return msgspec.json.decode(response.content, type=_Topics)
         except msgspec.DecodeError:
@@ -174,7 +172,3 @@ def _retried(
         logger.warning("%s; trying again in %.1f s", exc, wait)
 
     return retrying(budget, max_retry_secs=config["max_retry_secs"], on_retry=tell)(request)
-
-
-def _secrets(config: Mapping[str, Any]) -> list[str]:
-    return [config[name] for name in ("api_token", "developer_api_token") if config.get(name)]

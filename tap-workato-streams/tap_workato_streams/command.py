@@ -8,7 +8,12 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from simplejson import JSONDecodeError
-from singer_sdk.exceptions import ConfigValidationError, DiscoveryError, MappingError
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    DiscoveryError,
+    InvalidJSONSchema,
+    MappingError,
+)
 from singer_sdk.plugin_base import SingerCommand
 
 from .errors import EventStreamsError
@@ -27,6 +32,7 @@ PLAIN_SPOKEN = (
     ConfigValidationError,
     DiscoveryError,
     EventStreamsError,
+    InvalidJSONSchema,
     MappingError,
     OSError,
 )

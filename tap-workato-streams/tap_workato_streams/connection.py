@@ -1,4 +1,4 @@
-"""A kept connection to one host, without what `requests` does anew for each request."""
+"""One kept connection to one host, without what `requests` does anew for each request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 from singer_sdk.authenticators import BearerTokenAuthenticator
+
+from .errors import check, unreachable
 
 if TYPE_CHECKING:
     from urllib3.connectionpool import ConnectionPool
@@ -29,12 +31,22 @@ class Connection(HTTPAdapter):
         url: A URL of the host.
         token: The Bearer token of all requests.
         agent: How the connector names itself to the service.
+        timeout_secs: How long to wait for a connection, and for each part of an answer.
+        setting: The name of the setting that holds the token, for errors.
     """
 
-    def __init__(self, url: str, token: str, *, agent: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        agent: str,
+        timeout_secs: float,
+        setting: str = "api_token",
+    ) -> None:
         super().__init__()
         self._session = requests.Session()
-        self._settings: dict[str, Any] = dict(
+        self._environment: dict[str, Any] = dict(
             self._session.merge_environment_settings(
                 url, proxies={}, stream=False, verify=None, cert=None
             )
@@ -42,31 +54,47 @@ class Connection(HTTPAdapter):
         self._session.trust_env = False
         self._session.auth = BearerTokenAuthenticator(token=token)
         self._session.headers["User-Agent"] = agent
+        self._token = token
+        self._setting = setting
+        self._timeout_secs = timeout_secs
         self._pool: ConnectionPool | None = None
 
     def prepare(self, method: str, url: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401
         """Prepare a request, which may be sent many times; ``kwargs`` as of ``Request``."""
         return self._session.prepare_request(requests.Request(method, url, **kwargs))
 
-    def answer(
+    def ask(
         self,
         request: requests.PreparedRequest,
-        timeout: tuple[float, float],
+        *,
+        what: str,
+        body: bytes | None = None,
+        poll_secs: float = 0.0,
     ) -> requests.Response:
         """Send a request, and read the whole answer.
 
         Args:
             request: The request.
-            timeout: The seconds to wait for a connection, and for each part of the answer.
+            what: What is asked, for errors.
+            body: The body to send in place of the one that it was prepared with.
+            poll_secs: How many seconds longer the service may take to begin its answer.
 
         Returns:
-            The answer, of whatever status.
+            The answer, whose status is 2xx.
 
         Raises:
-            requests.RequestException: No answer came, or only a part of one.
+            ServiceError: Another status, or no complete answer.
         """
-        response = self.send(request, timeout=timeout, **self._settings)
-        _ = response.content  # reads it
+        if body is not None:
+            request.body = body
+            request.headers["Content-Length"] = str(len(body))
+        timeout = (self._timeout_secs, self._timeout_secs + poll_secs)
+        try:
+            response = self.send(request, timeout=timeout, **self._environment)
+            _ = response.content  # reads it
+        except requests.RequestException as exc:
+            raise unreachable(exc, what=what) from exc
+        check(response, what=what, secrets=[self._token], token=self._setting)
         return response
 
     @override

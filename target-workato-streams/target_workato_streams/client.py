@@ -6,94 +6,23 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import requests
-from singer_sdk.authenticators import BearerTokenAuthenticator
 
 from .batches import encode
-from .errors import check, unreachable, unreadable
+from .connection import Connection
+from .errors import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from .summary import Tally
 
+AGENT = "target-workato-streams"
+JSON = {"Content-Type": "application/json"}
 REASON_LIMIT = 300
 TOPICS_PER_PAGE = 100
 
 
-class Endpoint:
-    """One connection of one thread, kept alive, with what does not change between requests.
-
-    The environment's proxies and certificates are looked up once: `requests` would do so for every
-    request, which takes longer than sending it.
-
-    Args:
-        url: Where the requests go.
-        token: The Bearer token.
-        timeout_secs: How long to wait for a connection, and for each part of an answer.
-        setting: The name of the setting that holds the token, for errors.
-    """
-
-    def __init__(self, url: str, token: str, *, timeout_secs: float, setting: str) -> None:
-        self._session = requests.Session()
-        self._settings: dict[str, Any] = dict(
-            self._session.merge_environment_settings(
-                url, proxies={}, stream=False, verify=None, cert=None
-            )
-        )
-        self._session.trust_env = False
-        self._session.auth = BearerTokenAuthenticator(token=token)
-        self._session.headers["User-Agent"] = "target-workato-streams"
-        self._url = url
-        self._token = token
-        self._timeout = timeout_secs
-        self._setting = setting
-        self._adapter = self._session.get_adapter(url)
-
-    def prepare(self, method: str, path: str = "", **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401
-        """Prepare a request; it may be sent many times."""
-        return self._session.prepare_request(requests.Request(method, self._url + path, **kwargs))
-
-    def send(self, request: requests.PreparedRequest, *, what: str) -> requests.Response:
-        """Send a request, and read the whole answer. Redirects are not followed.
-
-        Returns:
-            The answer, whose status is 2xx.
-
-        Raises:
-            ServiceError: Another status, or no complete answer.
-        """
-        try:
-            # Below the session, which would look for cookies and redirects.
-            response = self._adapter.send(request, timeout=self._timeout, **self._settings)
-            _ = response.content
-        except requests.RequestException as exc:
-            raise unreachable(exc, what=what) from exc
-        check(response, what=what, secrets=[self._token], token=self._setting)
-        return response
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._session.close()
-
-    def __enter__(self) -> Self:
-        """Keep the connection for a block."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it behind the block."""
-        self.close()
-
-
-class Topic(Endpoint):
+class Topic:
     """The publishing of one topic (contract: "Public API" and "Legacy domain").
 
     Args:
@@ -107,14 +36,13 @@ class Topic(Endpoint):
     def __init__(
         self, base_url: str, topic_id: int, *, legacy: bool, token: str, timeout_secs: float
     ) -> None:
-        path = (
-            f"/api/pubsub/topics/{topic_id}/publish"
-            if legacy
-            else f"/api/v1/batch/topics/{topic_id}/publish"
-        )
-        super().__init__(base_url + path, token, timeout_secs=timeout_secs, setting="api_token")
+        path = "/api/pubsub" if legacy else "/api/v1/batch"
+        url = f"{base_url}{path}/topics/{topic_id}/publish"
+        self._token = token
         self._legacy = legacy
-        self._request = self.prepare("POST", headers={"Content-Type": "application/json"})
+        self._connection = Connection(url, token, agent=AGENT, timeout_secs=timeout_secs)
+        # One prepared request with a new body each time: preparing costs more than sending.
+        self._request = self._connection.prepare("POST", url, headers=JSON)
 
     def publish(self, bodies: Sequence[bytes], *, what: str, tally: Tally) -> Mapping[int, str]:
         """Publish messages in one request; by the legacy domain's paths, one message.
@@ -131,11 +59,9 @@ class Topic(Endpoint):
             ServiceError: None of the messages is acknowledged.
         """
         body = bodies[0] if self._legacy else encode(bodies)
-        self._request.body = body
-        self._request.headers["Content-Length"] = str(len(body))
         tally.requests += 1
         tally.body_bytes += len(body)
-        response = self.send(self._request, what=what)
+        response = self._connection.ask(self._request, what=what, body=body)
         try:
             if self._legacy:
                 msgspec.json.decode(response.content, type=_Acknowledged)
@@ -153,6 +79,10 @@ class Topic(Endpoint):
                 failed[index] = self._reason(entry)
         return failed
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def _reason(self, entry: object) -> str:
         """The whole entry: the API does not say in which field its reason stands."""
         words = json.dumps(entry, ensure_ascii=False).replace(self._token, "***")
@@ -167,7 +97,7 @@ class _BatchAnswer(msgspec.Struct):
     message_ids: dict[str, Any]
 
 
-class TopicDirectory(Endpoint):
+class TopicDirectory:
     """The topics of the workspace (contract: "Developer API").
 
     Args:
@@ -177,9 +107,11 @@ class TopicDirectory(Endpoint):
     """
 
     def __init__(self, base_url: str, *, token: str, timeout_secs: float) -> None:
-        super().__init__(
-            f"{base_url}/api/event_streams/topics",
+        self._url = f"{base_url}/api/event_streams/topics"
+        self._connection = Connection(
+            self._url,
             token,
+            agent=AGENT,
             timeout_secs=timeout_secs,
             setting="developer_api_token",
         )
@@ -191,8 +123,9 @@ class TopicDirectory(Endpoint):
             ServiceError: The Developer API refused, or did not answer.
         """
         what = "the topics of the workspace"
-        request = self.prepare("GET", params={"page": number, "per_page": TOPICS_PER_PAGE})
-        response = self.send(request, what=what)
+        params = {"page": number, "per_page": TOPICS_PER_PAGE}
+        request = self._connection.prepare("GET", self._url, params=params)
+        response = self._connection.ask(request, what=what)
         try:
             listed = msgspec.json.decode(response.content, type=_Listed)
         except msgspec.DecodeError:
@@ -210,8 +143,9 @@ class TopicDirectory(Endpoint):
             ServiceError: The Developer API refused, or did not answer.
         """
         what = f"creating topic {name}"
-        request = self.prepare("POST", json={"name": name, "schema": schema})
-        response = self.send(request, what=what)
+        body = {"name": name, "schema": schema}
+        request = self._connection.prepare("POST", self._url, json=body)
+        response = self._connection.ask(request, what=what)
         try:
             return msgspec.json.decode(response.content, type=_Created).data.id
         except msgspec.DecodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from .attempt import Attempt
@@ -119,7 +119,7 @@ class Publisher:
         worker.start()
 
     def _work(self, topic: Topic, tally: Tally) -> None:
-        with topic:
+        with closing(topic):
             while batch := self._take():
                 with self._reporting():
                     self._publish(batch, topic, tally)

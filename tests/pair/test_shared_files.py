@@ -6,8 +6,10 @@ import pytest
 
 from tests.pair.docs import ROOT
 
+ALIKE = ["command.py", "connection.py", "errors.py", "pacing.py", "settings.py"]
 
-@pytest.mark.parametrize("name", ["command.py", "errors.py", "pacing.py", "settings.py"])
+
+@pytest.mark.parametrize("name", ALIKE)
 def test_a_file_of_both_connectors_is_alike(name: str) -> None:
     """Who changes one changes the other: they are installed apart, and cannot share a module."""
     tap = ROOT / "tap-workato-streams" / "tap_workato_streams" / name
