@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import EventStreamsError
+from .errors import EventStreamsError, ServiceError
 from .pacing import TOO_MANY_REQUESTS
 from .reader import RunStart
 from .summary import Progress, TopicSummary
@@ -188,7 +188,7 @@ class Sync:
         self._errors.append(error)
         # The others would go on for ever in a tail, and wait as long where the workspace's quota
         # is used up for longer than may be retried: such a run ends with the first that fails.
-        if self._tail or getattr(error, "status", None) == TOO_MANY_REQUESTS:
+        if self._tail or _is_quota(error):
             self._stopping = True
 
     def _tell_state_if_due(self) -> None:
@@ -196,3 +196,7 @@ class Sync:
         if now - self._state_told_at >= self._state_interval_secs:
             self._tell_state()
             self._state_told_at = now
+
+
+def _is_quota(error: Exception) -> bool:
+    return isinstance(error, ServiceError) and error.status == TOO_MANY_REQUESTS

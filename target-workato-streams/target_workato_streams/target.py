@@ -70,6 +70,13 @@ class TargetWorkatoStreams(Target):
         self.message_reader.attendant = self._delivery
         self._ready = True
 
+    @classmethod
+    @override
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Add the SDK's settings, but for one: a topic can only be added to."""
+        super().append_builtin_config(config_jsonschema)
+        config_jsonschema["properties"].pop("load_method", None)
+
     @classproperty
     @override
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
