@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tests.emulator.control import Emulator
-    from tests.emulator.log import LoggedRequest
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -35,8 +35,9 @@ class Run:
         cpu_secs: User and system time.
         peak_bytes: The largest resident set.
         requests: How many requests the emulator received.
-        first_request_secs: From the start of the process to its first request; 0 without one.
+        first_request_secs: From the start of the process to its first request.
         serving_secs: From its first request to its last answer.
+        answering_secs: The mean of what the emulator took to answer a request.
     """
 
     wall_secs: float
@@ -45,6 +46,7 @@ class Run:
     requests: int
     first_request_secs: float
     serving_secs: float
+    answering_secs: float
 
     @classmethod
     def median(cls, runs: Sequence[Run]) -> Run:
@@ -104,13 +106,15 @@ def measure(
             raise RuntimeError(f"{' '.join(command)} failed with exit code {code}:\n{words}")
         cost = json.loads(result.read_text(encoding="utf-8"))
     log = emulator.requests()
+    began, ends = [each.at for each in log], [each.finished_at or each.at for each in log]
     return Run(
         wall_secs=cost["wall_secs"],
         cpu_secs=cost["cpu_secs"],
         peak_bytes=cost["peak_bytes"],
         requests=len(log),
-        first_request_secs=log[0].at - cost["began_at"] if log else 0.0,
-        serving_secs=_serving_secs(log),
+        first_request_secs=min(began) - cost["began_at"],
+        serving_secs=max(ends) - min(began),
+        answering_secs=statistics.fmean(map(operator.sub, ends, began)),
     )
 
 
@@ -125,8 +129,3 @@ def _environment() -> dict[str, str]:
     for switch in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
         kept.pop(switch, None)
     return kept
-
-
-def _serving_secs(log: Sequence[LoggedRequest]) -> float:
-    ends = [request.finished_at for request in log if request.finished_at is not None]
-    return max(ends) - log[0].at if ends else 0.0

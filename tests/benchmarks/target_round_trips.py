@@ -22,8 +22,9 @@ BATCH = 100
 IN_FLIGHT = 4
 ABOUT = """\
 {messages:,} records of 500 bytes from a file into one topic, in batches of 100, each answer after
-50 ms. The share of the ideal is {batches} round trips of 50 ms against the time from the first
-request to the last answer."""
+50 ms. What is compared are the seconds from the first request to the last answer. The ideal is
+that the service is always at work on a batch: as many round trips as there are batches, each of
+the time that the emulator took to answer."""
 
 
 def run(scale: Scale) -> Section:
@@ -52,11 +53,16 @@ def run(scale: Scale) -> Section:
             scale.runs,
         )
     one, four = runs.values()
-    ideal = scale.slow_pages * LATENCY_SECS
+    columns, rows = costs(count, runs)
+    columns.append("answer ms")
+    for row, run in zip(rows, runs.values(), strict=True):
+        row.append(f"{1000 * run.answering_secs:.1f}")
+    ideal = one.requests * one.answering_secs
     return Section(
         "The target, 50 ms latency",
-        ABOUT.format(messages=count, batches=scale.slow_pages),
-        *costs(count, runs),
+        ABOUT.format(messages=count),
+        columns,
+        rows,
         goals=[
             Goal("one in flight, share of one batch a round trip", ideal / one.serving_secs, 0.95),
             Goal("four in flight against one", one.serving_secs / four.serving_secs, 3.5, "x"),

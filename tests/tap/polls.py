@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.tap.running import eventually
+from tests.running import eventually
 
 if TYPE_CHECKING:
     from tests.emulator.control import Emulator

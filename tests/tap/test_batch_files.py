@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.tap.running import eventually
+from tests.running import eventually
 from tests.tap.singer import consumed
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.tap.running import bookmark, eventually
+from tests.running import eventually
+from tests.tap.running import bookmark
 from tests.tap.singer import consumed, ids
 from tests.tap.times import ago
 

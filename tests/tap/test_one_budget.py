@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tap.running import bookmark, eventually
+from tests.running import eventually
+from tests.tap.running import bookmark
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:

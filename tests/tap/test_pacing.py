@@ -15,7 +15,7 @@ from tap_workato_streams import pacing
 from tap_workato_streams.errors import Refused, Stopped, Unavailable
 from tap_workato_streams.pacing import Budget, retrying
 
-from tests.tap.running import eventually
+from tests.running import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized

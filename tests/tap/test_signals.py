@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.executables import Outcome
+from tests.running import eventually
 from tests.tap.polls import await_polls
-from tests.tap.running import END_SECS, bookmark, eventually, start_with_pipe
+from tests.tap.running import END_SECS, bookmark, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.running import eventually
 from tests.tap.polls import await_polls, polling
-from tests.tap.running import bookmark, eventually
+from tests.tap.running import bookmark
 from tests.tap.singer import assert_states_are_true, consumed, ids
 
 if TYPE_CHECKING:

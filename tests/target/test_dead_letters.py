@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target.running import eventually
+from tests.running import eventually
 from tests.target.singer import raw_record, record, schema, state
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target.running import eventually
+from tests.running import eventually
 from tests.target.singer import orders, raw_record, record, schema, state
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.target.running import eventually
+from tests.running import eventually
 from tests.target.singer import orders, record, schema, state
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.target.running import eventually
+from tests.running import eventually
 from tests.target.singer import orders, schema, state
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def test_a_signal_publishes_and_tells_what_has_been_read(
     target = start_target(max_batch_age_secs=60)
     target.feed(schema(), *orders(105), state("all"))
     eventually(lambda: len(ids(emulator, topic)) == 100, "the first batch")
-    target.signal(number)
-    done = target.end(timeout=10)
+    target.send(number)
+    done = target.end(within=10)
     assert done.exit_code == 0
     assert done.told_states == [{"at": "all"}]
     assert ids(emulator, topic) == list(range(105))
@@ -47,8 +47,8 @@ def test_a_signal_inside_a_request_waits_for_its_answer(
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(15, state_every=5))
     eventually(emulator.requests, "the request")
-    target.signal(signal.SIGTERM)
-    done = target.end(timeout=10)
+    target.send(signal.SIGTERM)
+    done = target.end(within=10)
     assert done.exit_code == 0
     assert done.told_states[-1] == {"at": 14}
     assert ids(emulator, topic) == list(range(15))
@@ -63,8 +63,8 @@ def test_a_signal_while_reading_pauses_ends_the_run(
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(500, state_every=10))
     eventually(lambda: target.told, "the first state")
-    target.signal(signal.SIGTERM)
-    done = target.end(timeout=10)
+    target.send(signal.SIGTERM)
+    done = target.end(within=10)
     published = ids(emulator, topic)
     assert done.exit_code == 0
     assert published == list(range(len(published)))
@@ -81,8 +81,8 @@ def test_a_signal_and_no_answer_ends_the_run_with_what_is_true(
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(20, state_every=10))
     eventually(lambda: len(emulator.requests()) == 2, "the request that is not answered")
-    target.signal(signal.SIGTERM)
-    done = target.end(timeout=12)
+    target.send(signal.SIGTERM)
+    done = target.end(within=12)
     assert done.exit_code == 1
     assert done.told_states == [{"at": 9}]
     assert "10 messages" in done.error_lines[0]
@@ -96,11 +96,11 @@ def test_a_second_signal_stops_at_once_and_tells_nothing_untrue(
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(20, state_every=10))
     eventually(lambda: len(emulator.requests()) == 2, "the request that is not answered")
-    target.signal(signal.SIGTERM)
+    target.send(signal.SIGTERM)
     time.sleep(0.3)
-    assert target.running
+    assert target.is_running
     began = time.monotonic()
-    target.signal(signal.SIGTERM)
+    target.send(signal.SIGTERM)
     done = target.end()
     assert time.monotonic() - began < LONG
     assert done.exit_code == 128 + signal.SIGTERM

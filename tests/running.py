@@ -1,0 +1,105 @@
+"""An executable that runs while a test goes on: watch what it writes, signal it, kill it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tests.executables import Outcome, command, environment
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import IO
+
+WAIT_SECS = 30.0
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        AssertionError: It does not, for as long as `WAIT_SECS`.
+    """
+    deadline = time.monotonic() + WAIT_SECS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {WAIT_SECS:.0f} s for: {what}"
+        time.sleep(0.01)
+
+
+class Running:
+    """A process of an executable whose two outputs are read all the time."""
+
+    def __init__(
+        self,
+        name: str,
+        *args: str | Path,
+        stdin: int = subprocess.DEVNULL,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self._process = subprocess.Popen(
+            command(name, *args),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(**(env or {})),
+            bufsize=0,
+        )
+        assert self._process.stdout
+        assert self._process.stderr
+        self._stdout = bytearray()
+        self._stderr = bytearray()
+        self._readers = [
+            _reading(self._process.stdout, self._stdout),
+            _reading(self._process.stderr, self._stderr),
+        ]
+
+    @property
+    def stdout(self) -> bytes:
+        """The lines that were written in full so far."""
+        written = bytes(self._stdout)
+        return written[: written.rfind(b"\n") + 1]
+
+    @property
+    def stderr(self) -> str:
+        """What was logged so far."""
+        return self._stderr.decode(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def send(self, signum: signal.Signals) -> None:
+        """Send a signal to the process."""
+        self._process.send_signal(signum)
+
+    def end(self, *, within: float = WAIT_SECS) -> Outcome:
+        """Wait for the process to end.
+
+        Raises:
+            subprocess.TimeoutExpired: It did not, within so many seconds.
+        """
+        code = self._process.wait(within)
+        for reader in self._readers:
+            reader.join(WAIT_SECS)
+        return Outcome(code, bytes(self._stdout), self.stderr)
+
+    def kill(self) -> Outcome:
+        """Kill the process, as SIGKILL does: whatever it is doing."""
+        self._process.kill()
+        return self.end()
+
+
+def _reading(pipe: IO[bytes], into: bytearray) -> threading.Thread:
+    def read() -> None:
+        with pipe:
+            while chunk := pipe.read(65_536):
+                into.extend(chunk)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread
