@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .isolation import Rejected
-    from .messages import Stream
+    from .messages import Origin, Stream
 
 
 BLOCK_BYTES = 64 * 1024
@@ -46,8 +46,8 @@ class DeadLetters:
         Raises:
             EventStreamsError: The file cannot be written.
         """
-        message = rejected.message
-        stream = message.origin.stream
+        origin = rejected.message.origin
+        stream = origin.stream
         name = json.dumps(stream.name).encode()
         error = {
             "topic_id": topic_id,
@@ -56,9 +56,10 @@ class DeadLetters:
             "attempts": rejected.attempts,
             "time": datetime.now(timezone.utc).isoformat(),
         }
-        text = b'{"type":"RECORD","stream":%b,"record":%b,"_error":%b}\n' % (
+        text = b'{"type":"RECORD","stream":%b,"record":%b%b,"_error":%b}\n' % (
             name,
-            message.origin.record,
+            origin.record,
+            _beside_the_record(origin),
             json.dumps(error).encode(),
         )
         if self._described.get(stream.name) is not stream:
@@ -101,6 +102,12 @@ class DeadLetters:
         except OSError as exc:
             reason = exc.strerror or type(exc).__name__
             raise EventStreamsError(f"dead_letter_path {self._path}: {reason}") from exc
+
+
+def _beside_the_record(origin: Origin) -> bytes:
+    """What its RECORD message tells of a record, and the metadata that the SDK adds is made of."""
+    fields = {b"version": origin.version, b"time_extracted": origin.time_extracted}
+    return b"".join(b',"%b":%b' % field for field in fields.items() if field[1])
 
 
 def _open(path: Path) -> BinaryIO:

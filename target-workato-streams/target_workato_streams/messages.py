@@ -43,11 +43,15 @@ class Origin(NamedTuple):
         stream: The stream of the input.
         record: The record as it came in, before stream maps and the like.
         position: The number of its line; for a record of a batch file, that too.
+        version: The field of that name of its RECORD message, as it came in; empty if it has none.
+        time_extracted: Likewise.
     """
 
     stream: Stream
     record: bytes
     position: int | str
+    version: bytes = b""
+    time_extracted: bytes = b""
 
     def __str__(self) -> str:
         """Stream, line and key, for the line that tells of this message."""

@@ -157,23 +157,25 @@ class TargetWorkatoStreams(Target):
         if not record.startswith(b"{"):
             line.need("record")
             raise InputError("the record is not an object")
-        origin = Origin(stream, record, position)
+        version, time_extracted = bytes(line.version), bytes(line.time_extracted)
+        origin = Origin(stream, record, position, version, time_extracted)
         if self._decodes:
-            self._map(line, origin)
+            self._map(origin)
         else:
             self._delivery.add(stream, record, origin)
 
-    def _map(self, line: Line, origin: Origin) -> None:
+    def _map(self, origin: Origin) -> None:
         """Let the SDK map, flatten, validate and stamp the record."""
         self._origin = origin
+        stream = origin.stream
         try:
-            message = {"type": "RECORD", "stream": line.stream, "record": decode(origin.record)}
+            message = {"type": "RECORD", "stream": stream.name, "record": decode(origin.record)}
         except (ValueError, RecursionError):
-            self._router.route(line.stream, json.loads(origin.stream.schema))
-            self._delivery.reject(origin.stream, origin, "nested too deeply to be decoded")
+            self._router.route(stream.name, json.loads(stream.schema))
+            self._delivery.reject(stream, origin, "nested too deeply to be decoded")
             return
         for name in ("version", "time_extracted"):
-            if raw := bytes(getattr(line, name)):
+            if raw := getattr(origin, name):
                 message[name] = json.loads(raw)
         super()._process_record_message(message)
 

@@ -94,6 +94,21 @@ def test_dead_letters_can_be_piped_into_the_target_again(
     assert sorted(message.payload for message in emulator.messages(topic)) == sorted(wrong)
 
 
+def test_a_replayed_dead_letter_has_the_metadata_of_its_first_run(
+    emulator: Emulator, topic: int, checked: int, run_target: RunTarget, dead: Path
+) -> None:
+    """The version and the time of extraction stand beside the record, as they came in."""
+    extracted = "2026-01-02T03:04:05.678901Z"
+    line = record(id="7")[:-1] + b', "time_extracted": "%b", "version": 12}' % extracted.encode()
+    settings: dict[str, Any] = {"on_rejected": "dead_letter", "dead_letter_path": str(dead)}
+    assert run_target(schema(), line, default_topic_id=checked, **settings).exit_code == 0
+    replayed = dead.read_bytes().splitlines()
+    assert run_target(*replayed, default_topic_id=topic, add_record_metadata=True).exit_code == 0
+    (payload,) = emulator.payloads(topic)
+    assert payload["_sdc_table_version"] == 12
+    assert payload["_sdc_extracted_at"][:26] == extracted[:26]
+
+
 @pytest.mark.parametrize(("limit", "exit_code"), [(None, 0), (3, 0), (2, 1), (0, 1)])
 def test_more_than_max_rejected_ends_the_run(  # noqa: PLR0913, PLR0917 - a table
     emulator: Emulator, checked: int, run_target: RunTarget, dead: Path, limit: int, exit_code: int
