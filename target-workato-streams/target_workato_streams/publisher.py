@@ -47,7 +47,8 @@ class Publisher:
         self.tallies: list[Tally] = []
         self._terms = terms
         self._waiting: deque[Sequence[Message]] = deque()
-        self._under_way = 0
+        self._taken = 0
+        self._under_way: set[int] = set()
         self._changed = threading.Condition()
         self._closed = False
         self._workers: list[threading.Thread] = []
@@ -85,7 +86,7 @@ class Publisher:
                 return
             self._waiting.append(batch)
             self._changed.notify()
-            busy = self._under_way + len(self._waiting)
+            busy = len(self._under_way) + len(self._waiting)
         if len(self._workers) < min(busy, self._terms.max_in_flight):
             self._hire()
 
@@ -120,23 +121,35 @@ class Publisher:
 
     def _work(self, topic: Topic, tally: Tally) -> None:
         with closing(topic):
-            while batch := self._take():
-                with self._reporting():
+            while taken := self._take():
+                number, batch = taken
+                with self._reporting(number):
                     self._publish(batch, topic, tally)
 
-    def _take(self) -> Sequence[Message] | None:
+    def _take(self) -> tuple[int, Sequence[Message]] | None:
         with self._changed:
-            while not self._waiting:
+            while not self._waiting or self._far_ahead:
                 if self._closed:
                     return None
                 self._changed.wait()
-            self._under_way += 1
-            batch = self._waiting.popleft()
+            number, batch = self._taken, self._waiting.popleft()
+            self._taken += 1
+            self._under_way.add(number)
         self._terms.wakeup.call()
-        return batch
+        return number, batch
+
+    @property
+    def _far_ahead(self) -> bool:
+        """Whether the next batch has to wait for the oldest one, though there is a worker for it.
+
+        Else the others would go on while one is retried, and all that they publish behind it would
+        be doubled after a kill, and out of order by as much.
+        """
+        oldest = min(self._under_way, default=self._taken)
+        return self._taken - oldest >= self._terms.max_in_flight
 
     @contextmanager
-    def _reporting(self) -> Iterator[None]:
+    def _reporting(self, number: int) -> Iterator[None]:
         """Whatever happens to a batch, the main thread hears of it before the topic is idle."""
         try:
             yield
@@ -147,7 +160,8 @@ class Publisher:
             self._report(Failed(exc))
         finally:
             with self._changed:
-                self._under_way -= 1
+                self._under_way.remove(number)
+                self._changed.notify_all()
             self._terms.wakeup.call()
 
     def _report(self, outcome: Outcome) -> None:
