@@ -55,10 +55,11 @@ class Goal:
         """One line."""
         bound = "at most" if self.at_most else "at least"
         verdict = "met" if self.met else "NOT met"
-        return (
-            f"{self.text}: {self.reached:.3g}{self.unit} "
-            f"({bound} {self.wanted:.3g}{self.unit} wanted: {verdict})"
+        reached, wanted = (
+            f"{_number(self.reached)}{self.unit}",
+            f"{_number(self.wanted)}{self.unit}",
         )
+        return f"{self.text}: {reached} ({bound} {wanted} wanted: {verdict})"
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,10 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
