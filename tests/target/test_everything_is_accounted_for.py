@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from target_workato_streams.summary import Tally
-    from typing_extensions import Self
 
 STREAMS = ("a", "b", "c")
 # Two of the streams share a topic.
@@ -87,11 +86,7 @@ class PlayedTopic:
         tally.requests += 1
         return self._service.publish(self._topic_id, bodies)
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         """End."""
 
 
