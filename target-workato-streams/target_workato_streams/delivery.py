@@ -15,8 +15,8 @@ from .errors import EventStreamsError
 from .isolation import Published, Rejected
 from .messages import Message
 from .payload import UnfitError
-from .publisher import Publisher
-from .summary import PROGRESS_SECS, Summary, Tally
+from .publishers import Publishers
+from .summary import PROGRESS_SECS, Summary
 from .telling import Teller
 from .terms import Failed
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .dead_letters import DeadLetters
     from .messages import Origin, Stream
     from .payload import Payload
+    from .publisher import Publisher
     from .terms import Outcome, Terms
 
 
@@ -53,25 +54,18 @@ class Delivery:
         self._limits = terms.limits
         self._payload = payload
         self._dead_letters = dead_letters
-        self._max_age = max_batch_age_secs
         self._logger = logger
-        self._publishers: dict[int, Publisher] = {}
-        self._routes: dict[str, Publisher | None] = {}
+        self._publishers = Publishers(terms, max_batch_age_secs=max_batch_age_secs)
         self._ledger = Ledger()
         self._teller = Teller(dead_letters)
         self._ending = Ending()
         self._sequence = 0
         self._owed = 0
-        self._summary = Summary(logger, self._tallies)
+        self._summary = Summary(logger, self._publishers.tallies)
 
     def route(self, stream: str, topic_id: int | None) -> None:
         """Send a stream to a topic; None skips it."""
-        publisher = None
-        if topic_id is not None:
-            publisher = self._publishers.get(topic_id) or Publisher(topic_id, self._terms)
-            self._publishers[topic_id] = publisher
-            publisher.streams[stream] = None
-        self._routes[stream] = publisher
+        self._publishers.route(stream, topic_id)
 
     def add(self, stream: Stream, record: bytes, origin: Origin) -> None:
         """Take in a record; returns when there is room for another one.
@@ -84,7 +78,7 @@ class Delivery:
         Raises:
             EventStreamsError: The run has failed.
         """
-        publisher = self._routes[stream.name]
+        publisher = self._publishers.of(stream.name)
         if publisher is None:
             return
         payload = self._payload
@@ -112,7 +106,7 @@ class Delivery:
         Raises:
             EventStreamsError: The run has failed.
         """
-        publisher = self._routes[stream.name]
+        publisher = self._publishers.of(stream.name)
         if publisher is None:
             return
         rejected = Rejected(self._message(origin.record, origin), reason)
@@ -141,8 +135,7 @@ class Delivery:
     def patience(self) -> float:
         """The seconds after which `attend` has something to do, if nothing else happens."""
         now = time.monotonic()
-        due = [self._ending.deadline or now + PROGRESS_SECS]
-        due += [p.filling.born + self._max_age for p in self._publishers.values() if p.lingering]
+        due = [self._ending.deadline or now + PROGRESS_SECS, *self._publishers.due()]
         return max(0.0, min(due) - now)
 
     def attend(self) -> None:
@@ -160,10 +153,8 @@ class Delivery:
         Raises:
             EventStreamsError: The run has failed, or not all could be published in time.
         """
-        publishers = self._publishers.values()
-        for publisher in publishers:
-            publisher.submit(publisher.filling.close())
-        while not all(publisher.idle for publisher in publishers) and not self._ending.late:
+        self._publishers.submit_all()
+        while not self._publishers.idle and not self._ending.late:
             self._terms.wakeup.wait(self.patience())
             self._settle()
         self._settle()
@@ -177,11 +168,8 @@ class Delivery:
             )
 
     def _close(self) -> None:
-        idle = all(publisher.idle for publisher in self._publishers.values())
-        for publisher in self._publishers.values():
-            publisher.close()
-            if idle:
-                publisher.join()
+        idle = self._publishers.idle
+        self._publishers.close(join=idle)
         if idle:
             # Else a worker that nobody waits for may yet call.
             self._terms.wakeup.close()
@@ -202,10 +190,7 @@ class Delivery:
         self._terms.wakeup.clear()
         while self._terms.outcomes:
             self._take_in(*self._terms.outcomes.popleft())
-        now = time.monotonic()
-        for publisher in self._publishers.values():
-            if publisher.lingering and publisher.filling.born + self._max_age <= now:
-                publisher.submit(publisher.filling.close())
+        self._publishers.submit_old()
         self._tell()
         self._summary.progress()
 
@@ -244,17 +229,10 @@ class Delivery:
         self._ending.fail(failed.error, at_once=rejected is None)
         if rejected is None:
             self._terms.budget.stop()
-        for publisher in self._publishers.values():
-            publisher.keep_before(rejected.message.sequence if rejected else 0)
+        self._publishers.keep_before(rejected.message.sequence if rejected else 0)
 
     def _tell(self) -> None:
         try:
             self._teller.tell(self._ledger.take())
         except EventStreamsError as exc:
             self._fail(Failed(exc))
-
-    def _tallies(self) -> dict[str, Tally]:
-        return {
-            publisher.label: Tally.total([publisher.tally, *publisher.tallies])
-            for publisher in self._publishers.values()
-        }
