@@ -147,5 +147,7 @@ def test_a_kill_doubles_at_most_the_batches_in_flight_and_what_was_read_since_th
     eventually(lambda: len(ids(emulator, topic)) >= (in_flight - 1) * batch, "the other batches")
     time.sleep(0.5)
     target.kill()
-    assert target.told == []
-    assert len(ids(emulator, topic)) <= (in_flight - 1) * batch
+    # The batch that is late may be the first or one that overtook it.
+    start = target.told[-1] + 1 if target.told else 0
+    doubled = [number for number in ids(emulator, topic) if number >= start]
+    assert len(doubled) <= (in_flight - 1) * batch
