@@ -42,6 +42,7 @@ def build(config: Mapping[str, Any], logger: logging.Logger) -> tuple[Router, De
         _topics(config),
         payload,
         delivery.route,
+        delivery.meanwhile,
         skip=config["on_unmapped_stream"] == "skip",
     )
     return router, delivery

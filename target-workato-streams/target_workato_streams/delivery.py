@@ -7,11 +7,12 @@ the records before it are acknowledged or set aside.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from . import background
 from .acknowledgement import Ledger
 from .ending import Ending
-from .errors import EventStreamsError
+from .errors import EventStreamsError, Stopped
 from .isolation import Published, Rejected
 from .messages import Message
 from .payload import UnfitError
@@ -22,12 +23,15 @@ from .terms import Failed
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
     from .dead_letters import DeadLetters
     from .messages import Origin, Stream
     from .payload import Payload
     from .publisher import Publisher
     from .terms import Outcome, Terms
+
+T = TypeVar("T")
 
 
 class Delivery:
@@ -146,6 +150,21 @@ class Delivery:
         """
         self._settle()
         self._ending.check()
+
+    def meanwhile(self, work: Callable[[], T]) -> T:
+        """Attend while something else takes its time, and return what comes of it.
+
+        Raises:
+            Stopped: A signal came first.
+            EventStreamsError: The run has failed; or what the work raises.
+        """
+        future = background.begin(work, done=self._terms.wakeup.call)
+        while not future.done():
+            if self.stopping:
+                raise Stopped("the run is being stopped")
+            self._terms.wakeup.wait(self.patience())
+            self.attend()
+        return future.result()
 
     def finish(self) -> None:
         """Publish and tell all that was read, as far as a failure or a signal leaves it possible.

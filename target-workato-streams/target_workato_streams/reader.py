@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
+from .errors import Stopped
 from .lines import InputError, split
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ class LineReader(GenericSingerReader[bytes]):
                 counts[message.type] += 1
                 if self.attendant.stopping:
                     break
+        except Stopped:
+            # The signal came while a message was processed: nothing of it is owed.
+            return counts
         except InputError as exc:
             exc.args = (f"line {self.position} of the input: {exc}",)
             self.attendant.finish()

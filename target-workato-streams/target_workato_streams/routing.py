@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import SettingError
@@ -52,6 +53,7 @@ class Router:
         topics: The workspace's topics, where missing ones are to be created.
         payload: What is published of a record, which the schema of a new topic describes.
         open_route: Called once with each stream and its topic; None skips the stream.
+        meanwhile: Goes on with the run while a topic is looked up or created.
         skip: Whether a stream without a topic is skipped.
     """
 
@@ -59,6 +61,7 @@ class Router:
     topics: Topics | None
     payload: Payload
     open_route: Callable[[str, int | None], None]
+    meanwhile: Callable[[Callable[[], int]], int]
     skip: bool
     _routed: set[str] = field(default_factory=set)
 
@@ -72,12 +75,14 @@ class Router:
         Raises:
             SettingError: No setting gives it a topic.
             ServiceError: Its topic could not be looked up or created.
+            Stopped: The run was asked to stop before its topic was found.
         """
         if stream in self._routed:
             return
         topic_id = self.routing.topic_of(stream)
         if topic_id is None and self.topics is not None:
-            topic_id = self.topics.ensure(stream, to_workato(self.payload.schema(schema)))
+            fields = to_workato(self.payload.schema(schema))
+            topic_id = self.meanwhile(partial(self.topics.ensure, stream, fields))
         if topic_id is None:
             if not self.skip:
                 raise SettingError(

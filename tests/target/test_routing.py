@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from target_workato_streams.routing import Routing
 from target_workato_streams.topic_schema import to_workato
 
+from tests.running import eventually
 from tests.target.singer import orders, record, schema, state
 
 if TYPE_CHECKING:
     from tests.emulator.control import Emulator
-    from tests.target.conftest import RunTarget
+    from tests.target.conftest import RunTarget, StartTarget
 
 
 @pytest.mark.parametrize(
@@ -165,6 +167,33 @@ def test_a_topic_whose_creation_was_not_answered_is_not_created_twice(
     assert done.exit_code == 0
     methods = [request.method for request in emulator.requests(operation="topics")]
     assert methods.count("POST") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("status", {"status": 503}), ("stall", {"secs": 60})]
+)
+def test_what_was_read_is_told_while_a_topic_is_being_created_and_a_signal_ends_the_run(
+    emulator: Emulator, topic: int, start_target: StartTarget, kind: str, options: dict[str, Any]
+) -> None:
+    """Batches and states do not wait for the Developer API; nor does the end, with exit code 0."""
+    emulator.fault(kind, operation="topics", times=-1, **options)
+    target = start_target(
+        default_topic_id=None,
+        topics={"orders": topic},
+        create_topics=True,
+        developer_api_token=emulator.developer_token,
+        developer_api_url=emulator.url,
+        max_batch_age_secs=0.5,
+    )
+    target.feed(
+        schema(), *orders(3), state("read"), schema("new"), record("new", id=1), state("no")
+    )
+    eventually(lambda: target.told == ["read"], "the state of the other topic")
+    eventually(lambda: emulator.requests(operation="topics"), "the Developer API being asked")
+    target.send(signal.SIGTERM)
+    done = target.end(within=10)
+    assert (done.exit_code, done.told_states) == (0, [{"at": "read"}])
+    assert len(emulator.payloads(topic)) == 3
 
 
 SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
