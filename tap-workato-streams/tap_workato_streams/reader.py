@@ -7,9 +7,9 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from .client import EARLIEST
+from .client import EARLIEST, Cursor
 from .errors import EventStreamsError, Refused
-from .pages import Bookmark
+from .pages import Bookmark, Page
 from .start import (
     cursor_after,
     cursor_instead,
@@ -23,8 +23,7 @@ from .start import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .client import Cursor, TopicClient
-    from .pages import Page
+    from .client import TopicClient
     from .topics import Topic
 
 logger = logging.getLogger("tap-workato-streams")
@@ -32,9 +31,13 @@ logger = logging.getLogger("tap-workato-streams")
 TAIL_TIMEOUT_SECS = 50
 # A poll that comes back empty sooner than this was no long poll: do not ask without end.
 SHORTEST_POLL_SECS = 1.0
-# These say that a token or the quota is at fault, whatever the cursor (contract: "What no page
-# says"). Of any other 4xx the cursor may be the cause.
-NOT_THE_CURSOR = frozenset({401, 403, 408, 429})
+# Of these 4xx the cursor may be the cause. The others say that a token or the quota is at fault,
+# whatever the cursor (contract: "What no page says").
+MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
+# How far before now the latest message is looked for: more than clocks of one service differ.
+LOOK_BACK = timedelta(seconds=5)
+# What the local clock may be behind without being set right before the latest is looked for.
+SMALL_SKEW = timedelta(minutes=1)
 
 
 class RunStart:
@@ -103,10 +106,11 @@ class TopicReader:
         given = self._bookmark
         cursor = first_cursor(self.topic, given)
         if is_at_latest(self.topic, given):
-            page, cursor = self._latest(cursor)
-            yield page
-            if self._is_end(page) and not self._timeout_secs:
+            self._bookmark = self._latest()
+            yield Page([], start=self._bookmark)
+            if not self._tail and not self._timeout_secs:
                 return
+            cursor = cursor_after(self._bookmark)
         while True:
             asked_at = time.monotonic()
             page, cursor = self._consume(cursor)
@@ -120,25 +124,33 @@ class TopicReader:
             if not page.messages:
                 time.sleep(max(0.0, SHORTEST_POLL_SECS - (time.monotonic() - asked_at)))
 
-    def _latest(self, cursor: Cursor) -> tuple[Page, Cursor]:
-        """Find the place from which only what is new is read, without a long poll.
+    def _latest(self) -> Bookmark:
+        """Find the bookmark behind the latest message, and pass over what stands before it.
 
-        With no message to name, the service's time is the bookmark from which this run and the
-        next go on: it is told at once, and nothing after it is missed.
+        With no message of late to name, it is the time since which none has come: it is told at
+        once, and this run and the next go on from it without missing or repeating anything.
         """
-        page = self._ask(cursor, 0)
+        since = datetime.now(timezone.utc) - LOOK_BACK
+        page = self._ask(Cursor(since_time=rfc3339(since)), 0)
         self._run_start.see(page.date)
-        start = Bookmark(None, rfc3339(page.date or datetime.now(timezone.utc)))
-        page = page._replace(start=start)
-        self._bookmark = page.bookmark() or start
-        return page, cursor_after(self._bookmark)
+        now = page.date or since + LOOK_BACK
+        if not timedelta() <= now - since <= SMALL_SKEW:
+            since = now - LOOK_BACK
+            page = self._ask(Cursor(since_time=rfc3339(since)), 0)
+        latest = Bookmark(None, rfc3339(since))
+        while last := page.bookmark():
+            latest = last
+            if self._run_start.precedes(latest.time):
+                break
+            page = self._ask(cursor_after(latest), 0)
+        return latest
 
     def _consume(self, cursor: Cursor) -> tuple[Page, Cursor]:
         """Ask for the page after a cursor, and say where the next one begins."""
         try:
             page = self._ask(cursor, self._timeout_secs)
         except Refused as refusal:
-            if cursor.after_message_id is None or refusal.status in NOT_THE_CURSOR:
+            if cursor.after_message_id is None or refusal.status not in MAY_BE_THE_CURSOR:
                 raise
             cursor = self._probe(refusal)
             page = self._ask(cursor, self._timeout_secs)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from .topics import Topic
 
-# The contract says of `since_time`: a future time means now. A day is beyond any clock's skew.
-AHEAD = timedelta(days=1)
+# Messages of one batch share a millisecond, and `since_time` brings what is newer than it.
+JUST_BEFORE = timedelta(milliseconds=1)
 # The share of the retention after which a bookmark is said to be in danger.
 NEAR_RETENTION = 0.8
 
@@ -37,14 +37,13 @@ def cursor_after(bookmark: Bookmark) -> Cursor:
 
 
 def first_cursor(topic: Topic, bookmark: Bookmark | None) -> Cursor:
-    """Where reading starts: after the bookmark of the last run, else where the settings say."""
+    """Where reading starts: after the bookmark of the last run, else where the settings say.
+
+    Of ``start_from`` only the earliest is a cursor; the latest has to be looked for.
+    """
     if bookmark:
         return cursor_after(bookmark)
-    if topic.start_date:
-        return Cursor(since_time=topic.start_date)
-    if topic.start_from == "latest":
-        return Cursor(since_time=rfc3339(datetime.now(timezone.utc) + AHEAD))
-    return EARLIEST
+    return Cursor(since_time=topic.start_date) if topic.start_date else EARLIEST
 
 
 def is_at_latest(topic: Topic, bookmark: Bookmark | None) -> bool:
@@ -56,12 +55,14 @@ def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
     """Where to go on in place of a bookmark that has expired; None to stop.
 
     What is left of the topic is newer than what has expired, so ``earliest`` misses nothing that
-    still exists. ``since_time`` does the same where the bookmark holds no time.
+    still exists. ``since_time`` does the same where the bookmark holds no time. It begins just
+    before that time: other messages of the same millisecond may not have been read.
     """
     if policy == "fail":
         return None
-    if policy == "since_time" and bookmark.time:
-        return Cursor(since_time=bookmark.time)
+    time = parse_time(bookmark.time)
+    if policy == "since_time" and time:
+        return Cursor(since_time=rfc3339(time - JUST_BEFORE, "milliseconds"))
     return EARLIEST
 
 
@@ -82,6 +83,6 @@ def parse_time(text: str | None) -> datetime | None:
     return time if time.tzinfo else None
 
 
-def rfc3339(time: datetime) -> str:
-    """Write a time as the API reads it, to the second."""
-    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+def rfc3339(time: datetime, timespec: str = "seconds") -> str:
+    """Write a time as the API reads it, cut to the second or to what ``timespec`` says."""
+    return time.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,12 +83,41 @@ def test_since_time_goes_on_from_the_time_of_the_bookmark(
     """`since_time` goes out once, and not beside the cursor."""
     outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time", batch_size=10)
     assert ids(outcome) == published[4:]
-    assert consumed(emulator)[1:] == [
-        {"batch_size": 1},
-        {"batch_size": 10, "since_time": state["bookmarks"]["topic_1"]["message_time"]},
-        {"batch_size": 10, "after_message_id": published[-1]},
-    ]
+    probe, since, after = consumed(emulator)[1:]
+    assert probe == {"batch_size": 1}
+    assert since.keys() == {"batch_size", "since_time"}
+    assert after == {"batch_size": 10, "after_message_id": published[-1]}
+    bookmark_time = datetime.fromisoformat(state["bookmarks"]["topic_1"]["message_time"])
+    sent = datetime.fromisoformat(since["since_time"].replace("Z", "+00:00"))
+    assert bookmark_time - sent == timedelta(milliseconds=1)
     assert len(warnings(outcome)) == 1
+
+
+def test_since_time_loses_no_message_of_the_millisecond_of_the_bookmark(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """Messages of one batch share their time, and the service returns what is newer than it."""
+    topic = emulator.create_topic()
+    at_once = ago(60)
+    published = emulator.load(topic, [{"n": n} for n in range(4)], times=[at_once] * 4)
+    first = run_tap(topics=[topic], max_messages=1)
+    emulator.expire(topic, published[0])
+    outcome = run_tap(topics=[topic], state=first.states[-1], on_expired_bookmark="since_time")
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published[1:]
+
+
+def test_a_redirect_says_nothing_about_the_bookmark(
+    emulator: Emulator, published: list[str], run_tap: RunTap
+) -> None:
+    """Only a 4xx does: a login page in the way, once, does not make a run start anew."""
+    emulator.fault("redirect", status=302, location="/login")
+    given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert outcome.exit_code == 1
+    assert len(emulator.requests()) == 1
+    assert "expired" not in outcome.stderr
+    assert outcome.states[-1] == given
 
 
 def test_since_time_without_a_time_reads_all_that_is_left(

@@ -122,6 +122,22 @@ def test_what_comes_between_two_runs_from_latest_is_read(
     assert third.states[-1] == second.states[-1]
 
 
+@pytest.mark.parametrize("page_limit", [None, 2])
+@pytest.mark.parametrize("offset_secs", [0.0, -3_600.0, 3_600.0], ids=["true", "behind", "ahead"])
+def test_what_was_published_just_before_a_run_from_latest_is_never_read(
+    emulator: Emulator, run_tap: RunTap, offset_secs: float, page_limit: int | None
+) -> None:
+    """Not by the next run either, whatever the clocks: its place is behind those messages."""
+    emulator.configure(clock_offset_secs=offset_secs, page_limit=page_limit)
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"old": True} for _ in range(5)])
+    first = run_tap(topics=[topic], start_from="latest")
+    assert first.exit_code == 0
+    assert first.records() == []
+    between = emulator.load(topic, [{"n": 7}, {"n": 8}])
+    assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
+
+
 @pytest.mark.parametrize("offset_secs", [-3_600.0, 3_600.0], ids=["behind", "ahead"])
 def test_latest_is_reckoned_by_the_clock_of_the_service(
     emulator: Emulator, run_tap: RunTap, offset_secs: float
