@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -14,12 +14,15 @@ from .errors import unreadable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import requests
+
     from .summary import Tally
 
 AGENT = "target-workato-streams"
 JSON = {"Content-Type": "application/json"}
 REASON_LIMIT = 300
 TOPICS_PER_PAGE = 100
+T = TypeVar("T")
 
 
 class Topic:
@@ -62,13 +65,10 @@ class Topic:
         tally.requests += 1
         tally.body_bytes += len(body)
         response = self._connection.ask(self._request, what=what, body=body)
-        try:
-            if self._legacy:
-                msgspec.json.decode(response.content, type=_Acknowledged)
-                return {}
-            entries = msgspec.json.decode(response.content, type=_BatchAnswer).message_ids
-        except msgspec.DecodeError:
-            raise unreadable(response, what=what) from None
+        if self._legacy:
+            _decode(response, _Acknowledged, what=what)
+            return {}
+        entries = _decode(response, _BatchAnswer, what=what).message_ids
         failed = {}
         for index in range(len(bodies)):
             entry = entries.get(str(index))
@@ -87,14 +87,6 @@ class Topic:
         """The whole entry: the API does not say in which field its reason stands."""
         words = json.dumps(entry, ensure_ascii=False).replace(self._token, "***")
         return words[:REASON_LIMIT]
-
-
-class _Acknowledged(msgspec.Struct):
-    message_id: str
-
-
-class _BatchAnswer(msgspec.Struct):
-    message_ids: dict[str, Any]
 
 
 class TopicDirectory:
@@ -126,10 +118,7 @@ class TopicDirectory:
         params = {"page": number, "per_page": TOPICS_PER_PAGE}
         request = self._connection.prepare("GET", self._url, params=params)
         response = self._connection.ask(request, what=what)
-        try:
-            listed = msgspec.json.decode(response.content, type=_Listed)
-        except msgspec.DecodeError:
-            raise unreadable(response, what=what) from None
+        listed = _decode(response, _Listed, what=what)
         return {topic.name: topic.id for topic in reversed(listed.data)}
 
     def create(self, name: str, schema: list[dict[str, Any]]) -> int:
@@ -146,10 +135,27 @@ class TopicDirectory:
         body = {"name": name, "schema": schema}
         request = self._connection.prepare("POST", self._url, json=body)
         response = self._connection.ask(request, what=what)
+        return _decode(response, _Created, what=what).data.id
+
+
+def _decode(response: requests.Response, kind: type[T], *, what: str) -> T:
+    """Decode an answer of a known shape, or raise Unavailable; an id may be a number or a text."""
+    try:
         try:
-            return msgspec.json.decode(response.content, type=_Created).data.id
+            return msgspec.json.decode(response.content, type=kind, strict=False)
         except msgspec.DecodeError:
-            raise unreadable(response, what=what) from None
+            # msgspec takes no lone surrogates, which the service may repeat from a message.
+            return msgspec.convert(json.loads(response.content), kind, strict=False)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise unreadable(response, what=what) from None
+
+
+class _Acknowledged(msgspec.Struct):
+    message_id: str | int
+
+
+class _BatchAnswer(msgspec.Struct):
+    message_ids: dict[str, Any]
 
 
 class _TopicInfo(msgspec.Struct):

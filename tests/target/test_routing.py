@@ -113,6 +113,34 @@ def test_the_legacy_domain_is_retried_likewise(
     assert [payload["id"] for payload in emulator.payloads(topic)] == [0, 1, 1, 2]
 
 
+def test_the_legacy_domain_may_name_messages_by_number(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """What it names is acknowledged, and not sent again."""
+    emulator.fault("status", status=200, body='{"message_id": 7}', times=-1)
+    done = run_target(schema(), *orders(2), state("all"), legacy_api=True)
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert len(emulator.requests()) == 2
+
+
+def test_the_developer_api_may_give_ids_as_text(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """A topic of the stream's name is used."""
+    listed = json.dumps({"data": [{"id": str(topic), "name": "new"}]})
+    emulator.fault("status", operation="topics", status=200, body=listed, times=-1)
+    done = run_target(
+        schema("new"),
+        record("new", id=1),
+        default_topic_id=None,
+        create_topics=True,
+        developer_api_token=emulator.developer_token,
+        developer_api_url=emulator.url,
+    )
+    assert done.exit_code == 0
+    assert emulator.payloads(topic) == [{"id": 1}]
+
+
 def test_a_missing_topic_is_created_from_the_schema_of_its_stream(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:

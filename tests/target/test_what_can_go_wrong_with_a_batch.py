@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,18 @@ def test_an_entry_that_keeps_failing_is_a_rejected_message(
     assert "disk full" in line
     assert 'key {"id": 3}' in line
     assert len(emulator.requests()) == 3
+
+
+def test_an_answer_may_repeat_what_no_text_can_hold(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """A reason with a lone surrogate is an answer like another: the batch is not doubled."""
+    entries = {"0": {"result": "success"}, "1": {"result": "failed", "reason": "\ud800 is no text"}}
+    emulator.fault("status", status=200, body=json.dumps({"message_ids": entries}))
+    done = run_target(schema(), *orders(2), state("all"))
+    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert ids(emulator, topic) == [1]
+    assert [request.body.count(b'"id"') for request in emulator.requests()] == [2, 1]
 
 
 @pytest.mark.parametrize("rejection", ["partial", 400, 422])
