@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
 from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import ConfigValidationError, InvalidJSONSchema
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 
@@ -19,7 +19,7 @@ from .command import ConnectorCommand
 from .lines import InputError, RecordBeforeSchemaError
 from .messages import Origin, Stream
 from .reader import LineReader
-from .settings import faults, typed
+from .settings import faults, strangers, typed
 from .sinks import MessageSink, decode
 from .target_settings import SETTINGS, decodes, own_faults
 
@@ -92,6 +92,8 @@ class TargetWorkatoStreams(Target):
         """Find all faults at once, in words; the SDK's own knows only the types."""
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
+        for line in strangers(self._config, schema):
+            self.logger.warning("%s", line)
         self._config = typed(self._config, schema)
         errors = [*faults(self._config, schema), *own_faults(self._config)]
         if errors and raise_errors:
@@ -113,7 +115,10 @@ class TargetWorkatoStreams(Target):
             raise InputError("the schema has no properties")
         if self._decodes:
             message = {"type": line.type, "stream": line.stream, "schema": schema}
-            super()._process_schema_message({**message, "key_properties": line.key_properties})
+            try:
+                super()._process_schema_message({**message, "key_properties": line.key_properties})
+            except InvalidJSONSchema:
+                raise InputError("the schema is not a JSON Schema") from None
             # Replaced sinks hold nothing; the SDK would keep them to the end.
             self.drain_all()
         else:

@@ -129,6 +129,15 @@ def test_a_record_that_does_not_fit_its_schema_is_rejected_without_its_value(
     assert "$.id does not keep to `type`" in line
 
 
+def test_a_schema_that_is_no_json_schema_is_told_with_its_line(run_target: RunTarget) -> None:
+    """Where records are validated it is looked into; what it holds is not told."""
+    done = run_target(schema(), schema("bad", id={"type": "secret"}), validate_records=True)
+    assert done.exit_code == 1
+    (line,) = done.error_lines
+    assert "line 2 of the input: the schema is not a JSON Schema" in line
+    assert "secret" not in done.stderr
+
+
 def test_a_record_without_its_key_is_rejected_where_records_are_validated(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
