@@ -32,7 +32,8 @@ def message_key(record: bytes, stream: Stream, original: bytes) -> str:
     """
     keys = list(stream.key_properties)
     fields = members(record) if keys else {}
-    if keys and all(key in fields for key in keys):
+    # A key that is null tells nothing apart.
+    if keys and all(fields.get(key, b"null") != b"null" for key in keys):
         parts = [stream.name.encode(), *(_canonical(fields[key]) for key in keys)]
     else:
         parts = [stream.name.encode(), b"content", _canonical(original)]

@@ -36,6 +36,7 @@ DIFFERENT = [
     (b'{"id":1,"line":12}', b'{"id":11,"line":2}', ORDERS),
     (b'{"id":1.10,"line":1}', b'{"id":1.1,"line":1}', ORDERS),
     (b'{"id":1,"line":null}', b'{"id":1}', ORDERS),
+    (b'{"id":1,"line":null,"total":1}', b'{"id":1,"line":null,"total":9}', ORDERS),
     (b'{"a":1}', b'{"a":"1"}', KEYLESS),
     (b'{"a":%b}' % (b"9" * 5000), b'{"a":%b}' % (b"9" * 5001), KEYLESS),
     (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", b'{"a":[]}', KEYLESS),
