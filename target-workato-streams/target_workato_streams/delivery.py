@@ -95,6 +95,8 @@ class Delivery:
         batch = publisher.filling.add(self._message(body, origin))
         if batch:
             publisher.submit(batch)
+            # Also where there is room: a chunk of the input may hold many batches.
+            self.attend()
             while publisher.full and not self.stopping:
                 self._terms.wakeup.wait(self.patience())
                 self.attend()
