@@ -155,6 +155,30 @@ def faults(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     return found
 
 
+def strangers(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
+    """Find the settings that nobody reads: a misspelled one would be passed over in silence.
+
+    Args:
+        config: The settings as they came.
+        schema: The JSON Schema of the settings.
+
+    Returns:
+        One line for each, without its value: it may be a secret under another name.
+    """
+    known = list(schema["properties"])
+    names = sorted(config.keys() - known)
+    if not names:
+        return []
+    from difflib import get_close_matches  # noqa: PLC0415 - seldom needed
+
+    lines = []
+    for name in names:
+        nearest = get_close_matches(name, known, 1)
+        advice = f"; did you mean {nearest[0]}?" if nearest else ""
+        lines.append(f"{name}: there is no such setting, and it is passed over{advice}")
+    return lines
+
+
 def _typed(value: Any, schema: dict[str, Any]) -> Any:  # noqa: ANN401
     kinds = schema.get("type", [])
     if isinstance(value, str) and kinds and "string" not in kinds:

@@ -20,7 +20,7 @@ from .checks import tap_faults
 from .command import ConnectorCommand
 from .limits import RunLimits
 from .pacing import Budget
-from .settings import COMMON_SETTINGS, faults, typed
+from .settings import COMMON_SETTINGS, faults, strangers, typed
 from .streams import TopicStream
 from .sync import Sync
 from .topics import find_topics
@@ -223,6 +223,8 @@ class TapWorkatoStreams(Tap):
         """
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
+        for line in strangers(self._config, schema):
+            self.logger.warning("%s", line)
         self._config = typed(self._config, schema)
         errors = [*faults(self._config, schema), *tap_faults(self._config)]
         if errors and raise_errors:

@@ -244,6 +244,23 @@ def test_all_faults_are_told_at_once_before_the_first_request(
     assert "Traceback" not in run.stderr
 
 
+def test_a_setting_that_does_not_exist_is_warned_of_with_the_nearest_that_does(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """In one line each, without its value; the run goes on."""
+    topic = emulator.create_topic()
+    loaded = emulator.load(topic, [{"n": 1}])
+    run = run_tap(topics=[topic], batch_siz="top-secret", zzz=1, stream_maps={})
+    assert run.exit_code == 0
+    assert ids(run) == loaded
+    told = [line.rsplit(" | ", 1)[1] for line in run.stderr.splitlines() if "WARNING" in line]
+    assert told == [
+        "batch_siz: there is no such setting, and it is passed over; did you mean batch_size?",
+        "zzz: there is no such setting, and it is passed over",
+    ]
+    assert "top-secret" not in run.stderr
+
+
 @pytest.mark.parametrize("args", [["--discover"], ["--test"]], ids=str)
 def test_bad_settings_are_refused_by_every_command(
     emulator: Emulator, run_tap: RunTap, args: list[str]

@@ -77,6 +77,21 @@ def test_all_faults_are_told_at_once(emulator: Emulator, run_target: RunTarget) 
     assert emulator.requests() == []
 
 
+def test_a_setting_that_does_not_exist_is_warned_of_with_the_nearest_that_does(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """In one line, without its value; the run goes on."""
+    outcome = run_target(schema(), *orders(2), batch_size_row="top-secret")
+    assert outcome.exit_code == 0
+    assert len(emulator.messages(topic)) == 2
+    [told] = [line for line in outcome.stderr.splitlines() if "WARNING" in line]
+    assert told.endswith(
+        "batch_size_row: there is no such setting, and it is passed over; "
+        "did you mean batch_size_rows?"
+    )
+    assert "top-secret" not in outcome.stderr
+
+
 def test_settings_may_come_as_text_from_the_environment(
     emulator: Emulator, topic: int, tmp_path: Path
 ) -> None:
