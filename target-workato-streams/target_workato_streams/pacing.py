@@ -18,7 +18,7 @@ import backoff
 from .errors import Stopped, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from backoff.types import Details
     from pyrate_limiter import InMemoryBucket
@@ -72,8 +72,15 @@ class Budget:
         if self._refusals:
             self._resume(sent_at)
 
+    def rest(self, secs: float) -> None:
+        """Wait for so many seconds before asking for a turn, or until ``stop``."""
+        until = time.monotonic() + secs
+        with self._changed:
+            while not self._stopped and (left := until - time.monotonic()) > 0:
+                self._changed.wait(min(left, LONGEST_PAUSE_SECS))
+
     def stop(self) -> None:
-        """Wake all who wait for a turn, and let no request go any more."""
+        """Wake all who wait, and let no request go any more."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -161,6 +168,8 @@ def retrying(
         @functools.wraps(request)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             spent = 0.0
+            growing = backoff.expo(factor=0.5, max_value=LONGEST_WAIT_SECS)
+            next(growing)  # backoff's generators begin with a None
 
             def attempt() -> T:
                 nonlocal spent
@@ -176,25 +185,32 @@ def retrying(
                 assert isinstance(exc, Unavailable)  # noqa: S101
                 return spent + (exc.retry_after or 0) >= max_retry_secs
 
-            def tell(details: Details) -> None:
+            def rest(details: Details) -> None:
                 nonlocal spent
-                spent += details["wait"]
                 exc = details["exception"]
                 assert isinstance(exc, Unavailable)  # noqa: S101
-                on_retry(exc, details["wait"])
+                wait = max(random.uniform(0, next(growing)), exc.retry_after or 0.0)  # noqa: S311
+                wait = min(wait, max_retry_secs - spent)
+                spent += wait
+                on_retry(exc, wait)
+                # Not in backoff's own sleep, which nothing can wake.
+                budget.rest(wait)
 
             try:
                 return backoff.on_exception(
-                    _waits,
+                    backoff.constant,
                     Unavailable,
+                    interval=0,
                     jitter=None,
                     giveup=used_up,
-                    on_backoff=tell,
+                    on_backoff=rest,
                     logger=None,
                 )(attempt)()
             except Unavailable as exc:
+                named = f", told to wait {exc.retry_after:.0f} s" if exc.retry_after else ""
+                limit = f"max_retry_secs is {max_retry_secs:g}"
                 raise Unavailable(
-                    f"{exc}; given up after {spent:.0f} s (max_retry_secs is {max_retry_secs:g})",
+                    f"{exc}; given up after {spent:.0f} s{named} ({limit})",
                     status=exc.status,
                     reason=exc.reason,
                     retry_after=exc.retry_after,
@@ -203,16 +219,6 @@ def retrying(
         return call
 
     return decorate
-
-
-def _waits() -> Generator[float, Unavailable, None]:
-    """Seconds to wait, as backoff asks for them: growing, with jitter, at least what is named."""
-    growing = backoff.expo(factor=0.5, max_value=LONGEST_WAIT_SECS)
-    next(growing)
-    exc = yield 0.0
-    while True:
-        wait = random.uniform(0, next(growing))  # noqa: S311
-        exc = yield max(wait, exc.retry_after or 0.0)
 
 
 def _bucket(max_requests_per_minute: int | None) -> InMemoryBucket | None:

@@ -90,7 +90,7 @@ def _in_process() -> Iterator[None]:
     """Waits take no time, and the tap's signal handlers do not outlive it."""
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("backoff._sync.time.sleep", lambda _: None)
+        patch.setattr(pacing, "LONGEST_WAIT_SECS", 0.001)
         patch.setattr(pacing, "LONGEST_PAUSE_SECS", 0.001)
         patch.setattr(pacing, "CAREFUL_SECS", 0.0)
         yield

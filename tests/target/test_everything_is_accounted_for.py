@@ -11,7 +11,6 @@ import json
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from target_workato_streams import assembly, isolation
+from target_workato_streams import assembly, isolation, pacing
 from target_workato_streams.errors import EventStreamsError, Refused, Unavailable
 from target_workato_streams.target import TargetWorkatoStreams
 
@@ -165,7 +164,7 @@ class Run:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once, and signals stay those of the test run."""
     monkeypatch.setattr(isolation, "FIRST_WAIT_SECS", 0)
-    monkeypatch.setattr(time, "sleep", lambda _secs: None)
+    monkeypatch.setattr(pacing, "LONGEST_WAIT_SECS", 0)
     monkeypatch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
 
 
