@@ -179,7 +179,7 @@ def _one_line(text: str) -> str:
 def _retry_after(response: requests.Response) -> float | None:
     """The seconds to wait: the header holds seconds, or a date by the service's own clock."""
     value = response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         return float(value)
     until = http_date(value)
     if until is None:
@@ -192,6 +192,6 @@ def http_date(value: str) -> datetime | None:
     """Read the date of an HTTP header; None for a text that is no such date."""
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=timezone.utc)

@@ -61,6 +61,7 @@ RETRY_AFTER: list[tuple[dict[str, str], float | None]] = [
     ({}, None),
     ({"Retry-After": "7"}, 7.0),
     ({"Retry-After": " 0 "}, 0.0),
+    ({"Retry-After": "1.5"}, 1.5),
     ({"Retry-After": "Tue, 24 Nov 2026 12:01:30 GMT", "Date": DATE}, 90.0),
     ({"Retry-After": "Tue, 24 Nov 2026 11:59:00 GMT", "Date": DATE}, 0.0),
     ({"Retry-After": "Tue, 24 Nov 2026 12:01:30 -0000", "Date": DATE}, 90.0),
@@ -71,6 +72,7 @@ RETRY_AFTER: list[tuple[dict[str, str], float | None]] = [
     ({"Retry-After": "nan"}, None),
     ({"Retry-After": "inf"}, None),
     ({"Retry-After": "soon"}, None),
+    ({"Retry-After": f"Tue, 24 Nov 2026 12:01:30 -{'9' * 20}"}, None),
     ({"Retry-After": ""}, None),
 ]
 
