@@ -13,7 +13,11 @@ class RunLimits:
         max_run_secs: The seconds after which the run ends; None for no limit.
     """
 
-    def __init__(self, max_messages: int | None, max_run_secs: float | None) -> None:
+    def __init__(
+        self,
+        max_messages: int | None = None,
+        max_run_secs: float | None = None,
+    ) -> None:
         self._messages_left = max_messages
         self._ends_at = None if max_run_secs is None else time.monotonic() + max_run_secs
 

@@ -60,6 +60,12 @@ class TopicStream(Stream):
         self.primary_keys = ["message_id"]
         self.replication_key = "message_id"
         self.client = TopicClient(tap.config, topic.id, str(topic), budget)
+        self.share(RunStart(), RunLimits())
+
+    def share(self, run_start: RunStart, limits: RunLimits) -> None:
+        """Take the start and the limits of a run of the SDK that reads several topics."""
+        self._run_start = run_start
+        self._limits = limits
 
     @property
     @override
@@ -146,13 +152,12 @@ class TopicStream(Stream):
         Yields:
             Decoded records, in the order of the API.
         """
-        limits = RunLimits(self.config.get("max_messages"), self.config.get("max_run_secs"))
-        for page in self.reader(RunStart(), tail=False).pages():
-            for message in page.messages[: limits.take(len(page.messages))]:
+        for page in self.reader(self._run_start, tail=False).pages():
+            for message in page.messages[: self._limits.take(len(page.messages))]:
                 yield self._record(message)
             if page.start and not page.messages:
                 self.bookmark = page.start
-            if limits.reached:
+            if self._limits.reached:
                 return
 
     @override

@@ -20,6 +20,7 @@ from .checks import tap_faults
 from .command import ConnectorCommand
 from .limits import RunLimits
 from .pacing import Budget
+from .reader import RunStart
 from .settings import COMMON_SETTINGS, faults, strangers, typed
 from .streams import TopicStream
 from .sync import Sync
@@ -174,17 +175,21 @@ class TapWorkatoStreams(Tap):
         calls it, so this is the one place where the order of reading can be chosen. Batch files
         are left to the SDK.
         """
+        streams = [s for s in self.streams.values() if isinstance(s, TopicStream) and s.selected]
+        limits = RunLimits(self.config.get("max_messages"), self.config.get("max_run_secs"))
         if self.config.get("batch_config"):
+            run_start = RunStart()
+            for stream in streams:
+                stream.share(run_start, limits)
             super().sync_all()
             self._tell_state()
             return
-        streams = [s for s in self.streams.values() if isinstance(s, TopicStream) and s.selected]
         tail = self.config["tail"]
         self._sync = Sync(
             streams,
             cast("PageWriter", self.message_writer),
             self._tell_state,
-            limits=RunLimits(self.config.get("max_messages"), self.config.get("max_run_secs")),
+            limits=limits,
             readers=len(streams) if tail else self.config["max_parallel_topics"],
             tail=tail,
             state_interval_secs=self.config["state_interval_secs"],

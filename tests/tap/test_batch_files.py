@@ -164,6 +164,21 @@ def test_max_messages_ends_the_files_too(
     assert run.states[-1]["bookmarks"]["topic_1"]["replication_key_value"] == loaded[29]
 
 
+def test_max_messages_counts_the_files_of_all_topics_together(
+    emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
+) -> None:
+    """As in a run without files; the next run has the rest."""
+    loaded = {n: emulator.load(emulator.create_topic(id=n), [PAYLOAD % n] * 40) for n in (1, 2)}
+    settings: dict[str, Any] = {"topics": [1, 2], "batch_config": batch_config}
+
+    first = run_tap(max_messages=50, **settings)
+    second = run_tap(state=first.states[-1], **settings)
+
+    read = {n: (batched(first, f"topic_{n}"), batched(second, f"topic_{n}")) for n in (1, 2)}
+    assert sum(len(one) for one, _ in read.values()) == 50
+    assert {n: one + two for n, (one, two) in read.items()} == loaded
+
+
 def test_a_source_that_stops_in_the_middle_leaves_the_state_of_the_files(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
