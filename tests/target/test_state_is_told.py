@@ -76,6 +76,20 @@ def test_a_state_is_told_within_a_second_of_the_last_acknowledgement(
     assert time.time() - request.finished_at < 1
 
 
+def test_a_state_of_several_topics_in_flight_is_told_when_the_last_of_them_is_acknowledged(
+    emulator: Emulator, start_target: StartTarget
+) -> None:
+    """Within a second of it, with the input open and silent."""
+    topics = {name: emulator.create_topic(name) for name in ("a", "b", "c")}
+    for number, topic_id in enumerate(topics.values()):
+        emulator.fault("latency", secs=0.5 + number / 2, operation="batch", topic_id=topic_id)
+    target = start_target(topics=topics, max_batch_age_secs=0)
+    target.feed(*map(schema, topics), *(record(name, id=1) for name in topics), state("all"))
+    eventually(lambda: target.told == ["all"], "the state of all three")
+    assert len(emulator.requests()) == len(topics)
+    assert time.time() - max(request.finished_at or 0 for request in emulator.requests()) < 1
+
+
 def test_states_are_told_in_order_once_and_as_they_came(run_target: RunTarget) -> None:
     """The newest is told last, none twice, and every digit of it stays."""
     value = b'{"type":"STATE","value":{"at":1.10,"big":%b,"note":"\\u00e9"}}' % (b"9" * 30)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target.singer import orders, schema, state
+from tests.target.singer import orders, record, schema, state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +83,23 @@ def test_retry_after_is_honoured(
     assert done.exit_code == 0
     assert second.at - first.at >= 2
     assert ids(emulator, topic) == [0]
+
+
+def test_a_429_for_longer_than_max_retry_secs_ends_the_run_in_all_topics(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """The quota is the workspace's: no other topic waits for the time that the service named."""
+    full = emulator.create_topic("full")
+    emulator.fault("status", topic_id=full, status=429, headers={"Retry-After": "3600"}, times=-1)
+    emulator.fault("latency", topic_id=topic, secs=1)
+    topics = {"orders": topic, "full": full}
+    fed = [*orders(2), state("before"), record("full", id=0), *orders(2, start=2), state("no")]
+    done = run_target(schema(), schema("full"), *fed, topics=topics, batch_size_rows=1)
+    assert (done.exit_code, done.told_states) == (1, [])
+    assert len(emulator.requests(topic_id=full)) == 1
+    (line,) = done.error_lines
+    assert f"full (topic {full}): the service answered 429" in line
+    assert "told to wait 3600 s" in line
 
 
 def test_retries_end_after_max_retry_secs(
