@@ -179,10 +179,18 @@ def strangers(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _typed(value: Any, schema: dict[str, Any]) -> Any:  # noqa: ANN401
+def _typed(value: Any, schema: object) -> Any:  # noqa: ANN401
+    if not isinstance(schema, dict) or not schema:
+        return value
     kinds = schema.get("type", [])
     if isinstance(value, str) and kinds and "string" not in kinds:
         value = _read(value, kinds)
+    # Meltano puts an environment variable into a list or an object as text.
+    if isinstance(value, list):
+        return [_typed(each, schema.get("items")) for each in value]
+    if isinstance(value, dict):
+        named, others = schema.get("properties", {}), schema.get("additionalProperties")
+        return {name: _typed(each, named.get(name, others)) for name, each in value.items()}
     if isinstance(value, Decimal):
         value = float(value)  # the SDK reads a config file so, and seconds are reckoned in floats
     whole = isinstance(value, float) and value.is_integer()

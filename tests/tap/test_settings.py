@@ -106,7 +106,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"topics": "orders"}, "topics: must be of type array"),
     ({"topics": [11]}, "topics[0]: must be of type object"),
     ({"topics": [{"name": "orders"}]}, "topics[0]: 'id' is a required property"),
-    ({"topics": [{"id": 1}, {"id": "2"}]}, "topics[1].id: must be of type integer"),
+    ({"topics": [{"id": 1}, {"id": "two"}]}, "topics[1].id: must be of type integer"),
     (
         {"topics": [{"id": 1, "nam": "orders"}]},
         "topics[0]: Additional properties are not allowed ('nam' was unexpected)",
@@ -280,7 +280,7 @@ def test_settings_come_from_the_environment_as_text(emulator: Emulator) -> None:
     variables = {
         "API_URL": emulator.url,
         "API_TOKEN": emulator.token,
-        "TOPICS": json.dumps([{"id": topic, "name": "orders"}]),
+        "TOPICS": json.dumps([{"id": str(topic), "name": "orders"}]),
         "BATCH_SIZE": "2",
         "TIMEOUT_SECS": "",
         "MAX_MESSAGES": "",

@@ -100,7 +100,7 @@ def test_settings_may_come_as_text_from_the_environment(
     settings = {
         "API_TOKEN": emulator.token,
         "API_URL": emulator.url,
-        "TOPICS": json.dumps({"orders": topic}),
+        "TOPICS": json.dumps({"orders": str(topic)}),
         "DEFAULT_TOPIC_ID": "",
         "BATCH_SIZE_ROWS": "10",
         "MAX_BATCH_AGE_SECS": "0.5",
