@@ -94,8 +94,6 @@ class TargetWorkatoStreams(Target):
         self.append_builtin_config(schema)
         for line in strangers(self._config, schema):
             self.logger.warning("%s", line)
-        for line in strangers(self._config, schema):
-            self.logger.warning("%s", line)
         self._config = typed(self._config, schema)
         errors = [*faults(self._config, schema), *own_faults(self._config)]
         if errors and raise_errors:
