@@ -90,7 +90,8 @@ def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """
     return {
         "type": ["object", "null"],
-        "properties": {field["name"]: _nullable(_field(field)) for field in fields},
+        # A field without a name says of no key what it holds.
+        "properties": {f["name"]: _nullable(_field(f)) for f in fields if f.get("name")},
         "additionalProperties": True,
     }
 

@@ -195,6 +195,13 @@ def test_workatos_format_becomes_json_schema(field: Schema, expected: Schema) ->
     check(record_schema(schema))
 
 
+def test_a_field_without_a_name_is_passed_over() -> None:
+    """It ends no run, and the fields beside it count."""
+    assert from_workato([{"type": "integer"}, {"name": "a"}])["properties"] == {
+        "a": {"type": ["string", "null"]}
+    }
+
+
 @pytest.mark.parametrize(("payloads", "expected"), SAMPLES.values(), ids=SAMPLES.keys())
 def test_a_sample_becomes_json_schema(payloads: list[object], expected: Schema) -> None:
     """Everything may be null or absent, and nothing that flattening would drop is left."""
