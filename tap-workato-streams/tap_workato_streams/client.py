@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
@@ -135,14 +136,14 @@ def workspace_topics(config: Mapping[str, Any]) -> Iterator[WorkspaceTopic]:
         Refused: The Developer API refused the request.
         Unavailable: It did not answer properly for as long as ``max_retry_secs``.
     """
-    what = "Developer API"
+    what, token = "Developer API", "developer_api_token"
     url = f"{developer_url(config)}/api/event_streams/topics"
     connection = Connection(
         url,
-        config["developer_api_token"],
+        config[token],
         agent=AGENT,
         timeout_secs=config["request_timeout_secs"],
-        setting="developer_api_token",
+        setting=token,
     )
 
     def get_once(page: int) -> _Topics:
@@ -151,15 +152,21 @@ def workspace_topics(config: Mapping[str, Any]) -> Iterator[WorkspaceTopic]:
         try:
             return msgspec.json.decode(response.content, type=_Topics)
         except msgspec.DecodeError:
-            raise unreadable(response, what=what) from None
+            raise unreadable(response, what=what, token=token) from None
 
     get = _retried(get_once, config, Budget(DEVELOPER_REQUESTS_PER_MINUTE))
-    seen, page = 0, 1
+    seen: set[int] = set()
     with contextlib.closing(connection):
-        while (answer := get(page)).data:
-            yield from answer.data
-            seen, page = seen + len(answer.data), page + 1
-            if answer.count is not None and seen >= answer.count:
+        for page in itertools.count(1):
+            answer = get(page)
+            # A topic comes again where one before it was created or deleted meanwhile, and all of
+            # them where a service knows no pages.
+            new = [topic for topic in answer.data if topic.id not in seen]
+            yield from new
+            seen.update(topic.id for topic in new)
+            counted = answer.count is not None and len(seen) >= answer.count
+            # A full page may be counted by itself.
+            if not new or (counted and len(answer.data) < TOPICS_PER_PAGE):
                 return
 
 

@@ -93,7 +93,7 @@ class Connection(HTTPAdapter):
             response = self.send(request, timeout=timeout, **self._environment)
             _ = response.content  # reads it
         except requests.RequestException as exc:
-            raise unreachable(exc, what=what) from exc
+            raise unreachable(exc, what=what, token=self._setting) from exc
         check(response, what=what, secrets=[self._token], token=self._setting)
         return response
 

@@ -30,12 +30,12 @@ ADVICE = {
     400: "check the settings that this request is made of",
     401: "check {token}",
     403: "give the API client of {token} access to this topic",
-    404: "check the topic's id, data_center and api_url",
+    404: "check the topic's id, data_center and {url}",
     413: "lower max_batch_bytes, or split what is too large",
     422: "the message must fit the schema of the topic",
     429: "ask for a larger quota, or set max_requests_per_minute below it",
 }
-REDIRECT_ADVICE = "check api_url: redirects are not followed"
+REDIRECT_ADVICE = "check {url}: redirects are not followed"
 SERVER_ADVICE = "try again later"
 
 
@@ -108,21 +108,27 @@ def check(
     reason = _words(response, secrets)
     retriable = status in WORTH_A_RETRY or status >= 500
     advice = ADVICE.get(status, REDIRECT_ADVICE if status < 400 else SERVER_ADVICE)
-    line = f"{what}: the service answered {status} ({reason}); {advice.format(token=token)}"
+    advice = advice.format(token=token, url=_url(token))
     raise (Unavailable if retriable else Refused)(
-        line,
+        f"{what}: the service answered {status} ({reason}); {advice}",
         status=status,
         reason=reason,
         retry_after=_retry_after(response),
     )
 
 
-def unreachable(exc: requests.RequestException, *, what: str) -> ServiceError:
+def unreachable(
+    exc: requests.RequestException,
+    *,
+    what: str,
+    token: str = "api_token",  # noqa: S107
+) -> ServiceError:
     """Turn an exception of ``requests`` into ours: no answer came, or only a part of one.
 
     Args:
         exc: What ``requests`` raised.
         what: What was asked.
+        token: The name of the setting that holds the token of this request.
 
     Returns:
         A Refused for a certificate that is not trusted, which no retry mends; else an Unavailable.
@@ -132,19 +138,27 @@ def unreachable(exc: requests.RequestException, *, what: str) -> ServiceError:
         cause = deeper
     reason = _one_line(f"{type(cause).__name__}: {cause}")
     if isinstance(exc, requests.exceptions.SSLError):
-        return Refused(f"{what}: no secure connection ({reason}); check api_url", reason=reason)
+        return Refused(
+            f"{what}: no secure connection ({reason}); check {_url(token)}", reason=reason
+        )
     return Unavailable(
-        f"{what}: no complete answer ({reason}); check the network and api_url",
+        f"{what}: no complete answer ({reason}); check the network and {_url(token)}",
         reason=reason,
     )
 
 
-def unreadable(response: requests.Response, *, what: str) -> Unavailable:
+def unreadable(
+    response: requests.Response,
+    *,
+    what: str,
+    token: str = "api_token",  # noqa: S107
+) -> Unavailable:
     """Tell of an answer whose status is 2xx and whose body is not what the API sends.
 
     Args:
         response: The answer, with its body read.
         what: What was asked.
+        token: The name of the setting that holds the token of this request.
 
     Returns:
         An Unavailable: a gateway in the middle may have answered, or the body was cut short.
@@ -152,10 +166,15 @@ def unreadable(response: requests.Response, *, what: str) -> Unavailable:
     kind = response.headers.get("Content-Type", "no content type")
     reason = f"{len(response.content)} bytes of {kind}"
     return Unavailable(
-        f"{what}: the answer is not what the API sends ({reason}); check api_url",
+        f"{what}: the answer is not what the API sends ({reason}); check {_url(token)}",
         status=response.status_code,
         reason=reason,
     )
+
+
+def _url(token: str) -> str:
+    """The name of the setting that holds the URL to which a token goes."""
+    return token.replace("_token", "_url")
 
 
 def _words(response: requests.Response, secrets: Sequence[str]) -> str:

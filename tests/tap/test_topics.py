@@ -128,6 +128,22 @@ def test_more_topics_than_a_page_holds_are_all_found(
     assert pages == [["1"], ["2"], ["3"]]
 
 
+@pytest.mark.parametrize("count", [None, 100, 1_000])
+def test_each_topic_is_found_once_whatever_the_service_counts(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any], count: int | None
+) -> None:
+    """Nothing, the topics of a page, or more than there are; and where a topic comes again."""
+    topics = [{"id": number, "name": f"T{number}"} for number in range(1, 151)]
+    for page in (topics[:100], topics[99:]):
+        emulator.fault("garbage", operation="topics", body={"data": page, "count": count})
+    emulator.fault("garbage", operation="topics", body={"data": topics[:100], "count": count})
+
+    run = run_tap("--discover", **developer)
+
+    assert names(run) == sorted(f"t{number}" for number in range(1, 151))
+    assert len(emulator.requests(operation="topics")) <= 3
+
+
 @pytest.mark.parametrize("counted", [True, False])
 def test_pages_shorter_than_asked_for_are_read_to_the_end(
     emulator: Emulator,
@@ -227,6 +243,7 @@ def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
     assert len(run.error_lines) == 1
     assert "Developer API: " in run.error_lines[0]
     assert words in run.error_lines[0]
+    assert " api_url" not in run.error_lines[0]
     assert (run.stdout, consumed(emulator)) == (b"", [])
     assert [request.path for request in emulator.requests(operation="other")] == []
 
