@@ -89,7 +89,8 @@ class Sync:
         """Sync the streams to their end, a limit, a failure or ``stop``.
 
         Raises:
-            EventStreamsError: A topic failed for good. What was read is written, and told, before.
+            EventStreamsError: A topic failed for good: what was read is written, and told, before.
+                Or standard output, as of a full disk.
         """
         logger.info("reading %d topics, %d side by side", len(self._streams), self._readers)
         try:
@@ -102,10 +103,14 @@ class Sync:
             self._write_events()
             self._write_held_pages()
             self._tell_state()
-        except BrokenPipeError:
-            logger.debug("the reader of standard output has gone")
-            # What is still buffered has no reader: the flush at exit must not fail over it.
+        except OSError as exc:  # of standard output: files and sockets are the readers'
+            # What is still buffered goes nowhere: the flush at exit must not fail over it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(exc, BrokenPipeError):
+                raise EventStreamsError(
+                    f"standard output takes nothing more ({exc.strerror}); make room, and run again"
+                ) from exc
+            logger.debug("the reader of standard output has gone")
         for summary in self._summaries.values():
             summary.log()
         for error in self._errors[1:]:

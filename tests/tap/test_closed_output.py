@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.executables import TIMEOUT_SECS, command, environment
 from tests.tap.polls import await_polls
 from tests.tap.running import END_SECS, start_with_pipe
 
@@ -70,3 +73,26 @@ def test_a_closed_output_ends_a_run_without_tail_quietly(
     process.stderr.close()
     for sign in ("Traceback", "ERROR", "BrokenPipe"):
         assert sign not in logged
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told_in_one_line(
+    emulator: Emulator, tap_config: TapConfig, unbuffered: str
+) -> None:
+    """Not in silence, as if someone had seen enough: exit code 1, and no traceback at the exit."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"n": 1}])
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command("tap-workato-streams", "--config", tap_config(topics=[topic])),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT_SECS,
+            check=False,
+            env=environment(PYTHONUNBUFFERED=unbuffered),
+        )
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.decode().splitlines() if "ERROR" in line]
+    assert "standard output takes nothing more (No space left on device)" in line
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
