@@ -1,4 +1,4 @@
-"""Where a run ends: at what was there when it began, or at a limit; never at a short page."""
+"""A run ends, on a busy topic too: at what was there when it began, never at a short page."""
 
 from __future__ import annotations
 

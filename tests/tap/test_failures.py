@@ -1,4 +1,4 @@
-"""Failures that stay: one line that says what, why and what to do, and exit code 1."""
+"""Failures are told in one line that says what, why and what to do, with exit code 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Faults that pass: tried again, at whatever request they come, and each message written once."""
+"""At least once, and as close to once as the API allows: faults that pass, wherever they come.
+
+What failed is asked for again, and each message is written once.
+"""
 
 from __future__ import annotations
 

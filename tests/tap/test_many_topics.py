@@ -1,4 +1,4 @@
-"""Many topics side by side: one writer, each topic in its order, the state true at its place."""
+"""Many topics side by side: one writer, order kept in each topic, the state true at its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings are checked before the first request: all at once, in words, without secrets."""
+"""Bad settings are refused before the first request, all of them at once, in words."""
 
 from __future__ import annotations
 
