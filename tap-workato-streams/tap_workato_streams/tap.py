@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
 from singer_sdk import typing as th
-from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigValidationError
-from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import PluginBase
 
+from .checking import CheckedPlugin
 from .checks import tap_faults
 from .command import ConnectorCommand
 from .limits import RunLimits
 from .pacing import Budget
 from .reader import RunStart
-from .settings import COMMON_SETTINGS, faults, strangers, typed
+from .settings import COMMON_SETTINGS
 from .streams import TopicStream
 from .sync import Sync
 from .topics import find_topics
 from .writer import PageWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
 
     import click
@@ -53,7 +52,7 @@ TOPIC = th.ObjectType(
 )
 
 
-class TapWorkatoStreams(Tap):
+class TapWorkatoStreams(CheckedPlugin, Tap):
     """Singer tap for Workato Event Streams: the messages of topics as records."""
 
     name = "tap-workato-streams"
@@ -206,35 +205,11 @@ class TapWorkatoStreams(Tap):
         """Make a command whose failures are one line each."""
         return ConnectorCommand.of(super().get_singer_command(), cls.logger)
 
-    @classproperty
+    @classmethod
     @override
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
-        """Take settings from the environment as the texts that they are.
-
-        The SDK's own reading fails on a text of another type, an empty one too, without saying
-        which setting it was, and takes any text for a boolean.
-        """
-        schema = cls.config_jsonschema
-        cls.append_builtin_config(schema)
-        texts = {name: {"type": "string"} for name in schema["properties"]}
-        return parse_environment_config({"properties": texts}, cls._env_var_prefix)
-
-    @override
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check all settings before anything else happens.
-
-        The SDK has no public place that comes before discovery: its own check, which this
-        replaces, knows JSON Schema alone and shows the values of secrets.
-        """
-        schema = self.config_jsonschema
-        self.append_builtin_config(schema)
-        for line in strangers(self._config, schema):
-            self.logger.warning("%s", line)
-        self._config = typed(self._config, schema)
-        errors = [*faults(self._config, schema), *tap_faults(self._config)]
-        if errors and raise_errors:
-            raise ConfigValidationError("Settings are wrong", errors=errors, schema=schema)
-        return errors
+    def own_faults(cls, config: Mapping[str, Any]) -> list[str]:
+        """Find what is wrong with the settings of the tap alone."""
+        return tap_faults(config)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

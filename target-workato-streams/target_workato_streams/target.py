@@ -8,22 +8,21 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
-from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigValidationError, InvalidJSONSchema
-from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 
 from .assembly import build
 from .batch_files import records
+from .checking import CheckedPlugin
 from .command import ConnectorCommand
 from .lines import InputError, RecordBeforeSchemaError
 from .messages import Origin, Stream
 from .reader import LineReader
-from .settings import faults, strangers, typed
 from .sinks import MessageSink, decode
-from .target_settings import SETTINGS, decodes, own_faults
+from .target_settings import SETTINGS, decodes, target_faults
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
 
     import click
@@ -41,7 +40,7 @@ RECORDS_BETWEEN_LOOKS = 500
 SIGNALLED = 128
 
 
-class TargetWorkatoStreams(Target):
+class TargetWorkatoStreams(CheckedPlugin, Target):
     """Singer target for Workato Event Streams."""
 
     name = "target-workato-streams"
@@ -77,28 +76,11 @@ class TargetWorkatoStreams(Target):
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
 
-    @classproperty
+    @classmethod
     @override
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
-        # As texts: the SDK's own reading fails on an empty one where a number is due, and `typed`
-        # gives each its type.
-        schema = cls.config_jsonschema
-        cls.append_builtin_config(schema)
-        texts = {name: {"type": "string"} for name in schema["properties"]}
-        return parse_environment_config({"properties": texts}, cls._env_var_prefix)
-
-    @override
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Find all faults at once, in words; the SDK's own knows only the types."""
-        schema = self.config_jsonschema
-        self.append_builtin_config(schema)
-        for line in strangers(self._config, schema):
-            self.logger.warning("%s", line)
-        self._config = typed(self._config, schema)
-        errors = [*faults(self._config, schema), *own_faults(self._config)]
-        if errors and raise_errors:
-            raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
-        return errors
+    def own_faults(cls, config: Mapping[str, Any]) -> list[str]:
+        """Find what is wrong with the settings of the target alone."""
+        return target_faults(config)
 
     @override
     def _process_schema_message(self, line: Line) -> None:  # type: ignore[override]

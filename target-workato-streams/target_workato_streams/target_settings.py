@@ -113,7 +113,7 @@ SETTINGS = th.PropertiesList(
 )
 
 
-def own_faults(config: Mapping[str, Any]) -> list[str]:
+def target_faults(config: Mapping[str, Any]) -> list[str]:
     """Find the settings that do not go together.
 
     Args:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pair.docs import ROOT
 
-ALIKE = ["command.py", "connection.py", "errors.py", "pacing.py", "settings.py"]
+ALIKE = ["checking.py", "command.py", "connection.py", "errors.py", "pacing.py", "settings.py"]
 
 
 @pytest.mark.parametrize("name", ALIKE)

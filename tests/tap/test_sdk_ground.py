@@ -9,6 +9,7 @@ import textwrap
 from singer_sdk import Tap
 from singer_sdk.plugin_base import PluginBase
 from singer_sdk.streams import Stream
+from tap_workato_streams.checking import CheckedPlugin
 from tap_workato_streams.streams import TopicStream
 from tap_workato_streams.tap import TapWorkatoStreams
 
@@ -46,11 +47,17 @@ def test_what_the_tap_overrides_is_there_to_be_overridden() -> None:
     """A method that the SDK renames would be overridden no more, in silence."""
     overridden = {
         (theirs, name)
-        for ours, theirs in ((TapWorkatoStreams, Tap), (TopicStream, Stream))
+        for ours, theirs in (
+            (CheckedPlugin, PluginBase),
+            (TapWorkatoStreams, Tap),
+            (TopicStream, Stream),
+        )
         for name, member in vars(ours).items()
         if getattr(getattr(member, "fget", member), "__override__", False)
     }
-    assert {(Tap, "sync_all"), (Tap, "discover_streams"), (Stream, "is_sorted")} <= overridden
+    assert "_env_var_config" in vars(PluginBase)
+    assert {(PluginBase, "_validate_config"), (Tap, "sync_all")} <= overridden
+    assert {(Tap, "discover_streams"), (Stream, "is_sorted")} <= overridden
     for theirs, name in overridden:
         assert any(name in vars(base) for base in theirs.__mro__), f"{theirs.__name__}.{name}"
 
