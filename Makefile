@@ -42,8 +42,9 @@ demo: setup
 services: setup
 	@$(BIN)/python -m tests.demo.services
 
+# A worker a core, each with an emulator of its own; a file of tests stays with one.
 test: setup
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile
 
 bench: setup
 	@$(UV) sync --frozen --quiet --python $(PYTHON) --group bench
