@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 import msgspec
 
 from .connection import Connection
-from .errors import http_date, unreadable
+from .errors import Unavailable, http_date, unreadable
+from .meanwhile import Body
 from .pacing import Budget, retrying
 from .pages import Page, split
 from .settings import base_url, developer_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from .errors import Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,6 +72,7 @@ class TopicClient:
         path = "/api/pubsub" if config["legacy_api"] else "/api/v1"
         self.what = what
         self.requests = 0
+        self._budget = budget
         url = f"{base_url(config)}{path}/topics/{topic_id}/consume"
         self._connection = Connection(
             url,
@@ -84,13 +84,23 @@ class TopicClient:
         self._request = self._connection.prepare("POST", url, headers=JSON)
         self._send = _retried(self._send_once, config, budget)
 
-    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Page:
+    def consume(
+        self,
+        cursor: Cursor,
+        *,
+        batch_size: int,
+        timeout_secs: int = 0,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Page:
         """Ask for the messages after a cursor (contract: "Public API", consume).
 
         Args:
             cursor: From where to consume.
             batch_size: The most messages to ask for, 1 to 50.
             timeout_secs: How many seconds the service may wait for a message, 0 to 60.
+            meanwhile: What to do once the request is on its way, or sooner if that may take its
+                time. It is called once or more, and must not raise: to the connection its error
+                would be one of its own.
 
         Returns:
             A page; without messages when there are none after the cursor.
@@ -106,16 +116,22 @@ class TopicClient:
             body["since_time"] = cursor.since_time
         if timeout_secs:
             body["timeout_secs"] = timeout_secs
-        return self._send(msgspec.json.encode(body), timeout_secs)
+        if not self._budget.is_free:
+            meanwhile()
+        return self._send(Body(msgspec.json.encode(body), meanwhile), timeout_secs)
 
-    def _send_once(self, body: bytes, timeout_secs: int) -> Page:
+    def _send_once(self, body: Body, timeout_secs: int) -> Page:
         self.requests += 1
-        response = self._connection.ask(
-            self._request,
-            what=self.what,
-            body=body,
-            poll_secs=timeout_secs,
-        )
+        try:
+            response = self._connection.ask(
+                self._request,
+                what=self.what,
+                body=body,
+                poll_secs=timeout_secs,
+            )
+        except Unavailable:
+            body.meanwhile()
+            raise
         try:
             messages = split(response.content)
         except ValueError:

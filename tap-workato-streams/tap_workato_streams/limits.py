@@ -1,4 +1,4 @@
-"""How much a run may read before it ends, its topic's end or not."""
+"""How much a run may read before it ends, and how often something is due while it lasts."""
 
 from __future__ import annotations
 
@@ -38,3 +38,27 @@ class RunLimits:
         taken = min(messages, self._messages_left)
         self._messages_left -= taken
         return taken
+
+
+class Interval:
+    """What is due again and again.
+
+    Args:
+        secs: The seconds from one time to the next.
+    """
+
+    def __init__(self, secs: float) -> None:
+        self._secs = secs
+        self._began = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """The seconds until it is due."""
+        return max(0.0, self._began + self._secs - time.monotonic())
+
+    def is_over(self) -> bool:
+        """Say whether it is due; if so, the next interval begins."""
+        if self.left:
+            return False
+        self._began = time.monotonic()
+        return True

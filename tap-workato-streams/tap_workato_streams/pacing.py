@@ -52,6 +52,11 @@ class Budget:
         self._refusals = 0
         self._stopped = False
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a request that asks now need not wait: there is no limit, and no refusal."""
+        return self._bucket is None and not self._refusals
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a turn; the request belongs into the block.
@@ -155,8 +160,8 @@ def retrying(
 
     Args:
         budget: The budget of the process.
-        max_retry_secs: The seconds that one request may be retried in all: those of its failed
-            attempts and of the waits between them. Waiting for a turn does not count.
+        max_retry_secs: The seconds that one request may be retried in all: those of its attempts
+            after the first and of the waits between them. Waiting for a turn does not count.
         on_retry: Called before each wait with what went wrong and the seconds to wait.
 
     Returns:
@@ -168,17 +173,20 @@ def retrying(
         @functools.wraps(request)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             spent = 0.0
+            attempts = 0
             growing = backoff.expo(factor=0.5, max_value=LONGEST_WAIT_SECS)
             next(growing)  # backoff's generators begin with a None
 
             def attempt() -> T:
-                nonlocal spent
+                nonlocal spent, attempts
                 with budget.turn():
                     began = time.monotonic()
+                    attempts += 1
                     try:
                         return request(*args, **kwargs)
                     except Unavailable:
-                        spent += time.monotonic() - began
+                        if attempts > 1:
+                            spent += time.monotonic() - began
                         raise
 
             def used_up(exc: Exception) -> bool:

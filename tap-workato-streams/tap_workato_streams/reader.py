@@ -21,7 +21,7 @@ from .start import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from .client import TopicClient
     from .topics import Topic
@@ -71,6 +71,7 @@ class TopicReader:
         config: The settings of the tap.
         bookmark: The bookmark of the last run.
         tail: Whether to go on when the end is reached.
+        meanwhile: What to do while the service is busy with a request; it must not raise.
     """
 
     def __init__(  # noqa: PLR0913
@@ -82,6 +83,7 @@ class TopicReader:
         *,
         bookmark: Bookmark | None,
         tail: bool,
+        meanwhile: Callable[[], None],
     ) -> None:
         self.topic = topic
         self._client = client
@@ -91,6 +93,7 @@ class TopicReader:
         self._timeout_secs: int = config.get("timeout_secs", TAIL_TIMEOUT_SECS if tail else 0)
         self._policy: str = config["on_expired_bookmark"]
         self._tail = tail
+        self._meanwhile = meanwhile
 
     def pages(self) -> Iterator[Page]:
         """Read the topic.
@@ -165,6 +168,7 @@ class TopicReader:
             cursor,
             batch_size=self._batch_size,
             timeout_secs=timeout_secs,
+            meanwhile=self._meanwhile,
         )
 
     def _probe(self, refusal: Refused) -> Cursor:

@@ -24,7 +24,7 @@ from .schemas import OPEN_PAYLOAD, record_schema
 from .start import bookmark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
@@ -103,8 +103,20 @@ class TopicStream(Stream):
             for stream_map in self.stream_maps
         )
 
-    def reader(self, run_start: RunStart, *, tail: bool) -> TopicReader:
-        """Make a reader that starts where the state and the settings say."""
+    def reader(
+        self,
+        run_start: RunStart,
+        *,
+        tail: bool,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> TopicReader:
+        """Make a reader that starts where the state and the settings say.
+
+        Args:
+            run_start: When the run began.
+            tail: Whether to go on when the end is reached.
+            meanwhile: What to do while the service is busy with a request.
+        """
         return TopicReader(
             self.topic,
             self.client,
@@ -112,6 +124,7 @@ class TopicStream(Stream):
             self.config,
             bookmark=self.bookmark,
             tail=tail,
+            meanwhile=meanwhile,
         )
 
     def write_schema(self) -> None:

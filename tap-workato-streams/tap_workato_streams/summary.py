@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from .limits import Interval
 from .start import parse_time
 
 if TYPE_CHECKING:
@@ -73,13 +74,11 @@ class Progress:
 
     def __init__(self, summaries: dict[str, TopicSummary]) -> None:
         self._summaries = summaries
-        self._began = self._logged_at = time.monotonic()
+        self._began = time.monotonic()
+        self.interval = Interval(self.INTERVAL_SECS)
 
     def log_if_due(self) -> None:
         """Log a line if a minute has passed since the last."""
-        now = time.monotonic()
-        if now - self._logged_at < self.INTERVAL_SECS:
-            return
-        self._logged_at = now
-        messages = sum(summary.messages for summary in self._summaries.values())
-        logger.info("%d messages so far, %.0f s", messages, now - self._began)
+        if self.interval.is_over():
+            messages = sum(summary.messages for summary in self._summaries.values())
+            logger.info("%d messages so far, %.0f s", messages, time.monotonic() - self._began)

@@ -8,11 +8,11 @@ import os
 import queue
 import sys
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import EventStreamsError, ServiceError
+from .limits import Interval
 from .pacing import TOO_MANY_REQUESTS
 from .reader import RunStart
 from .summary import Progress, TopicSummary
@@ -28,20 +28,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tap-workato-streams")
 
 
-class _Event(NamedTuple):
-    """What a reader hands to the writer: a page, an error, or with neither the end of a topic."""
+class _End(NamedTuple):
+    """What a reader says when it is done with a topic, and what stopped it if it failed."""
 
     stream: TopicStream
-    page: Page | None = None
-    error: Exception | None = None
+    error: Exception | None
 
 
 class Sync:
-    """Reads topics in threads, and writes all that they bring in the calling thread.
+    """Reads topics in threads, each of which writes a page while it asks for the next one.
 
-    While a page is written the next one is asked for, and no topic has more than these two pages
-    in memory. The state is changed and told by the writer alone: a STATE line covers just the
-    records that stand before it.
+    So no topic has more than these two pages in memory. One lock makes one writer of the threads:
+    whoever holds it writes a whole page and moves its bookmark, or tells the state. A STATE line
+    covers just the records that stand before it.
 
     Args:
         streams: The streams to sync.
@@ -70,20 +69,23 @@ class Sync:
         self._limits = limits
         self._readers = min(readers, len(streams))
         self._tail = tail
-        self._state_interval_secs = state_interval_secs
-        self._state_told_at = time.monotonic()
+        self._state_interval = Interval(state_interval_secs)
         self._run_start = RunStart()
-        self._events: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
-        self._slots = {stream.name: threading.Semaphore(1) for stream in streams}
+        self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
         self._summaries: dict[str, TopicSummary] = {}
         self._errors: list[Exception] = []
         self._unwritable: set[str] = set()
         self._stopping = False
+        # What follows is for those who hold the lock.
+        self._lock = threading.Lock()
+        self._held: dict[str, Page] = {}
+        self._closed = False
+        self._output_error: OSError | None = None
 
     def stop(self) -> None:
         """End the run soon, with what has been read written and told; safe in a signal handler."""
         self._stopping = True
-        self._events.put(None)
+        self._ends.put(None)
 
     def run(self) -> None:
         """Sync the streams to their end, a limit, a failure or ``stop``.
@@ -100,10 +102,11 @@ class Sync:
                 stream.write_schema()
                 self._summaries[stream.name] = TopicSummary(stream)
             self._start_readers()
-            self._write_events()
-            self._write_held_pages()
-            self._tell_state()
+            self._wait()
+            self._stopping = True
+            self._tell(close=True)
         except OSError as exc:  # of standard output: files and sockets are the readers'
+            self._stopping = self._closed = True
             # What is still buffered goes nowhere: the flush at exit must not fail over it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(exc, BrokenPipeError):
@@ -123,7 +126,7 @@ class Sync:
 
         def read_one_by_one() -> None:
             with contextlib.suppress(IndexError):  # none is waiting any more
-                while True:
+                while not self._stopping:
                     self._read(waiting.popleft())
 
         for _ in range(self._readers):
@@ -132,75 +135,92 @@ class Sync:
 
     def _read(self, stream: TopicStream) -> None:
         error = None
+
+        def write_held() -> None:
+            self._write_held(stream)
+
         try:
-            for page in stream.reader(self._run_start, tail=self._tail).pages():
-                self._slots[stream.name].acquire()
+            reader = stream.reader(self._run_start, tail=self._tail, meanwhile=write_held)
+            for page in reader.pages():
                 if stream.name in self._unwritable:
                     break
-                self._events.put(_Event(stream, page))
-        except Exception as exc:  # noqa: BLE001 - handed to the writer, which ends the run with it
+                write_held()
+                self._held[stream.name] = page
+                if self._stopping:
+                    break
+        except Exception as exc:  # noqa: BLE001 - handed to the run, which ends with it
             error = exc
-        self._events.put(_Event(stream, error=error))
+        write_held()
+        self._ends.put(_End(stream, error))
 
-    def _write_events(self) -> None:
+    def _write_held(self, stream: TopicStream) -> None:
+        """Write the page that is held for a stream, if there is one; never raise."""
+        if stream.name not in self._held:
+            return
+        with self._lock:
+            page = self._held.pop(stream.name, None)
+            if page is None or self._closed:
+                return
+            try:
+                self._write(stream, page)
+            except OSError as exc:
+                self._output_error = exc
+                self.stop()
+            except Exception as exc:  # noqa: BLE001 - the run ends with it
+                self._unwritable.add(stream.name)
+                self._fail(exc)
+        if self._limits.reached:
+            self._ends.put(None)
+
+    def _write(self, stream: TopicStream, page: Page) -> None:
+        taken = page._replace(messages=page.messages[: self._limits.take(len(page.messages))])
+        stream.write_messages(taken.messages, self._writer)
+        if bookmark := taken.bookmark():
+            stream.bookmark = bookmark
+        self._summaries[stream.name].add(taken)
+
+    def _wait(self) -> None:
+        """Wait for the end of all topics or of the run, and tell the state where it is due."""
         progress = Progress(self._summaries)
         open_topics = len(self._streams)
         while open_topics and not self._stopping and not self._limits.reached:
-            event = self._next_event()
-            if event and event.page:
-                self._write(event.stream, event.page)
-                self._slots[event.stream.name].release()
-            elif event:
+            waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
+            end = self._next_end(min(wait for wait in waits if wait is not None))
+            if end:
                 open_topics -= 1
-                self._summaries[event.stream.name].end()
-                if event.error:
-                    self._fail(event.error)
-            self._tell_state_if_due()
+                self._summaries[end.stream.name].end()
+                if end.error:
+                    self._fail(end.error)
+            if self._state_interval.is_over():
+                self._tell()
             progress.log_if_due()
 
-    def _next_event(self) -> _Event | None:
-        """Wait for an event, though not longer than something else may be due."""
-        waits = [self._state_interval_secs, Progress.INTERVAL_SECS, self._limits.secs_left]
+    def _next_end(self, timeout_secs: float) -> _End | None:
         try:
-            return self._events.get(timeout=min(wait for wait in waits if wait is not None))
+            return self._ends.get(timeout=timeout_secs)
         except queue.Empty:
             self._writer.check_reader()
             return None
 
-    def _write_held_pages(self) -> None:
-        """Write what the readers have handed over; as no slot is released, that comes to an end."""
-        while self._stopping:
-            try:
-                event = self._events.get_nowait()
-            except queue.Empty:
-                return
-            if event and event.page:
-                self._write(event.stream, event.page)
+    def _tell(self, *, close: bool = False) -> None:
+        """Tell the state, once what the readers hold is written: they may have to wait.
 
-    def _write(self, stream: TopicStream, page: Page) -> None:
-        taken = page._replace(messages=page.messages[: self._limits.take(len(page.messages))])
-        try:
-            stream.write_messages(taken.messages, self._writer)
-        except EventStreamsError as exc:
-            self._unwritable.add(stream.name)
-            self._fail(exc)
-            return
-        if bookmark := taken.bookmark():
-            stream.bookmark = bookmark
-        self._summaries[stream.name].add(taken)
+        With ``close`` nothing is written after it.
+        """
+        for stream in self._streams:
+            self._write_held(stream)
+        with self._lock:
+            if self._output_error:
+                raise self._output_error
+            self._closed = close
+            self._tell_state()
 
     def _fail(self, error: Exception) -> None:
         self._errors.append(error)
         # The others would go on for ever in a tail, and wait as long where the workspace's quota
         # is used up for longer than may be retried: such a run ends with the first that fails.
         if self._tail or _is_quota(error):
-            self._stopping = True
-
-    def _tell_state_if_due(self) -> None:
-        now = time.monotonic()
-        if now - self._state_told_at >= self._state_interval_secs:
-            self._tell_state()
-            self._state_told_at = now
+            self.stop()
 
 
 def _is_quota(error: Exception) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -12,12 +12,24 @@ from singer_sdk.authenticators import BearerTokenAuthenticator
 from .errors import check, unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from urllib3.connectionpool import ConnectionPool
 
 if sys.version_info >= (3, 12):
     from typing import override
 else:
     from typing_extensions import override
+
+
+class Parts(Protocol):
+    """A body that is sent part by part; its length is that of all parts, in bytes."""
+
+    def __len__(self) -> int:
+        """Say how many bytes there are."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Hand over the parts."""
 
 
 class Connection(HTTPAdapter):
@@ -68,7 +80,7 @@ class Connection(HTTPAdapter):
         request: requests.PreparedRequest,
         *,
         what: str,
-        body: bytes | None = None,
+        body: bytes | Parts | None = None,
         poll_secs: float = 0.0,
     ) -> requests.Response:
         """Send a request, and read the whole answer.
@@ -86,7 +98,8 @@ class Connection(HTTPAdapter):
             ServiceError: Another status, or no complete answer.
         """
         if body is not None:
-            request.body = body
+            # What requests can send is more than its types say: anything that yields bytes.
+            request.body = body  # type: ignore[assignment]
             request.headers["Content-Length"] = str(len(body))
         timeout = (self._timeout_secs, self._timeout_secs + poll_secs)
         try:

@@ -1,0 +1,92 @@
+"""The next page is asked for while the last one is written; waits do not hold a page back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
+
+from tests.executables import Outcome
+from tests.tap.running import bookmark, start_with_pipe
+from tests.tap.singer import ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import StartTap, TapConfig
+
+PAGE = b'{"messages":[{"message_id":"A","payload":{},"time":"2024-01-01T00:00:00.000+00:00"}]}'
+
+
+def test_the_next_page_is_asked_for_while_the_last_one_is_written(
+    emulator: Emulator, start_tap: StartTap
+) -> None:
+    """A page is written once the next request is sent whole, and before it is answered."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"n": n} for n in range(60)])
+    emulator.fault("stall", after=1, secs=60)
+    tap = start_tap(topics=[topic])
+    tap.wait_for_records(50)
+    first, second = emulator.requests()
+    assert first.finished_at is not None
+    assert second.finished_at is None
+    # Sent in parts, though not in chunks: not every service takes those.
+    assert second.headers["content-length"] == str(len(second.body))
+    assert ids(tap.so_far) == published[:50]
+
+
+def test_a_page_is_not_held_back_by_a_request_that_waits_for_its_turn(
+    emulator: Emulator, start_tap: StartTap
+) -> None:
+    """It is written, and told, though the budget lets the next request go in a minute only."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"n": n} for n in range(60)])
+    tap = start_tap(topics=[topic], max_requests_per_minute=1, state_interval_secs=600)
+    tap.wait_for_records(50)
+    assert len(emulator.requests()) == 1
+    assert ids(tap.so_far) == published[:50]
+
+
+def test_a_page_is_not_held_back_by_a_service_that_has_gone(start_tap: StartTap) -> None:
+    """It is written before the next request is tried again."""
+
+    class Once(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(PAGE)))
+            self.end_headers()
+            self.wfile.write(PAGE)
+            # HTTP/1.0, so the connection ends here; and before that nobody listens any more.
+            server.server_close()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Once)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    tap = start_tap(topics=[1], api_url=url, tail=True, state_interval_secs=0.1)
+    tap.wait_for(lambda run: "trying again" in run.stderr, "a retry")
+    assert ids(tap.so_far) == ["A"]
+    tap.wait_for_bookmark("topic_1", "A")
+
+
+def test_a_slow_reader_does_not_use_up_the_time_for_retries(
+    emulator: Emulator, tap_config: TapConfig
+) -> None:
+    """An answer that was lost while a page could not be written is asked for again."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"text": "x" * 10_000} for _ in range(60)])
+    emulator.fault("cut", after=1)
+    config = tap_config(topics=[topic], max_retry_secs=1)
+    process = start_with_pipe(config)
+    while len(emulator.requests()) < 2:
+        time.sleep(0.01)
+    time.sleep(1.5)
+    stdout, stderr = process.communicate()
+    outcome = Outcome(process.returncode, stdout, stderr.decode())
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.stderr.count("trying again") == 1
+    assert ids(outcome) == published
+    assert bookmark(outcome.states[-1], "topic_1") == published[-1]
