@@ -13,8 +13,9 @@ import msgspec
 from .connection import Connection
 from .errors import Unavailable, http_date, unreadable
 from .meanwhile import Body
-from .pacing import Budget, retrying
+from .pacing import Budget
 from .pages import Page, split
+from .retrying import retrying
 from .settings import base_url, developer_url
 
 if TYPE_CHECKING:

@@ -1,8 +1,11 @@
-"""How much a run may read before it ends, and how often something is due while it lasts."""
+"""When a run began, how much it may read before it ends, and what is due while it lasts."""
 
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta, timezone
+
+from .start import parse_time
 
 
 class RunLimits:
@@ -38,6 +41,27 @@ class RunLimits:
         taken = min(messages, self._messages_left)
         self._messages_left -= taken
         return taken
+
+
+class RunStart:
+    """When the run began, by the service's clock: the ``Date`` of the first answer of all topics.
+
+    A skewed local clock so neither cuts a run short nor keeps it going.
+    """
+
+    def __init__(self) -> None:
+        self._end_of_second: datetime | None = None
+
+    def see(self, date: datetime | None) -> None:
+        """Take the date of an answer; the first counts. Without one, the local clock must do."""
+        if self._end_of_second is None:
+            # The header counts whole seconds: what has come within this one was there before.
+            self._end_of_second = (date or datetime.now(timezone.utc)) + timedelta(seconds=1)
+
+    def precedes(self, time: str | None) -> bool:
+        """Whether a message of this time was published after the run began."""
+        published = parse_time(time)
+        return bool(published and self._end_of_second and published >= self._end_of_second)
 
 
 class Interval:

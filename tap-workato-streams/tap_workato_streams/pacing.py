@@ -1,34 +1,26 @@
-"""One budget of requests for the whole process, and how a request is tried again within it.
+"""One budget of requests for the whole process.
 
 The quota belongs to the workspace: all topics, retries and long polls share it.
 """
 
 from __future__ import annotations
 
-import functools
 import random
 import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
-
-import backoff
+from typing import TYPE_CHECKING
 
 from .errors import Stopped, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from backoff.types import Details
     from pyrate_limiter import InMemoryBucket
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
-LONGEST_WAIT_SECS = 30.0
 # After a refusal, requests go one by one this far apart until one succeeds. A refusal comes at
 # once, so a request that is still open after this time (a long poll) has been let in.
 CAREFUL_SECS = 1.0
@@ -148,85 +140,6 @@ class Budget:
                 self._refusals = 0
                 self._not_before = 0.0
                 self._changed.notify_all()
-
-
-def retrying(
-    budget: Budget,
-    *,
-    max_retry_secs: float,
-    on_retry: Callable[[Unavailable, float], None],
-) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorate a request so that each attempt takes a turn, and what is transient is tried again.
-
-    Args:
-        budget: The budget of the process.
-        max_retry_secs: The seconds that one request may be retried in all: those of its attempts
-            after the first and of the waits between them. Waiting for a turn does not count.
-        on_retry: Called before each wait with what went wrong and the seconds to wait.
-
-    Returns:
-        A decorator. The decorated call raises ``Unavailable`` once the time is used up, and at
-        once what its function raises else.
-    """
-
-    def decorate(request: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(request)
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            spent = 0.0
-            attempts = 0
-            growing = backoff.expo(factor=0.5, max_value=LONGEST_WAIT_SECS)
-            next(growing)  # backoff's generators begin with a None
-
-            def attempt() -> T:
-                nonlocal spent, attempts
-                with budget.turn():
-                    began = time.monotonic()
-                    attempts += 1
-                    try:
-                        return request(*args, **kwargs)
-                    except Unavailable:
-                        if attempts > 1:
-                            spent += time.monotonic() - began
-                        raise
-
-            def used_up(exc: Exception) -> bool:
-                assert isinstance(exc, Unavailable)  # noqa: S101
-                return spent + (exc.retry_after or 0) >= max_retry_secs
-
-            def rest(details: Details) -> None:
-                nonlocal spent
-                exc = details["exception"]
-                assert isinstance(exc, Unavailable)  # noqa: S101
-                wait = max(random.uniform(0, next(growing)), exc.retry_after or 0.0)  # noqa: S311
-                wait = min(wait, max_retry_secs - spent)
-                spent += wait
-                on_retry(exc, wait)
-                # Not in backoff's own sleep, which nothing can wake.
-                budget.rest(wait)
-
-            try:
-                return backoff.on_exception(
-                    backoff.constant,
-                    Unavailable,
-                    interval=0,
-                    jitter=None,
-                    giveup=used_up,
-                    on_backoff=rest,
-                    logger=None,
-                )(attempt)()
-            except Unavailable as exc:
-                named = f", told to wait {exc.retry_after:.0f} s" if exc.retry_after else ""
-                limit = f"max_retry_secs is {max_retry_secs:g}"
-                raise Unavailable(
-                    f"{exc}; given up after {spent:.0f} s{named} ({limit})",
-                    status=exc.status,
-                    reason=exc.reason,
-                    retry_after=exc.retry_after,
-                ) from exc
-
-        return call
-
-    return decorate
 
 
 def _bucket(max_requests_per_minute: int | None) -> InMemoryBucket | None:

@@ -16,7 +16,6 @@ from .start import (
     first_cursor,
     is_at_latest,
     is_near_retention,
-    parse_time,
     rfc3339,
 )
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from .client import TopicClient
+    from .limits import RunStart
     from .topics import Topic
 
 logger = logging.getLogger("tap-workato-streams")
@@ -38,27 +38,6 @@ MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
 LOOK_BACK = timedelta(seconds=5)
 # What the local clock may be behind without being set right before the latest is looked for.
 SMALL_SKEW = timedelta(minutes=1)
-
-
-class RunStart:
-    """When the run began, by the service's clock: the ``Date`` of the first answer of all topics.
-
-    A skewed local clock so neither cuts a run short nor keeps it going.
-    """
-
-    def __init__(self) -> None:
-        self._end_of_second: datetime | None = None
-
-    def see(self, date: datetime | None) -> None:
-        """Take the date of an answer; the first counts. Without one, the local clock must do."""
-        if self._end_of_second is None:
-            # The header counts whole seconds: what has come within this one was there before.
-            self._end_of_second = (date or datetime.now(timezone.utc)) + timedelta(seconds=1)
-
-    def precedes(self, time: str | None) -> bool:
-        """Whether a message of this time was published after the run began."""
-        published = parse_time(time)
-        return bool(published and self._end_of_second and published >= self._end_of_second)
 
 
 class TopicReader:

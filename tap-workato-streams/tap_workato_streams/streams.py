@@ -17,9 +17,9 @@ from singer_sdk.streams import Stream
 
 from .client import TopicClient
 from .errors import EventStreamsError
-from .limits import RunLimits
+from .limits import RunLimits, RunStart
 from .pages import Bookmark
-from .reader import RunStart, TopicReader
+from .reader import TopicReader
 from .schemas import OPEN_PAYLOAD, record_schema
 from .start import bookmark_of
 

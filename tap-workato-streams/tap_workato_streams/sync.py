@@ -12,16 +12,15 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import EventStreamsError, ServiceError
-from .limits import Interval
+from .limits import Interval, RunStart
+from .output import Output
 from .pacing import TOO_MANY_REQUESTS
-from .reader import RunStart
 from .summary import Progress, TopicSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .limits import RunLimits
-    from .pages import Page
     from .streams import TopicStream
     from .writer import PageWriter
 
@@ -38,9 +37,7 @@ class _End(NamedTuple):
 class Sync:
     """Reads topics in threads, each of which writes a page while it asks for the next one.
 
-    So no topic has more than these two pages in memory. One lock makes one writer of the threads:
-    whoever holds it writes a whole page and moves its bookmark, or tells the state. A STATE line
-    covers just the records that stand before it.
+    So no topic has more than these two pages in memory.
 
     Args:
         streams: The streams to sync.
@@ -65,7 +62,6 @@ class Sync:
     ) -> None:
         self._streams = streams
         self._writer = writer
-        self._tell_state = tell_state
         self._limits = limits
         self._readers = min(readers, len(streams))
         self._tail = tail
@@ -76,10 +72,7 @@ class Sync:
         self._errors: list[Exception] = []
         self._unwritable: set[str] = set()
         self._stopping = False
-        # What follows is for those who hold the lock.
-        self._lock = threading.Lock()
-        self._held: dict[str, Page] = {}
-        self._closed = False
+        self._output = Output(writer, tell_state, limits, self._summaries)
         self._output_error: OSError | None = None
 
     def stop(self) -> None:
@@ -97,7 +90,7 @@ class Sync:
         logger.info("reading %d topics, %d side by side", len(self._streams), self._readers)
         try:
             # The state that was given holds until there is a newer one.
-            self._tell_state()
+            self._output.tell()
             for stream in self._streams:
                 stream.write_schema()
                 self._summaries[stream.name] = TopicSummary(stream)
@@ -106,7 +99,7 @@ class Sync:
             self._stopping = True
             self._tell(close=True)
         except OSError as exc:  # of standard output: files and sockets are the readers'
-            self._stopping = self._closed = True
+            self._stopping = True
             # What is still buffered goes nowhere: the flush at exit must not fail over it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(exc, BrokenPipeError):
@@ -145,7 +138,7 @@ class Sync:
                 if stream.name in self._unwritable:
                     break
                 write_held()
-                self._held[stream.name] = page
+                self._output.hold(stream, page)
                 if self._stopping:
                     break
         except Exception as exc:  # noqa: BLE001 - handed to the run, which ends with it
@@ -154,30 +147,17 @@ class Sync:
         self._ends.put(_End(stream, error))
 
     def _write_held(self, stream: TopicStream) -> None:
-        """Write the page that is held for a stream, if there is one; never raise."""
-        if stream.name not in self._held:
-            return
-        with self._lock:
-            page = self._held.pop(stream.name, None)
-            if page is None or self._closed:
-                return
-            try:
-                self._write(stream, page)
-            except OSError as exc:
-                self._output_error = exc
-                self.stop()
-            except Exception as exc:  # noqa: BLE001 - the run ends with it
-                self._unwritable.add(stream.name)
-                self._fail(exc)
+        """Write what is held for a stream; what goes wrong is not for the request under way."""
+        try:
+            self._output.write_held(stream)
+        except OSError as exc:
+            self._output_error = exc
+            self.stop()
+        except Exception as exc:  # noqa: BLE001 - the run ends with it
+            self._unwritable.add(stream.name)
+            self._fail(exc)
         if self._limits.reached:
             self._ends.put(None)
-
-    def _write(self, stream: TopicStream, page: Page) -> None:
-        taken = page._replace(messages=page.messages[: self._limits.take(len(page.messages))])
-        stream.write_messages(taken.messages, self._writer)
-        if bookmark := taken.bookmark():
-            stream.bookmark = bookmark
-        self._summaries[stream.name].add(taken)
 
     def _wait(self) -> None:
         """Wait for the end of all topics or of the run, and tell the state where it is due."""
@@ -203,17 +183,12 @@ class Sync:
             return None
 
     def _tell(self, *, close: bool = False) -> None:
-        """Tell the state, once what the readers hold is written: they may have to wait.
-
-        With ``close`` nothing is written after it.
-        """
+        """Tell the state, once what the readers hold is written: they may have to wait."""
         for stream in self._streams:
             self._write_held(stream)
-        with self._lock:
-            if self._output_error:
-                raise self._output_error
-            self._closed = close
-            self._tell_state()
+        if self._output_error:
+            raise self._output_error
+        self._output.tell(close=close)
 
     def _fail(self, error: Exception) -> None:
         self._errors.append(error)

@@ -16,9 +16,8 @@ from singer_sdk.plugin_base import PluginBase
 from .checking import CheckedPlugin
 from .checks import tap_faults
 from .command import ConnectorCommand
-from .limits import RunLimits
+from .limits import RunLimits, RunStart
 from .pacing import Budget
-from .reader import RunStart
 from .settings import COMMON_SETTINGS
 from .streams import TopicStream
 from .sync import Sync

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import Unavailable
-from .pacing import retrying
+from .retrying import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from .errors import Unavailable
-from .pacing import Budget, retrying
+from .pacing import Budget
+from .retrying import retrying
 
 if TYPE_CHECKING:
     from .client import TopicDirectory

@@ -6,7 +6,15 @@ import pytest
 
 from tests.pair.docs import ROOT
 
-ALIKE = ["checking.py", "command.py", "connection.py", "errors.py", "pacing.py", "settings.py"]
+ALIKE = [
+    "checking.py",
+    "command.py",
+    "connection.py",
+    "errors.py",
+    "pacing.py",
+    "retrying.py",
+    "settings.py",
+]
 
 
 @pytest.mark.parametrize("name", ALIKE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_workato_streams import pacing
+from tap_workato_streams import pacing, retrying
 from tap_workato_streams.tap import TapWorkatoStreams
 
 from tests.executables import Outcome
@@ -90,7 +90,7 @@ def _in_process() -> Iterator[None]:
     """Waits take no time, and the tap's signal handlers do not outlive it."""
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pacing, "LONGEST_WAIT_SECS", 0.001)
+        patch.setattr(retrying, "LONGEST_WAIT_SECS", 0.001)
         patch.setattr(pacing, "LONGEST_PAUSE_SECS", 0.001)
         patch.setattr(pacing, "CAREFUL_SECS", 0.0)
         yield

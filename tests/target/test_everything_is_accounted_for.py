@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from target_workato_streams import assembly, isolation, pacing
+from target_workato_streams import assembly, isolation, retrying
 from target_workato_streams.errors import EventStreamsError, Refused, Unavailable
 from target_workato_streams.target import TargetWorkatoStreams
 
@@ -164,7 +164,7 @@ class Run:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once, and signals stay those of the test run."""
     monkeypatch.setattr(isolation, "FIRST_WAIT_SECS", 0)
-    monkeypatch.setattr(pacing, "LONGEST_WAIT_SECS", 0)
+    monkeypatch.setattr(retrying, "LONGEST_WAIT_SECS", 0)
     monkeypatch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
 
 
