@@ -47,6 +47,20 @@ def test_a_page_is_not_held_back_by_a_request_that_waits_for_its_turn(
     assert ids(tap.so_far) == published[:50]
 
 
+def test_a_page_is_not_held_back_by_a_pause_that_another_topic_brought(
+    emulator: Emulator, start_tap: StartTap
+) -> None:
+    """It is written, though the service has just asked all topics to wait for a minute."""
+    refused, slow = emulator.create_topic("refused"), emulator.create_topic("slow")
+    published = emulator.load(slow, [{"n": n} for n in range(60)])
+    emulator.fault("status", topic_id=refused, status=429, headers={"Retry-After": "60"})
+    emulator.fault("latency", topic_id=slow, secs=0.5)
+    tap = start_tap(topics=[refused, slow], state_interval_secs=600)
+    tap.wait_for_records(50)
+    assert len(emulator.requests()) == 2
+    assert ids(tap.so_far) == published[:50]
+
+
 def test_a_page_is_not_held_back_by_a_service_that_has_gone(start_tap: StartTap) -> None:
     """It is written before the next request is tried again."""
 
