@@ -30,6 +30,8 @@ DEVELOPER_REQUESTS_PER_MINUTE = 60
 TOPICS_PER_PAGE = 100
 AGENT = "tap-workato-streams"
 JSON = {"Content-Type": "application/json"}
+# As urllib3 counts the versions of HTTP.
+HTTP_1_1 = 11
 
 # All answers of a second have the same date.
 _date = functools.lru_cache(maxsize=1)(http_date)
@@ -74,6 +76,7 @@ class TopicClient:
         self.what = what
         self.requests = 0
         self._budget = budget
+        self._must_connect = True
         url = f"{base_url(config)}{path}/topics/{topic_id}/consume"
         self._connection = Connection(
             url,
@@ -117,7 +120,7 @@ class TopicClient:
             body["since_time"] = cursor.since_time
         if timeout_secs:
             body["timeout_secs"] = timeout_secs
-        if not self._budget.is_free:
+        if self._must_connect or not self._budget.is_free:
             meanwhile()
         return self._send(Body(msgspec.json.encode(body), meanwhile), timeout_secs)
 
@@ -133,6 +136,9 @@ class TopicClient:
         except Unavailable:
             body.meanwhile()
             raise
+        # The service ends the connection after this answer, and a new one may take its time.
+        closes = response.headers.get("Connection", "").lower() == "close"
+        self._must_connect = closes or response.raw.version < HTTP_1_1
         try:
             messages = split(response.content)
         except ValueError:

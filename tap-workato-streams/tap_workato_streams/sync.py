@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .limits import RunLimits
+    from .reader import TopicReader
     from .streams import TopicStream
     from .writer import PageWriter
 
@@ -62,6 +63,7 @@ class Sync:
     ) -> None:
         self._streams = streams
         self._writer = writer
+        self._tell_state = tell_state
         self._limits = limits
         self._readers = min(readers, len(streams))
         self._tail = tail
@@ -70,10 +72,16 @@ class Sync:
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
         self._summaries: dict[str, TopicSummary] = {}
         self._errors: list[Exception] = []
-        self._unwritable: set[str] = set()
-        self._stopping = False
-        self._output = Output(writer, tell_state, limits, self._summaries)
         self._output_error: OSError | None = None
+        self._stopping = False
+        self._output = Output(
+            writer,
+            tell_state,
+            limits,
+            interval=self._state_interval,
+            summaries=self._summaries,
+            on_error=self._fail_to_write,
+        )
 
     def stop(self) -> None:
         """End the run soon, with what has been read written and told; safe in a signal handler."""
@@ -90,16 +98,16 @@ class Sync:
         logger.info("reading %d topics, %d side by side", len(self._streams), self._readers)
         try:
             # The state that was given holds until there is a newer one.
-            self._output.tell()
+            self._tell_state()
             for stream in self._streams:
                 stream.write_schema()
                 self._summaries[stream.name] = TopicSummary(stream)
             self._start_readers()
             self._wait()
-            self._stopping = True
-            self._tell(close=True)
+            self._output.close()
+            if self._output_error:
+                raise self._output_error
         except OSError as exc:  # of standard output: files and sockets are the readers'
-            self._stopping = True
             # What is still buffered goes nowhere: the flush at exit must not fail over it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(exc, BrokenPipeError):
@@ -114,48 +122,45 @@ class Sync:
         if self._errors:
             raise self._errors[0]
 
+    @property
+    def _is_over(self) -> bool:
+        return self._stopping or self._limits.reached
+
     def _start_readers(self) -> None:
-        waiting = deque(self._streams)
+        # The state is the writers' from here on, so what it says must have been looked up.
+        waiting = deque((stream, self._reader(stream)) for stream in self._streams)
 
         def read_one_by_one() -> None:
             with contextlib.suppress(IndexError):  # none is waiting any more
-                while not self._stopping:
-                    self._read(waiting.popleft())
+                while not self._is_over:
+                    self._read(*waiting.popleft())
 
         for _ in range(self._readers):
             # Daemons: a long poll that is under way must not hold up the end of the process.
             threading.Thread(target=read_one_by_one, daemon=True).start()
 
-    def _read(self, stream: TopicStream) -> None:
+    def _reader(self, stream: TopicStream) -> TopicReader:
+        return stream.reader(
+            self._run_start,
+            tail=self._tail,
+            meanwhile=lambda: self._write_held(stream),
+        )
+
+    def _read(self, stream: TopicStream, reader: TopicReader) -> None:
         error = None
-
-        def write_held() -> None:
-            self._write_held(stream)
-
         try:
-            reader = stream.reader(self._run_start, tail=self._tail, meanwhile=write_held)
             for page in reader.pages():
-                if stream.name in self._unwritable:
+                self._write_held(stream)
+                if self._is_over or not self._output.takes(stream):
                     break
-                write_held()
                 self._output.hold(stream, page)
-                if self._stopping:
-                    break
         except Exception as exc:  # noqa: BLE001 - handed to the run, which ends with it
             error = exc
-        write_held()
+        self._write_held(stream)
         self._ends.put(_End(stream, error))
 
     def _write_held(self, stream: TopicStream) -> None:
-        """Write what is held for a stream; what goes wrong is not for the request under way."""
-        try:
-            self._output.write_held(stream)
-        except OSError as exc:
-            self._output_error = exc
-            self.stop()
-        except Exception as exc:  # noqa: BLE001 - the run ends with it
-            self._unwritable.add(stream.name)
-            self._fail(exc)
+        self._output.write_held(stream)
         if self._limits.reached:
             self._ends.put(None)
 
@@ -163,7 +168,7 @@ class Sync:
         """Wait for the end of all topics or of the run, and tell the state where it is due."""
         progress = Progress(self._summaries)
         open_topics = len(self._streams)
-        while open_topics and not self._stopping and not self._limits.reached:
+        while open_topics and not self._is_over:
             waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
             end = self._next_end(min(wait for wait in waits if wait is not None))
             if end:
@@ -171,9 +176,9 @@ class Sync:
                 self._summaries[end.stream.name].end()
                 if end.error:
                     self._fail(end.error)
-            if self._state_interval.is_over():
-                self._tell()
+            self._output.tell_if_due()
             progress.log_if_due()
+        self._stopping = True
 
     def _next_end(self, timeout_secs: float) -> _End | None:
         try:
@@ -182,13 +187,12 @@ class Sync:
             self._writer.check_reader()
             return None
 
-    def _tell(self, *, close: bool = False) -> None:
-        """Tell the state, once what the readers hold is written: they may have to wait."""
-        for stream in self._streams:
-            self._write_held(stream)
-        if self._output_error:
-            raise self._output_error
-        self._output.tell(close=close)
+    def _fail_to_write(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._output_error = error
+            self.stop()
+        else:
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self._errors.append(error)

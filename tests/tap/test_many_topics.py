@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tap.running import bookmark
+from tests.executables import Outcome
+from tests.tap.running import END_SECS, bookmark, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.emulator.log import LoggedRequest
-    from tests.tap.conftest import RunTap
+    from tests.tap.conftest import RunTap, TapConfig
 
 TOPICS = 12
 
@@ -103,3 +106,30 @@ def test_a_state_line_is_told_only_when_the_state_has_changed(
     states = run_tap(topics=list(published), batch_size=10, state_interval_secs=0.001).states
     assert len(states) > 3
     assert all(states[n] != states[n + 1] for n in range(len(states) - 1))
+
+
+def test_many_topics_that_wait_for_a_slow_reader_hold_up_neither_state_nor_end(
+    emulator: Emulator, tap_config: TapConfig
+) -> None:
+    """Whoever writes tells the state when it is due; `max_run_secs` is kept all the same."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(20)]
+    for topic in topics:
+        emulator.load(topic, [{"text": "x" * 500} for _ in range(2_000)])
+    process = start_with_pipe(
+        tap_config(topics=topics, max_parallel_topics=20, max_run_secs=3, state_interval_secs=0.5)
+    )
+    assert process.stdout
+    written = bytearray()
+    began = time.monotonic()
+    while chunk := os.read(process.stdout.fileno(), 65_536):
+        written += chunk
+        time.sleep(0.02)
+    secs = time.monotonic() - began
+    _, stderr = process.communicate()
+    outcome = Outcome(process.returncode, bytes(written), stderr.decode())
+    assert outcome.exit_code == 0, outcome.stderr
+    assert secs < 3 + END_SECS
+    # Five or six are due, and one is told at the end.
+    assert len(outcome.states) >= 4
+    assert len(outcome.records()) < 20 * 2_000
+    assert_states_are_true(outcome)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -55,6 +57,8 @@ def test_a_page_is_not_held_back_by_a_pause_that_another_topic_brought(
     published = emulator.load(slow, [{"n": n} for n in range(60)])
     emulator.fault("status", topic_id=refused, status=429, headers={"Retry-After": "60"})
     emulator.fault("latency", topic_id=slow, secs=0.5)
+    # Both requests are on their way before one is answered.
+    emulator.configure(latency_secs=0.5)
     tap = start_tap(topics=[refused, slow], state_interval_secs=600)
     tap.wait_for_records(50)
     assert len(emulator.requests()) == 2
@@ -79,11 +83,46 @@ def test_a_page_is_not_held_back_by_a_service_that_has_gone(start_tap: StartTap)
 
     server = HTTPServer(("127.0.0.1", 0), Once)
     threading.Thread(target=server.handle_request, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}"
+    url = f"http://127.0.0.1:{server.server_port}"
     tap = start_tap(topics=[1], api_url=url, tail=True, state_interval_secs=0.1)
     tap.wait_for(lambda run: "trying again" in run.stderr, "a retry")
     assert ids(tap.so_far) == ["A"]
     tap.wait_for_bookmark("topic_1", "A")
+
+
+def test_a_page_is_not_held_back_by_a_connection_that_is_not_made(start_tap: StartTap) -> None:
+    """Where the service ends each connection, it is written before there is a new one."""
+
+    class Once(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            # Nobody takes these, so those who come after them get no answer at all.
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    waiting.append(socket.create_connection(address, timeout=0.2))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(PAGE)))
+            self.end_headers()
+            self.wfile.write(PAGE)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(HTTPServer):
+        request_queue_size = 0
+
+    waiting: list[socket.socket] = []
+    server = Server(("127.0.0.1", 0), Once)
+    address = ("127.0.0.1", server.server_port)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    tap = start_tap(topics=[1], api_url=url, tail=True, state_interval_secs=600)
+    tap.wait_for_records(1)
+    assert "trying again" not in tap.stderr
+    tap.kill()
+    server.server_close()
+    for connection in waiting:
+        connection.close()
 
 
 def test_a_slow_reader_does_not_use_up_the_time_for_retries(
