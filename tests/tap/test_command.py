@@ -151,6 +151,7 @@ def test_a_connection_test_reads_one_record_of_each_topic(
     done = run_tap("--test", topics=[first, empty])
 
     assert done.exit_code == 0, done.stderr
+    assert done.error_lines == []
     assert len(ids(done)) == 1
     assert [len(consumed(emulator, topic)) for topic in (first, empty)] == [1, 1]
 
