@@ -108,6 +108,7 @@ class Sync:
             if self._output_error:
                 raise self._output_error
         except OSError as exc:  # of standard output: files and sockets are the readers'
+            self._stopping = True
             # What is still buffered goes nowhere: the flush at exit must not fail over it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(exc, BrokenPipeError):
