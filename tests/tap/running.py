@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 from tests.executables import Outcome, command, environment
@@ -67,3 +69,14 @@ def start_with_pipe(config: Path, **variables: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         env=environment(**variables),
     )
+
+
+def read_slowly(process: subprocess.Popen[bytes], *, chunk_bytes: int, rest_secs: float) -> Outcome:
+    """Read the output of a tap to its end, so much at a time with a rest after it."""
+    assert process.stdout
+    written = bytearray()
+    while chunk := os.read(process.stdout.fileno(), chunk_bytes):
+        written += chunk
+        time.sleep(rest_secs)
+    _, stderr = process.communicate()
+    return Outcome(process.returncode, bytes(written), stderr.decode())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.executables import Outcome
-from tests.tap.running import END_SECS, bookmark, start_with_pipe
+from tests.tap.running import END_SECS, bookmark, read_slowly, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
@@ -118,15 +116,9 @@ def test_many_topics_that_wait_for_a_slow_reader_hold_up_neither_state_nor_end(
     process = start_with_pipe(
         tap_config(topics=topics, max_parallel_topics=20, max_run_secs=3, state_interval_secs=0.5)
     )
-    assert process.stdout
-    written = bytearray()
     began = time.monotonic()
-    while chunk := os.read(process.stdout.fileno(), 65_536):
-        written += chunk
-        time.sleep(0.02)
+    outcome = read_slowly(process, chunk_bytes=65_536, rest_secs=0.02)
     secs = time.monotonic() - began
-    _, stderr = process.communicate()
-    outcome = Outcome(process.returncode, bytes(written), stderr.decode())
     assert outcome.exit_code == 0, outcome.stderr
     assert secs < 3 + END_SECS
     # Five or six are due, and one is told at the end.

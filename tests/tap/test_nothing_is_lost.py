@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from itertools import chain, pairwise
@@ -15,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.emulator.control import Emulator
-from tests.executables import Outcome, command, environment
-from tests.tap.running import bookmark
+from tests.executables import Outcome
+from tests.tap.running import bookmark, read_slowly, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
@@ -116,19 +114,8 @@ def test_a_slow_reader_gets_every_line_whole(
     topic = emulator.create_topic()
     payloads = [{"n": n, "text": "é" * 20_000} for n in range(60)]
     published = emulator.load(topic, payloads)
-    process = subprocess.Popen(
-        command("tap-workato-streams", "--config", tap_config(topics=[topic])),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment(PYTHONUNBUFFERED=unbuffered),
-    )
-    assert process.stdout
-    written = bytearray()
-    while chunk := os.read(process.stdout.fileno(), 40_000):
-        written += chunk
-        time.sleep(0.005)
-    process.stdout.close()
-    outcome = Outcome(process.wait(), bytes(written), "")
+    process = start_with_pipe(tap_config(topics=[topic]), PYTHONUNBUFFERED=unbuffered)
+    outcome = read_slowly(process, chunk_bytes=40_000, rest_secs=0.005)
     assert outcome.exit_code == 0
     assert ids(outcome) == published
     assert [record["payload"] for record in outcome.records()] == payloads
@@ -142,12 +129,7 @@ def test_memory_is_bounded_by_pages_when_nobody_reads(
     for topic in (1, 2):
         emulator.create_topic(f"topic {topic}", id=topic)
         emulator.load(topic, [{"text": "x" * 10_000} for _ in range(300)])
-    process = subprocess.Popen(
-        command("tap-workato-streams", "--config", tap_config(topics=[1, 2])),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-    )
+    process = start_with_pipe(tap_config(topics=[1, 2]))
     time.sleep(1.5)
     asked = [len(emulator.requests(topic_id=topic)) for topic in (1, 2)]
     stdout, _ = process.communicate()

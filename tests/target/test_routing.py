@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from tests.target.conftest import RunTarget, StartTarget
 
 
+def creating(emulator: Emulator) -> dict[str, Any]:
+    """Settings by which a stream without a topic gets one of its name."""
+    return {
+        "default_topic_id": None,
+        "create_topics": True,
+        "developer_api_token": emulator.developer_token,
+        "developer_api_url": emulator.url,
+    }
+
+
 @pytest.mark.parametrize(
     ("stream", "expected"),
     [
@@ -132,10 +142,7 @@ def test_the_developer_api_may_give_ids_as_text(
     done = run_target(
         schema("new"),
         record("new", id=1),
-        default_topic_id=None,
-        create_topics=True,
-        developer_api_token=emulator.developer_token,
-        developer_api_url=emulator.url,
+        **creating(emulator),
     )
     assert done.exit_code == 0
     assert emulator.payloads(topic) == [{"id": 1}]
@@ -146,13 +153,7 @@ def test_a_missing_topic_is_created_from_the_schema_of_its_stream(
 ) -> None:
     """One of the same name is used; a stream that the settings map needs none."""
     there = emulator.create_topic("there")
-    settings: dict[str, Any] = {
-        "default_topic_id": None,
-        "topics": {"mapped": topic},
-        "create_topics": True,
-        "developer_api_token": emulator.developer_token,
-        "developer_api_url": emulator.url,
-    }
+    settings = {"topics": {"mapped": topic}, **creating(emulator)}
     fed = [
         schema("mapped"),
         schema("there"),
@@ -187,10 +188,7 @@ def test_a_topic_whose_creation_was_not_answered_is_not_created_twice(
     done = run_target(
         schema("new"),
         record("new", id=1),
-        default_topic_id=None,
-        create_topics=True,
-        developer_api_token=emulator.developer_token,
-        developer_api_url=emulator.url,
+        **creating(emulator),
     )
     assert done.exit_code == 0
     methods = [request.method for request in emulator.requests(operation="topics")]
@@ -206,11 +204,8 @@ def test_what_was_read_is_told_while_a_topic_is_being_created_and_a_signal_ends_
     """Batches and states do not wait for the Developer API; nor does the end, with exit code 0."""
     emulator.fault(kind, operation="topics", times=-1, **options)
     target = start_target(
-        default_topic_id=None,
         topics={"orders": topic},
-        create_topics=True,
-        developer_api_token=emulator.developer_token,
-        developer_api_url=emulator.url,
+        **creating(emulator),
         max_batch_age_secs=0.5,
     )
     target.feed(
