@@ -56,7 +56,7 @@ lint: setup
 	@$(BIN)/mypy
 
 docs: setup
-	@$(BIN)/python -m tests.pair.docs
+	@$(BIN)/python -m tests.project.docs
 
 clean:
 	@rm -rf .uv .uv.part .venv .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis

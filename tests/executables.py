@@ -41,7 +41,7 @@ class Outcome:
         return [message["value"] for message in self.messages if message["type"] == "STATE"]
 
     @property
-    def told_states(self) -> list[dict[str, Any]]:
+    def emitted_states(self) -> list[dict[str, Any]]:
         """The states that a target told: each line of its output is one."""
         return [json.loads(line) for line in self.stdout.splitlines()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta, timezone
 
-from .start import parse_time
+from .reading.positions import parse_time
 
 
 class RunLimits:

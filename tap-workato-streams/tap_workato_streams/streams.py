@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
@@ -15,14 +14,15 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from singer_sdk.streams import Stream
+from typing_extensions import override
 
-from .client import TopicClient
-from .errors import EventStreamsError
+from .discovery.schemas import OPEN_PAYLOAD, record_schema
+from .event_streams.errors import EventStreamsError
 from .limits import RunLimits, RunStart
-from .pages import Bookmark
-from .reader import TopicReader
-from .schemas import OPEN_PAYLOAD, record_schema
-from .start import bookmark_of
+from .reading.client import ConsumeClient
+from .reading.consumer import TopicConsumer
+from .reading.pages import Bookmark
+from .reading.positions import bookmark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,15 +31,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.tap_base import Tap
 
-    from .pacing import Budget
-    from .pages import Message
-    from .topics import Topic
-    from .writer import PageWriter
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
+    from .discovery.topics import Topic
+    from .event_streams.rate_limiter import RateLimiter
+    from .output.writer import PageWriter
+    from .reading.pages import Message
 
 # Python refuses to make an int of more digits than this; a Decimal keeps them all.
 MAX_INT_DIGITS = 4300
@@ -51,7 +46,7 @@ class TopicStream(Stream):
     # A payload that does not fit its schema goes through unchanged.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
 
-    def __init__(self, tap: Tap, topic: Topic, budget: Budget) -> None:
+    def __init__(self, tap: Tap, topic: Topic, limiter: RateLimiter) -> None:
         super().__init__(
             tap,
             name=topic.name,
@@ -60,7 +55,7 @@ class TopicStream(Stream):
         self.topic = topic
         self.primary_keys = ["message_id"]
         self.replication_key = "message_id"
-        self.client = TopicClient(tap.config, topic.id, str(topic), budget)
+        self.client = ConsumeClient(tap.config, topic.id, str(topic), limiter)
         self.share(RunStart(), RunLimits())
 
     def share(self, run_start: RunStart, limits: RunLimits) -> None:
@@ -109,23 +104,23 @@ class TopicStream(Stream):
         run_start: RunStart,
         *,
         tail: bool,
-        meanwhile: Callable[[], None] = lambda: None,
-    ) -> TopicReader:
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> TopicConsumer:
         """Make a reader that starts where the state and the settings say.
 
         Args:
             run_start: When the run began.
             tail: Whether to go on when the end is reached.
-            meanwhile: What to do while the service is busy with a request.
+            while_waiting: What to do while the service is busy with a request.
         """
-        return TopicReader(
+        return TopicConsumer(
             self.topic,
             self.client,
             run_start,
             self.config,
             bookmark=self.bookmark,
             tail=tail,
-            meanwhile=meanwhile,
+            while_waiting=while_waiting,
         )
 
     def write_schema(self) -> None:

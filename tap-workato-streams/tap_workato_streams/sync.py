@@ -11,19 +11,19 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import EventStreamsError, ServiceError
+from .event_streams.errors import EventStreamsError, ServiceError
+from .event_streams.rate_limiter import TOO_MANY_REQUESTS
 from .limits import Interval, RunStart
-from .output import Output
-from .pacing import TOO_MANY_REQUESTS
-from .summary import Progress, TopicSummary
+from .output.emitter import Emitter
+from .output.summary import Progress, TopicSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .limits import RunLimits
-    from .reader import TopicReader
+    from .output.writer import PageWriter
+    from .reading.consumer import TopicConsumer
     from .streams import TopicStream
-    from .writer import PageWriter
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -43,7 +43,7 @@ class Sync:
     Args:
         streams: The streams to sync.
         writer: Writes the lines.
-        tell_state: Writes a STATE line if the state has changed since the last.
+        write_state: Writes a STATE line if the state has changed since the last.
         limits: When to end, whether the topics have ended or not.
         readers: How many topics to read side by side.
         tail: Whether to go on when the end of a topic is reached.
@@ -54,7 +54,7 @@ class Sync:
         self,
         streams: Sequence[TopicStream],
         writer: PageWriter,
-        tell_state: Callable[[], None],
+        write_state: Callable[[], None],
         *,
         limits: RunLimits,
         readers: int,
@@ -63,7 +63,7 @@ class Sync:
     ) -> None:
         self._streams = streams
         self._writer = writer
-        self._tell_state = tell_state
+        self._write_state = write_state
         self._limits = limits
         self._readers = min(readers, len(streams))
         self._tail = tail
@@ -74,9 +74,9 @@ class Sync:
         self._errors: list[Exception] = []
         self._output_error: OSError | None = None
         self._stopping = False
-        self._output = Output(
+        self._output = Emitter(
             writer,
-            tell_state,
+            write_state,
             limits,
             interval=self._state_interval,
             summaries=self._summaries,
@@ -98,7 +98,7 @@ class Sync:
         logger.info("reading %d topics, %d side by side", len(self._streams), self._readers)
         try:
             # The state that was given holds until there is a newer one.
-            self._tell_state()
+            self._write_state()
             for stream in self._streams:
                 stream.write_schema()
                 self._summaries[stream.name] = TopicSummary(stream)
@@ -140,14 +140,14 @@ class Sync:
             # Daemons: a long poll that is under way must not hold up the end of the process.
             threading.Thread(target=read_one_by_one, daemon=True).start()
 
-    def _reader(self, stream: TopicStream) -> TopicReader:
+    def _reader(self, stream: TopicStream) -> TopicConsumer:
         return stream.reader(
             self._run_start,
             tail=self._tail,
-            meanwhile=lambda: self._write_held(stream),
+            while_waiting=lambda: self._write_held(stream),
         )
 
-    def _read(self, stream: TopicStream, reader: TopicReader) -> None:
+    def _read(self, stream: TopicStream, reader: TopicConsumer) -> None:
         error = None
         try:
             for page in reader.pages():
@@ -177,7 +177,7 @@ class Sync:
                 self._summaries[end.stream.name].end()
                 if end.error:
                     self._fail(end.error)
-            self._output.tell_if_due()
+            self._output.write_state_if_due()
             progress.log_if_due()
         self._stopping = True
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
 from singer_sdk import typing as th
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import PluginBase
+from typing_extensions import override
 
-from .checking import CheckedPlugin
-from .checks import tap_faults
-from .command import ConnectorCommand
+from .discovery.topics import discover_topics
+from .event_streams.rate_limiter import RateLimiter
 from .limits import RunLimits, RunStart
-from .pacing import Budget
-from .settings import COMMON_SETTINGS
+from .output.writer import PageWriter
+from .plugin.command import ConnectorCommand
+from .plugin.common_settings import COMMON_SETTINGS
+from .plugin.config_check import CheckedPlugin
+from .setting_problems import tap_problems
 from .streams import TopicStream
 from .sync import Sync
-from .topics import find_topics
-from .writer import PageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 
     import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 LOG_SETTINGS = {"LOGLEVEL", "TAP_WORKATO_STREAMS_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"}
 
@@ -161,9 +156,9 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @override
     def discover_streams(self) -> list[TopicStream]:
         """Make a stream of each topic that the settings, or the Developer API, name."""
-        budget = Budget(self.config.get("max_requests_per_minute"))
-        topics = find_topics(self.config, self.input_catalog, budget)
-        return [TopicStream(self, topic, budget) for topic in topics]
+        limiter = RateLimiter(self.config.get("max_requests_per_minute"))
+        topics = discover_topics(self.config, self.input_catalog, limiter)
+        return [TopicStream(self, topic, limiter) for topic in topics]
 
     @override  # type: ignore[misc]
     def sync_all(self) -> None:
@@ -180,13 +175,13 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             for stream in streams:
                 stream.share(run_start, limits)
             super().sync_all()
-            self._tell_state()
+            self._write_state()
             return
         tail = self.config["tail"]
         self._sync = Sync(
             streams,
             cast("PageWriter", self.message_writer),
-            self._tell_state,
+            self._write_state,
             limits=limits,
             readers=len(streams) if tail else self.config["max_parallel_topics"],
             tail=tail,
@@ -194,7 +189,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         )
         self._sync.run()
 
-    def _tell_state(self) -> None:
+    def _write_state(self) -> None:
         if self.state:
             self.state_writer.write_state(self.state)
 
@@ -206,9 +201,9 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
 
     @classmethod
     @override
-    def own_faults(cls, config: Mapping[str, Any]) -> list[str]:
+    def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
         """Find what is wrong with the settings of the tap alone."""
-        return tap_faults(config)
+        return tap_problems(config)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

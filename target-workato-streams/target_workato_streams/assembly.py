@@ -6,23 +6,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .batches import Limits
-from .client import Topic, TopicDirectory
-from .dead_letters import DeadLetters
-from .delivery import Delivery
-from .pacing import Budget
-from .payload import Payload
-from .routing import Router, Routing
-from .settings import base_url, developer_url
-from .terms import Allowance, Terms
-from .topics import Topics
+from .event_streams.rate_limiter import RateLimiter
+from .plugin.common_settings import base_url, developer_url
+from .publishing.batches import BatchSettings
+from .publishing.context import PublishContext, RejectionLimit
+from .publishing.payload import Payload
+from .publishing.producer import Producer
+from .publishing.publish_client import PublishClient, TopicDirectory
+from .routing.router import Router, Routing
+from .routing.topic_directory import Topics
+from .state.dead_letters import DeadLetters
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping
 
 
-def build(config: Mapping[str, Any], logger: logging.Logger) -> tuple[Router, Delivery]:
+def build(config: Mapping[str, Any], logger: logging.Logger) -> tuple[Router, Producer]:
     """Put the target together.
 
     Args:
@@ -30,8 +30,8 @@ def build(config: Mapping[str, Any], logger: logging.Logger) -> tuple[Router, De
         logger: The logger of the plugin.
     """
     payload = Payload(config.get("payload_field"), config.get("message_key_field"))
-    delivery = Delivery(
-        _terms(config),
+    producer = Producer(
+        _context(config),
         payload,
         _dead_letters(config),
         max_batch_age_secs=config["max_batch_age_secs"],
@@ -41,31 +41,31 @@ def build(config: Mapping[str, Any], logger: logging.Logger) -> tuple[Router, De
         Routing(config.get("topics") or {}, config.get("default_topic_id")),
         _topics(config),
         payload,
-        delivery.route,
-        delivery.meanwhile,
+        producer.route,
+        producer.while_waiting,
         skip=config["on_unmapped_stream"] == "skip",
     )
-    return router, delivery
+    return router, producer
 
 
-def _terms(config: Mapping[str, Any]) -> Terms:
+def _context(config: Mapping[str, Any]) -> PublishContext:
     legacy = config["legacy_api"]
     limits = (
-        Limits(max_messages=1, max_bytes=config["max_batch_bytes"], frame_bytes=0)
+        BatchSettings(max_messages=1, max_bytes=config["max_batch_bytes"], frame_bytes=0)
         if legacy
-        else Limits(config["batch_size_rows"], config["max_batch_bytes"])
+        else BatchSettings(config["batch_size_rows"], config["max_batch_bytes"])
     )
     connect = partial(
-        Topic,
+        PublishClient,
         base_url(config),
         legacy=legacy,
         token=config["api_token"],
         timeout_secs=config["request_timeout_secs"],
     )
-    return Terms(
+    return PublishContext(
         connect,
-        Budget(config.get("max_requests_per_minute")),
-        Allowance(config.get("max_rejected") if config["on_rejected"] == "dead_letter" else 0),
+        RateLimiter(config.get("max_requests_per_minute")),
+        RejectionLimit(config.get("max_rejected") if config["on_rejected"] == "dead_letter" else 0),
         limits,
         max_in_flight=config["max_in_flight"],
         max_retry_secs=config["max_retry_secs"],

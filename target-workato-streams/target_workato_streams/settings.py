@@ -1,104 +1,149 @@
-"""The settings that tap and target have in common, and the URLs that they stand for."""
+"""The settings of the target, and what may be wrong with them beside their types."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
+from .plugin.common_settings import COMMON_SETTINGS
+from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Contract: "Public API", "Legacy domain" and "Developer API".
-PUBLIC_URLS = {
-    "us": "https://event-streams.workato.com",
-    "eu": "https://event-streams.eu.workato.com",
-    "jp": "https://event-streams.jp.workato.com",
-    "sg": "https://event-streams.sg.workato.com",
-    "au": "https://event-streams.au.workato.com",
-    "trial": "https://event-streams.trial.workato.com",
-}
-WORKSPACE_URLS = {
-    "us": "https://www.workato.com",
-    "eu": "https://app.eu.workato.com",
-    "jp": "https://app.jp.workato.com",
-    "sg": "https://app.sg.workato.com",
-    "au": "https://app.au.workato.com",
-    "trial": "https://app.trial.workato.com",
-}
-
-COMMON_SETTINGS = (
+SETTINGS = th.PropertiesList(
+    *COMMON_SETTINGS,
     th.Property(
-        "api_token",
-        th.StringType(min_length=1),
-        required=True,
-        secret=True,
-        title="API token",
-        description="Token of an API client that may use the topics",
+        "topics",
+        th.ObjectType(additional_properties=th.IntegerType),
+        title="Topics",
+        description="Topic id of each stream, by its name or a glob such as orders_*",
     ),
     th.Property(
-        "data_center",
-        th.StringType(allowed_values=list(PUBLIC_URLS)),
-        default="us",
-        title="Data center",
-        description="Where the workspace is",
+        "default_topic_id",
+        th.IntegerType,
+        title="Default topic id",
+        description="Topic of the streams that topics does not name",
     ),
     th.Property(
-        "api_url",
-        th.StringType,
-        title="API URL",
-        description="Base URL of the messages API, in place of the data center's",
+        "on_unmapped_stream",
+        th.StringType(allowed_values=["fail", "skip"]),
+        default="fail",
+        title="On unmapped stream",
+        description="What to do with a stream that has no topic",
     ),
     th.Property(
-        "legacy_api",
+        "create_topics",
         th.BooleanType,
         default=False,
-        title="Legacy API",
-        description="Use the paths of the legacy domain",
+        title="Create topics",
+        description="Create the topic of a stream that has none, named as the stream, with its "
+        "schema; needs developer_api_token",
     ),
     th.Property(
-        "max_requests_per_minute",
-        th.IntegerType(minimum=1),
-        title="Max requests per minute",
-        description="Most requests to send in any minute, retries and long polls included",
+        "batch_size_rows",
+        th.IntegerType(minimum=1, maximum=MAX_MESSAGES),
+        default=MAX_MESSAGES,
+        title="Batch size (rows)",
+        description="Most messages in one request",
     ),
     th.Property(
-        "request_timeout_secs",
-        th.NumberType(exclusive_minimum=0),
-        default=30,
-        title="Request timeout (seconds)",
-        description="How long to wait for an answer, on top of a long poll",
+        "max_batch_bytes",
+        th.IntegerType(minimum=64, maximum=MAX_BODY_BYTES),
+        default=MAX_BODY_BYTES,
+        title="Max batch size (bytes)",
+        description="Most bytes of the body of one request",
     ),
     th.Property(
-        "max_retry_secs",
+        "max_batch_age_secs",
         th.NumberType(minimum=0),
-        default=300,
-        title="Max retry time (seconds)",
-        description="How long one request may be retried in all",
+        default=5,
+        title="Max batch age (seconds)",
+        description="How long a message may wait for its batch to fill",
     ),
     th.Property(
-        "developer_api_token",
+        "max_in_flight",
+        th.IntegerType(minimum=1, maximum=64),
+        default=1,
+        title="Max batches in flight",
+        description="Most batches of one topic under way at a time; 1 keeps the order of a topic",
+    ),
+    th.Property(
+        "payload_field",
         th.StringType(min_length=1),
-        secret=True,
-        title="Developer API token",
-        description="Token of the Developer API, which knows the workspace's topics and schemas",
+        title="Payload field",
+        description="Publish this field of the record, an object, in place of the record",
     ),
     th.Property(
-        "developer_api_url",
-        th.StringType,
-        title="Developer API URL",
-        description="Base URL of the Developer API, in place of the data center's",
+        "message_key_field",
+        th.StringType(min_length=1),
+        title="Message key field",
+        description="Add a field of this name whose value is the same whenever the same record is "
+        "published again, so that a consumer can drop what came twice",
+    ),
+    th.Property(
+        "on_rejected",
+        th.StringType(allowed_values=["fail", "dead_letter"]),
+        default="fail",
+        title="On rejected message",
+        description="What to do with a message that the service does not take",
+    ),
+    th.Property(
+        "dead_letter_path",
+        th.StringType(min_length=1),
+        title="Dead letter path",
+        description="File to which rejected messages are added, as Singer lines to be replayed",
+    ),
+    th.Property(
+        "max_rejected",
+        th.IntegerType(minimum=0),
+        title="Max rejected messages",
+        description="How many messages may be set aside before the run fails",
+    ),
+    # The SDK's own setting, with another default: the topic's schema is what counts.
+    th.Property(
+        "validate_records",
+        th.BooleanType,
+        default=False,
+        title="Validate records",
+        description="Whether to check records against the schema of their stream",
     ),
 )
 
 
-def base_url(config: Mapping[str, Any]) -> str:
-    """The base URL of the messages API, without a slash at its end."""
-    urls = WORKSPACE_URLS if config["legacy_api"] else PUBLIC_URLS
-    return str(config.get("api_url") or urls[config["data_center"]]).rstrip("/")
+def target_problems(config: Mapping[str, Any]) -> list[str]:
+    """Find the settings that do not go together.
+
+    Args:
+        config: The settings, with defaults; values may be of a wrong type.
+
+    Returns:
+        One line for each fault.
+    """
+    found = []
+    if not (config.get("topics") or config.get("default_topic_id") or config.get("create_topics")):
+        found.append("topics: no stream has a topic; set topics, default_topic_id or create_topics")
+    if config.get("create_topics") is True and not config.get("developer_api_token"):
+        found.append("create_topics: needs developer_api_token")
+    path = config.get("dead_letter_path")
+    if config.get("on_rejected") == "dead_letter" and not path:
+        found.append("on_rejected: dead_letter needs dead_letter_path")
+    if isinstance(path, str) and not Path(path).absolute().parent.is_dir():
+        found.append("dead_letter_path: its folder does not exist")
+    if isinstance(path, str) and Path(path).is_dir():
+        found.append("dead_letter_path: is a folder, and must be a file")
+    if config.get("legacy_api") is True and config.get("data_center") == "trial":
+        found.append("legacy_api: the trial data center has no legacy domain")
+    if config.get("load_method") not in {None, "append-only"}:
+        found.append("load_method: a topic can only be added to; use append-only")
+    return found
 
 
-def developer_url(config: Mapping[str, Any]) -> str:
-    """The base URL of the Developer API, without a slash at its end."""
-    url = config.get("developer_api_url") or WORKSPACE_URLS[config["data_center"]]
-    return str(url).rstrip("/")
+def decodes(config: Mapping[str, Any]) -> bool:
+    """Whether records have to be decoded, which else travel as the bytes that came in."""
+    return any(
+        config.get(name)
+        for name in ("stream_maps", "flattening_enabled", "add_record_metadata", "validate_records")
+    )

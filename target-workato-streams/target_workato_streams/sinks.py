@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ from singer_sdk import metrics
 from singer_sdk.exceptions import InvalidRecord
 from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.sinks import RecordSink
+from typing_extensions import override
 
-from .messages import Stream
+from .publishing.messages import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .target import TargetWorkatoStreams
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 MAX_INT_DIGITS = 4300
 
@@ -66,10 +61,10 @@ def _integer(text: str) -> int | Digits:
 
 
 class MessageSink(RecordSink):
-    """Hands each record that the SDK has mapped, flattened or validated to the delivery."""
+    """Hands each record that the SDK has mapped, flattened or validated to the producer."""
 
     _target: TargetWorkatoStreams
-    _unfit: str | None = None
+    _invalid: str | None = None
 
     def __init__(self, target: TargetWorkatoStreams, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(target=target, **kwargs)
@@ -83,25 +78,25 @@ class MessageSink(RecordSink):
 
     @override
     def process_record(self, record: dict[str, Any], context: Mapping[str, Any]) -> None:
-        self._target.take_mapped(self, encode(record), self._unfit)
+        self._target.take_mapped(self, encode(record), self._invalid)
 
     @override
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
         # The SDK's own would log the record, stop the run, and turn texts into dates.
-        self._unfit = None
+        self._invalid = None
         if self._validator is not None:
             try:
                 self._validator.validate(record)
             except InvalidRecord as exc:
-                self._unfit = _reason(exc)
+                self._invalid = _reason(exc)
         return record
 
     @override
     def _singer_validate_message(self, record: dict[str, Any]) -> None:
         # The SDK's own would stop the run, also of those who do not want records validated.
         missing = [key for key in self._key_properties if key not in record]
-        if missing and self._validator is not None and self._unfit is None:
-            self._unfit = f"it has no {' and no '.join(missing)}, of the key of its stream"
+        if missing and self._validator is not None and self._invalid is None:
+            self._invalid = f"it has no {' and no '.join(missing)}, of the key of its stream"
 
     @override
     def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_sdk import Target
 from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from typing_extensions import override
 
 from .assembly import build
-from .batch_files import records
-from .checking import CheckedPlugin
-from .command import ConnectorCommand
-from .lines import InputError, RecordBeforeSchemaError
-from .messages import Origin, Stream
-from .reader import LineReader
+from .input.batch_files import records
+from .input.singer_lines import InputError, RecordBeforeSchemaError
+from .input.stdin_reader import StdinReader
+from .plugin.command import ConnectorCommand
+from .plugin.config_check import CheckedPlugin
+from .publishing.messages import Origin, Stream
+from .settings import SETTINGS, decodes, target_problems
 from .sinks import MessageSink, decode
-from .target_settings import SETTINGS, decodes, target_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +28,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from .lines import Line
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
+    from .input.singer_lines import Line
 
 # How many records of batch files are taken in between two looks at the clock.
 RECORDS_BETWEEN_LOOKS = 500
@@ -54,8 +50,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         TargetCapabilities.VALIDATE_RECORDS,
     ]
     default_sink_class = MessageSink
-    message_reader_class = LineReader
-    message_reader: LineReader
+    message_reader_class = StdinReader
+    message_reader: StdinReader
 
     # A signal may come before there is anything to finish.
     _ready = False
@@ -65,8 +61,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._decodes = decodes(self.config)
         self._streams: dict[str, Stream] = {}
         self._origin: Origin
-        self._router, self._delivery = build(self.config, self.logger)
-        self.message_reader.attendant = self._delivery
+        self._router, self._producer = build(self.config, self.logger)
+        self.message_reader.poller = self._producer
         self._ready = True
 
     @classmethod
@@ -78,9 +74,9 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @classmethod
     @override
-    def own_faults(cls, config: Mapping[str, Any]) -> list[str]:
+    def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
         """Find what is wrong with the settings of the target alone."""
-        return target_faults(config)
+        return target_problems(config)
 
     @override
     def _process_schema_message(self, line: Line) -> None:  # type: ignore[override]
@@ -117,8 +113,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         files = records(line, self.config.get("batch_config"))
         for count, (place, record) in enumerate(files):
             if count % RECORDS_BETWEEN_LOOKS == 0:
-                self._delivery.attend()
-            if self._delivery.stopping:
+                self._producer.poll()
+            if self._producer.stopping:
                 return
             self._take(line, record, f"{self.message_reader.position} ({place})")
 
@@ -130,7 +126,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if state != b"null":
             if state[:1] != b"{":
                 raise InputError("the value of the state is not an object")
-            self._delivery.close_epoch(state)
+            self._producer.close_checkpoint(state)
 
     @override
     def _process_activate_version_message(self, line: Line) -> None:  # type: ignore[override]
@@ -149,7 +145,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if self._decodes:
             self._map(origin)
         else:
-            self._delivery.add(stream, record, origin)
+            self._producer.add(stream, record, origin)
 
     def _map(self, origin: Origin) -> None:
         """Let the SDK map, flatten, validate and stamp the record."""
@@ -159,27 +155,27 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             message = {"type": "RECORD", "stream": stream.name, "record": decode(origin.record)}
         except (ValueError, RecursionError):
             self._router.route(stream.name, json.loads(stream.schema))
-            self._delivery.reject(stream, origin, "nested too deeply to be decoded")
+            self._producer.reject(stream, origin, "nested too deeply to be decoded")
             return
         for name in ("version", "time_extracted"):
             if raw := getattr(origin, name):
                 message[name] = json.loads(raw)
         super()._process_record_message(message)
 
-    def take_mapped(self, sink: MessageSink, record: bytes, unfit: str | None) -> None:
+    def take_mapped(self, sink: MessageSink, record: bytes, invalid: str | None) -> None:
         """Take in what the SDK made of a record.
 
         Args:
             sink: Where the SDK sent it; it may be one of several for the same record.
             record: The record to publish.
-            unfit: Why it is not to be published, if so.
+            invalid: Why it is not to be published, if so.
         """
         # A stream that a map removes needs no topic: so a route is looked for at the first record.
         self._router.route(sink.stream_name, sink.schema)
-        if unfit is None:
-            self._delivery.add(sink.stream, record, self._origin)
+        if invalid is None:
+            self._producer.add(sink.stream, record, self._origin)
         else:
-            self._delivery.reject(sink.stream, self._origin, unfit)
+            self._producer.reject(sink.stream, self._origin, invalid)
 
     @override
     def _handle_max_record_age(self) -> None:
@@ -187,16 +183,16 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def process_endofpipe(self) -> None:
-        self._delivery.finish()
+        self._producer.finish()
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Ask for an orderly end; asked again, or with nothing read yet, end at once."""
         if not self._ready:
             sys.exit(0)
-        if self._delivery.stopping:
+        if self._producer.stopping:
             os._exit(SIGNALLED + signum)
-        self._delivery.stop()
+        self._producer.stop()
 
     @classmethod
     @override

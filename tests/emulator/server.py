@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import uvicorn
+from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.emulator.app import application
 from tests.emulator.endpoint import TRANSPORT
 from tests.emulator.service import Service
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import requests
-from tap_workato_streams.errors import (
+from tap_workato_streams.event_streams.errors import (
     EventStreamsError,
-    Refused,
+    RequestRejected,
     ServiceError,
     Unavailable,
     check,
@@ -22,17 +22,17 @@ SECRET = "very-secret"
 DATE = "Tue, 24 Nov 2026 12:00:00 GMT"
 
 STATUSES: list[tuple[int, type[ServiceError], str]] = [
-    (301, Refused, "check api_url: redirects are not followed"),
-    (302, Refused, "check api_url: redirects are not followed"),
-    (307, Refused, "check api_url: redirects are not followed"),
-    (400, Refused, "check the settings that this request is made of"),
-    (401, Refused, "check api_token"),
-    (403, Refused, "give the API client of api_token access to this topic"),
-    (404, Refused, "check the topic's id, data_center and api_url"),
-    (405, Refused, "try again later"),
+    (301, RequestRejected, "check api_url: redirects are not followed"),
+    (302, RequestRejected, "check api_url: redirects are not followed"),
+    (307, RequestRejected, "check api_url: redirects are not followed"),
+    (400, RequestRejected, "check the settings that this request is made of"),
+    (401, RequestRejected, "check api_token"),
+    (403, RequestRejected, "give the API client of api_token access to this topic"),
+    (404, RequestRejected, "check the topic's id, data_center and api_url"),
+    (405, RequestRejected, "try again later"),
     (408, Unavailable, "try again later"),
-    (413, Refused, "lower max_batch_bytes, or split what is too large"),
-    (422, Refused, "the message must fit the schema of the topic"),
+    (413, RequestRejected, "lower max_batch_bytes, or split what is too large"),
+    (422, RequestRejected, "the message must fit the schema of the topic"),
     (425, Unavailable, "try again later"),
     (429, Unavailable, "ask for a larger quota, or set max_requests_per_minute below it"),
     (500, Unavailable, "try again later"),
@@ -189,7 +189,7 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
     """No retry mends it, and it is never accepted."""
     error = unreachable(requests.exceptions.SSLError("self-signed"), what=WHAT)
 
-    assert type(error) is Refused
+    assert type(error) is RequestRejected
     assert str(error) == f"{WHAT}: no secure connection (SSLError: self-signed); check api_url"
 
 
@@ -206,5 +206,5 @@ def test_an_unreadable_answer_is_told_by_its_size_and_type() -> None:
 
 def test_all_errors_have_one_base() -> None:
     """A caller can catch whatever this connector tells a user."""
-    assert issubclass(Refused, EventStreamsError)
+    assert issubclass(RequestRejected, EventStreamsError)
     assert issubclass(Unavailable, EventStreamsError)

@@ -92,7 +92,7 @@ def test_a_slow_answer_is_waited_for(emulator: Emulator, run_tap: RunTap) -> Non
     assert len(emulator.requests()) == 2
 
 
-def test_the_service_may_go_away_and_come_back_under_the_same_connection(
+def test_the_service_may_go_away_and_come_back_under_the_same_session(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
     """A reset and a 503 in a row end in the page that was asked for first."""

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tap_workato_streams.summary import Progress
+from tap_workato_streams.output.summary import Progress
 
 from tests.tap.times import ago
 
@@ -81,7 +81,7 @@ def test_a_long_run_logs_a_line_a_minute(
 ) -> None:
     """Not before a minute has passed, and not twice in one."""
     now = 0.0
-    monkeypatch.setattr("tap_workato_streams.summary.time.monotonic", lambda: now)
+    monkeypatch.setattr("tap_workato_streams.output.summary.time.monotonic", lambda: now)
     caplog.set_level(logging.INFO)
     progress = Progress({})
     told = []

@@ -91,7 +91,7 @@ def test_the_next_page_is_asked_for_while_the_last_one_is_written(
 def test_a_page_is_not_held_back_by_a_request_that_waits_for_its_turn(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """It is written, and told, though the budget lets the next request go in a minute only."""
+    """It is written, and told, though the limiter lets the next request go in a minute only."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(60)])
     tap = start_tap(topics=[topic], max_requests_per_minute=1, state_interval_secs=600)

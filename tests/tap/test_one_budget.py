@@ -1,4 +1,4 @@
-"""One budget: all topics and retries share the quota, and a 429 pauses all of them."""
+"""One limiter: all topics and retries share the quota, and a 429 pauses all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_no_request_is_over_the_budget_in_a_run(emulator: Emulator, start_tap: S
         emulator.load(topic, [{"n": n} for n in range(20)])
     emulator.fault("status", status=503, after=2)
     tap = start_tap(topics=topics, batch_size=2, max_requests_per_minute=7)
-    eventually(lambda: len(emulator.requests()) >= 7, "the budget to be used up")
+    eventually(lambda: len(emulator.requests()) >= 7, "the limiter to be used up")
     time.sleep(1.5)
     assert len(emulator.requests()) == 7
     tap.send(signal.SIGTERM)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tap_workato_streams.limits import Interval, RunLimits
-from tap_workato_streams.output import Output
-from tap_workato_streams.pages import Bookmark, Message, Page
+from tap_workato_streams.output.emitter import Emitter
+from tap_workato_streams.reading.pages import Bookmark, Message, Page
 
 from tests.running import eventually
 
@@ -47,7 +47,7 @@ class Pages:
         self.a, self.b = Stream("a", self.lines), Stream("b", self.lines)
         self.b.begun.set()
         summary = cast("Any", type("Summary", (), {"add": lambda *_: None})())
-        self.output = Output(
+        self.output = Emitter(
             cast("Any", None),
             lambda: self.lines.append("STATE"),
             RunLimits(),
@@ -69,7 +69,7 @@ class Pages:
         """Let the first page of `a`, which another thread writes, fail while a write waits."""
         self.hold(self.a, "a1")
         self.a.failure = failure
-        first = threading.Thread(target=self.output.tell_if_due)
+        first = threading.Thread(target=self.output.write_state_if_due)
         first.start()
         assert self.a.begun.wait(30)
         self.hold(stream, f"{stream.name}2")
@@ -129,7 +129,7 @@ def test_who_has_nothing_to_write_waits_for_no_writer(pages: Pages) -> None:
     writer = threading.Thread(target=pages.write, args=[pages.a])
     writer.start()
     assert pages.a.begun.wait(30)
-    pages.output.tell_if_due()
+    pages.output.write_state_if_due()
     assert pages.lines == []
     pages.a.go_on.set()
     eventually(lambda: pages.lines == ["a1", "STATE"], "the page, and the state that was due")

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from tap_workato_streams import pacing
-from tap_workato_streams.errors import Refused, Stopped, Unavailable
-from tap_workato_streams.pacing import Budget
-from tap_workato_streams.retrying import LONGEST_WAIT_SECS, retrying
+from tap_workato_streams.event_streams import rate_limiter as pacing
+from tap_workato_streams.event_streams.errors import RequestRejected, Stopped, Unavailable
+from tap_workato_streams.event_streams.rate_limiter import RateLimiter
+from tap_workato_streams.event_streams.retry import LONGEST_WAIT_SECS, retrying
 
 from tests.running import eventually
 
@@ -43,7 +43,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock by which the budget goes, for tests of one thread."""
+    """The clock by which the limiter goes, for tests of one thread."""
     clock = Clock()
 
     class Condition(threading.Condition().__class__):  # type: ignore[misc]
@@ -52,42 +52,42 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             return True
 
     monkeypatch.setattr(pacing, "time", clock)
-    monkeypatch.setattr("tap_workato_streams.retrying.time", clock)
+    monkeypatch.setattr("tap_workato_streams.event_streams.retry.time", clock)
     monkeypatch.setattr(pacing, "threading", SimpleNamespace(Condition=Condition))
     return clock
 
 
-def refused(budget: Budget, retry_after: float | None = None) -> None:
+def refused(limiter: RateLimiter, retry_after: float | None = None) -> None:
     """A request that the service turns away for its quota."""
-    with pytest.raises(Unavailable), budget.turn():
+    with pytest.raises(Unavailable), limiter.acquire():
         raise Unavailable("over quota", status=429, retry_after=retry_after)
 
 
-def failed(budget: Budget, told: Callable[[], None]) -> None:
+def failed(limiter: RateLimiter, told: Callable[[], None]) -> None:
     """A request that fails otherwise; `told` is called when it is let go."""
-    with contextlib.suppress(Unavailable), budget.turn():
+    with contextlib.suppress(Unavailable), limiter.acquire():
         told()
         raise Unavailable("bad gateway", status=502)
 
 
-def succeeded(budget: Budget, clock: Clock) -> float:
+def succeeded(limiter: RateLimiter, clock: Clock) -> float:
     """A request that comes through; the time at which it was let go."""
-    with budget.turn():
+    with limiter.acquire():
         return clock.now
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60])
 def test_no_minute_ever_has_more_requests_than_the_setting_says(clock: Clock, limit: int) -> None:
-    """In bursts or spread out, refused or not: and all of the budget is used."""
+    """In bursts or spread out, refused or not: and all of the limiter is used."""
     chance = random.Random(limit)  # noqa: S311 - no secret
-    budget = Budget(limit)
+    limiter = RateLimiter(limit)
     sent = []
     for _ in range(limit * 5):
         if chance.random() < 0.2:
             clock.sleep(chance.uniform(0, 60 / limit))
-        sent.append(succeeded(budget, clock))
+        sent.append(succeeded(limiter, clock))
         if chance.random() < 0.1:
-            failed(budget, lambda: sent.append(clock.now))
+            failed(limiter, lambda: sent.append(clock.now))
     for n in range(len(sent) - limit):
         assert sent[n + limit] - sent[n] > 60
     assert sent[-1] - sent[0] < 63 * (len(sent) / limit + 1)
@@ -95,52 +95,52 @@ def test_no_minute_ever_has_more_requests_than_the_setting_says(clock: Clock, li
 
 def test_the_budget_is_used_from_the_first_request_on(clock: Clock) -> None:
     """A limit of 60 a minute lets 60 go at once: it does not spread them."""
-    budget = Budget(60)
-    assert {succeeded(budget, clock) for _ in range(60)} == {1_000.0}
-    assert succeeded(budget, clock) > 1_060
+    limiter = RateLimiter(60)
+    assert {succeeded(limiter, clock) for _ in range(60)} == {1_000.0}
+    assert succeeded(limiter, clock) > 1_060
 
 
 def test_a_429_pauses_as_long_as_the_service_says(clock: Clock) -> None:
     """At least so long, and hardly longer."""
-    budget = Budget()
+    limiter = RateLimiter()
     for secs in (0.5, 5, 40, 90):
         began = clock.now
-        refused(budget, secs)
-        assert secs <= succeeded(budget, clock) - began <= secs * 1.1 + 1.1
+        refused(limiter, secs)
+        assert secs <= succeeded(limiter, clock) - began <= secs * 1.1 + 1.1
 
 
 def test_a_pause_grows_while_refusals_go_on_where_the_service_names_no_time(clock: Clock) -> None:
     """From a second at most to a minute at most, each pause in part by chance."""
-    budget = Budget()
+    limiter = RateLimiter()
     at = []
     for _ in range(9):
-        refused(budget)
+        refused(limiter)
         at.append(clock.now)
     for n, (earlier, later) in enumerate(pairwise(at)):
         longest = min(60.0, 2.0**n)
         assert longest / 2 <= later - earlier <= longest + pacing.CAREFUL_SECS
-    succeeded(budget, clock)
+    succeeded(limiter, clock)
     began = clock.now
-    refused(budget)
-    assert succeeded(budget, clock) - began <= 1.0
+    refused(limiter)
+    assert succeeded(limiter, clock) - began <= 1.0
 
 
 def test_after_a_pause_requests_go_one_by_one_until_one_succeeds(clock: Clock) -> None:
     """A service that is still over quota is not stormed."""
-    budget = Budget()
-    refused(budget, 10)
+    limiter = RateLimiter()
+    refused(limiter, 10)
     at: list[float] = []
     for _ in range(3):
-        failed(budget, lambda: at.append(clock.now))
+        failed(limiter, lambda: at.append(clock.now))
     assert all(later - earlier >= pacing.CAREFUL_SECS for earlier, later in pairwise(at))
-    succeeded(budget, clock)
-    assert succeeded(budget, clock) == succeeded(budget, clock)
+    succeeded(limiter, clock)
+    assert succeeded(limiter, clock) == succeeded(limiter, clock)
 
 
 def test_refusals_of_requests_that_were_under_way_count_as_one(clock: Clock) -> None:
     """Eight topics that are refused at once do not make the pause grow eightfold."""
-    budget = Budget()
-    turns = [budget.turn() for _ in range(8)]
+    limiter = RateLimiter()
+    turns = [limiter.acquire() for _ in range(8)]
     for turn in turns:
         turn.__enter__()
     clock.sleep(0.1)
@@ -148,22 +148,22 @@ def test_refusals_of_requests_that_were_under_way_count_as_one(clock: Clock) -> 
     for turn in turns:
         error = Unavailable("over quota", status=429)
         turn.__exit__(Unavailable, error, None)
-    assert succeeded(budget, clock) - began <= 1.0
+    assert succeeded(limiter, clock) - began <= 1.0
 
 
 def test_turns_are_given_first_come_first_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While several topics wait for the budget they take turns in the order of their asking."""
+    """While several topics wait for the limiter they take turns in the order of their asking."""
     monkeypatch.setattr(pacing, "CAREFUL_SECS", 0.05)
-    budget = Budget()
-    refused(budget, 0.5)
+    limiter = RateLimiter()
+    refused(limiter, 0.5)
     served: list[int] = []
 
     def ask(number: int) -> None:
-        # What fails otherwise than by 429 keeps the budget careful: the turns stay apart.
-        failed(budget, lambda: served.append(number))
+        # What fails otherwise than by 429 keeps the limiter careful: the turns stay apart.
+        failed(limiter, lambda: served.append(number))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
-    queue = budget._queue  # noqa: SLF001 - when a thread has asked, only the queue can tell
+    queue = limiter._queue  # noqa: SLF001 - when a thread has asked, only the queue can tell
     for number, thread in enumerate(threads, start=1):
         thread.start()
         eventually(partial(_has_length, queue, number), "the queue to grow")
@@ -175,32 +175,32 @@ def test_turns_are_given_first_come_first_served(monkeypatch: pytest.MonkeyPatch
 
 def test_a_stop_wakes_all_who_wait() -> None:
     """However long the pause is, no one is held up by it, and no request goes any more."""
-    budget = Budget()
-    refused(budget, 3_600)
+    limiter = RateLimiter()
+    refused(limiter, 3_600)
     stopped: list[int] = []
 
     def ask(number: int) -> None:
-        with pytest.raises(Stopped), budget.turn():
+        with pytest.raises(Stopped), limiter.acquire():
             pytest.fail("a request went out")
         stopped.append(number)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
-    budget.stop()
+    limiter.stop()
     for thread in threads:
         thread.join(10)
     assert sorted(stopped) == [0, 1, 2, 3]
-    with pytest.raises(Stopped), budget.turn():
+    with pytest.raises(Stopped), limiter.acquire():
         pytest.fail("a request went out")
 
 
 def test_a_stop_wakes_who_waits_to_try_again() -> None:
     """However long the service asked to wait: the run need not wait with them."""
-    budget = Budget()
+    limiter = RateLimiter()
     waiting = threading.Event()
 
-    @retrying(budget, max_retry_secs=3_600, on_retry=lambda *_: waiting.set())
+    @retrying(limiter, max_retry_secs=3_600, on_retry=lambda *_: waiting.set())
     def request() -> None:
         raise Unavailable("unavailable", status=503, retry_after=600)
 
@@ -211,7 +211,7 @@ def test_a_stop_wakes_who_waits_to_try_again() -> None:
     thread = threading.Thread(target=ask)
     thread.start()
     assert waiting.wait(10)
-    budget.stop()
+    limiter.stop()
     thread.join(10)
     assert not thread.is_alive()
 
@@ -220,7 +220,7 @@ def test_retries_go_on_for_their_time_and_waiting_for_a_turn_does_not_count(cloc
     """A limit of one a minute does not use up `max_retry_secs`."""
     attempts: list[float] = []
 
-    @retrying(Budget(1), max_retry_secs=30, on_retry=lambda *_: None)
+    @retrying(RateLimiter(1), max_retry_secs=30, on_retry=lambda *_: None)
     def request() -> str:
         attempts.append(clock.now)
         if len(attempts) < 4:
@@ -235,7 +235,7 @@ def test_retries_end_with_the_time_that_attempts_and_waits_took(clock: Clock) ->
     """The last attempt is made as the time ends; waits grow, by chance, to 30 s."""
     waits: list[float] = []
 
-    @retrying(Budget(), max_retry_secs=300, on_retry=lambda _, secs: waits.append(secs))
+    @retrying(RateLimiter(), max_retry_secs=300, on_retry=lambda _, secs: waits.append(secs))
     def request() -> None:
         clock.sleep(1.0)
         raise Unavailable("bad gateway", status=502)
@@ -258,7 +258,7 @@ def test_a_retry_waits_as_long_as_the_service_says_if_there_is_time(
     """A `Retry-After` beyond `max_retry_secs` ends the retries at once."""
     at: list[float] = []
 
-    @retrying(Budget(), max_retry_secs=5, on_retry=lambda *_: None)
+    @retrying(RateLimiter(), max_retry_secs=5, on_retry=lambda *_: None)
     def request() -> None:
         at.append(clock.now)
         raise Unavailable("unavailable", status=503, retry_after=named)
@@ -273,12 +273,12 @@ def test_what_no_retry_helps_is_raised_at_once(clock: Clock) -> None:
     """A refusal is one attempt."""
     attempts: list[float] = []
 
-    @retrying(Budget(), max_retry_secs=300, on_retry=lambda *_: None)
+    @retrying(RateLimiter(), max_retry_secs=300, on_retry=lambda *_: None)
     def request() -> None:
         attempts.append(clock.now)
-        raise Refused("no", status=404)
+        raise RequestRejected("no", status=404)
 
-    with pytest.raises(Refused, match=r"^no$"):
+    with pytest.raises(RequestRejected, match=r"^no$"):
         request()
     assert len(attempts) == 1
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_workato_streams.pages import split
+from tap_workato_streams.reading.pages import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tap_workato_streams.pages import Message
+    from tap_workato_streams.reading.pages import Message
 
 # A lone surrogate is JSON that msgspec refuses: a page that holds one is split by its marks.
 SURROGATE = b'"\\ud800"'

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_workato_streams import pacing, retrying
+from tap_workato_streams.event_streams import rate_limiter as pacing
+from tap_workato_streams.event_streams import retry as retrying
 from tap_workato_streams.tap import TapWorkatoStreams
 
 from tests.executables import Outcome

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
-from tap_workato_streams.schemas import OPEN_PAYLOAD, from_sample, from_workato, record_schema
+from tap_workato_streams.discovery.schemas import (
+    OPEN_PAYLOAD,
+    from_sample,
+    from_workato,
+    record_schema,
+)
 
 from tests.executables import write_json
 from tests.tap.singer import consumed, ids

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
-from tap_workato_streams.settings import base_url, developer_url
+from tap_workato_streams.plugin.common_settings import base_url, developer_url
 from tap_workato_streams.tap import TapWorkatoStreams
 
 from tests.executables import run

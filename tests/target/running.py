@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from tests.running import Running
 
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.executables import Outcome
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 
 class RunningTarget(Running):

@@ -52,7 +52,7 @@ def test_a_dead_letter_is_the_record_as_it_came_with_the_reason_beside_it(
         on_rejected="dead_letter",
         dead_letter_path=str(dead),
     )
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(checked)] == [1, 2]
     first, second = letters(dead)
     assert first == json.loads(described)
@@ -127,13 +127,13 @@ def test_more_than_max_rejected_ends_the_run(  # noqa: PLR0913, PLR0917 - a tabl
         batch_size_rows=5,
     )
     assert done.exit_code == exit_code
-    assert done.told_states == ([{"at": "all"}] if exit_code == 0 else [])
-    set_aside = (
+    assert done.emitted_states == ([{"at": "all"}] if exit_code == 0 else [])
+    dead_lettered = (
         [letter["record"]["id"] for letter in letters(dead) if "record" in letter]
         if dead.exists()
         else []
     )
-    assert set_aside == ["10", "20", "30"][: 3 if limit is None else limit]
+    assert dead_lettered == ["10", "20", "30"][: 3 if limit is None else limit]
     last = 34 if exit_code == 0 else (limit + 1) * 10 - 1
     published = [payload["id"] for payload in emulator.payloads(checked)]
     assert published == [n for n in range(1, last + 1) if n % 10]
@@ -170,7 +170,7 @@ def test_what_can_be_judged_before_it_is_sent_costs_no_request(  # noqa: PLR0913
         dead_letter_path=str(dead),
         **settings,
     )
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.messages(topic)) == len(emulator.requests()) == 1
     letter = letters(dead)[-1]
     assert letter["record"] == bad
@@ -198,7 +198,7 @@ def test_a_line_that_a_killed_run_left_unfinished_is_dropped(
     assert [payload["id"] for payload in emulator.payloads(topic)] == ["a", "b"]
 
 
-def test_no_state_covers_a_message_that_could_not_be_set_aside(
+def test_no_state_covers_a_message_that_could_not_be_write_dead_letter(
     checked: int, run_target: RunTarget, dead: Path
 ) -> None:
     """A disk that takes nothing more ends the run, and the state before it stands."""
@@ -214,7 +214,7 @@ def test_no_state_covers_a_message_that_could_not_be_set_aside(
         on_rejected="dead_letter",
         dead_letter_path=str(dead),
     )
-    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert "No space left" in done.error_lines[0]
 
 
@@ -239,6 +239,6 @@ def test_a_kill_leaves_every_message_published_set_aside_or_untold(
     covered = range(target.told[-1] + 1)
     published = {payload["id"] for payload in emulator.payloads(checked)}
     whole = [line for line in dead.read_bytes().split(b"\n")[:-1] if b'"RECORD"' in line]
-    set_aside = {int(json.loads(line)["record"]["id"]) for line in whole}
-    assert set(covered) <= published | set_aside
-    assert {number for number in covered if number % 5 == 0} <= set_aside
+    dead_lettered = {int(json.loads(line)["record"]["id"]) for line in whole}
+    assert set(covered) <= published | dead_lettered
+    assert {number for number in covered if number % 5 == 0} <= dead_lettered

@@ -20,8 +20,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from target_workato_streams import assembly, isolation, retrying
-from target_workato_streams.errors import EventStreamsError, Refused, Unavailable
+from target_workato_streams import assembly
+from target_workato_streams.event_streams import retry as retrying
+from target_workato_streams.event_streams.errors import (
+    EventStreamsError,
+    RequestRejected,
+    Unavailable,
+)
+from target_workato_streams.publishing import bisect as isolation
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.target.singer import lines, record, schema, state
@@ -29,7 +35,7 @@ from tests.target.singer import lines, record, schema, state
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from target_workato_streams.summary import Tally
+    from target_workato_streams.publishing.summary import Tally
 
 STREAMS = ("a", "b", "c")
 # Two of the streams share a topic.
@@ -60,9 +66,9 @@ class Service:
             if fault == "away":
                 raise Unavailable("away", status=503)
             if fault == "too large" and len(bodies) > 1:
-                raise Refused("too large", status=413)
+                raise RequestRejected("too large", status=413)
             if bad and self.whole:
-                raise Refused("bad", status=400, reason="bad")
+                raise RequestRejected("bad", status=400, reason="bad")
             failed = bad | ({len(bodies) // 2} if fault == "entry" else set())
             kept = [body for index, body in enumerate(bodies) if index not in failed]
             self.stored[topic_id] += kept
@@ -199,7 +205,7 @@ SETTINGS = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(FED | MOSTLY_GOOD, SETTINGS, FAULTS, st.booleans())
-def test_with_dead_letters_every_record_is_published_or_set_aside(
+def test_with_dead_letters_every_record_is_published_or_write_dead_letter(
     fed: list[tuple[str, bool, int] | None],
     chosen: dict[str, Any],
     faults: list[str],
@@ -247,7 +253,9 @@ def running(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         run = Run(fed, service, Path(folder))
         patch.setattr(
-            assembly, "Topic", lambda _url, topic_id, **_rest: PlayedTopic(service, topic_id)
+            assembly,
+            "PublishClient",
+            lambda _url, topic_id, **_rest: PlayedTopic(service, topic_id),
         )
         patch.setattr(sys, "stdout", SimpleNamespace(buffer=Output(run)))
         target = TargetWorkatoStreams(

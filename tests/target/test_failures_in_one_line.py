@@ -46,7 +46,7 @@ def test_a_failure_is_one_line_without_token_or_payload(
         max_retry_secs=0.3,
         request_timeout_secs=1,
     )
-    assert (done.exit_code, done.told_states) == (1, [])
+    assert (done.exit_code, done.emitted_states) == (1, [])
     (line,) = done.error_lines
     assert "orders" in line
     assert f"topic {topic}" in line or "line 2" in line

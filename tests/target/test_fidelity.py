@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from target_workato_streams.json_scanner import members, scan
+from target_workato_streams.plugin.json_scanner import members, scan
 
 from tests.target.singer import raw_record, schema, state
 
@@ -47,7 +47,7 @@ def test_every_byte_of_a_record_arrives(
         d={"type": "string", "format": "date"}, t={"type": "string", "format": "date-time"}
     )
     done = run_target(described, *map(raw_record, flat), state("all"))
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [message.payload for message in emulator.messages(topic)] == flat
 
 

@@ -69,7 +69,7 @@ def test_a_malformed_line_ends_the_run_behind_all_that_stood_before_it(
         *orders(3, start=3),
         state("behind"),
     )
-    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert [payload["id"] for payload in emulator.payloads(topic)] == [0, 1, 2]
     (line,) = done.error_lines
     assert "line 6 of the input: " in line
@@ -86,7 +86,7 @@ def test_an_input_that_is_cut_off_is_told(
     target.feed_bytes(cut)
     target.close_input()
     done = target.end()
-    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert len(emulator.payloads(topic)) == 3
     assert "line 6 of the input: the input ends in the middle of it" in done.error_lines[0]
 
@@ -99,7 +99,7 @@ def test_a_last_line_without_its_newline_is_whole(
     target.feed_bytes(lines(schema(), *orders(2), state("all"))[:-1])
     target.close_input()
     done = target.end()
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(topic)) == 2
 
 
@@ -114,7 +114,7 @@ def test_lines_may_be_of_any_length_and_come_in_any_pieces(
         target.feed_bytes(fed[start : start + 33_333])
     target.close_input()
     done = target.end()
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [message.payload for message in emulator.messages(topic)] == texts
 
 
@@ -125,7 +125,7 @@ def test_input_may_come_from_a_file(
     path = tmp_path / "in.singer"
     path.write_bytes(lines(schema(), *orders(120), state("all")))
     done = run_target(args=["--input", path])
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(topic)) == 120
 
 
@@ -157,7 +157,7 @@ def test_batch_files_go_the_same_way_as_records(  # noqa: PLR0913, PLR0917 - a t
         state("all"),
         **settings,
     )
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     published = [message.payload for message in emulator.messages(topic)]
     assert [json.loads(text)["id"] for text in published] == [-1, *range(230), -2]
     assert published[1:-1] == texts
@@ -202,7 +202,7 @@ def test_a_batch_file_that_is_damaged_is_told_with_its_line(  # noqa: PLR0913, P
     done = run_target(
         schema(), record(id=0), state("before"), json.dumps(batch).encode(), state("behind")
     )
-    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert len(emulator.payloads(topic)) == (2 if content and b"id" in content else 1)
     assert "line 4 of the input" in done.error_lines[0]
     assert reason in done.error_lines[0]
@@ -214,6 +214,6 @@ def test_activate_version_means_nothing_to_a_topic(
     """It is passed over without a word at the default level."""
     version = b'{"type":"ACTIVATE_VERSION","stream":"orders","version":7}'
     done = run_target(schema(), version, *orders(1), version, state("all"))
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(topic)) == 1
     assert "WARNING" not in done.stderr

@@ -42,7 +42,7 @@ def test_what_the_sdk_decodes_keeps_its_digits_dates_and_fields(
 ) -> None:
     """Every number as it was written, every text as it was, and fields that the source owns."""
     done = run_target(schema(**PROPERTIES), raw_record(TEXT), state("all"), **settings)
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     (message,) = emulator.messages(topic)
 
     def exactly(text: bytes) -> object:
@@ -75,7 +75,7 @@ def test_stream_maps_rename_filter_and_compute(
         topics={"sales": topic},
         stream_maps=maps,
     )
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert emulator.payloads(topic) == [
         {"id": 2, "double": 4},
         {"id": 3, "double": 6},
@@ -123,7 +123,7 @@ def test_a_record_that_does_not_fit_its_schema_is_rejected_without_its_value(
         state("behind"),
         validate_records=True,
     )
-    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert emulator.payloads(topic) == [{"id": 1}]
     (line,) = done.error_lines
     assert "$.id does not keep to `type`" in line
@@ -165,7 +165,7 @@ def test_a_record_nested_too_deeply_to_be_decoded_is_rejected_alone(
         on_rejected="dead_letter",
         dead_letter_path=f"{tmp_path}/dead.jsonl",
     )
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert emulator.payloads(topic) == [{"id": 1}, {"id": 2}]
     assert "1 set aside" in done.stderr
 

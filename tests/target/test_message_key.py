@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.message_key import message_key
-from target_workato_streams.messages import Stream
+from target_workato_streams.publishing.message_key import message_key
+from target_workato_streams.publishing.messages import Stream
 
 from tests.target.singer import raw_record, record, schema
 

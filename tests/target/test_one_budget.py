@@ -1,4 +1,4 @@
-"""One budget: all topics, batches in flight and retries share it, and a 429 pauses all of them."""
+"""One limiter: all topics, batches in flight and retries share it, and a 429 pauses all of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_no_request_is_over_the_budget_in_a_run(
         topics=topics, batch_size_rows=1, max_in_flight=2, max_requests_per_minute=7
     )
     target.feed(*fed(10))
-    eventually(lambda: len(emulator.requests()) >= 7, "the budget to be used up")
+    eventually(lambda: len(emulator.requests()) >= 7, "the limiter to be used up")
     time.sleep(1.5)
     assert len(emulator.requests()) == 7
     assert sum(len(emulator.payloads(topic)) for topic in topics.values()) == 6
@@ -51,7 +51,7 @@ def test_no_request_goes_out_while_the_service_asked_to_wait(
     emulator.configure(latency_secs=0.05)
     emulator.fault("status", status=429, after=9, headers={"Retry-After": "2"})
     done = run_target(*fed(20), topics=topics, batch_size_rows=1)
-    assert (done.exit_code, done.told_states[-1]) == (0, {"at": "all"})
+    assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": "all"})
     assert [len(emulator.payloads(topic)) for topic in topics.values()] == [20, 20, 20]
     requests = emulator.requests()
     (refusal,) = [request for request in requests if request.status == 429]
@@ -69,7 +69,7 @@ def test_a_run_over_quota_completes_without_a_storm(
     """One refusal pauses all topics: few are refused, and nothing is lost, doubled or reordered."""
     emulator.configure(quota_per_minute=7, quota_window_secs=1.0, retry_after=retry_after)
     done = run_target(*fed(5), topics=topics, batch_size_rows=1)
-    assert (done.exit_code, done.told_states[-1]) == (0, {"at": "all"})
+    assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": "all"})
     for topic in topics.values():
         assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(5))
     refusals = [request for request in emulator.requests() if request.status == 429]

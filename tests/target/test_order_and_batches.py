@@ -74,7 +74,7 @@ def test_streams_that_share_a_topic_share_its_batches_in_input_order(
     """Records of several streams go to one topic in the order in which they came."""
     fed = [record(f"s{n % 3}", id=n) for n in range(150)]
     done = run_target(*(schema(f"s{n}") for n in range(3)), *fed, state("all"))
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(150))
     assert sizes(emulator) == [100, 50]
     assert f"s0, s1, s2 (topic {topic}): 150 published" in done.stderr
@@ -112,7 +112,7 @@ def test_max_in_flight_batches_go_side_by_side(
     """As many at a time as allowed and no more; nothing is lost, and the state waits for all."""
     emulator.configure(latency_secs=0.3)
     done = run_target(schema(), *orders(120), state("all"), batch_size_rows=10, max_in_flight=4)
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert sorted(payload["id"] for payload in emulator.payloads(topic)) == list(range(120))
     assert most_at_once(emulator) == 4
 
@@ -120,7 +120,7 @@ def test_max_in_flight_batches_go_side_by_side(
 def test_topics_go_side_by_side_and_one_batch_each(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """A slow topic does not keep the others from being published meanwhile."""
+    """A slow topic does not keep the others from being published while_waiting."""
     emulator.configure(latency_secs=0.3)
     topics = {f"s{n}": emulator.create_topic(f"t{n}") for n in range(3)}
     fed = [record(f"s{n % 3}", id=n) for n in range(90)]

@@ -7,8 +7,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.routing import Routing
-from target_workato_streams.topic_schema import to_workato
+from target_workato_streams.routing.router import Routing
+from target_workato_streams.routing.workato_schema import to_workato
 
 from tests.running import eventually
 from tests.target.singer import orders, record, schema, state
@@ -71,7 +71,7 @@ def test_an_unmapped_stream_is_refused_before_anything_is_published_from_it(
         default_topic_id=None,
         topics={"orders": topic},
     )
-    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert len(emulator.payloads(topic)) == 2
     (line,) = done.error_lines
     assert "stream others has no topic" in line
@@ -95,7 +95,7 @@ def test_an_unmapped_stream_is_skipped_with_one_warning(
         on_unmapped_stream="skip",
         **settings,
     )
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(topic)) == 20
     assert done.stderr.count("others has no topic and is skipped") == 1
 
@@ -105,7 +105,7 @@ def test_the_legacy_domain_is_published_to_message_by_message(
 ) -> None:
     """By its own paths and the single-message endpoint, in order."""
     done = run_target(schema(), *orders(5), state("all"), legacy_api=True)
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(5))
     paths = {request.path for request in emulator.requests()}
     assert paths == {f"/api/pubsub/topics/{topic}/publish"}
@@ -119,7 +119,7 @@ def test_the_legacy_domain_is_retried_likewise(
     """An answer that acknowledges nothing is no acknowledgement there either."""
     emulator.fault(kind, after=1)
     done = run_target(schema(), *orders(3), state("all"), legacy_api=True)
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(topic)] == [0, 1, 1, 2]
 
 
@@ -129,7 +129,7 @@ def test_the_legacy_domain_may_name_messages_by_number(
     """What it names is acknowledged, and not sent again."""
     emulator.fault("status", status=200, body='{"message_id": 7}', times=-1)
     done = run_target(schema(), *orders(2), state("all"), legacy_api=True)
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.requests()) == 2
 
 
@@ -165,7 +165,7 @@ def test_a_missing_topic_is_created_from_the_schema_of_its_stream(
     ]
     for _ in range(2):
         done = run_target(*fed, **settings)
-        assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+        assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     requests = emulator.requests(operation="topics")
     (creation,) = [request for request in requests if request.method == "POST"]
     wish = json.loads(creation.body)
@@ -215,7 +215,7 @@ def test_what_was_read_is_told_while_a_topic_is_being_created_and_a_signal_ends_
     eventually(lambda: emulator.requests(operation="topics"), "the Developer API being asked")
     target.send(signal.SIGTERM)
     done = target.end(within=10)
-    assert (done.exit_code, done.told_states) == (0, [{"at": "read"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "read"}])
     assert len(emulator.payloads(topic)) == 3
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
 
 # Left out of the suite: a record without its key property is published, unless validate_records is
-# set (then it is a rejected message); for a publisher the schema of the topic is what counts.
+# set (then it is a rejected message); for a topic_producer the schema of the topic is what counts.
 LEFT_OUT = TargetRecordMissingKeyProperty
 CONFIG: dict[str, Any] = {"api_token": "emulator-token"}
 

@@ -119,7 +119,7 @@ def test_settings_may_come_as_text_from_the_environment(
         stdin=b"\n".join([schema(), *orders(25), state("all")]),
         env={prefix + name: value for name, value in settings.items()},
     )
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(topic)) == 25
     assert len(emulator.requests()) == 3
 

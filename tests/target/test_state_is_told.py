@@ -102,7 +102,7 @@ def test_states_are_told_in_order_once_and_as_they_came(run_target: RunTarget) -
         value,
         batch_size_rows=10,
     )
-    told = [line["at"] for line in done.told_states[:-1]]
+    told = [line["at"] for line in done.emitted_states[:-1]]
     assert told == sorted(set(told))
     assert told
     assert done.stdout.splitlines()[-1] == value[len(b'{"type":"STATE","value":') : -1]
@@ -115,10 +115,10 @@ def test_no_state_is_told_past_a_record_that_was_not_acknowledged(
     emulator.fault("status", status=403, after=2, times=-1)
     done = run_target(schema(), *orders(50, state_every=5), batch_size_rows=10)
     assert done.exit_code == 1
-    assert done.told_states[-1] == {"at": 19}
+    assert done.emitted_states[-1] == {"at": 19}
 
 
 def test_a_state_of_null_tells_nothing(run_target: RunTarget) -> None:
     """Some taps write one before they have a state."""
     done = run_target(b'{"type":"STATE","value":null}', schema(), *orders(1), state("all"))
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from target_workato_streams.acknowledgement import Ledger
+from target_workato_streams.state.checkpoints import CheckpointTracker
 
 from tests.executables import command, environment
 from tests.target.singer import record, schema, state
@@ -18,7 +18,7 @@ from tests.target.singer import record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from target_workato_streams.acknowledgement import Epoch
+    from target_workato_streams.state.checkpoints import Checkpoint
 
     from tests.target.conftest import TargetConfig
 
@@ -29,45 +29,45 @@ def test_the_newest_true_state_is_told_whatever_the_order_of_acknowledgements(
     chance: random.Random,
 ) -> None:
     """After each acknowledgement: no state before its records, and none left untold behind them."""
-    ledger = Ledger()
-    owed: list[tuple[int, Epoch]] = []
+    ledger = CheckpointTracker()
+    unacknowledged: list[tuple[int, Checkpoint]] = []
     states = []
     for number, event in enumerate(events):
         if event == "state":
             ledger.close(str(number).encode())
             states.append(number)
         else:
-            ledger.current.owed += 1
-            owed.append((number, ledger.current))
+            ledger.current.unacknowledged += 1
+            unacknowledged.append((number, ledger.current))
     told = -1
 
     def newest() -> int:
-        first_owed = min((number for number, _ in owed), default=len(events))
-        return max((number for number in states if number < first_owed), default=-1)
+        first_unacknowledged = min((number for number, _ in unacknowledged), default=len(events))
+        return max((number for number in states if number < first_unacknowledged), default=-1)
 
     told = max(told, int(ledger.take() or told))
     assert told == newest()
-    chance.shuffle(owed)
-    while owed:
-        _, epoch = owed.pop()
-        ledger.acknowledge(epoch)
+    chance.shuffle(unacknowledged)
+    while unacknowledged:
+        _, checkpoint = unacknowledged.pop()
+        ledger.acknowledge(checkpoint)
         told = max(told, int(ledger.take() or told))
         assert told == newest()
 
 
 def test_a_slow_topic_does_not_let_states_pile_up() -> None:
-    """While one record is owed, the epochs behind it that owe nothing leave no trace."""
-    ledger = Ledger()
+    """While one record is unacknowledged, the epochs behind it that owe nothing leave no trace."""
+    ledger = CheckpointTracker()
     first = ledger.current
-    first.owed += 1
+    first.unacknowledged += 1
     for number in range(1000):
         ledger.close(str(number).encode())
-        epoch = ledger.current
-        epoch.owed += 1
-        ledger.acknowledge(epoch)
-    length, epoch = 1, first
-    while epoch.following is not None:
-        length, epoch = length + 1, epoch.following
+        checkpoint = ledger.current
+        checkpoint.unacknowledged += 1
+        ledger.acknowledge(checkpoint)
+    length, checkpoint = 1, first
+    while checkpoint.following is not None:
+        length, checkpoint = length + 1, checkpoint.following
     assert length <= 3
     assert ledger.take() is None
     ledger.acknowledge(first)

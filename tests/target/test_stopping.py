@@ -35,7 +35,7 @@ def test_a_signal_publishes_and_tells_what_has_been_read(
     target.send(number)
     done = target.end(within=10)
     assert done.exit_code == 0
-    assert done.told_states == [{"at": "all"}]
+    assert done.emitted_states == [{"at": "all"}]
     assert ids(emulator, topic) == list(range(105))
 
 
@@ -50,7 +50,7 @@ def test_a_signal_inside_a_request_waits_for_its_answer(
     target.send(signal.SIGTERM)
     done = target.end(within=10)
     assert done.exit_code == 0
-    assert done.told_states[-1] == {"at": 14}
+    assert done.emitted_states[-1] == {"at": 14}
     assert ids(emulator, topic) == list(range(15))
     assert len(emulator.requests()) == 2
 
@@ -70,13 +70,13 @@ def test_a_signal_while_reading_pauses_ends_the_run(
     assert published == list(range(len(published)))
     assert len(published) < 500
     # The last record taken in may be the one before a state.
-    assert len(published) - 10 <= done.told_states[-1]["at"] + 1 <= len(published)
+    assert len(published) - 10 <= done.emitted_states[-1]["at"] + 1 <= len(published)
 
 
 def test_a_signal_and_no_answer_ends_the_run_with_what_is_true(
     emulator: Emulator, start_target: StartTarget
 ) -> None:
-    """It does not wait for a service that does not answer, and says what is still owed."""
+    """It does not wait for a service that never responds, and reports unacknowledged messages."""
     emulator.fault("stall", secs=60, after=1, times=-1)
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(20, state_every=10))
@@ -84,7 +84,7 @@ def test_a_signal_and_no_answer_ends_the_run_with_what_is_true(
     target.send(signal.SIGTERM)
     done = target.end(within=12)
     assert done.exit_code == 1
-    assert done.told_states == [{"at": 9}]
+    assert done.emitted_states == [{"at": 9}]
     assert "10 messages" in done.error_lines[0]
 
 
@@ -104,7 +104,7 @@ def test_a_second_signal_stops_at_once_and_tells_nothing_untrue(
     done = target.end()
     assert time.monotonic() - began < LONG
     assert done.exit_code == 128 + signal.SIGTERM
-    assert done.told_states == [{"at": 9}]
+    assert done.emitted_states == [{"at": 9}]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -129,7 +129,7 @@ def test_a_kill_at_any_moment_loses_nothing(
     again.feed(*(schema(), *orders(count - start, start=start), state("all")))
     again.close_input()
     done = again.end()
-    assert (done.exit_code, done.told_states[-1]) == (0, {"at": "all"})
+    assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": "all"})
     after = ids(emulator, topic)
     assert set(after) == set(range(count))
     # What was in flight, what was acknowledged a moment ago, and what was read since the state.

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from target_workato_streams.summary import Summary, Tally
+from target_workato_streams.publishing.summary import Summary, Tally
 
 from tests.target.singer import orders, record, schema
 

@@ -47,7 +47,7 @@ def test_success_for_all_acknowledges_all(
 ) -> None:
     """250 records take three requests, arrive in order, and their state is told."""
     done = run_target(schema(), *orders(250), state("all"))
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, topic) == list(range(250))
     assert [request.operation for request in emulator.requests()] == ["batch"] * 3
 
@@ -63,7 +63,7 @@ def test_what_is_transient_is_retried_until_it_succeeds(
         schema(), *orders(30), state("all"), batch_size_rows=10, request_timeout_secs=1
     )
     times = 2 if kind in STORED or options.get("stored") else 1
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     batches = [list(range(n, n + 10)) * times for n in (0, 10, 20)]
     assert ids(emulator, topic) == list(chain(*batches))
     assert len(emulator.requests()) == 6
@@ -95,7 +95,7 @@ def test_a_429_for_longer_than_max_retry_secs_ends_the_run_in_all_topics(
     topics = {"orders": topic, "full": full}
     fed = [*orders(2), state("before"), record("full", id=0), *orders(2, start=2), state("no")]
     done = run_target(schema(), schema("full"), *fed, topics=topics, batch_size_rows=1)
-    assert (done.exit_code, done.told_states) == (1, [])
+    assert (done.exit_code, done.emitted_states) == (1, [])
     assert len(emulator.requests(topic_id=full)) == 1
     (line,) = done.error_lines
     assert f"full (topic {full}): the service answered 429" in line
@@ -113,7 +113,7 @@ def test_retries_end_after_max_retry_secs(
         batch_size_rows=10,
         max_retry_secs=1,
     )
-    assert (done.exit_code, done.told_states) == (1, [{"at": 9}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": 9}])
     assert ids(emulator, topic) == list(range(10))
     (line,) = done.error_lines
     assert "orders (topic" in line
@@ -131,7 +131,7 @@ def test_a_wrong_setting_stops_the_run_at_once(
     else:
         emulator.fault("status", status=status, body='{"message":"because I say so"}', times=-1)
     done = run_target(schema(), *orders(30), state("all"), batch_size_rows=10)
-    assert (done.exit_code, done.told_states) == (1, [])
+    assert (done.exit_code, done.emitted_states) == (1, [])
     assert len(emulator.requests()) == 1
     (line,) = done.error_lines
     assert f"orders (topic {topic})" in line
@@ -147,7 +147,7 @@ def test_a_partial_error_sends_only_the_failed_again(
     """What failed once is sent again alone; what succeeded is not."""
     emulator.fault(kind, indices=[index])
     done = run_target(schema(), *orders(10), state("all"))
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     others = [number for number in range(10) if number != index]
     assert ids(emulator, topic) == [*others, index]
     assert [request.body.count(b'"id"') for request in emulator.requests()] == [10, 1]
@@ -161,7 +161,7 @@ def test_an_entry_that_keeps_failing_is_a_rejected_message(
     emulator.fault("entry_error", indices=[3], reason="disk full")
     emulator.fault("entry_error", indices=[0], reason="disk full", times=-1)
     done = run_target(schema(), *orders(3), state(2), *orders(5, start=3), state(7))
-    assert (done.exit_code, done.told_states) == (1, [{"at": 2}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": 2}])
     assert ids(emulator, topic) == [0, 1, 2, 4, 5, 6, 7]
     (line,) = done.error_lines
     assert "disk full" in line
@@ -176,7 +176,7 @@ def test_an_answer_may_repeat_what_no_text_can_hold(
     entries = {"0": {"result": "success"}, "1": {"result": "failed", "reason": "\ud800 is no text"}}
     emulator.fault("status", status=200, body=json.dumps({"message_ids": entries}))
     done = run_target(schema(), *orders(2), state("all"))
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, topic) == [1]
     assert [request.body.count(b'"id"') for request in emulator.requests()] == [2, 1]
 
@@ -204,7 +204,7 @@ def test_bad_messages_are_isolated_and_the_others_published_in_order(
         on_rejected="dead_letter",
         dead_letter_path=str(tmp_path / "dead.jsonl"),
     )
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, checked) == [number for number in range(10) if number not in bad]
     assert f"{10 - len(bad)} published, {len(bad)} set aside" in done.stderr
 
@@ -231,7 +231,7 @@ def test_a_rejected_message_ends_the_run_behind_all_that_stood_before_it(
         topics={"orders": checked, "others": other},
         batch_size_rows=5,
     )
-    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     # A partial error tells of the bad message when those behind it in its batch are published.
     behind = [8] if rejection == "partial" else []
     assert ids(emulator, checked) == [0, 1, 2, 3, 4, 6, *behind]
@@ -244,7 +244,7 @@ def test_413_halves_until_it_fits(emulator: Emulator, topic: int, run_target: Ru
     """A gateway with a lower limit than the service's costs requests, not messages."""
     emulator.fault("status", status=413)
     done = run_target(schema(), *orders(10), state("all"))
-    assert (done.exit_code, done.told_states) == (0, [{"at": "all"}])
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, topic) == list(range(10))
     assert [request.body.count(b'"id"') for request in emulator.requests()] == [10, 5, 5]
 
@@ -255,7 +255,7 @@ def test_a_single_message_that_gets_413_is_rejected(
     """It is not retried for ever."""
     emulator.fault("status", status=413, times=-1)
     done = run_target(schema(), *orders(2), state("all"))
-    assert (done.exit_code, done.told_states) == (1, [])
+    assert (done.exit_code, done.emitted_states) == (1, [])
     assert len(emulator.requests()) == 2
     assert "status 413" in done.error_lines[0]
 
@@ -267,7 +267,7 @@ def test_a_message_too_large_for_any_request_costs_none(
     done = run_target(
         schema(), *orders(2), state("before"), *orders(1, start=2, size=1100), max_batch_bytes=1000
     )
-    assert (done.exit_code, done.told_states) == (1, [{"at": "before"}])
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert ids(emulator, topic) == [0, 1]
     assert len(emulator.requests()) == 1
     assert "max_batch_bytes" in done.error_lines[0]

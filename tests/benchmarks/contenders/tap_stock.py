@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import RESTStream, Tap
 from singer_sdk import typing as th
 from singer_sdk.authenticators import BearerTokenAuthenticator
+from typing_extensions import override
 
 from tests.benchmarks.workload import SCHEMA, STREAM
 
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from singer_sdk.helpers.types import Auth, Context, Record
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 
 class Messages(RESTStream[str]):

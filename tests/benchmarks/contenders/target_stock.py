@@ -6,18 +6,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime
 from typing import Any, ClassVar
 
 import requests
 from singer_sdk import BatchSink, Target
 from singer_sdk import typing as th
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
+from typing_extensions import override
 
 
 class BatchPublisher(BatchSink):

@@ -1,0 +1,1 @@
+"""Which topics there are, under which stream names and with which schemas."""

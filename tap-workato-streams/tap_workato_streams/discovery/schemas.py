@@ -1,0 +1,182 @@
+"""JSON Schemas of a topic's records: from Workato's own format, from a sample, or open."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonschema.exceptions import SchemaError
+from referencing.exceptions import Unresolvable
+from singer_sdk.singerlib import resolve_schema_references
+from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
+
+from ..event_streams.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+OPEN_PAYLOAD: dict[str, Any] = {"type": ["object", "null"], "additionalProperties": True}
+
+# What is nested more deeply has no say in a schema: those who read schemas walk them recursively.
+SAMPLE_LEVELS = 50
+
+# Contract: "Developer API"; a field without a type is a string.
+SCALARS: dict[str, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "date_time": {"type": "string", "format": "date-time"},
+    "timestamp": {"type": "string", "format": "date-time"},
+}
+
+
+def record_schema(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a record, around that of its payload."""
+    return {
+        "type": "object",
+        "properties": {
+            "message_id": {"type": "string", "description": "Opaque; its order says nothing"},
+            "topic_id": {"type": "integer"},
+            "time": {"type": "string", "format": "date-time", "description": "When published"},
+            "payload": dict(payload),
+        },
+        "required": ["message_id"],
+    }
+
+
+def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the JSON Schema of a topic's settings, or of the file that they name.
+
+    Args:
+        topic: An item of the ``topics`` setting.
+
+    Returns:
+        The schema with its references resolved, since it becomes a part of another; None where
+        there is none.
+
+    Raises:
+        SettingError: There is no such file, or it holds no JSON Schema.
+    """
+    schema, where = topic.get("schema"), "schema"
+    if path := topic.get("schema_path"):
+        schema, where = _loaded(path), f"schema_path: {path}"
+    if not schema or not isinstance(schema, dict):
+        return None
+    try:
+        DEFAULT_JSONSCHEMA_VALIDATOR.check_schema(schema)
+        return resolve_schema_references(deepcopy(schema))
+    except SchemaError as exc:
+        words = exc.message
+    except Unresolvable as exc:
+        words = f"nothing is at {exc.ref}"
+    except TypeError:
+        words = "the SDK cannot read a property that is true or false; write {}"
+    raise SettingError(f"{where} is not a JSON Schema: {words}")
+
+
+def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Turn a topic's schema in Workato's format into JSON Schema.
+
+    Args:
+        fields: The fields, as the Developer API lists them.
+
+    Returns:
+        The schema of an object in which every field may be null: the format says which fields
+        may be left out, and a payload that does not fit goes through all the same.
+    """
+    return {
+        "type": ["object", "null"],
+        # A field without a name says of no key what it holds.
+        "properties": {f["name"]: _nullable(_field(f)) for f in fields if f.get("name")},
+        "additionalProperties": True,
+    }
+
+
+def from_sample(payloads: Iterable[object]) -> dict[str, Any]:
+    """Infer the JSON Schema of payloads from some of them.
+
+    Args:
+        payloads: Decoded payloads.
+
+    Returns:
+        A schema in which everything may be null or absent, since a sample shows only some.
+    """
+    from genson import SchemaBuilder  # noqa: PLC0415 - only discovery needs it
+
+    builder = SchemaBuilder(schema_uri=None)
+    for payload in payloads:
+        if not _is_deeper(payload, SAMPLE_LEVELS):
+            builder.add_object(payload)
+    return _widened(builder.to_schema()) or OPEN_PAYLOAD
+
+
+def _loaded(path: object) -> dict[str, Any]:
+    try:
+        schema = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        schema = None
+    if not isinstance(schema, dict):
+        raise SettingError(f"schema_path: {path} is not a file that holds a JSON Schema")
+    return schema
+
+
+def _field(field: Mapping[str, Any]) -> dict[str, Any]:
+    kind = field.get("type") or "string"
+    if kind == "object":
+        schema = from_workato(field.get("properties") or [])
+    elif kind == "array":
+        schema = {"type": "array", "items": _nullable(_field({**field, "type": field.get("of")}))}
+    else:
+        # A type that this version does not know is left open, so that nothing is turned away.
+        schema = dict(SCALARS.get(kind, {}))
+    label = field.get("label")
+    return {**schema, "title": label} if label else schema
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    kinds = _kinds(schema)
+    return {**schema, "type": [*kinds, "null"]} if kinds else schema
+
+
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    """The types that a schema names, null aside."""
+    kinds = schema.get("type", [])
+    return [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether a decoded value has objects or arrays within each other for more than so many."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
+
+
+def _widened(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let a schema of genson, at every depth, allow null and what the sample did not show."""
+    wide = _joined(schema["anyOf"]) if "anyOf" in schema else dict(schema)
+    if not _kinds(wide):
+        return {}  # always null in the sample, which says nothing of other values
+    wide.pop("required", None)
+    if "properties" in wide:
+        wide["properties"] = {k: _widened(v) for k, v in wide["properties"].items()}
+        wide["additionalProperties"] = True
+    if "items" in wide:
+        wide["items"] = _widened(wide["items"])
+    return _nullable(wide)
+
+
+def _joined(options: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join genson's options for one place: flattening and most targets know no ``anyOf``.
+
+    Of structures that are mixed with other values only the types are kept, so that flattening
+    makes one column of them all.
+    """
+    some = [option for option in options if _kinds(option)]
+    if len(some) == 1:
+        return dict(some[0])
+    return {"type": sorted({kind for option in some for kind in _kinds(option)})}

@@ -1,0 +1,144 @@
+"""Which topics are read, under which names, and with which schemas."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..event_streams.errors import ServiceError
+from ..reading.client import EARLIEST, ConsumeClient, workspace_topics
+from . import schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from singer_sdk.singerlib import Catalog
+
+    from ..event_streams.rate_limiter import RateLimiter
+    from ..reading.client import WorkspaceTopic
+
+logger = logging.getLogger("tap-workato-streams")
+
+SAMPLE_SIZE = 50
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic to read; ``retention`` is in seconds, None where it is not known."""
+
+    id: int
+    name: str
+    start_from: str
+    start_date: str | None = None
+    payload_schema: Mapping[str, Any] | None = None
+    retention: float | None = None
+
+    def __str__(self) -> str:
+        """How the topic is named in a log line or an error."""
+        return f"{self.name} (topic {self.id})"
+
+
+def discover_topics(
+    config: Mapping[str, Any], catalog: Catalog | None, limiter: RateLimiter
+) -> list[Topic]:
+    """Find the topics to read, and the schema of each.
+
+    Args:
+        config: The settings of the tap.
+        catalog: The catalog of the run; the schema of a stream that it holds is not looked for.
+        limiter: The limiter of the process, for samples.
+
+    Returns:
+        The topics of the ``topics`` setting, else all topics of the workspace.
+
+    Raises:
+        ServiceError: The Developer API or a sample could not be had.
+    """
+    workspace = _workspace(config, catalog)
+    if config.get("topics"):
+        topics = [_configured(config, item, workspace) for item in config["topics"]]
+    else:
+        topics = _named_by_title(config, workspace.values())
+    known = {entry.tap_stream_id for entry in catalog.streams} if catalog else set()
+    return [
+        _sampled(config, topic, limiter)
+        if config["infer_schema"] and topic.payload_schema is None and topic.name not in known
+        else topic
+        for topic in topics
+    ]
+
+
+def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, WorkspaceTopic]:
+    if not config.get("developer_api_token"):
+        return {}
+    try:
+        return {topic.id: topic for topic in workspace_topics(config)}
+    except ServiceError as exc:
+        if catalog is None or not config.get("topics"):
+            raise
+        # The settings and the catalog say all that reading needs: only the retention is missing.
+        logger.warning("%s; going on without it", exc)
+        return {}
+
+
+def _configured(
+    config: Mapping[str, Any],
+    item: Mapping[str, Any],
+    workspace: Mapping[int, WorkspaceTopic],
+) -> Topic:
+    topic = Topic(
+        id=item["id"],
+        name=item.get("name") or f"topic_{item['id']}",
+        payload_schema=schemas.from_settings(item),
+        **_start(item if item.get("start_from") or item.get("start_date") else config),
+    )
+    return _described(topic, workspace.get(topic.id))
+
+
+def _named_by_title(
+    config: Mapping[str, Any],
+    workspace: Iterable[WorkspaceTopic],
+) -> list[Topic]:
+    topics: dict[str, Topic] = {}
+    # By id, so that of two topics with one title the older keeps its name, and its bookmark.
+    for described in sorted(workspace, key=lambda topic: topic.id):
+        name = _snake_case(described.name) or f"topic_{described.id}"
+        while name in topics:
+            name = f"{name}_{described.id}"
+        topics[name] = _described(Topic(described.id, name, **_start(config)), described)
+    return list(topics.values())
+
+
+def _start(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "start_from": settings.get("start_from") or "earliest",
+        "start_date": settings.get("start_date"),
+    }
+
+
+def _described(topic: Topic, described: WorkspaceTopic | None) -> Topic:
+    if described is None:
+        return topic
+    schema = topic.payload_schema
+    if schema is None and described.schema:
+        schema = schemas.from_workato(described.schema)
+    return replace(topic, payload_schema=schema, retention=described.retention)
+
+
+def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> Topic:
+    client = ConsumeClient(config, topic.id, str(topic), limiter)
+    payloads = []
+    for message in client.consume(EARLIEST, batch_size=SAMPLE_SIZE).messages:
+        # What cannot be decoded has no say in the schema, and is passed on all the same.
+        with contextlib.suppress(ValueError, RecursionError):
+            payloads.append(json.loads(bytes(message.payload)))
+    return replace(topic, payload_schema=schemas.from_sample(payloads))
+
+
+def _snake_case(title: str) -> str:
+    import inflection  # noqa: PLC0415 - only a workspace's topics are named by their titles
+
+    return str(inflection.parameterize(inflection.underscore(title), separator="_"))

@@ -1,0 +1,1 @@
+"""The Event Streams API, for both connectors: nothing of Singer belongs here."""

@@ -1,0 +1,151 @@
+"""One limiter of requests for the whole process.
+
+The quota belongs to the workspace: all topics, retries and long polls share it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .errors import Stopped, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyrate_limiter import InMemoryBucket
+
+TOO_MANY_REQUESTS = 429
+LONGEST_PAUSE_SECS = 60.0
+# After a refusal, requests go one by one this far apart until one succeeds. A refusal comes at
+# once, so a request that is still open after this time (a long poll) has been let in.
+CAREFUL_SECS = 1.0
+# A minute and a second: requests that left a minute apart may arrive closer together than that.
+WINDOW_MS = 61_000
+
+
+class RateLimiter:
+    """Lets requests go in the order in which they ask, at the pace that the workspace may keep.
+
+    Args:
+        max_requests_per_minute: The most requests to send in any minute; None for no such limit.
+    """
+
+    def __init__(self, max_requests_per_minute: int | None = None) -> None:
+        self._bucket = _bucket(max_requests_per_minute)
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
+        self._not_before = 0.0
+        self._paused_at = 0.0
+        self._refusals = 0
+        self._stopped = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a request that asks now need not wait: there is no limit, and no refusal."""
+        return self._bucket is None and not self._refusals
+
+    @contextmanager
+    def acquire(self) -> Iterator[None]:
+        """Wait for a turn; the request belongs into the block.
+
+        An ``Unavailable`` of status 429 that leaves the block pauses everyone until the time that
+        the service named, or for a time that grows with each refusal where it named none.
+
+        Raises:
+            Stopped: ``stop`` was called.
+        """
+        sent_at = self._wait()
+        try:
+            yield
+        except Unavailable as exc:
+            if exc.status == TOO_MANY_REQUESTS:
+                self._pause(exc.retry_after, sent_at)
+            raise
+        if self._refusals:
+            self._resume(sent_at)
+
+    def sleep(self, secs: float) -> None:
+        """Wait for so many seconds before asking for a turn, or until ``stop``."""
+        until = time.monotonic() + secs
+        with self._changed:
+            while not self._stopped and (left := until - time.monotonic()) > 0:
+                self._changed.wait(min(left, LONGEST_PAUSE_SECS))
+
+    def stop(self) -> None:
+        """Wake all who wait, and let no request go any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _wait(self) -> float:
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                while not self._stopped:
+                    if self._queue[0] is not ticket:
+                        self._changed.wait()
+                    elif (delay := self._delay()) > 0:
+                        self._changed.wait(min(delay, LONGEST_PAUSE_SECS))
+                    else:
+                        break
+                else:
+                    raise Stopped("the run is being stopped")
+                now = time.monotonic()
+                if self._refusals:
+                    self._not_before = now + CAREFUL_SECS
+                return now
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+
+    def _delay(self) -> float:
+        """The seconds that the first in the queue has still to wait; 0 takes the place."""
+        pause = self._not_before - time.monotonic()
+        if pause > 0 or self._bucket is None:
+            return pause
+        from pyrate_limiter import RateItem  # noqa: PLC0415
+
+        item = RateItem("request", time.monotonic_ns() // 1_000_000)
+        self._bucket.leak(item.timestamp)
+        if self._bucket.put(item):
+            return 0.0
+        waiting = self._bucket.waiting(item)
+        assert isinstance(waiting, int)  # noqa: S101
+        return (waiting + 1) / 1000
+
+    def _pause(self, secs: float | None, sent_at: float) -> None:
+        with self._changed:
+            now = time.monotonic()
+            # Requests that were under way when the first was refused say nothing new.
+            if sent_at > self._paused_at:
+                self._refusals += 1
+                self._paused_at = now
+            if secs is None:
+                longest = min(LONGEST_PAUSE_SECS, 2.0 ** (self._refusals - 1))
+                secs = random.uniform(longest / 2, longest)  # noqa: S311
+            else:
+                # A little later than named: others who share the quota wait for the same moment.
+                secs += random.uniform(0, min(1.0, secs / 10))  # noqa: S311
+            self._not_before = max(self._not_before, now + secs)
+
+    def _resume(self, sent_at: float) -> None:
+        with self._changed:
+            if sent_at > self._paused_at:
+                self._refusals = 0
+                self._not_before = 0.0
+                self._changed.notify_all()
+
+
+def _bucket(max_requests_per_minute: int | None) -> InMemoryBucket | None:
+    if max_requests_per_minute is None:
+        return None
+    # Most runs set no limit of their own, and start sooner without the library.
+    from pyrate_limiter import InMemoryBucket, Rate  # noqa: PLC0415
+
+    return InMemoryBucket([Rate(max_requests_per_minute, WINDOW_MS)])

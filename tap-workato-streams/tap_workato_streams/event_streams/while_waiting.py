@@ -1,0 +1,34 @@
+"""Work that is done while the service is busy with a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Body:
+    """The body of a request, and what to do once it is on its way.
+
+    ``requests`` sends a body that it can iterate part by part, and asks for the next part before
+    it waits for the answer: by then all that there is has been sent. To do the work in this moment
+    takes no second thread, and a page handed from thread to thread costs more than to write it.
+
+    Args:
+        body: The body.
+        while_waiting: The work. It must not raise: to the connection its error would be its own.
+    """
+
+    def __init__(self, body: bytes, while_waiting: Callable[[], None]) -> None:
+        self._body = body
+        self.while_waiting = while_waiting
+
+    def __len__(self) -> int:
+        """Say how many bytes there are."""
+        return len(self._body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Hand over the body, and do the work once it has been sent."""
+        yield self._body
+        self.while_waiting()

@@ -1,0 +1,1 @@
+"""The consumer of one topic."""

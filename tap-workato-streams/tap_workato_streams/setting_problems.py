@@ -1,0 +1,86 @@
+"""Faults that only the settings of the tap can have, found before the first request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from .discovery import schemas
+from .event_streams.errors import SettingError
+from .reading.positions import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def tap_problems(config: Mapping[str, Any]) -> list[str]:
+    """Find what is wrong beyond the types; a setting of the wrong type is passed over.
+
+    Args:
+        config: The settings, with their defaults.
+
+    Returns:
+        One line for each fault.
+    """
+    return [
+        *_source_problems(config),
+        *_start_problems(config),
+        *_tail_problems(config),
+        *_batch_problems(config),
+    ]
+
+
+def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    topics = _topics(config)
+    if not config.get("topics") and not config.get("developer_api_token"):
+        yield "topics: name the topics to read, or set developer_api_token to read all"
+    names = Counter(str(item.get("name") or f"topic_{item.get('id')}") for item in topics)
+    for name, count in names.items():
+        if count > 1:
+            yield f"topics: {count} have the name {name}; give each a name of its own"
+    for number, item in enumerate(topics):
+        if item.get("schema_path") and item.get("schema"):
+            yield f"topics[{number}]: set schema or schema_path, not both"
+            continue
+        try:
+            schemas.from_settings(item)
+        except SettingError as exc:
+            yield f"topics[{number}].{exc}"
+
+
+def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    places: dict[str, Mapping[str, Any]] = {"": config}
+    for number, item in enumerate(_topics(config)):
+        places[f"topics[{number}]."] = item
+    for place, settings in places.items():
+        date = settings.get("start_date")
+        if isinstance(date, str) and parse_time(date) is None:
+            yield f"{place}start_date: must be RFC 3339, such as 2026-01-31T00:00:00Z"
+        if date and settings.get("start_from") == "latest":
+            yield f"{place}start_from: latest and a start_date exclude each other"
+
+
+def _tail_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    if config.get("tail") is True and config.get("timeout_secs") == 0:
+        yield "timeout_secs: must be at least 1 with tail, or an idle topic would cost the quota"
+
+
+def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    batch = config.get("batch_config")
+    if not isinstance(batch, dict):
+        return
+    if config.get("tail") is True:
+        yield "batch_config: batch files need an end; they cannot be written with tail"
+    for name in ("stream_maps", "flattening_enabled"):
+        if config.get(name):
+            yield f"batch_config: the SDK writes batch files without {name}; leave one of them out"
+    encoding, storage = batch.get("encoding"), batch.get("storage")
+    if not isinstance(encoding, dict) or encoding.get("format") != "jsonl":
+        yield "batch_config.encoding.format: must be jsonl"
+    if not isinstance(storage, dict) or not storage.get("root"):
+        yield "batch_config.storage.root: name the folder for the files, such as file:///tmp"
+
+
+def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    topics = config.get("topics")
+    return [t for t in topics if isinstance(t, dict)] if isinstance(topics, list) else []

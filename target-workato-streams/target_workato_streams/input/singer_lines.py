@@ -1,0 +1,90 @@
+"""One line of the input, split into the fields of its Singer message.
+
+The fields that may be large (record, schema, state) stay the bytes that came in: what nobody looks
+into is never decoded, so every digit, date and escape travels on unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from singer_sdk.exceptions import RecordsWithoutSchemaException
+
+from ..event_streams.errors import EventStreamsError
+from ..plugin.json_scanner import check_utf8, scan
+
+ABSENT = msgspec.Raw()
+
+
+class InputError(EventStreamsError):
+    """The input is not what a tap may write; the text gives the reason, never the content."""
+
+
+class RecordBeforeSchemaError(InputError, RecordsWithoutSchemaException):
+    """A record came before the schema of its stream."""
+
+
+class Line(msgspec.Struct, gc=False):
+    """The fields of a Singer message; which of them are set depends on its type."""
+
+    type: str = ""
+    stream: str = ""
+    record: msgspec.Raw = ABSENT
+    value: msgspec.Raw = ABSENT
+    schema: msgspec.Raw = ABSENT
+    version: msgspec.Raw = ABSENT
+    time_extracted: msgspec.Raw = ABSENT
+    encoding: msgspec.Raw = ABSENT
+    manifest: msgspec.Raw = ABSENT
+    key_properties: list[str] | None = None
+
+    def need(self, *fields: str) -> None:
+        """Make sure that the message has its fields.
+
+        Raises:
+            InputError: One is missing.
+        """
+        missing = [name for name in fields if getattr(self, name) in ("", ABSENT)]
+        if missing:
+            raise InputError(f"the {self.type} message has no {' and no '.join(missing)}")
+
+
+_LINE = msgspec.json.Decoder(Line)
+_RAW_FIELDS = {"record", "value", "schema", "version", "time_extracted", "encoding", "manifest"}
+
+
+def split(line: bytes) -> Line:
+    """Split a line of the input.
+
+    Raises:
+        InputError: The line is not a JSON object in UTF-8, or a field is of a wrong type.
+    """
+    try:
+        message = _LINE.decode(line)
+        check_utf8(line)
+    except (msgspec.DecodeError, RecursionError):
+        message = _split_slowly(line)
+    except ValueError as exc:
+        raise InputError(str(exc)) from None
+    return message
+
+
+def _split_slowly(line: bytes) -> Line:
+    try:
+        found = scan(line)
+    except ValueError as exc:
+        raise InputError(str(exc)) from None
+    fields: dict[str, Any] = {
+        name: msgspec.Raw(text) if name in _RAW_FIELDS else json.loads(text)
+        for name, text in found.items()
+        if name in Line.__struct_fields__
+    }
+    message = Line(**fields)
+    keys = message.key_properties
+    if not (isinstance(message.type, str) and isinstance(message.stream, str)):
+        raise InputError("type and stream must be texts")
+    if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
+        raise InputError("key_properties must be a list of texts")
+    return message

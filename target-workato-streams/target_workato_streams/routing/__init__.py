@@ -1,0 +1,1 @@
+"""Which topic a stream goes to."""

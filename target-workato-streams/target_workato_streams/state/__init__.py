@@ -1,0 +1,1 @@
+"""Which state may be emitted, and where rejected messages go."""

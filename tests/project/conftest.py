@@ -1,0 +1,51 @@
+"""The project, with the connectors of this environment, in a folder of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.demo.project import Project
+from tests.project.docs import ROOT, TAP, TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.emulator.control import Emulator
+
+Definition = dict[str, Any]
+
+
+@pytest.fixture
+def definition() -> Definition:
+    """What `meltano.yml` says, with the executables that are installed here already."""
+    text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
+    project: Definition = yaml.safe_load(text)
+    for kind in ("extractors", "loaders"):
+        for plugin in project["plugins"][kind]:
+            if plugin["name"] in {TAP.name, TARGET.name}:
+                del plugin["pip_url"]
+                plugin["executable"] = str(Path(sys.executable).parent / plugin["executable"])
+    return project
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, emulator: Emulator) -> Callable[[Definition], Project]:
+    """Lay out a project in a folder of the test's own; its services are the test's emulator."""
+
+    def lay_out(definition: Definition) -> Project:
+        text = yaml.safe_dump(definition, sort_keys=False)
+        (tmp_path / "meltano.yml").write_text(text, encoding="utf-8")
+        return Project(tmp_path, {"EVENT_STREAMS_URL": emulator.url})
+
+    return lay_out
+
+
+@pytest.fixture
+def project(in_folder: Callable[[Definition], Project], definition: Definition) -> Project:
+    """The project as it is."""
+    return in_folder(definition)

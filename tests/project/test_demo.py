@@ -1,0 +1,110 @@
+"""`make demo` does what the README shows, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.project.docs import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE_SECS = 300
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a path that is short enough for the sockets in it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def start(folder: Path, module: str) -> subprocess.Popen[str]:
+    """Start it as `make` does; all that it makes outside of the project goes to `folder`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def left_by(folder: Path) -> list[str]:
+    """The processes that still use the folder, and what is in it."""
+    processes = [
+        " ".join(process.info["cmdline"])
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(folder) in argument for argument in process.info["cmdline"] or ())
+    ]
+    return processes + [path.name for path in folder.iterdir()]
+
+
+def counts(output: str) -> list[str]:
+    """The titles of the steps and the lines that were counted: the rest differs each time."""
+    return re.findall(r"^   [a-z].{43}\S.*$|^\d\. .*$", output, flags=re.MULTILINE)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> None:
+    """Read its output up to a line with these words."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words in line:
+            return
+    pytest.fail(f"It ended without {words!r}")
+
+
+def test_the_demo_counts_what_it_expects(folder: Path) -> None:
+    """A file goes into a topic and the topic into PostgreSQL, with the requests that it takes."""
+    demo = start(folder, "tests.demo")
+    output, _ = demo.communicate(timeout=PATIENCE_SECS)
+    assert demo.returncode == 0, output
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("```text\n")[1].split("```")[0]
+    assert counts(output) == counts(shown)
+    assert left_by(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        ("1. The emulator", signal.SIGINT),
+        ("2. meltano run", signal.SIGTERM),
+        ("3. meltano run", signal.SIGINT),
+        ("3. meltano run", signal.SIGTERM),
+    ],
+)
+def test_an_interrupted_demo_leaves_nothing(
+    words: str, number: signal.Signals, folder: Path
+) -> None:
+    """Whatever it was doing: no process, no file."""
+    demo = start(folder, "tests.demo")
+    read_until(demo, words)
+    time.sleep(0.5)
+    os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
+    output, _ = demo.communicate(timeout=PATIENCE_SECS)
+    assert demo.returncode == 128 + number, output
+    assert "Traceback" not in output
+    assert left_by(folder) == []
+
+
+def test_the_services_run_until_they_are_stopped(folder: Path) -> None:
+    """`make services` says which variables to set, and ends when it is told to."""
+    services = start(folder, "tests.demo.services")
+    read_until(services, "export PATH=")
+    services.terminate()
+    services.communicate(timeout=PATIENCE_SECS)
+    assert left_by(folder) == []

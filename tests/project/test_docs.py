@@ -1,0 +1,88 @@
+"""`meltano.yml` and the READMEs say of the settings what the code says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.project.docs import ROOT, TAP, TARGET, pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.project.docs import Connector
+
+CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
+KNOWN = {*TAP.settings["properties"], *TARGET.settings["properties"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [pytest.param(*page, id=str(page[0].relative_to(ROOT))) for page in pages()]
+)
+def test_settings_in_a_document_are_those_of_the_code(path: Path, text: str) -> None:
+    """Names, kinds, defaults and descriptions are alike; `make docs` makes them so."""
+    assert path.read_text(encoding="utf-8") == text
+
+
+@CONNECTORS
+def test_every_setting_is_described(connector: Connector) -> None:
+    """No setting is left to guess."""
+    settings = connector.settings["properties"]
+    assert [name for name, setting in settings.items() if not setting.get("description")] == []
+
+
+@CONNECTORS
+def test_tokens_are_secret(connector: Connector) -> None:
+    """What `meltano config` must not show is marked."""
+    settings = connector.settings["properties"]
+    assert [name for name, setting in settings.items() if setting.get("secret")] == [
+        "api_token",
+        "developer_api_token",
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", f"{TAP.name}/README.md", f"{TARGET.name}/README.md"])
+def test_examples_set_what_there_is(page: str) -> None:
+    """Each `config` in a README's YAML has the names of settings."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    examples = [
+        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    ]
+    assert [name for example in examples for name in _set(example) if name not in KNOWN] == []
+
+
+@CONNECTORS
+def test_troubleshooting_quotes_lines_that_the_code_has(connector: Connector) -> None:
+    """Who searches the README for an error finds it, in the words in which it was told."""
+    readme = (ROOT / connector.name / "README.md").read_text(encoding="utf-8")
+    rows = readme.split("| The line says |")[1].splitlines()[2:]
+    quotes = [quote for row in rows for quote in re.findall(r"`(.+?)`", row.split("|")[1])]
+    package = ROOT / connector.name / connector.name.replace("-", "_")
+    texts = [
+        node.value
+        # The shared folders by name: a walk does not follow links.
+        for folder in (package, package / "event_streams", package / "plugin")
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert len(quotes) > 8
+    # A status is filled in when the line is told.
+    words = [re.sub(r" \d+$", "", quote) for quote in quotes]
+    assert [quote for quote in words if not any(quote in text for text in texts)] == []
+
+
+def _set(example: object) -> Iterator[str]:
+    """The names that the `config` parts of an example set."""
+    if isinstance(example, dict):
+        yield from example.get("config", {})
+    parts = example.values() if isinstance(example, dict) else example
+    if isinstance(parts, Iterable) and not isinstance(parts, str):
+        for part in parts:
+            yield from _set(part)

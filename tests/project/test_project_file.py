@@ -1,0 +1,69 @@
+"""`meltano.yml` is a project that Meltano takes, and that says what is true."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.demo.project import MeltanoFailedError
+from tests.executables import run
+from tests.project.docs import MELTANO_SCHEMA, ROOT, TAP, TARGET
+
+if TYPE_CHECKING:
+    from tests.demo.project import Project
+    from tests.project.docs import Connector
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """The file's content."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
+    return content
+
+
+def test_it_satisfies_meltanos_own_schema(content: dict[str, Any]) -> None:
+    """Meltano itself ends with 0 on such faults, so they would go unseen."""
+    assert list(jsonschema.Draft202012Validator(MELTANO_SCHEMA).iter_errors(content)) == []
+
+
+@pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
+def test_capabilities_are_those_that_the_executable_tells(
+    connector: Connector, content: dict[str, Any]
+) -> None:
+    """All that `--about` lists and Meltano has a word for; `validate-records` it has not."""
+    about = json.loads(run(connector.name, "--about", "--format", "json").stdout)
+    [plugin] = [
+        plugin for plugin in content["plugins"][connector.kind] if plugin["name"] == connector.name
+    ]
+    assert set(plugin["capabilities"]) == set(about["capabilities"]) - {"validate-records"}
+
+
+def test_nothing_is_sent_anywhere(content: dict[str, Any]) -> None:
+    """Telemetry and the look for a newer Meltano are off."""
+    assert content["send_anonymous_usage_stats"] is False
+    assert content["cli"]["disable_version_check"] is True
+
+
+def test_jobs_and_schedule_can_be_run(project: Project) -> None:
+    """Meltano finds the plugins of each job, in both environments."""
+    jobs = json.loads(project.meltano("job", "list", "--format=json"))["jobs"]
+    assert {job["job_name"] for job in jobs} == {"orders-to-topic", "topic-to-warehouse"}
+    schedules = json.loads(project.meltano("schedule", "list", "--format=json"))["schedules"]
+    assert [job["job"]["name"] for job in schedules["job"]] == ["topic-to-warehouse"]
+    variables = {"WORKATO_API_TOKEN": "a token", "WAREHOUSE_URL": "postgresql://somewhere"}
+    for job in jobs:
+        for environment in ("dev", "prod"):
+            dry_run = (f"--environment={environment}", "run", "--dry-run", job["job_name"])
+            project.meltano(*dry_run, variables=variables)
+
+
+def test_a_variable_that_is_not_set_is_named(project: Project) -> None:
+    """Left out, it would be an empty text, and the run would go to the wrong place."""
+    with pytest.raises(MeltanoFailedError, match="'WORKATO_API_TOKEN' referenced but not set"):
+        project.meltano(
+            "--environment=prod", "run", "tap-workato-streams", "target-workato-streams"
+        )
