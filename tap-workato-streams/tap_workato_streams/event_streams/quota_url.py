@@ -1,0 +1,122 @@
+"""What ``quota_url`` may be, and what is wrong with it; nothing here opens a connection."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from urllib.parse import SplitResult
+
+DEFAULT_NAME = "workato_streams"
+# It becomes part of a table's name, and PostgreSQL's names have at most 63 characters.
+NAME = re.compile(r"[a-z0-9_-]{1,32}")
+# The extra of each scheme, and the module that it installs.
+EXTRAS = {
+    "redis": ("redis", "redis"),
+    "rediss": ("redis", "redis"),
+    "postgresql": ("postgres", "psycopg"),
+}
+# The connector that this shared module is part of.
+CONNECTOR = __name__.partition(".")[0].replace("_", "-")
+
+
+@dataclass(frozen=True)
+class QuotaUrl:
+    """A ``quota_url`` taken apart.
+
+    Attributes:
+        scheme: One of file, redis, rediss, postgresql.
+        name: Separates workspaces that share a store.
+        address: The URL as the store's own library takes it; it may hold a password.
+    """
+
+    scheme: str
+    name: str
+    address: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> QuotaUrl:
+        """Take apart a URL for which ``quota_url_problems`` finds nothing."""
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        names = [value for key, value in query if key == "name"]
+        rest = urlencode([(key, value) for key, value in query if key != "name"])
+        address = urlunsplit(parts._replace(query=rest))
+        return cls(parts.scheme, names[-1] if names else DEFAULT_NAME, address)
+
+    @property
+    def path(self) -> Path:
+        """The file of a ``file`` URL."""
+        return Path(url2pathname(urlsplit(self.address).path))
+
+    def __str__(self) -> str:
+        """The URL without user name, password and options."""
+        parts = urlsplit(self.address)
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{host}{parts.path}"
+
+    def redact(self, text: str) -> str:
+        """Replace the passwords of this URL in a text, such as that of a library's exception."""
+        parts = urlsplit(self.address)
+        passwords = [parts.password or ""]
+        passwords += [value for key, value in parse_qsl(parts.query) if "password" in key]
+        for password in passwords:
+            for secret in filter(None, (password, unquote(password))):
+                text = text.replace(secret, "***")
+        return text
+
+
+def quota_url_problems(url: str) -> Iterator[str]:
+    """Check a ``quota_url``.
+
+    Yields:
+        What is wrong, without the URL, which may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        yield "not a valid URL"
+        return
+    if parts.scheme == "file":
+        yield from _file_problems(parts)
+    elif parts.scheme in EXTRAS:
+        yield from _server_problems(parts)
+    else:
+        yield "must begin with file:///, redis://, rediss:// or postgresql://"
+        return
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if key == "name" and not NAME.fullmatch(value):
+            yield "name must be 1 to 32 lower-case letters, digits, _ or -"
+
+
+def _file_problems(parts: SplitResult) -> Iterator[str]:
+    if parts.netloc not in {"", "localhost"} or not parts.path.strip("/"):
+        yield "name a file with its absolute path, such as file:///var/lib/meltano/quota.db"
+        return
+    if {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)} - {"name"}:
+        yield "name is the only option of a file URL"
+    path = Path(url2pathname(parts.path))
+    if path.is_dir():
+        yield f"{path} is a folder; name a file in it"
+    elif not path.parent.is_dir():
+        yield f"the folder {path.parent} does not exist; create it"
+
+
+def _server_problems(parts: SplitResult) -> Iterator[str]:
+    # PostgreSQL may take its host from an option or from the environment.
+    if parts.scheme != "postgresql" and not parts.hostname:
+        yield f"name the host, such as {parts.scheme}://localhost:6379/0"
+    extra, module = EXTRAS[parts.scheme]
+    if find_spec(module) is None:
+        yield (
+            f"{parts.scheme}:// needs the extra {extra}; "
+            f"install {CONNECTOR}[{extra}] in place of {CONNECTOR}"
+        )

@@ -1,0 +1,1 @@
+"""Tests of the quota that several processes share."""

@@ -1,0 +1,57 @@
+"""The stores that can hold a shared quota, each a real one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.demo.warehouse import warehouse
+from tests.quota.servers import MISSING, redis_is_installed, redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.demo.warehouse import Warehouse
+    from tests.quota.servers import RedisServer
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store, and the URL of a quota in it that no other test uses."""
+
+    kind: str
+    url: str
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """A PostgreSQL server for the session."""
+    with warehouse(tmp_path_factory.mktemp("postgres") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis server for the session."""
+    if not redis_is_installed():
+        pytest.skip(MISSING)
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "postgresql", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each store in turn."""
+    kind = str(request.param)
+    name = f"test_{abs(hash(tmp_path)):x}"[:32]
+    if kind == "file":
+        return Store(kind, f"file://{tmp_path}/quota.db?name={name}")
+    if kind == "redis":
+        server: RedisServer = request.getfixturevalue("shared_redis")
+        return Store(kind, f"{server.url}?name={name}")
+    database: Warehouse = request.getfixturevalue("postgres")
+    host = database.socket
+    return Store(kind, f"postgresql://postgres:pg-secret@/postgres?host={host}&name={name}")

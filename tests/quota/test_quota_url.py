@@ -1,0 +1,94 @@
+"""A `quota_url` is checked before anything is opened, and its password is never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tap_workato_streams.event_streams import quota_url
+from tap_workato_streams.event_streams.quota_url import QuotaUrl, quota_url_problems
+
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///tmp/quota.db",
+        "file://localhost/tmp/quota.db?name=sales",
+        "redis://localhost",
+        f"redis://user:{SECRET}@localhost:6379/1?name=sales-2",
+        f"rediss://:{SECRET}@cache.example.com:6380",
+        f"postgresql://user:{SECRET}@db.example.com/meltano?sslmode=require",
+        "postgresql:///meltano?host=/var/run/postgresql",
+    ],
+)
+def test_a_url_of_a_store_is_accepted(url: str) -> None:
+    """File, Redis and PostgreSQL, with and without options."""
+    assert list(quota_url_problems(url)) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("", "must begin with"),
+        ("/tmp/quota.db", "must begin with"),  # noqa: S108 - not opened
+        (f"mysql://user:{SECRET}@host/db", "must begin with"),
+        (f"redis://user:{SECRET}@host:{SECRET}", "not a valid URL"),
+        (f"redis://:{SECRET}@[::1", "not a valid URL"),
+        (f"redis://:{SECRET}@/0", "name the host, such as redis://localhost:6379/0"),
+        ("file://quota.db", "absolute path"),
+        ("file:quota.db?mode=ro", "name is the only option"),
+        ("file:///", "absolute path"),
+        ("file:///tmp", "/tmp is a folder; name a file in it"),  # noqa: S108
+        ("file:///tmp/missing/quota.db", "the folder /tmp/missing does not exist"),
+        ("file:///tmp/quota.db?mode=ro", "name is the only option"),
+        ("redis://localhost?name=Sales", "name must be 1 to 32 lower-case letters"),
+        ("redis://localhost?name=", "name must be 1 to 32 lower-case letters"),
+        ("redis://localhost?name=a'b", "name must be 1 to 32 lower-case letters"),
+    ],
+)
+def test_a_wrong_url_is_explained(url: str, problem: str) -> None:
+    """In one line, without what may be a password."""
+    [line] = quota_url_problems(url)
+    assert problem in line
+    assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    ("url", "extra"),
+    [
+        ("redis://localhost", "tap-workato-streams[redis]"),
+        ("rediss://localhost", "tap-workato-streams[redis]"),
+        ("postgresql://localhost/meltano", "tap-workato-streams[postgres]"),
+    ],
+)
+def test_a_store_whose_library_is_missing_names_the_extra(
+    url: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file needs none."""
+    monkeypatch.setattr(quota_url, "find_spec", lambda _: None)
+    [line] = quota_url_problems(url)
+    assert f"install {extra}" in line
+    assert list(quota_url_problems("file:///tmp/quota.db")) == []
+
+
+def test_a_url_is_taken_apart() -> None:
+    """The name is ours; every other option belongs to the store's library."""
+    url = QuotaUrl.parse(
+        f"postgresql://me:{SECRET}@db/meltano?sslmode=require&name=sales&application_name=el"
+    )
+    assert url.name == "sales"
+    assert url.address == (
+        f"postgresql://me:{SECRET}@db/meltano?sslmode=require&application_name=el"
+    )
+    assert QuotaUrl.parse("redis://cache").name == "workato_streams"
+    assert QuotaUrl.parse("file:///tmp/my%20quota.db?name=a").path == Path("/tmp/my quota.db")  # noqa: S108
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    """Neither as it is in the URL nor decoded, in no text form."""
+    url = QuotaUrl.parse("redis://me:p%40ss@cache:6379/0?name=a&sentinel_password=0ther")
+    assert str(url) == "redis://cache:6379/0"
+    assert "p%40ss" not in repr(url)
+    assert url.redact("wrong: p@ss, p%40ss, 0ther") == "wrong: ***, ***, ***"

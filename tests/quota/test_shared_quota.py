@@ -1,0 +1,192 @@
+"""A quota in a real store: counted once for all, by the store's clock."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import threading
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+import redis
+from tap_workato_streams.event_streams import shared_quota
+from tap_workato_streams.event_streams.errors import Stopped
+from tap_workato_streams.event_streams.shared_quota import QuotaStoreError, SharedQuota
+
+from tests.quota.servers import MISSING, PASSWORD, free_port, redis_is_installed, redis_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.quota.conftest import Store
+
+HOUR_MS = 3_600_000
+
+
+def test_a_window_has_no_more_requests_than_the_quota(store: Store) -> None:
+    """Whoever sends them; when the window has passed, there is room again."""
+    with (
+        closing(SharedQuota(store.url, 3, 1.0)) as one,
+        closing(SharedQuota(store.url, 3, 1.0)) as other,
+    ):
+        began = time.monotonic()
+        assert [one.take(), other.take(), one.take()] == [0.0, 0.0, 0.0]
+        wait = other.take()
+        taken = time.monotonic() - began
+        assert 1.0 - taken - 0.1 < wait < 1.1
+        assert one.take() > 0
+        time.sleep(wait)
+        assert other.take() == 0.0
+
+
+def test_names_separate_workspaces(store: Store) -> None:
+    """Two workspaces may share a store, each with its own quota."""
+    with (
+        closing(SharedQuota(f"{store.url}", 1, 60)) as one,
+        closing(SharedQuota(store.url.replace("name=test", "name=other"), 1, 60)) as other,
+    ):
+        assert [one.take(), other.take()] == [0.0, 0.0]
+        assert one.take() > 0
+        assert other.take() > 0
+
+
+def test_concurrent_requests_are_each_counted(store: Store) -> None:
+    """However many connections ask at the same moment, exactly the quota is admitted."""
+    admitted: list[float] = []
+
+    def ask() -> None:
+        with closing(SharedQuota(store.url, 30, 60)) as quota:
+            while (wait := quota.take()) < 1:
+                if wait:
+                    time.sleep(wait)
+                else:
+                    admitted.append(time.monotonic())
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(admitted) == 30
+
+
+def test_a_store_whose_clock_is_set_back_does_not_block_for_as_long(store: Store) -> None:
+    """Requests from the future are forgotten; else an hour set back would be an hour to wait."""
+    with closing(SharedQuota(store.url, 2, 60)) as quota:
+        assert [quota.take(), quota.take()] == [0.0, 0.0]
+        _move_into_the_future(store)
+        assert quota.take() < 1
+        assert [quota.take(), quota.take()] == [0.0, 0.0]
+        assert 50 < quota.take() < 61
+
+
+def test_old_requests_are_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store does not grow with the number of requests."""
+    monkeypatch.setattr(shared_quota, "LEAK_SECS", 0.0)
+    with closing(SharedQuota(store.url, 5, 0.2)) as quota:
+        for _ in range(3):
+            assert [quota.take() for _ in range(5)] == [0.0] * 5
+            time.sleep(0.3)
+        assert quota.take() == 0.0
+        bucket = quota._bucket  # noqa: SLF001 - what is in the store
+        assert bucket is not None
+        assert bucket.count() == 1
+
+
+def test_a_store_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    """What failed, where, why and what to do, without the password."""
+    port = free_port()
+    no_database = tmp_path / "quota.db"
+    no_database.write_text("not a database" * 100)
+    for url, reason in (
+        (f"redis://:{PASSWORD}@127.0.0.1:{port}/0", "refused"),
+        (f"postgresql://me:{PASSWORD}@127.0.0.1:{port}/postgres", "refused"),
+        (f"file://{no_database}", "not a database"),
+    ):
+        began = time.monotonic()
+        with closing(SharedQuota(url, 60, 61)) as quota, pytest.raises(QuotaStoreError) as raised:
+            quota.connect()
+        assert time.monotonic() - began < 8
+        text = str(raised.value)
+        assert text.startswith(f"quota_url: cannot use the quota store {url.partition(':')[0]}://")
+        assert reason in text
+        assert "check that it is running" in text
+        assert PASSWORD not in text
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+def test_a_store_that_does_not_respond_is_an_error_in_time(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that accepts a connection and says nothing."""
+    monkeypatch.setattr(shared_quota, "STORE_TIMEOUT_SECS", 0.5)
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        url = f"{scheme}://:{PASSWORD}@127.0.0.1:{server.getsockname()[1]}/0"
+        quota = stack.enter_context(closing(SharedQuota(url, 60, 61)))
+        with pytest.raises(QuotaStoreError, match="no response"):
+            quota.take()
+
+
+def test_a_wrong_password_is_not_shown(store: Store) -> None:
+    """The store's own words about it are."""
+    if store.kind != "redis":
+        pytest.skip("only Redis asks for a password here")
+    url = store.url.replace(PASSWORD, "wr0ng")
+    with closing(SharedQuota(url, 60, 61)) as quota, pytest.raises(QuotaStoreError) as raised:
+        quota.connect()
+    assert "password" in str(raised.value)
+    assert "wr0ng" not in str(raised.value)
+
+
+def test_a_stop_wakes_who_waits_for_the_store() -> None:
+    """A run that is told to stop does not wait for a store that does not respond."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        quota = SharedQuota(f"redis://127.0.0.1:{server.getsockname()[1]}/0", 60, 61)
+        threading.Timer(0.2, quota.stop).start()
+        began = time.monotonic()
+        with pytest.raises(Stopped):
+            quota.take()
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.skipif(not redis_is_installed(), reason=MISSING)
+def test_a_server_may_be_restarted_during_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while requests wait for it; one that stays away ends the run."""
+    with redis_server(tmp_path) as server, closing(SharedQuota(server.url, 60, 61)) as quota:
+        assert quota.take() == 0.0
+        server.stop()
+        threading.Timer(0.7, server.start).start()
+        assert quota.take() == 0.0
+        server.stop()
+        monkeypatch.setattr(shared_quota, "STORE_TIMEOUT_SECS", 1.0)
+        with pytest.raises(QuotaStoreError, match=f"redis://127.0.0.1:{server.port}"):
+            quota.take()
+
+
+def _move_into_the_future(store: Store) -> None:
+    """As a clock leaves them that was an hour ahead and has been set right."""
+    base, _, name = store.url.rpartition("name=")
+    if store.kind == "redis":
+        with redis.Redis.from_url(base.rstrip("?")) as client:
+            for member in client.zrange(f"quota:{name}", 0, -1):
+                client.zincrby(f"quota:{name}", HOUR_MS, member)
+    elif store.kind == "postgresql":
+        with psycopg.connect(base.rstrip("&")) as connection:
+            connection.execute(
+                f"UPDATE ratelimit___{name} SET item_timestamp = item_timestamp + "  # noqa: S608
+                "interval '1 hour'".encode()
+            )
+    else:
+        path = base.removeprefix("file://").rstrip("?")
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(
+                f"UPDATE {name} SET item_timestamp = item_timestamp + {HOUR_MS}"  # noqa: S608
+            )
