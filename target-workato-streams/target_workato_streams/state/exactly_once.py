@@ -1,0 +1,152 @@
+"""The rule of exactly once: which records are published, and which states may be emitted.
+
+Like `replay`, it does no input or output: the producer asks it about each record and state, and
+reports what it has read from the topics and what became of the records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic
+
+from .positions import read_state
+from .replay import Decision, R, TopicReplay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .positions import Position, ReturnedState
+    from .versions import Version
+
+# The most records that are published and neither acknowledged nor rejected. A replay is over
+# after as many records without a listed one: the records of an interrupted run that did not
+# reach their topic cannot have been more.
+MAX_UNACKNOWLEDGED = 1000
+
+
+class ExactlyOnce(Generic[R]):
+    """Matches the records of one run with what the topics already hold.
+
+    Args:
+        max_unacknowledged: See `MAX_UNACKNOWLEDGED`.
+    """
+
+    def __init__(self, max_unacknowledged: int = MAX_UNACKNOWLEDGED) -> None:
+        self.max_unacknowledged = max_unacknowledged
+        self._positions: dict[int, Position] = {}
+        self._topics: dict[int, TopicReplay[R]] = {}
+        self._returned: ReturnedState | None = None
+        # The record up to which the input has to be covered by a state: the last one, in the order
+        # of the input, that covers a message behind a position.
+        self._covered_by = 0
+
+    def take_state(self, state: bytes) -> ReturnedState | None:
+        """Take the positions from the tap's first STATE message.
+
+        Returns:
+            What it holds; None if it is not the first.
+
+        Raises:
+            EventStreamsError: The positions are malformed.
+        """
+        if self._returned is not None:
+            return None
+        self._returned = read_state(state)
+        # A topic that was looked up before is at a later position by now.
+        self._positions = {**(self._returned.positions or {}), **self._positions}
+        return self._returned
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the tap has emitted a STATE message."""
+        return self._returned is not None
+
+    @property
+    def positions(self) -> Mapping[int, Position]:
+        """The position of each topic that has one, to go with a state that may be emitted now."""
+        return dict(self._positions)
+
+    def needs_look_up(self, topic_id: int) -> bool:
+        """Whether a topic has to be looked up before a record is published to it."""
+        return topic_id not in self._topics
+
+    def look_up(self, topic_id: int, position: Position, found: Iterable[Version] = ()) -> None:
+        """Take what a look-up has found.
+
+        Args:
+            topic_id: The topic.
+            position: The last message that was read.
+            found: The versions of our messages behind the topic's former position, in topic
+                order; none if it had no position.
+        """
+        self._topics[topic_id] = TopicReplay(found)
+        self._positions[topic_id] = position
+
+    def decide(self, topic_id: int, record: R) -> Decision:
+        """Decide about a record; see `Decision` for what to do then."""
+        decision = self._topics[topic_id].decide(record)
+        if decision in {Decision.SKIP, Decision.KEEP}:
+            self._covered_by = max(self._covered_by, record.sequence)
+        return decision
+
+    def move(self, topic_id: int, position: Position) -> None:
+        """Move a topic's position to a message that was read or acknowledged."""
+        self._positions[topic_id] = position
+
+    def accept(self, topic_id: int, record: R) -> None:
+        """Take note that a record to publish is in its topic."""
+        self._topics[topic_id].accept(record)
+        self._covered_by = max(self._covered_by, record.sequence)
+        for topic in self._topics.values():
+            topic.count(record)
+
+    def reject(self, topic_id: int, record: R) -> None:
+        """Take note that a record to publish will never be in its topic."""
+        self._topics[topic_id].reject(record)
+
+    @property
+    def open(self) -> int:
+        """How many messages behind the positions the input has not covered yet."""
+        return sum(topic.open for topic in self._topics.values())
+
+    @property
+    def is_replay_over(self) -> bool:
+        """Whether the replay of a stream is over; then no record may be unacknowledged at `end`."""
+        return any(topic.is_over(self.max_unacknowledged) for topic in self._topics.values())
+
+    def end_replays(self, sequence: int) -> list[tuple[int, R]]:
+        """End the replays that are over.
+
+        Args:
+            sequence: The position in the input.
+
+        Returns:
+            The records that were kept, in the order of the input, with their topics. They have to
+            be published as records of this position in the input.
+        """
+        self._covered_by = max(self._covered_by, sequence)
+        return self._end(self.max_unacknowledged)
+
+    def end_input(self) -> list[tuple[int, R]]:
+        """End all replays after a complete input, whose last message was a STATE.
+
+        Returns:
+            As `end_replays`. The last state may be emitted when they are in their topics.
+        """
+        return self._end(None)
+
+    def covers(self, sequence: int) -> bool:
+        """Whether a state covers all messages of ours that are known.
+
+        Args:
+            sequence: The position of the state in the input, all records before which are
+                acknowledged or rejected.
+        """
+        return self._covered_by <= sequence and not self.open
+
+    def _end(self, limit: int | None) -> list[tuple[int, R]]:
+        kept = [
+            (topic_id, record)
+            for topic_id, topic in self._topics.items()
+            for record in topic.end(limit)
+        ]
+        return sorted(kept, key=lambda each: each[1].sequence)

@@ -1,0 +1,112 @@
+"""Positions in the state: up to which message of each topic it covers what was published."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from ..event_streams.errors import EventStreamsError
+from ..plugin.json_scanner import members
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# SDK taps return whatever is in `bookmarks`, under any name, and nothing else (design: Position).
+BOOKMARKS = "bookmarks"
+BOOKMARK = "target-workato-streams"
+_MALFORMED = "the state's bookmark of target-workato-streams is malformed"
+_REMEDY = "remove it from the state, or restore an earlier state"
+
+
+class Position(NamedTuple):
+    """The last message of a topic that was read or acknowledged.
+
+    Attributes:
+        message_id: Its id; None if the topic was empty.
+        message_time: Its time by the service's clock, for people; None if it is not known.
+    """
+
+    message_id: str | None = None
+    message_time: str | None = None
+
+
+class ReturnedState(NamedTuple):
+    """What the tap's first STATE message holds.
+
+    Attributes:
+        positions: The position of each topic by its id; None if the state has no positions.
+        has_bookmarks: Whether the state has bookmarks of the tap.
+    """
+
+    positions: Mapping[int, Position] | None
+    has_bookmarks: bool
+
+
+class _Position(msgspec.Struct):
+    message_id: str | None
+    message_time: str | None = None
+
+
+_decode = msgspec.json.Decoder(dict[str, _Position]).decode
+
+
+def read_state(state: bytes) -> ReturnedState:
+    """Read the positions from the value of a STATE message.
+
+    Args:
+        state: The value, a JSON object.
+
+    Raises:
+        EventStreamsError: The positions or the bookmarks are malformed.
+    """
+    bookmarks = _bookmarks(members(state))
+    positions = bookmarks.pop(BOOKMARK, None)
+    return ReturnedState(None if positions is None else _positions(positions), bool(bookmarks))
+
+
+def with_positions(state: bytes, positions: Mapping[int, Position]) -> bytes:
+    """Put positions into the value of a STATE message; everything else stays as it is.
+
+    Args:
+        state: The value, a JSON object.
+        positions: The position of each topic by its id.
+
+    Raises:
+        EventStreamsError: The state's bookmarks are not an object.
+    """
+    if not positions:
+        return state
+    fields = members(state)
+    bookmarks = _bookmarks(fields)
+    value = {str(topic_id): place._asdict() for topic_id, place in sorted(positions.items())}
+    bookmarks[BOOKMARK] = msgspec.json.encode(value)
+    fields[BOOKMARKS] = _object(bookmarks)
+    return _object(fields)
+
+
+def _bookmarks(fields: Mapping[str, bytes]) -> dict[str, bytes]:
+    text = fields.get(BOOKMARKS, b"null")
+    if text == b"null":
+        return {}
+    if not text.startswith(b"{"):
+        raise EventStreamsError(
+            "the state's bookmarks are not an object, so they cannot hold the positions of "
+            "exactly_once; use a tap that follows the Singer specification"
+        )
+    return members(text)
+
+
+def _positions(text: bytes) -> dict[int, Position]:
+    try:
+        found = _decode(text)
+        return {int(topic): Position(p.message_id, p.message_time) for topic, p in found.items()}
+    except (msgspec.DecodeError, ValueError):
+        raise EventStreamsError(f"{_MALFORMED}; {_REMEDY}") from None
+
+
+def _object(fields: Mapping[str, bytes]) -> bytes:
+    return b"{%b}" % b",".join(
+        b"%b:%b" % (json.dumps(name).encode(), text) for name, text in fields.items()
+    )
