@@ -1,9 +1,11 @@
-"""Each connector is a distribution of its own."""
+"""Each connector is a distribution of its own, however it is installed."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,13 @@ from tests.project.docs import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONNECTORS = pytest.mark.parametrize("name", ["tap-workato-streams", "target-workato-streams"])
+NAMES = ["tap-workato-streams", "target-workato-streams"]
+CONNECTORS = pytest.mark.parametrize("name", NAMES)
+SHARED = ["event_streams/session.py", "plugin/command.py"]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command outside of this environment, and give its output."""
+    """Run a command outside of this environment, and return its stdout."""
     kept = {name: text for name, text in os.environ.items() if name != "VIRTUAL_ENV"}
     done = subprocess.run(
         [*map(str, command)], cwd=cwd, env=kept, capture_output=True, text=True, check=False
@@ -28,23 +32,77 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """The wheel and the sdist of each connector, built from the tree."""
+    built = {}
+    for name in NAMES:
+        folder = tmp_path_factory.mktemp(name)
+        # First the sdist, then the wheel out of it: so the sdist is complete.
+        run(find_uv_bin(), "build", "--out-dir", folder, ROOT / name, cwd=folder)
+        [wheel], [sdist] = folder.glob("*.whl"), folder.glob("*.tar.gz")
+        built[name] = wheel, sdist
+    return built
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree as a git repository of its own, with its links."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name in NAMES:
+        run("cp", "-a", ROOT / name, folder, cwd=folder)
+    (folder / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    run("git", "init", "--quiet", cwd=folder)
+    run("git", "add", "--all", cwd=folder)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    run("git", *identity, "commit", "--quiet", "--message", "All", cwd=folder)
+    return folder
+
+
 @CONNECTORS
-def test_a_wheel_holds_the_licence_and_the_typed_marker(name: str, tmp_path: Path) -> None:
-    """What tells tools and lawyers what they may do travels with the code; nothing else does."""
-    run(find_uv_bin(), "build", "--wheel", "--out-dir", tmp_path, ROOT / name, cwd=tmp_path)
-    [wheel] = tmp_path.glob("*.whl")
-    files = zipfile.ZipFile(wheel).namelist()
+def test_packages_contain_license_typed_marker_and_shared_code(
+    name: str, packages: dict[str, tuple[Path, Path]]
+) -> None:
+    """Both formats are complete, and the wheel holds nothing else."""
+    wheel, sdist = packages[name]
     package = name.replace("-", "_")
-    assert f"{package}/py.typed" in files
+    version = wheel.name.split("-")[1]
+    files = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"{package}/{file}" for file in [*SHARED, "py.typed"]} <= files
     assert any(file.endswith("/licenses/LICENSE") for file in files)
-    assert {file.split("/")[0] for file in files} == {package, f"{package}-0.1.0.dist-info"}
+    assert {file.split("/")[0] for file in files} == {package, f"{package}-{version}.dist-info"}
+    with tarfile.open(sdist) as archive:
+        members = {member.name: member for member in archive.getmembers()}
+    root = f"{package}-{version}"
+    for file in [f"{package}/{file}" for file in SHARED] + ["LICENSE", "README.md"]:
+        # A link out of the archive would be broken.
+        assert members[f"{root}/{file}"].isfile()
 
 
 @CONNECTORS
-def test_a_connector_installs_by_itself(name: str, tmp_path: Path) -> None:
-    """In an empty environment both its executable and `python -m` tell the version."""
+@pytest.mark.parametrize("source", ["wheel", "sdist", "path", "git"])
+def test_a_connector_installs_without_the_other(
+    name: str,
+    source: str,
+    packages: dict[str, tuple[Path, Path]],
+    repository: Path,
+    tmp_path: Path,
+) -> None:
+    """From each source its executable runs `--about` in an environment without the other."""
+    wheel, sdist = packages[name]
+    requirement = {
+        "wheel": str(wheel),
+        "sdist": str(sdist),
+        "path": str(ROOT / name),
+        "git": f"{name} @ git+file://{repository}#subdirectory={name}",
+    }[source]
     run(find_uv_bin(), "venv", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
-    run(find_uv_bin(), "pip", "install", "--python", python, ROOT / name, cwd=tmp_path)
-    assert "0.1.0" in run(python.with_name(name), "--version", cwd=tmp_path)
-    assert "0.1.0" in run(python, "-m", name.replace("-", "_"), "--version", cwd=tmp_path)
+    run(find_uv_bin(), "pip", "install", "--python", python, requirement, cwd=tmp_path)
+    about = json.loads(run(python.with_name(name), "--about", "--format=json", cwd=tmp_path))
+    assert about["name"] == name
+    version = wheel.name.split("-")[1]
+    assert version in run(python, "-m", name.replace("-", "_"), "--version", cwd=tmp_path)
+    [other] = {*NAMES} - {name}
+    installed = run(find_uv_bin(), "pip", "list", "--python", python, cwd=tmp_path)
+    assert other not in installed
