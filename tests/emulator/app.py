@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from starlette.routing import Mount, Route, Router
 
 from tests.emulator import control_plane, developer
-from tests.emulator.answers import Problem
 from tests.emulator.consume import consume
 from tests.emulator.endpoint import Endpoint
 from tests.emulator.publish import publish, publish_batch
+from tests.emulator.responses import Problem
 
 if TYPE_CHECKING:
     from typing import NoReturn

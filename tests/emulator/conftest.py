@@ -31,15 +31,15 @@ class Api:
         options = {"allow_redirects": False, "timeout": TIMEOUT_SECS, **options}
         return self.session.post(self.url + path, data=data, headers=headers, **options)
 
-    def consume(self, topic_id: int, **wish: Any) -> requests.Response:  # noqa: ANN401 - any JSON
+    def consume(self, topic_id: int, **request: Any) -> requests.Response:  # noqa: ANN401 - any JSON
         """POST to consume."""
-        return self.post(f"/api/v1/topics/{topic_id}/consume", json=wish)
+        return self.post(f"/api/v1/topics/{topic_id}/consume", json=request)
 
-    def page(self, topic_id: int, **wish: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
+    def page(self, topic_id: int, **request: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
         """The messages of a consume request that succeeds."""
-        answer = self.consume(topic_id, **wish)
-        assert answer.status_code == 200, answer.text
-        return list(answer.json()["messages"])
+        response = self.consume(topic_id, **request)
+        assert response.status_code == 200, response.text
+        return list(response.json()["messages"])
 
     def publish(self, topic_id: int, body: bytes | str) -> requests.Response:
         """POST one message."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tests.emulator.answers import Answer, Problem
 from tests.emulator.clock import parse
+from tests.emulator.responses import ApiResponse, Problem
 
 if TYPE_CHECKING:
     from tests.emulator.service import Call, Service
@@ -19,7 +19,7 @@ MAX_BATCH_SIZE = 50
 MAX_TIMEOUT_SECS = 60
 
 
-class Wish(msgspec.Struct):
+class ConsumeRequest(msgspec.Struct):
     """The body of a consume request."""
 
     after_message_id: str | None = None
@@ -28,64 +28,64 @@ class Wish(msgspec.Struct):
     timeout_secs: int | None = None
 
 
-_wish = msgspec.json.Decoder(Wish)
+_request = msgspec.json.Decoder(ConsumeRequest)
 
 
-async def consume(service: Service, call: Call) -> Answer | None:
-    """Answer `POST .../consume`: the next messages, at once or when the first one comes."""
+async def consume(service: Service, call: Call) -> ApiResponse | None:
+    """Respond to `POST .../consume`: the next messages, at once or when the first one comes."""
     topic = service.topic(call.topic_id)
-    wish = read_wish(call.body)
-    after, since = cursor(service, topic, wish)
-    batch_size = MAX_BATCH_SIZE if wish.batch_size is None else wish.batch_size
+    request = read_request(call.body)
+    after, since = cursor(service, topic, request)
+    batch_size = MAX_BATCH_SIZE if request.batch_size is None else request.batch_size
     limit = min(batch_size, service.settings.page_limit or MAX_BATCH_SIZE)
-    deadline = time.monotonic() + (wish.timeout_secs or 0)
+    deadline = time.monotonic() + (request.timeout_secs or 0)
     while True:
         newer_than = max(since, service.horizon(topic))
         rows = service.store.page(topic.id, after=after, newer_than=newer_than, limit=limit)
         secs = deadline - time.monotonic()
         if rows or secs <= 0:
-            return Answer(page(rows))
+            return ApiResponse(page(rows))
         if not await service.arrivals.wait(topic.id, call.receive, secs):
             return None
 
 
-def read_wish(body: bytes) -> Wish:
+def read_request(body: bytes) -> ConsumeRequest:
     """What a consume request asks for.
 
     Raises:
         Problem: 400, it asks for what cannot be had.
     """
     try:
-        wish = _wish.decode(body) if body else Wish()
+        request = _request.decode(body) if body else ConsumeRequest()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not a consume request: {exc}") from exc
-    if wish.after_message_id is not None and wish.since_time is not None:
+    if request.after_message_id is not None and request.since_time is not None:
         raise Problem(HTTPStatus.BAD_REQUEST, "after_message_id and since_time exclude each other")
-    if wish.batch_size is not None and not 1 <= wish.batch_size <= MAX_BATCH_SIZE:
+    if request.batch_size is not None and not 1 <= request.batch_size <= MAX_BATCH_SIZE:
         raise Problem(HTTPStatus.BAD_REQUEST, f"batch_size must be from 1 to {MAX_BATCH_SIZE}")
-    if wish.timeout_secs is not None and not 0 <= wish.timeout_secs <= MAX_TIMEOUT_SECS:
+    if request.timeout_secs is not None and not 0 <= request.timeout_secs <= MAX_TIMEOUT_SECS:
         raise Problem(HTTPStatus.BAD_REQUEST, f"timeout_secs must be from 0 to {MAX_TIMEOUT_SECS}")
-    return wish
+    return request
 
 
-def cursor(service: Service, topic: Topic, wish: Wish) -> tuple[int, str]:
+def cursor(service: Service, topic: Topic, request: ConsumeRequest) -> tuple[int, str]:
     """Where a page starts: after which position, and newer than which time.
 
     Raises:
         Problem: `after_message_id` does not exist in the topic, or `since_time` is no time.
     """
-    if wish.after_message_id is not None:
+    if request.after_message_id is not None:
         horizon = service.horizon(topic)
-        position = service.store.find(topic.id, wish.after_message_id, newer_than=horizon)
+        position = service.store.find(topic.id, request.after_message_id, newer_than=horizon)
         if position is None:
             raise Problem(
                 service.settings.expired_status,
                 "The message with after_message_id does not exist in this topic",
             )
         return position, ""
-    if wish.since_time is not None:
+    if request.since_time is not None:
         try:
-            since = parse(wish.since_time)
+            since = parse(request.since_time)
         except ValueError as exc:
             raise Problem(HTTPStatus.BAD_REQUEST, f"since_time: {exc}") from exc
         if since >= service.clock.stamp():

@@ -151,18 +151,18 @@ class Emulator:
         times: int = 1,
         **options: Any,  # noqa: ANN401 - see the fields of Fault
     ) -> None:
-        """Order a fault: skip `after` matching requests, then hit `times` of them (-1: for ever).
+        """Inject a fault: skip `after` matching requests, then hit `times` of them (-1: forever).
 
         Kinds, with their options (`stored=True`: the request is processed all the same):
 
         - `latency` (`secs`): processed, `secs` later
-        - `stall` (`secs`, `stored`): no answer for `secs`, then the connection ends
+        - `stall` (`secs`, `stored`): no response for `secs`, then the connection ends
         - `status` (`status`, `body`, `headers`, `stored`): this status, 500 by default
         - `reset`: a TCP RST before the request is processed; `reset_after`: after it
-        - `cut`: processed, half of the answer comes; `cut_json`: half, as if it were whole
+        - `cut`: processed, half of the response arrives; `cut_json`: half, as if it were whole
         - `html`, `garbage` (`body`): processed, 200 with a web page, or JSON of another shape
         - `entry_error` (`indices`, `reason`): these entries of a batch fail, the others do not
-        - `missing_entry` (`indices`, `stored`): these are left out of the answer
+        - `missing_entry` (`indices`, `stored`): these are missing from the response
         - `redirect` (`status`, `location`): sent elsewhere, not processed
 
         Raises:
@@ -177,7 +177,7 @@ class Emulator:
         self._ask("POST", "faults", {**order, "after": after, "times": times, **options})
 
     def clear_faults(self) -> None:
-        """Take back the faults that have not come yet."""
+        """Remove the faults that have not happened yet."""
         self._ask("DELETE", "faults")
 
     def expire(self, topic_id: int, up_to: str) -> None:

@@ -12,10 +12,10 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.emulator.answers import Problem
 from tests.emulator.clock import parse
 from tests.emulator.faults import Fault
 from tests.emulator.publish import store
+from tests.emulator.responses import Problem
 from tests.emulator.store import StoredMessage
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class ControlPlane:
         self._service = service
 
     def reset(self, _request: Request, _body: bytes) -> None:
-        """Begin anew."""
+        """Reset everything."""
         self._service.reset()
 
     def configure(self, _request: Request, body: bytes) -> None:
@@ -95,11 +95,11 @@ class ControlPlane:
         self._service.configure(self._service.settings.changed(changes))
 
     def add_fault(self, _request: Request, body: bytes) -> None:
-        """Order a fault."""
+        """Inject a fault."""
         self._service.faults.add(_read(body, Fault))
 
     def clear_faults(self, _request: Request, _body: bytes) -> None:
-        """Take back all faults."""
+        """Remove all faults."""
         self._service.faults.clear()
 
     def requests(self, request: Request, _body: bytes) -> object:
@@ -116,14 +116,14 @@ class ControlPlane:
         self._service.log.clear()
 
     def create_topic(self, _request: Request, body: bytes) -> int:
-        """Make a topic and tell its id."""
+        """Create a topic and return its id."""
         new = _read(body, NewTopic)
         return self._service.store.add_topic(
             new.name, topic_id=new.id, retention=new.retention, schema=new.schema
         ).id
 
     def load(self, request: Request, body: bytes) -> list[str]:
-        """Store messages, of any bytes, and tell their ids."""
+        """Store messages, of any bytes, and return their ids."""
         topic = self._topic(request)
         batch = _read(body, Load)
         if batch.times is None:

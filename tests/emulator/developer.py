@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tests.emulator.answers import Problem
+from tests.emulator.responses import Problem
 from tests.emulator.schema import malformed
 from tests.emulator.service import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.emulator.answers import Answer
+    from tests.emulator.responses import ApiResponse
     from tests.emulator.service import Call, Service
     from tests.emulator.store import Topic
 
@@ -23,7 +23,7 @@ MAX_RETENTION_SECS = 90 * 86_400
 SORTS = {"id", "name", "retention"}
 
 
-class TopicWish(msgspec.Struct):
+class TopicChange(msgspec.Struct):
     """The body of a create or update request; what is unset stays as it is."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
@@ -32,13 +32,13 @@ class TopicWish(msgspec.Struct):
     schema: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
 
 
-async def topics(service: Service, call: Call) -> Answer:
-    """Answer `/api/event_streams/topics`: GET lists topics, POST makes one."""
+async def topics(service: Service, call: Call) -> ApiResponse:
+    """Respond to `/api/event_streams/topics`: GET lists topics, POST makes one."""
     if call.method == "POST":
-        wish = read_wish(call.body)
-        if "name" not in wish:
+        request = read_request(call.body)
+        if "name" not in request:
             raise Problem(HTTPStatus.BAD_REQUEST, "name is required")
-        return to_json({"data": service.store.add_topic(**wish)})
+        return to_json({"data": service.store.add_topic(**request)})
     page = number(call.query, "page", default=1)
     per_page = min(number(call.query, "per_page", default=MAX_PER_PAGE), MAX_PER_PAGE)
     found = listed(service, call.query)
@@ -48,20 +48,20 @@ async def topics(service: Service, call: Call) -> Answer:
     return to_json({"count": len(found), "data": data})
 
 
-async def topic(service: Service, call: Call) -> Answer:
-    """Answer `/api/event_streams/topics/{id}`: GET, PUT (update) and DELETE."""
+async def topic(service: Service, call: Call) -> ApiResponse:
+    """Respond to `/api/event_streams/topics/{id}`: GET, PUT (update) and DELETE."""
     found = service.topic(call.topic_id)
     if call.method == "DELETE":
         service.store.delete_topic(found.id)
         return to_json({"data": {"success": True}})
     if call.method == "PUT":
-        found = msgspec.structs.replace(found, **read_wish(call.body))
+        found = msgspec.structs.replace(found, **read_request(call.body))
         service.store.keep_topic(found)
     return to_json({"data": found})
 
 
-async def purge(service: Service, call: Call) -> Answer:
-    """Answer `PUT /api/event_streams/topics/{id}/purge`: the topic is empty."""
+async def purge(service: Service, call: Call) -> ApiResponse:
+    """Respond to `PUT /api/event_streams/topics/{id}/purge`: the topic is empty."""
     found = service.topic(call.topic_id)
     service.store.drop(found.id, service.store.last_position)
     return to_json({"data": {"success": True}})
@@ -99,19 +99,19 @@ def number(query: Mapping[str, str], name: str, *, default: int) -> int:
     return int(text)
 
 
-def read_wish(body: bytes) -> dict[str, Any]:
+def read_request(body: bytes) -> dict[str, Any]:
     """What a create or update request sets.
 
     Raises:
         Problem: 400, it cannot be set.
     """
     try:
-        wish = msgspec.json.decode(body, type=TopicWish)
+        request = msgspec.json.decode(body, type=TopicChange)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not a topic: {exc}") from exc
     fields = {
         name: value
-        for name, value in msgspec.structs.asdict(wish).items()
+        for name, value in msgspec.structs.asdict(request).items()
         if value is not msgspec.UNSET
     }
     if not 1 <= fields.get("retention", 1) <= MAX_RETENTION_SECS:

@@ -1,4 +1,4 @@
-"""What every request of the service goes through: log, latency, token, quota, fault, answer."""
+"""What every request of the service goes through: log, latency, token, quota, fault, response."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from tests.emulator.answers import Problem
 from tests.emulator.arrivals import disconnected
 from tests.emulator.faults import play
 from tests.emulator.log import Entry
+from tests.emulator.responses import Problem
 from tests.emulator.service import DEVELOPER_TOKEN, TOKEN, Call
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from tests.emulator.answers import Answer
     from tests.emulator.log import Operation
+    from tests.emulator.responses import ApiResponse
     from tests.emulator.service import Service
 
-    # None where the client has gone before there was an answer.
-    Handler = Callable[[Service, Call], Awaitable[Answer | None]]
+    # None if the client disconnected before there was a response.
+    Handler = Callable[[Service, Call], Awaitable[ApiResponse | None]]
 
 MAX_BODY_BYTES = 1_048_576
 TRANSPORT = "emulator.transport"
@@ -58,7 +58,7 @@ class Endpoint:
         try:
             answer = await self._answer(scope, topic_id, body, receive)
         except Problem as problem:
-            answer = problem.answer()
+            answer = problem.response()
         if answer is None:
             entry.finish(None)
             return
@@ -67,14 +67,14 @@ class Endpoint:
 
     async def _answer(
         self, scope: Scope, topic_id: int | None, body: bytes, receive: Receive
-    ) -> Answer | None:
+    ) -> ApiResponse | None:
         service = self._service
         if self._token is not None:
             self._check_token(scope)
             service.admit(developer=self._operation == "topics")
         fault = service.faults.take(self._operation, topic_id)
 
-        async def process() -> Answer | None:
+        async def process() -> ApiResponse | None:
             if len(body) > MAX_BODY_BYTES:
                 raise Problem(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -87,7 +87,7 @@ class Endpoint:
             try:
                 return await self._handler(service, call)
             except Problem as problem:
-                return problem.answer()
+                return problem.response()
 
         if fault is None:
             return await process()
@@ -100,7 +100,7 @@ class Endpoint:
         ):
             raise Problem(HTTPStatus.UNAUTHORIZED, "Unauthorized: the token is not valid")
 
-    async def _send(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send(self, answer: ApiResponse, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {
             "content-type": "application/json",
             "content-length": str(len(answer.body)),

@@ -1,4 +1,4 @@
-"""Faults on order: what goes wrong with which request."""
+"""Fault injection: which request fails, and how."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from tests.emulator.answers import Answer, problem
 from tests.emulator.arrivals import disconnected
 from tests.emulator.log import Operation  # noqa: TC001 - msgspec reads the annotations
+from tests.emulator.responses import ApiResponse, problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,7 +37,7 @@ HTML = b"<!DOCTYPE html><html><head><title>Gateway</title></head><body>Sign in</
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One fault: skips `after` matching requests, then hits `times` of them (-1: for ever).
+    """One fault: skips `after` matching requests, then hits `times` of them (-1: forever).
 
     Attributes:
         kind: See `Emulator.fault`.
@@ -84,17 +84,17 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Faults:
-    """The faults on order, first come first served; a request gets one at most."""
+    """The injected faults, first come first served; a request gets one at most."""
 
     def __init__(self) -> None:
         self._queue: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Order a fault."""
+        """Inject a fault."""
         self._queue.append(fault)
 
     def clear(self) -> None:
-        """Take back all orders."""
+        """Remove all faults."""
         self._queue.clear()
 
     def take(self, operation: Operation, topic_id: int | None) -> Fault | None:
@@ -113,11 +113,11 @@ class Faults:
 
 async def play(
     fault: Fault,
-    process: Callable[[], Awaitable[Answer | None]],
+    process: Callable[[], Awaitable[ApiResponse | None]],
     transport: asyncio.Transport,
     receive: Receive,
-) -> Answer | None:
-    """Answer a request as a fault will have it; None where the connection was ended instead."""
+) -> ApiResponse | None:
+    """Respond to a request as a fault demands; None if the connection was closed instead."""
     if fault.kind == "latency":
         await asyncio.sleep(fault.secs)
     processed = await process() if fault.processes else None
@@ -131,27 +131,29 @@ async def play(
             reset(transport)
         await disconnected(receive)
         return None
-    return disguised(fault, processed or Answer(b""))
+    return disguised(fault, processed or ApiResponse(b""))
 
 
-def disguised(fault: Fault, answer: Answer) -> Answer:
-    """What the client gets in place of an answer, or what becomes of it on the way."""
+def disguised(fault: Fault, response: ApiResponse) -> ApiResponse:
+    """The response that the client receives in place of the real one."""
     match fault.kind:
         case "status":
-            answer = problem(fault.status or HTTPStatus.INTERNAL_SERVER_ERROR, "Fault on order")
-            answer.body = answer.body if fault.body is None else fault.body
-            answer.headers.update(fault.headers)
+            response = problem(fault.status or HTTPStatus.INTERNAL_SERVER_ERROR, "Injected fault")
+            response.body = response.body if fault.body is None else fault.body
+            response.headers.update(fault.headers)
         case "redirect":
-            answer = Answer(b"", fault.status or HTTPStatus.FOUND, {"location": fault.location})
+            response = ApiResponse(
+                b"", fault.status or HTTPStatus.FOUND, {"location": fault.location}
+            )
         case "html":
-            answer = Answer(fault.body or HTML, headers={"content-type": "text/html"})
+            response = ApiResponse(fault.body or HTML, headers={"content-type": "text/html"})
         case "garbage":
-            answer = Answer(b"[]" if fault.body is None else fault.body)
+            response = ApiResponse(b"[]" if fault.body is None else fault.body)
         case "cut":
-            answer.cut = True
+            response.cut = True
         case "cut_json":
-            answer.body = answer.body[: len(answer.body) // 2]
-    return answer
+            response.body = response.body[: len(response.body) // 2]
+    return response
 
 
 async def _stall(secs: float, receive: Receive) -> None:

@@ -1,4 +1,4 @@
-"""The request log: what the service was asked, and what it answered."""
+"""The request log: what the service was asked, and how it responded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Operation = Literal["consume", "publish", "batch", "topics", "other"]
 
 
 class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request; `status` is None where it was not answered (reset, stalled, or still waiting).
+    """One request; `status` is None if there was no response (reset, stalled, or still waiting).
 
     `at` and `finished_at` are seconds since the epoch by the machine's own clock; `finished_at` is
     None while the request is being worked on. Names in `headers` are lower case.
@@ -49,7 +49,7 @@ class Entry:
         self.finished_at: float | None = None
 
     def finish(self, status: int | None) -> None:
-        """Note the answer, before it is sent: whoever has it can find it in the log."""
+        """Record the response before it is sent, so that its receiver finds it in the log."""
         self.status = status
         self.finished_at = time.time()
 

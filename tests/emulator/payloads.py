@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from tests.emulator.answers import Problem
+from tests.emulator.responses import Problem
 
 BLANKS = re.compile(r"[ \t\r\n]+")
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tests.emulator.answers import Problem
 from tests.emulator.payloads import is_object, split_batch, whole
+from tests.emulator.responses import Problem
 from tests.emulator.schema import misfit
 from tests.emulator.service import to_json
 
 if TYPE_CHECKING:
-    from tests.emulator.answers import Answer
+    from tests.emulator.responses import ApiResponse
     from tests.emulator.service import Call, Service
     from tests.emulator.store import Topic
 
 MAX_PAYLOADS = 100
 
 
-async def publish(service: Service, call: Call) -> Answer:
-    """Answer `POST .../publish`: the body is the message."""
+async def publish(service: Service, call: Call) -> ApiResponse:
+    """Respond to `POST .../publish`: the body is the message."""
     topic = service.topic(call.topic_id)
     payload = whole(call.body)
     reason = fault_of(service, topic, payload)
@@ -28,8 +28,8 @@ async def publish(service: Service, call: Call) -> Answer:
     return to_json({"message_id": store(service, topic, [payload])[0]})
 
 
-async def publish_batch(service: Service, call: Call) -> Answer:
-    """Answer `POST /api/v1/batch/...`: up to 100 messages, stored in their order."""
+async def publish_batch(service: Service, call: Call) -> ApiResponse:
+    """Respond to `POST /api/v1/batch/...`: up to 100 messages, stored in their order."""
     topic = service.topic(call.topic_id)
     payloads = split_batch(call.body)
     if not 1 <= len(payloads) <= MAX_PAYLOADS:

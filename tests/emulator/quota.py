@@ -7,13 +7,13 @@ from collections import deque
 
 
 class Quota:
-    """The requests admitted of late; a refused request does not count."""
+    """Recently admitted requests; a rejected request does not count."""
 
     def __init__(self) -> None:
         self._admitted: deque[float] = deque()
 
     def admit(self, limit: int | None, window_secs: float) -> float:
-        """Admit a request now: 0.0, or refuse it: the seconds until one is admitted again."""
+        """Admit a request now: 0.0, or reject it: the seconds until one is admitted again."""
         now = time.monotonic()
         while self._admitted and self._admitted[0] <= now - window_secs:
             self._admitted.popleft()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tests.emulator.answers import Answer, Problem
 from tests.emulator.arrivals import Arrivals
 from tests.emulator.clock import Clock
 from tests.emulator.faults import Faults
 from tests.emulator.quota import Quota
+from tests.emulator.responses import ApiResponse, Problem
 from tests.emulator.settings import Settings
 from tests.emulator.store import Store
 
@@ -108,6 +108,6 @@ class Service:
         return self.clock.stamp(ago_secs=topic.retention)
 
 
-def to_json(content: Any, status: int = HTTPStatus.OK) -> Answer:  # noqa: ANN401 - any JSON
+def to_json(content: Any, status: int = HTTPStatus.OK) -> ApiResponse:  # noqa: ANN401 - any JSON
     """An answer in JSON."""
-    return Answer(msgspec.json.encode(content), status)
+    return ApiResponse(msgspec.json.encode(content), status)

@@ -15,13 +15,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         quota_per_minute: Requests that the public API admits in a sliding window; None: no limit.
         developer_quota_per_minute: The same for the Developer API.
         quota_window_secs: The length of that window, so that a test need not wait for a minute.
-        retry_after: How a 429 says when to come again.
+        retry_after: How a 429 says when to retry.
         rejection: What a batch gets that holds a message that does not fit the topic's schema.
         rejection_status: The status where `rejection` is "status".
         expired_status: The status for an `after_message_id` that does not exist (any more).
-        page_limit: Pages are no longer than this, even where more is asked for and there.
+        page_limit: Pages are no longer than this, even where more is requested and available.
         clock_offset_secs: Shifts the service's clock: `Date`, message times, `since_time`.
-        date_header: Whether answers carry a `Date` header.
+        date_header: Whether responses carry a `Date` header.
         schema_checks: Whether published messages must fit the topic's schema.
     """
 

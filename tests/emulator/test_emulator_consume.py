@@ -79,7 +79,7 @@ def test_since_time_is_exclusive(emulator: Emulator, api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "body",
     [
         {"after_message_id": "A12y", "since_time": "2023-04-14T15:07:14Z"},
         {"after_message_id": "A12y"},
@@ -95,10 +95,10 @@ def test_since_time_is_exclusive(emulator: Emulator, api: Api) -> None:
         {"timeout_secs": 61},
     ],
 )
-def test_bad_parameters_are_refused(emulator: Emulator, api: Api, wish: dict[str, Any]) -> None:
+def test_bad_parameters_are_rejected(emulator: Emulator, api: Api, body: dict[str, Any]) -> None:
     """What the contract does not allow is a 400 with a message."""
     topic_id = emulator.create_topic()
-    answer = api.consume(topic_id, **wish)
+    answer = api.consume(topic_id, **body)
     assert answer.status_code == 400
     assert answer.json()["code"] == 400
     assert answer.json()["message"]

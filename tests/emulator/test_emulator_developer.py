@@ -51,9 +51,9 @@ def test_schemas_are_listed_on_request(emulator: Emulator, api: Api) -> None:
 
 def test_a_topic_can_be_made_and_used(emulator: Emulator, api: Api) -> None:
     """A new topic checks messages against its schema and keeps 7 days by default."""
-    wish = {"name": "Orders", "schema": FIELDS, "description": "All of them"}
-    made = api.developer("POST", json=wish).json()["data"]
-    assert made == {**wish, "id": made["id"], "retention": 604_800}
+    request = {"name": "Orders", "schema": FIELDS, "description": "All of them"}
+    made = api.developer("POST", json=request).json()["data"]
+    assert made == {**request, "id": made["id"], "retention": 604_800}
     assert api.publish(made["id"], '{"total": "1", "lines": []}').status_code == 400
     assert api.publish(made["id"], '{"total": 1, "lines": [{"sku": "a"}]}').status_code == 200
     assert len(emulator.messages(made["id"])) == 1

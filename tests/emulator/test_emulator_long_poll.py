@@ -32,15 +32,15 @@ def in_flight(emulator: Emulator) -> LoggedRequest:
 class Poll(threading.Thread):
     """A long poll in a thread of its own."""
 
-    def __init__(self, api: Api, topic_id: int, **wish: str | int) -> None:
+    def __init__(self, api: Api, topic_id: int, **request: str | int) -> None:
         super().__init__()
-        self.api, self.topic_id, self.wish = api, topic_id, wish
+        self.api, self.topic_id, self.request = api, topic_id, request
         self.messages: list[dict[str, Any]] = []
         self.ended_at = 0.0
 
     @override
     def run(self) -> None:
-        self.messages = self.api.page(self.topic_id, **self.wish)
+        self.messages = self.api.page(self.topic_id, **self.request)
         self.ended_at = time.time()
 
 

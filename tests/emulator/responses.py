@@ -1,4 +1,4 @@
-"""What the service answers: a body with a status, or a problem in the API's words."""
+"""A response of the service: a body with a status, or an error in the format of the API."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 
 
 @dataclass(slots=True)
-class Answer:
-    """An answer before it is sent; with `cut` half of the body is withheld."""
+class ApiResponse:
+    """A response before it is sent; with `cut`, half of the body is withheld."""
 
     body: bytes
     status: int = HTTPStatus.OK
@@ -27,13 +27,13 @@ class Problem(Exception):
         self.message = message
         self.headers = headers or {}
 
-    def answer(self) -> Answer:
-        """The problem as an answer."""
+    def response(self) -> ApiResponse:
+        """The problem as a response."""
         answer = problem(self.status, self.message)
         answer.headers.update(self.headers)
         return answer
 
 
-def problem(status: int, message: str) -> Answer:
-    """An error in the API's form."""
-    return Answer(msgspec.json.encode({"message": message, "code": status}), int(status))
+def problem(status: int, message: str) -> ApiResponse:
+    """An error in the format of the API."""
+    return ApiResponse(msgspec.json.encode({"message": message, "code": status}), int(status))
