@@ -11,12 +11,13 @@ export UV_COMPILE_BYTECODE := 1
 # Nothing on this machine is reached through a proxy.
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
-.PHONY: help setup demo services test bench lint docs clean
+.PHONY: help setup demo services test bench matrix lint docs clean
 
 help:
 	@echo 'make demo      load a file into a topic and the topic into PostgreSQL, all on this machine'
 	@echo 'make services  start the emulator and PostgreSQL alone, for meltano run by hand'
 	@echo 'make test      run all tests'
+	@echo 'make matrix    run real plugins with both connectors, and write docs/compatibility.md'
 	@echo 'make lint      check style and types'
 	@echo 'make bench     measure speed, and write tests/benchmarks/RESULTS.md'
 	@echo 'make docs      write the settings into meltano.yml and the READMEs anew'
@@ -50,6 +51,10 @@ bench: setup
 	@$(UV) sync --frozen --quiet --python $(PYTHON) --group bench
 	@$(BIN)/python -m tests.benchmarks
 
+# Each plugin in an environment of its own, in .matrix/: about a minute at first, then as long again.
+matrix: setup
+	@$(BIN)/python -m tests.matrix
+
 lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -59,4 +64,4 @@ docs: setup
 	@$(BIN)/python -m tests.project.docs
 
 clean:
-	@rm -rf .uv .uv.part .venv .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .uv .uv.part .venv .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis

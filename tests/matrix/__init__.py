@@ -1,0 +1,1 @@
+"""Real plugins from PyPI in front of and behind the connectors: `make matrix`."""

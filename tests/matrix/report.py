@@ -1,0 +1,100 @@
+"""The results as tables in docs/compatibility.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.matrix.plugins import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tests.matrix.values import Comparison
+
+PAGE = ROOT / "docs" / "compatibility.md"
+
+
+@dataclass
+class Result:
+    """What came of one pipeline.
+
+    Attributes:
+        pipeline: The plugins that it consists of, ours included.
+        rows: How many rows were sent, and how many have arrived.
+        changes: What changed on the way, each with the name of the plugin that changed it.
+        failure: Why it does not work, if it does not.
+    """
+
+    pipeline: str
+    rows: str = ""
+    changes: list[tuple[str, str]] = field(default_factory=list)
+    failure: str | None = None
+    lost: str | None = None
+
+    def add(self, plugin: str, comparison: Comparison) -> None:
+        """Add what one stage has done to the rows."""
+        self.rows = f"{comparison.arrived:,} of {comparison.expected:,}"
+        for column, change in comparison.differences.items():
+            self.changes.append((plugin, f"`{column}`: {change}"))
+        if not comparison.complete and self.lost is None:
+            self.lost = plugin
+
+    @property
+    def verdict(self) -> str:
+        """Works, works with a caveat, or does not work."""
+        if self.failure or self.lost:
+            return "does not work"
+        return "works with a caveat" if self.changes else "works"
+
+    @property
+    def blamed(self) -> set[str]:
+        """The plugins that lost or changed something."""
+        return {plugin for plugin, _ in self.changes} | ({self.lost} if self.lost else set())
+
+    @property
+    def notes(self) -> str:
+        """Why the verdict is not just "works"."""
+        notes = [self.failure] if self.failure else []
+        notes += [f"{self.lost} loses rows"] if self.lost else []
+        for plugin in dict.fromkeys(plugin for plugin, _ in self.changes):
+            changes = "; ".join(change for each, change in self.changes if each == plugin)
+            notes.append(f"{plugin} changes {changes}")
+        return ". ".join(notes)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page, between markers that carry its name."""
+
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        """The table in Markdown."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        return "".join(f"| {' | '.join(map(_escape, line))} |\n" for line in lines)
+
+
+def summary(name: str, results: Iterable[Result]) -> Table:
+    """Build the table of pipelines."""
+    columns = ["Pipeline", "Rows", "Result", "Notes"]
+    rows = [[each.pipeline, each.rows, each.verdict, each.notes] for each in results]
+    return Table(name, columns, rows)
+
+
+def write(tables: Iterable[Table]) -> None:
+    """Put the tables in their places on the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    for table in tables:
+        begin, end = f"<!-- {table.name}: written by `make matrix` -->\n", "<!-- end -->"
+        before, found, after = text.partition(begin)
+        if not found:
+            raise ValueError(f"{PAGE.name} has no place for the table {table.name!r}")
+        text = f"{before}{begin}\n{table}\n{end}{after.partition(end)[2]}"
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,147 @@
+"""A table of PostgreSQL into a topic, and the topic into another table, value by value."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from tests.executables import write_json
+from tests.matrix.plugins import PluginFailedError
+from tests.matrix.plugins import run as run_plugin
+from tests.matrix.postgres import EXTRACTORS, LOADERS, read_table, schema_of
+from tests.matrix.report import Result, Table
+from tests.matrix.setting import CONNECTORS, records_of
+from tests.matrix.values import by_key, compare, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tests.matrix.plugins import Plugin
+    from tests.matrix.setting import Case, Setting
+    from tests.matrix.values import Comparison, Row, Rows
+
+TYPES = {
+    "id": "bigint PRIMARY KEY",
+    "amount": "numeric(38,10)",
+    "at": "timestamptz",
+    "day": "date",
+    "doc": "jsonb",
+    "numbers": "bigint[]",
+    "tags": "text[]",
+    "raw": "bytea",
+    "big": "bigint",
+    "ratio": "double precision",
+    "paid": "boolean",
+    "uid": "uuid",
+    "note": "text",
+}
+# Generated rows, a row of nulls, and two rows at the limits of the types.
+FILL = """
+INSERT INTO {schema}.things
+SELECT n, n * 1.0000000001, '2026-11-24 12:00:00.123456+01'::timestamptz + n * interval '1 hour',
+  date '2026-11-24' + n::int,
+  jsonb_build_object('n', n, 'price', 1.10, 'name', 'Zoë 🎁', 'list', jsonb_build_array(1, null)),
+  ARRAY[n, n * 2], ARRAY['a ' || n, 'b,"c"', NULL], decode(lpad(to_hex(n), 8, '0'), 'hex'),
+  n * 1000003, n / 7.0, n % 2 = 0, md5(n::text)::uuid, 'row ' || n
+FROM generate_series(1, 300) n;
+INSERT INTO {schema}.things (id) VALUES (1001);
+INSERT INTO {schema}.things VALUES
+ (1002, 1234567890123456789012345678.0123456789, '2026-03-29 01:59:59.999999+00', '0001-01-01',
+  '{{"deep": {{"big": 12345678901234567890.123}}, "e": "\\u00e9", "n": null}}',
+  ARRAY[9223372036854775807], '{{}}', '\\x0000ff', 9223372036854775807, 1e-300, true,
+  '00000000-0000-0000-0000-000000000000', 'quote '' " \\ tab\t and line\nbreak'),
+ (1003, -0.0000000001, '1969-12-31 23:59:59+14', '9999-12-31', '[]', '{{}}', ARRAY[''], '\\x',
+  -9223372036854775808, -0.1, false, 'ffffffff-ffff-ffff-ffff-ffffffffffff', '');
+"""
+
+
+def run(setting: Setting) -> tuple[list[Result], Table]:
+    """Run each tap for PostgreSQL into a topic, and each topic into each loader."""
+    results: list[Result] = []
+    changes: dict[str, dict[str, str]] = {}
+    for extractor in EXTRACTORS:
+        case = setting.case(f"things-{extractor.folder.name}")
+        _create(case)
+        for loader in LOADERS:
+            title = f"{extractor} → {CONNECTORS[1]} → {CONNECTORS[0]} → {loader}"
+            result = Result(title)
+            results.append(result)
+            try:
+                _run(case, extractor, loader, result, changes)
+            except PluginFailedError as exc:
+                result.failure = str(exc)
+    return results, _values(changes)
+
+
+def _run(
+    case: Case,
+    extractor: Plugin,
+    loader: Plugin,
+    result: Result,
+    changes: dict[str, dict[str, str]],
+) -> None:
+    """Compare after each stage, so that a difference has one plugin that causes it."""
+
+    def add(plugin: str, comparison: Comparison) -> None:
+        result.add(plugin, comparison)
+        changes.setdefault(plugin, {}).update(comparison.differences)
+
+    rows = by_key(read_table(case, "things"), "id")
+    messages = case.extract(extractor, EXTRACTORS[extractor](case), *_catalog(case, extractor))
+    extracted = records_of(messages)
+    add(extractor.distribution, compare(rows, extracted, TYPES))
+    # The second loader reads the same topic.
+    published = case.payloads("id") or case.publish(messages)
+    add(CONNECTORS[1], compare(extracted, published, TYPES))
+    behind = case.inner(f"{case.folder.name}-{loader.folder.name}")
+    topic = behind.consume()
+    read = _payloads(records_of(topic).values())
+    add(CONNECTORS[0], compare(published, read, TYPES))
+    behind.load(loader, LOADERS[loader](behind), topic)
+    loaded = _payloads(read_table(behind))
+    add(loader.distribution, compare(read, loaded, TYPES))
+
+
+def _payloads(records: Iterable[Row]) -> Rows:
+    """The payloads of nested records; jsonb may have arrived as text."""
+    payloads = [record["payload"] for record in records]
+    return by_key((decode(p) if isinstance(p, str) else p for p in payloads), "id")
+
+
+def _create(case: Case) -> None:
+    schema = schema_of(case)
+    columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
+    script = f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.things ({columns});"
+    url = f"postgresql://postgres@/postgres?host={case.setting.warehouse.socket}"
+    with psycopg.connect(url) as connection:
+        connection.execute((script + FILL.format(schema=schema)).encode())
+
+
+def _catalog(case: Case, extractor: Plugin) -> list[str | Path]:
+    """Select the table: both taps read only what a catalog selects."""
+    config = write_json(case.folder / "discover.json", EXTRACTORS[extractor](case))
+    path = case.folder / "catalog.json"
+    run_plugin([extractor.path, "--config", config, "--discover"], stdout=path)
+    catalog = json.loads(path.read_bytes())
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            entry["metadata"]["selected"] = True
+            if not entry["breadcrumb"]:
+                entry["metadata"]["replication-method"] = "FULL_TABLE"
+    return ["--catalog", write_json(path, catalog)]
+
+
+def _values(changes: dict[str, dict[str, str]]) -> Table:
+    names = [
+        *(each.distribution for each in EXTRACTORS),
+        *reversed(CONNECTORS),
+        *(each.distribution for each in LOADERS),
+    ]
+    rows = [
+        [f"`{column} {kind.split()[0]}`", *(changes.get(n, {}).get(column, "same") for n in names)]
+        for column, kind in TYPES.items()
+    ]
+    return Table("values", ["Column", *names], rows)
