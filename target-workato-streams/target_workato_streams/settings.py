@@ -80,8 +80,9 @@ SETTINGS = th.PropertiesList(
         "message_key_field",
         th.StringType(min_length=1),
         title="Message key field",
-        description="Add a field of this name whose value is the same whenever the same record is "
-        "published again, so that a consumer can drop what came twice",
+        description="Add a field of this name that identifies the version of the row: the same "
+        "whenever it is published again, another after an update, so that a consumer can drop "
+        "duplicates",
     ),
     th.Property(
         "on_rejected",

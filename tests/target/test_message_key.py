@@ -1,36 +1,59 @@
-"""A message key is the same whenever the same record is published, and differs between records."""
+"""A message key identifies a version of a row: the same in every run, another after an update."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.publishing.message_key import message_key
+from target_workato_streams.publishing.message_key import version
 from target_workato_streams.publishing.messages import Stream
 
 from tests.target.singer import raw_record, record, schema
 
 if TYPE_CHECKING:
+    from target_workato_streams.state.versions import Version
+
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget
 
 ORDERS = Stream("orders", ("id", "line"))
 KEYLESS = Stream("orders")
+FORMAT = re.compile("[0-9a-f]{32}-[0-9a-f]{32}")
 
 
-def key(text: bytes, stream: Stream = ORDERS) -> str:
-    """The key of a record that nothing has changed."""
-    return message_key(text, stream, text)
+def of(text: bytes, stream: Stream = ORDERS) -> Version:
+    """The version of a record that is published as it is."""
+    return version(text, text, stream)
 
 
+DEEP = b"[" * 5000 + b"]" * 5000
 SAME = [
-    (b'{"id":1,"line":2,"total":1}', b'{"id":1,"line":2,"total":9}', ORDERS),
     (b'{"id":1,"line":2}', b'{ "line" : 2, "id" : 1 }', ORDERS),
     (b'{"id":"\\u00e9","line":2}', '{"id":"é","line":2}'.encode(), ORDERS),
     (b'{"a":1,"b":[2]}', b'{"b": [2], "a": 1}', KEYLESS),
-    (b'{"id":1,"a":2}', b'{"a":2,"id":1}', ORDERS),
+    (b'{"id":1,"a":{"x":1.10,"y":[]}}', b'{"a":{"y": [], "x":1.10},"id":1}', ORDERS),
+    (b'{"a":"\\ud800","b":1}', b'{"b":1, "a":"\\uD800"}', KEYLESS),
+    (b'{"id":1,"line":2,"_sdc_batched_at":"x"}', b'{"id":1,"line":2,"_sdc_sequence":7}', ORDERS),
+    (b'{"id":1,"line":2,"_sdc_deleted_at":null}', b'{"id":1,"line":2}', ORDERS),
+    (
+        b'{"id":1,"line":2,"_sdc_deleted_at":"x"}',
+        b'{"_sdc_deleted_at":"y","id":1,"line":2}',
+        ORDERS,
+    ),
+    (b'{"a":"\\ud800","_sdc_deleted_at":1}', b'{"_sdc_deleted_at":2,"a":"\\uD800"}', KEYLESS),
+    (b'{"a":%b,"b":1}' % DEEP, b'{"b":1,"a":%b}' % DEEP, KEYLESS),
 ]
-DIFFERENT = [
+SAME_ROW = [
+    (b'{"id":1,"line":2,"status":"new"}', b'{"id":1,"line":2,"status":"paid"}'),
+    (b'{"id":1,"line":2,"total":1.10}', b'{"id":1,"line":2,"total":1.1}'),
+    (b'{"id":1,"line":2,"total":1E5}', b'{"id":1,"line":2,"total":100000}'),
+    (b'{"id":1,"line":2,"total":1}', b'{"id":1,"line":2,"total":"1"}'),
+    (b'{"id":1,"line":2,"a":null}', b'{"id":1,"line":2}'),
+    (b'{"id":1,"line":2}', b'{"id":1,"line":2,"_sdc_deleted_at":"2026-11-24"}'),
+    (b'{"id":1,"line":2,"a":"\\ud800"}', b'{"id":1,"line":2,"a":"\\ud801"}'),
+]
+OTHER_ROW = [
     (b'{"id":1,"line":2}', b'{"id":2,"line":1}', ORDERS),
     (b'{"id":1,"line":2}', b'{"id":"1","line":2}', ORDERS),
     (b'{"id":1,"line":12}', b'{"id":11,"line":2}', ORDERS),
@@ -38,26 +61,65 @@ DIFFERENT = [
     (b'{"id":1,"line":null}', b'{"id":1}', ORDERS),
     (b'{"id":1,"line":null,"total":1}', b'{"id":1,"line":null,"total":9}', ORDERS),
     (b'{"a":1}', b'{"a":"1"}', KEYLESS),
+    (b'{"a":1}', b'{"a":1,"_sdc_deleted_at":"2026-11-24"}', KEYLESS),
     (b'{"a":%b}' % (b"9" * 5000), b'{"a":%b}' % (b"9" * 5001), KEYLESS),
-    (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", b'{"a":[]}', KEYLESS),
+    (b'{"a":%b}' % DEEP, b'{"a":[]}', KEYLESS),
 ]
 
 
 @pytest.mark.parametrize(("one", "other", "stream"), SAME)
-def test_the_same_record_has_the_same_key(one: bytes, other: bytes, stream: Stream) -> None:
-    """By its key properties, else by its content; however it is written."""
-    assert key(one, stream) == key(other, stream)
+def test_the_same_version_has_the_same_key(one: bytes, other: bytes, stream: Stream) -> None:
+    """However it is written, and whatever metadata a connector has added."""
+    assert of(one, stream) == of(other, stream)
 
 
-@pytest.mark.parametrize(("one", "other", "stream"), DIFFERENT)
-def test_different_records_have_different_keys(one: bytes, other: bytes, stream: Stream) -> None:
-    """Types, places and digits count."""
-    assert key(one, stream) != key(other, stream)
+@pytest.mark.parametrize(("one", "other"), SAME_ROW)
+def test_an_update_has_another_key_of_the_same_row(one: bytes, other: bytes) -> None:
+    """A consumer that drops duplicates keeps the update; every digit counts, and a deletion."""
+    assert of(one).row == of(other).row
+    assert of(one).content != of(other).content
+    assert of(one).is_keyed
+
+
+@pytest.mark.parametrize(("one", "other", "stream"), OTHER_ROW)
+def test_different_rows_have_different_keys(one: bytes, other: bytes, stream: Stream) -> None:
+    """Types, places and digits count; a row without a key is identified by its content."""
+    assert of(one, stream).row != of(other, stream).row
+    assert of(one, stream).stream == of(other, stream).stream
+
+
+@pytest.mark.parametrize("stream", [KEYLESS, ORDERS])
+def test_a_row_without_a_key_has_its_content_in_both_places(stream: Stream) -> None:
+    """Without key properties, and where the key is null."""
+    found = of(b'{"id":1,"line":null}', stream)
+    assert found.row == found.content
+    assert not found.is_keyed
 
 
 def test_streams_do_not_share_keys() -> None:
     """The same record of another stream is another record."""
-    assert key(b'{"a":1}', Stream("a")) != key(b'{"a":1}', Stream("b"))
+    one, other = of(b'{"a":1}', Stream("a")), of(b'{"a":1}', Stream("b"))
+    assert one.row != other.row
+    assert one.stream != other.stream
+
+
+def test_the_content_is_that_of_the_payload() -> None:
+    """What else the record holds is not published; its key still identifies the row."""
+    one = version(b'{"x":1}', b'{"id":1,"line":2,"time":1,"payload":{"x":1}}', ORDERS)
+    other = version(b'{"x":1}', b'{"id":1,"line":2,"time":2,"payload":{"x":1}}', ORDERS)
+    third = version(b'{"x":1}', b'{"id":2,"line":2,"time":2,"payload":{"x":1}}', ORDERS)
+    assert one == other
+    assert one.row != third.row
+    assert one.content == third.content
+
+
+def test_the_format_is_the_one_that_consumers_know() -> None:
+    """It is part of the public interface: changing it breaks those who compare keys."""
+    row, content = "d6b3fdc9c1a20b6bd4b602a201c03721", "f32102d3f73d3b0b8e8a3ac3b361e3bf"
+    assert of(b'{"id":1,"line":2,"total":1.10}').key == f"{row}-{content}"
+    row = "d6b3fdc9560277d8bc685998c83fdb7b"
+    assert of(b'{"total":1.10}', KEYLESS).key == f"{row}-{row}"
+    assert FORMAT.fullmatch(of(b"{}").key)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +135,16 @@ def test_each_run_adds_the_same_key(
 ) -> None:
     """Also where the payload alone is published, or metadata that differs from run to run."""
     properties: dict[str, Any] = {"id": {"type": "integer"}, "payload": {"type": "object"}}
-    fed = [schema("orders", keys, **properties), *(record(id=n, payload={}) for n in range(3))]
+    fed = [
+        schema("orders", keys, **properties),
+        *(record(id=n, payload={"n": n}) for n in range(3)),
+    ]
     for _ in range(2):
         assert run_target(*fed, message_key_field="message_key", **settings).exit_code == 0
     found = [payload["message_key"] for payload in emulator.payloads(topic)]
     assert found[:3] == found[3:]
     assert len(set(found)) == 3
-    assert all(len(each) == 32 for each in found)
+    assert all(FORMAT.fullmatch(each) for each in found)
 
 
 def test_the_rest_of_the_record_stays_as_it_came(

@@ -1,53 +1,103 @@
-"""A key that is the same whenever the same record is published, so that doubles can be told."""
+"""Which version of which row a message is: the same in every run, whatever a message key is for.
+
+Its form and content are part of the public interface.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import simplejson
 
 from ..plugin.json_scanner import members
+from ..state.versions import STREAM_DIGITS, Version
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .messages import Stream
 
 DIGITS = 32
+# Fields that targets add: they differ from run to run, or say how a row was read.
+METADATA_PREFIX = "_sdc_"
+DELETED_AT = "_sdc_deleted_at"
+
+# Numbers with a fraction or exponent keep their digits.
+_decode = msgspec.json.Decoder(
+    float_hook=lambda digits: msgspec.Raw(digits.encode()),
+).decode
 
 
-def message_key(record: bytes, stream: Stream, original: bytes) -> str:
-    """Make the key of a record: of its stream and key properties, else of its content.
+def version(payload: bytes, record: bytes, stream: Stream) -> Version:
+    """Identify a message by hashes of its row and its content.
 
-    Spacing, the order of fields and escapes do not matter to it; every digit does.
+    Spacing, the order of fields and escapes do not matter; every digit does.
 
     Args:
-        record: The record.
-        stream: Its stream.
-        original: The record as it came in: added metadata differs from run to run.
+        payload: What is published, without the key itself.
+        record: The record that it is made of, which holds the row's key.
+        stream: The stream of the record.
 
     Returns:
-        32 hexadecimal digits.
+        The version. A row without a key is identified by its content; then both hashes are equal.
     """
-    keys = list(stream.key_properties)
-    fields = members(record) if keys else {}
-    # A key that is null tells nothing apart.
-    if keys and all(fields.get(key, b"null") != b"null" for key in keys):
-        parts = [stream.name.encode(), *(_canonical(fields[key]) for key in keys)]
+    prefix = _hash([stream.name.encode()])[:STREAM_DIGITS]
+    content = _content(payload)
+    row_key = _row_key(record, stream)
+    if row_key is None:
+        row = prefix + _hash([b"content", *content])[:-STREAM_DIGITS]
+        return Version(row, row)
+    return Version(prefix + _hash(row_key)[:-STREAM_DIGITS], _hash(content))
+
+
+def _row_key(record: bytes, stream: Stream) -> list[bytes] | None:
+    """The values of the key properties; None where they do not tell rows apart."""
+    if not stream.key_properties:
+        return None
+    fields = members(record)
+    values = [fields.get(name, b"null") for name in stream.key_properties]
+    return None if b"null" in values else [_canonical(value) for value in values]
+
+
+def _content(payload: bytes) -> list[bytes]:
+    try:
+        fields = _decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        # Lone surrogates, deep nesting, numbers of thousands of digits.
+        texts = members(payload)
+        deleted = texts.get(DELETED_AT, b"null") != b"null"
+        named = ((json.dumps(name).encode(), texts[name]) for name in _own(texts))
+        parts = [part for name, text in named for part in (name, _canonical(text))]
     else:
-        parts = [stream.name.encode(), b"content", _canonical(original)]
-    digest = hashlib.sha256()
-    for part in parts:
-        # The length keeps ("ab", "c") and ("a", "bc") apart.
-        digest.update(b"%d:%b" % (len(part), part))
-    return digest.hexdigest()[:DIGITS]
+        deleted = fields.get(DELETED_AT) is not None
+        own = {name: fields[name] for name in _own(fields)}
+        parts = [msgspec.json.encode(own, order="deterministic")]
+    return [*parts, b"deleted"] if deleted else parts
+
+
+def _own(fields: Iterable[str]) -> list[str]:
+    return sorted(name for name in fields if not name.startswith(METADATA_PREFIX))
 
 
 def _canonical(text: bytes) -> bytes:
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        return msgspec.json.encode(_decode(text), order="deterministic")
     try:
         value: Any = json.loads(text, parse_float=Decimal, parse_int=Decimal)
         return simplejson.dumps(value, use_decimal=True, sort_keys=True).encode()
     except (ValueError, ArithmeticError, RecursionError):
         # Nested too deeply, or a number beyond Decimal: the text itself has to do.
         return text
+
+
+def _hash(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        # The length keeps ("ab", "c") and ("a", "bc") apart.
+        digest.update(b"%d:%b" % (len(part), part))
+    return digest.hexdigest()[:DIGITS]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..plugin.json_scanner import members
-from .message_key import message_key
-from .messages import Stream  # noqa: TC001
+from .message_key import version
+
+if TYPE_CHECKING:
+    from ..state.versions import Version
+    from .messages import Stream
 
 
 class InvalidPayloadError(Exception):
@@ -32,13 +35,15 @@ class Payload:
         """Whether each record is published as it is."""
         return self.field is None and self.key_field is None
 
-    def of(self, record: bytes, stream: Stream, original: bytes) -> bytes:
-        """The JSON object to publish.
+    def of(self, record: bytes, stream: Stream) -> tuple[bytes, Version | None]:
+        """Make the JSON object to publish.
 
         Args:
             record: The record.
             stream: Its stream.
-            original: The record as it came in, where stream maps and the like have changed it.
+
+        Returns:
+            The object, and the version that its key names, if it has one.
 
         Raises:
             InvalidPayloadError: The record has no such payload, or has a field of the key's name.
@@ -49,16 +54,17 @@ class Payload:
             if body[:1] != b"{":
                 fault = "is not an object" if body else "is missing"
                 raise InvalidPayloadError(f"payload_field {self.field} {fault}")
-        if self.key_field is not None:
-            fields = members(body)
-            if self.key_field in fields:
-                raise InvalidPayloadError(
-                    f"it has a field {self.key_field}, as message_key_field is named"
-                )
-            key = message_key(record, stream, original)
-            comma = "," if fields else ""
-            body = body[:-1] + f"{comma}{json.dumps(self.key_field)}:{json.dumps(key)}}}".encode()
-        return body
+        if self.key_field is None:
+            return body, None
+        fields = members(body)
+        if self.key_field in fields:
+            raise InvalidPayloadError(
+                f"it has a field {self.key_field}, as message_key_field is named"
+            )
+        named = version(body, record, stream)
+        comma = "," if fields else ""
+        key = f'{comma}{json.dumps(self.key_field)}:"{named.key}"}}'
+        return body[:-1] + key.encode(), named
 
     def schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """The JSON Schema of what is published, from that of the records."""

@@ -87,7 +87,7 @@ class Producer:
             return
         payload = self._payload
         try:
-            body = record if payload.is_record else payload.of(record, stream, origin.record)
+            body, _ = (record, None) if payload.is_record else payload.of(record, stream)
             self._limits.check(body)
         except InvalidPayloadError as exc:
             self.reject(stream, origin, str(exc))

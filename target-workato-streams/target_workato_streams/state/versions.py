@@ -1,11 +1,13 @@
-"""What a message key says: which version of which row of which stream a message is."""
+"""The message key: which version of which row of which stream a message is.
+
+Its format is part of the public interface: consumers compare it.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-# `publishing/message_key.py` writes this form.
 _KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
 STREAM_DIGITS = 8
 
@@ -14,12 +16,19 @@ class Version(NamedTuple):
     """A version of a row.
 
     Attributes:
-        row: The hash of the stream and the row's key.
-        content: The hash of the row's content; that of a row without a key is its `row`, too.
+        row: 32 hexadecimal digits: a hash of the stream and the row's key. The first 8 are those of
+            the stream alone.
+        content: 32 hexadecimal digits: a hash of the content. Of a row without a key, both are the
+            same.
     """
 
     row: str
     content: str
+
+    @property
+    def key(self) -> str:
+        """The message key."""
+        return f"{self.row}-{self.content}"
 
     @property
     def stream(self) -> str:
