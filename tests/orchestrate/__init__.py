@@ -1,0 +1,1 @@
+"""Pipelines run unattended: the supervisor script and the examples in `orchestrate/`."""

@@ -1,0 +1,179 @@
+"""A Meltano project with two loaders that run for real, and pipelines in it that tail a topic."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg
+import yaml
+
+from tests.demo.project import MELTANO, Project
+from tests.demo.services import ROOT, TOPIC_ID
+from tests.running import eventually
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+
+RUN_SH = ROOT / "orchestrate" / "run.sh"
+TAP = "tap-workato-streams"
+
+TARGET_JSONL = {
+    "name": "target-jsonl",
+    "namespace": "target_jsonl",
+    "pip_url": "target-jsonl==0.1.4",
+    "executable": "target-jsonl",
+    "settings": [
+        {"name": "destination_path"},
+        {"name": "do_timestamp_file", "kind": "boolean"},
+    ],
+    "config": {"destination_path": ".", "do_timestamp_file": False},
+}
+
+
+class Pipeline:
+    """A command that runs a pipeline in a project; its output goes to a file in the folder."""
+
+    def __init__(self, project: Path, env: dict[str, str], command: Sequence[str | Path]) -> None:
+        self._log = project / "run.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, cwd=project, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    @property
+    def log(self) -> str:
+        """What the command and its descendants have written so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the command alone."""
+        self._process.send_signal(number)
+
+    def end(self, *, within: float = 60) -> int:
+        """Wait for the end of the command, and give its exit code.
+
+        Raises:
+            AssertionError: It has not ended after so many seconds.
+        """
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not ended after {within:.0f} s:\n{self.log}") from None
+
+    def kill(self) -> None:
+        """Kill what is left of it."""
+        if self._process.poll() is None:
+            for process in self.descendants():
+                process.kill()
+            self._process.kill()
+            self._process.wait()
+
+    def descendants(self) -> list[psutil.Process]:
+        """The processes below the command."""
+        return psutil.Process(self._process.pid).children(recursive=True)
+
+
+class Pipelines:
+    """A Meltano project in the folder `root` in which TAP tails the topic `orders`."""
+
+    def __init__(self, root: Path, variables: dict[str, str]) -> None:
+        self.root = root
+        self._project = Project(root, variables)
+        self.variables = {
+            # Nothing of the user's own settings for Meltano comes through.
+            **{name: text for name, text in os.environ.items() if "MELTANO" not in name},
+            "PATH": f"{MELTANO.parent}:{os.environ['PATH']}",
+            "MELTANO_ENVIRONMENT": "dev",
+            "TAP_WORKATO_STREAMS_TAIL": "true",
+            **variables,
+        }
+        self.meltano = self._project.meltano
+
+    @contextmanager
+    def run(self, *command: str | Path) -> Iterator[Pipeline]:
+        """Start a command in the project; kill what is left of it when the block is left."""
+        pipeline = Pipeline(self.root, self.variables, command)
+        try:
+            yield pipeline
+        finally:
+            pipeline.kill()
+
+    def position(self, loader: str, suffix: str) -> str | None:
+        """The message id in the state that Meltano has stored for the pipeline, if any."""
+        text = self.meltano("state", "get", f"dev:{TAP}-to-{loader}:{suffix}")
+        bookmarks = json.loads(text or "{}").get("singer_state", {}).get("bookmarks", {})
+        position: str | None = bookmarks.get("orders", {}).get("replication_key_value")
+        return position
+
+    def rows(self) -> set[str] | None:
+        """The message ids in the warehouse; None before the loader has created the table."""
+        url = self.variables["WAREHOUSE_URL"].replace("+psycopg2", "")
+        with psycopg.connect(url) as connection:
+            try:
+                rows = connection.execute("SELECT message_id FROM event_streams.orders")
+            except psycopg.errors.UndefinedTable:
+                return None
+            return {message_id for (message_id,) in rows}
+
+    def processes(self) -> list[str]:
+        """The processes of plugins in this project."""
+        return [
+            " ".join(process.info["cmdline"])
+            for process in psutil.process_iter(["cmdline"])
+            if any(f"{self.root}/.meltano/run/" in part for part in process.info["cmdline"] or ())
+        ]
+
+
+def tailing(emulator: Emulator) -> bool:
+    """Whether the tap has read all of the topic, and waits for more."""
+    last = emulator.messages(TOPIC_ID)[-1].message_id.encode()
+    requests = emulator.requests(operation="consume")
+    return bool(requests) and requests[-1].status is None and last in requests[-1].body
+
+
+def wait_until_tailing(emulator: Emulator) -> None:
+    """Wait until the tap has read all of the topic, and waits for more."""
+    eventually(lambda: tailing(emulator), "the end of the topic")
+
+
+@contextmanager
+def warehouse_url() -> Iterator[str]:
+    """Run a PostgreSQL, in a process of its own: a process can start only one."""
+    services = subprocess.Popen(
+        [sys.executable, "-m", "tests.demo.services"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert services.stdout is not None
+        lines = iter(services.stdout.readline, "")
+        export = next(line for line in lines if line.startswith("export WAREHOUSE_URL="))
+        yield shlex.split(export)[1].partition("=")[2]
+    finally:
+        services.terminate()
+        services.communicate()
+
+
+def lay_out(root: Path) -> None:
+    """Write the project's `meltano.yml`, with the connectors that are installed here already."""
+    project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
+    loaders = project["plugins"]["loaders"]
+    loaders.append(TARGET_JSONL)
+    for plugin in [*project["plugins"]["extractors"], *loaders]:
+        if plugin["name"].endswith("-workato-streams"):
+            del plugin["pip_url"]
+            plugin["executable"] = str(MELTANO.parent / plugin["executable"])
+    text = yaml.safe_dump(project, sort_keys=False)
+    (root / "meltano.yml").write_text(text, encoding="utf-8")
