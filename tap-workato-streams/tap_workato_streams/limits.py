@@ -1,19 +1,16 @@
-"""When a run began, how much it may read before it ends, and what is due while it lasts."""
+"""Limits of a run, and what is due at intervals while it lasts."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
-
-from .reading.positions import parse_time
 
 
 class RunLimits:
     """The limits of one run, all topics together.
 
     Args:
-        max_messages: The most messages to write; None for no limit.
-        max_run_secs: The seconds after which the run ends; None for no limit.
+        max_messages: Maximum number of messages to write; None for no limit.
+        max_run_secs: Maximum duration in seconds; None for no limit.
     """
 
     def __init__(
@@ -31,11 +28,11 @@ class RunLimits:
 
     @property
     def secs_left(self) -> float | None:
-        """The seconds until the run has to end; None where only its topics end it."""
+        """Seconds until the run has to end; None without a limit."""
         return None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
 
     def take(self, messages: int) -> int:
-        """Say how many of so many messages may still be written, and count them."""
+        """Count messages that are about to be written, and return how many of them may be."""
         if self._messages_left is None:
             return messages
         taken = min(messages, self._messages_left)
@@ -43,32 +40,11 @@ class RunLimits:
         return taken
 
 
-class RunStart:
-    """When the run began, by the service's clock: the ``Date`` of the first answer of all topics.
-
-    A skewed local clock so neither cuts a run short nor keeps it going.
-    """
-
-    def __init__(self) -> None:
-        self._end_of_second: datetime | None = None
-
-    def see(self, date: datetime | None) -> None:
-        """Take the date of an answer; the first counts. Without one, the local clock must do."""
-        if self._end_of_second is None:
-            # The header counts whole seconds: what has come within this one was there before.
-            self._end_of_second = (date or datetime.now(timezone.utc)) + timedelta(seconds=1)
-
-    def precedes(self, time: str | None) -> bool:
-        """Whether a message of this time was published after the run began."""
-        published = parse_time(time)
-        return bool(published and self._end_of_second and published >= self._end_of_second)
-
-
 class Interval:
-    """What is due again and again.
+    """Says when something that happens repeatedly is due.
 
     Args:
-        secs: The seconds from one time to the next.
+        secs: Seconds between two times.
     """
 
     def __init__(self, secs: float) -> None:
@@ -77,11 +53,11 @@ class Interval:
 
     @property
     def left(self) -> float:
-        """The seconds until it is due."""
+        """Seconds until it is due."""
         return max(0.0, self._began + self._secs - time.monotonic())
 
     def is_over(self) -> bool:
-        """Say whether it is due; if so, the next interval begins."""
+        """Return whether it is due; if so, start the next interval."""
         if self.left:
             return False
         self._began = time.monotonic()

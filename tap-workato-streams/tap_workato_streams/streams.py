@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.conform import TypeConformanceLevel
@@ -18,66 +18,60 @@ from typing_extensions import override
 
 from .discovery.schemas import OPEN_PAYLOAD, record_schema
 from .event_streams.errors import EventStreamsError
-from .limits import RunLimits, RunStart
-from .reading.client import ConsumeClient
-from .reading.consumer import TopicConsumer
+from .limits import RunLimits
+from .output.summary import TopicSummary
 from .reading.pages import Bookmark
 from .reading.positions import bookmark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.tap_base import Tap
 
-    from .discovery.topics import Topic
-    from .event_streams.rate_limiter import RateLimiter
     from .output.writer import PageWriter
-    from .reading.pages import Message
+    from .reading.consumer import TopicConsumer
+    from .reading.pages import Message, Page
 
-# Python refuses to make an int of more digits than this; a Decimal keeps them all.
+# Python's int() rejects integers with more digits; a Decimal keeps them all.
 MAX_INT_DIGITS = 4300
 
 
 class TopicStream(Stream):
-    """The messages of one topic, in the order of the API."""
+    """The messages of one topic, in topic order."""
 
-    # A payload that does not fit its schema goes through unchanged.
+    # A payload that does not conform to its schema is emitted unchanged.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
 
-    def __init__(self, tap: Tap, topic: Topic, limiter: RateLimiter) -> None:
+    def __init__(self, tap: Tap, consumer: TopicConsumer) -> None:
+        self.topic = consumer.topic
         super().__init__(
             tap,
-            name=topic.name,
-            schema=record_schema(topic.payload_schema or OPEN_PAYLOAD),
+            name=self.topic.name,
+            schema=record_schema(self.topic.payload_schema or OPEN_PAYLOAD),
         )
-        self.topic = topic
         self.primary_keys = ["message_id"]
         self.replication_key = "message_id"
-        self.client = ConsumeClient(tap.config, topic.id, str(topic), limiter)
-        self.share(RunStart(), RunLimits())
-
-    def share(self, run_start: RunStart, limits: RunLimits) -> None:
-        """Take the start and the limits of a run of the SDK that reads several topics."""
-        self._run_start = run_start
-        self._limits = limits
+        self.consumer = consumer
+        # The limits of a run through the SDK's own sync; the tap shares one among all streams.
+        self.limits = RunLimits()
 
     @property
     @override
     def is_sorted(self) -> bool:
-        """The API's order is the publishers': a run that was cut short can be continued."""
+        """Messages come in topic order: an interrupted run is resumable."""
         return True
 
     @property
     @override
     def check_sorted(self) -> bool:
-        """Message ids are opaque: they cannot be compared."""
+        """Message ids are opaque and cannot be compared."""
         return False
 
     @property
     def bookmark(self) -> Bookmark | None:
-        """Where reading goes on: what the state of this stream holds."""
+        """The bookmark in the stream's state, from which reading resumes."""
         if self.replication_method == REPLICATION_FULL_TABLE:
             return None
         return bookmark_of(self.stream_state)
@@ -92,85 +86,73 @@ class TopicStream(Stream):
         self.stream_state["message_time"] = bookmark.time
 
     @cached_property
+    def summary(self) -> TopicSummary:
+        """What has been written in this run."""
+        return TopicSummary(self.topic)
+
+    @cached_property
     def passes_unchanged(self) -> bool:
-        """Whether nobody looks into the records, so that they need not be decoded."""
+        """Whether nothing inspects the records, so that they need not be decoded."""
         return all(self.mask.values()) and all(
             type(stream_map) is SameRecordTransform and not stream_map.flattening_enabled
             for stream_map in self.stream_maps
         )
 
-    def reader(
-        self,
-        run_start: RunStart,
-        *,
-        tail: bool,
-        while_waiting: Callable[[], None] = lambda: None,
-    ) -> TopicConsumer:
-        """Make a reader that starts where the state and the settings say.
-
-        Args:
-            run_start: When the run began.
-            tail: Whether to go on when the end is reached.
-            while_waiting: What to do while the service is busy with a request.
-        """
-        return TopicConsumer(
-            self.topic,
-            self.client,
-            run_start,
-            self.config,
-            bookmark=self.bookmark,
-            tail=tail,
-            while_waiting=while_waiting,
-        )
-
     def write_schema(self) -> None:
-        """Write the SCHEMA message of the stream, or those that its stream maps make of it."""
+        """Write the SCHEMA message of the stream, or those of its stream maps."""
         self._write_schema_message()
 
-    def write_messages(self, messages: list[Message], writer: PageWriter) -> None:
-        """Write the messages of a page as RECORD lines.
+    def write_page(self, page: Page) -> None:
+        """Write a page's messages as RECORD lines, and move the bookmark.
 
         Raises:
             EventStreamsError: A message cannot be decoded, or a stream map fails on it; the
                 bookmark is at the message before it.
-            BrokenPipeError: The reader of standard output has gone.
+            OSError: stdout cannot be written to.
         """
+        writer = cast("PageWriter", self._tap.message_writer)
         if self.passes_unchanged:
-            writer.write_page(self.name, self.topic.id, messages)
-            return
-        for message in messages:
-            record = self._record(message)
-            try:
-                self._write_record_message(record)
-            except OSError:
-                raise
-            except Exception as exc:
-                # Only the SDK's own text is known to quote no payload.
-                reason = exc if isinstance(exc, MappingError) else type(exc).__name__
-                raise EventStreamsError(
-                    f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
-                    "check stream_maps and flattening",
-                ) from exc
-            self.bookmark = Bookmark(message.message_id, message.time)
-        writer.flush()
+            writer.write_page(self.name, self.topic.id, page.messages)
+        else:
+            for message in page.messages:
+                self._write_decoded(message)
+                self.bookmark = Bookmark(message.message_id, message.time)
+            writer.flush()
+        if bookmark := page.bookmark():
+            self.bookmark = bookmark
+        self.summary.add(page)
+
+    def _write_decoded(self, message: Message) -> None:
+        record = self._record(message)
+        try:
+            self._write_record_message(record)
+        except OSError:
+            raise
+        except Exception as exc:
+            # Of all exceptions, only the SDK's own text is known not to quote the payload.
+            reason = exc if isinstance(exc, MappingError) else type(exc).__name__
+            raise EventStreamsError(
+                f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
+                "check stream_maps and flattening",
+            ) from exc
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
         """Read the topic for the SDK's own sync: ``--test`` and batch files.
 
         Yields:
-            Decoded records, in the order of the API.
+            Decoded records, in topic order.
         """
-        # At one more than ``--test`` wants the SDK logs an error, though all is well.
+        # At one record more than ``--test`` requests, the SDK logs an error.
         yield from islice(self._records(), self.ABORT_AT_RECORD_COUNT)
 
     def _records(self) -> Iterable[Record]:
-        for page in self.reader(self._run_start, tail=False).pages():
-            for message in page.messages[: self._limits.take(len(page.messages))]:
+        for page in self.consumer.pages(self.bookmark):
+            for message in page.messages[: self.limits.take(len(page.messages))]:
                 yield self._record(message)
             if page.start and not page.messages:
                 self.bookmark = page.start
-            if self._limits.reached:
+            if self.limits.reached:
                 return
 
     @override
@@ -179,17 +161,17 @@ class TopicStream(Stream):
         batch_config: BatchConfig,
         context: Context | None = None,
     ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Write batch files as the SDK does: with gzip, also where the setting says otherwise.
+        """Write batch files as the SDK does: with gzip, whatever the setting says.
 
         Yields:
-            The encoding that the files have, so that the BATCH message is true, and their URLs.
+            The encoding that the files really have, and their URLs.
         """
         for encoding, files in super().get_batches(batch_config, context):
             yield replace(encoding, compression="gzip"), files
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        """Keep the time of the message beside the bookmark that the SDK is about to move to it."""
+        """Keep the message's time next to the bookmark, which the SDK is about to move."""
         self.stream_state["message_time"] = row["time"]
         return row
 
@@ -199,7 +181,7 @@ class TopicStream(Stream):
         except RecursionError:
             raise EventStreamsError(
                 f"{self.topic}: message {message.message_id} is nested too deeply to be decoded; "
-                "select all properties and use no stream maps or flattening to pass it on as it is",
+                "select all properties and use neither stream maps nor flattening to emit it as is",
             ) from None
         return {
             "message_id": message.message_id,

@@ -1,11 +1,11 @@
-"""The tap and its settings."""
+"""The tap: the plugin that Singer and Meltano run."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Tap
 from singer_sdk import typing as th
@@ -15,14 +15,18 @@ from typing_extensions import override
 
 from .discovery.topics import discover_topics
 from .event_streams.rate_limiter import RateLimiter
-from .limits import RunLimits, RunStart
+from .limits import RunLimits
 from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
 from .plugin.common_settings import COMMON_SETTINGS
 from .plugin.config_check import CheckedPlugin
-from .setting_problems import tap_problems
+from .reading.client import ConsumeClient
+from .reading.consumer import TopicConsumer
+from .reading.run_clock import RunClock
+from .settings import TAP_SETTINGS, ReadSettings, RunSettings
 from .streams import TopicStream
 from .sync import Sync
+from .tap_setting_problems import tap_problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,21 +37,9 @@ if TYPE_CHECKING:
 
 LOG_SETTINGS = {"LOGLEVEL", "TAP_WORKATO_STREAMS_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"}
 
-START_FROM = th.StringType(allowed_values=["earliest", "latest"])
-
-TOPIC = th.ObjectType(
-    th.Property("id", th.IntegerType, required=True, description="Id of the topic"),
-    th.Property("name", th.StringType(min_length=1), description="Name of the stream"),
-    th.Property("start_date", th.DateTimeType, description="Overrides start_date"),
-    th.Property("start_from", START_FROM, description="Overrides start_from"),
-    th.Property("schema", th.ObjectType(), description="JSON Schema of the payload"),
-    th.Property("schema_path", th.StringType, description="File with that JSON Schema"),
-    additional_properties=False,
-)
-
 
 class TapWorkatoStreams(CheckedPlugin, Tap):
-    """Singer tap for Workato Event Streams: the messages of topics as records."""
+    """Singer tap for Workato Event Streams: topics are streams, messages are records."""
 
     name = "tap-workato-streams"
     dynamic_catalog = True
@@ -65,128 +57,46 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     ]
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(
         *COMMON_SETTINGS,
-        th.Property(
-            "topics",
-            th.ArrayType(TOPIC),
-            title="Topics",
-            description="Topics to read; without them, with developer_api_token, all are read",
-        ),
-        th.Property(
-            "start_from",
-            START_FROM,
-            default="earliest",
-            title="Start from",
-            description="Where to start a topic that has no bookmark and no start date",
-        ),
-        th.Property(
-            "start_date",
-            th.DateTimeType,
-            title="Start date",
-            description="RFC 3339 time since which to read a topic that has no bookmark",
-        ),
-        th.Property(
-            "batch_size",
-            th.IntegerType(minimum=1, maximum=50),
-            default=50,
-            title="Batch size",
-            description="Messages to ask for in one request",
-        ),
-        th.Property(
-            "timeout_secs",
-            th.IntegerType(minimum=0, maximum=60),
-            title="Long poll (seconds)",
-            description="How long the service may wait for a message: 0, or 50 with tail, if unset",
-        ),
-        th.Property(
-            "tail",
-            th.BooleanType,
-            default=False,
-            title="Tail",
-            description="Go on reading as topics grow, until the run is stopped",
-        ),
-        th.Property(
-            "max_messages",
-            th.IntegerType(minimum=1),
-            title="Max messages",
-            description="End the run after so many messages of all topics together",
-        ),
-        th.Property(
-            "max_run_secs",
-            th.NumberType(exclusive_minimum=0),
-            title="Max run time (seconds)",
-            description="End the run after so many seconds",
-        ),
-        th.Property(
-            "on_expired_bookmark",
-            th.StringType(allowed_values=["earliest", "since_time", "fail"]),
-            default="earliest",
-            title="On expired bookmark",
-            description="Where to go on when the bookmark is no longer in the topic",
-        ),
-        th.Property(
-            "infer_schema",
-            th.BooleanType,
-            default=False,
-            title="Infer schema",
-            description="Infer the schema of a payload from a page of messages, at discovery",
-        ),
-        th.Property(
-            "max_parallel_topics",
-            th.IntegerType(minimum=1),
-            default=8,
-            title="Max parallel topics",
-            description="Topics to read side by side; with tail, all are",
-        ),
-        th.Property(
-            "state_interval_secs",
-            th.NumberType(exclusive_minimum=0),
-            default=5,
-            title="State interval (seconds)",
-            description="How long a changed state may go untold",
-        ),
+        *TAP_SETTINGS,
     ).to_dict()
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - as the SDK's
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's arguments
         self._sync: Sync | None = None
         super().__init__(**kwargs)
         if not os.environ.keys() & LOG_SETTINGS:
-            # Metrics are JSON, for those who ask for them; the summaries are for people.
+            # The SDK's metrics are JSON; the summaries are meant for people.
             self.metrics_logger.setLevel(logging.WARNING)
 
     @override
     def discover_streams(self) -> list[TopicStream]:
-        """Make a stream of each topic that the settings, or the Developer API, name."""
+        """Make a stream of each topic in the settings, or in the workspace."""
         limiter = RateLimiter(self.config.get("max_requests_per_minute"))
-        topics = discover_topics(self.config, self.input_catalog, limiter)
-        return [TopicStream(self, topic, limiter) for topic in topics]
+        settings = ReadSettings.from_config(self.config)
+        clock = RunClock()
+        streams = []
+        for topic in discover_topics(self.config, self.input_catalog, limiter):
+            client = ConsumeClient(self.config, topic.id, str(topic), limiter)
+            streams.append(TopicStream(self, TopicConsumer(topic, client, settings, clock)))
+        return streams
 
     @override  # type: ignore[misc]
     def sync_all(self) -> None:
-        """Sync the selected streams side by side.
+        """Sync the selected streams concurrently.
 
-        The SDK syncs one stream after another, and marks this method final; all that runs a tap
-        calls it, so this is the one place where the order of reading can be chosen. Batch files
-        are left to the SDK.
+        The SDK syncs one stream after another and marks this method final, but it is the only
+        place where the order can be chosen: everything that runs a tap calls it. Batch files are
+        left to the SDK.
         """
         streams = [s for s in self.streams.values() if isinstance(s, TopicStream) and s.selected]
-        limits = RunLimits(self.config.get("max_messages"), self.config.get("max_run_secs"))
+        settings = RunSettings.from_config(self.config)
         if self.config.get("batch_config"):
-            run_start = RunStart()
+            limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
-                stream.share(run_start, limits)
+                stream.limits = limits
             super().sync_all()
             self._write_state()
             return
-        tail = self.config["tail"]
-        self._sync = Sync(
-            streams,
-            cast("PageWriter", self.message_writer),
-            self._write_state,
-            limits=limits,
-            readers=len(streams) if tail else self.config["max_parallel_topics"],
-            tail=tail,
-            state_interval_secs=self.config["state_interval_secs"],
-        )
+        self._sync = Sync(streams, settings, self._write_state)
         self._sync.run()
 
     def _write_state(self) -> None:
@@ -196,21 +106,21 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @classmethod
     @override
     def get_singer_command(cls) -> click.Command:
-        """Make a command whose failures are one line each."""
+        """Return a command that reports failures in one line each."""
         return ConnectorCommand.of(super().get_singer_command(), cls.logger)
 
     @classmethod
     @override
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        """Find what is wrong with the settings of the tap alone."""
+        """Check the settings that only the tap has."""
         return tap_problems(config)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Set a flag at the first signal; a second one ends the process at once.
 
-        The SDK's handler writes the state from within whatever was going on: in the middle of a
-        line, or, with batch files, past records whose file has not been told.
+        The SDK's handler emits the state wherever the signal arrives: in the middle of a line, or,
+        with batch files, ahead of records whose file has not been reported yet.
         """
         signal.signal(signum, signal.SIG_DFL)
         if self._sync is None:

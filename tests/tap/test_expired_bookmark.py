@@ -174,7 +174,7 @@ def test_a_refusal_that_the_probe_meets_too_is_the_topics(
     [line] = outcome.error_lines
     assert "topic_1 (topic 1)" in line
     assert str(status) in line
-    assert "Fault on order" in line
+    assert "Injected fault" in line
     assert "expired" not in outcome.stderr
     assert outcome.states[-1] == given
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tests.tap.conftest import RunTap
 
 SUMMARY = re.compile(
-    r"INFO .*topic_(\d) \(topic \1\): (\d+) messages, (\d+) requests, \d+\.\d s"
-    r"(?:, last message of (\S+), (\d+) s behind)?$"
+    r"INFO .*topic_(\d) \(topic \1\): (\d+) messages?, (\d+) requests?, \d+\.\d s"
+    r"(?:, last message from (\S+), (\d+) s behind)?$"
 )
 
 
@@ -83,7 +83,7 @@ def test_a_long_run_logs_a_line_a_minute(
     now = 0.0
     monkeypatch.setattr("tap_workato_streams.output.summary.time.monotonic", lambda: now)
     caplog.set_level(logging.INFO)
-    progress = Progress({})
+    progress = Progress([])
     told = []
     for second in range(0, 200, 5):
         now = float(second)

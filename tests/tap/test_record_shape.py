@@ -13,9 +13,9 @@ TIME = "2023-04-14T15:07:14.437+00:00"
 OPEN_SCHEMA = {
     "type": "object",
     "properties": {
-        "message_id": {"type": "string", "description": "Opaque; its order says nothing"},
+        "message_id": {"type": "string", "description": "Opaque; not sortable"},
         "topic_id": {"type": "integer"},
-        "time": {"type": "string", "format": "date-time", "description": "When published"},
+        "time": {"type": "string", "format": "date-time", "description": "Time of publication"},
         "payload": {"type": ["object", "null"], "additionalProperties": True},
     },
     "required": ["message_id"],

@@ -25,8 +25,8 @@ NO_TOKEN = "holds white space, a line break or another character that no token h
 CLEAR_TEXT = "clear-text http would show the token; use https"
 NO_URL = "is not a URL that begins with https://"
 NO_DATE = "must be RFC 3339, such as 2026-01-31T00:00:00Z"
-BOOLEAN_SCHEMA = "the SDK cannot read a property that is true or false; write {}"
-NO_TOPICS = "topics: name the topics to read, or set developer_api_token to read all"
+BOOLEAN_SCHEMA = "the SDK does not support true or false as a schema; write {}"
+NO_TOPICS = "topics: list the topics to read, or set developer_api_token to read all of them"
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"api_token": None}, "'api_token' is a required property"),
@@ -77,7 +77,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"start_date": 20260131}, "start_date: must be of type string"),
     (
         {"start_date": "2026-01-31T00:00:00Z", "start_from": "latest"},
-        "start_from: latest and a start_date exclude each other",
+        "start_from: latest and start_date are mutually exclusive",
     ),
     ({"batch_size": 0}, "batch_size: 0 is less than the minimum of 1"),
     ({"batch_size": 51}, "batch_size: 51 is greater than the maximum of 50"),
@@ -87,7 +87,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tail": "maybe"}, "tail: must be of type boolean"),
     (
         {"tail": True, "timeout_secs": 0},
-        "timeout_secs: must be at least 1 with tail, or an idle topic would cost the quota",
+        "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota",
     ),
     ({"max_messages": 0}, "max_messages: 0 is less than the minimum of 1"),
     ({"max_run_secs": 0}, "max_run_secs: 0 is less than or equal to the minimum of 0"),
@@ -115,11 +115,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"topics": [{"id": 1, "name": ["a"]}]}, "topics[0].name: must be of type string"),
     (
         {"topics": [{"id": 1}, {"id": 1}]},
-        "topics: 2 have the name topic_1; give each a name of its own",
+        "topics: 2 topics are named topic_1; give each a different name",
     ),
     (
         {"topics": [{"id": 1}, {"id": 2, "name": "topic_1"}]},
-        "topics: 2 have the name topic_1; give each a name of its own",
+        "topics: 2 topics are named topic_1; give each a different name",
     ),
     (
         {"topics": [{"id": 1, "start_from": "now"}]},
@@ -128,7 +128,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"topics": [{"id": 1, "start_date": "x"}]}, f"topics[0].start_date: {NO_DATE}"),
     (
         {"topics": [{"id": 1, "start_date": "2026-01-31T00:00:00Z", "start_from": "latest"}]},
-        "topics[0].start_from: latest and a start_date exclude each other",
+        "topics[0].start_from: latest and start_date are mutually exclusive",
     ),
     ({"topics": [{"id": 1, "schema": 5}]}, "topics[0].schema: must be of type object"),
     (
@@ -137,7 +137,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"topics": [{"id": 1, "schema": {"properties": {"a": {"$ref": "#/$defs/b"}}}}]},
-        "topics[0].schema is not a JSON Schema: nothing is at /$defs/b",
+        "topics[0].schema is not a JSON Schema: /$defs/b does not exist",
     ),
     (
         {"topics": [{"id": 1, "schema": {"properties": {"a": True}}}]},
@@ -145,11 +145,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"topics": [{"id": 1, "schema_path": "/none.json"}]},
-        "topics[0].schema_path: /none.json is not a file that holds a JSON Schema",
+        "topics[0].schema_path: /none.json is not a file that contains a JSON Schema",
     ),
     (
         {"topics": [{"id": 1, "schema_path": __file__}]},
-        f"topics[0].schema_path: {__file__} is not a file that holds a JSON Schema",
+        f"topics[0].schema_path: {__file__} is not a file that contains a JSON Schema",
     ),
     (
         {"topics": [{"id": 1, "schema_path": __file__, "schema": {"type": "object"}}]},
@@ -158,11 +158,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"stream_maps": "x"}, "stream_maps: must be of type object"),
     (
         {"tail": True, "batch_config": BATCH},
-        "batch_config: batch files need an end; they cannot be written with tail",
+        "batch_config: cannot be combined with tail, since a batch file needs an end",
     ),
     (
         {"batch_config": BATCH, "stream_maps": {"topic_1": {}}},
-        "batch_config: the SDK writes batch files without stream_maps; leave one of them out",
+        "batch_config: the SDK ignores stream_maps in batch files; remove one of the two",
     ),
     (
         {"batch_config": {**BATCH, "encoding": {"format": "parquet"}}},
@@ -170,7 +170,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"batch_config": {**BATCH, "storage": {}}},
-        "batch_config.storage.root: name the folder for the files, such as file:///tmp",
+        "batch_config.storage.root: set the folder for the files, such as file:///tmp",
     ),
 ]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OPEN_PAYLOAD: dict[str, Any] = {"type": ["object", "null"], "additionalProperties": True}
 
-# What is nested more deeply has no say in a schema: those who read schemas walk them recursively.
+# Deeper levels are ignored when inferring a schema: programs that read schemas recurse.
 SAMPLE_LEVELS = 50
 
 # Contract: "Developer API"; a field without a type is a string.
@@ -35,13 +35,13 @@ SCALARS: dict[str, dict[str, Any]] = {
 
 
 def record_schema(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON Schema of a record, around that of its payload."""
+    """Return the JSON Schema of a record, around that of its payload."""
     return {
         "type": "object",
         "properties": {
-            "message_id": {"type": "string", "description": "Opaque; its order says nothing"},
+            "message_id": {"type": "string", "description": "Opaque; not sortable"},
             "topic_id": {"type": "integer"},
-            "time": {"type": "string", "format": "date-time", "description": "When published"},
+            "time": {"type": "string", "format": "date-time", "description": "Time of publication"},
             "payload": dict(payload),
         },
         "required": ["message_id"],
@@ -49,17 +49,17 @@ def record_schema(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the JSON Schema of a topic's settings, or of the file that they name.
+    """Read the JSON Schema in a topic's settings, or in the file that they name.
 
     Args:
         topic: An item of the ``topics`` setting.
 
     Returns:
-        The schema with its references resolved, since it becomes a part of another; None where
+        The schema with its references resolved, since it becomes part of another one; None if
         there is none.
 
     Raises:
-        SettingError: There is no such file, or it holds no JSON Schema.
+        SettingError: The file does not exist, or its content is not a JSON Schema.
     """
     schema, where = topic.get("schema"), "schema"
     if path := topic.get("schema_path"):
@@ -70,42 +70,42 @@ def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
         DEFAULT_JSONSCHEMA_VALIDATOR.check_schema(schema)
         return resolve_schema_references(deepcopy(schema))
     except SchemaError as exc:
-        words = exc.message
+        reason = exc.message
     except Unresolvable as exc:
-        words = f"nothing is at {exc.ref}"
+        reason = f"{exc.ref} does not exist"
     except TypeError:
-        words = "the SDK cannot read a property that is true or false; write {}"
-    raise SettingError(f"{where} is not a JSON Schema: {words}")
+        reason = "the SDK does not support true or false as a schema; write {}"
+    raise SettingError(f"{where} is not a JSON Schema: {reason}")
 
 
 def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Turn a topic's schema in Workato's format into JSON Schema.
+    """Convert a topic's schema from Workato's format to JSON Schema.
 
     Args:
-        fields: The fields, as the Developer API lists them.
+        fields: The fields, as listed by the Developer API.
 
     Returns:
-        The schema of an object in which every field may be null: the format says which fields
-        may be left out, and a payload that does not fit goes through all the same.
+        The schema of an object whose fields may all be null: the format says which fields are
+        optional, and a payload that does not conform is emitted all the same.
     """
     return {
         "type": ["object", "null"],
-        # A field without a name says of no key what it holds.
+        # A field without a name describes no key.
         "properties": {f["name"]: _nullable(_field(f)) for f in fields if f.get("name")},
         "additionalProperties": True,
     }
 
 
 def from_sample(payloads: Iterable[object]) -> dict[str, Any]:
-    """Infer the JSON Schema of payloads from some of them.
+    """Infer the JSON Schema of payloads from a sample.
 
     Args:
         payloads: Decoded payloads.
 
     Returns:
-        A schema in which everything may be null or absent, since a sample shows only some.
+        A schema in which everything may be null or absent, since it is only a sample.
     """
-    from genson import SchemaBuilder  # noqa: PLC0415 - only discovery needs it
+    from genson import SchemaBuilder  # noqa: PLC0415 - needed only to infer a schema
 
     builder = SchemaBuilder(schema_uri=None)
     for payload in payloads:
@@ -120,7 +120,7 @@ def _loaded(path: object) -> dict[str, Any]:
     except (OSError, ValueError):
         schema = None
     if not isinstance(schema, dict):
-        raise SettingError(f"schema_path: {path} is not a file that holds a JSON Schema")
+        raise SettingError(f"schema_path: {path} is not a file that contains a JSON Schema")
     return schema
 
 
@@ -131,7 +131,7 @@ def _field(field: Mapping[str, Any]) -> dict[str, Any]:
     elif kind == "array":
         schema = {"type": "array", "items": _nullable(_field({**field, "type": field.get("of")}))}
     else:
-        # A type that this version does not know is left open, so that nothing is turned away.
+        # An unknown type is left open, so that no value is rejected.
         schema = dict(SCALARS.get(kind, {}))
     label = field.get("label")
     return {**schema, "title": label} if label else schema
@@ -143,13 +143,13 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kinds(schema: Mapping[str, Any]) -> list[str]:
-    """The types that a schema names, null aside."""
+    """Return the types in a schema, except null."""
     kinds = schema.get("type", [])
     return [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Whether a decoded value has objects or arrays within each other for more than so many."""
+    """Return whether a decoded value has more than this many levels of objects or arrays."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value
@@ -157,10 +157,10 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 
 def _widened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Let a schema of genson, at every depth, allow null and what the sample did not show."""
+    """Make a schema of genson allow null and unknown properties, at every level."""
     wide = _joined(schema["anyOf"]) if "anyOf" in schema else dict(schema)
     if not _kinds(wide):
-        return {}  # always null in the sample, which says nothing of other values
+        return {}  # always null in the sample: nothing is known about other values
     wide.pop("required", None)
     if "properties" in wide:
         wide["properties"] = {k: _widened(v) for k, v in wide["properties"].items()}
@@ -171,10 +171,10 @@ def _widened(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined(options: list[dict[str, Any]]) -> dict[str, Any]:
-    """Join genson's options for one place: flattening and most targets know no ``anyOf``.
+    """Merge genson's alternatives: flattening and most targets do not support ``anyOf``.
 
-    Of structures that are mixed with other values only the types are kept, so that flattening
-    makes one column of them all.
+    Where structures are mixed with other values, only the types are kept, so that flattening makes
+    one column of them.
     """
     some = [option for option in options if _kinds(option)]
     if len(some) == 1:

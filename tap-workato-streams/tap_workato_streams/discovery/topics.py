@@ -1,15 +1,16 @@
-"""Which topics are read, under which names, and with which schemas."""
+"""Which topics to read, under which stream names, and with which schemas."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..event_streams.errors import ServiceError
 from ..reading.client import EARLIEST, ConsumeClient, workspace_topics
+from ..reading.topic import Topic
 from . import schemas
 
 if TYPE_CHECKING:
@@ -25,37 +26,21 @@ logger = logging.getLogger("tap-workato-streams")
 SAMPLE_SIZE = 50
 
 
-@dataclass(frozen=True)
-class Topic:
-    """A topic to read; ``retention`` is in seconds, None where it is not known."""
-
-    id: int
-    name: str
-    start_from: str
-    start_date: str | None = None
-    payload_schema: Mapping[str, Any] | None = None
-    retention: float | None = None
-
-    def __str__(self) -> str:
-        """How the topic is named in a log line or an error."""
-        return f"{self.name} (topic {self.id})"
-
-
 def discover_topics(
     config: Mapping[str, Any], catalog: Catalog | None, limiter: RateLimiter
 ) -> list[Topic]:
-    """Find the topics to read, and the schema of each.
+    """Discover the topics to read, and the schema of each.
 
     Args:
         config: The settings of the tap.
-        catalog: The catalog of the run; the schema of a stream that it holds is not looked for.
-        limiter: The limiter of the process, for samples.
+        catalog: The catalog of the run; no schema is inferred for a stream that it contains.
+        limiter: The rate limiter of the process, for samples.
 
     Returns:
         The topics of the ``topics`` setting, else all topics of the workspace.
 
     Raises:
-        ServiceError: The Developer API or a sample could not be had.
+        ServiceError: The request for topics or for a sample failed.
     """
     workspace = _workspace(config, catalog)
     if config.get("topics"):
@@ -79,8 +64,8 @@ def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, 
     except ServiceError as exc:
         if catalog is None or not config.get("topics"):
             raise
-        # The settings and the catalog say all that reading needs: only the retention is missing.
-        logger.warning("%s; going on without it", exc)
+        # The settings and the catalog contain all that is needed, apart from the retention.
+        logger.warning("%s; continuing without it", exc)
         return {}
 
 
@@ -103,7 +88,7 @@ def _named_by_title(
     workspace: Iterable[WorkspaceTopic],
 ) -> list[Topic]:
     topics: dict[str, Topic] = {}
-    # By id, so that of two topics with one title the older keeps its name, and its bookmark.
+    # By id, so that the older of two topics with the same title keeps its name and its bookmark.
     for described in sorted(workspace, key=lambda topic: topic.id):
         name = _snake_case(described.name) or f"topic_{described.id}"
         while name in topics:
@@ -132,13 +117,13 @@ def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> T
     client = ConsumeClient(config, topic.id, str(topic), limiter)
     payloads = []
     for message in client.consume(EARLIEST, batch_size=SAMPLE_SIZE).messages:
-        # What cannot be decoded has no say in the schema, and is passed on all the same.
+        # A payload that cannot be decoded is ignored here, and emitted all the same.
         with contextlib.suppress(ValueError, RecursionError):
             payloads.append(json.loads(bytes(message.payload)))
     return replace(topic, payload_schema=schemas.from_sample(payloads))
 
 
 def _snake_case(title: str) -> str:
-    import inflection  # noqa: PLC0415 - only a workspace's topics are named by their titles
+    import inflection  # noqa: PLC0415 - not needed if the settings list the topics
 
     return str(inflection.parameterize(inflection.underscore(title), separator="_"))

@@ -1,126 +1,120 @@
-"""One writer: readers write their own pages, one at a time, and the state is told in between."""
+"""The emitter: one writer at a time, and a STATE line covers the records before it."""
 
 from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from ..limits import Interval, RunLimits
     from ..reading.pages import Page
-    from ..streams import TopicStream
-    from .summary import TopicSummary
-    from .writer import PageWriter
 
-# How long whoever has nothing to write waits for those who have, in seconds.
-PATIENCE_SECS = 0.1
+# How long the main thread waits for a worker that is writing; the worker then emits the state.
+LOCK_TIMEOUT_SECS = 0.1
+
+
+class PageSink(Protocol):
+    """A stream, as the emitter sees it."""
+
+    def write_page(self, page: Page) -> None:
+        """Write a page's messages and move the bookmark; raise OSError if stdout fails."""
 
 
 class Emitter:
-    """Where the readers of all topics hold and write their pages.
+    """Holds one page per topic, and writes pages and STATE lines one at a time.
 
-    Whoever has the lock writes a whole page and moves its bookmark, or tells the state: a STATE
-    line covers just the records that stand before it. A page that cannot be written is the last
-    of its topic. Nothing here raises what goes wrong with it, since a request is under way.
+    The lock is held while a whole page is written and its bookmark is moved, and while the state
+    is emitted, so a STATE line covers exactly the records before it. After a page that cannot be
+    written, its topic writes no more. Errors are passed to ``on_error``, never raised: the caller
+    may be in the middle of a request.
 
     Args:
-        writer: Writes the lines.
-        write_state: Writes a STATE line if the state has changed since the last.
+        write_state: Writes a STATE line if the state has changed since the last one.
         limits: How many messages may be written.
-        interval: How often the state is told.
-        summaries: The summary of each stream, by its name.
-        on_error: Called with what stopped a topic, or with the OSError of standard output, after
+        state_interval: How often to emit the state.
+        on_error: Called with the error that ended a topic, or with the OSError of stdout, after
             which nothing more is written.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
-        writer: PageWriter,
         write_state: Callable[[], None],
         limits: RunLimits,
-        *,
-        interval: Interval,
-        summaries: Mapping[str, TopicSummary],
+        state_interval: Interval,
         on_error: Callable[[Exception], None],
     ) -> None:
-        self._writer = writer
         self._write_state = write_state
         self._limits = limits
-        self._interval = interval
-        self._summaries = summaries
+        self._state_interval = state_interval
         self._on_error = on_error
         self._lock = threading.Lock()
-        self._held: dict[TopicStream, Page] = {}
-        self._failed: set[TopicStream] = set()
+        self._held: dict[PageSink, Page] = {}
+        self._failed: set[PageSink] = set()
         self._closed = False
 
-    def hold(self, stream: TopicStream, page: Page) -> None:
-        """Take the page that is to be written next; the one before it must have been."""
+    def hold(self, stream: PageSink, page: Page) -> None:
+        """Keep a page to be written next; the stream's previous page must have been written."""
         self._held[stream] = page
 
-    def write_held(self, stream: TopicStream) -> None:
-        """Write the page that is held for a stream, if there is one, and the state if it is due."""
+    def write_held(self, stream: PageSink) -> None:
+        """Write the page that is held for a stream, if any, and emit the state if it is due."""
         if stream in self._held:
-            with self._turn():
+            with self._locked():
                 self._write(stream)
-                self._write_state_if_due()
+                self._emit_state_if_due()
 
-    def write_state_if_due(self) -> None:
-        """Tell the state if it is due, unless others write all the time: then they do."""
-        if not self._interval.left:
-            with self._turn(PATIENCE_SECS) as has_turn:
-                if has_turn:
-                    self._write_state_if_due()
+    def emit_state_if_due(self) -> None:
+        """Emit the state if it is due, unless a worker is writing, which then does so."""
+        if not self._state_interval.left:
+            with self._locked(LOCK_TIMEOUT_SECS) as is_locked:
+                if is_locked:
+                    self._emit_state_if_due()
 
     def close(self) -> None:
-        """Write all that is held, tell the state, and let nothing be written after it."""
-        with self._turn():
+        """Write all pages that are held, emit the state, and accept nothing more."""
+        with self._locked():
             self._write_all()
             self._closed = True
 
-    def takes(self, stream: TopicStream) -> bool:
-        """Whether another page of the stream may be written."""
+    def accepts(self, stream: PageSink) -> bool:
+        """Return whether another page of the stream may be written."""
         return not self._closed and stream not in self._failed
 
     @contextmanager
-    def _turn(self, secs: float = -1) -> Iterator[bool]:
-        has_turn = self._lock.acquire(timeout=secs)
+    def _locked(self, timeout_secs: float = -1) -> Iterator[bool]:
+        is_locked = self._lock.acquire(timeout=timeout_secs)
         try:
-            yield has_turn
+            yield is_locked
         except OSError as exc:
-            # Before the next one has the lock: nothing may follow a line that was cut.
+            # While the lock is held: nothing may follow a truncated line.
             self._closed = True
             self._on_error(exc)
         finally:
-            if has_turn:
+            if is_locked:
                 self._lock.release()
 
-    def _write(self, stream: TopicStream) -> None:
+    def _write(self, stream: PageSink) -> None:
         page = self._held.pop(stream, None)
-        if page is None or not self.takes(stream):
+        if page is None or not self.accepts(stream):
             return
         page = page._replace(messages=page.messages[: self._limits.take(len(page.messages))])
         try:
-            stream.write_messages(page.messages, self._writer)
+            stream.write_page(page)
         except OSError:
             raise
         except Exception as exc:  # noqa: BLE001 - the run ends with it
             self._failed.add(stream)
             self._on_error(exc)
-            return
-        if bookmark := page.bookmark():
-            stream.bookmark = bookmark
-        self._summaries[stream.name].add(page)
 
-    def _write_state_if_due(self) -> None:
-        if self._interval.is_over():
+    def _emit_state_if_due(self) -> None:
+        if self._state_interval.is_over():
             self._write_all()
 
     def _write_all(self) -> None:
-        # What is still held may belong to a request that cannot be sent yet.
+        # Some of the held pages may belong to requests that cannot be sent yet.
         for stream in list(self._held):
             self._write(stream)
         if not self._closed:

@@ -1,4 +1,4 @@
-"""What a run tells of itself: a line a minute while it lasts, and one a topic at its end."""
+"""What a run logs about its topics: progress while it lasts, and a summary of each at its end."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from singer_sdk import metrics
+
 from ..limits import Interval
 from ..reading.positions import parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from ..reading.pages import Page
-    from ..streams import TopicStream
+    from ..reading.topic import Topic
 
 logger = logging.getLogger("tap-workato-streams")
 
 
 class TopicSummary:
-    """Counts what was read of one topic, for a line of its own and for the SDK's metrics."""
+    """Counts the messages of one topic, for the log and for the SDK's metrics."""
 
-    def __init__(self, stream: TopicStream) -> None:
+    def __init__(self, topic: Topic) -> None:
         self.messages = 0
-        self._stream = stream
+        self._topic = topic
         self._began = time.monotonic()
         self._ended: float | None = None
         self._newest: str | None = None
         self._service_time: datetime | None = None
         self._metrics = ExitStack()
-        self._counter = self._metrics.enter_context(stream.get_record_counter())
-        self._metrics.enter_context(stream.get_sync_timer())
+        self._counter = self._metrics.enter_context(metrics.record_counter(topic.name))
+        self._metrics.enter_context(metrics.sync_timer(topic.name))
 
     def add(self, page: Page) -> None:
         """Count the messages of a page that has been written."""
@@ -47,14 +50,14 @@ class TopicSummary:
             self._ended = time.monotonic()
             self._metrics.close()
 
-    def log(self) -> None:
-        """Log the one line of the topic."""
+    def log(self, requests: int) -> None:
+        """Log one line about the topic."""
         self.end()
         logger.info(
-            "%s: %d messages, %d requests, %.1f s%s",
-            self._stream.topic,
-            self.messages,
-            self._stream.client.requests,
+            "%s: %s, %s, %.1f s%s",
+            self._topic,
+            counted(self.messages, "message"),
+            counted(requests, "request"),
             (self._ended or 0) - self._began,
             self._lag(),
         )
@@ -64,21 +67,27 @@ class TopicSummary:
         if newest is None or self._service_time is None:
             return ""
         lag = max(0.0, (self._service_time - newest).total_seconds())
-        return f", last message of {self._newest}, {lag:.0f} s behind"
+        return f", last message from {self._newest}, {lag:.0f} s behind"
 
 
 class Progress:
-    """Logs how far the whole run is, once a minute."""
+    """Logs the progress of the whole run, once a minute."""
 
     INTERVAL_SECS = 60.0
 
-    def __init__(self, summaries: dict[str, TopicSummary]) -> None:
+    def __init__(self, summaries: Collection[TopicSummary]) -> None:
         self._summaries = summaries
         self._began = time.monotonic()
         self.interval = Interval(self.INTERVAL_SECS)
 
     def log_if_due(self) -> None:
-        """Log a line if a minute has passed since the last."""
+        """Log a line if a minute has passed since the last one."""
         if self.interval.is_over():
-            messages = sum(summary.messages for summary in self._summaries.values())
-            logger.info("%d messages so far, %.0f s", messages, time.monotonic() - self._began)
+            messages = sum(summary.messages for summary in self._summaries)
+            secs = time.monotonic() - self._began
+            logger.info("%s after %.0f s", counted(messages, "message"), secs)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or the plural."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""Writing Singer messages to standard output, a page at a time."""
+"""The writer: Singer messages as lines on stdout, a page at a time."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ _encode = msgspec.json.encode
 
 
 class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
-    """Writes lines to standard output; records are flushed by page, all else at once."""
+    """Writes lines to stdout; flushes records once per page, and other messages at once."""
 
     @override
     def serialize_message(self, message: SingerMessage) -> bytes:
-        """Turn a message of the SDK into a line; every digit of a Decimal is kept."""
+        """Serialize a message of the SDK; every digit of a Decimal is kept."""
         return serialize_json(message.to_dict()).encode() + b"\n"
 
     @override
     def write_message(self, message: SingerMessage) -> None:
         """Write a message of the SDK.
 
-        The SDK flushes each record; here a record is flushed with its page, or with the STATE
-        that covers it.
+        The SDK flushes each record; here it is flushed with its page, or with the STATE that
+        covers it.
 
         Raises:
-            BrokenPipeError: The reader of standard output has gone.
+            OSError: stdout cannot be written to.
         """
         _write(self.format_message(message))
         if not isinstance(message, RecordMessage):
             self.flush()
 
     def write_page(self, stream: str, topic_id: int, messages: Sequence[Message]) -> None:
-        """Write messages as RECORD lines, each payload byte for byte as it came, and flush.
+        """Write messages as RECORD lines, each payload byte for byte as published, and flush.
 
         Args:
             stream: The name of the stream.
             topic_id: The id of the topic.
-            messages: The messages, in order.
+            messages: The messages, in topic order.
 
         Raises:
-            BrokenPipeError: The reader of standard output has gone.
+            OSError: stdout cannot be written to.
         """
         head = b'{"type":"RECORD","stream":%b,"record":{"message_id":' % _encode(stream)
         middle = b',"topic_id":%d,"time":' % topic_id
@@ -66,40 +66,41 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         self.flush()
 
     def flush(self) -> None:
-        """Hand what was written to the reader of standard output."""
+        """Flush stdout."""
         sys.stdout.buffer.flush()
 
-    def check_reader(self) -> None:
-        """Find out whether someone still reads, which an idle run would never notice.
 
-        Raises:
-            BrokenPipeError: The reader of standard output has gone.
-        """
-        try:
-            poll = select.poll()
-            poll.register(sys.stdout.buffer, 0)
-        except (AttributeError, OSError):  # on Windows, or no file: then the next write tells
-            return
-        if any(event & select.POLLERR for _, event in poll.poll(0)):
-            raise BrokenPipeError
+def check_stdout() -> None:
+    """Check that something still reads stdout, which an idle run would never notice.
+
+    Raises:
+        BrokenPipeError: The reader has closed it.
+    """
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.buffer, 0)
+    except (AttributeError, OSError):  # not a file, as in tests: the next write will show it
+        return
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        raise BrokenPipeError
 
 
 def _on_one_line(messages: Sequence[Message]) -> list[bytes]:
-    """The payloads' bytes; a publisher's line breaks, which JSON allows, become spaces."""
+    """Return the payloads' bytes; line breaks, which JSON allows, become spaces."""
     payloads = [bytes(message.payload) for message in messages]
-    # Few have any, and one look at all of them is a fraction of a look at each.
+    # Few have any, and one search in all of them is faster than a search in each.
     together = b"".join(payloads)
     if b"\n" in together or b"\r" in together:
         return [payload.translate(_BREAKS) for payload in payloads]
     return payloads
 
 
-# Inside a JSON string a line break is written as an escape: one found in the text is white space.
+# Inside a JSON string, line breaks are escaped, so one in the text is white space.
 _BREAKS = bytes.maketrans(b"\n\r", b"  ")
 
 
 def _write(data: bytes) -> None:
-    # With PYTHONUNBUFFERED the buffer is the file itself, which may take less than it is given.
+    # With PYTHONUNBUFFERED the buffer is the raw file, which may write less than it was given.
     view = memoryview(data)
     while view:
         view = view[sys.stdout.buffer.write(view) :]

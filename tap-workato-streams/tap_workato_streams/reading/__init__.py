@@ -1,1 +1,1 @@
-"""The consumer of one topic."""
+"""Consuming one topic: positions, pages, expired bookmarks."""

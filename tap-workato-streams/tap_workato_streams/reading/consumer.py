@@ -1,11 +1,11 @@
-"""Reading one topic: from its start to its end, over expired bookmarks, or on and on."""
+"""The consumer of one topic: from its start position to its end, or on and on."""
 
 from __future__ import annotations
 
 import logging
 import time
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError, RequestRejected
 from .client import EARLIEST, Cursor
@@ -14,183 +14,181 @@ from .positions import (
     cursor_after,
     cursor_instead,
     first_cursor,
-    is_at_latest,
     is_near_retention,
     rfc3339,
+    starts_at_latest,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    from ..discovery.topics import Topic
-    from ..limits import RunStart
+    from ..settings import ReadSettings
     from .client import ConsumeClient
+    from .run_clock import RunClock
+    from .topic import Topic
 
 logger = logging.getLogger("tap-workato-streams")
 
-TAIL_TIMEOUT_SECS = 50
-# A poll that comes back empty sooner than this was no long poll: do not ask without end.
+# A long poll that returns an empty page sooner than this did not wait: do not request in a loop.
 SHORTEST_POLL_SECS = 1.0
-# Of these 4xx the cursor may be the cause. The others say that a token or the quota is at fault,
-# whatever the cursor (contract: "What no page says").
+# The statuses that may be due to the cursor. The other 4xx are due to the token or the quota
+# (contract: "What is undocumented, and what to assume").
 MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
-# How far before now the latest message is looked for: more than clocks of one service differ.
+# How far back to look for the latest message: more than the clocks of one service differ.
 LOOK_BACK = timedelta(seconds=5)
-# What the local clock may be behind without being set right before the latest is looked for.
+# How far the local clock may be behind the service's before the search is repeated by the latter.
 SMALL_SKEW = timedelta(minutes=1)
 
 
+def do_nothing() -> None:
+    """Do nothing while the service handles a request."""
+
+
 class TopicConsumer:
-    """Reads one topic, page by page.
+    """Consumes one topic, page by page.
 
     Args:
         topic: The topic.
         client: The client that consumes it.
-        run_start: When the run began; all readers of a run share it.
-        config: The settings of the tap.
-        bookmark: The bookmark of the last run.
-        tail: Whether to go on when the end is reached.
-        while_waiting: What to do while the service is busy with a request; it must not raise.
+        settings: How to consume it.
+        clock: The clock that all consumers of a run share.
     """
 
-    def __init__(  # noqa: PLR0913
-        self,
-        topic: Topic,
-        client: ConsumeClient,
-        run_start: RunStart,
-        config: Mapping[str, Any],
-        *,
-        bookmark: Bookmark | None,
-        tail: bool,
-        while_waiting: Callable[[], None],
+    def __init__(
+        self, topic: Topic, client: ConsumeClient, settings: ReadSettings, clock: RunClock
     ) -> None:
         self.topic = topic
-        self._client = client
-        self._run_start = run_start
-        self._bookmark = bookmark
-        self._batch_size: int = config["batch_size"]
-        self._timeout_secs: int = config.get("timeout_secs", TAIL_TIMEOUT_SECS if tail else 0)
-        self._policy: str = config["on_expired_bookmark"]
-        self._tail = tail
-        self._while_waiting = while_waiting
+        self.client = client
+        self._settings = settings
+        self._clock = clock
+        self._bookmark: Bookmark | None = None
+        self._while_waiting: Callable[[], None] = do_nothing
 
-    def pages(self) -> Iterator[Page]:
-        """Read the topic.
+    def pages(
+        self,
+        bookmark: Bookmark | None,
+        *,
+        tail: bool = False,
+        while_waiting: Callable[[], None] = do_nothing,
+    ) -> Iterator[Page]:
+        """Consume the topic.
+
+        Args:
+            bookmark: The bookmark of the last run; None to start where the settings say.
+            tail: Whether to continue when the end is reached.
+            while_waiting: Called while the service handles a request; must not raise.
 
         Yields:
-            The pages that hold messages, and what else moves the bookmark. Without ``tail`` they
-            end at an empty page, or after the page that holds a message newer than the run.
+            Pages with messages, and pages that only move the bookmark. Without ``tail``, the last
+            one is followed by an empty page or contains a message newer than the run.
 
         Raises:
-            ServiceError: The service refused a request, or could not be reached for too long.
-            EventStreamsError: The bookmark has expired, and the settings say to stop then.
+            ServiceError: The service rejected a request, or retries took too long.
+            EventStreamsError: The bookmark has expired, and ``on_expired_bookmark`` is ``fail``.
         """
-        given = self._bookmark
-        cursor = first_cursor(self.topic, given)
-        if is_at_latest(self.topic, given):
+        self._bookmark = bookmark
+        self._while_waiting = while_waiting
+        poll_secs = self._settings.poll_secs(tail=tail)
+        cursor = first_cursor(self.topic, bookmark)
+        if starts_at_latest(self.topic, bookmark):
             self._bookmark = self._latest()
             yield Page([], start=self._bookmark)
-            if not self._tail and not self._timeout_secs:
+            if not tail and not poll_secs:
                 return
             cursor = cursor_after(self._bookmark)
         while True:
-            asked_at = time.monotonic()
-            page, cursor = self._consume(cursor)
-            if given:
-                self._warn_near_retention(given, page)
-                given = None
+            requested_at = time.monotonic()
+            page, cursor = self._consume(cursor, poll_secs)
+            if bookmark:
+                self._warn_near_retention(bookmark, page)
+                bookmark = None
             if page.messages:
                 yield page
-            if self._is_end(page):
+            if not tail and self._is_last(page):
                 return
             if not page.messages:
-                time.sleep(max(0.0, SHORTEST_POLL_SECS - (time.monotonic() - asked_at)))
+                time.sleep(max(0.0, SHORTEST_POLL_SECS - (time.monotonic() - requested_at)))
 
     def _latest(self) -> Bookmark:
-        """Find the bookmark behind the latest message, and pass over what stands before it.
+        """Find the bookmark of the latest message.
 
-        With no message of late to name, it is the time since which none has come: it is told at
-        once, and this run and the next go on from it without missing or repeating anything.
+        If the topic has no recent message, the bookmark is a timestamp instead of a message id.
         """
         since = datetime.now(timezone.utc) - LOOK_BACK
-        page = self._ask(Cursor(since_time=rfc3339(since)), 0)
-        self._run_start.see(page.date)
+        page = self._request(Cursor(since_time=rfc3339(since)))
+        self._clock.see(page.date)
         now = page.date or since + LOOK_BACK
         if not timedelta() <= now - since <= SMALL_SKEW:
             since = now - LOOK_BACK
-            page = self._ask(Cursor(since_time=rfc3339(since)), 0)
+            page = self._request(Cursor(since_time=rfc3339(since)))
         latest = Bookmark(None, rfc3339(since))
         while last := page.bookmark():
             latest = last
-            if self._run_start.precedes(latest.time):
+            if self._clock.started_before(latest.time):
                 break
-            page = self._ask(cursor_after(latest), 0)
+            page = self._request(cursor_after(latest))
         return latest
 
-    def _consume(self, cursor: Cursor) -> tuple[Page, Cursor]:
-        """Ask for the page after a cursor, and say where the next one begins."""
+    def _consume(self, cursor: Cursor, poll_secs: int) -> tuple[Page, Cursor]:
+        """Request the page after a cursor; return it and the cursor of the next one."""
         try:
-            page = self._ask(cursor, self._timeout_secs)
-        except RequestRejected as refusal:
-            if cursor.after_message_id is None or refusal.status not in MAY_BE_THE_CURSOR:
+            page = self._request(cursor, poll_secs)
+        except RequestRejected as rejection:
+            if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
                 raise
-            cursor = self._probe(refusal)
-            page = self._ask(cursor, self._timeout_secs)
-        self._run_start.see(page.date)
+            cursor = self._probe(rejection)
+            page = self._request(cursor, poll_secs)
+        self._clock.see(page.date)
         if bookmark := page.bookmark():
             self._bookmark = bookmark
             cursor = cursor_after(bookmark)
         return page, cursor
 
-    def _ask(self, cursor: Cursor, timeout_secs: int) -> Page:
-        return self._client.consume(
+    def _request(self, cursor: Cursor, poll_secs: int = 0) -> Page:
+        return self.client.consume(
             cursor,
-            batch_size=self._batch_size,
-            timeout_secs=timeout_secs,
+            batch_size=self._settings.batch_size,
+            timeout_secs=poll_secs,
             while_waiting=self._while_waiting,
         )
 
-    def _probe(self, refusal: RequestRejected) -> Cursor:
-        """Find out whether the cursor was at fault, and where to go on if it was.
+    def _probe(self, rejection: RequestRejected) -> Cursor:
+        """Find out whether the rejection was due to the cursor; return where to continue if so.
 
-        The API does not say which status an expired message id has: if the same call works
-        without it, it has expired or was purged. If not, the refusal was about the topic.
+        The API does not document the status for an expired message id. If the same request works
+        without it, the message has expired or was purged; otherwise the topic is the problem.
         """
         try:
-            left = self._client.consume(EARLIEST, batch_size=1)
+            left = self.client.consume(EARLIEST, batch_size=1)
         except RequestRejected:
-            raise refusal from None
+            raise rejection from None
         bookmark = self._bookmark or Bookmark(None, None)
         until = left.messages[0].time if left.messages else "now"
-        told = (
+        line = (
             f"{self.topic}: bookmark {bookmark.message_id} has expired or was purged "
-            f"({refusal.status}, {refusal.reason}); messages published between "
-            f"{bookmark.time or 'an unknown time'} and {until} may be gone"
+            f"({rejection.status}, {rejection.reason}); messages published between "
+            f"{bookmark.time or 'an unknown time'} and {until} may be lost"
         )
-        cursor = cursor_instead(self._policy, bookmark)
+        cursor = cursor_instead(self._settings.on_expired_bookmark, bookmark)
         if cursor is None:
             raise EventStreamsError(
-                f"{told}; set on_expired_bookmark to earliest or since_time to go on",
+                f"{line}; set on_expired_bookmark to earliest or since_time to continue",
             )
-        place = (
-            f"since {cursor.since_time}" if cursor.since_time else "at the earliest that is left"
-        )
-        logger.warning("%s; reading goes on %s", told, place)
+        position = cursor.since_time or "the earliest message"
+        logger.warning("%s; continuing at %s", line, position)
         return cursor
 
-    def _is_end(self, page: Page) -> bool:
-        if self._tail:
-            return False
-        return not page.messages or self._run_start.precedes(page.messages[-1].time)
+    def _is_last(self, page: Page) -> bool:
+        return not page.messages or self._clock.started_before(page.messages[-1].time)
 
-    def _warn_near_retention(self, given: Bookmark, page: Page) -> None:
+    def _warn_near_retention(self, bookmark: Bookmark, page: Page) -> None:
         now = page.date or datetime.now(timezone.utc)
-        if is_near_retention(self.topic, given, now):
+        if is_near_retention(self.topic, bookmark, now):
             logger.warning(
-                "%s: bookmark %s of %s nears the topic's retention of %.0f hours; run more often, "
-                "or messages will be gone before they are read",
+                "%s: bookmark %s (%s) is close to the topic's retention of %.0f hours; "
+                "run more often, or messages will expire before they are read",
                 self.topic,
-                given.message_id,
-                given.time,
+                bookmark.message_id,
+                bookmark.time,
                 (self.topic.retention or 0) / 3600,
             )

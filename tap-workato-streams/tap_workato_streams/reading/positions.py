@@ -1,4 +1,4 @@
-"""Where to start reading a topic, and where to go on when a bookmark has expired."""
+"""Positions in a topic: where to start, resume, and continue after an expired bookmark."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from .pages import Bookmark
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..discovery.topics import Topic
+    from .topic import Topic
 
-# Messages of one batch share a millisecond, and `since_time` brings what is newer than it.
+# Messages of one batch share a millisecond, and `since_time` returns what is newer than it.
 JUST_BEFORE = timedelta(milliseconds=1)
-# The share of the retention after which a bookmark is said to be in danger.
+# The share of the retention after which a bookmark is close to expiring.
 NEAR_RETENTION = 0.8
 
 
 def bookmark_of(state: Mapping[str, Any]) -> Bookmark | None:
-    """The bookmark that a stream's state holds, None where there is none."""
+    """Return the bookmark in a stream's state, None if there is none."""
     if state.get("replication_key", "message_id") != "message_id":
-        return None  # the state of another tap, whose bookmark is no message id
+        return None  # another tap's state, whose bookmark is not a message id
     bookmark = Bookmark(state.get("replication_key_value"), state.get("message_time"))
     return bookmark if any(bookmark) else None
 
 
 def cursor_after(bookmark: Bookmark) -> Cursor:
-    """Where to go on after a bookmark: after its message, or since its time where it has none."""
+    """Return the cursor after a bookmark: its message, or its time if it has no message."""
     if bookmark.message_id:
         return Cursor(after_message_id=bookmark.message_id)
     return Cursor(since_time=bookmark.time)
 
 
 def first_cursor(topic: Topic, bookmark: Bookmark | None) -> Cursor:
-    """Where reading starts: after the bookmark of the last run, else where the settings say.
+    """Return where to start reading: after the bookmark, else where the settings say.
 
-    Of ``start_from`` only the earliest is a cursor; the latest has to be looked for.
+    The latest message is not a cursor: the consumer has to search for it.
     """
     if bookmark:
         return cursor_after(bookmark)
     return Cursor(since_time=topic.start_date) if topic.start_date else EARLIEST
 
 
-def is_at_latest(topic: Topic, bookmark: Bookmark | None) -> bool:
-    """Whether reading starts behind the latest message."""
+def starts_at_latest(topic: Topic, bookmark: Bookmark | None) -> bool:
+    """Return whether reading starts after the latest message."""
     return bookmark is None and topic.start_date is None and topic.start_from == "latest"
 
 
 def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
-    """Where to go on in place of a bookmark that has expired; None to stop.
+    """Return where to continue if a bookmark has expired; None to fail.
 
-    What is left of the topic is newer than what has expired, so ``earliest`` misses nothing that
-    still exists. ``since_time`` does the same where the bookmark holds no time. It begins just
-    before that time: other messages of the same millisecond may not have been read.
+    All remaining messages are newer than the expired one, so ``earliest`` skips none of them.
+    ``since_time`` does the same if the bookmark has no time. It starts just before that time:
+    other messages of the same millisecond may be unread.
     """
     if policy == "fail":
         return None
@@ -66,16 +66,16 @@ def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
     return EARLIEST
 
 
-def is_near_retention(topic: Topic, bookmark: Bookmark | None, now: datetime) -> bool:
-    """Whether a bookmark is about to expire, as far as the topic's retention is known."""
-    since = parse_time(bookmark.time) if bookmark else None
+def is_near_retention(topic: Topic, bookmark: Bookmark, now: datetime) -> bool:
+    """Return whether a bookmark is about to expire; False if the retention is unknown."""
+    since = parse_time(bookmark.time)
     if since is None or not topic.retention:
         return False
     return (now - since).total_seconds() > NEAR_RETENTION * topic.retention
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time with a time zone; None for any other text."""
+    """Parse an RFC 3339 time with an offset; return None for any other text."""
     try:
         time = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
@@ -84,5 +84,5 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def rfc3339(time: datetime, timespec: str = "seconds") -> str:
-    """Write a time as the API reads it, cut to the second or to what ``timespec`` says."""
+    """Format a time for the API, truncated to ``timespec``."""
     return time.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")

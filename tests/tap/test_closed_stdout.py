@@ -93,6 +93,6 @@ def test_a_full_disk_is_told_in_one_line(
         )
     assert done.returncode == 1
     [line] = [line for line in done.stderr.decode().splitlines() if "ERROR" in line]
-    assert "standard output takes nothing more (No space left on device)" in line
+    assert "cannot write to stdout (No space left on device); free some space and run again" in line
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr

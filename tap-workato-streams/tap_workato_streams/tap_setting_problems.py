@@ -1,4 +1,4 @@
-"""Faults that only the settings of the tap can have, found before the first request."""
+"""Checks of the settings that only the tap has, before the first request."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def tap_problems(config: Mapping[str, Any]) -> list[str]:
-    """Find what is wrong beyond the types; a setting of the wrong type is passed over.
+    """Find problems beyond wrong types, which are reported elsewhere.
 
     Args:
         config: The settings, with their defaults.
 
     Returns:
-        One line for each fault.
+        One line for each problem.
     """
     return [
         *_source_problems(config),
@@ -33,11 +33,11 @@ def tap_problems(config: Mapping[str, Any]) -> list[str]:
 def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
     topics = _topics(config)
     if not config.get("topics") and not config.get("developer_api_token"):
-        yield "topics: name the topics to read, or set developer_api_token to read all"
+        yield "topics: list the topics to read, or set developer_api_token to read all of them"
     names = Counter(str(item.get("name") or f"topic_{item.get('id')}") for item in topics)
     for name, count in names.items():
         if count > 1:
-            yield f"topics: {count} have the name {name}; give each a name of its own"
+            yield f"topics: {count} topics are named {name}; give each a different name"
     for number, item in enumerate(topics):
         if item.get("schema_path") and item.get("schema"):
             yield f"topics[{number}]: set schema or schema_path, not both"
@@ -49,20 +49,20 @@ def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    places: dict[str, Mapping[str, Any]] = {"": config}
+    levels: dict[str, Mapping[str, Any]] = {"": config}
     for number, item in enumerate(_topics(config)):
-        places[f"topics[{number}]."] = item
-    for place, settings in places.items():
+        levels[f"topics[{number}]."] = item
+    for level, settings in levels.items():
         date = settings.get("start_date")
         if isinstance(date, str) and parse_time(date) is None:
-            yield f"{place}start_date: must be RFC 3339, such as 2026-01-31T00:00:00Z"
+            yield f"{level}start_date: must be RFC 3339, such as 2026-01-31T00:00:00Z"
         if date and settings.get("start_from") == "latest":
-            yield f"{place}start_from: latest and a start_date exclude each other"
+            yield f"{level}start_from: latest and start_date are mutually exclusive"
 
 
 def _tail_problems(config: Mapping[str, Any]) -> Iterator[str]:
     if config.get("tail") is True and config.get("timeout_secs") == 0:
-        yield "timeout_secs: must be at least 1 with tail, or an idle topic would cost the quota"
+        yield "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota"
 
 
 def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
@@ -70,15 +70,15 @@ def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(batch, dict):
         return
     if config.get("tail") is True:
-        yield "batch_config: batch files need an end; they cannot be written with tail"
+        yield "batch_config: cannot be combined with tail, since a batch file needs an end"
     for name in ("stream_maps", "flattening_enabled"):
         if config.get(name):
-            yield f"batch_config: the SDK writes batch files without {name}; leave one of them out"
+            yield f"batch_config: the SDK ignores {name} in batch files; remove one of the two"
     encoding, storage = batch.get("encoding"), batch.get("storage")
     if not isinstance(encoding, dict) or encoding.get("format") != "jsonl":
         yield "batch_config.encoding.format: must be jsonl"
     if not isinstance(storage, dict) or not storage.get("root"):
-        yield "batch_config.storage.root: name the folder for the files, such as file:///tmp"
+        yield "batch_config.storage.root: set the folder for the files, such as file:///tmp"
 
 
 def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:

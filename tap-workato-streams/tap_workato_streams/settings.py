@@ -1,0 +1,168 @@
+"""The tap's own settings: their definition, and one dataclass for each concern."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TAIL_TIMEOUT_SECS = 50
+
+_START_FROM = th.StringType(allowed_values=["earliest", "latest"])
+
+_TOPIC = th.ObjectType(
+    th.Property("id", th.IntegerType, required=True, description="Topic id"),
+    th.Property(
+        "name", th.StringType(min_length=1), description="Stream name (default: `topic_<id>`)"
+    ),
+    th.Property("start_date", th.DateTimeType, description="Overrides `start_date`"),
+    th.Property("start_from", _START_FROM, description="Overrides `start_from`"),
+    th.Property("schema", th.ObjectType(), description="JSON Schema of the payload"),
+    th.Property("schema_path", th.StringType, description="File that contains this JSON Schema"),
+    additional_properties=False,
+)
+
+TAP_SETTINGS = (
+    th.Property(
+        "topics",
+        th.ArrayType(_TOPIC),
+        title="Topics",
+        description=(
+            "Topics to read. If not set, all topics of the workspace are read, which requires "
+            "`developer_api_token`."
+        ),
+    ),
+    th.Property(
+        "start_from",
+        _START_FROM,
+        default="earliest",
+        title="Start from",
+        description="Where to start reading a topic that has neither a bookmark nor a start date",
+    ),
+    th.Property(
+        "start_date",
+        th.DateTimeType,
+        title="Start date",
+        description="RFC 3339 time from which to read a topic that has no bookmark",
+    ),
+    th.Property(
+        "batch_size",
+        th.IntegerType(minimum=1, maximum=50),
+        default=50,
+        title="Batch size",
+        description="Maximum number of messages per request",
+    ),
+    th.Property(
+        "timeout_secs",
+        th.IntegerType(minimum=0, maximum=60),
+        title="Long poll (seconds)",
+        description=(
+            "How long a request may wait for messages (long poll). Default: 0, or "
+            f"{TAIL_TIMEOUT_SECS} in tail mode."
+        ),
+    ),
+    th.Property(
+        "tail",
+        th.BooleanType,
+        default=False,
+        title="Tail mode",
+        description="Keep reading new messages until the tap is stopped",
+    ),
+    th.Property(
+        "max_messages",
+        th.IntegerType(minimum=1),
+        title="Max messages",
+        description="End the run after this number of messages, all topics together",
+    ),
+    th.Property(
+        "max_run_secs",
+        th.NumberType(exclusive_minimum=0),
+        title="Max run time (seconds)",
+        description="End the run after this many seconds",
+    ),
+    th.Property(
+        "on_expired_bookmark",
+        th.StringType(allowed_values=["earliest", "since_time", "fail"]),
+        default="earliest",
+        title="On expired bookmark",
+        description=(
+            "What to do if the bookmarked message has expired: continue at the `earliest` message, "
+            "continue at the time of the bookmark (`since_time`), or `fail`"
+        ),
+    ),
+    th.Property(
+        "infer_schema",
+        th.BooleanType,
+        default=False,
+        title="Infer schema",
+        description="Infer the schema of payloads from a sample if none is known",
+    ),
+    th.Property(
+        "max_parallel_topics",
+        th.IntegerType(minimum=1),
+        default=8,
+        title="Max parallel topics",
+        description=(
+            "Number of topics to read concurrently. In tail mode, all topics are read concurrently."
+        ),
+    ),
+    th.Property(
+        "state_interval_secs",
+        th.NumberType(exclusive_minimum=0),
+        default=5,
+        title="State interval (seconds)",
+        description=(
+            "Maximum time in seconds between a state change and the STATE message that reports it"
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How to consume a topic; the long poll is None where it depends on the mode."""
+
+    batch_size: int
+    timeout_secs: int | None
+    on_expired_bookmark: str
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ReadSettings:
+        """Pick the settings from a checked config."""
+        return cls(
+            batch_size=config["batch_size"],
+            timeout_secs=config.get("timeout_secs"),
+            on_expired_bookmark=config["on_expired_bookmark"],
+        )
+
+    def poll_secs(self, *, tail: bool) -> int:
+        """How long a request may wait for messages, in seconds."""
+        if self.timeout_secs is not None:
+            return self.timeout_secs
+        return TAIL_TIMEOUT_SECS if tail else 0
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run proceeds, and when it ends."""
+
+    tail: bool
+    max_messages: int | None
+    max_run_secs: float | None
+    max_parallel_topics: int
+    state_interval_secs: float
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RunSettings:
+        """Pick the settings from a checked config."""
+        return cls(
+            tail=config["tail"],
+            max_messages=config.get("max_messages"),
+            max_run_secs=config.get("max_run_secs"),
+            max_parallel_topics=config["max_parallel_topics"],
+            state_interval_secs=config["state_interval_secs"],
+        )
