@@ -1,0 +1,1 @@
+"""The shape of a record: nested or unpacked, its columns, and what does not fit them."""

@@ -1,0 +1,157 @@
+"""The columns of a payload: one for each field, or, with flattening, for fields of fields."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .json_values import (
+    ARRAY,
+    BOOLEAN,
+    INTEGER,
+    NULL,
+    NUMBER,
+    OBJECT,
+    STRING,
+    is_storable_name,
+    type_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# Of a declared schema only what a column can keep: a value that violates any other rule, such as
+# `maxLength`, would fail the load.
+FORMATS = frozenset({"date", "date-time"})
+NOTES = ("title", "description")
+TYPES = (STRING, INTEGER, NUMBER, BOOLEAN, OBJECT, ARRAY)
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field of a payload that becomes a column, or an object whose fields become columns.
+
+    Args:
+        types: The JSON Schema types that its values may have besides null.
+        format: ``date`` or ``date-time``.
+        fields: The columns of an object that is flattened; it has no column of its own.
+        notes: Title and description.
+    """
+
+    types: tuple[str, ...]
+    format: str | None = None
+    fields: Columns | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the column. Nothing inside objects and arrays is typed."""
+        schema: dict[str, Any] = {"type": [*self.types, NULL], **self.notes}
+        if self.format:
+            schema["format"] = self.format
+        if self.fields:
+            schema["properties"] = schemas(self.fields)
+        return schema
+
+
+Columns = dict[str, Column]
+
+
+def schemas(columns: Columns) -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each column by the field's name."""
+    return {name: column.schema() for name, column in columns.items()}
+
+
+def from_schema(schema: Mapping[str, Any], levels: int) -> Columns:
+    """Read columns from the JSON Schema of an object.
+
+    Args:
+        schema: The JSON Schema of the payload.
+        levels: How many levels of objects below the payload are flattened.
+
+    Returns:
+        A column for each of its properties, nullable and without ``required``, since messages
+        may lack any field.
+    """
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return {}
+    return {
+        name: column(about if isinstance(about, dict) else {}, levels)
+        for name, about in properties.items()
+        if is_column_name(name)
+    }
+
+
+def column(schema: Mapping[str, Any], levels: int) -> Column:
+    """Read one column from a JSON Schema."""
+    notes = {key: schema[key] for key in NOTES if isinstance(schema.get(key), str)}
+    types = _types(schema)
+    if OBJECT in types and levels and (fields := from_schema(_of_object(schema), levels - 1)):
+        return Column((OBJECT,), fields=fields, notes=notes)
+    return Column(types, _format(schema) if STRING in types else None, notes=notes)
+
+
+def is_column_name(name: str) -> bool:
+    """Whether a column can have this name."""
+    return bool(name) and is_storable_name(name)
+
+
+def merged(first: Columns, second: Columns) -> Columns:
+    """Add to some columns those of others that they lack, at every depth."""
+    result = dict(first)
+    for name, other in second.items():
+        mine = result.get(name)
+        if mine is None:
+            result[name] = other
+        elif mine.fields and other.fields:
+            result[name] = Column(
+                mine.types, fields=merged(mine.fields, other.fields), notes=mine.notes
+            )
+    return result
+
+
+def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    found = set(_named_types(schema))
+    if NUMBER in found:
+        found.discard(INTEGER)
+    # A property without any type is text, as the SDK's flattening has it.
+    return tuple(each for each in TYPES if each in found) or (STRING,)
+
+
+def _named_types(schema: Mapping[str, Any]) -> Iterable[str]:
+    named = schema.get("type")
+    if named:
+        yield from [named] if isinstance(named, str) else named
+        return
+    options = [*schema.get("anyOf", []), *schema.get("oneOf", []), *schema.get("allOf", [])]
+    for option in options:
+        if isinstance(option, dict):
+            yield from _named_types(option)
+    for value in [*schema.get("enum", []), *([schema["const"]] if "const" in schema else [])]:
+        yield _type_of_constant(value)
+    if "properties" in schema:
+        yield OBJECT
+    if "items" in schema:
+        yield ARRAY
+
+
+def _type_of_constant(value: object) -> str:
+    return type_of(json.dumps(value).encode())
+
+
+def _format(schema: Mapping[str, Any]) -> str | None:
+    found = schema.get("format")
+    for option in [*schema.get("anyOf", []), *schema.get("oneOf", [])]:
+        found = found or (isinstance(option, dict) and option.get("format"))
+    return found if found in FORMATS else None
+
+
+def _of_object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema, or the option of it, that has the properties."""
+    if "properties" in schema:
+        return schema
+    options = [*schema.get("anyOf", []), *schema.get("oneOf", []), *schema.get("allOf", [])]
+    return next((each for each in options if isinstance(each, dict) and "properties" in each), {})

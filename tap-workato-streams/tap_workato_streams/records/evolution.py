@@ -1,0 +1,97 @@
+"""Schema evolution: what happens to data that does not fit, and the columns that it brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .columns import Column, merged
+from .inference import infer_column
+from .layout import RESCUED, ColumnNames
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from .columns import Columns, Path
+    from .layout import Layout
+    from .unpacker import Misfit
+
+ADD_COLUMNS, RESCUE, FAIL, NONE = "add_columns", "rescue", "fail", "none"
+MODES = (ADD_COLUMNS, RESCUE, FAIL, NONE)
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """What happens to data that does not fit.
+
+    Args:
+        mode: The setting `schema_evolution`.
+        is_deferred: Whether new columns have to wait for the next run.
+        deselected: The paths in the record that the catalog deselects.
+        required: Fields of the payload that are key properties.
+    """
+
+    mode: str
+    is_deferred: bool = False
+    deselected: Collection[Path] = frozenset()
+    required: Collection[str] = ()
+
+    @property
+    def rescues(self) -> bool:
+        """Whether `_rescued` is selected. If not, new fields are not selected either."""
+        return (RESCUED,) not in self.deselected
+
+
+class ColumnRegistry:
+    """The columns that a topic has had so far, and the names that they have taken.
+
+    Args:
+        layout: The format of the record.
+        columns: The columns at the start of the run, in order of precedence.
+    """
+
+    def __init__(self, layout: Layout, columns: Columns) -> None:
+        self._layout = layout
+        self._names = ColumnNames(layout)
+        # A column keeps its first type, and a name its first field.
+        self._settled: set[Path] = set()
+        self.columns = self._names.admit(columns)
+
+    def new_columns(self, misfits: Iterable[Misfit]) -> Columns:
+        """Make columns of fields that have none yet.
+
+        A field that shows no type, such as one that is always null, has to wait.
+
+        Args:
+            misfits: Values that have no place in the columns.
+        """
+        samples: dict[Path, list[bytes]] = {}
+        for path, raw, is_unknown, name in misfits:
+            if is_unknown and name is None and path[-1] and path not in self._settled:
+                samples.setdefault(path, []).append(raw)
+        found: Columns = {}
+        for path, values in samples.items():
+            levels = self._layout.levels - len(path) + 1
+            if column := infer_column(values, levels, formats=False):
+                self._settled.add(path)
+                admitted = self._names.admit({path[-1]: column}, path[:-1])
+                found = merged(found, _below(path[:-1], admitted))
+        self.columns = merged(self.columns, found)
+        return found
+
+    def names(self, columns: Columns, parents: Path = ()) -> list[str]:
+        """The names that columns have in the record."""
+        names: list[str] = []
+        for name, column in columns.items():
+            path = (*parents, name)
+            if column.fields:
+                names += self.names(column.fields, path)
+            else:
+                names.append(self._layout.column_name(path))
+        return names
+
+
+def _below(parents: Path, columns: Columns) -> Columns:
+    for name in reversed(parents):
+        columns = {name: Column(("object",), fields=columns)} if columns else {}
+    return columns

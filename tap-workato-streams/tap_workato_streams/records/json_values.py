@@ -1,0 +1,153 @@
+"""What a JSON value is, seen from its bytes: its type, and whether a database can store it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from math import isfinite
+
+import msgspec
+
+from ..plugin.json_scanner import scan
+
+STRING, INTEGER, NUMBER, BOOLEAN = "string", "integer", "number", "boolean"
+OBJECT, ARRAY, NULL = "object", "array", "null"
+
+# An integer literal that does not fit in 64 bits: no JSON Schema type, and no column of its own.
+BIG_INTEGER = "big integer"
+
+# RFC 3339 with the date-times that a database and Python can hold: with an offset, and with
+# microseconds at most. February 29 is left to `datetime`, which knows the leap years.
+DATE_PATTERN = (
+    r"(?!0000)[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+)
+TIME_PATTERN = (
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+FORMAT_PATTERNS = {
+    "date": rf"\A{DATE_PATTERN}\Z",
+    "date-time": rf"\A{DATE_PATTERN}{TIME_PATTERN}\Z",
+}
+
+# More digits than Python's int() accepts, or exponents near the limits of PostgreSQL's numeric
+# type, fail in a loader before they reach a column.
+MAX_DIGITS = 4000
+MAX_EXPONENT_DIGITS = 5
+
+_DIGITS = frozenset(b"-0123456789")
+_TYPES = {
+    ord('"'): STRING,
+    ord("t"): BOOLEAN,
+    ord("f"): BOOLEAN,
+    ord("{"): OBJECT,
+    ord("["): ARRAY,
+    ord("n"): NULL,
+    **dict.fromkeys(_DIGITS, NUMBER),
+}
+_FORMATS = {name: re.compile(pattern.encode()) for name, pattern in FORMAT_PATTERNS.items()}
+_LEAP_DAY = re.compile(rb'\A"([0-9]{4}-02-29)(?:T.*)?"\Z')
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_EXPONENT = re.compile(rb"[eE][+-]?0*([0-9]+)\Z")
+_check_value = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def type_of(raw: bytes) -> str:
+    """The JSON Schema type of a value, or ``BIG_INTEGER``.
+
+    An integer is a literal without a point or an exponent: 1.0 is a number.
+    """
+    found = _TYPES[raw[0]]
+    if found is not NUMBER or not raw.lstrip(b"-").isdigit():
+        return found
+    return INTEGER if is_integer(raw) else BIG_INTEGER
+
+
+def is_integer(raw: bytes) -> bool:
+    """Whether a number is an integer literal that fits in 64 bits."""
+    if not raw.lstrip(b"-").isdigit():
+        return False
+    # 18 digits always fit.
+    return len(raw) < 19 or (len(raw) < 21 and -(2**63) <= int(raw) < 2**63)
+
+
+def is_finite(raw: bytes) -> bool:
+    """Whether a number is within the range of a double; its digits may be more."""
+    return len(raw) <= MAX_DIGITS and isfinite(float(raw))
+
+
+def has_format(raw: bytes, name: str) -> bool:
+    """Whether a string is a valid ``date`` or ``date-time``."""
+    if _FORMATS[name].match(raw[1:-1]):
+        return True
+    leap_day = _LEAP_DAY.match(raw)
+    if not leap_day:
+        return False
+    try:
+        datetime.strptime(leap_day[1].decode(), "%Y-%m-%d")  # noqa: DTZ007 - only the day counts
+    except ValueError:
+        return False
+    # The rest is judged on a day that every year has.
+    return bool(_FORMATS[name].match(raw[1:-1].replace(b"-02-29", b"-02-28", 1)))
+
+
+def may_hold_nul(text: bytes) -> bool:
+    """Whether a text may hold an escaped NUL, which no PostgreSQL type can store."""
+    return b"\\" in text and b"\\u0000" in text
+
+
+def is_storable(raw: bytes) -> bool:
+    """Whether databases and JSON libraries can hold a value as it is.
+
+    They cannot where it holds NUL or a lone surrogate, is nested more deeply than parsers
+    recurse, or is a number of more digits than they accept.
+    """
+    if may_hold_nul(raw) and _NUL.search(raw):
+        return False
+    if _TYPES.get(raw[0]) is NUMBER:
+        exponent = _EXPONENT.search(raw)
+        return len(raw) <= MAX_DIGITS and (
+            exponent is None or len(exponent[1]) <= MAX_EXPONENT_DIGITS
+        )
+    try:
+        _check_value(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def is_storable_name(name: str) -> bool:
+    """Whether a field's name can be part of a JSON Pointer and of a database."""
+    try:
+        return b"\x00" not in name.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def as_text(raw: bytes) -> bytes:
+    """A JSON string that holds a value's own JSON text."""
+    return json.dumps(raw.decode()).encode()
+
+
+def needs_text(raw: bytes) -> bool:
+    """Whether a value can only be kept as a string that holds its JSON text.
+
+    So are strings that read like such a text, so that the two can be told apart.
+    """
+    if not is_storable(raw):
+        return True
+    return raw.startswith(b'"') and is_json_text(json.loads(raw).encode())
+
+
+def is_json_text(content: bytes) -> bool:
+    """Whether a string's content is the JSON text of a value that had to be kept as text."""
+    if not content or content[0] not in _TYPES:
+        return False
+    if is_storable(content):
+        return content[0] == ord('"') and needs_text(content)
+    try:
+        return list(scan(b'{"":%b}' % content)) == [""]
+    except ValueError:
+        return False

@@ -1,0 +1,148 @@
+"""Where the columns of a payload stand in the record, and under which names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.helpers._flattening import flatten_key
+
+from .columns import Column, schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_sdk.helpers._flattening import FlatteningOptions
+
+    from .columns import Columns, Path
+
+RESCUED = "_rescued"
+PAYLOAD = "payload"
+PREFIX = "payload_"
+# The first three are the record's own fields in both formats.
+MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
+    "message_id": {"type": "string", "description": "Opaque; its order says nothing"},
+    "topic_id": {"type": "integer"},
+    "time": {"type": "string", "format": "date-time", "description": "When published"},
+}
+# PostgreSQL has room for 1,600 columns, and less in wide rows. Fields beyond these are rescued, so
+# that payloads with ids as field names do not block the load.
+MAX_COLUMNS = 1000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The format of a record that is taken apart.
+
+    Args:
+        unpacked: Whether the payload's fields stand next to the record's own, or below `payload`.
+        flattening: The options of the SDK's flattening; None without it.
+    """
+
+    unpacked: bool
+    flattening: FlatteningOptions | None = None
+
+    @property
+    def levels(self) -> int:
+        """How many levels of objects below the payload become columns of their own."""
+        if self.flattening is None:
+            return 0
+        return self.flattening.max_level - (0 if self.unpacked else 1)
+
+    def record_path(self, path: Path) -> Path:
+        """Where a field of the payload stands in the record before flattening."""
+        if not self.unpacked:
+            return (PAYLOAD, *path)
+        if not path:
+            return ()
+        first = PREFIX + path[0] if path[0] in MESSAGE_FIELDS else path[0]
+        return (first, *path[1:])
+
+    def column_name(self, path: Path) -> str:
+        """The name of a field's column."""
+        *parents, name = self.record_path(path)
+        if self.flattening is None:
+            return name
+        return flatten_key(
+            name,
+            parents,
+            self.flattening.separator,
+            max_key_length=self.flattening.max_key_length,
+        )
+
+    def breadcrumb(self, path: Path) -> Path:
+        """Where the catalog's metadata selects a field."""
+        return tuple(crumb for name in self.record_path(path) for crumb in ("properties", name))
+
+    def record_schema(self, columns: Columns) -> dict[str, Any]:
+        """The JSON Schema of the record before flattening."""
+        if self.unpacked:
+            fields = {
+                self.record_path((name,))[0]: schema for name, schema in schemas(columns).items()
+            }
+        elif columns:
+            fields = {PAYLOAD: {"type": ["object", "null"], "properties": schemas(columns)}}
+        else:
+            # Flattening would turn an object without properties into a column of text.
+            fields = {}
+        return {
+            "type": "object",
+            "properties": {
+                **MESSAGE_FIELDS,
+                **fields,
+                RESCUED: {
+                    "type": ["object", "null"],
+                    "description": "Values without a column, by JSON Pointer",
+                },
+            },
+            "required": ["message_id"],
+        }
+
+
+class ColumnNames:
+    """The names that columns have; each belongs to one field.
+
+    Args:
+        layout: The format of the record.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        taken = (*MESSAGE_FIELDS, RESCUED)
+        self._columns: dict[str, Path] = dict.fromkeys(taken, ())
+        # Before flattening: an object has a name in the record, though no column.
+        self._members: dict[str, Path] = dict.fromkeys(taken, ())
+
+    def admit(self, columns: Columns, parents: Path = ()) -> Columns:
+        """Give columns their names.
+
+        Args:
+            columns: Columns, by the name of the field below ``parents``.
+            parents: The objects that the fields belong to.
+
+        Returns:
+            The columns without those whose name another field has: their values are rescued.
+        """
+        admitted: Columns = {}
+        # A field keeps its own name before another one gets it with a prefix.
+        for name in sorted(columns, key=lambda name: not parents and name in MESSAGE_FIELDS):
+            path = (*parents, name)
+            column = columns[name]
+            if not self._has_member(path):
+                continue
+            if column.fields:
+                if fields := self.admit(column.fields, path):
+                    admitted[name] = Column(column.types, fields=fields, notes=column.notes)
+            elif self._claim(path):
+                admitted[name] = column
+        return {name: admitted[name] for name in columns if name in admitted}
+
+    def _has_member(self, path: Path) -> bool:
+        if not self._layout.unpacked:
+            return True
+        return self._members.setdefault(self._layout.record_path(path)[0], path[:1]) == path[:1]
+
+    def _claim(self, path: Path) -> bool:
+        if len(self._columns) >= MAX_COLUMNS + len(MESSAGE_FIELDS) + 1:
+            return False
+        return self._columns.setdefault(self._layout.column_name(path), path) == path

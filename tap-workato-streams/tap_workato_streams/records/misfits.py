@@ -1,0 +1,40 @@
+"""Counting what did not fit the columns, for one log line per run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .rescued import pointer
+from .unpacker import NULL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .unpacker import Misfit
+
+# Payloads with ids as field names have any number of fields.
+MAX_FIELDS = 20
+
+
+class MisfitCounts:
+    """How often a value of each field had no place in the columns; nulls do not count."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._others = 0
+
+    def add(self, misfits: Sequence[Misfit]) -> None:
+        """Count the misfits of a message."""
+        for misfit in misfits:
+            if misfit.raw == NULL:
+                continue
+            name = pointer(misfit.path) or "the payload"
+            if name in self._counts or len(self._counts) < MAX_FIELDS:
+                self._counts[name] = self._counts.get(name, 0) + 1
+            else:
+                self._others += 1
+
+    def __str__(self) -> str:
+        """Such as `/total (12), /note (1)`; empty if everything fitted."""
+        shown = [f"{name} ({count:,})" for name, count in self._counts.items()]
+        return ", ".join([*shown, *([f"other fields ({self._others:,})"] if self._others else [])])

@@ -1,0 +1,105 @@
+"""Taking a payload apart: what fits its columns, and what has no place in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from ..plugin.json_scanner import scan
+from .json_values import is_storable, is_storable_name, may_hold_nul
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .columns import Path
+    from .slots import Slot
+
+NULL = b"null"
+
+_split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Misfit(NamedTuple):
+    """A value that has no place in the columns.
+
+    ``name`` is that of a field whose name no database can store; ``path`` is then its object's.
+    """
+
+    path: Path
+    raw: bytes
+    is_unknown: bool
+    name: str | None = None
+
+
+@dataclass(slots=True)
+class Parts:
+    """A payload that was taken apart: the columns of its record as JSON text, and the rest."""
+
+    columns: list[bytes] = field(default_factory=list)
+    misfits: list[Misfit] = field(default_factory=list)
+
+
+def take_apart(payload: bytes, slots: Mapping[str, Slot]) -> Parts:
+    """Take a payload apart.
+
+    Args:
+        payload: Its JSON text.
+        slots: The columns of the record.
+    """
+    parts = Parts()
+    try:
+        fields, is_suspect = _fields(payload)
+    except ValueError:
+        parts.misfits.append(Misfit((), payload, is_unknown=False))
+        return parts
+    parts.columns.extend(_place(fields, slots, (), parts.misfits, is_suspect=is_suspect))
+    return parts
+
+
+def _fields(text: bytes) -> tuple[dict[str, bytes], bool]:
+    """The fields of an object, and whether it may hold what no database can store."""
+    try:
+        return {name: bytes(raw) for name, raw in _split(text).items()}, may_hold_nul(text)
+    except (msgspec.DecodeError, RecursionError):
+        return scan(text), True
+
+
+def _place(
+    fields: Mapping[str, bytes],
+    slots: Mapping[str, Slot],
+    parents: Path,
+    misfits: list[Misfit],
+    *,
+    is_suspect: bool,
+) -> Iterator[bytes]:
+    for name, raw in fields.items():
+        slot = slots.get(name)
+        if slot is None:
+            if is_suspect and not is_storable_name(name):
+                misfits.append(Misfit(parents, raw, is_unknown=True, name=name))
+            else:
+                misfits.append(Misfit((*parents, name), raw, is_unknown=True))
+        elif not slot.selected:
+            continue
+        elif slot.fields is not None:
+            # An object without fields would leave no trace in the flattened record.
+            if raw.startswith(b"{") and (inner := _fields(raw)[0]):
+                path = (*parents, name)
+                parts = _place(inner, slot.fields, path, misfits, is_suspect=is_suspect)
+                yield b"%b{%b}" % (slot.key, b",".join(parts))
+            else:
+                misfits.append(Misfit((*parents, name), raw, is_unknown=False))
+        elif _fits(raw, slot) and not (is_suspect and not is_storable(raw)):
+            yield slot.key + raw
+        else:
+            misfits.append(Misfit((*parents, name), raw, is_unknown=False))
+
+
+def _fits(raw: bytes, slot: Slot) -> bool:
+    try:
+        check = slot.checks[raw[0]]
+    except KeyError:
+        return False
+    return check is None or check(raw)

@@ -1,0 +1,510 @@
+"""Payloads as columns: what fits, what is rescued, and that nothing is lost between them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker
+from singer_sdk.helpers._flattening import FlatteningOptions, flatten_record, flatten_schema
+from tap_workato_streams.records.columns import from_schema, schemas
+from tap_workato_streams.records.evolution import MODES, Evolution
+from tap_workato_streams.records.fitting import fitting_decoder
+from tap_workato_streams.records.inference import infer_columns
+from tap_workato_streams.records.layout import MAX_COLUMNS, Layout
+from tap_workato_streams.records.shaper import Shaper
+from tap_workato_streams.records.unpacker import take_apart
+
+from tests.tap.payload_text import Number, leaves, loads, original, payloads
+
+if TYPE_CHECKING:
+    from tap_workato_streams.records.columns import Columns
+
+Schema = dict[str, Any]
+
+UNPACKED = Layout(unpacked=True)
+FIXED: dict[str, Any] = {"message_id": "A1", "topic_id": 1, "time": "2024-01-31T01:02:03Z"}
+
+
+def flattened(*, unpacked: bool, levels: int = 2, separator: str = "__") -> Layout:
+    options = FlatteningOptions(enabled=True, max_level=levels, separator=separator)
+    return Layout(unpacked=unpacked, flattening=options)
+
+
+def columns_of(**types: str | list[str]) -> Columns:
+    return from_schema({"properties": {name: {"type": kind} for name, kind in types.items()}}, 0)
+
+
+def shaper(
+    columns: Columns, evolution: Evolution | str = "rescue", layout: Layout = UNPACKED
+) -> Shaper:
+    if isinstance(evolution, str):
+        evolution = Evolution(evolution)
+    return Shaper(layout, columns, evolution)
+
+
+def shape(shaper: Shaper, *payloads: str) -> list[dict[str, Any]]:
+    """The records of a page, without the message's own fields."""
+    page = shaper.shape([payload.encode() for payload in payloads])
+    assert page.problem is None
+    return [loads(b"{%b}" % body) for body in page.bodies]
+
+
+def one(columns: Columns, payload: str, evolution: Evolution | str = "rescue") -> dict[str, Any]:
+    [record] = shape(shaper(columns, evolution), payload)
+    return record
+
+
+N = Number
+
+# Type of the column, value, and whether it fits.
+VALUES: list[tuple[str, str, bool]] = [
+    *(("integer", value, True) for value in ("1", "-0", "9223372036854775807", "null")),
+    *(
+        ("integer", value, False)
+        for value in ("1.0", "1e3", "9223372036854775808", '"1"', "true", "[]", "{}")
+    ),
+    *(("number", value, True) for value in ("1", "1.10", "1E5", "9" * 100, "1e-400", "null")),
+    *(("number", value, False) for value in ("1e400", "9" * 5000, '"1"', "false")),
+    *(("string", value, True) for value in ('""', '"a\\\\u0000b"', '"\\ud83d\\ude00"', "null")),
+    *(("string", value, False) for value in ("1", "true", "{}", "[]", '"\\u0000"', '"\\ud800"')),
+    *(("boolean", value, True) for value in ("true", "false", "null")),
+    *(("boolean", value, False) for value in ("0", '"true"')),
+    *(("object", value, True) for value in ("{}", '{"a":[1]}', "null")),
+    *(("object", value, False) for value in ("[]", '"{}"', '{"a":"\\u0000"}', '{"\\ud800":1}')),
+    *(("array", value, True) for value in ("[]", '[1,"a",{}]', "null")),
+    *(("array", value, False) for value in ("{}", '["\\u0000"]', "[" * 2000 + "]" * 2000)),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "fits"), VALUES)
+def test_a_value_is_in_its_column_or_rescued(kind: str, value: str, fits: bool) -> None:  # noqa: FBT001
+    """As it was published, digit for digit; what no database can store, as JSON text."""
+    columns = columns_of(f=kind, other="integer")
+    page = shaper(columns).shape([f'{{"f":{value},"other":1}}'.encode()])
+    [body] = page.bodies
+
+    if fits:
+        assert body == f'"f":{value},"other":1'.encode()
+        return
+    if kind == "array" and value.startswith("[["):
+        assert body == b'"other":1,"_rescued":{"/f":%b}' % json.dumps(value).encode()
+        return
+    record = loads(b"{%b}" % body)
+    rescued = record.pop("_rescued")
+    assert record == {"other": N("1")}
+    unstorable = "\\u0000" in value or "\\ud800" in value or len(value) >= 5000
+    assert rescued == {"/f": value if unstorable else loads(value)}
+
+
+DATES = {
+    "date": {
+        True: ("2024-01-31", "2024-02-29", "2000-02-29", "0001-01-01", "9999-12-31"),
+        False: ("2023-02-29", "1900-02-29", "2024-13-01", "2024-04-31", "0000-01-01", "2024-1-1"),
+    },
+    "date-time": {
+        True: (
+            *("2024-01-31T01:02:03Z", "2024-02-29T01:02:03.1+02:00", "2024-01-31T01:02:03.123456Z"),
+            "2024-01-31T23:59:59-23:59",
+        ),
+        False: (
+            *("2024-01-31", "2024-01-31T01:02:03", "2024-01-31 01:02:03Z", "2023-02-29T01:02:03Z"),
+            *("2024-01-31T24:00:00Z", "2024-01-31T01:02:60Z", "2024-01-31T01:02:03.1234567Z"),
+            *("2024-01-31t01:02:03z", "2024-01-31T01:02:03+0000", "2024-01-31T01:02:03+24:00"),
+            *("2024-01-31T01:02:03Z\\n", "\\u0662024-01-31T01:02:03Z"),
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "fits"),
+    [
+        (k, text, fits)
+        for k, cases in DATES.items()
+        for fits, texts in cases.items()
+        for text in texts
+    ],
+)
+def test_a_date_column_holds_real_dates_only(kind: str, text: str, fits: bool) -> None:  # noqa: FBT001
+    columns = from_schema({"properties": {"at": {"type": "string", "format": kind}}}, 0)
+
+    record = one(columns, f'{{"at":"{text}"}}')
+
+    text = json.loads(f'"{text}"')
+    assert record == ({"at": text} if fits else {"_rescued": {"/at": text}})
+
+
+def test_the_bytes_of_a_fitting_payload_are_the_records() -> None:
+    """White space, digits and escapes included; so is a field that comes twice."""
+    columns = columns_of(a="number", b="object", c=["string", "integer"])
+    payload = b' { "a" : 1.10 , "b":{ "x":1E5},"a":2,"c":"\\u00e9\\n" } '
+
+    assert shaper(columns).shape([payload]).bodies == [payload.strip()[1:-1].strip()]
+
+
+def test_an_empty_payload_is_a_record_without_columns() -> None:
+    for payload in ("{}", " { } "):
+        assert one(columns_of(a="number"), payload) == {}
+
+
+@pytest.mark.parametrize("payload", ["null", "[1,2]", "1.10", '"text"', "true"])
+def test_a_payload_that_is_no_object_is_rescued_whole(payload: str) -> None:
+    """Under the pointer to the whole document."""
+    record = one(columns_of(a="number"), payload, "add_columns")
+
+    assert record == {"_rescued": {"": loads(payload)}}
+
+
+def test_names_that_are_taken_get_a_prefix_and_the_second_is_rescued() -> None:
+    """Whichever order the fields of the schema have."""
+    columns = columns_of(
+        time="string", message_id="string", payload_time="string", _rescued="string"
+    )
+    payload = '{"time":"t","message_id":"m","payload_time":"p","_rescued":"r"}'
+
+    assert one(columns, payload) == {
+        "payload_message_id": "m",
+        "payload_time": "p",
+        "_rescued": {"/time": "t", "/_rescued": "r"},
+    }
+    schema = UNPACKED.record_schema(shaper(columns).columns)
+    assert list(schema["properties"]) == [
+        *("message_id", "topic_id", "time", "payload_message_id", "payload_time", "_rescued")
+    ]
+
+
+def test_pointers_are_escaped() -> None:
+    assert one({}, '{"a/b~c":1,"":2}') == {"_rescued": {"/a~1b~0c": N("1"), "/": N("2")}}
+
+
+def test_a_field_whose_name_cannot_be_stored_is_rescued_as_json_text() -> None:
+    """As an object under the pointer of the object it belongs to, since a pointer names it too."""
+    record = one(columns_of(a="integer"), '{"a":1,"\\u0000":2,"\\ud800":{"x":1.10}}')
+
+    assert record == {"a": N("1"), "_rescued": {"": '{"\\u0000":2,"\\ud800":{"x":1.10}}'}}
+
+
+def test_text_that_reads_like_rescued_json_is_told_apart() -> None:
+    """A published string is never taken for the JSON text of another value."""
+    text = '"a\\u0000b"'
+    for published in (json.dumps(text), '"\\"\\\\ud800\\""', '"1e999999"'):
+        record = one(columns_of(a="integer"), f'{{"a":{published}}}')
+        assert record == {"_rescued": {"/a": published}}
+        assert original(record, UNPACKED, {}) == {"a": loads(published)}
+
+
+def test_new_fields_become_columns_once_per_page() -> None:
+    """With the type that all values of the page agree on."""
+    topic = shaper(columns_of(a="integer"), "add_columns")
+    page = topic.shape([b'{"a":1}', b'{"b":1,"at":"2024-01-31"}', b'{"b":1.5,"at":"2024-01-31"}'])
+
+    assert page.added == ["b", "at"]
+    assert page.bodies[1:] == [b'"b":1,"at":"2024-01-31"', b'"b":1.5,"at":"2024-01-31"']
+    assert schemas(topic.columns) == {
+        "a": {"type": ["integer", "null"]},
+        "b": {"type": ["number", "null"]},
+        "at": {"type": ["string", "null"]},
+    }
+    assert topic.shape([b'{"b":2}']).added == []
+
+
+def test_a_column_keeps_its_first_type() -> None:
+    topic = shaper({}, "add_columns")
+
+    assert shape(topic, '{"a":1}') == [{"a": N("1")}]
+    assert shape(topic, '{"a":1.5}') == [{"_rescued": {"/a": N("1.5")}}]
+    assert topic.columns["a"].types == ("integer",)
+
+
+def test_a_field_that_is_always_null_gets_no_column_until_a_value_appears() -> None:
+    topic = shaper({}, "add_columns")
+
+    assert shape(topic, '{"a":null}') == [{"_rescued": {"/a": None}}]
+    assert topic.columns == {}
+    assert shape(topic, '{"a":null}', '{"a":"x"}') == [{"a": None}, {"a": "x"}]
+
+
+def test_new_columns_wait_for_the_next_run_where_the_key_is_the_payloads() -> None:
+    topic = shaper(
+        columns_of(id="integer"), Evolution("add_columns", is_deferred=True, required=["id"])
+    )
+
+    for value in ("1", '"x"'):
+        [record] = shape(topic, f'{{"id":1,"a":{value}}}')
+        assert record == {"id": N("1"), "_rescued": {"/a": loads(value)}}
+    assert list(topic.columns) == ["id"]
+    assert schemas(topic.next_columns)["a"] == {"type": ["integer", "null"]}
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ('{"a":1,"b":2}', "/b is not in the schema"),
+        ('{"a":"x"}', "/a does not fit the schema"),
+        ("[1]", "its payload does not fit the schema"),
+    ],
+)
+def test_fail_ends_the_page_before_the_message(payload: str, words: str) -> None:
+    page = shaper(columns_of(a="integer"), "fail").shape([b'{"a":1}', payload.encode(), b'{"a":2}'])
+
+    assert page.bodies == [b'"a":1']
+    assert page.problem == words
+
+
+def test_fail_does_not_fail_over_null() -> None:
+    """It has no type that could not fit."""
+    assert one({}, '{"a":null}', "fail") == {"_rescued": {"/a": None}}
+
+
+def test_none_drops_what_does_not_fit_and_counts_it() -> None:
+    topic = shaper(columns_of(a="integer"), "none")
+
+    assert shape(topic, '{"a":"x","b":null}', '{"a":1,"b":2}', '{"b":3}') == [
+        {},
+        {"a": N("1")},
+        {},
+    ]
+    assert str(topic.misfits) == "/a (1), /b (2)"
+
+
+def test_what_is_counted_is_bounded() -> None:
+    topic = shaper({})
+    for number in range(50):
+        shape(topic, f'{{"f{number}":1}}')
+
+    assert str(topic.misfits).startswith("/f0 (1), /f1 (1), ")
+    assert str(topic.misfits).endswith("/f19 (1), other fields (30)")
+
+
+def test_field_names_without_end_do_not_become_columns_without_end() -> None:
+    topic = shaper({}, "add_columns")
+    payload = {f"f{number}": 1 for number in range(MAX_COLUMNS + 10)}
+
+    [record] = shape(topic, json.dumps(payload))
+
+    assert len(topic.columns) == MAX_COLUMNS
+    assert len(record["_rescued"]) == 10
+
+
+@pytest.mark.parametrize("payload", ["{}", '{"id":null}', '{"id":"x"}', "null"])
+@pytest.mark.parametrize("mode", ["add_columns", "rescue", "none"])
+def test_a_message_without_its_key_is_a_problem(payload: str, mode: str) -> None:
+    topic = shaper(columns_of(id="integer"), Evolution(mode, required=["id"]))
+
+    page = topic.shape([b'{"id":1}', payload.encode()])
+
+    assert page.bodies == [b'"id":1']
+    assert "it has no value for id, which is a key property" in str(page.problem)
+
+
+def test_deselected_values_are_neither_written_nor_rescued() -> None:
+    record = one(
+        columns_of(a="integer", b="integer"),
+        '{"a":"x","b":1,"c":2}',
+        Evolution("rescue", deselected={("a",)}),
+    )
+
+    assert record == {"b": N("1"), "_rescued": {"/c": N("2")}}
+
+
+def test_a_field_that_the_catalog_deselects_is_not_new() -> None:
+    topic = shaper({}, Evolution("add_columns", deselected={("a",)}))
+
+    assert shape(topic, '{"a":1,"b":1}') == [{"b": N("1")}]
+
+
+def test_new_fields_are_selected_only_if_rescued_data_is() -> None:
+    topic = shaper(columns_of(a="integer"), Evolution("add_columns", deselected={("_rescued",)}))
+
+    assert shape(topic, '{"a":1,"b":1}', '{"a":"x"}') == [{"a": N("1")}, {}]
+    assert list(topic.columns) == ["a"]
+
+
+def test_selection_below_a_payload() -> None:
+    layout = flattened(unpacked=False)
+    columns = columns_of(a="integer", b="integer")
+    only_b = shaper(columns, Evolution("rescue", deselected={("payload", "a")}), layout)
+    nothing = shaper(columns, Evolution("rescue", deselected={("payload",)}), layout)
+
+    assert shape(only_b, '{"a":"x","b":1,"c":1}') == [
+        {"payload": {"b": N("1")}, "_rescued": {"/c": N("1")}}
+    ]
+    assert shape(nothing, '{"a":"x","b":1,"c":1}', "null") == [{}, {}]
+
+
+def test_objects_are_taken_apart_as_deep_as_they_become_columns() -> None:
+    layout = flattened(unpacked=True, levels=1)
+    topic = shaper({}, "add_columns", layout)
+
+    assert shape(topic, '{"o":{"x":1,"p":{"y":1}},"l":[1]}') == [
+        {"o": {"x": N("1"), "p": {"y": N("1")}}, "l": [N("1")]}
+    ]
+    assert shape(topic, '{"o":{"x":"a","z":1}}') == [
+        {"o": {"z": N("1")}, "_rescued": {"/o/x": "a"}}
+    ]
+    assert leaves(topic.columns) == {
+        ("o", "x"): "integer",
+        ("o", "p"): "object",
+        ("o", "z"): "integer",
+        ("l",): "array",
+    }
+
+
+def test_an_object_that_leaves_no_column_is_rescued() -> None:
+    """Null, empty, or no object."""
+    columns = infer_columns([b'{"o":{"x":1}}'], 1)
+    topic = shaper(columns, layout=flattened(unpacked=True))
+
+    for value in ("null", "{}", "[1]", "1"):
+        assert shape(topic, f'{{"o":{value}}}') == [{"_rescued": {"/o": loads(value)}}]
+
+
+def test_of_two_fields_with_one_column_the_second_is_rescued() -> None:
+    topic = shaper({}, "add_columns", flattened(unpacked=True))
+
+    assert shape(topic, '{"a__b":1,"a":{"b":2,"c":3}}') == [
+        {"a__b": N("1"), "a": {"c": N("3")}, "_rescued": {"/a/b": N("2")}}
+    ]
+
+
+def test_a_flattened_name_does_not_hide_the_messages_own() -> None:
+    topic = shaper({}, "add_columns", flattened(unpacked=True, separator="_"))
+
+    assert shape(topic, '{"topic":{"id":2,"x":3}}') == [
+        {"topic": {"x": N("3")}, "_rescued": {"/topic/id": N("2")}}
+    ]
+
+
+def test_an_object_does_not_hide_another_member_before_it_is_flattened() -> None:
+    """Though no column has the object's own name."""
+    topic = shaper({}, "add_columns", flattened(unpacked=True))
+
+    assert shape(topic, '{"_rescued":{"x":1},"payload_time":{"x":1},"time":{"x":2}}') == [
+        {
+            "payload_time": {"x": N("1")},
+            "_rescued": {"/_rescued": {"x": N("1")}, "/time": {"x": N("2")}},
+        }
+    ]
+
+
+def test_long_names_are_told_apart() -> None:
+    """The SDK shortens them, and then two may be the same."""
+    options = FlatteningOptions(enabled=True, max_level=2, max_key_length=12)
+    layout = Layout(unpacked=True, flattening=options)
+    topic = shaper({}, "add_columns", layout)
+
+    [record] = shape(topic, '{"address":{"streetNumber":1,"streetName":2}}')
+
+    assert record == {
+        "address": {"streetNumber": N("1")},
+        "_rescued": {"/address/streetName": N("2")},
+    }
+
+
+MISSING = object()
+
+
+def validator(schema: Schema) -> Draft202012Validator:
+    strict = {**schema, "additionalProperties": False}
+    return Draft202012Validator(strict, format_checker=FormatChecker())
+
+
+LAYOUTS = {
+    "unpacked": UNPACKED,
+    "unpacked and flattened": flattened(unpacked=True),
+    "unpacked and flattened with a short separator": flattened(unpacked=True, separator="_"),
+    "nested and flattened": flattened(unpacked=False),
+    "nested and flattened deeply": flattened(unpacked=False, levels=4),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@settings(max_examples=60, deadline=None)
+@given(
+    sample=st.lists(payloads, max_size=4),
+    pages=st.lists(st.lists(payloads, max_size=4), max_size=3),
+    mode=st.sampled_from(["add_columns", "rescue"]),
+    is_deferred=st.booleans(),
+)
+def test_every_record_conforms_and_nothing_is_lost(
+    layout: Layout,
+    sample: list[bytes],
+    pages: list[list[bytes]],
+    mode: str,
+    is_deferred: bool,  # noqa: FBT001
+) -> None:
+    """Each record to the last SCHEMA; the payload is the columns and the rescued values."""
+    columns = infer_columns(sample, layout.levels)
+    topic = Shaper(layout, columns, Evolution(mode, is_deferred=is_deferred))
+    for page in pages:
+        shaped = topic.shape(page)
+        assert len(shaped.bodies) == len(page)
+        for payload, body in zip(page, shaped.bodies, strict=True):
+            assert original(loads(b"{%b}" % body), layout, topic.columns) == loads(payload)
+            record = {**FIXED, **json.loads(b"{%b}" % body)}
+            schema = layout.record_schema(topic.columns)
+            if layout.flattening:
+                schema, record = flatten(layout, schema, topic.columns, record)
+            validator(schema).validate(record)
+
+
+def flatten(
+    layout: Layout, schema: Schema, columns: Columns, record: dict[str, Any]
+) -> tuple[Schema, dict[str, Any]]:
+    """Flatten a record as the SDK does; it must make a column of each value, and no other."""
+    assert layout.flattening
+    options: Any = {
+        "max_level": layout.flattening.max_level,
+        "separator": layout.flattening.separator,
+    }
+    expected: dict[str, Any] = {name: record[name] for name in FIXED}
+    if "_rescued" in record:
+        expected["_rescued"] = json.dumps(record["_rescued"])
+    for path in leaves(columns):
+        value: Any = record
+        for name in layout.record_path(path):
+            value = value.get(name, MISSING) if isinstance(value, dict) else MISSING
+        if value is not MISSING:
+            expected[layout.column_name(path)] = value
+    flat_schema = flatten_schema(schema, **options)
+    flat = flatten_record(record, flat_schema, **options)
+    assert flat.keys() == expected.keys()
+    return flat_schema, flat
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(payloads, min_size=1, max_size=4), payloads)
+def test_what_is_detected_as_fitting_fits(sample: list[bytes], payload: bytes) -> None:
+    """The detection accepts fewer payloads than the columns do, never more."""
+    topic = Shaper(UNPACKED, infer_columns(sample, 0), Evolution("rescue"))
+    apart = take_apart(payload, topic._slots)  # noqa: SLF001 - what it is compared with
+
+    if topic._fitting(payload):  # noqa: SLF001
+        assert not apart.misfits
+        assert loads(b"{%b}" % b",".join(apart.columns)) == loads(payload)
+
+
+def test_a_payload_like_the_sample_is_detected_as_fitting() -> None:
+    """Otherwise nothing would be fast."""
+    samples = [
+        b'{"s":"x","i":1,"n":1.5,"b":true,"o":{"x":1},"l":[1],"at":"2024-01-31T01:02:03Z"}',
+        b'{"s":null,"at":"2024-01-31T01:02:04.123Z","n":3}',
+    ]
+    fits = fitting_decoder(infer_columns(samples, 0))
+
+    assert fits is not None
+    for sample in samples:
+        fits(sample)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_page_of_anything_is_shaped(mode: str) -> None:
+    """What is nested more deeply than parsers recurse is no exception."""
+    deep = b"[" * 100_000 + b"]" * 100_000
+    page = shaper({}, mode).shape([b"{}", b'{"a":%b}' % deep, deep])
+
+    assert len(page.bodies) == (1 if mode == "fail" else 3)
