@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from .event_streams.errors import EventStreamsError, ServiceError
+from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError
 from .event_streams.rate_limiter import TOO_MANY_REQUESTS
 from .limits import Interval, RunLimits
 from .output.emitter import Emitter
@@ -184,7 +184,9 @@ class Sync:
 
 
 def _is_quota(error: Exception) -> bool:
-    return isinstance(error, ServiceError) and error.status == TOO_MANY_REQUESTS
+    if isinstance(error, ServiceError):
+        return error.status == TOO_MANY_REQUESTS
+    return isinstance(error, QuotaStoreError)
 
 
 def _discard_stdout() -> None:

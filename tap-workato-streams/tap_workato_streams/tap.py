@@ -70,7 +70,9 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @override
     def discover_streams(self) -> list[TopicStream]:
         """Make a stream of each topic in the settings, or in the workspace."""
-        limiter = RateLimiter(self.config.get("max_requests_per_minute"))
+        limiter = RateLimiter(
+            self.config.get("max_requests_per_minute"), self.config.get("quota_url")
+        )
         settings = ReadSettings.from_config(self.config)
         clock = RunClock()
         streams = []

@@ -64,7 +64,7 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     )
     return PublishContext(
         connect,
-        RateLimiter(config.get("max_requests_per_minute")),
+        RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url")),
         RejectionLimit(config.get("max_rejected") if config["on_rejected"] == "dead_letter" else 0),
         limits,
         max_in_flight=config["max_in_flight"],

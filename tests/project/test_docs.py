@@ -43,6 +43,7 @@ def test_tokens_are_secret(connector: Connector) -> None:
     settings = connector.settings["properties"]
     assert [name for name, setting in settings.items() if setting.get("secret")] == [
         "api_token",
+        "quota_url",
         "developer_api_token",
     ]
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from tap_workato_streams.event_streams import local_quota
 from tap_workato_streams.event_streams import rate_limiter as pacing
 from tap_workato_streams.event_streams.errors import RequestRejected, Stopped, Unavailable
 from tap_workato_streams.event_streams.rate_limiter import RateLimiter
@@ -52,6 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             return True
 
     monkeypatch.setattr(pacing, "time", clock)
+    monkeypatch.setattr(local_quota, "time", clock)
     monkeypatch.setattr("tap_workato_streams.event_streams.retry.time", clock)
     monkeypatch.setattr(pacing, "threading", SimpleNamespace(Condition=Condition))
     return clock

@@ -3,6 +3,7 @@
     EventStreamsError
     ├── SettingError      a setting is wrong, and only the run could show it
     ├── Stopped           the run is being stopped
+    ├── QuotaStoreError   the store of a shared quota cannot be used
     └── ServiceError      the service's answer, or the lack of one
         ├── RequestRejected       no retry helps: redirects, and 4xx other than those below
         └── Unavailable   worth a retry: 408, 425, 429, 5xx, resets, timeouts, unreadable bodies
@@ -49,6 +50,10 @@ class SettingError(EventStreamsError):
 
 class Stopped(EventStreamsError):
     """The run is being stopped: nothing more may be sent."""
+
+
+class QuotaStoreError(EventStreamsError):
+    """The store of the shared quota cannot be used: a remedy is needed before any request."""
 
 
 class ServiceError(EventStreamsError):

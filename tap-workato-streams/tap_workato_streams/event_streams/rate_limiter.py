@@ -10,14 +10,13 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from .errors import Stopped, Unavailable
+from .errors import ServiceError, Stopped
+from .request_stats import RequestStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pyrate_limiter import InMemoryBucket
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
@@ -25,7 +24,19 @@ LONGEST_PAUSE_SECS = 60.0
 # once, so a request that is still open after this time (a long poll) has been let in.
 CAREFUL_SECS = 1.0
 # A minute and a second: requests that left a minute apart may arrive closer together than that.
-WINDOW_MS = 61_000
+WINDOW_SECS = 61.0
+# A wait that is not worth counting.
+SHORT_WAIT_SECS = 0.01
+
+
+class Quota(Protocol):
+    """Counts requests, for this process or for all that share a store."""
+
+    def take(self) -> float:
+        """Count a request and return 0.0, or return the seconds after which to try again."""
+
+    def stop(self) -> None:
+        """Wake the thread that is in ``take``."""
 
 
 class RateLimiter:
@@ -33,10 +44,15 @@ class RateLimiter:
 
     Args:
         max_requests_per_minute: The most requests to send in any minute; None for no such limit.
+        quota_url: The store in which all processes count these requests; None if the limit is
+            that of this process alone.
     """
 
-    def __init__(self, max_requests_per_minute: int | None = None) -> None:
-        self._bucket = _bucket(max_requests_per_minute)
+    def __init__(
+        self, max_requests_per_minute: int | None = None, quota_url: str | None = None
+    ) -> None:
+        self.stats = RequestStats()
+        self._quota = _quota(max_requests_per_minute, quota_url)
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._not_before = 0.0
@@ -47,7 +63,7 @@ class RateLimiter:
     @property
     def is_free(self) -> bool:
         """Whether a request that asks now need not wait: there is no limit, and no refusal."""
-        return self._bucket is None and not self._refusals
+        return self._quota is None and not self._refusals
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
@@ -58,19 +74,23 @@ class RateLimiter:
 
         Raises:
             Stopped: ``stop`` was called.
+            QuotaStoreError: The store of a shared quota cannot be used.
         """
         sent_at = self._wait()
         try:
             yield
-        except Unavailable as exc:
+        except ServiceError as exc:
+            self._count(str(exc.status or "none"))
             if exc.status == TOO_MANY_REQUESTS:
                 self._pause(exc.retry_after, sent_at)
             raise
+        self._count("200")
         if self._refusals:
             self._resume(sent_at)
 
     def sleep(self, secs: float) -> None:
         """Wait for so many seconds before asking for a turn, or until ``stop``."""
+        self.stats.retries += 1
         until = time.monotonic() + secs
         with self._changed:
             while not self._stopped and (left := until - time.monotonic()) > 0:
@@ -78,11 +98,18 @@ class RateLimiter:
 
     def stop(self) -> None:
         """Wake all who wait, and let no request go any more."""
+        if self._quota is not None:
+            self._quota.stop()  # first, since who waits for a store has the lock
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
+    def _count(self, status: str) -> None:
+        with self._changed:
+            self.stats.by_status[status] += 1
+
     def _wait(self) -> float:
+        asked_at = time.monotonic()
         ticket = object()
         with self._changed:
             self._queue.append(ticket)
@@ -99,6 +126,9 @@ class RateLimiter:
                 now = time.monotonic()
                 if self._refusals:
                     self._not_before = now + CAREFUL_SECS
+                if now - asked_at > SHORT_WAIT_SECS:
+                    self.stats.quota_waits += 1
+                    self.stats.quota_wait_secs += now - asked_at
                 return now
             finally:
                 self._queue.remove(ticket)
@@ -107,17 +137,9 @@ class RateLimiter:
     def _delay(self) -> float:
         """The seconds that the first in the queue has still to wait; 0 takes the place."""
         pause = self._not_before - time.monotonic()
-        if pause > 0 or self._bucket is None:
+        if pause > 0 or self._quota is None:
             return pause
-        from pyrate_limiter import RateItem  # noqa: PLC0415
-
-        item = RateItem("request", time.monotonic_ns() // 1_000_000)
-        self._bucket.leak(item.timestamp)
-        if self._bucket.put(item):
-            return 0.0
-        waiting = self._bucket.waiting(item)
-        assert isinstance(waiting, int)  # noqa: S101
-        return (waiting + 1) / 1000
+        return self._quota.take()
 
     def _pause(self, secs: float | None, sent_at: float) -> None:
         with self._changed:
@@ -142,10 +164,14 @@ class RateLimiter:
                 self._changed.notify_all()
 
 
-def _bucket(max_requests_per_minute: int | None) -> InMemoryBucket | None:
+def _quota(max_requests_per_minute: int | None, quota_url: str | None) -> Quota | None:
     if max_requests_per_minute is None:
         return None
     # Most runs set no limit of their own, and start sooner without the library.
-    from pyrate_limiter import InMemoryBucket, Rate  # noqa: PLC0415
+    if quota_url is None:
+        from .local_quota import LocalQuota  # noqa: PLC0415
 
-    return InMemoryBucket([Rate(max_requests_per_minute, WINDOW_MS)])
+        return LocalQuota(max_requests_per_minute, WINDOW_SECS)
+    from .shared_quota import SharedQuota  # noqa: PLC0415
+
+    return SharedQuota(quota_url, max_requests_per_minute, WINDOW_SECS)

@@ -9,19 +9,15 @@ import re
 import threading
 import time
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from pyrate_limiter import Rate, RateItem
 
-from .errors import EventStreamsError, Stopped
+from .errors import QuotaStoreError, Stopped
 from .quota_url import QuotaUrl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyrate_limiter import AbstractBucket
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +29,7 @@ STORES = {
     "postgresql": "postgres_bucket",
 }
 # A store that does not respond is reported within 10 s, the start of the process included.
-STORE_TIMEOUT_SECS = 8.0
+STORE_TIMEOUT_SECS = 7.0
 RECONNECT_SECS = 0.5
 # How often rows that no longer count are deleted.
 LEAK_SECS = 10.0
@@ -42,10 +38,6 @@ BUSY_SECS = 0.02
 # How far apart the clock readings of two processes may arrive at the store.
 CLOCK_TOLERANCE_SECS = 1.0
 REASON_LIMIT = 300
-
-
-class QuotaStoreError(EventStreamsError):
-    """The store of the shared quota cannot be used."""
 
 
 class SharedQuota:
@@ -66,15 +58,6 @@ class SharedQuota:
         self._changed = threading.Condition()
         self._stopped = False
 
-    def connect(self) -> None:
-        """Open the store, so that a wrong setting is reported before the first request.
-
-        Raises:
-            QuotaStoreError: The store cannot be used.
-            Stopped: ``stop`` was called.
-        """
-        self._call(self._open)
-
     def take(self) -> float:
         """Count a request, if the quota has room for it.
 
@@ -85,27 +68,12 @@ class SharedQuota:
             QuotaStoreError: The store has not been usable for ``STORE_TIMEOUT_SECS``.
             Stopped: ``stop`` was called.
         """
-        return self._call(self._take)
-
-    def stop(self) -> None:
-        """Wake the thread that waits for the store."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Close the connection to the store."""
-        self._discard()
-
-    def _call(self, work: Callable[[], T]) -> T:
-        """Do something with the store, in a thread of its own.
-
-        Name resolution, a server that is suspended and a file lock know no time limit.
-        """
-        results: list[T | Exception] = []
+        # In a thread of its own, since name resolution, a server that is suspended and a file lock
+        # know no time limit.
+        results: list[float | Exception] = []
 
         def run() -> None:
-            result = self._persist(work, deadline)
+            result = self._persist(deadline)
             with self._changed:
                 results.append(result)
                 self._changed.notify_all()
@@ -127,17 +95,27 @@ class SharedQuota:
             ) from None
         return result
 
-    def _persist(self, work: Callable[[], T], deadline: float) -> T | Exception:
+    def stop(self) -> None:
+        """Wake the thread that waits for the store."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close the connection to the store."""
+        self._discard()
+
+    def _persist(self, deadline: float) -> float | Exception:
         """Repeat what fails, if the store worked before: a server may be restarted."""
-        while isinstance(result := self._try(work), Exception):
+        while isinstance(result := self._try(), Exception):
             if not self._was_connected or time.monotonic() + RECONNECT_SECS > deadline:
                 break
             time.sleep(RECONNECT_SECS)
         return result
 
-    def _try(self, work: Callable[[], T]) -> T | Exception:
+    def _try(self) -> float | Exception:
         try:
-            result = work()
+            result = self._take()
         except Exception as exc:  # noqa: BLE001 - of any of three libraries
             self._discard()
             return exc

@@ -63,6 +63,14 @@ COMMON_SETTINGS = (
         description="Most requests to send in any minute, retries and long polls included",
     ),
     th.Property(
+        "quota_url",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Quota URL",
+        description="Store in which all processes count their requests: file:///path/quota.db, "
+        "redis://..., rediss://... or postgresql://...; needs max_requests_per_minute",
+    ),
+    th.Property(
         "request_timeout_secs",
         th.NumberType(exclusive_minimum=0),
         default=30,

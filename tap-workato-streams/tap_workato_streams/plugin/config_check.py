@@ -15,8 +15,10 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import JSONSchemaValidator, PluginBase
 from typing_extensions import override
 
+from ..event_streams.quota_url import quota_url_problems
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from jsonschema import ValidationError
 
@@ -100,6 +102,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         for name, check in ((f"{api}_token", _token_problem), (f"{api}_url", _url_problem)):
             if fault := check(config.get(name)):
                 found.append(f"{name}: {fault}")
+    found.extend(_quota_problems(config))
     return found
 
 
@@ -186,6 +189,16 @@ def _url_problem(url: object) -> str | None:
     if parts.scheme == "http" and not _is_loopback(host):
         return "clear-text http would show the token; use https"
     return None
+
+
+def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    url = config.get("quota_url")
+    if not isinstance(url, str):
+        return
+    for problem in quota_url_problems(url):
+        yield f"quota_url: {problem}"
+    if config.get("max_requests_per_minute") is None:
+        yield "quota_url: needs max_requests_per_minute, the quota that all processes share"
 
 
 def _is_loopback(host: str) -> bool:
