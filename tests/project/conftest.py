@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ def definition() -> Definition:
         for plugin in project["plugins"][kind]:
             if plugin["name"] in {TAP.name, TARGET.name}:
                 del plugin["pip_url"]
-                plugin["executable"] = str(Path(sys.executable).parent / plugin["executable"])
+                plugin["executable"] = str(Path(sys.executable).parent / plugin["name"])
     return project
 
 
@@ -40,6 +41,7 @@ def in_folder(tmp_path: Path, emulator: Emulator) -> Callable[[Definition], Proj
     def lay_out(definition: Definition) -> Project:
         text = yaml.safe_dump(definition, sort_keys=False)
         (tmp_path / "meltano.yml").write_text(text, encoding="utf-8")
+        shutil.copytree(ROOT / "plugins", tmp_path / "plugins")
         return Project(tmp_path, {"EVENT_STREAMS_URL": emulator.url})
 
     return lay_out

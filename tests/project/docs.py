@@ -1,23 +1,30 @@
-"""Write the connectors' settings into `meltano.yml` and the READMEs, from the code.
+"""Write what the code says of the connectors into the files that repeat it: `make docs`.
 
-`make docs` writes the parts between the marker lines anew; a test holds them to the code.
+A test fails while one of these files differs: the plugin definitions and lock files, the tables of
+settings in the READMEs, and the repository's address wherever it is needed.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import textwrap
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from singer_sdk.about import JSONFormatter
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
+
+from tests.project.definitions import VARIANT, as_lock, as_yaml, definition, type_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +35,6 @@ ROOT = Path(__file__).parents[2]
 MELTANO_SCHEMA = json.loads(
     files("meltano.schemas").joinpath("meltano.schema.json").read_text(encoding="utf-8")
 )
-
-# Meltano reads a `decimal` from the environment as a Decimal, which it then cannot write to the
-# plugin's config file: a number goes as text, and the connector reads it.
-_KINDS = {"number": "string"}
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,10 @@ class Connector:
         ]
         return sorted({capability.value for capability in self.plugin.capabilities} & set(known))
 
-    def definition(self) -> str:
-        """Its capabilities and settings as `meltano.yml` has them."""
-        settings = [_setting(*item) for item in self.settings["properties"].items()]
-        text = yaml.safe_dump(
-            {"capabilities": self.capabilities, "settings": settings},
-            sort_keys=False,
-            allow_unicode=True,
-            width=1_000,
-        )
-        return textwrap.indent(text, "    ")
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Its plugin definition, as Meltano Hub would have it."""
+        return definition(self.name, self.kind, address(), self.settings, self.capabilities)
 
     def table(self) -> str:
         """Its settings as the README has them."""
@@ -85,19 +82,40 @@ TAP = Connector(TapWorkatoStreams, "extractors")
 TARGET = Connector(TargetWorkatoStreams, "loaders")
 
 
+def address() -> str:
+    """Return the repository's address, which the root's pyproject.toml says once for all files."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["urls"]["Repository"])
+
+
 def pages() -> Iterator[tuple[Path, str]]:
-    """Give each file that holds settings, with the text that it should have."""
-    project = ROOT / "meltano.yml"
-    text = project.read_text(encoding="utf-8")
+    """Yield each file that repeats what is defined elsewhere, with the text that it should have."""
     for connector in (TAP, TARGET):
-        begin = f"    # {connector.name}: written by `make docs`\n"
-        text = _between(text, begin, connector.definition(), "    # end\n")
-    yield project, text
-    for connector in (TAP, TARGET):
-        readme = ROOT / connector.name / "README.md"
+        folder = ROOT / connector.name
+        yield folder / "meltano-hub.yml", as_yaml(connector.definition)
+        lock = ROOT / "plugins" / connector.kind / f"{connector.name}--{VARIANT}.lock"
+        yield lock, as_lock(connector.definition, connector.kind)
+        readme = folder / "README.md"
         text = readme.read_text(encoding="utf-8")
         begin = "<!-- settings: written by `make docs` -->\n"
-        yield readme, _between(text, begin, f"\n{connector.table()}\n", "<!-- end -->\n")
+        text = _between(text, begin, f"\n{connector.table()}\n", "<!-- end -->\n")
+        yield readme, re.sub(r"https://[^\s()]+/blob/main/", f"{address()}/blob/main/", text)
+        project = folder / "pyproject.toml"
+        text = project.read_text(encoding="utf-8")
+        yield (
+            project,
+            _between(text, "[project.urls]\n", _urls(connector.name), "\n[project.scripts]\n"),
+        )
+
+
+def _urls(name: str) -> str:
+    pages = {
+        "Documentation": f"blob/main/{name}/README.md",
+        "Source": f"tree/main/{name}",
+        "Issues": "issues",
+        "Changelog": "blob/main/CHANGELOG.md",
+    }
+    return "".join(f'{label} = "{address()}/{path}"\n' for label, path in pages.items())
 
 
 def _between(text: str, begin: str, content: str, end: str) -> str:
@@ -110,24 +128,6 @@ def _between(text: str, begin: str, content: str, end: str) -> str:
     return text
 
 
-def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    kind = _type(schema)
-    setting = {
-        "name": name,
-        "kind": "options" if "enum" in schema else _KINDS.get(kind, kind),
-        "label": schema.get("title", name),
-        "description": schema["description"],
-    }
-    if "default" in schema:
-        setting["value"] = schema["default"]
-    if "enum" in schema:
-        values = [value for value in schema["enum"] if value is not None]
-        setting["options"] = [{"label": value, "value": value} for value in values]
-    if schema.get("secret"):
-        setting["sensitive"] = True
-    return setting
-
-
 def _rows(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, setting in schema["properties"].items():
         values = ", ".join(f"`{value}`" for value in setting.get("enum", ()) if value is not None)
@@ -137,7 +137,7 @@ def _rows(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
         default = f"`{_text(setting['default'])}`" if "default" in setting else ""
         if name in schema.get("required", ()):
             default = "required"
-        yield f"| `{prefix}{name}` | {values or _type(setting)} | {default} | {words} |"
+        yield f"| `{prefix}{name}` | {values or type_of(setting)} | {default} | {words} |"
         if "properties" in setting.get("items", {}):
             yield from _rows(setting["items"], f"{prefix}{name}[].")
 
@@ -146,16 +146,10 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _type(schema: dict[str, Any]) -> str:
-    """The one type of a setting, besides null."""
-    types = schema["type"]
-    [name] = [types] if isinstance(types, str) else [kind for kind in types if kind != "null"]
-    return str(name)
-
-
 def main() -> None:
     """Write the files."""
     for path, text in pages():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 

@@ -10,12 +10,10 @@ import pytest
 import yaml
 
 from tests.demo.project import MeltanoFailedError
-from tests.executables import run
-from tests.project.docs import MELTANO_SCHEMA, ROOT, TAP, TARGET
+from tests.project.docs import MELTANO_SCHEMA, ROOT
 
 if TYPE_CHECKING:
     from tests.demo.project import Project
-    from tests.project.docs import Connector
 
 
 @pytest.fixture
@@ -28,18 +26,6 @@ def content() -> dict[str, Any]:
 def test_it_satisfies_meltanos_own_schema(content: dict[str, Any]) -> None:
     """Meltano itself ends with 0 on such faults, so they would go unseen."""
     assert list(jsonschema.Draft202012Validator(MELTANO_SCHEMA).iter_errors(content)) == []
-
-
-@pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
-def test_capabilities_are_those_that_the_executable_tells(
-    connector: Connector, content: dict[str, Any]
-) -> None:
-    """All that `--about` lists and Meltano has a word for; `validate-records` it has not."""
-    about = json.loads(run(connector.name, "--about", "--format", "json").stdout)
-    [plugin] = [
-        plugin for plugin in content["plugins"][connector.kind] if plugin["name"] == connector.name
-    ]
-    assert set(plugin["capabilities"]) == set(about["capabilities"]) - {"validate-records"}
 
 
 def test_nothing_is_sent_anywhere(content: dict[str, Any]) -> None:
