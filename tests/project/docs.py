@@ -99,7 +99,8 @@ def pages() -> Iterator[tuple[Path, str]]:
         text = readme.read_text(encoding="utf-8")
         begin = "<!-- settings: written by `make docs` -->\n"
         text = _between(text, begin, f"\n{connector.table()}\n", "<!-- end -->\n")
-        yield readme, re.sub(r"https://[^\s()]+/blob/main/", f"{address()}/blob/main/", text)
+        text = re.sub(r"https://[^\s()]+/blob/main/", f"{address()}/blob/main/", text)
+        yield readme, re.sub(r"git\+https://[^\s@]+@", f"git+{address()}@", text)
         project = folder / "pyproject.toml"
         text = project.read_text(encoding="utf-8")
         yield (

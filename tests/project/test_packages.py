@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import sys
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
+from tap_workato_streams.plugin.version import __version__
 from uv import find_uv_bin
 
 from tests.project.docs import ROOT
@@ -51,6 +54,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     for name in NAMES:
         run("cp", "-a", ROOT / name, folder, cwd=folder)
+    # Each sdist contains it.
+    run("cp", ROOT / "CHANGELOG.md", folder, cwd=folder)
     (folder / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
     run("git", "init", "--quiet", cwd=folder)
     run("git", "add", "--all", cwd=folder)
@@ -74,9 +79,32 @@ def test_packages_contain_license_typed_marker_and_shared_code(
     with tarfile.open(sdist) as archive:
         members = {member.name: member for member in archive.getmembers()}
     root = f"{package}-{version}"
-    for file in [f"{package}/{file}" for file in SHARED] + ["LICENSE", "README.md"]:
+    for file in [f"{package}/{file}" for file in SHARED] + ["LICENSE", "README.md", "CHANGELOG.md"]:
         # A link out of the archive would be broken.
         assert members[f"{root}/{file}"].isfile()
+
+
+@CONNECTORS
+def test_packages_pass_twine_check(
+    name: str, packages: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    """The index accepts the metadata, and can render the README."""
+    twine = [sys.executable, "-m", "twine", "--no-color", "check", "--strict"]
+    assert "FAILED" not in run(*twine, *packages[name], cwd=tmp_path)
+
+
+@CONNECTORS
+def test_readme_has_no_relative_links(name: str) -> None:
+    """An index shows the README without the repository around it."""
+    readme = (ROOT / name / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((\S+?)\)", readme)
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+
+
+def test_both_connectors_have_the_same_version(packages: dict[str, tuple[Path, Path]]) -> None:
+    """It is in one file, which both packages contain."""
+    versions = {wheel.name.split("-")[1] for wheel, _ in packages.values()}
+    assert versions == {__version__}
 
 
 @CONNECTORS

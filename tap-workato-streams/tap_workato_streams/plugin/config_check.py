@@ -16,6 +16,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator, PluginBase
 from typing_extensions import override
 
 from ..event_streams.quota_url import quota_url_problems
+from .extras import missing_extras
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,6 +105,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
                 found.append(f"{name}: {fault}")
     found.extend(_quota_problems(config))
     return found
+    return [*found, *missing_extras(config)]
 
 
 def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:

@@ -1,0 +1,48 @@
+"""A setting that needs an extra names it when it is missing."""
+
+from __future__ import annotations
+
+from importlib.metadata import metadata
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.executables import run, write_json
+from tests.project.docs import TAP, TARGET
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.project.docs import Connector
+
+EXTRAS = {"faker", "metrics", "postgres", "redis", "s3"}
+S3 = {"encoding": {"format": "jsonl"}, "storage": {"root": "s3://bucket/orders"}}
+CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
+
+
+@CONNECTORS
+def test_extras_of_both_connectors(connector: Connector) -> None:
+    """Each optional library has an extra, so that nobody looks for the right version of it."""
+    assert {*(metadata(connector.name).get_all("Provides-Extra") or ())} == EXTRAS
+
+
+@CONNECTORS
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"batch_config": S3}, "batch_config: s3:// needs the extra s3"),
+        ({"faker_config": {"seed": 1}}, "faker_config: needs the extra faker"),
+    ],
+    ids=["s3", "faker"],
+)
+def test_missing_extra_is_a_setting_error(
+    connector: Connector, settings: dict[str, Any], line: str, tmp_path: Path
+) -> None:
+    """Before the first request, with the requirement that installs it."""
+    topics = [{"id": 11}] if connector is TAP else {"orders": 11}
+    config = write_json(tmp_path / "c.json", {"api_token": "t", "topics": topics, **settings})
+    outcome = run(connector.name, "--config", config)
+    assert outcome.exit_code == 1
+    extra = line.rpartition(" ")[2]
+    install = f"install {connector.name}[{extra}] in place of {connector.name}"
+    assert f"{line}; {install}" in outcome.stderr
