@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -174,6 +175,7 @@ def lay_out(root: Path) -> None:
     for plugin in [*project["plugins"]["extractors"], *loaders]:
         if plugin["name"].endswith("-workato-streams"):
             del plugin["pip_url"]
-            plugin["executable"] = str(MELTANO.parent / plugin["executable"])
+            plugin["executable"] = str(MELTANO.parent / plugin["name"])
     text = yaml.safe_dump(project, sort_keys=False)
     (root / "meltano.yml").write_text(text, encoding="utf-8")
+    shutil.copytree(ROOT / "plugins", root / "plugins", dirs_exist_ok=True)
