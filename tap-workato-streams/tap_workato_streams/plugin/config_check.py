@@ -104,8 +104,8 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
             if fault := check(config.get(name)):
                 found.append(f"{name}: {fault}")
     found.extend(_quota_problems(config))
+    found.extend(missing_extras(config))
     return found
-    return [*found, *missing_extras(config)]
 
 
 def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
