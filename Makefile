@@ -11,13 +11,14 @@ export UV_COMPILE_BYTECODE := 1
 # Nothing on this machine is reached through a proxy.
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
-.PHONY: help setup demo services test bench matrix lint docs clean
+.PHONY: help setup demo services test bench matrix check-orchestrate lint docs clean
 
 help:
 	@echo 'make demo      load a file into a topic and the topic into PostgreSQL, all on this machine'
 	@echo 'make services  start the emulator and PostgreSQL alone, for meltano run by hand'
 	@echo 'make test      run all tests'
 	@echo 'make matrix    run real plugins with both connectors, and write docs/compatibility.md'
+	@echo 'make check-orchestrate   check the script, Dockerfile, units and manifests in orchestrate/'
 	@echo 'make lint      check style and types'
 	@echo 'make bench     measure speed, and write tests/benchmarks/RESULTS.md'
 	@echo 'make docs      write the settings into meltano.yml and the READMEs anew'
@@ -54,6 +55,23 @@ bench: setup
 # Each plugin in an environment of its own, in .matrix/: about a minute at first, then as long again.
 matrix: setup
 	@$(BIN)/python -m tests.matrix
+
+# What can be checked without a container engine, a cluster or systemd as process 1. systemd-analyze
+# reports problems without an exit code of its own.
+check-orchestrate: setup
+	@$(UV) sync --frozen --quiet --python $(PYTHON) --group orchestrate
+	@$(BIN)/shellcheck orchestrate/run.sh
+	@$(BIN)/hadolint orchestrate/docker/Dockerfile
+	@$(BIN)/kubernetes-validate --strict --quiet orchestrate/kubernetes/*.yaml
+	@command -v systemd-analyze >/dev/null || \
+		{ echo 'systemd-analyze is missing: on Debian and Ubuntu, apt-get install systemd' >&2; exit 1; }
+	@units=$$(mktemp -d) && trap 'rm -rf "$$units"' EXIT && \
+		for unit in orchestrate/systemd/*; do \
+			sed 's#/srv/workato-streams#$(CURDIR)#g' "$$unit" >"$$units/$${unit##*/}"; \
+		done && \
+		problems=$$(systemd-analyze verify "$$units"/* 2>&1) && \
+		if [ -n "$$problems" ]; then echo "$$problems" >&2; exit 1; fi
+	@echo 'orchestrate/: no problems found'
 
 lint: setup
 	@$(BIN)/ruff format --check .
