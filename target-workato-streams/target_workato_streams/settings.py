@@ -1,14 +1,20 @@
-"""The settings of the target, and what may be wrong with them beside their types."""
+"""The target's own settings: their definition, and one dataclass for each concern."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from .plugin.common_settings import COMMON_SETTINGS
-from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
+from .event_streams.rate_limiter import RateLimiter
+from .plugin.common_settings import COMMON_SETTINGS, base_url
+from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES, BatchSettings
+from .publishing.context import PublishContext, PublishSettings
+from .publishing.payload import Payload
+from .publishing.publish_client import PublishClient
+from .routing.router import RoutingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,13 +25,13 @@ SETTINGS = th.PropertiesList(
         "topics",
         th.ObjectType(additional_properties=th.IntegerType),
         title="Topics",
-        description="Topic id of each stream, by its name or a glob such as orders_*",
+        description="Topic ids by stream name or glob, such as orders_*",
     ),
     th.Property(
         "default_topic_id",
         th.IntegerType,
         title="Default topic id",
-        description="Topic of the streams that topics does not name",
+        description="Topic id of all streams that `topics` does not cover",
     ),
     th.Property(
         "on_unmapped_stream",
@@ -39,42 +45,43 @@ SETTINGS = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Create topics",
-        description="Create the topic of a stream that has none, named as the stream, with its "
-        "schema; needs developer_api_token",
+        description="Create a topic for each stream that has none, with the stream's name and "
+        "schema; requires `developer_api_token`",
     ),
     th.Property(
         "batch_size_rows",
         th.IntegerType(minimum=1, maximum=MAX_MESSAGES),
         default=MAX_MESSAGES,
         title="Batch size (rows)",
-        description="Most messages in one request",
+        description="Maximum number of messages per request",
     ),
     th.Property(
         "max_batch_bytes",
         th.IntegerType(minimum=64, maximum=MAX_BODY_BYTES),
         default=MAX_BODY_BYTES,
         title="Max batch size (bytes)",
-        description="Most bytes of the body of one request",
+        description="Maximum size of a request body in bytes",
     ),
     th.Property(
         "max_batch_age_secs",
         th.NumberType(minimum=0),
         default=5,
         title="Max batch age (seconds)",
-        description="How long a message may wait for its batch to fill",
+        description="Maximum time in seconds that a message waits for its batch to fill",
     ),
     th.Property(
         "max_in_flight",
         th.IntegerType(minimum=1, maximum=64),
         default=1,
         title="Max batches in flight",
-        description="Most batches of one topic under way at a time; 1 keeps the order of a topic",
+        description="Maximum number of batches of one topic that are sent concurrently; 1 "
+        "preserves the order of a topic",
     ),
     th.Property(
         "payload_field",
         th.StringType(min_length=1),
         title="Payload field",
-        description="Publish this field of the record, an object, in place of the record",
+        description="Publish this field of the record, an object, instead of the record",
     ),
     th.Property(
         "message_key_field",
@@ -89,62 +96,75 @@ SETTINGS = th.PropertiesList(
         th.StringType(allowed_values=["fail", "dead_letter"]),
         default="fail",
         title="On rejected message",
-        description="What to do with a message that the service does not take",
+        description="What to do with a message that the service rejects",
     ),
     th.Property(
         "dead_letter_path",
         th.StringType(min_length=1),
         title="Dead letter path",
-        description="File to which rejected messages are added, as Singer lines to be replayed",
+        description="File to which rejected messages are appended, as Singer lines that can be "
+        "replayed",
     ),
     th.Property(
         "max_rejected",
         th.IntegerType(minimum=0),
         title="Max rejected messages",
-        description="How many messages may be set aside before the run fails",
+        description="Maximum number of messages in the dead-letter file before the run fails",
     ),
-    # The SDK's own setting, with another default: the topic's schema is what counts.
+    # The SDK's own setting, with another default: the topic's schema is what matters.
     th.Property(
         "validate_records",
         th.BooleanType,
         default=False,
         title="Validate records",
-        description="Whether to check records against the schema of their stream",
+        description="Whether to validate records against the schema of their stream",
     ),
 )
 
 
-def target_problems(config: Mapping[str, Any]) -> list[str]:
-    """Find the settings that do not go together.
-
-    Args:
-        config: The settings, with defaults; values may be of a wrong type.
-
-    Returns:
-        One line for each fault.
-    """
-    found = []
-    if not (config.get("topics") or config.get("default_topic_id") or config.get("create_topics")):
-        found.append("topics: no stream has a topic; set topics, default_topic_id or create_topics")
-    if config.get("create_topics") is True and not config.get("developer_api_token"):
-        found.append("create_topics: needs developer_api_token")
-    path = config.get("dead_letter_path")
-    if config.get("on_rejected") == "dead_letter" and not path:
-        found.append("on_rejected: dead_letter needs dead_letter_path")
-    if isinstance(path, str) and not Path(path).absolute().parent.is_dir():
-        found.append("dead_letter_path: its folder does not exist")
-    if isinstance(path, str) and Path(path).is_dir():
-        found.append("dead_letter_path: is a folder, and must be a file")
-    if config.get("legacy_api") is True and config.get("data_center") == "trial":
-        found.append("legacy_api: the trial data center has no legacy domain")
-    if config.get("load_method") not in {None, "append-only"}:
-        found.append("load_method: a topic can only be added to; use append-only")
-    return found
-
-
-def decodes(config: Mapping[str, Any]) -> bool:
-    """Whether records have to be decoded, which else travel as the bytes that came in."""
-    return any(
-        config.get(name)
-        for name in ("stream_maps", "flattening_enabled", "add_record_metadata", "validate_records")
+def publish_context(config: Mapping[str, Any]) -> PublishContext:
+    """Read how records are published from the checked settings."""
+    max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
+    # Contract: "Legacy domain": no batch endpoint.
+    batch = (
+        BatchSettings(max_messages=1, max_bytes=max_bytes, max_age_secs=max_age, frame_bytes=0)
+        if config["legacy_api"]
+        else BatchSettings(config["batch_size_rows"], max_bytes, max_age)
     )
+    dead_letter = config["on_rejected"] == "dead_letter"
+    settings = PublishSettings(
+        payload=_payload(config),
+        batch=batch,
+        max_in_flight=config["max_in_flight"],
+        max_retry_secs=config["max_retry_secs"],
+        max_rejected=config.get("max_rejected") if dead_letter else 0,
+        dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
+    )
+    connect = partial(
+        PublishClient,
+        base_url(config),
+        legacy=config["legacy_api"],
+        token=config["api_token"],
+        timeout_secs=config["request_timeout_secs"],
+    )
+    return PublishContext(settings, connect, RateLimiter(config.get("max_requests_per_minute")))
+
+
+def routing_settings(config: Mapping[str, Any]) -> RoutingSettings:
+    """Read which topic a stream is published to from the checked settings."""
+    return RoutingSettings(
+        topics=config.get("topics") or {},
+        default_topic_id=config.get("default_topic_id"),
+        skip_unmapped=config["on_unmapped_stream"] == "skip",
+        payload=_payload(config),
+    )
+
+
+def decodes_records(config: Mapping[str, Any]) -> bool:
+    """Whether a setting needs decoded records; otherwise they are published as received."""
+    names = ("stream_maps", "flattening_enabled", "add_record_metadata", "validate_records")
+    return any(config.get(name) for name in names)
+
+
+def _payload(config: Mapping[str, Any]) -> Payload:
+    return Payload(config.get("payload_field"), config.get("message_key_field"))

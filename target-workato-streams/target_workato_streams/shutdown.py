@@ -1,10 +1,10 @@
-"""Why a run comes to its end before its input does, and how long that may take."""
+"""Why a run ends before its input does, and how much time is left for that."""
 
 from __future__ import annotations
 
 import time
 
-# A run that is told to stop has 10 seconds in all; after a failure, what is under way has this too.
+# A stopped run has 10 seconds in total; after a failure, requests in flight have this long, too.
 GRACE_SECS = 8.0
 
 
@@ -12,9 +12,9 @@ class Shutdown:
     """What ends the run: a signal, or the first failure.
 
     Attributes:
-        stopping: Whether a signal has asked for an end.
+        stopping: Whether a signal was received.
         failure: The first failure.
-        deadline: When to wait no longer, on the monotonic clock; None for no such time.
+        deadline: When the run has to end, on the monotonic clock; None before a shutdown.
     """
 
     def __init__(self) -> None:
@@ -25,22 +25,23 @@ class Shutdown:
     def stop(self) -> None:
         """Take note of a signal."""
         self.stopping = True
-        self._hurry()
+        self._set_deadline()
 
-    def fail(self, failure: Exception, *, at_once: bool) -> None:
-        """Take note of a failure; the first is the one that is told.
+    def fail(self, failure: Exception, *, immediately: bool) -> None:
+        """Take note of a failure; the first one is reported.
 
         Args:
             failure: The failure.
-            at_once: Whether nothing more is to be published; else what stood before it is.
+            immediately: Whether nothing more is published; otherwise, what precedes the failure
+                in the input still is.
         """
         self.failure = self.failure or failure
-        if at_once:
-            self._hurry()
+        if immediately:
+            self._set_deadline()
 
     @property
-    def late(self) -> bool:
-        """Whether the time is up."""
+    def overdue(self) -> bool:
+        """Whether the deadline has passed."""
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def check(self) -> None:
@@ -48,6 +49,6 @@ class Shutdown:
         if self.failure is not None:
             raise self.failure
 
-    def _hurry(self) -> None:
+    def _set_deadline(self) -> None:
         if self.deadline is None:
             self.deadline = time.monotonic() + GRACE_SECS

@@ -1,4 +1,4 @@
-"""The SDK's way for records that have to be decoded, without its steps that lose something."""
+"""The SDK's path for records that must be decoded, without the steps that lose data."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.sinks import RecordSink
 from typing_extensions import override
 
-from .publishing.messages import Stream
+from .input.records import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
-
-    from .target import TargetWorkatoStreams
 
 MAX_INT_DIGITS = 4300
 
 
 class Digits(Decimal):
-    """A number that is written as it was read: 1E5 and 1.10 stay so."""
+    """A number that is encoded as it was decoded, such as 1E5 or 1.10."""
 
     _text: str
 
@@ -42,7 +40,7 @@ class Digits(Decimal):
 
 
 def decode(text: bytes) -> Any:  # noqa: ANN401
-    """Decode JSON so that `encode` gives back every digit.
+    """Decode JSON so that `encode` restores every digit.
 
     Raises:
         ValueError: It cannot be decoded.
@@ -61,28 +59,32 @@ def _integer(text: str) -> int | Digits:
 
 
 class MessageSink(RecordSink):
-    """Hands each record that the SDK has mapped, flattened or validated to the producer."""
+    """Passes on each record that the SDK has mapped, flattened or validated.
 
-    _target: TargetWorkatoStreams
+    Attributes:
+        stream: The stream that it publishes, after stream maps.
+        publish: Called with the sink, the encoded record, and why it is invalid if it is.
+    """
+
+    publish: Callable[[MessageSink, bytes, str | None], None]
     _invalid: str | None = None
 
-    def __init__(self, target: TargetWorkatoStreams, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(target=target, **kwargs)
-        self._target = target
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
         self.stream = Stream(self.stream_name, tuple(self.key_properties))
 
     @override
     def get_sink_record_counter(self) -> metrics.Counter:
-        # What the service acknowledged is counted instead (summary.py), under the same name.
+        # Acknowledged messages are counted instead, under the same name (summary.py).
         return metrics.Counter(metrics.Metric.RECORD_COUNT, log_interval=math.inf)
 
     @override
     def process_record(self, record: dict[str, Any], context: Mapping[str, Any]) -> None:
-        self._target.take_mapped(self, encode(record), self._invalid)
+        self.publish(self, encode(record), self._invalid)
 
     @override
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
-        # The SDK's own would log the record, stop the run, and turn texts into dates.
+        # The SDK's own logs the record, ends the run, and converts date-times.
         self._invalid = None
         if self._validator is not None:
             try:
@@ -93,23 +95,23 @@ class MessageSink(RecordSink):
 
     @override
     def _singer_validate_message(self, record: dict[str, Any]) -> None:
-        # The SDK's own would stop the run, also of those who do not want records validated.
+        # The SDK's own ends the run, even if records are not to be validated.
         missing = [key for key in self._key_properties if key not in record]
         if missing and self._validator is not None and self._invalid is None:
-            self._invalid = f"it has no {' and no '.join(missing)}, of the key of its stream"
+            self._invalid = f"key property {' and '.join(missing)} is missing"
 
     @override
     def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
-        """The source owns what the target did not add."""
+        """Keep fields that belong to the source."""
 
     @override
     def _remove_sdc_metadata_from_schema(self) -> None:
-        """Likewise."""
+        """Keep fields that belong to the source."""
 
 
 def _reason(exc: InvalidRecord) -> str:
-    """Where and which rule, without the value."""
+    """Return which rule a record violates, without its content."""
     cause = exc.__cause__
     if isinstance(cause, ValidationError):
-        return f"{cause.json_path} does not keep to `{cause.validator}` of the stream's schema"
-    return "it does not fit the stream's schema"
+        return f"{cause.json_path} violates `{cause.validator}` of the stream's schema"
+    return "violates the stream's schema"

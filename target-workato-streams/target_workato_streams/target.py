@@ -12,14 +12,17 @@ from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
-from .assembly import build
 from .input.batch_files import records
+from .input.records import Record, Stream
 from .input.singer_lines import InputError, RecordBeforeSchemaError
 from .input.stdin_reader import StdinReader
 from .plugin.command import ConnectorCommand
 from .plugin.config_check import CheckedPlugin
-from .publishing.messages import Origin, Stream
-from .settings import SETTINGS, decodes, target_problems
+from .publishing.producer import Producer
+from .routing.router import Router
+from .routing.topic_directory import TopicDirectory
+from .setting_problems import target_problems
+from .settings import SETTINGS, decodes_records, publish_context, routing_settings
 from .sinks import MessageSink, decode
 
 if TYPE_CHECKING:
@@ -30,9 +33,9 @@ if TYPE_CHECKING:
 
     from .input.singer_lines import Line
 
-# How many records of batch files are taken in between two looks at the clock.
-RECORDS_BETWEEN_LOOKS = 500
-# What a shell adds to the number of the signal that ended a process.
+# How many records of batch files are read between two polls.
+RECORDS_BETWEEN_POLLS = 500
+# A shell adds this to the number of the signal that ended a process.
 SIGNALLED = 128
 
 
@@ -53,29 +56,31 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     message_reader_class = StdinReader
     message_reader: StdinReader
 
-    # A signal may come before there is anything to finish.
+    # A signal may arrive before there is anything to finish.
     _ready = False
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(**kwargs)
-        self._decodes = decodes(self.config)
+        config = self.config
+        self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
-        self._origin: Origin
-        self._router, self._producer = build(self.config, self.logger)
+        self._record: Record
+        self._producer = Producer(publish_context(config), self.logger)
+        topics = TopicDirectory.from_config(config) if config["create_topics"] else None
+        self._router = Router(routing_settings(config), topics, self._producer)
         self.message_reader.poller = self._producer
         self._ready = True
 
     @classmethod
     @override
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
-        """Add the SDK's settings, but for one: a topic can only be added to."""
+        """Add the SDK's settings except one: records can only be appended to a topic."""
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
 
     @classmethod
     @override
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        """Find what is wrong with the settings of the target alone."""
         return target_problems(config)
 
     @override
@@ -92,31 +97,40 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
             raise InputError("the schema has no properties")
         if self._decodes:
-            message = {"type": line.type, "stream": line.stream, "schema": schema}
-            try:
-                super()._process_schema_message({**message, "key_properties": line.key_properties})
-            except InvalidJSONSchema:
-                raise InputError("the schema is not a JSON Schema") from None
-            # Replaced sinks hold nothing; the SDK would keep them to the end.
-            self.drain_all()
+            self._register(line, schema)
         else:
             self._router.route(line.stream, schema)
         self._streams[line.stream] = stream
 
+    def _register(self, line: Line, schema: dict[str, Any]) -> None:
+        """Let the SDK apply stream maps to a schema and create the sinks."""
+        keys = line.key_properties
+        try:
+            super()._process_schema_message(
+                {"type": line.type, "stream": line.stream, "schema": schema, "key_properties": keys}
+            )
+        except InvalidJSONSchema:
+            raise InputError("the schema is not a JSON Schema") from None
+        # Replaced sinks hold no records; the SDK would keep them until the end.
+        self.drain_all()
+        for sink in self._sinks_active.values():
+            if isinstance(sink, MessageSink):
+                sink.publish = self._publish_mapped
+
     @override
     def _process_record_message(self, line: Line) -> None:  # type: ignore[override]
-        self._take(line, bytes(line.record), self.message_reader.position)
+        self._publish(line, bytes(line.record), self.message_reader.line_number)
 
     @override
     def _process_batch_message(self, line: Line) -> None:  # type: ignore[override]
         line.need("stream", "encoding", "manifest")
         files = records(line, self.config.get("batch_config"))
-        for count, (place, record) in enumerate(files):
-            if count % RECORDS_BETWEEN_LOOKS == 0:
+        for count, (place, text) in enumerate(files):
+            if count % RECORDS_BETWEEN_POLLS == 0:
                 self._producer.poll()
             if self._producer.stopping:
                 return
-            self._take(line, record, f"{self.message_reader.position} ({place})")
+            self._publish(line, text, f"{self.message_reader.line_number} ({place})")
 
     @override
     def _process_state_message(self, line: Line) -> None:  # type: ignore[override]
@@ -130,56 +144,49 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def _process_activate_version_message(self, line: Line) -> None:  # type: ignore[override]
-        self.logger.debug("ACTIVATE_VERSION of %s means nothing to a topic", line.stream)
+        self.logger.debug("%s: ACTIVATE_VERSION does not apply to a topic, ignored", line.stream)
 
-    def _take(self, line: Line, record: bytes, position: int | str) -> None:
+    def _publish(self, line: Line, text: bytes, number: int | str) -> None:
         stream = self._streams.get(line.stream)
         if stream is None:
             line.need("stream")
-            raise RecordBeforeSchemaError(f"a record of {line.stream} comes before its schema")
-        if not record.startswith(b"{"):
+            raise RecordBeforeSchemaError(f"stream {line.stream} has a record before its schema")
+        if not text.startswith(b"{"):
             line.need("record")
             raise InputError("the record is not an object")
-        version, time_extracted = bytes(line.version), bytes(line.time_extracted)
-        origin = Origin(stream, record, position, version, time_extracted)
+        record = Record(stream, text, number, bytes(line.version), bytes(line.time_extracted))
         if self._decodes:
-            self._map(origin)
+            self._map(record)
         else:
-            self._producer.add(stream, record, origin)
+            self._producer.add(stream, text, record)
 
-    def _map(self, origin: Origin) -> None:
-        """Let the SDK map, flatten, validate and stamp the record."""
-        self._origin = origin
-        stream = origin.stream
+    def _map(self, record: Record) -> None:
+        """Let the SDK map, flatten and validate a record, and add metadata to it."""
+        self._record = record
+        stream = record.stream
         try:
-            message = {"type": "RECORD", "stream": stream.name, "record": decode(origin.record)}
+            message = {"type": "RECORD", "stream": stream.name, "record": decode(record.text)}
         except (ValueError, RecursionError):
             self._router.route(stream.name, json.loads(stream.schema))
-            self._producer.reject(stream, origin, "nested too deeply to be decoded")
+            self._producer.reject(stream, record, "nested too deeply to be decoded")
             return
         for name in ("version", "time_extracted"):
-            if raw := getattr(origin, name):
+            if raw := getattr(record, name):
                 message[name] = json.loads(raw)
         super()._process_record_message(message)
 
-    def take_mapped(self, sink: MessageSink, record: bytes, invalid: str | None) -> None:
-        """Take in what the SDK made of a record.
-
-        Args:
-            sink: Where the SDK sent it; it may be one of several for the same record.
-            record: The record to publish.
-            invalid: Why it is not to be published, if so.
-        """
-        # A stream that a map removes needs no topic: so a route is looked for at the first record.
+    def _publish_mapped(self, sink: MessageSink, text: bytes, invalid: str | None) -> None:
+        """Publish what the SDK has made of a record, once for each of its stream maps."""
+        # Not at the schema: a stream that a map removes needs no topic.
         self._router.route(sink.stream_name, sink.schema)
         if invalid is None:
-            self._producer.add(sink.stream, record, self._origin)
+            self._producer.add(sink.stream, text, self._record)
         else:
-            self._producer.reject(sink.stream, self._origin, invalid)
+            self._producer.reject(sink.stream, self._record, invalid)
 
     @override
     def _handle_max_record_age(self) -> None:
-        """Batches close by their own clock."""
+        """Do nothing: batches have their own maximum age."""
 
     @override
     def process_endofpipe(self) -> None:
@@ -187,7 +194,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Ask for an orderly end; asked again, or with nothing read yet, end at once."""
+        """Stop in an orderly way; immediately on a second signal, or if nothing has been read."""
         if not self._ready:
             sys.exit(0)
         if self._producer.stopping:

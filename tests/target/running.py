@@ -40,8 +40,8 @@ class RunningTarget(Running):
         self._process.stdin.close()
 
     @property
-    def told(self) -> list[Any]:
-        """The states told so far: what `singer.state` was given."""
+    def emitted(self) -> list[Any]:
+        """The states emitted so far: the values that `singer.state` was given."""
         return [json.loads(line)["at"] for line in self.stdout.splitlines()]
 
     @override

@@ -1,4 +1,4 @@
-"""Messages set aside can be replayed, say why, and are on disk before a state covers them."""
+"""Dead letters can be replayed, give a reason, and are on disk before a state covers them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'
 
 @pytest.fixture
 def dead(tmp_path: Path) -> Path:
-    """The file of dead letters."""
+    """The dead-letter file."""
     return tmp_path / "dead.jsonl"
 
 
@@ -37,7 +37,7 @@ def letters(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_a_dead_letter_is_the_record_as_it_came_with_the_reason_beside_it(
+def test_a_dead_letter_is_the_record_as_received_with_the_reason_next_to_it(
     emulator: Emulator, checked: int, run_target: RunTarget, dead: Path
 ) -> None:
     """A SCHEMA line, then the RECORD line, byte for byte, with `_error` beside the record."""
@@ -66,7 +66,7 @@ def test_a_dead_letter_is_the_record_as_it_came_with_the_reason_beside_it(
     assert error["time"].startswith("20")
 
 
-def test_dead_letters_can_be_piped_into_the_target_again(
+def test_dead_letters_can_be_replayed(
     emulator: Emulator, topic: int, checked: int, run_target: RunTarget, dead: Path
 ) -> None:
     """The same bytes are published as would have been; all schemas they need are in the file."""
@@ -94,7 +94,7 @@ def test_dead_letters_can_be_piped_into_the_target_again(
     assert sorted(message.payload for message in emulator.messages(topic)) == sorted(wrong)
 
 
-def test_a_replayed_dead_letter_has_the_metadata_of_its_first_run(
+def test_a_replayed_record_has_the_metadata_of_its_first_run(
     emulator: Emulator, topic: int, checked: int, run_target: RunTarget, dead: Path
 ) -> None:
     """The version and the time of extraction stand beside the record, as they came in."""
@@ -113,7 +113,7 @@ def test_a_replayed_dead_letter_has_the_metadata_of_its_first_run(
 def test_more_than_max_rejected_ends_the_run(  # noqa: PLR0913, PLR0917 - a table
     emulator: Emulator, checked: int, run_target: RunTarget, dead: Path, limit: int, exit_code: int
 ) -> None:
-    """As many as allowed are set aside; the next one ends the run, untold and not set aside."""
+    """As many as allowed are written to the file; the next one ends the run."""
     emulator.configure(rejection="status")
     fed = [record(id=n if n % 10 else str(n)) for n in range(1, 35)]
     done = run_target(
@@ -146,11 +146,15 @@ def test_more_than_max_rejected_ends_the_run(  # noqa: PLR0913, PLR0917 - a tabl
         ({"payload_field": "payload"}, {"id": 1}, "payload_field payload is missing"),
         ({"payload_field": "payload"}, {"payload": 7}, "payload_field payload is not an object"),
         ({"payload_field": "payload"}, {"payload": None}, "payload_field payload is not an object"),
-        ({"validate_records": True}, {"id": "x"}, "$.id does not keep to `type`"),
-        ({"message_key_field": "key"}, {"id": 1, "key": 1, "payload": {}}, "it has a field key"),
+        ({"validate_records": True}, {"id": "x"}, "$.id violates `type`"),
+        (
+            {"message_key_field": "key"},
+            {"id": 1, "key": 1, "payload": {}},
+            "already has a field key",
+        ),
     ],
 )
-def test_what_can_be_judged_before_it_is_sent_costs_no_request(  # noqa: PLR0913, PLR0917 - a table
+def test_an_invalid_record_is_rejected_without_a_request(  # noqa: PLR0913, PLR0917 - a table
     emulator: Emulator,
     topic: int,
     run_target: RunTarget,
@@ -159,7 +163,7 @@ def test_what_can_be_judged_before_it_is_sent_costs_no_request(  # noqa: PLR0913
     bad: dict[str, Any],
     reason: str,
 ) -> None:
-    """It is set aside with no attempt and no status; the others go through."""
+    """It has no attempts and no status; the others are published."""
     good: dict[str, Any] = {"id": 0, "payload": {"a": 1}}
     done = run_target(
         schema(id={"type": "integer"}, payload={}, key={}, pad={}),
@@ -179,7 +183,7 @@ def test_what_can_be_judged_before_it_is_sent_costs_no_request(  # noqa: PLR0913
     assert reason in letter["_error"]["reason"]
 
 
-def test_a_line_that_a_killed_run_left_unfinished_is_dropped(
+def test_an_incomplete_line_of_a_killed_run_is_removed(
     emulator: Emulator, topic: int, checked: int, run_target: RunTarget, dead: Path
 ) -> None:
     """The file stays one that can be replayed; whole lines in it stay."""
@@ -198,17 +202,17 @@ def test_a_line_that_a_killed_run_left_unfinished_is_dropped(
     assert [payload["id"] for payload in emulator.payloads(topic)] == ["a", "b"]
 
 
-def test_no_state_covers_a_message_that_could_not_be_write_dead_letter(
+def test_no_state_covers_a_message_that_could_not_be_written_to_the_file(
     checked: int, run_target: RunTarget, dead: Path
 ) -> None:
-    """A disk that takes nothing more ends the run, and the state before it stands."""
+    """A full disk ends the run, and only earlier states are emitted."""
     dead.symlink_to("/dev/full")
     done = run_target(
         schema(),
         record(id=1),
         state("before"),
         record(id="bad"),
-        state("behind"),
+        state("after"),
         default_topic_id=checked,
         batch_size_rows=1,
         on_rejected="dead_letter",
@@ -218,10 +222,10 @@ def test_no_state_covers_a_message_that_could_not_be_write_dead_letter(
     assert "No space left" in done.error_lines[0]
 
 
-def test_a_kill_leaves_every_message_published_set_aside_or_untold(
+def test_after_a_kill_every_covered_message_is_published_or_in_the_file(
     emulator: Emulator, checked: int, start_target: StartTarget, dead: Path
 ) -> None:
-    """What a told state covers is in the topic or whole in the file, at whatever moment."""
+    """What an emitted state covers is in the topic or in the file, at any moment."""
     emulator.configure(rejection="status", latency_secs=0.005)
     fed = []
     for number in range(300):
@@ -234,9 +238,9 @@ def test_a_kill_leaves_every_message_published_set_aside_or_untold(
         batch_size_rows=10,
     )
     target.feed(schema(), *fed)
-    eventually(lambda: len(target.told) > 5, "some states")
+    eventually(lambda: len(target.emitted) > 5, "some states")
     target.kill()
-    covered = range(target.told[-1] + 1)
+    covered = range(target.emitted[-1] + 1)
     published = {payload["id"] for payload in emulator.payloads(checked)}
     whole = [line for line in dead.read_bytes().split(b"\n")[:-1] if b'"RECORD"' in line]
     dead_lettered = {int(json.loads(line)["record"]["id"]) for line in whole}

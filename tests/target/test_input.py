@@ -1,4 +1,4 @@
-"""What is wrong with the input is told in one line, and everything before it is published."""
+"""Invalid input is reported in one line, after everything before it is published."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget, StartTarget
 
-SECRET = "content-not-to-be-told"
+SECRET = "content-not-to-be-logged"
 MALFORMED = {
-    "no JSON": b"content-not-to-be-told",
-    "no object": b'["content-not-to-be-told"]',
-    "half a line": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-told',
-    "no number": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-be-told":NaN}}',
-    "no digits": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-be-told":01}}',
-    "no escape": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-told\\x"}}',
-    "no UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-told\xff"}}',
+    "no JSON": b"content-not-to-be-logged",
+    "no object": b'["content-not-to-be-logged"]',
+    "half a line": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-logged',
+    "no number": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-be-logged":NaN}}',
+    "no digits": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-be-logged":01}}',
+    "no escape": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-logged\\x"}}',
+    "no UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-logged\xff"}}',
     "a surrogate in UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"\xed\xa0\x80"}}',
-    "two messages": b'{"type":"STATE","value":{}}{"content-not-to-be-told":1}',
-    "no type": b'{"stream":"orders","record":{"a":"content-not-to-be-told"}}',
+    "two messages": b'{"type":"STATE","value":{}}{"content-not-to-be-logged":1}',
+    "no type": b'{"stream":"orders","record":{"a":"content-not-to-be-logged"}}',
     "an empty type": b'{"type":""}',
-    "an unknown type": b'{"type":"content-not-to-be-told"}',
+    "an unknown type": b'{"type":"content-not-to-be-logged"}',
     "a type that is no text": b'{"type":7}',
     "a stream that is no text": b'{"type":"RECORD","stream":7,"record":{}}',
-    "no stream": b'{"type":"RECORD","record":{"a":"content-not-to-be-told"}}',
+    "no stream": b'{"type":"RECORD","record":{"a":"content-not-to-be-logged"}}',
     "no record": b'{"type":"RECORD","stream":"orders"}',
     "a record that is a list": b'{"type":"RECORD","stream":"orders","record":["no"]}',
     "a record that is null": b'{"type":"RECORD","stream":"orders","record":null}',
@@ -56,18 +56,18 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("fault", MALFORMED)
-def test_a_malformed_line_ends_the_run_behind_all_that_stood_before_it(
-    emulator: Emulator, topic: int, run_target: RunTarget, fault: str
+@pytest.mark.parametrize("problem", MALFORMED)
+def test_an_invalid_line_ends_the_run_after_everything_before_it_is_published(
+    emulator: Emulator, topic: int, run_target: RunTarget, problem: str
 ) -> None:
-    """One line gives its number and what is wrong, not what it holds; what is before it is told."""
+    """One line gives its number and the reason, not its content."""
     done = run_target(
         schema(),
         *orders(3),
         state("before"),
-        MALFORMED[fault],
+        MALFORMED[problem],
         *orders(3, start=3),
-        state("behind"),
+        state("after"),
     )
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert [payload["id"] for payload in emulator.payloads(topic)] == [0, 1, 2]
@@ -77,10 +77,10 @@ def test_a_malformed_line_ends_the_run_behind_all_that_stood_before_it(
     assert "Traceback" not in done.stderr
 
 
-def test_an_input_that_is_cut_off_is_told(
+def test_a_truncated_input_ends_the_run(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """A tap that dies in the middle of a line: all whole lines are published, and the run fails."""
+    """After a tap dies within a line, all complete lines are published and the run fails."""
     target = start_target()
     cut = lines(schema(), *orders(3), state("before"), *orders(1, start=3))[:-10]
     target.feed_bytes(cut)
@@ -88,10 +88,10 @@ def test_an_input_that_is_cut_off_is_told(
     done = target.end()
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert len(emulator.payloads(topic)) == 3
-    assert "line 6 of the input: the input ends in the middle of it" in done.error_lines[0]
+    assert "line 6 of the input: the input ends within this line" in done.error_lines[0]
 
 
-def test_a_last_line_without_its_newline_is_whole(
+def test_the_last_line_needs_no_newline(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
     """A file need not end with a newline."""
@@ -103,7 +103,7 @@ def test_a_last_line_without_its_newline_is_whole(
     assert len(emulator.payloads(topic)) == 2
 
 
-def test_lines_may_be_of_any_length_and_come_in_any_pieces(
+def test_lines_may_have_any_length_and_arrive_in_any_chunks(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
     """Reads do not end where lines do; empty lines and carriage returns do not matter."""
@@ -131,7 +131,7 @@ def test_input_may_come_from_a_file(
 
 @pytest.mark.parametrize("compression", ["gzip", "none", None])
 @pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
-def test_batch_files_go_the_same_way_as_records(  # noqa: PLR0913, PLR0917 - a table
+def test_records_of_batch_files_are_published_like_others(  # noqa: PLR0913, PLR0917 - a table
     emulator: Emulator,
     topic: int,
     run_target: RunTarget,
@@ -164,7 +164,7 @@ def test_batch_files_go_the_same_way_as_records(  # noqa: PLR0913, PLR0917 - a t
     assert len(emulator.requests()) == 3
 
 
-def test_batch_files_are_looked_for_in_the_storage_of_the_settings(
+def test_batch_files_are_read_from_the_configured_storage(
     emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
 ) -> None:
     """Where the target sees the files under another root than the tap."""
@@ -186,7 +186,7 @@ def test_batch_files_are_looked_for_in_the_storage_of_the_settings(
         (None, "cannot be read"),
     ],
 )
-def test_a_batch_file_that_is_damaged_is_told_with_its_line(  # noqa: PLR0913, PLR0917 - a table
+def test_a_damaged_batch_file_ends_the_run_with_its_line(  # noqa: PLR0913, PLR0917 - a table
     emulator: Emulator,
     topic: int,
     run_target: RunTarget,
@@ -194,13 +194,13 @@ def test_a_batch_file_that_is_damaged_is_told_with_its_line(  # noqa: PLR0913, P
     content: bytes | None,
     reason: str,
 ) -> None:
-    """What stood before the fault is published; the state behind the file is not told."""
+    """What precedes the damage is published; later states are not emitted."""
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(b"not gzip" if content is None else gzip.compress(content))
     encoding = {"format": "jsonl", "compression": "gzip"}
     batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [path.as_uri()]}
     done = run_target(
-        schema(), record(id=0), state("before"), json.dumps(batch).encode(), state("behind")
+        schema(), record(id=0), state("before"), json.dumps(batch).encode(), state("after")
     )
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert len(emulator.payloads(topic)) == (2 if content and b"id" in content else 1)
@@ -208,10 +208,8 @@ def test_a_batch_file_that_is_damaged_is_told_with_its_line(  # noqa: PLR0913, P
     assert reason in done.error_lines[0]
 
 
-def test_activate_version_means_nothing_to_a_topic(
-    emulator: Emulator, topic: int, run_target: RunTarget
-) -> None:
-    """It is passed over without a word at the default level."""
+def test_activate_version_is_ignored(emulator: Emulator, topic: int, run_target: RunTarget) -> None:
+    """Without a warning."""
     version = b'{"type":"ACTIVATE_VERSION","stream":"orders","version":7}'
     done = run_target(schema(), version, *orders(1), version, state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from target_workato_streams.input.records import Stream
 from target_workato_streams.publishing.message_key import version
-from target_workato_streams.publishing.messages import Stream
 
 from tests.target.singer import raw_record, record, schema
 

@@ -1,4 +1,4 @@
-"""Which topic a stream goes to, and what becomes of one that has none."""
+"""Which topic a stream is published to, and what happens to a stream that has none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.routing.router import Routing
+from target_workato_streams.publishing.payload import Payload
+from target_workato_streams.routing.router import RoutingSettings
 from target_workato_streams.routing.workato_schema import to_workato
 
 from tests.running import eventually
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
     from tests.target.conftest import RunTarget, StartTarget
 
 
+def routing(topics: dict[str, int], default: int | None = None) -> RoutingSettings:
+    """The settings that decide about a stream."""
+    return RoutingSettings(topics, default, skip_unmapped=False, payload=Payload())
+
+
 def creating(emulator: Emulator) -> dict[str, Any]:
-    """Settings by which a stream without a topic gets one of its name."""
+    """Settings that create a topic for a stream that has none."""
     return {
         "default_topic_id": None,
         "create_topics": True,
@@ -42,26 +48,26 @@ def creating(emulator: Emulator) -> dict[str, Any]:
         ("[x]", 7),
     ],
 )
-def test_exact_names_come_before_globs_and_longer_globs_before_shorter(
+def test_exact_names_precede_globs_and_longer_globs_precede_shorter_ones(
     stream: str, expected: int
 ) -> None:
     """Case matters, and a name may look like a glob."""
     topics = {"*": 5, "orders": 1, "orders_*": 2, "orders_e?": 3, "crm.*": 4, "[x]": 7}
     topics |= {"a*c": 6} if stream == "a*c" else {}
-    assert Routing(topics).topic_of(stream) == expected
+    assert routing(topics).topic_of(stream) == expected
 
 
 @pytest.mark.parametrize(("default", "expected"), [(None, None), (9, 9)])
 def test_the_default_comes_last(default: int | None, expected: int | None) -> None:
-    """It takes what no name and no glob covers."""
-    routing = Routing({"a": 1, "b*": 2}, default)
-    assert [routing.topic_of(name) for name in ("a", "bc", "c")] == [1, 2, expected]
+    """It applies to streams that no name and no glob covers."""
+    settings = routing({"a": 1, "b*": 2}, default)
+    assert [settings.topic_of(name) for name in ("a", "bc", "c")] == [1, 2, expected]
 
 
-def test_an_unmapped_stream_is_refused_before_anything_is_published_from_it(
+def test_an_unmapped_stream_ends_the_run_before_anything_of_it_is_published(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """What stood before its schema is published and told; the line says what to set."""
+    """What precedes its schema is published and its state emitted; the line says what to set."""
     done = run_target(
         schema(),
         *orders(2),
@@ -82,7 +88,7 @@ def test_an_unmapped_stream_is_refused_before_anything_is_published_from_it(
 def test_an_unmapped_stream_is_skipped_with_one_warning(
     emulator: Emulator, topic: int, run_target: RunTarget, settings: dict[str, Any]
 ) -> None:
-    """Its records owe nothing to any state."""
+    """States do not wait for its records."""
     done = run_target(
         schema(),
         schema("others"),
@@ -97,10 +103,10 @@ def test_an_unmapped_stream_is_skipped_with_one_warning(
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(topic)) == 20
-    assert done.stderr.count("others has no topic and is skipped") == 1
+    assert done.stderr.count("others: has no topic and is skipped") == 1
 
 
-def test_the_legacy_domain_is_published_to_message_by_message(
+def test_the_legacy_domain_gets_one_message_per_request(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
     """By its own paths and the single-message endpoint, in order."""
@@ -113,27 +119,27 @@ def test_the_legacy_domain_is_published_to_message_by_message(
 
 
 @pytest.mark.parametrize("kind", ["reset_after", "garbage", "cut_json", "html"])
-def test_the_legacy_domain_is_retried_likewise(
+def test_requests_to_the_legacy_domain_are_retried(
     emulator: Emulator, topic: int, run_target: RunTarget, kind: str
 ) -> None:
-    """An answer that acknowledges nothing is no acknowledgement there either."""
+    """A response without a message id acknowledges nothing."""
     emulator.fault(kind, after=1)
     done = run_target(schema(), *orders(3), state("all"), legacy_api=True)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(topic)] == [0, 1, 1, 2]
 
 
-def test_the_legacy_domain_may_name_messages_by_number(
+def test_the_legacy_domain_may_return_numeric_message_ids(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """What it names is acknowledged, and not sent again."""
+    """It is acknowledged, and not resent."""
     emulator.fault("status", status=200, body='{"message_id": 7}', times=-1)
     done = run_target(schema(), *orders(2), state("all"), legacy_api=True)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.requests()) == 2
 
 
-def test_the_developer_api_may_give_ids_as_text(
+def test_the_developer_api_may_return_ids_as_strings(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
     """A topic of the stream's name is used."""
@@ -180,10 +186,10 @@ def test_a_missing_topic_is_created_from_the_schema_of_its_stream(
     assert emulator.payloads(new) == [{"id": 3, "total": 1.5}] * 2
 
 
-def test_a_topic_whose_creation_was_not_answered_is_not_created_twice(
+def test_a_topic_is_not_created_twice_after_a_lost_response(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """The names are looked up again before the next try."""
+    """The topics are listed again before the next attempt."""
     emulator.fault("reset_after", operation="topics", after=2)
     done = run_target(
         schema("new"),
@@ -198,10 +204,10 @@ def test_a_topic_whose_creation_was_not_answered_is_not_created_twice(
 @pytest.mark.parametrize(
     ("kind", "options"), [("status", {"status": 503}), ("stall", {"secs": 60})]
 )
-def test_what_was_read_is_told_while_a_topic_is_being_created_and_a_signal_ends_the_run(
+def test_states_are_emitted_while_a_topic_is_created_and_a_signal_ends_the_run(
     emulator: Emulator, topic: int, start_target: StartTarget, kind: str, options: dict[str, Any]
 ) -> None:
-    """Batches and states do not wait for the Developer API; nor does the end, with exit code 0."""
+    """Neither batches and states nor the shutdown wait for the Developer API."""
     emulator.fault(kind, operation="topics", times=-1, **options)
     target = start_target(
         topics={"orders": topic},
@@ -211,7 +217,7 @@ def test_what_was_read_is_told_while_a_topic_is_being_created_and_a_signal_ends_
     target.feed(
         schema(), *orders(3), state("read"), schema("new"), record("new", id=1), state("no")
     )
-    eventually(lambda: target.told == ["read"], "the state of the other topic")
+    eventually(lambda: target.emitted == ["read"], "the state of the other topic")
     eventually(lambda: emulator.requests(operation="topics"), "the Developer API being asked")
     target.send(signal.SIGTERM)
     done = target.end(within=10)
@@ -237,7 +243,7 @@ SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("given", "expected"), SCHEMAS)
-def test_json_schema_is_turned_into_the_format_of_the_service(
+def test_json_schema_is_converted_to_workatos_format(
     given: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     """Each type, with what may be null made optional."""
@@ -246,7 +252,7 @@ def test_json_schema_is_turned_into_the_format_of_the_service(
     assert field == whole
 
 
-def test_nested_schemas_keep_their_fields() -> None:
+def test_nested_schemas_are_converted() -> None:
     """Objects, and lists of objects."""
     inner = {"type": "object", "properties": {"sku": {"type": "string"}}, "required": ["sku"]}
     fields = to_workato({"properties": {"one": inner, "many": {"type": "array", "items": inner}}})

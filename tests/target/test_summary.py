@@ -1,4 +1,4 @@
-"""A run tells how far it has come: a line a minute, a line a topic at the end, metrics."""
+"""A run logs its progress: a line per minute, a line per topic at the end, metrics."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from tests.target.conftest import RunTarget
 
 
-def test_a_long_run_writes_a_progress_line_a_minute(
+def test_a_long_run_logs_a_progress_line_per_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of all topics together; none before the first minute has passed, and none twice."""
     clock = iter([1000.0, 1059.0, 1060.0, 1061.0, 1119.0, 1121.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     tallies = {"a": Tally(published=3, requests=1), "b": Tally(published=4, requests=2)}
-    told = Summary(logging.getLogger("progress"), lambda: tallies)
+    summary = Summary(logging.getLogger("progress"), lambda: tallies)
     with caplog.at_level(logging.INFO, "progress"):
         for _ in range(5):
-            told.progress()
+            summary.progress()
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(":")[0] for line in lines] == ["After 60 s", "After 121 s"]
     assert "7 published" in lines[0]
@@ -38,7 +38,7 @@ def test_a_long_run_writes_a_progress_line_a_minute(
 def test_each_topic_has_one_summary_line(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """With what was published, set aside, sent again, possibly doubled, requests, bytes, time."""
+    """It counts messages by outcome, requests, bytes and seconds."""
     other = emulator.create_topic("other")
     emulator.fault("reset_after", topic_id=other)
     done = run_target(
@@ -47,13 +47,13 @@ def test_each_topic_has_one_summary_line(
     lines = [line for line in done.stderr.splitlines() if " published, " in line]
     assert len(lines) == 2
     size = len(b'{"payloads":[{"id": 0},{"id": 1},{"id": 2}]}')
-    counts = "3 published, 0 set aside, 0 sent again, 0 possibly doubled, 1 requests"
+    counts = "3 published, 0 dead letters, 0 resent, 0 possibly duplicated, 1 request"
     assert f"orders (topic {topic}): {counts}, {size} bytes" in lines[0]
-    counts = "1 published, 0 set aside, 1 sent again, 1 possibly doubled, 2 requests"
+    counts = "1 published, 0 dead letters, 1 resent, 1 possibly duplicated, 2 requests"
     assert f"b (topic {other}): {counts}" in lines[1]
 
 
-def test_the_metrics_of_the_sdk_count_acknowledged_records_of_each_stream(
+def test_the_sdk_metrics_count_the_acknowledged_records_of_each_stream(
     run_target: RunTarget,
 ) -> None:
     """Whether records are decoded or not."""

@@ -1,4 +1,4 @@
-"""No call of a worker is lost, at whatever moment it comes."""
+"""No call of a worker is lost, at whatever moment it is made."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from target_workato_streams.publishing.wakeup import Wakeup
 
 @pytest.mark.parametrize("called_before", [False, True])
 @pytest.mark.parametrize("moment", ["before the read", "after the read"])
-def test_a_call_while_calls_are_cleared_does_not_silence_those_that_follow(
+def test_a_call_while_calls_are_cleared_does_not_hide_later_calls(
     monkeypatch: pytest.MonkeyPatch, moment: str, *, called_before: bool
 ) -> None:
-    """The main thread looks around after clearing; the next call is what has to wake it."""
+    """The main thread checks after clearing; the next call has to wake it."""
     read = os.read
     with closing(Wakeup()) as wakeup:
         if called_before:
@@ -37,7 +37,7 @@ def test_a_call_while_calls_are_cleared_does_not_silence_those_that_follow(
         assert select.select([wakeup], [], [], 0)[0]
 
 
-def test_a_call_after_the_end_does_nothing() -> None:
+def test_a_call_after_closing_does_nothing() -> None:
     """A signal may come when all is done."""
     wakeup = Wakeup()
     wakeup.close()

@@ -1,1 +1,1 @@
-"""What comes in on stdin."""
+"""Reads the Singer messages on stdin and the files that they name."""

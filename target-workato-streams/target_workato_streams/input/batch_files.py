@@ -1,4 +1,4 @@
-"""The records in the files of a BATCH message, line by line: a file may be larger than memory."""
+"""Reads the files of a BATCH message line by line, since they may be larger than memory."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def records(message: Line, batch_config: Mapping[str, Any] | None) -> Iterator[t
         batch_config: The setting of that name, which may say where the files are.
 
     Yields:
-        The file and the line of each record, for people, and the record.
+        The file name and line number of each record, and the record.
 
     Raises:
-        InputError: A file is not there, cannot be read, or holds something else.
+        InputError: A file is missing, cannot be read, or contains something else.
     """
     encoding = json.loads(bytes(message.encoding))
     manifest = json.loads(bytes(message.manifest))
     if not isinstance(encoding, dict) or encoding.get("format") != "jsonl":
-        raise InputError("the files of a BATCH message must be of the format jsonl")
+        raise InputError("the files of a BATCH message must be in jsonl format")
     if encoding.get("compression") not in {None, "none", "gzip"}:
-        raise InputError("the files of a BATCH message must be compressed with gzip, or not at all")
+        raise InputError("the files of a BATCH message must be compressed with gzip or not at all")
     if not isinstance(manifest, list) or not all(isinstance(path, str) for path in manifest):
         raise InputError("the manifest of a BATCH message must be a list of files")
     folder = (batch_config or {}).get("storage")

@@ -1,7 +1,7 @@
-"""One line of the input, split into the fields of its Singer message.
+"""Splits a line of the input into the fields of its Singer message.
 
-The fields that may be large (record, schema, state) stay the bytes that came in: what nobody looks
-into is never decoded, so every digit, date and escape travels on unchanged.
+Fields that may be large (record, schema, state) stay as received: data that nothing inspects is not
+decoded, so every digit, date and escape is preserved.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ ABSENT = msgspec.Raw()
 
 
 class InputError(EventStreamsError):
-    """The input is not what a tap may write; the text gives the reason, never the content."""
+    """The input is invalid; the text gives the reason, never the content."""
 
 
 class RecordBeforeSchemaError(InputError, RecordsWithoutSchemaException):
-    """A record came before the schema of its stream."""
+    """A record precedes the schema of its stream."""
 
 
 class Line(msgspec.Struct, gc=False):
-    """The fields of a Singer message; which of them are set depends on its type."""
+    """The fields of a Singer message; its type determines which are set."""
 
     type: str = ""
     stream: str = ""
@@ -41,7 +41,7 @@ class Line(msgspec.Struct, gc=False):
     key_properties: list[str] | None = None
 
     def need(self, *fields: str) -> None:
-        """Make sure that the message has its fields.
+        """Check that the message has its fields.
 
         Raises:
             InputError: One is missing.
@@ -59,7 +59,7 @@ def split(line: bytes) -> Line:
     """Split a line of the input.
 
     Raises:
-        InputError: The line is not a JSON object in UTF-8, or a field is of a wrong type.
+        InputError: It is not a JSON object in UTF-8, or a field is of a wrong type.
     """
     try:
         message = _LINE.decode(line)
@@ -84,7 +84,7 @@ def _split_slowly(line: bytes) -> Line:
     message = Line(**fields)
     keys = message.key_properties
     if not (isinstance(message.type, str) and isinstance(message.stream, str)):
-        raise InputError("type and stream must be texts")
+        raise InputError("type and stream must be strings")
     if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
-        raise InputError("key_properties must be a list of texts")
+        raise InputError("key_properties must be a list of strings")
     return message

@@ -1,4 +1,4 @@
-"""Reading stdin without blocking on it: workers, timers and signals are handled in between."""
+"""Reads stdin without blocking on it: workers, timers and signals are handled in between."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Poller(Protocol):
-    """Who has something to do while the input is read."""
+    """What has to be polled while the input is read."""
 
     @property
     def stopping(self) -> bool:
-        """Whether the input should be read no further."""
+        """Whether reading should stop."""
 
     def fileno(self) -> int:
-        """The descriptor that is ready to read when `attend` has something to do."""
+        """Return the descriptor that is readable when `poll` has something to do."""
 
     def poll_timeout(self) -> float:
-        """The seconds after which `attend` has something to do, if nothing else happens."""
+        """Return the seconds after which `poll` has something to do anyway."""
 
     def poll(self) -> None:
-        """Do what is due."""
+        """Handle what is due."""
 
     def finish(self) -> None:
-        """Bring all that was read to its end."""
+        """Publish what has been read."""
 
 
 class StdinReader(GenericSingerReader[bytes]):
-    """Splits the input into messages, and hands them to the target's callbacks.
+    """Splits the input into messages, and passes them to the target's callbacks.
 
     Attributes:
-        poller: Who is asked between two reads, and finishes when the input fails.
-        position: The number of the line being processed.
+        poller: Polled between two reads; finishes if the input fails.
+        line_number: The number of the line being processed.
     """
 
     poller: Poller
 
     def __init__(self) -> None:
         super().__init__()
-        self.position = 0
+        self.line_number = 0
 
     @property
     @override
@@ -64,7 +64,7 @@ class StdinReader(GenericSingerReader[bytes]):
 
     @override
     def deserialize_json(self, line: bytes) -> Line:  # type: ignore[override]
-        """Split a line into its fields; the large ones stay undecoded."""
+        """Split a line into its fields; large ones are not decoded."""
         return split(line)
 
     @override
@@ -73,23 +73,23 @@ class StdinReader(GenericSingerReader[bytes]):
         file_input: IO[str] | IO[bytes] | None,
         callbacks: Mapping[str, Callable[[Line], None]],
     ) -> Counter[str]:
-        """Read to the end, or until the poller wants to stop.
+        """Read to the end, or until the poller stops.
 
         Args:
-            file_input: The input; standard input if it is None.
-            callbacks: What takes a message, by its type.
+            file_input: The input; None for stdin.
+            callbacks: The functions that process a message, by its type.
 
         Returns:
-            How many messages of each type were processed.
+            The number of messages of each type.
 
         Raises:
-            InputError: A line is not what a tap may write. All before it has been brought to its
-                end first, as after any other error.
+            InputError: A line is invalid. What precedes it has been published, as after any other
+                error.
         """
         counts: Counter[str] = Counter()
         try:
             for line in self._lines(file_input or self.default_input):
-                self.position += 1
+                self.line_number += 1
                 if line.isspace() or not line:
                     continue
                 message = self.deserialize_json(line)
@@ -98,10 +98,10 @@ class StdinReader(GenericSingerReader[bytes]):
                 if self.poller.stopping:
                     break
         except Stopped:
-            # The signal came while a message was processed: nothing of it is unacknowledged.
+            # A signal arrived while a message was processed that has published nothing yet.
             return counts
         except InputError as exc:
-            exc.args = (f"line {self.position} of the input: {exc}",)
+            exc.args = (f"line {self.line_number} of the input: {exc}",)
             self.poller.finish()
             raise
         except Exception:
@@ -116,7 +116,7 @@ class StdinReader(GenericSingerReader[bytes]):
                 self.poller.poll()
                 yield line.encode() if isinstance(line, str) else line
             return
-        # A line may be larger than many chunks: they are joined once, when its end has come.
+        # A line may span many chunks: they are joined once, when the line is complete.
         pieces: list[bytes] = []
         for chunk in self._chunks(descriptor):
             head, newline, tail = chunk.rpartition(b"\n")
@@ -142,24 +142,23 @@ class StdinReader(GenericSingerReader[bytes]):
                 yield chunk
 
     def _last(self, line: bytes) -> Iterator[bytes]:
-        """The last line, without a newline: whole, or cut off."""
+        """Yield the last line, which has no newline, if it is complete."""
         try:
             split(line)
         except InputError as exc:
-            self.position += 1
-            raise InputError(f"the input ends in the middle of it ({exc})") from None
+            self.line_number += 1
+            raise InputError(f"the input ends within this line ({exc})") from None
         yield line
 
 
 def _descriptor(source: IO[str] | IO[bytes]) -> int | None:
-    """The descriptor to wait on, where there is one."""
+    """Return the descriptor to wait on, if there is one."""
     try:
-        # Windows can wait for sockets alone.
-        return None if sys.platform == "win32" else source.fileno()
+        return source.fileno()
     except (AttributeError, io.UnsupportedOperation):
         return None
 
 
 def _unknown(message: Line) -> None:
     message.need("type")
-    raise InputError("its type is not one of the messages of Singer")
+    raise InputError("unknown message type")

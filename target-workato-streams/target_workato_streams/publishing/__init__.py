@@ -1,1 +1,1 @@
-"""From a record to an acknowledged message."""
+"""Publishes records, from the record to the outcome of its message."""

@@ -1,9 +1,9 @@
-"""BatchBuilder a batch: it closes by count, by measured bytes, or by age."""
+"""Batches: the requests that messages are grouped into."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .payload import InvalidPayloadError
@@ -21,26 +21,28 @@ FRAME_BYTES = len(_OPENING) + len(_CLOSING)
 
 
 def encode(bodies: Iterable[bytes]) -> bytes:
-    """The body of a batch request: the messages' own bytes in the API's frame."""
+    """Encode the body of a batch request from the bytes of its messages."""
     return _OPENING + _SEPARATOR.join(bodies) + _CLOSING
 
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """What a request may hold.
+    """When a batch is complete.
 
     Args:
-        max_messages: The most messages of a batch.
-        max_bytes: The most bytes of the whole body.
-        frame_bytes: The bytes of the body that are not messages or commas between them.
+        max_messages: Maximum number of messages.
+        max_bytes: Maximum size of the request body.
+        max_age_secs: Maximum time that a message waits for its batch to fill.
+        frame_bytes: Size of an empty request body.
     """
 
     max_messages: int = MAX_MESSAGES
     max_bytes: int = MAX_BODY_BYTES
+    max_age_secs: float = 5.0
     frame_bytes: int = FRAME_BYTES
 
     def check(self, body: bytes) -> None:
-        """Make sure that a message can be sent at all, if need be alone.
+        """Check that a message fits into a request of its own.
 
         Raises:
             InvalidPayloadError: It is too large.
@@ -48,49 +50,57 @@ class BatchSettings:
         excess = self.frame_bytes + len(body) - self.max_bytes
         if excess > 0:
             raise InvalidPayloadError(
-                f"too large for a request of max_batch_bytes by {excess} bytes"
+                f"too large by {excess} bytes for a request of max_batch_bytes"
             )
 
 
-@dataclass
 class BatchBuilder:
-    """The batch of a topic that is being filled. Messages come in one by one, and batches out.
+    """The batch of a topic that is under construction.
 
     Args:
-        limits: What a batch may hold.
+        settings: When it is complete.
+
+    Attributes:
+        messages: Its messages so far.
     """
 
-    limits: BatchSettings
-    messages: list[Message] = field(default_factory=list)
-    born: float = 0.0
-    _bytes: int = 0
+    def __init__(self, settings: BatchSettings) -> None:
+        self.messages: list[Message] = []
+        self._settings = settings
+        self._started_at = 0.0
+        self._bytes = 0
+
+    @property
+    def due_at(self) -> float:
+        """When the batch has to be sent even if it is not full, on the monotonic clock."""
+        return self._started_at + self._settings.max_age_secs
 
     def add(self, message: Message) -> list[Message] | None:
-        """Add a message that fits into a request by itself.
+        """Add a message that fits into a request of its own.
 
         Returns:
-            The batch that closed: the one before this message if there was no room for it, or the
-            one that it filled; None while the batch is open.
+            The batch that is complete now, if any: the previous messages if the new one does not
+            fit, or all of them if it fills the batch.
         """
         size = len(message.body) + len(_SEPARATOR)
         closed = None
         if not self.messages:
-            self._begin()
-        elif self._bytes + size > self.limits.max_bytes:
+            self._start()
+        elif self._bytes + size > self._settings.max_bytes:
             closed = self.close()
-            self._begin()
+            self._start()
         self.messages.append(message)
         self._bytes += size
-        if len(self.messages) >= self.limits.max_messages:
+        if len(self.messages) >= self._settings.max_messages:
             return self.close()
         return closed
 
     def close(self) -> list[Message]:
-        """Take out what is there; the next message begins a new batch."""
+        """Return the messages so far and start a new batch."""
         closed, self.messages = self.messages, []
         return closed
 
-    def _begin(self) -> None:
-        # The first message has no comma before it.
-        self._bytes = self.limits.frame_bytes - len(_SEPARATOR)
-        self.born = time.monotonic()
+    def _start(self) -> None:
+        # No comma precedes the first message.
+        self._bytes = self._settings.frame_bytes - len(_SEPARATOR)
+        self._started_at = time.monotonic()

@@ -1,55 +1,53 @@
-"""What the producers of all topics have in common, and what they report."""
+"""What the producers of all topics share."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError
-from .bisect import Published, Rejected
+from .messages import Failed
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ..event_streams.rate_limiter import RateLimiter
     from .batches import BatchSettings
+    from .messages import Outcome, Rejected
+    from .payload import Payload
     from .publish_client import PublishClient
-    from .topic_producer import TopicProducer
 
 
-class Failed(NamedTuple):
-    """The run cannot go on.
+@dataclass(frozen=True)
+class PublishSettings:
+    """How records are published.
 
-    Attributes:
-        error: Why.
-        rejected: The message that may not be set aside, where that is why.
+    Args:
+        payload: What is published of a record.
+        batch: When a batch is complete.
+        max_in_flight: Maximum number of batches of one topic that are sent concurrently.
+        max_retry_secs: Maximum total time in seconds of the retries of one request.
+        max_rejected: Maximum number of rejected messages; None for no maximum.
+        dead_letter_path: The dead-letter file; None if rejected messages end the run.
     """
 
-    error: Exception
-    rejected: Rejected | None = None
-
-    @classmethod
-    def at(cls, rejected: Rejected) -> Failed:
-        """The end of a run at a message that may not be set aside."""
-        status = f" (status {rejected.status})" if rejected.status else ""
-        error = EventStreamsError(
-            f"{rejected.message.origin}: rejected: {rejected.reason}{status}; mend the record, or "
-            "set on_rejected to dead_letter and max_rejected high enough"
-        )
-        return cls(error, rejected)
-
-
-Outcome = Published | Rejected | Failed
+    payload: Payload
+    batch: BatchSettings
+    max_in_flight: int
+    max_retry_secs: float
+    max_rejected: int | None = 0
+    dead_letter_path: Path | None = None
 
 
 class RejectionLimit:
-    """How many messages may still be set aside, over all topics.
+    """Counts the rejected messages of all topics.
 
     Args:
-        limit: The most; None for any number.
+        limit: How many are allowed; None for any number.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -57,35 +55,55 @@ class RejectionLimit:
         self._lock = threading.Lock()
 
     def judge(self, rejected: Rejected) -> Rejected | Failed:
-        """Count a rejected message: it may be set aside, or ends the run."""
+        """Count a rejected message.
+
+        Returns:
+            The message, if it may be written to the dead-letter file; otherwise the failure.
+        """
         with self._lock:
             if self._left is not None:
                 self._left -= 1
                 if self._left < 0:
-                    return Failed.at(rejected)
+                    return _too_many(rejected)
         return rejected
 
 
-@dataclass(frozen=True)
+def _too_many(rejected: Rejected) -> Failed:
+    status = f" (status {rejected.status})" if rejected.status else ""
+    error = EventStreamsError(
+        f"{rejected.message.record}: rejected: {rejected.reason}{status}; fix the record, or set "
+        "on_rejected to dead_letter and max_rejected high enough"
+    )
+    return Failed(error, rejected)
+
+
+@dataclass
 class PublishContext:
-    """What the producers of all topics have in common.
+    """What the producers of all topics share.
 
     Args:
+        settings: How records are published.
         connect: Opens a connection to a topic, for one worker.
-        limiter: The limiter of requests.
-        rejection_limit: How many messages may be set aside.
-        limits: What a batch may hold.
-        max_in_flight: The most batches of one topic under way at a time.
-        max_retry_secs: How long one request may be retried in all.
-        outcomes: What became of messages, for the main thread.
-        wakeup: Wakes the main thread when there is an outcome or room.
+        limiter: The rate limiter of all requests.
+
+    Attributes:
+        rejection_limit: Counts the rejected messages.
+        outcomes: Outcomes for the main thread, with their topic ids.
+        wakeup: Wakes the main thread when there is an outcome, or room for another batch.
     """
 
+    settings: PublishSettings
     connect: Callable[[int], PublishClient]
     limiter: RateLimiter
-    rejection_limit: RejectionLimit
-    limits: BatchSettings
-    max_in_flight: int
-    max_retry_secs: float
-    outcomes: deque[tuple[TopicProducer, Outcome]] = field(default_factory=deque)
-    wakeup: Wakeup = field(default_factory=Wakeup)
+    rejection_limit: RejectionLimit = field(init=False)
+    outcomes: deque[tuple[int, Outcome]] = field(default_factory=deque, init=False)
+    wakeup: Wakeup = field(default_factory=Wakeup, init=False)
+
+    def __post_init__(self) -> None:
+        """Set the limit that the settings give."""
+        self.rejection_limit = RejectionLimit(self.settings.max_rejected)
+
+    def report(self, topic_id: int, outcome: Outcome) -> None:
+        """Report an outcome to the main thread."""
+        self.outcomes.append((topic_id, outcome))
+        self.wakeup.call()

@@ -20,7 +20,7 @@ from ..state.versions import STREAM_DIGITS, Version
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .messages import Stream
+    from ..input.records import Stream
 
 DIGITS = 32
 # Fields that targets add: they differ from run to run, or say how a row was read.

@@ -1,83 +1,66 @@
-"""What travels through the target: a message, and the stream that it comes from."""
+"""A message on its way to a topic, and the possible outcomes of publishing it."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from ..plugin.json_scanner import members
-from ..state.checkpoints import Checkpoint  # noqa: TC001
+from ..input.records import Record  # noqa: TC001 - msgspec reads the annotations
+from ..state.checkpoints import Checkpoint  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-KEY_LIMIT = 200
-
-
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """A stream, as the last SCHEMA message describes it.
-
-    Args:
-        name: Its name.
-        key_properties: The names of the fields that make up its key.
-        schema: Its JSON Schema, as it came in; empty for what a stream map made.
-    """
-
-    name: str
-    key_properties: Sequence[str] = ()
-    schema: bytes = b""
-
-    def describes(self, other: Stream) -> bool:
-        """Whether the other has the same schema and key."""
-        return self.schema == other.schema and self.key_properties == other.key_properties
-
-
-class Origin(NamedTuple):
-    """Where a message comes from, for people and for the dead letters.
-
-    Attributes:
-        stream: The stream of the input.
-        record: The record as it came in, before stream maps and the like.
-        position: The number of its line; for a record of a batch file, that too.
-        version: The field of that name of its RECORD message, as it came in; empty if it has none.
-        time_extracted: Likewise.
-    """
-
-    stream: Stream
-    record: bytes
-    position: int | str
-    version: bytes = b""
-    time_extracted: bytes = b""
-
-    def __str__(self) -> str:
-        """Stream, line and key, for the line that tells of this message."""
-        key = self._key()
-        return f"{self.stream.name}, line {self.position}" + (f", key {key}" if key else "")
-
-    def _key(self) -> str:
-        try:
-            found = members(self.record)
-            key = {name: json.loads(found[name]) for name in self.stream.key_properties}
-        except (KeyError, ValueError, RecursionError):
-            return ""
-        return json.dumps(key)[:KEY_LIMIT] if key else ""
-
 
 class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """A record on its way to a topic.
+    """A message to publish.
 
     Attributes:
         body: The JSON object to publish.
-        origin: Where it comes from.
-        sequence: Its place among all messages of the run.
-        checkpoint: The checkpoint that owes it.
+        record: The record that it was made from.
+        sequence: Its position among all messages of the run.
+        checkpoint: The checkpoint that waits for it.
     """
 
     body: bytes
-    origin: Origin
+    record: Record
     sequence: int
     checkpoint: Checkpoint
+
+
+class Published(NamedTuple):
+    """The service acknowledged these messages."""
+
+    messages: Sequence[Message]
+
+
+class Rejected(NamedTuple):
+    """The service rejected this message, or it is invalid and was not sent.
+
+    Attributes:
+        message: The message.
+        reason: The reason given by the service, or why the message was not sent.
+        status: The HTTP status; None if the message was not sent.
+        attempts: The number of requests that contained it, not counting retries of a request.
+    """
+
+    message: Message
+    reason: str
+    status: int | None = None
+    attempts: int = 0
+
+
+class Failed(NamedTuple):
+    """The run cannot continue.
+
+    Attributes:
+        error: The reason.
+        rejected: The rejected message that ends the run, if that is the reason.
+    """
+
+    error: Exception
+    rejected: Rejected | None = None
+
+
+Outcome = Published | Rejected | Failed

@@ -1,4 +1,4 @@
-"""What is published of a record: the record itself, one of its fields, a key added to it."""
+"""The payload of a message: the record or one of its fields, with a message key if configured."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ..plugin.json_scanner import members
 from .message_key import version
 
 if TYPE_CHECKING:
+    from ..input.records import Stream
     from ..state.versions import Version
-    from .messages import Stream
 
 
 class InvalidPayloadError(Exception):
-    """A record that cannot become a message; the text is the reason, without the content."""
+    """A record that cannot become a message; the text gives the reason, without its content."""
 
 
 @dataclass(frozen=True)
 class Payload:
-    """Makes the message of a record.
+    """What is published of a record.
 
     Args:
-        field: Publish this field in place of the record.
-        key_field: Add a field of this name that holds the message key.
+        field: Publish this field instead of the record.
+        key_field: Name of the field in which to add the message key.
     """
 
     field: str | None = None
@@ -32,7 +32,7 @@ class Payload:
 
     @property
     def is_record(self) -> bool:
-        """Whether each record is published as it is."""
+        """Whether each record is published unchanged."""
         return self.field is None and self.key_field is None
 
     def of(self, record: bytes, stream: Stream) -> tuple[bytes, Version | None]:
@@ -46,20 +46,20 @@ class Payload:
             The object, and the version that its key names, if it has one.
 
         Raises:
-            InvalidPayloadError: The record has no such payload, or has a field of the key's name.
+            InvalidPayloadError: The payload is missing, or already has a field of the key's name.
         """
         body = record
         if self.field is not None:
             body = members(record).get(self.field, b"")
             if body[:1] != b"{":
-                fault = "is not an object" if body else "is missing"
-                raise InvalidPayloadError(f"payload_field {self.field} {fault}")
+                problem = "is not an object" if body else "is missing"
+                raise InvalidPayloadError(f"payload_field {self.field} {problem}")
         if self.key_field is None:
             return body, None
         fields = members(body)
         if self.key_field in fields:
             raise InvalidPayloadError(
-                f"it has a field {self.key_field}, as message_key_field is named"
+                f"already has a field {self.key_field}, the name in message_key_field"
             )
         named = version(body, record, stream)
         comma = "," if fields else ""
@@ -67,7 +67,7 @@ class Payload:
         return body[:-1] + key.encode(), named
 
     def schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """The JSON Schema of what is published, from that of the records."""
+        """Return the JSON Schema of the payloads, from that of the records."""
         if self.field is not None:
             schema = schema.get("properties", {}).get(self.field, {})
         if self.key_field is None:

@@ -1,8 +1,4 @@
-"""From record to acknowledged state: the main thread's side of publishing.
-
-Only the main thread is in here. Workers hand in what became of messages, and a state is told when
-the records before it are acknowledged or set aside.
-"""
+"""The main thread's side of publishing: from a record to its outcome."""
 
 from __future__ import annotations
 
@@ -11,156 +7,137 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..event_streams.errors import EventStreamsError, Stopped
 from ..shutdown import Shutdown
-from ..state.checkpoints import CheckpointTracker
-from ..state.state_writer import StateWriter
-from . import background
-from .bisect import Published, Rejected
-from .context import Failed
-from .messages import Message
+from .acknowledgements import Acknowledgements
+from .messages import Failed, Published, Rejected
 from .payload import InvalidPayloadError
 from .producer_registry import ProducerRegistry
-from .summary import PROGRESS_SECS, Summary
+from .summary import PROGRESS_SECS, Summary, counted
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-    from ..state.dead_letters import DeadLetters
-    from .context import Outcome, PublishContext
-    from .messages import Origin, Stream
-    from .payload import Payload
-    from .topic_producer import TopicProducer
+    from ..input.records import Record, Stream
+    from .context import PublishContext
+    from .messages import Outcome
 
 T = TypeVar("T")
 
 
 class Producer:
-    """Takes in records and states, in order, and tells the states that have become true.
+    """Publishes records and emits the states that cover them.
+
+    For the main thread. Workers report outcomes, which are handled between two records.
 
     Args:
-        context: How to publish.
-        payload: What to publish of a record.
-        dead_letters: Where messages are set aside, as far as the context allow it.
-        max_batch_age_secs: How long a message may wait for its batch to fill.
+        context: What the producers of all topics share.
         logger: The logger of the plugin.
     """
 
-    def __init__(
-        self,
-        context: PublishContext,
-        payload: Payload,
-        dead_letters: DeadLetters | None,
-        *,
-        max_batch_age_secs: float,
-        logger: logging.Logger,
-    ) -> None:
+    def __init__(self, context: PublishContext, logger: logging.Logger) -> None:
         self._context = context
-        self._limits = context.limits
-        self._payload = payload
-        self._dead_letters = dead_letters
+        self._payload = context.settings.payload
+        self._batch_settings = context.settings.batch
         self._logger = logger
-        self._producers = ProducerRegistry(context, max_batch_age_secs=max_batch_age_secs)
-        self._checkpoints = CheckpointTracker()
-        self._state_writer = StateWriter(dead_letters)
+        self._producers = ProducerRegistry(context)
+        self._acknowledgements = Acknowledgements(context.settings.dead_letter_path)
         self._shutdown = Shutdown()
-        self._sequence = 0
-        self._unacknowledged = 0
         self._summary = Summary(logger, self._producers.tallies)
 
     def route(self, stream: str, topic_id: int | None) -> None:
-        """Send a stream to a topic; None skips it."""
+        """Publish a stream to a topic; None skips it."""
         self._producers.route(stream, topic_id)
 
-    def add(self, stream: Stream, record: bytes, origin: Origin) -> None:
-        """Take in a record; returns when there is room for another one.
+    def add(self, stream: Stream, text: bytes, record: Record) -> None:
+        """Publish a record; returns when there is room for another one.
 
         Args:
-            stream: The stream that it is published from, which has a route.
-            record: The JSON object.
-            origin: Where it comes from.
+            stream: The stream that it is published from, which has been routed.
+            text: The record as JSON, after stream maps.
+            record: The record as received.
 
         Raises:
             EventStreamsError: The run has failed.
         """
-        topic_producer = self._producers.of(stream.name)
-        if topic_producer is None:
+        producer = self._producers.of_stream(stream.name)
+        if producer is None:
             return
         payload = self._payload
         try:
-            body, _ = (record, None) if payload.is_record else payload.of(record, stream)
-            self._limits.check(body)
+            body, _ = (text, None) if payload.is_record else payload.of(text, stream)
+            self._batch_settings.check(body)
         except InvalidPayloadError as exc:
-            self.reject(stream, origin, str(exc))
+            self.reject(stream, record, str(exc))
             return
-        batch = topic_producer.builder.add(self._message(body, origin))
+        batch = producer.builder.add(self._acknowledgements.track(body, record))
         if batch:
-            topic_producer.submit(batch)
-            # Also where there is room: a chunk of the input may hold many batches.
+            producer.submit(batch)
+            # Even if there is room: a chunk of the input may hold many batches.
             self.poll()
-            while topic_producer.full and not self.stopping:
+            while producer.full and not self.stopping:
                 self._context.wakeup.wait(self.poll_timeout())
                 self.poll()
 
-    def reject(self, stream: Stream, origin: Origin, reason: str) -> None:
-        """Take in a record that cannot be sent: it is set aside, or ends the run.
+    def reject(self, stream: Stream, record: Record, reason: str) -> None:
+        """Reject a record that cannot be published.
 
         Args:
-            stream: The stream that it would be published from, which has a route.
-            origin: Where it comes from.
-            reason: Why it cannot be sent.
+            stream: The stream that it would be published from, which has been routed.
+            record: The record as received.
+            reason: Why it cannot be published.
 
         Raises:
             EventStreamsError: The run has failed.
         """
-        topic_producer = self._producers.of(stream.name)
-        if topic_producer is None:
+        producer = self._producers.of_stream(stream.name)
+        if producer is None:
             return
-        rejected = Rejected(self._message(origin.record, origin), reason)
-        self._take_in(topic_producer, self._context.rejection_limit.judge(rejected))
+        rejected = Rejected(self._acknowledgements.track(record.text, record), reason)
+        self._handle(producer.topic_id, self._context.rejection_limit.judge(rejected))
         self.poll()
 
     def close_checkpoint(self, state: bytes) -> None:
-        """Take in the value of a STATE message, which stands for all records before it."""
-        self._checkpoints.close(state)
-        self._write_state()
+        """Take the value of a STATE message, which covers all records before it."""
+        self._acknowledgements.close_checkpoint(state)
+        self._emit_state()
 
     @property
     def stopping(self) -> bool:
-        """Whether the input should be read no further."""
+        """Whether reading should stop."""
         return self._shutdown.stopping
 
     def stop(self) -> None:
-        """Read no further, and finish within the time that a signal leaves (signal-safe)."""
+        """Stop reading, and finish within the time that a signal leaves (signal-safe)."""
         self._shutdown.stop()
         self._context.wakeup.call()
 
     def fileno(self) -> int:
-        """The descriptor that is ready to read when `attend` has something to do."""
+        """Return the descriptor that is readable when `poll` has something to do."""
         return self._context.wakeup.fileno()
 
     def poll_timeout(self) -> float:
-        """The seconds after which `attend` has something to do, if nothing else happens."""
+        """Return the seconds after which `poll` has something to do anyway."""
         now = time.monotonic()
-        due = [self._shutdown.deadline or now + PROGRESS_SECS, *self._producers.due()]
-        return max(0.0, min(due) - now)
+        deadline = self._shutdown.deadline or now + PROGRESS_SECS
+        return max(0.0, min(deadline, self._producers.due_at) - now)
 
     def poll(self) -> None:
-        """Do what is due: take in what became of messages, close old batches, tell the state.
+        """Handle what is due: outcomes, batches at their maximum age, states.
 
         Raises:
-            EventStreamsError: The run has failed; `finish` brings it to its end.
+            EventStreamsError: The run has failed; call `finish`.
         """
-        self._settle()
+        self._process()
         self._shutdown.check()
 
     def while_waiting(self, work: Callable[[], T]) -> T:
-        """Attend while something else takes its time, and return what comes of it.
+        """Run a function in another thread, poll until it is done, and return its result.
 
         Raises:
-            Stopped: A signal came first.
-            EventStreamsError: The run has failed; or what the work raises.
+            Stopped: A signal ended the wait.
+            EventStreamsError: The run has failed, or the function raised it.
         """
-        future = background.begin(work, done=self._context.wakeup.call)
+        future = self._context.wakeup.run(work)
         while not future.done():
             if self.stopping:
                 raise Stopped("the run is being stopped")
@@ -169,91 +146,77 @@ class Producer:
         return future.result()
 
     def finish(self) -> None:
-        """Publish and tell all that was read, as far as a failure or a signal leaves it possible.
+        """Publish what was read and emit its state, as far as possible after a failure or signal.
 
         Raises:
-            EventStreamsError: The run has failed, or not all could be published in time.
+            EventStreamsError: The run has failed, or messages are unacknowledged.
         """
         self._producers.submit_all()
-        while not self._producers.idle and not self._shutdown.late:
+        while not self._producers.idle and not self._shutdown.overdue:
             self._context.wakeup.wait(self.poll_timeout())
-            self._settle()
-        self._settle()
+            self._process()
+        self._process()
         self._close()
         self._summary.write()
         self._shutdown.check()
-        if self._unacknowledged:
+        if count := self._acknowledgements.unacknowledged:
             raise EventStreamsError(
-                f"stopped before {self._unacknowledged} messages were acknowledged; "
-                "the next run publishes them if it starts from the last state told"
+                f"stopped with {counted(count, 'unacknowledged message')}; the next run publishes "
+                "what follows the last state again"
             )
 
     def _close(self) -> None:
         idle = self._producers.idle
         self._producers.close(join=idle)
         if idle:
-            # Else a worker that nobody waits for may yet call.
+            # Otherwise a worker may still call it.
             self._context.wakeup.close()
-        if self._dead_letters is not None:
-            try:
-                self._dead_letters.close()
-            except EventStreamsError as exc:
-                self._shutdown.fail(exc, at_once=True)
+        try:
+            self._acknowledgements.close()
+        except EventStreamsError as exc:
+            self._shutdown.fail(exc, immediately=True)
 
-    def _message(self, body: bytes, origin: Origin) -> Message:
-        checkpoint = self._checkpoints.current
-        checkpoint.unacknowledged += 1
-        self._unacknowledged += 1
-        self._sequence += 1
-        return Message(body, origin, self._sequence, checkpoint)
-
-    def _settle(self) -> None:
+    def _process(self) -> None:
         self._context.wakeup.clear()
         while self._context.outcomes:
-            self._take_in(*self._context.outcomes.popleft())
-        self._producers.submit_old()
-        self._write_state()
+            self._handle(*self._context.outcomes.popleft())
+        self._producers.submit_due()
+        self._emit_state()
         self._summary.progress()
 
-    def _take_in(self, topic_producer: TopicProducer, outcome: Outcome) -> None:
+    def _handle(self, topic_id: int, outcome: Outcome) -> None:
+        tally = self._producers.of_topic(topic_id).tally
         if isinstance(outcome, Published):
-            topic_producer.tally.published += len(outcome.messages)
-            self._unacknowledged -= len(outcome.messages)
+            tally.published += len(outcome.messages)
+            self._acknowledgements.acknowledge(outcome.messages)
             self._summary.count(outcome.messages)
-            for message in outcome.messages:
-                self._checkpoints.acknowledge(message.checkpoint)
-        elif isinstance(outcome, Rejected):
-            self._write_dead_letter(topic_producer, outcome)
-        else:
+        elif isinstance(outcome, Failed):
             self._fail(outcome)
-
-    def _write_dead_letter(self, topic_producer: TopicProducer, rejected: Rejected) -> None:
-        assert self._dead_letters is not None  # noqa: S101
-        try:
-            self._dead_letters.write(rejected, topic_producer.topic_id)
-        except EventStreamsError as exc:
-            self._fail(Failed(exc))
-            return
-        if not topic_producer.tally.dead_lettered:
-            self._logger.warning(
-                "%s: set aside: %s; the summary counts those that follow",
-                rejected.message.origin,
-                rejected.reason,
-            )
-        topic_producer.tally.dead_lettered += 1
-        self._unacknowledged -= 1
-        self._checkpoints.acknowledge(rejected.message.checkpoint)
+        else:
+            try:
+                self._acknowledgements.dead_letter(outcome, topic_id)
+            except EventStreamsError as exc:
+                self._fail(Failed(exc))
+                return
+            if not tally.dead_lettered:
+                self._logger.warning(
+                    "%s: rejected and written to the dead-letter file: %s; the summary counts "
+                    "further ones",
+                    outcome.message.record,
+                    outcome.reason,
+                )
+            tally.dead_lettered += 1
 
     def _fail(self, failed: Failed) -> None:
-        """Publish no more than what stands before a message that ends the run, else nothing."""
+        """Publish only what precedes the rejected message that ends the run, or nothing more."""
         rejected = failed.rejected
-        self._shutdown.fail(failed.error, at_once=rejected is None)
+        self._shutdown.fail(failed.error, immediately=rejected is None)
         if rejected is None:
             self._context.limiter.stop()
-        self._producers.keep_before(rejected.message.sequence if rejected else 0)
+        self._producers.drop_from(rejected.message.sequence if rejected else 0)
 
-    def _write_state(self) -> None:
+    def _emit_state(self) -> None:
         try:
-            self._state_writer.write(self._checkpoints.take())
+            self._acknowledgements.emit_state()
         except EventStreamsError as exc:
             self._fail(Failed(exc))

@@ -1,89 +1,86 @@
-"""The producers of all topics, and which of them a stream goes to."""
+"""The producers of all topics, and which of them publishes which stream."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from .summary import Tally
 from .topic_producer import TopicProducer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .context import PublishContext
+    from .summary import Tally
 
 
 class ProducerRegistry:
-    """One topic_producer a topic, for the use of the main thread.
+    """One producer per topic, for the main thread.
 
     Args:
-        context: What they have in common.
-        max_batch_age_secs: How long a message may wait for its batch to fill.
+        context: What they share.
     """
 
-    def __init__(self, context: PublishContext, *, max_batch_age_secs: float) -> None:
+    def __init__(self, context: PublishContext) -> None:
         self._context = context
-        self._max_age = max_batch_age_secs
         self._by_topic: dict[int, TopicProducer] = {}
         self._by_stream: dict[str, TopicProducer | None] = {}
 
     def route(self, stream: str, topic_id: int | None) -> None:
-        """Send a stream to a topic; None skips it."""
-        topic_producer = None
+        """Publish a stream to a topic; None skips it."""
+        producer = None
         if topic_id is not None:
-            topic_producer = self._by_topic.get(topic_id) or TopicProducer(topic_id, self._context)
-            self._by_topic[topic_id] = topic_producer
-            topic_producer.streams[stream] = None
-        self._by_stream[stream] = topic_producer
+            producer = self._by_topic.get(topic_id) or TopicProducer(topic_id, self._context)
+            self._by_topic[topic_id] = producer
+            producer.streams[stream] = None
+        self._by_stream[stream] = producer
 
-    def of(self, stream: str) -> TopicProducer | None:
-        """The topic_producer of a stream that has a route; None skips the stream."""
+    def of_stream(self, stream: str) -> TopicProducer | None:
+        """Return the producer of a stream that has been routed; None if it is skipped."""
         return self._by_stream[stream]
+
+    def of_topic(self, topic_id: int) -> TopicProducer:
+        """Return the producer of a topic."""
+        return self._by_topic[topic_id]
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing is under way, in any topic."""
-        return all(topic_producer.idle for topic_producer in self._by_topic.values())
+        """Whether no batch waits or is in flight, in any topic."""
+        return all(producer.idle for producer in self._by_topic.values())
 
-    def due(self) -> Iterator[float]:
-        """When the batches that are being filled are old enough, on the monotonic clock."""
-        for topic_producer in self._by_topic.values():
-            if topic_producer.lingering:
-                yield topic_producer.builder.born + self._max_age
+    @property
+    def due_at(self) -> float:
+        """When the next batch is due, on the monotonic clock; infinity if there is none."""
+        due = (producer.due_at for producer in self._by_topic.values())
+        return min((at for at in due if at is not None), default=float("inf"))
 
-    def submit_old(self) -> None:
-        """Close the batches that are old enough."""
+    def submit_due(self) -> None:
+        """Close the batches that have reached their maximum age."""
         now = time.monotonic()
-        for topic_producer in self._by_topic.values():
-            if topic_producer.lingering and topic_producer.builder.born + self._max_age <= now:
-                topic_producer.submit(topic_producer.builder.close())
+        for producer in self._by_topic.values():
+            if producer.due_at is not None and producer.due_at <= now:
+                producer.submit(producer.builder.close())
 
     def submit_all(self) -> None:
-        """Close all batches: no more input comes."""
-        for topic_producer in self._by_topic.values():
-            topic_producer.submit(topic_producer.builder.close())
+        """Close all batches, at the end of the input."""
+        for producer in self._by_topic.values():
+            producer.submit(producer.builder.close())
 
-    def keep_before(self, sequence: int) -> None:
-        """Drop every message that is not under way and not before this place."""
-        for topic_producer in self._by_topic.values():
-            topic_producer.keep_before(sequence)
+    def drop_from(self, sequence: int) -> None:
+        """Drop the messages from a position on, except those in flight."""
+        for producer in self._by_topic.values():
+            producer.drop_from(sequence)
 
     def close(self, *, join: bool) -> None:
-        """Take nothing more, and drop what waits.
+        """Accept no more batches and drop those that wait.
 
         Args:
-            join: Whether to wait for the workers, which have nothing to do.
+            join: Whether to wait for the workers, which must be idle.
         """
-        for topic_producer in self._by_topic.values():
-            topic_producer.close()
+        for producer in self._by_topic.values():
+            producer.close()
         if join:
-            for topic_producer in self._by_topic.values():
-                topic_producer.join()
+            for producer in self._by_topic.values():
+                producer.join()
 
     def tallies(self) -> dict[str, Tally]:
-        """The tally of each topic by its label."""
-        return {
-            topic_producer.label: Tally.total([topic_producer.tally, *topic_producer.tallies])
-            for topic_producer in self._by_topic.values()
-        }
+        """Return the counts of each topic, by its label."""
+        return {producer.label: producer.total for producer in self._by_topic.values()}

@@ -89,7 +89,7 @@ class PublishClient:
         return words[:REASON_LIMIT]
 
 
-class TopicDirectory:
+class DeveloperApi:
     """The topics of the workspace (contract: "Developer API").
 
     Args:

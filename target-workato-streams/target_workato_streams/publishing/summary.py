@@ -1,4 +1,4 @@
-"""What a run tells about its work: a progress line a minute, and one line a topic at the end."""
+"""Reports progress: a line per minute, and a line per topic at the end."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class Tally:
 
     Attributes:
         published: Messages that the service acknowledged.
-        dead_lettered: Messages in the dead letters.
-        resent: Messages of requests after a message's first.
-        possibly_duplicated: Messages of requests whose answer was lost, and may have been applied.
+        dead_lettered: Messages written to the dead-letter file.
+        resent: Messages of requests other than their first.
+        possibly_duplicated: Messages of requests that may have been applied although no complete
+            response was received.
         requests: HTTP requests.
         body_bytes: Bytes of their bodies.
     """
@@ -40,54 +41,59 @@ class Tally:
 
     @classmethod
     def total(cls, tallies: Iterable[Tally]) -> Tally:
-        """The sum of tallies."""
+        """Return the sum of tallies."""
         parts = list(tallies)
         return cls(*(sum(getattr(part, field.name) for part in parts) for field in fields(cls)))
 
     def __str__(self) -> str:
-        """The counts in words."""
+        """Format the counts for the log."""
         return (
-            f"{self.published} published, {self.dead_lettered} set aside, "
-            f"{self.resent} sent again, {self.possibly_duplicated} possibly doubled, "
-            f"{self.requests} requests, {self.body_bytes} bytes"
+            f"{self.published} published, {counted(self.dead_lettered, 'dead letter')}, "
+            f"{self.resent} resent, {self.possibly_duplicated} possibly duplicated, "
+            f"{counted(self.requests, 'request')}, {counted(self.body_bytes, 'byte')}"
         )
 
 
+def counted(count: int, noun: str) -> str:
+    """Format a count with its noun: 1 message, 2 messages."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class Summary:
-    """Tells how far the run has come.
+    """Logs how far the run has got.
 
     Args:
         logger: The logger of the plugin.
-        tallies: Returns the tally of each topic by its label.
+        tallies: Returns the tally of each topic, by its label.
     """
 
     def __init__(self, logger: logging.Logger, tallies: Callable[[], Mapping[str, Tally]]) -> None:
         self._logger = logger
         self._tallies = tallies
-        self._began = time.monotonic()
-        self._next_progress = self._began + PROGRESS_SECS
+        self._started_at = time.monotonic()
+        self._next_progress = self._started_at + PROGRESS_SECS
         self._counters: dict[str, metrics.Counter] = {}
 
     def count(self, messages: Sequence[Message]) -> None:
-        """Count published messages in the SDK's own metric of their streams."""
-        streams = Counter(message.origin.stream.name for message in messages)
+        """Count published messages in the SDK's metric of their streams."""
+        streams = Counter(message.record.stream.name for message in messages)
         for stream, count in streams.items():
             if stream not in self._counters:
                 self._counters[stream] = metrics.record_counter(stream)
             self._counters[stream].increment(count)
 
     def progress(self) -> None:
-        """Write the progress line, if a minute has passed since the last one."""
+        """Log progress, if a minute has passed since the last time."""
         now = time.monotonic()
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_SECS
             total = Tally.total(self._tallies().values())
-            self._logger.info("After %.0f s: %s", now - self._began, total)
+            self._logger.info("After %.0f s: %s", now - self._started_at, total)
 
     def write(self) -> None:
-        """Write the line of each topic, and the SDK's metric of each stream."""
+        """Log the line of each topic and the SDK's metric of each stream."""
         for counter in self._counters.values():
             counter.exit()
-        secs = time.monotonic() - self._began
+        secs = time.monotonic() - self._started_at
         for label, tally in self._tallies().items():
             self._logger.info("%s: %s, %.1f s", label, tally, secs)

@@ -1,10 +1,18 @@
-"""Wakes the main thread, which waits for input, for workers and for the clock, all at once."""
+"""Wakes the main thread, which waits for input, workers and timers at the same time."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import select
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 class Wakeup:
@@ -17,28 +25,43 @@ class Wakeup:
         self._called = False
 
     def fileno(self) -> int:
-        """The descriptor that is ready to read after a call."""
+        """Return the descriptor that is readable after a call."""
         return self._reader
 
     def call(self) -> None:
-        """Wake the main thread, now or when it waits the next time."""
+        """Wake the main thread, now or the next time it waits."""
         if not self._called:
             self._called = True
             os.write(self._writer, b"\0")
 
     def clear(self) -> None:
-        """Forget the calls so far; what they were about has to be looked at after this."""
+        """Forget previous calls; check for what they announced after this."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
-        # In this order: a call in between is looked at now, or wakes once more for nothing.
+        # Last: a call made before this line is either seen by the check that follows, or wakes the
+        # main thread once more for nothing.
         self._called = False
 
     def wait(self, timeout: float | None) -> None:
-        """Wait for a call; `timeout` is in seconds, None waits for ever."""
+        """Wait for a call; `timeout` is in seconds, None waits forever."""
         select.select([self._reader], [], [], timeout)
 
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Run a function in a daemon thread, and wake the main thread when it is done."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as exc:  # noqa: BLE001 - raised again by Future.result
+                future.set_exception(exc)
+            self.call()
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
     def close(self) -> None:
-        """Give the descriptors back; a call that comes later, as by a signal, does nothing."""
+        """Close the pipe; a later call, such as by a signal handler, does nothing."""
         self._called = True
         os.close(self._reader)
         os.close(self._writer)

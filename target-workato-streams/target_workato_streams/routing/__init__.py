@@ -1,1 +1,1 @@
-"""Which topic a stream goes to."""
+"""Decides which topic a stream is published to, and creates topics."""

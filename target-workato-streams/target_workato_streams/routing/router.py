@@ -1,9 +1,9 @@
-"""Which topic a stream goes to: exact names, then globs, then the default, then one made for it."""
+"""Which topic a stream is published to."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,61 +12,61 @@ from ..event_streams.errors import SettingError
 from .workato_schema import to_workato
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ..publishing.payload import Payload
-    from .topic_directory import Topics
+    from ..publishing.producer import Producer
+    from .topic_directory import TopicDirectory
 
 logger = logging.getLogger("target-workato-streams")
 
 
-class Routing:
-    """The topics by the settings.
+@dataclass(frozen=True)
+class RoutingSettings:
+    """Which topic a stream is published to.
 
     Args:
         topics: Topic ids by stream name or glob (``*``, ``?``, ``[...]``; case matters).
-        default_topic_id: The topic of all other streams, where there is one.
+        default_topic_id: Topic of all other streams, if there is one.
+        skip_unmapped: Whether a stream without a topic is skipped; otherwise it ends the run.
+        payload: What is published of a record; the schema of a new topic describes it.
     """
 
-    def __init__(self, topics: Mapping[str, int], default_topic_id: int | None = None) -> None:
-        self._exact = topics
-        # The longest pattern says most; of those equally long, the first stands.
-        self._globs = sorted(topics.items(), key=lambda item: -len(item[0]))
-        self._default = default_topic_id
+    topics: Mapping[str, int]
+    default_topic_id: int | None
+    skip_unmapped: bool
+    payload: Payload
 
     def topic_of(self, stream: str) -> int | None:
-        """The id of the stream's topic, or None where no setting covers it."""
-        if stream in self._exact:
-            return self._exact[stream]
-        for pattern, topic_id in self._globs:
-            if fnmatchcase(stream, pattern):
-                return topic_id
-        return self._default
+        """Return the topic id of a stream, or None if no setting covers it.
+
+        An exact name takes precedence over globs, and a longer glob over a shorter one.
+        """
+        if stream in self.topics:
+            return self.topics[stream]
+        matching = [glob for glob in self.topics if fnmatchcase(stream, glob)]
+        return self.topics[max(matching, key=len)] if matching else self.default_topic_id
 
 
-@dataclass
 class Router:
-    """Finds the topic of each new stream.
+    """Routes each new stream to its topic.
 
     Args:
-        routing: The topics by the settings.
-        topics: The workspace's topics, where missing ones are to be created.
-        payload: What is published of a record, which the schema of a new topic describes.
-        open_route: Called once with each stream and its topic; None skips the stream.
-        while_waiting: Goes on with the run while a topic is looked up or created.
-        skip: Whether a stream without a topic is skipped.
+        settings: Which topic a stream is published to.
+        topics: Creates missing topics, if they are to be created.
+        producer: Publishes the streams.
     """
 
-    routing: Routing
-    topics: Topics | None
-    payload: Payload
-    open_route: Callable[[str, int | None], None]
-    while_waiting: Callable[[Callable[[], int]], int]
-    skip: bool
-    _routed: set[str] = field(default_factory=set)
+    def __init__(
+        self, settings: RoutingSettings, topics: TopicDirectory | None, producer: Producer
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._producer = producer
+        self._routed: set[str] = set()
 
     def route(self, stream: str, schema: dict[str, Any]) -> None:
-        """Open the route of a stream, unless it is open.
+        """Route a stream to its topic, unless it has been routed.
 
         Args:
             stream: The name of the stream.
@@ -75,20 +75,20 @@ class Router:
         Raises:
             SettingError: No setting gives it a topic.
             ServiceError: Its topic could not be looked up or created.
-            Stopped: The run was asked to stop before its topic was found.
+            Stopped: The run was stopped before its topic was found.
         """
         if stream in self._routed:
             return
-        topic_id = self.routing.topic_of(stream)
-        if topic_id is None and self.topics is not None:
-            fields = to_workato(self.payload.schema(schema))
-            topic_id = self.while_waiting(partial(self.topics.ensure, stream, fields))
+        topic_id = self._settings.topic_of(stream)
+        if topic_id is None and self._topics is not None:
+            fields = to_workato(self._settings.payload.schema(schema))
+            topic_id = self._producer.while_waiting(partial(self._topics.ensure, stream, fields))
         if topic_id is None:
-            if not self.skip:
+            if not self._settings.skip_unmapped:
                 raise SettingError(
-                    f"stream {stream} has no topic: add it to topics, set default_topic_id, or set "
+                    f"stream {stream} has no topic; add it to topics, set default_topic_id, or set "
                     "on_unmapped_stream to skip"
                 )
-            logger.warning("Stream %s has no topic and is skipped", stream)
-        self.open_route(stream, topic_id)
+            logger.warning("%s: has no topic and is skipped", stream)
+        self._producer.route(stream, topic_id)
         self._routed.add(stream)

@@ -1,1 +1,1 @@
-"""Which state may be emitted, and where rejected messages go."""
+"""Decides which state may be emitted, and keeps rejected messages."""

@@ -1,4 +1,4 @@
-"""Which state may be emitted: the newest one whose records are all acknowledged or dead-lettered.
+"""Which state may be emitted: the newest that covers no unacknowledged record.
 
 The records between two STATE messages form a checkpoint. A record refers to its checkpoint, and a
 checkpoint counts its unacknowledged records, so a record costs one addition and one subtraction.
@@ -11,7 +11,8 @@ class Checkpoint:
     """The records that were read between two STATE messages.
 
     Attributes:
-        unacknowledged: How many of its records are neither acknowledged nor set aside.
+        unacknowledged: How many of its records are neither acknowledged nor in the dead-letter
+            file.
         state: The value of the STATE message that closed it; None while it is open.
     """
 
@@ -27,17 +28,17 @@ class Checkpoint:
 class CheckpointTracker:
     """Tracks the checkpoints that have unacknowledged records, in input order.
 
-    A complete checkpoint leaves the chain at once: if it was the first, its state may be emitted,
-    else its state replaces that of the checkpoint before it. So the chain is never longer than
-    the records in flight, however long one topic delays the others.
+    A complete checkpoint leaves the chain immediately: if it was the first, its state may be
+    emitted; otherwise its state replaces that of the previous checkpoint. So the chain is never
+    longer than the number of unacknowledged records, however long one topic delays the others.
     """
 
     def __init__(self) -> None:
         self.current = Checkpoint()
-        self._tellable: bytes | None = None
+        self._ready: bytes | None = None
 
     def close(self, state: bytes) -> None:
-        """Take in the value of a STATE message: it stands for all records read so far."""
+        """Take the value of a STATE message, which covers all records read so far."""
         checkpoint = self.current
         checkpoint.state = state
         self.current = checkpoint.following = Checkpoint(previous=checkpoint)
@@ -45,14 +46,14 @@ class CheckpointTracker:
             self._complete(checkpoint)
 
     def acknowledge(self, checkpoint: Checkpoint) -> None:
-        """Count a record of the checkpoint as acknowledged, or as set aside for good."""
+        """Count a record of the checkpoint as acknowledged or written to the dead-letter file."""
         checkpoint.unacknowledged -= 1
         if checkpoint.unacknowledged == 0 and checkpoint.state is not None:
             self._complete(checkpoint)
 
     def take(self) -> bytes | None:
-        """The newest state that may be told since the last call, or None."""
-        state, self._tellable = self._tellable, None
+        """Return the newest state that may be emitted since the last call, or None."""
+        state, self._ready = self._ready, None
         return state
 
     def _complete(self, checkpoint: Checkpoint) -> None:
@@ -60,7 +61,7 @@ class CheckpointTracker:
         if following is not None:
             following.previous = previous
         if previous is None:
-            self._tellable = checkpoint.state
+            self._ready = checkpoint.state
         else:
             previous.following = following
             previous.state = checkpoint.state

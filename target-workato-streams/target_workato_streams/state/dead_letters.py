@@ -1,4 +1,4 @@
-"""Messages that were set aside, as Singer lines that can be piped into the target again."""
+"""Rejected messages, as Singer lines that can be piped into the target again."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..event_streams.errors import EventStreamsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ..publishing.bisect import Rejected
-    from ..publishing.messages import Origin, Stream
+    from ..input.records import Record, Stream
 
 
 BLOCK_BYTES = 64 * 1024
 
 
 class DeadLetters:
-    """A file of SCHEMA and RECORD lines; each record has an ``_error`` beside it.
+    """A file of SCHEMA and RECORD lines; each RECORD message has an additional ``_error``.
 
-    The file is opened when there is something to write, and only ever added to.
+    The file is opened for the first message, and only appended to. All methods raise
+    ``EventStreamsError`` if it cannot be written.
 
     Args:
         path: The file; its folder must exist.
@@ -36,67 +36,49 @@ class DeadLetters:
         self._unsynced = False
         self._described: dict[str, Stream] = {}
 
-    def write(self, rejected: Rejected, topic_id: int) -> None:
-        """Add a message, after the schema of its stream where that is new.
+    def write(self, record: Record, error: Mapping[str, object]) -> None:
+        """Append a record, after the schema of its stream if that is new.
 
         Args:
-            rejected: The message, and why it was not taken.
-            topic_id: The topic that it was for.
-
-        Raises:
-            EventStreamsError: The file cannot be written.
+            record: The record.
+            error: Why it was rejected.
         """
-        origin = rejected.message.origin
-        stream = origin.stream
+        stream = record.stream
         name = json.dumps(stream.name).encode()
-        error = {
-            "topic_id": topic_id,
-            "reason": rejected.reason,
-            "status": rejected.status,
-            "attempts": rejected.attempts,
-            "time": datetime.now(timezone.utc).isoformat(),
-        }
+        now = datetime.now(timezone.utc).isoformat()
         text = b'{"type":"RECORD","stream":%b,"record":%b%b,"_error":%b}\n' % (
             name,
-            origin.record,
-            _beside_the_record(origin),
-            json.dumps(error).encode(),
+            record.text,
+            _metadata(record),
+            json.dumps({**error, "time": now}).encode(),
         )
         if self._described.get(stream.name) is not stream:
             self._described[stream.name] = stream
             keys = json.dumps(list(stream.key_properties)).encode()
             schema = b'{"type":"SCHEMA","stream":%b,"schema":%b,"key_properties":%b}\n'
             text = schema % (name, stream.schema, keys) + text
-        with self._named():
+        with self._naming_the_file():
             if self._file is None:
                 self._file = _open(self._path)
             self._file.write(text)
         self._unsynced = True
 
     def sync(self) -> None:
-        """Flush to disk what was added, so that a state may cover it.
-
-        Raises:
-            EventStreamsError: The disk did not take it.
-        """
+        """Flush the file to disk, so that a state may cover its messages."""
         if self._file is not None and self._unsynced:
-            with self._named():
+            with self._naming_the_file():
                 self._file.flush()
                 os.fsync(self._file.fileno())
             self._unsynced = False
 
     def close(self) -> None:
-        """Flush and close the file.
-
-        Raises:
-            EventStreamsError: The disk did not take it.
-        """
+        """Flush and close the file."""
         if self._file is not None:
-            with self._named(), self._file:
+            with self._naming_the_file(), self._file:
                 self.sync()
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _naming_the_file(self) -> Iterator[None]:
         try:
             yield
         except OSError as exc:
@@ -104,18 +86,18 @@ class DeadLetters:
             raise EventStreamsError(f"dead_letter_path {self._path}: {reason}") from exc
 
 
-def _beside_the_record(origin: Origin) -> bytes:
-    """What its RECORD message tells of a record, and the metadata that the SDK adds is made of."""
-    fields = {b"version": origin.version, b"time_extracted": origin.time_extracted}
+def _metadata(record: Record) -> bytes:
+    """The fields of its RECORD message that the SDK's metadata columns are made of."""
+    fields = {b"version": record.version, b"time_extracted": record.time_extracted}
     return b"".join(b',"%b":%b' % field for field in fields.items() if field[1])
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open the file behind its last whole line, and make sure that the disk knows of the file."""
+    """Open the file after its last complete line, and make its name durable."""
     new = not path.exists()
     file = path.open("ab+")
-    _mend_last_line(file)
-    if new and os.name == "posix":
+    _repair_last_line(file)
+    if new:
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -124,8 +106,8 @@ def _open(path: Path) -> BinaryIO:
     return file
 
 
-def _mend_last_line(file: BinaryIO) -> None:
-    """Drop a line that a killed run left unfinished: no state covers it, and no replay reads it."""
+def _repair_last_line(file: BinaryIO) -> None:
+    """Remove an incomplete line of a killed run: no state covers it, and it cannot be replayed."""
     size = start = file.seek(0, os.SEEK_END)
     tail = b""
     while start and b"\n" not in tail:

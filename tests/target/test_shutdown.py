@@ -1,4 +1,4 @@
-"""Signals: a first one ends the run in order, a second one at once; a kill loses nothing."""
+"""A signal ends a run in an orderly way, a second one immediately; a kill loses nothing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def ids(emulator: Emulator, topic: int) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_publishes_and_tells_what_has_been_read(
+def test_a_signal_publishes_what_has_been_read_and_emits_its_state(
     emulator: Emulator, topic: int, start_target: StartTarget, number: signal.Signals
 ) -> None:
-    """With the input open: the batch being filled goes out, its state is told, exit 0."""
+    """With open input: the unfinished batch is published, its state emitted, exit code 0."""
     target = start_target(max_batch_age_secs=60)
     target.feed(schema(), *orders(105), state("all"))
     eventually(lambda: len(ids(emulator, topic)) == 100, "the first batch")
@@ -39,10 +39,10 @@ def test_a_signal_publishes_and_tells_what_has_been_read(
     assert ids(emulator, topic) == list(range(105))
 
 
-def test_a_signal_inside_a_request_waits_for_its_answer(
+def test_a_signal_during_a_request_waits_for_its_response(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """What is under way is not sent again, and nothing is told before it is acknowledged."""
+    """A request in flight is not resent, and its state is emitted after the response."""
     emulator.fault("latency", secs=2)
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(15, state_every=5))
@@ -62,7 +62,7 @@ def test_a_signal_while_reading_pauses_ends_the_run(
     emulator.configure(latency_secs=0.2)
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(500, state_every=10))
-    eventually(lambda: target.told, "the first state")
+    eventually(lambda: target.emitted, "the first state")
     target.send(signal.SIGTERM)
     done = target.end(within=10)
     published = ids(emulator, topic)
@@ -73,29 +73,27 @@ def test_a_signal_while_reading_pauses_ends_the_run(
     assert len(published) - 10 <= done.emitted_states[-1]["at"] + 1 <= len(published)
 
 
-def test_a_signal_and_no_answer_ends_the_run_with_what_is_true(
+def test_a_signal_ends_the_run_if_the_service_does_not_respond(
     emulator: Emulator, start_target: StartTarget
 ) -> None:
     """It does not wait for a service that never responds, and reports unacknowledged messages."""
     emulator.fault("stall", secs=60, after=1, times=-1)
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(20, state_every=10))
-    eventually(lambda: len(emulator.requests()) == 2, "the request that is not answered")
+    eventually(lambda: len(emulator.requests()) == 2, "the request without a response")
     target.send(signal.SIGTERM)
     done = target.end(within=12)
     assert done.exit_code == 1
     assert done.emitted_states == [{"at": 9}]
-    assert "10 messages" in done.error_lines[0]
+    assert "10 unacknowledged messages" in done.error_lines[0]
 
 
-def test_a_second_signal_stops_at_once_and_tells_nothing_untrue(
-    emulator: Emulator, start_target: StartTarget
-) -> None:
-    """The states told are those of acknowledged records alone."""
+def test_a_second_signal_stops_immediately(emulator: Emulator, start_target: StartTarget) -> None:
+    """The emitted states cover acknowledged records only."""
     emulator.fault("stall", secs=60, after=1, times=-1)
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(20, state_every=10))
-    eventually(lambda: len(emulator.requests()) == 2, "the request that is not answered")
+    eventually(lambda: len(emulator.requests()) == 2, "the request without a response")
     target.send(signal.SIGTERM)
     time.sleep(0.3)
     assert target.is_running
@@ -112,7 +110,7 @@ def test_a_second_signal_stops_at_once_and_tells_nothing_untrue(
 def test_a_kill_at_any_moment_loses_nothing(
     emulator: Emulator, topic: int, start_target: StartTarget, seed: int, in_flight: int
 ) -> None:
-    """A run from the last state told publishes all that is missing."""
+    """A run that resumes from the last state publishes all that is missing."""
     chance = random.Random(seed)  # noqa: S311 - a test that can be repeated
     emulator.configure(latency_secs=0.01)
     count, batch, state_every = 400, 10, chance.choice([1, 7, 25])
@@ -121,9 +119,9 @@ def test_a_kill_at_any_moment_loses_nothing(
     enough = chance.randrange(1, count)
     eventually(lambda: len(ids(emulator, topic)) >= enough, "the moment to kill it")
     target.kill()
-    told = target.told
+    emitted = target.emitted
     before = ids(emulator, topic)
-    start = told[-1] + 1 if told else 0
+    start = emitted[-1] + 1 if emitted else 0
     assert set(range(start)) <= set(before)
     again = start_target(batch_size_rows=batch, max_in_flight=in_flight)
     again.feed(*(schema(), *orders(count - start, start=start), state("all")))
@@ -136,7 +134,7 @@ def test_a_kill_at_any_moment_loses_nothing(
     assert len(after) - count <= 2 * in_flight * batch + state_every
 
 
-def test_a_kill_doubles_at_most_the_batches_in_flight_and_what_was_read_since_the_last_state(
+def test_a_kill_duplicates_at_most_the_batches_in_flight_and_what_follows_the_last_state(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
     """While one batch is late, the others of its topic do not go on without end."""
@@ -148,6 +146,6 @@ def test_a_kill_doubles_at_most_the_batches_in_flight_and_what_was_read_since_th
     time.sleep(0.5)
     target.kill()
     # The batch that is late may be the first or one that overtook it.
-    start = target.told[-1] + 1 if target.told else 0
-    doubled = [number for number in ids(emulator, topic) if number >= start]
-    assert len(doubled) <= (in_flight - 1) * batch
+    start = target.emitted[-1] + 1 if target.emitted else 0
+    duplicated = [number for number in ids(emulator, topic) if number >= start]
+    assert len(duplicated) <= (in_flight - 1) * batch

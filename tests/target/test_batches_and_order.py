@@ -1,4 +1,4 @@
-"""How records become requests: by count, by measured bytes, by age, in order, a topic at a time."""
+"""Records are grouped into batches by count, bytes and age, in order, for each topic."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_batch_closes_at_its_measured_bytes(
         assert len(body) + added > batch_bytes
 
 
-def test_a_message_may_fill_a_request_to_the_last_byte(
+def test_a_message_may_fill_a_request_exactly(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
     """The service's own limit of 1,048,576 bytes can be used whole; one byte more is rejected."""
@@ -81,7 +81,7 @@ def test_streams_that_share_a_topic_share_its_batches_in_input_order(
 
 
 @pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
-def test_a_schema_that_changes_keeps_the_order(
+def test_a_schema_change_preserves_the_order(
     emulator: Emulator, topic: int, run_target: RunTarget, settings: dict[str, Any]
 ) -> None:
     """Records under a new schema never overtake those under the old one."""
@@ -97,7 +97,7 @@ def test_a_schema_that_changes_keeps_the_order(
     assert sizes(emulator) == [10] * 6
 
 
-def test_one_batch_in_flight_keeps_the_order_through_retries(
+def test_one_batch_in_flight_preserves_the_order_through_retries(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
     """The next batch waits until the one before it has got through."""
@@ -106,7 +106,7 @@ def test_one_batch_in_flight_keeps_the_order_through_retries(
     assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(50))
 
 
-def test_max_in_flight_batches_go_side_by_side(
+def test_max_in_flight_batches_are_sent_concurrently(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
     """As many at a time as allowed and no more; nothing is lost, and the state waits for all."""
@@ -117,10 +117,10 @@ def test_max_in_flight_batches_go_side_by_side(
     assert most_at_once(emulator) == 4
 
 
-def test_topics_go_side_by_side_and_one_batch_each(
+def test_topics_are_published_concurrently_with_one_batch_each(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """A slow topic does not keep the others from being published while_waiting."""
+    """A slow topic does not delay the others."""
     emulator.configure(latency_secs=0.3)
     topics = {f"s{n}": emulator.create_topic(f"t{n}") for n in range(3)}
     fed = [record(f"s{n % 3}", id=n) for n in range(90)]
@@ -134,10 +134,10 @@ def test_topics_go_side_by_side_and_one_batch_each(
     assert emulator.payloads(topic) == []
 
 
-def test_reading_pauses_while_the_batches_ahead_are_full(
+def test_reading_pauses_while_enough_batches_wait(
     emulator: Emulator, start_target: StartTarget
 ) -> None:
-    """A service that does not answer fills the pipe, not the memory."""
+    """A service that does not respond fills the pipe, not the memory."""
     emulator.fault("stall", secs=60, times=-1)
     target = start_target(batch_size_rows=1)
     size, fed = 50_000, []
@@ -151,9 +151,9 @@ def test_reading_pauses_while_the_batches_ahead_are_full(
     target.feed(schema())
     feeding = threading.Thread(target=feed)
     feeding.start()
-    eventually(emulator.requests, "the request that is not answered")
+    eventually(emulator.requests, "the request without a response")
     time.sleep(2)
-    # Some batches ahead, what is read at once, and what the pipe holds.
+    # The batches that wait, one chunk of the input, and what the pipe holds.
     assert len(fed) * size <= 10 * size + 256 * 1024 + 64 * 1024
     target.kill()
     feeding.join()

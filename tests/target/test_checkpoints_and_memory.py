@@ -1,4 +1,4 @@
-"""The ledger of states, and what it and the whole target keep in memory."""
+"""The checkpoint tracker, and how much memory it and the whole target use."""
 
 from __future__ import annotations
 
@@ -24,54 +24,54 @@ if TYPE_CHECKING:
 
 
 @given(st.lists(st.sampled_from(["record", "state"]), max_size=40), st.randoms())
-def test_the_newest_true_state_is_told_whatever_the_order_of_acknowledgements(
+def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgements(
     events: list[str],
     chance: random.Random,
 ) -> None:
-    """After each acknowledgement: no state before its records, and none left untold behind them."""
-    ledger = CheckpointTracker()
+    """After each acknowledgement: no state before its records, and none emitted late."""
+    tracker = CheckpointTracker()
     unacknowledged: list[tuple[int, Checkpoint]] = []
     states = []
     for number, event in enumerate(events):
         if event == "state":
-            ledger.close(str(number).encode())
+            tracker.close(str(number).encode())
             states.append(number)
         else:
-            ledger.current.unacknowledged += 1
-            unacknowledged.append((number, ledger.current))
-    told = -1
+            tracker.current.unacknowledged += 1
+            unacknowledged.append((number, tracker.current))
+    emitted = -1
 
     def newest() -> int:
         first_unacknowledged = min((number for number, _ in unacknowledged), default=len(events))
         return max((number for number in states if number < first_unacknowledged), default=-1)
 
-    told = max(told, int(ledger.take() or told))
-    assert told == newest()
+    emitted = max(emitted, int(tracker.take() or emitted))
+    assert emitted == newest()
     chance.shuffle(unacknowledged)
     while unacknowledged:
         _, checkpoint = unacknowledged.pop()
-        ledger.acknowledge(checkpoint)
-        told = max(told, int(ledger.take() or told))
-        assert told == newest()
+        tracker.acknowledge(checkpoint)
+        emitted = max(emitted, int(tracker.take() or emitted))
+        assert emitted == newest()
 
 
-def test_a_slow_topic_does_not_let_states_pile_up() -> None:
-    """While one record is unacknowledged, the epochs behind it that owe nothing leave no trace."""
-    ledger = CheckpointTracker()
-    first = ledger.current
+def test_a_slow_topic_does_not_accumulate_checkpoints() -> None:
+    """While one record is unacknowledged, complete checkpoints after it are merged."""
+    tracker = CheckpointTracker()
+    first = tracker.current
     first.unacknowledged += 1
     for number in range(1000):
-        ledger.close(str(number).encode())
-        checkpoint = ledger.current
+        tracker.close(str(number).encode())
+        checkpoint = tracker.current
         checkpoint.unacknowledged += 1
-        ledger.acknowledge(checkpoint)
+        tracker.acknowledge(checkpoint)
     length, checkpoint = 1, first
     while checkpoint.following is not None:
         length, checkpoint = length + 1, checkpoint.following
     assert length <= 3
-    assert ledger.take() is None
-    ledger.acknowledge(first)
-    assert ledger.take() == b"999"
+    assert tracker.take() is None
+    tracker.acknowledge(first)
+    assert tracker.take() == b"999"
 
 
 MEASURE = """

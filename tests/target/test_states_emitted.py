@@ -1,4 +1,4 @@
-"""A state is told when all records before it are acknowledged: no earlier, and no later."""
+"""A state is emitted when all records before it are acknowledged: not earlier, not later."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from tests.target.conftest import RunTarget, StartTarget
 
 
-def test_an_idle_input_holds_nothing_back(
+def test_an_idle_input_delays_nothing(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """With the input open and silent, a batch goes when it is old enough, and its state is told."""
+    """With the input open and silent, a batch is sent at its maximum age, and its state emitted."""
     target = start_target(max_batch_age_secs=1)
     target.feed(schema(), *orders(3), state("all"))
-    eventually(lambda: target.told == ["all"], "the state, with the input open")
+    eventually(lambda: target.emitted == ["all"], "the state, with the input open")
     assert len(emulator.payloads(topic)) == 3
     assert len(emulator.requests()) == 1
     target.close_input()
@@ -35,48 +35,48 @@ def test_a_batch_waits_for_more_until_it_is_old_enough(
     for number in range(4):
         target.feed(*orders(1, start=number), state(number))
         time.sleep(0.2)
-    eventually(lambda: target.told, "the state of the trickle")
-    assert target.told == [3]
+    eventually(lambda: target.emitted, "the state of the trickle")
+    assert target.emitted == [3]
     assert len(emulator.requests()) == 1
 
 
-def test_a_state_without_records_is_told_at_once(start_target: StartTarget) -> None:
-    """There is nothing to wait for."""
+def test_a_state_without_records_is_emitted_immediately(start_target: StartTarget) -> None:
+    """It covers nothing that is unacknowledged."""
     target = start_target(max_batch_age_secs=60)
     target.feed(state("first"))
-    eventually(lambda: target.told == ["first"], "a state that stands before all records")
+    eventually(lambda: target.emitted == ["first"], "a state that stands before all records")
 
 
 def test_a_state_waits_for_the_records_of_every_stream(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """A slow topic keeps back the states behind its records; then the newest is told."""
+    """A slow topic delays the states after its records; then the newest is emitted."""
     slow = emulator.create_topic("slow")
     emulator.fault("latency", secs=2, operation="batch", topic_id=slow)
     target = start_target(topics={"slow": slow}, max_batch_age_secs=0)
     target.feed(schema(), schema("slow"), *orders(1), state("before"))
-    eventually(lambda: target.told == ["before"], "the state before the slow record")
+    eventually(lambda: target.emitted == ["before"], "the state before the slow record")
     target.feed(record("slow", id=0), state("slow"), *orders(1, start=1), state("fast"))
-    eventually(lambda: len(emulator.payloads(topic)) == 2, "the record behind the slow one")
-    assert target.told == ["before"]
-    eventually(lambda: len(target.told) > 1, "the states behind the slow record")
-    assert target.told[-1] == "fast"
+    eventually(lambda: len(emulator.payloads(topic)) == 2, "the record after the slow one")
+    assert target.emitted == ["before"]
+    eventually(lambda: len(target.emitted) > 1, "the states after the slow record")
+    assert target.emitted[-1] == "fast"
     assert len(emulator.payloads(slow)) == 1
 
 
-def test_a_state_is_told_within_a_second_of_the_last_acknowledgement(
+def test_a_state_is_emitted_within_a_second_of_the_last_acknowledgement(
     emulator: Emulator, start_target: StartTarget
 ) -> None:
     """Not at the end of the input, and not when the next record comes."""
     target = start_target(batch_size_rows=5)
     target.feed(schema(), *orders(5), state("full"))
-    eventually(lambda: target.told == ["full"], "the state of a full batch")
+    eventually(lambda: target.emitted == ["full"], "the state of a full batch")
     (request,) = emulator.requests()
     assert request.finished_at is not None
     assert time.time() - request.finished_at < 1
 
 
-def test_a_state_of_several_topics_in_flight_is_told_when_the_last_of_them_is_acknowledged(
+def test_a_state_of_several_topics_is_emitted_when_the_last_of_them_is_acknowledged(
     emulator: Emulator, start_target: StartTarget
 ) -> None:
     """Within a second of it, with the input open and silent."""
@@ -85,13 +85,13 @@ def test_a_state_of_several_topics_in_flight_is_told_when_the_last_of_them_is_ac
         emulator.fault("latency", secs=0.5 + number / 2, operation="batch", topic_id=topic_id)
     target = start_target(topics=topics, max_batch_age_secs=0)
     target.feed(*map(schema, topics), *(record(name, id=1) for name in topics), state("all"))
-    eventually(lambda: target.told == ["all"], "the state of all three")
+    eventually(lambda: target.emitted == ["all"], "the state of all three")
     assert len(emulator.requests()) == len(topics)
     assert time.time() - max(request.finished_at or 0 for request in emulator.requests()) < 1
 
 
-def test_states_are_told_in_order_once_and_as_they_came(run_target: RunTarget) -> None:
-    """The newest is told last, none twice, and every digit of it stays."""
+def test_states_are_emitted_in_order_once_and_unchanged(run_target: RunTarget) -> None:
+    """The newest is last, none is emitted twice, and every digit is preserved."""
     value = b'{"type":"STATE","value":{"at":1.10,"big":%b,"note":"\\u00e9"}}' % (b"9" * 30)
     done = run_target(
         schema(),
@@ -102,23 +102,23 @@ def test_states_are_told_in_order_once_and_as_they_came(run_target: RunTarget) -
         value,
         batch_size_rows=10,
     )
-    told = [line["at"] for line in done.emitted_states[:-1]]
-    assert told == sorted(set(told))
-    assert told
+    emitted = [line["at"] for line in done.emitted_states[:-1]]
+    assert emitted == sorted(set(emitted))
+    assert emitted
     assert done.stdout.splitlines()[-1] == value[len(b'{"type":"STATE","value":') : -1]
 
 
-def test_no_state_is_told_past_a_record_that_was_not_acknowledged(
+def test_no_state_covers_an_unacknowledged_record(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """A run that fails tells the last true state, whatever came in behind it."""
+    """A failed run emits the last state that covers acknowledged records only."""
     emulator.fault("status", status=403, after=2, times=-1)
     done = run_target(schema(), *orders(50, state_every=5), batch_size_rows=10)
     assert done.exit_code == 1
     assert done.emitted_states[-1] == {"at": 19}
 
 
-def test_a_state_of_null_tells_nothing(run_target: RunTarget) -> None:
+def test_a_null_state_is_ignored(run_target: RunTarget) -> None:
     """Some taps write one before they have a state."""
     done = run_target(b'{"type":"STATE","value":null}', schema(), *orders(1), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])

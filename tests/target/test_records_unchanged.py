@@ -1,4 +1,4 @@
-"""What is published is the record as it came in, byte for byte."""
+"""A record is published as received, byte for byte."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ RECORDS = [
 ]
 
 
-def test_every_byte_of_a_record_arrives(
+def test_every_byte_of_a_record_is_published(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """Digits, dates, escapes, spacing, odd keys and any depth: nothing is rewritten or dropped."""
+    """Digits, dates, escapes, spacing, unusual keys: nothing is rewritten or dropped."""
     # As deep as here, the emulator itself cannot tell whether a message is an object.
     flat = [text for text in RECORDS if b"[[[" not in text]
     described = schema(
@@ -51,10 +51,10 @@ def test_every_byte_of_a_record_arrives(
     assert [message.payload for message in emulator.messages(topic)] == flat
 
 
-def test_a_record_that_is_nested_beyond_any_stack_is_sent_as_it_is(
+def test_a_deeply_nested_record_is_published_unchanged(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """Whether such a message is taken is for the service to say; the others go through."""
+    """The service decides whether to accept it."""
     deep = b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     emulator.fault("status", status=500)
     run_target(schema(), raw_record(deep), max_retry_secs=0)
@@ -97,7 +97,7 @@ def test_the_scanner_agrees_with_the_decoder_on_valid_json(
     st.integers(0, 200),
     st.sampled_from(list(b'{}[]:,"\\0a \x01\xff')),
 )
-def test_the_scanner_agrees_with_the_decoder_on_what_is_not_json(
+def test_the_scanner_agrees_with_the_decoder_on_invalid_json(
     value: dict[str, object], place: int, byte: int
 ) -> None:
     """A byte in the wrong place is found, whichever it is; one in a right place is not."""

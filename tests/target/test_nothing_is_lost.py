@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from target_workato_streams import assembly
+from target_workato_streams import settings as target_settings
 from target_workato_streams.event_streams import retry as retrying
 from target_workato_streams.event_streams.errors import (
     EventStreamsError,
     RequestRejected,
     Unavailable,
 )
-from target_workato_streams.publishing import bisect as isolation
+from target_workato_streams.publishing import bisect
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.target.singer import lines, record, schema, state
@@ -46,11 +46,11 @@ DOUBLING = {"lost", "missing"}
 
 @dataclass
 class Service:
-    """Plays the service: stores what is published, unless the next fault says otherwise.
+    """Simulates the service: stores what is published, unless the next fault prevents it.
 
     Args:
-        faults: What goes wrong, request by request; then nothing does.
-        whole: Whether a message that does not fit refuses its whole batch.
+        faults: The fault of each request; later requests have none.
+        whole: Whether one bad message makes it reject the whole batch.
     """
 
     faults: list[str]
@@ -73,12 +73,12 @@ class Service:
             kept = [body for index, body in enumerate(bodies) if index not in failed]
             self.stored[topic_id] += kept
             if fault == "lost":
-                raise Unavailable("no answer")
+                raise Unavailable("no response")
             unnamed = {len(bodies) // 3} if fault == "missing" else set()
             return dict.fromkeys(failed | unnamed, "failed")
 
 
-class PlayedTopic:
+class SimulatedTopic:
     """Stands for the HTTP connection of one worker."""
 
     def __init__(self, service: Service, topic_id: int) -> None:
@@ -86,7 +86,7 @@ class PlayedTopic:
         self._topic_id = topic_id
 
     def publish(self, bodies: Sequence[bytes], *, what: str, tally: Tally) -> Mapping[int, str]:
-        """Publish to the played service."""
+        """Publish to the simulated service."""
         assert what
         tally.requests += 1
         return self._service.publish(self._topic_id, bodies)
@@ -96,7 +96,7 @@ class PlayedTopic:
 
 
 class Output(io.BytesIO):
-    """Takes the states, and looks at once whether they are true."""
+    """Receives the states, and checks each immediately."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
@@ -114,18 +114,18 @@ class Run:
 
     Args:
         fed: (stream, whether it is bad, size) of each record, or None for a STATE.
-        service: The played service.
+        service: The simulated service.
         folder: Where the dead letters are.
     """
 
     fed: list[tuple[str, bool, int] | None]
     service: Service
     folder: Path
-    told: list[int] = field(default_factory=list)
+    emitted: list[int] = field(default_factory=list)
 
     @property
     def dead(self) -> list[int]:
-        """The numbers of the records in the file of dead letters, as far as it is on disk."""
+        """The numbers of the records in the dead-letter file, as far as it is on disk."""
         path = self.folder / "dead.jsonl"
         found = path.read_bytes().splitlines() if path.exists() else []
         messages = [json.loads(line) for line in found]
@@ -146,13 +146,13 @@ class Run:
         return [number for number, fed in enumerate(self.fed) if fed and fed[1]]
 
     def check(self, at: int) -> None:
-        """A state is told when all before it is published or set aside, and newer than the last."""
+        """A state covers only published records and dead letters, and is newer than the last."""
         with self.service.lock:
             for topic_id in (1, 2):
                 assert set(self.good(topic_id, at)) <= set(self.published(topic_id))
         assert {number for number in self.bad if number < at} <= set(self.dead)
-        assert not self.told or at > self.told[-1]
-        self.told.append(at)
+        assert not self.emitted or at > self.emitted[-1]
+        self.emitted.append(at)
 
     def input(self) -> io.BytesIO:
         """The Singer lines."""
@@ -168,8 +168,8 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once, and signals stay those of the test run."""
-    monkeypatch.setattr(isolation, "FIRST_WAIT_SECS", 0)
+    """Retry without waiting, and leave the signal handlers alone."""
+    monkeypatch.setattr(bisect, "FIRST_WAIT_SECS", 0)
     monkeypatch.setattr(retrying, "LONGEST_WAIT_SECS", 0)
     monkeypatch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
 
@@ -205,13 +205,13 @@ SETTINGS = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(FED | MOSTLY_GOOD, SETTINGS, FAULTS, st.booleans())
-def test_with_dead_letters_every_record_is_published_or_write_dead_letter(
+def test_with_dead_letters_every_record_is_published_or_written_to_the_file(
     fed: list[tuple[str, bool, int] | None],
     chosen: dict[str, Any],
     faults: list[str],
     whole: bool,  # noqa: FBT001 - hypothesis gives it by position
 ) -> None:
-    """Each good record once (more often only if an answer was lost), each bad one in the file."""
+    """Each good record once (more often only if a response was lost), each bad one in the file."""
     for run in running(fed, Service(list(faults), whole), chosen, on_rejected="dead_letter"):
         assert sorted(run.dead) == run.bad
         for topic_id in (1, 2):
@@ -222,24 +222,24 @@ def test_with_dead_letters_every_record_is_published_or_write_dead_letter(
             if chosen["max_in_flight"] == 1 and whole and not {"entry", "missing"} & set(faults):
                 assert list(counts) == run.good(topic_id)
         states = [number for number, each in enumerate(fed) if each is None]
-        assert run.told[-1:] == states[-1:]
+        assert run.emitted[-1:] == states[-1:]
 
 
 @settings(max_examples=100, deadline=None)
 @given(MOSTLY_GOOD, SETTINGS, FAULTS, st.booleans())
-def test_without_dead_letters_the_run_ends_behind_all_that_stood_before_the_first_bad_record(
+def test_without_dead_letters_everything_before_the_first_rejected_record_is_published(
     fed: list[tuple[str, bool, int] | None],
     chosen: dict[str, Any],
     faults: list[str],
     whole: bool,  # noqa: FBT001 - hypothesis gives it by position
 ) -> None:
-    """In all topics; the newest state before it is told, and none behind it."""
+    """In all topics; the newest state before it is emitted, and none after it."""
     for run in running(fed, Service(list(faults), whole), chosen, on_rejected="fail"):
         first = run.bad[0] if run.bad else len(fed)
         for topic_id in (1, 2):
             assert set(run.good(topic_id, first)) <= set(run.published(topic_id))
         states = [number for number, each in enumerate(fed[:first]) if each is None]
-        assert run.told[-1:] == states[-1:]
+        assert run.emitted[-1:] == states[-1:]
 
 
 def running(
@@ -249,13 +249,13 @@ def running(
     *,
     on_rejected: str,
 ) -> Iterator[Run]:
-    """Run the target; it fails exactly where a bad record may not be set aside."""
+    """Run the target; it fails only if a bad record may not become a dead letter."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         run = Run(fed, service, Path(folder))
         patch.setattr(
-            assembly,
+            target_settings,
             "PublishClient",
-            lambda _url, topic_id, **_rest: PlayedTopic(service, topic_id),
+            lambda _url, topic_id, **_rest: SimulatedTopic(service, topic_id),
         )
         patch.setattr(sys, "stdout", SimpleNamespace(buffer=Output(run)))
         target = TargetWorkatoStreams(

@@ -1,4 +1,4 @@
-"""A failure is one line for the user; tokens and payloads are in none, at the default level."""
+"""A failure is reported in one line; no line contains a token or payload."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_failure_is_one_line_without_token_or_payload(
         assert secret.encode() not in done.stdout
 
 
-def test_the_service_may_repeat_the_token_and_it_is_not_told(
+def test_a_token_that_the_service_repeats_is_redacted(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
     """What the service says is shown without it."""
@@ -66,10 +66,10 @@ def test_the_service_may_repeat_the_token_and_it_is_not_told(
     assert emulator.token not in done.stderr
 
 
-def test_a_service_that_is_not_there_is_told_in_one_line(
+def test_a_refused_connection_is_reported_in_one_line(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """Connection refused, once the retries are used up."""
+    """After the retries."""
     port = 9
     done = run_target(schema(), *orders(1), api_url=f"http://127.0.0.1:{port}", max_retry_secs=0.2)
     assert done.exit_code == 1
@@ -78,27 +78,27 @@ def test_a_service_that_is_not_there_is_told_in_one_line(
     assert emulator.requests() == []
 
 
-def test_a_traceback_comes_at_debug_level(emulator: Emulator, run_target: RunTarget) -> None:
-    """For those who look for a fault in the code; the token still does not show."""
+def test_a_traceback_is_logged_at_debug_level(emulator: Emulator, run_target: RunTarget) -> None:
+    """For debugging; the token is still redacted."""
     emulator.fault("status", status=404)
     done = run_target(schema(), *orders(1), env={"TARGET_WORKATO_STREAMS_LOGLEVEL": "DEBUG"})
     assert "Traceback" in done.stderr
     assert emulator.token not in done.stderr
 
 
-def test_there_is_no_line_a_batch(run_target: RunTarget) -> None:
+def test_batches_are_not_logged(run_target: RunTarget) -> None:
     """A run of 30 batches writes a summary line a topic, and little else."""
     done = run_target(schema(), *orders(300, state_every=10), batch_size_rows=10)
     assert done.exit_code == 0
     assert len(done.stderr.splitlines()) < 10
-    summary = "orders (topic 1): 300 published, 0 set aside, 0 sent again, 0 possibly doubled, "
+    summary = "orders (topic 1): 300 published, 0 dead letters, 0 resent, 0 possibly duplicated, "
     assert summary + "30 requests" in done.stderr
 
 
-def test_an_output_that_is_closed_ends_the_run(
+def test_a_closed_stdout_ends_the_run(
     emulator: Emulator, topic: int, target_config: TargetConfig
 ) -> None:
-    """Without a reader of its states, the target does not go on, and says why."""
+    """Without a reader of its states, the run ends and says why."""
     config = target_config(batch_size_rows=10)
     process = subprocess.Popen(
         command("target-workato-streams", "--config", config),
@@ -111,5 +111,5 @@ def test_an_output_that_is_closed_ends_the_run(
     process.stdout.close()
     _, errors = process.communicate(lines(schema(), *orders(1000, state_every=10)), timeout=30)
     assert process.returncode == 1
-    assert b"standard output takes no state" in errors
+    assert b"cannot write the state to stdout" in errors
     assert len(emulator.payloads(topic)) < 1000

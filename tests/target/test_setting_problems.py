@@ -1,4 +1,4 @@
-"""Bad settings are refused before the first request, all of them at once, in words."""
+"""Bad settings are rejected before the first request, all at once, with an explanation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.target.conftest import RunTarget
 
 NO_ROUTE = {"default_topic_id": None}
-REFUSED: list[tuple[dict[str, Any], str]] = [
+PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"api_token": None}, "api_token"),
     ({"api_token": ""}, "api_token"),
     ({"data_center": "mars"}, "data_center"),
@@ -36,30 +36,32 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_in_flight": 0}, "max_in_flight"),
     ({"max_in_flight": "many"}, "max_in_flight"),
     ({"on_rejected": "drop"}, "on_rejected"),
-    ({"on_rejected": "dead_letter"}, "on_rejected: dead_letter needs dead_letter_path"),
+    ({"on_rejected": "dead_letter"}, "on_rejected: dead_letter requires dead_letter_path"),
     ({"dead_letter_path": "/no/such/folder/dead.jsonl"}, "dead_letter_path: its folder"),
     ({"dead_letter_path": "/tmp"}, "dead_letter_path: is a folder"),  # noqa: S108
     ({"max_rejected": -1}, "max_rejected"),
-    ({"create_topics": True}, "create_topics: needs developer_api_token"),
+    ({"create_topics": True}, "create_topics: requires developer_api_token"),
     ({"legacy_api": True, "data_center": "trial", "api_url": None}, "legacy_api: the trial"),
-    ({"load_method": "upsert"}, "load_method: a topic can only be added to"),
+    ({"load_method": "upsert"}, "load_method: records can only be appended"),
     ({"max_requests_per_minute": 0}, "max_requests_per_minute"),
     ({"request_timeout_secs": 0}, "request_timeout_secs"),
 ]
 
 
-@pytest.mark.parametrize(("settings", "words"), REFUSED)
-def test_a_bad_setting_is_refused_in_words(settings: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize(("settings", "words"), PROBLEMS)
+def test_a_bad_setting_is_rejected_with_an_explanation(
+    settings: dict[str, Any], words: str
+) -> None:
     """One line that names the setting, before anything else is done."""
     config = {"api_token": "token", "default_topic_id": 1, **settings}
     kept = {name: value for name, value in config.items() if value is not None}
-    with pytest.raises(ConfigValidationError) as refused:
+    with pytest.raises(ConfigValidationError) as raised:
         TargetWorkatoStreams(config=kept)
-    (line,) = refused.value.errors
+    (line,) = raised.value.errors
     assert words in line
 
 
-def test_all_faults_are_told_at_once(emulator: Emulator, run_target: RunTarget) -> None:
+def test_all_problems_are_reported_at_once(emulator: Emulator, run_target: RunTarget) -> None:
     """By the executable: a line each, no traceback, exit code 1, and no request."""
     done = run_target(
         api_token=7,
@@ -70,29 +72,29 @@ def test_all_faults_are_told_at_once(emulator: Emulator, run_target: RunTarget) 
         create_topics=False,
     )
     assert done.exit_code == 1
-    *faults, last = done.error_lines
-    assert len(faults) == 5
+    *problems, last = done.error_lines
+    assert len(problems) == 5
     assert "Config validation failed" in last
     assert "Traceback" not in done.stderr
     assert emulator.requests() == []
 
 
-def test_a_setting_that_does_not_exist_is_warned_of_with_the_nearest_that_does(
+def test_an_unknown_setting_is_logged_with_the_closest_known_one(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
     """In one line, without its value; the run goes on."""
     outcome = run_target(schema(), *orders(2), batch_size_row="top-secret")
     assert outcome.exit_code == 0
     assert len(emulator.messages(topic)) == 2
-    [told] = [line for line in outcome.stderr.splitlines() if "WARNING" in line]
-    assert told.endswith(
+    [logged] = [line for line in outcome.stderr.splitlines() if "WARNING" in line]
+    assert logged.endswith(
         "batch_size_row: there is no such setting, and it is passed over; "
         "did you mean batch_size_rows?"
     )
     assert "top-secret" not in outcome.stderr
 
 
-def test_settings_may_come_as_text_from_the_environment(
+def test_settings_may_be_strings_from_the_environment(
     emulator: Emulator, topic: int, tmp_path: Path
 ) -> None:
     """As Meltano passes them: numbers, truth and objects as text, what is not set as empty text."""
@@ -124,7 +126,7 @@ def test_settings_may_come_as_text_from_the_environment(
     assert len(emulator.requests()) == 3
 
 
-def test_about_lists_every_setting_and_what_the_sdk_brings() -> None:
+def test_about_lists_all_settings_and_capabilities() -> None:
     """`--about` names the settings of design.md and the capabilities."""
     done = run("target-workato-streams", "--about", "--format", "json")
     about = json.loads(done.stdout)

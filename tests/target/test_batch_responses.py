@@ -1,4 +1,4 @@
-"""The table of answers: what each does to the messages of a batch, and to the run."""
+"""What each response does to the messages of a batch, and to the run."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def ids(emulator: Emulator, topic: int) -> list[int]:
     return [payload["id"] for payload in emulator.payloads(topic)]
 
 
-def test_success_for_all_acknowledges_all(
+def test_a_batch_that_succeeds_is_acknowledged(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """250 records take three requests, arrive in order, and their state is told."""
+    """250 records take three requests, arrive in order, and their state is emitted."""
     done = run_target(schema(), *orders(250), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, topic) == list(range(250))
@@ -53,10 +53,10 @@ def test_success_for_all_acknowledges_all(
 
 
 @pytest.mark.parametrize(("kind", "options"), TRANSIENT)
-def test_what_is_transient_is_retried_until_it_succeeds(
+def test_transient_failures_are_retried_until_they_succeed(
     emulator: Emulator, topic: int, run_target: RunTarget, kind: str, options: dict[str, Any]
 ) -> None:
-    """At every position: nothing is lost or reordered, and only a lost answer doubles a batch."""
+    """At every position: nothing is lost or reordered, and only a lost response duplicates a batch."""
     for requests_before in (0, 2, 4):
         emulator.fault(kind, after=requests_before, **options)
     done = run_target(
@@ -68,14 +68,14 @@ def test_what_is_transient_is_retried_until_it_succeeds(
     assert ids(emulator, topic) == list(chain(*batches))
     assert len(emulator.requests()) == 6
     doubts = 0 if options.get("status") in {425, 429} else 30
-    assert f"30 sent again, {doubts} possibly doubled, 6 requests" in done.stderr
+    assert f"30 resent, {doubts} possibly duplicated, 6 requests" in done.stderr
 
 
 @pytest.mark.parametrize("retry_after", ["seconds", "date"])
 def test_retry_after_is_honoured(
     emulator: Emulator, topic: int, run_target: RunTarget, retry_after: str
 ) -> None:
-    """Over the quota, the next request comes no sooner than the service named."""
+    """The next request is not sent before the time that the service asked for."""
     emulator.configure(retry_after=retry_after)
     emulator.fault("status", status=429, headers={"Retry-After": "2"})
     done = run_target(schema(), *orders(1))
@@ -85,10 +85,10 @@ def test_retry_after_is_honoured(
     assert ids(emulator, topic) == [0]
 
 
-def test_a_429_for_longer_than_max_retry_secs_ends_the_run_in_all_topics(
+def test_a_429_for_longer_than_max_retry_secs_ends_the_run_for_all_topics(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """The quota is the workspace's: no other topic waits for the time that the service named."""
+    """The quota is the workspace's: no other topic waits for the time in Retry-After."""
     full = emulator.create_topic("full")
     emulator.fault("status", topic_id=full, status=429, headers={"Retry-After": "3600"}, times=-1)
     emulator.fault("latency", topic_id=topic, secs=1)
@@ -105,7 +105,7 @@ def test_a_429_for_longer_than_max_retry_secs_ends_the_run_in_all_topics(
 def test_retries_end_after_max_retry_secs(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """A service that stays away ends the run; the state of what it took before is told."""
+    """A service that stays unavailable ends the run; the state of what it accepted is emitted."""
     emulator.fault("status", status=503, after=1, times=-1)
     done = run_target(
         schema(),
@@ -122,7 +122,7 @@ def test_retries_end_after_max_retry_secs(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 302, 409])
-def test_a_wrong_setting_stops_the_run_at_once(
+def test_a_wrong_setting_ends_the_run_immediately(
     emulator: Emulator, topic: int, run_target: RunTarget, status: int
 ) -> None:
     """One request, no retry, one line with the status and the service's words, no state."""
@@ -141,23 +141,23 @@ def test_a_wrong_setting_stops_the_run_at_once(
 
 @pytest.mark.parametrize("index", [0, 4, 9])
 @pytest.mark.parametrize("kind", ["entry_error", "missing_entry"])
-def test_a_partial_error_sends_only_the_failed_again(
+def test_after_a_partial_error_only_failed_entries_are_resent(
     emulator: Emulator, topic: int, run_target: RunTarget, kind: str, index: int
 ) -> None:
-    """What failed once is sent again alone; what succeeded is not."""
+    """What failed once is resent alone; what succeeded is not."""
     emulator.fault(kind, indices=[index])
     done = run_target(schema(), *orders(10), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     others = [number for number in range(10) if number != index]
     assert ids(emulator, topic) == [*others, index]
     assert [request.body.count(b'"id"') for request in emulator.requests()] == [10, 1]
-    assert "1 sent again" in done.stderr
+    assert "1 resent" in done.stderr
 
 
 def test_an_entry_that_keeps_failing_is_a_rejected_message(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """After a few tries the run ends, with the service's reason and no state that covers it."""
+    """The run ends with the service's reason, and no state covers the message."""
     emulator.fault("entry_error", indices=[3], reason="disk full")
     emulator.fault("entry_error", indices=[0], reason="disk full", times=-1)
     done = run_target(schema(), *orders(3), state(2), *orders(5, start=3), state(7))
@@ -169,10 +169,10 @@ def test_an_entry_that_keeps_failing_is_a_rejected_message(
     assert len(emulator.requests()) == 3
 
 
-def test_an_answer_may_repeat_what_no_text_can_hold(
+def test_a_response_may_contain_a_lone_surrogate(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """A reason with a lone surrogate is an answer like another: the batch is not doubled."""
+    """A reason with a lone surrogate is a valid response: the batch is not duplicated."""
     entries = {"0": {"result": "success"}, "1": {"result": "failed", "reason": "\ud800 is no text"}}
     emulator.fault("status", status=200, body=json.dumps({"message_ids": entries}))
     done = run_target(schema(), *orders(2), state("all"))
@@ -183,10 +183,10 @@ def test_an_answer_may_repeat_what_no_text_can_hold(
 
 @pytest.mark.parametrize("rejection", ["partial", 400, 422])
 @pytest.mark.parametrize("bad", [{0}, {2, 3, 7, 9}, set(range(10))])
-def test_bad_messages_are_isolated_and_the_others_published_in_order(
+def test_rejected_messages_are_found_and_the_others_published_in_order(
     emulator: Emulator, run_target: RunTarget, tmp_path: Path, rejection: str | int, bad: set[int]
 ) -> None:
-    """Whether the service refuses a message or its whole batch, only the bad ones are set aside."""
+    """Whether it rejects messages or a whole batch, only the bad ones become dead letters."""
     checked = emulator.create_topic("checked", schema=INTEGER_ID)
     if rejection == "partial":
         emulator.configure(rejection="partial")
@@ -206,14 +206,14 @@ def test_bad_messages_are_isolated_and_the_others_published_in_order(
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, checked) == [number for number in range(10) if number not in bad]
-    assert f"{10 - len(bad)} published, {len(bad)} set aside" in done.stderr
+    assert f"{10 - len(bad)} published, {len(bad)} dead letter" in done.stderr
 
 
 @pytest.mark.parametrize("rejection", ["partial", "status"])
-def test_a_rejected_message_ends_the_run_behind_all_that_stood_before_it(
+def test_a_rejected_message_ends_the_run_after_everything_before_it_is_published(
     emulator: Emulator, run_target: RunTarget, rejection: str
 ) -> None:
-    """In every topic: what is before it is published and told, what is behind it is not told."""
+    """In every topic: what precedes it is published and emitted; later states are not."""
     emulator.configure(rejection=rejection)
     checked = emulator.create_topic("checked", schema=INTEGER_ID)
     other = emulator.create_topic("other")
@@ -227,21 +227,23 @@ def test_a_rejected_message_ends_the_run_behind_all_that_stood_before_it(
         state("before"),
         *(line.replace(b"7", b'"7"') for line in orders(3, start=6)),
         *(line.replace(b"orders", b"others") for line in orders(5, start=5)),
-        state("behind"),
+        state("after"),
         topics={"orders": checked, "others": other},
         batch_size_rows=5,
     )
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
-    # A partial error tells of the bad message when those behind it in its batch are published.
-    behind = [8] if rejection == "partial" else []
-    assert ids(emulator, checked) == [0, 1, 2, 3, 4, 6, *behind]
+    # After a partial error, the messages after the bad one in its batch are published.
+    after = [8] if rejection == "partial" else []
+    assert ids(emulator, checked) == [0, 1, 2, 3, 4, 6, *after]
     assert ids(emulator, other) == [0, 1, 2, 3, 4]
     (line,) = done.error_lines
     assert 'orders, line 15, key {"id": "7"}: rejected' in line
 
 
-def test_413_halves_until_it_fits(emulator: Emulator, topic: int, run_target: RunTarget) -> None:
-    """A gateway with a lower limit than the service's costs requests, not messages."""
+def test_a_batch_that_gets_413_is_halved_until_it_fits(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """If a gateway has a lower limit than the service."""
     emulator.fault("status", status=413)
     done = run_target(schema(), *orders(10), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -260,10 +262,10 @@ def test_a_single_message_that_gets_413_is_rejected(
     assert "status 413" in done.error_lines[0]
 
 
-def test_a_message_too_large_for_any_request_costs_none(
+def test_a_message_too_large_for_any_request_is_rejected_without_one(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """What can be judged before it is sent is: what stood before it goes out, and it is named."""
+    """It is found before it is sent; what precedes it is published, and the line names it."""
     done = run_target(
         schema(), *orders(2), state("before"), *orders(1, start=2, size=1100), max_batch_bytes=1000
     )

@@ -1,0 +1,77 @@
+"""Which messages are acknowledged, and the states that may be emitted because of that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..state.checkpoints import CheckpointTracker
+from ..state.dead_letters import DeadLetters
+from ..state.state_writer import StateWriter
+from .messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ..input.records import Record
+    from .messages import Rejected
+
+
+class Acknowledgements:
+    """Tracks the messages of all topics, from the record to the state that covers it.
+
+    For the main thread. All methods that write raise ``EventStreamsError`` if they cannot.
+
+    Args:
+        dead_letter_path: The dead-letter file, if there is one.
+
+    Attributes:
+        unacknowledged: How many messages are neither acknowledged nor in the dead-letter file.
+    """
+
+    def __init__(self, dead_letter_path: Path | None) -> None:
+        self.unacknowledged = 0
+        self._sequence = 0
+        self._checkpoints = CheckpointTracker()
+        self._dead_letters = DeadLetters(dead_letter_path) if dead_letter_path else None
+        self._state_writer = StateWriter(self._dead_letters)
+
+    def track(self, body: bytes, record: Record) -> Message:
+        """Make the message of the record that was read last."""
+        checkpoint = self._checkpoints.current
+        checkpoint.unacknowledged += 1
+        self.unacknowledged += 1
+        self._sequence += 1
+        return Message(body, record, self._sequence, checkpoint)
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Take note that the service acknowledged messages."""
+        self.unacknowledged -= len(messages)
+        for message in messages:
+            self._checkpoints.acknowledge(message.checkpoint)
+
+    def dead_letter(self, rejected: Rejected, topic_id: int) -> None:
+        """Write a rejected message to the dead-letter file."""
+        if self._dead_letters is None:
+            raise ValueError("rejected messages end the run")
+        error = {
+            "topic_id": topic_id,
+            "reason": rejected.reason,
+            "status": rejected.status,
+            "attempts": rejected.attempts,
+        }
+        self._dead_letters.write(rejected.message.record, error)
+        self.acknowledge([rejected.message])
+
+    def close_checkpoint(self, state: bytes) -> None:
+        """Take the value of a STATE message, which covers all records before it."""
+        self._checkpoints.close(state)
+
+    def emit_state(self) -> None:
+        """Emit the newest state that covers acknowledged messages only, unless it was emitted."""
+        self._state_writer.write(self._checkpoints.take())
+
+    def close(self) -> None:
+        """Close the dead-letter file."""
+        if self._dead_letters is not None:
+            self._dead_letters.close()

@@ -1,0 +1,37 @@
+"""Checks the target's own settings beyond their types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def target_problems(config: Mapping[str, Any]) -> list[str]:
+    """Find settings that contradict each other or the file system.
+
+    Args:
+        config: The settings, with defaults; values may be of a wrong type.
+
+    Returns:
+        One line for each problem.
+    """
+    found = []
+    if not (config.get("topics") or config.get("default_topic_id") or config.get("create_topics")):
+        found.append("topics: no stream has a topic; set topics, default_topic_id or create_topics")
+    if config.get("create_topics") is True and not config.get("developer_api_token"):
+        found.append("create_topics: requires developer_api_token")
+    path = config.get("dead_letter_path")
+    if config.get("on_rejected") == "dead_letter" and not path:
+        found.append("on_rejected: dead_letter requires dead_letter_path")
+    if isinstance(path, str) and not Path(path).absolute().parent.is_dir():
+        found.append("dead_letter_path: its folder does not exist")
+    if isinstance(path, str) and Path(path).is_dir():
+        found.append("dead_letter_path: is a folder, and must be a file")
+    if config.get("legacy_api") is True and config.get("data_center") == "trial":
+        found.append("legacy_api: the trial data center has no legacy domain")
+    if config.get("load_method") not in {None, "append-only"}:
+        found.append("load_method: records can only be appended to a topic; use append-only")
+    return found
