@@ -147,7 +147,8 @@ def publish_context(config: Mapping[str, Any]) -> PublishContext:
         token=config["api_token"],
         timeout_secs=config["request_timeout_secs"],
     )
-    return PublishContext(settings, connect, RateLimiter(config.get("max_requests_per_minute")))
+    limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
+    return PublishContext(settings, connect, limiter)
 
 
 def routing_settings(config: Mapping[str, Any]) -> RoutingSettings:

@@ -74,7 +74,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @classmethod
     @override
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
-        """Add the SDK's settings except one: records can only be appended to a topic."""
+        # Without load_method: records can only be appended to a topic.
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
 
@@ -90,12 +90,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         known = self._streams.get(line.stream)
         if known is not None and known.describes(stream):
             return
-        try:
-            schema = json.loads(stream.schema)
-        except (ValueError, RecursionError):
-            raise InputError("the schema cannot be decoded") from None
-        if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
-            raise InputError("the schema has no properties")
+        schema = line.decoded_schema()
         if self._decodes:
             self._register(line, schema)
         else:
@@ -104,11 +99,9 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     def _register(self, line: Line, schema: dict[str, Any]) -> None:
         """Let the SDK apply stream maps to a schema and create the sinks."""
-        keys = line.key_properties
+        message = {"type": line.type, "stream": line.stream, "schema": schema}
         try:
-            super()._process_schema_message(
-                {"type": line.type, "stream": line.stream, "schema": schema, "key_properties": keys}
-            )
+            super()._process_schema_message({**message, "key_properties": line.key_properties})
         except InvalidJSONSchema:
             raise InputError("the schema is not a JSON Schema") from None
         # Replaced sinks hold no records; the SDK would keep them until the end.

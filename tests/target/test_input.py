@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget, StartTarget
 
-SECRET = "content-not-to-be-logged"
+SECRET = "content-not-to-log"
 MALFORMED = {
-    "no JSON": b"content-not-to-be-logged",
-    "no object": b'["content-not-to-be-logged"]',
-    "half a line": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-logged',
-    "no number": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-be-logged":NaN}}',
-    "no digits": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-be-logged":01}}',
-    "no escape": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-logged\\x"}}',
-    "no UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-be-logged\xff"}}',
+    "no JSON": b"content-not-to-log",
+    "no object": b'["content-not-to-log"]',
+    "half a line": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-log',
+    "no number": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-log":NaN}}',
+    "no digits": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-log":01}}',
+    "no escape": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-log\\x"}}',
+    "no UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-log\xff"}}',
     "a surrogate in UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"\xed\xa0\x80"}}',
-    "two messages": b'{"type":"STATE","value":{}}{"content-not-to-be-logged":1}',
-    "no type": b'{"stream":"orders","record":{"a":"content-not-to-be-logged"}}',
+    "two messages": b'{"type":"STATE","value":{}}{"content-not-to-log":1}',
+    "no type": b'{"stream":"orders","record":{"a":"content-not-to-log"}}',
     "an empty type": b'{"type":""}',
-    "an unknown type": b'{"type":"content-not-to-be-logged"}',
+    "an unknown type": b'{"type":"content-not-to-log"}',
     "a type that is no text": b'{"type":7}',
     "a stream that is no text": b'{"type":"RECORD","stream":7,"record":{}}',
-    "no stream": b'{"type":"RECORD","record":{"a":"content-not-to-be-logged"}}',
+    "no stream": b'{"type":"RECORD","record":{"a":"content-not-to-log"}}',
     "no record": b'{"type":"RECORD","stream":"orders"}',
     "a record that is a list": b'{"type":"RECORD","stream":"orders","record":["no"]}',
     "a record that is null": b'{"type":"RECORD","stream":"orders","record":null}',

@@ -50,6 +50,20 @@ class Line(msgspec.Struct, gc=False):
         if missing:
             raise InputError(f"the {self.type} message has no {' and no '.join(missing)}")
 
+    def decoded_schema(self) -> dict[str, Any]:
+        """Decode the schema of a SCHEMA message.
+
+        Raises:
+            InputError: It cannot be decoded, or has no properties.
+        """
+        try:
+            schema = json.loads(bytes(self.schema))
+        except (ValueError, RecursionError):
+            raise InputError("the schema cannot be decoded") from None
+        if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
+            raise InputError("the schema has no properties")
+        return schema
+
 
 _LINE = msgspec.json.Decoder(Line)
 _RAW_FIELDS = {"record", "value", "schema", "version", "time_extracted", "encoding", "manifest"}
