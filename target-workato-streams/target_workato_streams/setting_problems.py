@@ -28,8 +28,9 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
         found.append("on_rejected: dead_letter requires dead_letter_path")
     if isinstance(path, str) and not Path(path).absolute().parent.is_dir():
         found.append("dead_letter_path: its folder does not exist")
-    if isinstance(path, str) and Path(path).is_dir():
-        found.append("dead_letter_path: is a folder, and must be a file")
+    elif isinstance(path, str) and Path(path).exists() and not Path(path).is_file():
+        kind = "a folder" if Path(path).is_dir() else "a device, pipe or socket"
+        found.append(f"dead_letter_path: is {kind}; it must be a regular file, or not exist yet")
     if config.get("legacy_api") is True and config.get("data_center") == "trial":
         found.append("legacy_api: the trial data center has no legacy domain")
     if config.get("load_method") not in {None, "append-only"}:

@@ -40,7 +40,11 @@ class RunTarget(Protocol):
 class StartTarget(Protocol):
     """Starts the target's executable, which is killed at the end of the test if it still runs."""
 
-    def __call__(self, **settings: Any) -> RunningTarget: ...  # noqa: ANN401, D102
+    def __call__(  # noqa: D102
+        self,
+        env: dict[str, str] | None = None,
+        **settings: Any,  # noqa: ANN401
+    ) -> RunningTarget: ...
 
 
 @pytest.fixture
@@ -88,8 +92,8 @@ def start_target(target_config: TargetConfig) -> Iterator[StartTarget]:
     """Start the target, and go on while it runs."""
     started = []
 
-    def start(**settings: Any) -> RunningTarget:  # noqa: ANN401
-        target = RunningTarget("--config", target_config(**settings))
+    def start(env: dict[str, str] | None = None, **settings: Any) -> RunningTarget:  # noqa: ANN401
+        target = RunningTarget("--config", target_config(**settings), env=env)
         started.append(target)
         return target
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class RunningTarget(Running):
     """A process of the target whose input stays open until the test closes it."""
 
-    def __init__(self, *args: str | Path) -> None:
-        super().__init__("target-workato-streams", *args, stdin=subprocess.PIPE)
+    def __init__(self, *args: str | Path, env: dict[str, str] | None = None) -> None:
+        super().__init__("target-workato-streams", *args, stdin=subprocess.PIPE, env=env)
 
     def feed(self, *lines: bytes) -> None:
         """Write lines to its input; blocks while the target does not read."""

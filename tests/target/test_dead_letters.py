@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.executables import command, environment
+from tests.injection import injected
 from tests.running import eventually
 from tests.target.singer import raw_record, record, schema, state
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.emulator.control import Emulator
-    from tests.target.conftest import RunTarget, StartTarget
+    from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
 INTEGER_ID = [{"name": "id", "type": "integer", "optional": False}]
 BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'
@@ -202,24 +205,90 @@ def test_an_incomplete_line_of_a_killed_run_is_removed(
     assert [payload["id"] for payload in emulator.payloads(topic)] == ["a", "b"]
 
 
-def test_no_state_covers_a_message_that_could_not_be_written_to_the_file(
-    checked: int, run_target: RunTarget, dead: Path
+FULL_DISK = """
+    import os
+    opened = os.fdopen
+    def fdopen(*args, **kwargs):
+        file = opened(*args, **kwargs)
+        def full():
+            raise OSError(28, "No space left on device")
+        class Full:
+            def __getattr__(self, name):
+                return full if name == "flush" else getattr(file, name)
+            def __enter__(self):
+                return self
+            def __exit__(self, *_):
+                file.close()
+        return Full()
+    os.fdopen = fdopen
+"""
+# As ext4 does: the second call succeeds although the pages are lost.
+FIRST_FSYNC_FAILS = """
+    import os, stat
+    synced, failed = os.fsync, []
+    def fsync(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and not failed:
+            failed.append(True)
+            raise OSError(5, "Input/output error")
+        synced(descriptor)
+    os.fsync = fsync
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(FULL_DISK, "No space left"), (FIRST_FSYNC_FAILS, "Input/output error")],
+)
+def test_no_state_follows_a_dead_letter_that_could_not_be_written(
+    checked: int, start_target: StartTarget, dead: Path, fault: str, reason: str
 ) -> None:
-    """A full disk ends the run, and only earlier states are emitted."""
-    dead.symlink_to("/dev/full")
-    done = run_target(
-        schema(),
-        record(id=1),
-        state("before"),
-        record(id="bad"),
-        state("after"),
+    """A failed flush ends the run, and only earlier states are emitted: no flush is repeated."""
+    target = start_target(
+        env=injected(dead.parent / "site", fault),
         default_topic_id=checked,
         batch_size_rows=1,
+        max_retry_secs=0,
         on_rejected="dead_letter",
         dead_letter_path=str(dead),
     )
+    target.feed(schema(), record(id=1), state("before"))
+    eventually(lambda: target.emitted, "the state before the failure")
+    target.feed(record(id="bad"), *(state(n) for n in range(5)), record(id="bad"))
+    target.feed(*(line for n in range(50) for line in (record(id=n), state(n))))
+    target.close_input()
+    done = target.end()
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
-    assert "No space left" in done.error_lines[0]
+    (line,) = done.error_lines
+    assert f"dead_letter_path {dead}: {reason}" in line
+
+
+def test_the_dead_letter_file_cannot_be_the_input(
+    emulator: Emulator, target_config: TargetConfig, dead: Path
+) -> None:
+    """A replay that appends to its own input would never end."""
+    dead.write_bytes(schema() + b"\n" + record(id=1) + b"\n")
+    config = target_config(on_rejected="dead_letter", dead_letter_path=str(dead))
+    with dead.open("rb") as file:
+        done = subprocess.run(
+            command("target-workato-streams", "--config", config),
+            stdin=file,
+            capture_output=True,
+            check=False,
+            timeout=30,
+            env=environment(),
+        )
+    assert done.returncode == 1
+    assert b"is also the input; move the file" in done.stderr
+    assert emulator.requests() == []
+
+
+def test_only_the_owner_can_read_dead_letters(
+    checked: int, run_target: RunTarget, dead: Path
+) -> None:
+    """They contain payloads."""
+    settings: dict[str, Any] = {"default_topic_id": checked, "on_rejected": "dead_letter"}
+    run_target(schema(), record(id="a"), dead_letter_path=str(dead), **settings)
+    assert dead.stat().st_mode & 0o777 == 0o600
 
 
 def test_after_a_kill_every_covered_message_is_published_or_in_the_file(

@@ -39,6 +39,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"on_rejected": "dead_letter"}, "on_rejected: dead_letter requires dead_letter_path"),
     ({"dead_letter_path": "/no/such/folder/dead.jsonl"}, "dead_letter_path: its folder"),
     ({"dead_letter_path": "/tmp"}, "dead_letter_path: is a folder"),  # noqa: S108
+    ({"dead_letter_path": "/dev/null"}, "dead_letter_path: is a device, pipe or socket"),
     ({"max_rejected": -1}, "max_rejected"),
     ({"create_topics": True}, "create_topics: requires developer_api_token"),
     ({"legacy_api": True, "data_center": "trial", "api_url": None}, "legacy_api: the trial"),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.executables import command, environment
 from tests.running import eventually
 from tests.target.singer import orders, schema, state
 
 if TYPE_CHECKING:
     from tests.emulator.control import Emulator
-    from tests.target.conftest import StartTarget
+    from tests.target.conftest import StartTarget, TargetConfig
 
 LONG = 5.0
 
@@ -149,3 +151,51 @@ def test_a_kill_duplicates_at_most_the_batches_in_flight_and_what_follows_the_la
     start = target.emitted[-1] + 1 if target.emitted else 0
     duplicated = [number for number in ids(emulator, topic) if number >= start]
     assert len(duplicated) <= (in_flight - 1) * batch
+
+
+def test_a_signal_ends_the_run_if_nothing_reads_stdout(
+    emulator: Emulator, topic: int, target_config: TargetConfig
+) -> None:
+    """Publishing continues while stdout is full, and the run ends within 10 s of the signal."""
+    config = target_config(batch_size_rows=1)
+    with subprocess.Popen(
+        command("target-workato-streams", "--config", config),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(schema() + b"\n")
+        for number in range(60):
+            large = {"number": number, "pad": "x" * 5000}
+            process.stdin.write(b"".join(line + b"\n" for line in (*orders(1), state(large))))
+        process.stdin.flush()
+        eventually(lambda: len(ids(emulator, topic)) == 60, "all records")
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        assert process.returncode == 1
+        assert b"nothing reads stdout" in process.stderr.read()
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-"])
+def test_a_closed_stdin_or_stdout_is_reported_in_one_line(
+    emulator: Emulator, target_config: TargetConfig, closed: str
+) -> None:
+    """Before the first request, without a traceback."""
+    files = " ".join(command("target-workato-streams", "--config", target_config()))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {files} {closed}"],
+        input=schema() + b"\n" + b"\n".join(orders(1)),
+        capture_output=True,
+        check=False,
+        timeout=30,
+        env=environment(),
+    )
+    assert done.returncode == 1
+    assert b"is closed" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.count(b"ERROR") == 1
+    assert emulator.requests() == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import select
 import sys
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Protocol
@@ -12,11 +11,12 @@ from typing import IO, TYPE_CHECKING, Protocol
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
-from ..event_streams.errors import Stopped
+from ..event_streams.errors import EventStreamsError, SettingError, Stopped
 from .singer_lines import InputError, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from .singer_lines import Line
 
@@ -24,17 +24,20 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Poller(Protocol):
-    """What has to be polled while the input is read."""
+    """What has to be polled while the input is read.
+
+    Attributes:
+        dead_letter_path: A file that the run appends to, and that must not be its input.
+    """
+
+    dead_letter_path: Path | None
 
     @property
     def stopping(self) -> bool:
         """Whether reading should stop."""
 
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when `poll` has something to do."""
-
-    def poll_timeout(self) -> float:
-        """Return the seconds after which `poll` has something to do anyway."""
+    def wait(self, readable: int) -> bool:
+        """Wait until `poll` has something to do, or a descriptor is readable (returns True)."""
 
     def poll(self) -> None:
         """Handle what is due."""
@@ -87,8 +90,9 @@ class StdinReader(GenericSingerReader[bytes]):
                 error.
         """
         counts: Counter[str] = Counter()
+        source = self._checked(file_input)
         try:
-            for line in self._lines(file_input or self.default_input):
+            for line in self._lines(source):
                 self.line_number += 1
                 if line.isspace() or not line:
                     continue
@@ -108,6 +112,26 @@ class StdinReader(GenericSingerReader[bytes]):
             self.poller.finish()
             raise
         return counts
+
+    def _checked(self, file_input: IO[str] | IO[bytes] | None) -> IO[str] | IO[bytes]:
+        """Check what a run needs before its first request.
+
+        Python sets the files that are closed when it starts to None.
+
+        Raises:
+            EventStreamsError: Something is missing.
+        """
+        if sys.stdout is None:
+            raise EventStreamsError("stdout is closed, so no state can be emitted; redirect it")
+        if file_input is None and sys.stdin is None:
+            raise EventStreamsError("stdin is closed; pipe the output of a tap into it")
+        source = file_input or self.default_input
+        if _is_same_file(_descriptor(source), self.poller.dead_letter_path):
+            raise SettingError(
+                f"dead_letter_path {self.poller.dead_letter_path} is also the input; move the file "
+                "before you replay it"
+            )
+        return source
 
     def _lines(self, source: IO[str] | IO[bytes]) -> Iterator[bytes]:
         descriptor = _descriptor(source)
@@ -131,11 +155,10 @@ class StdinReader(GenericSingerReader[bytes]):
 
     def _chunks(self, descriptor: int) -> Iterator[bytes]:
         poller = self.poller
-        watched: list[int | Poller] = [descriptor, poller]
         while not poller.stopping:
-            ready, _, _ = select.select(watched, [], [], poller.poll_timeout())
+            readable = poller.wait(descriptor)
             poller.poll()
-            if descriptor in ready and not poller.stopping:
+            if readable and not poller.stopping:
                 chunk = os.read(descriptor, CHUNK_BYTES)
                 if not chunk:
                     return
@@ -149,6 +172,12 @@ class StdinReader(GenericSingerReader[bytes]):
             self.line_number += 1
             raise InputError(f"the input ends within this line ({exc})") from None
         yield line
+
+
+def _is_same_file(descriptor: int | None, path: Path | None) -> bool:
+    if descriptor is None or path is None or not path.exists():
+        return False
+    return os.path.samestat(os.fstat(descriptor), path.stat())
 
 
 def _descriptor(source: IO[str] | IO[bytes]) -> int | None:

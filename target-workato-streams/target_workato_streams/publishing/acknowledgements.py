@@ -71,6 +71,11 @@ class Acknowledgements:
         """Emit the newest state that covers acknowledged messages only, unless it was emitted."""
         self._state_writer.write(self._checkpoints.take())
 
+    @property
+    def output(self) -> int | None:
+        """The descriptor for which a state waits until it is writable, if one does."""
+        return self._state_writer.fileno() if self._state_writer.pending else None
+
     def close(self) -> None:
         """Close the dead-letter file."""
         if self._dead_letters is not None:

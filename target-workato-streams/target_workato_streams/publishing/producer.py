@@ -32,9 +32,13 @@ class Producer:
     Args:
         context: What the producers of all topics share.
         logger: The logger of the plugin.
+
+    Attributes:
+        dead_letter_path: The dead-letter file, if there is one.
     """
 
     def __init__(self, context: PublishContext, logger: logging.Logger) -> None:
+        self.dead_letter_path = context.settings.dead_letter_path
         self._context = context
         self._payload = context.settings.payload
         self._batch_settings = context.settings.batch
@@ -75,7 +79,7 @@ class Producer:
             # Even if there is room: a chunk of the input may hold many batches.
             self.poll()
             while producer.full and not self.stopping:
-                self._context.wakeup.wait(self.poll_timeout())
+                self.wait()
                 self.poll()
 
     def reject(self, stream: Stream, record: Record, reason: str) -> None:
@@ -111,15 +115,22 @@ class Producer:
         self._shutdown.stop()
         self._context.wakeup.call()
 
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when `poll` has something to do."""
-        return self._context.wakeup.fileno()
+    def wait(self, readable: int | None = None) -> bool:
+        """Wait until `poll` has something to do.
 
-    def poll_timeout(self) -> float:
-        """Return the seconds after which `poll` has something to do anyway."""
+        Args:
+            readable: A descriptor that also ends the wait when it is readable.
+
+        Returns:
+            Whether it is.
+        """
         now = time.monotonic()
         deadline = self._shutdown.deadline or now + PROGRESS_SECS
-        return max(0.0, min(deadline, self._producers.due_at) - now)
+        return self._context.wakeup.wait(
+            max(0.0, min(deadline, self._producers.due_at) - now),
+            readable=readable,
+            writable=self._acknowledgements.output,
+        )
 
     def poll(self) -> None:
         """Handle what is due: outcomes, batches at their maximum age, states.
@@ -141,7 +152,7 @@ class Producer:
         while not future.done():
             if self.stopping:
                 raise Stopped("the run is being stopped")
-            self._context.wakeup.wait(self.poll_timeout())
+            self.wait()
             self.poll()
         return future.result()
 
@@ -152,18 +163,32 @@ class Producer:
             EventStreamsError: The run has failed, or messages are unacknowledged.
         """
         self._producers.submit_all()
-        while not self._producers.idle and not self._shutdown.overdue:
-            self._context.wakeup.wait(self.poll_timeout())
-            self._process()
         self._process()
+        while not self._idle and not self._shutdown.overdue:
+            self.wait()
+            self._process()
         self._close()
         self._summary.write()
         self._shutdown.check()
+        if self._acknowledgements.output is not None:
+            raise EventStreamsError(
+                "the last state is not written, since nothing reads stdout; check the program "
+                "that should, and run again"
+            )
         if count := self._acknowledgements.unacknowledged:
             raise EventStreamsError(
                 f"stopped with {counted(count, 'unacknowledged message')}; the next run publishes "
                 "what follows the last state again"
             )
+
+    @property
+    def _idle(self) -> bool:
+        """Whether all batches are done and all states written."""
+        return (
+            self._producers.idle
+            and not self._context.outcomes
+            and self._acknowledgements.output is None
+        )
 
     def _close(self) -> None:
         idle = self._producers.idle

@@ -42,9 +42,20 @@ class Wakeup:
         # main thread once more for nothing.
         self._called = False
 
-    def wait(self, timeout: float | None) -> None:
-        """Wait for a call; `timeout` is in seconds, None waits forever."""
-        select.select([self._reader], [], [], timeout)
+    def wait(self, timeout: float, *, readable: int | None, writable: int | None) -> bool:
+        """Wait for a call.
+
+        Args:
+            timeout: The maximum time in seconds.
+            readable: A descriptor that also ends the wait when it is readable.
+            writable: A descriptor that also ends the wait when it is writable.
+
+        Returns:
+            Whether `readable` is.
+        """
+        inputs = [self._reader] if readable is None else [self._reader, readable]
+        outputs = [] if writable is None else [writable]
+        return readable in select.select(inputs, outputs, [], timeout)[0]
 
     def run(self, work: Callable[[], T]) -> Future[T]:
         """Run a function in a daemon thread, and wake the main thread when it is done."""

@@ -95,7 +95,9 @@ def _metadata(record: Record) -> bytes:
 def _open(path: Path) -> BinaryIO:
     """Open the file after its last complete line, and make its name durable."""
     new = not path.exists()
-    file = path.open("ab+")
+    # It holds payloads, so only its owner may read it.
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    file = os.fdopen(descriptor, "ab+")
     _repair_last_line(file)
     if new:
         folder = os.open(path.parent, os.O_RDONLY)

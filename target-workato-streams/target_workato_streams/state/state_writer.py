@@ -1,9 +1,10 @@
-"""Emits states on stdout."""
+"""Emits states on stdout, without blocking on a program that does not read them."""
 
 from __future__ import annotations
 
-import contextlib
+import io
 import os
+import select
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,15 @@ from ..event_streams.errors import EventStreamsError
 if TYPE_CHECKING:
     from .dead_letters import DeadLetters
 
+# pipe(7): a pipe that is writable takes as much without blocking.
+PIPE_BYTES = select.PIPE_BUF
+
 
 class StateWriter:
     """Writes each state once, after the dead letters that it covers are on disk.
+
+    A state that could not be written yet is replaced by a newer one. After a failure, no state is
+    written any more: a flush that succeeds after one that failed proves nothing (fsync(2)).
 
     Args:
         dead_letters: The dead-letter file, if there is one.
@@ -23,37 +30,66 @@ class StateWriter:
     def __init__(self, dead_letters: DeadLetters | None) -> None:
         self._dead_letters = dead_letters
         self._last: bytes | None = None
+        self._line = memoryview(b"")
+        self._next = b""
+        self._failed = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether a state has not been written completely."""
+        return bool(self._line or self._next) and not self._failed
+
+    def fileno(self) -> int:
+        """Return the descriptor of stdout, which is writable when `flush` has something to do."""
+        return sys.stdout.fileno()
 
     def write(self, state: bytes | None) -> None:
-        """Write a state, unless it is None or the same as the last one.
+        """Write a state, unless it is None or the same as the last one; see `flush`.
 
         Raises:
             EventStreamsError: The state or a dead letter cannot be written.
         """
-        if state is None or state == self._last:
-            return
-        if self._dead_letters is not None:
-            self._dead_letters.sync()
+        if state is not None and state != self._last and not self._failed:
+            self._last = state
+            if self._dead_letters is not None:
+                try:
+                    self._dead_letters.sync()
+                except EventStreamsError:
+                    self._failed = True
+                    raise
+            self._next = state + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Write as much as stdout takes now.
+
+        Raises:
+            EventStreamsError: It cannot be written.
+        """
         try:
-            _write_line(state)
+            while self.pending:
+                self._line = self._line or memoryview(self._next)
+                if self._line.obj is self._next:
+                    self._next = b""
+                written = _write(self._line)
+                if not written:
+                    return
+                self._line = self._line[written:]
         except OSError as exc:
-            _discard_output()
+            self._failed = True
             raise EventStreamsError(
                 f"cannot write the state to stdout ({exc.strerror}); check the program that reads "
                 "it, and run again"
             ) from exc
-        self._last = state
 
 
-def _write_line(state: bytes) -> None:
-    """Write a whole line: an unbuffered stdout may write less than it was given."""
-    left = memoryview(state + b"\n")
-    while left:
-        left = left[sys.stdout.buffer.write(left) :]
-    sys.stdout.buffer.flush()
-
-
-def _discard_output() -> None:
-    """Keep Python from writing the rest when it exits, which would change the exit code."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _write(line: memoryview) -> int:
+    """Write a part of a line; returns 0 if stdout takes nothing now."""
+    try:
+        stdout = sys.stdout.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        # Not a file, such as in tests.
+        return sys.stdout.buffer.write(line)
+    if not select.select([], [stdout], [], 0)[1]:
+        return 0
+    return os.write(stdout, line[:PIPE_BYTES])

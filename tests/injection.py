@@ -1,0 +1,22 @@
+"""Faults of the machine, injected into the executables."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def injected(folder: Path, code: str) -> dict[str, str]:
+    """Return the environment in which an executable runs `code` before anything else.
+
+    Args:
+        folder: An empty folder for the code.
+        code: Python code, which may be indented.
+    """
+    path = folder / "sitecustomize.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(textwrap.dedent(code), encoding="utf-8")
+    return {"PYTHONPATH": str(folder)}
