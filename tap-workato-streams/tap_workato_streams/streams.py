@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.tap_base import Tap
 
+    from .event_streams.consume import Message
     from .output.writer import PageWriter
     from .reading.consumer import TopicConsumer
-    from .reading.pages import Message, Page
+    from .reading.pages import Page
 
 # Python's int() rejects integers with more digits; a Decimal keeps them all.
 MAX_INT_DIGITS = 4300

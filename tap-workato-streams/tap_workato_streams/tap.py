@@ -14,13 +14,15 @@ from singer_sdk.plugin_base import PluginBase
 from typing_extensions import override
 
 from .discovery.topics import discover_topics
+from .event_streams.consume import ConsumeClient
 from .event_streams.rate_limiter import RateLimiter
+from .event_streams.session import ApiSession
 from .limits import RunLimits
 from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
 from .plugin.common_settings import COMMON_SETTINGS
 from .plugin.config_check import CheckedPlugin
-from .reading.client import ConsumeClient
+from .plugin.pages import split_page
 from .reading.consumer import TopicConsumer
 from .reading.run_clock import RunClock
 from .settings import TAP_SETTINGS, ReadSettings, RunSettings
@@ -77,7 +79,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         clock = RunClock()
         streams = []
         for topic in discover_topics(self.config, self.input_catalog, limiter):
-            client = ConsumeClient(self.config, topic.id, str(topic), limiter)
+            session = ApiSession.for_messages(self.config, limiter, str(topic))
+            client = ConsumeClient(session, topic.id, split_page)
             streams.append(TopicStream(self, TopicConsumer(topic, client, settings, clock)))
         return streams
 

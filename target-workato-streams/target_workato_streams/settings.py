@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
 from .event_streams.rate_limiter import RateLimiter
-from .plugin.common_settings import COMMON_SETTINGS, base_url
+from .event_streams.session import ApiSession
+from .plugin.common_settings import COMMON_SETTINGS
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES, BatchSettings
 from .publishing.context import PublishContext, PublishSettings
 from .publishing.payload import Payload
@@ -136,18 +136,15 @@ def publish_context(config: Mapping[str, Any]) -> PublishContext:
         payload=_payload(config),
         batch=batch,
         max_in_flight=config["max_in_flight"],
-        max_retry_secs=config["max_retry_secs"],
         max_rejected=config.get("max_rejected") if dead_letter else 0,
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
     )
-    connect = partial(
-        PublishClient,
-        base_url(config),
-        legacy=config["legacy_api"],
-        token=config["api_token"],
-        timeout_secs=config["request_timeout_secs"],
-    )
     limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
+
+    def connect(topic_id: int) -> PublishClient:
+        session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
+        return PublishClient(session, topic_id)
+
     return PublishContext(settings, connect, limiter)
 
 

@@ -12,6 +12,7 @@ from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
+from .event_streams.developer_api import DeveloperApi
 from .input.batch_files import records
 from .input.records import Record, Stream
 from .input.singer_lines import InputError, RecordBeforeSchemaError
@@ -66,7 +67,9 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._streams: dict[str, Stream] = {}
         self._record: Record
         self._producer = Producer(publish_context(config), self.logger)
-        topics = TopicDirectory.from_config(config) if config["create_topics"] else None
+        topics = (
+            TopicDirectory(DeveloperApi.from_config(config)) if config["create_topics"] else None
+        )
         self._router = Router(routing_settings(config), topics, self._producer)
         self.message_reader.poller = self._producer
         self._ready = True

@@ -161,7 +161,7 @@ def test_a_connection_test_that_fails_says_why(emulator: Emulator, run_tap: RunT
     done = run_tap("--test", topics=[{"id": 404, "name": "orders"}])
 
     assert done.exit_code == 1
-    assert "orders (topic 404): the service answered 404" in done.error_lines[-1]
+    assert "orders (topic 404): HTTP 404" in done.error_lines[-1]
     assert "Traceback" not in done.stderr
     assert len(emulator.requests()) == 1
 

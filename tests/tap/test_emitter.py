@@ -7,9 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from tap_workato_streams.event_streams.consume import Message
 from tap_workato_streams.limits import Interval, RunLimits
 from tap_workato_streams.output.emitter import Emitter
-from tap_workato_streams.reading.pages import Bookmark, Message, Page
+from tap_workato_streams.reading.pages import Bookmark, Page
 
 from tests.running import eventually
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 import requests
@@ -13,28 +12,31 @@ from tap_workato_streams.event_streams.errors import (
     ServiceError,
     Unavailable,
     check,
+    unexpected,
     unreachable,
-    unreadable,
 )
+from tap_workato_streams.event_streams.hosts import Host
 
 WHAT = "orders (topic 11)"
 SECRET = "very-secret"
+HOST = Host("https://host", SECRET)
+DEVELOPER_HOST = Host("https://host", SECRET, api="developer_api")
 DATE = "Tue, 24 Nov 2026 12:00:00 GMT"
 
 STATUSES: list[tuple[int, type[ServiceError], str]] = [
     (301, RequestRejected, "check api_url: redirects are not followed"),
     (302, RequestRejected, "check api_url: redirects are not followed"),
     (307, RequestRejected, "check api_url: redirects are not followed"),
-    (400, RequestRejected, "check the settings that this request is made of"),
-    (401, RequestRejected, "check api_token"),
+    (400, RequestRejected, "check the settings"),
+    (401, RequestRejected, "check api_token and data_center"),
     (403, RequestRejected, "give the API client of api_token access to this topic"),
-    (404, RequestRejected, "check the topic's id, data_center and api_url"),
-    (405, RequestRejected, "try again later"),
+    (404, RequestRejected, "check the topic id, data_center and api_url"),
+    (405, RequestRejected, "check the settings"),
     (408, Unavailable, "try again later"),
-    (413, RequestRejected, "lower max_batch_bytes, or split what is too large"),
-    (422, RequestRejected, "the message must fit the schema of the topic"),
+    (413, RequestRejected, "check the settings"),
+    (422, RequestRejected, "check the settings"),
     (425, Unavailable, "try again later"),
-    (429, Unavailable, "ask for a larger quota, or set max_requests_per_minute below it"),
+    (429, Unavailable, "raise the quota of the workspace, or set max_requests_per_minute below it"),
     (500, Unavailable, "try again later"),
     (502, Unavailable, "try again later"),
     (503, Unavailable, "try again later"),
@@ -92,16 +94,16 @@ def answer(
     return response
 
 
-def error_of(response: requests.Response, **options: Any) -> ServiceError:  # noqa: ANN401
+def error_of(response: requests.Response, host: Host = HOST) -> ServiceError:
     with pytest.raises(ServiceError) as raised:
-        check(response, what=WHAT, secrets=[SECRET, ""], **options)
+        check(response, WHAT, host)
     return raised.value
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_an_answer_of_2xx_passes(status: int) -> None:
     """Whatever its body."""
-    check(answer(status, b"?"), what=WHAT, secrets=[])
+    check(answer(status, b"?"), WHAT, HOST)
 
 
 @pytest.mark.parametrize(("status", "kind", "advice"), STATUSES)
@@ -112,7 +114,7 @@ def test_each_other_status_is_an_error_that_says_what_to_do(
     error = error_of(answer(status, b'{"message": "The words"}'))
 
     assert type(error) is kind
-    assert str(error) == f"{WHAT}: the service answered {status} (The words); {advice}"
+    assert str(error) == f"{WHAT}: HTTP {status} (The words); {advice}"
     assert (error.status, error.reason) == (status, "The words")
 
 
@@ -137,7 +139,7 @@ def test_an_answer_without_words_says_so() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_the_setting_that_holds_the_token_is_named(status: int) -> None:
     """The Developer API has a token of its own."""
-    error = error_of(answer(status), token="developer_api_token")
+    error = error_of(answer(status), DEVELOPER_HOST)
 
     assert "developer_api_token" in str(error)
 
@@ -164,11 +166,11 @@ def test_the_time_to_wait_is_read_from_seconds_or_a_date(
 )
 def test_no_answer_or_half_of_one_is_worth_a_retry(raised: requests.RequestException) -> None:
     """Its line says what was asked and what happened."""
-    error = unreachable(raised, what=WHAT)
+    error = unreachable(raised, WHAT, HOST)
 
     assert type(error) is Unavailable
     assert str(error) == (
-        f"{WHAT}: no complete answer ({type(raised).__name__}: {raised}); "
+        f"{WHAT}: no complete response ({type(raised).__name__}: {raised}); "
         "check the network and api_url"
     )
     assert (error.status, error.retry_after) == (None, None)
@@ -180,14 +182,14 @@ def test_the_deepest_cause_is_the_one_that_is_told() -> None:
     raised.__context__ = OSError("Connection aborted")
     raised.__context__.__cause__ = ConnectionResetError(104, "Connection reset\nby peer")
 
-    error = unreachable(raised, what=WHAT)
+    error = unreachable(raised, WHAT, HOST)
 
     assert error.reason == "ConnectionResetError: [Errno 104] Connection reset by peer"
 
 
 def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
     """No retry mends it, and it is never accepted."""
-    error = unreachable(requests.exceptions.SSLError("self-signed"), what=WHAT)
+    error = unreachable(requests.exceptions.SSLError("self-signed"), WHAT, HOST)
 
     assert type(error) is RequestRejected
     assert str(error) == f"{WHAT}: no secure connection (SSLError: self-signed); check api_url"
@@ -195,13 +197,11 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
 
 def test_an_unreadable_answer_is_told_by_its_size_and_type() -> None:
     """Never by its content, which may be a payload; a gateway may have sent it."""
-    error = unreadable(answer(200, b"<html>", {"Content-Type": "text/html"}), what=WHAT)
+    error = unexpected(answer(200, b"<html>", {"Content-Type": "text/html"}), WHAT, HOST)
 
     assert type(error) is Unavailable
-    assert str(error) == (
-        f"{WHAT}: the answer is not what the API sends (6 bytes of text/html); check api_url"
-    )
-    assert "no content type" in str(unreadable(answer(200), what=WHAT))
+    assert str(error) == (f"{WHAT}: unexpected response (6 bytes of text/html); check api_url")
+    assert "no content type" in str(unexpected(answer(200), WHAT, HOST))
 
 
 def test_all_errors_have_one_base() -> None:

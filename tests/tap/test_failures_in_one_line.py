@@ -115,7 +115,7 @@ def test_retries_end_when_max_retry_secs_are_used_up(
     assert len(emulator.requests()) >= 2
     [line] = outcome.error_lines
     assert f"topic_{topic} (topic {topic})" in line
-    assert "given up" in line
+    assert "gave up" in line
     assert "max_retry_secs is 0.05" in line
     assert "Traceback" not in outcome.stderr
 

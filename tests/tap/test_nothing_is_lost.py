@@ -159,7 +159,7 @@ def test_messages_published_while_a_tail_runs_come_through_once_and_in_order(
     publisher.join()
     tail.wait_for_bookmark("topic_1", published[-1])
     assert ids(tail.so_far) == published
-    assert tail.stderr.count("trying again") == 3
+    assert tail.stderr.count("retrying in") == 3
     assert_states_are_true(tail.so_far)
 
 
@@ -189,7 +189,7 @@ def test_a_service_that_goes_away_and_comes_back_is_waited_for(
         tail = start_tap(topics=[topic], tail=True, api_url=before.url, state_interval_secs=0.1)
         tail.wait_for_bookmark("topic_1", published[-1])
         port = urlsplit(before.url).port or 0
-    tail.wait_for(lambda run: "trying again" in run.stderr, "a retry")
+    tail.wait_for(lambda run: "retrying in" in run.stderr, "a retry")
     with Emulator.start(database=database, port=port) as after:
         published += after.load(topic, [{"n": n} for n in range(5)])
         tail.wait_for_bookmark("topic_1", published[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import threading
 from functools import partial
 from itertools import pairwise
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tap_workato_streams.event_streams import local_quota
 from tap_workato_streams.event_streams import rate_limiter as pacing
-from tap_workato_streams.event_streams.errors import RequestRejected, Stopped, Unavailable
+from tap_workato_streams.event_streams.errors import GaveUp, RequestRejected, Stopped, Unavailable
 from tap_workato_streams.event_streams.rate_limiter import RateLimiter
-from tap_workato_streams.event_streams.retry import LONGEST_WAIT_SECS, retrying
+from tap_workato_streams.event_streams.retry import LONGEST_WAIT_SECS, RetryPolicy
 
 from tests.running import eventually
 
@@ -202,13 +203,13 @@ def test_a_stop_wakes_who_waits_to_try_again() -> None:
     limiter = RateLimiter()
     waiting = threading.Event()
 
-    @retrying(limiter, max_retry_secs=3_600, on_retry=lambda *_: waiting.set())
     def request() -> None:
+        waiting.set()
         raise Unavailable("unavailable", status=503, retry_after=600)
 
     def ask() -> None:
         with pytest.raises(Stopped):
-            request()
+            RetryPolicy(limiter, 3_600).call(request)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -222,35 +223,35 @@ def test_retries_go_on_for_their_time_and_waiting_for_a_turn_does_not_count(cloc
     """A limit of one a minute does not use up `max_retry_secs`."""
     attempts: list[float] = []
 
-    @retrying(RateLimiter(1), max_retry_secs=30, on_retry=lambda *_: None)
     def request() -> str:
         attempts.append(clock.now)
         if len(attempts) < 4:
             raise Unavailable("reset by peer")
-        return "answer"
+        return "response"
 
-    assert request() == "answer"
+    assert RetryPolicy(RateLimiter(1), 30).call(request) == "response"
     assert all(later - earlier > 60 for earlier, later in pairwise(attempts))
 
 
-def test_retries_end_with_the_time_that_attempts_and_waits_took(clock: Clock) -> None:
+def test_retries_end_with_the_time_that_attempts_and_waits_took(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     """The last attempt is made as the time ends; waits grow, by chance, to 30 s."""
-    waits: list[float] = []
 
-    @retrying(RateLimiter(), max_retry_secs=300, on_retry=lambda _, secs: waits.append(secs))
     def request() -> None:
         clock.sleep(1.0)
         raise Unavailable("bad gateway", status=502)
 
     began = clock.now
-    with pytest.raises(Unavailable, match=r"given up after .* \(max_retry_secs is 300\)"):
-        request()
+    with pytest.raises(Unavailable, match=r"gave up after .* \(max_retry_secs is 300\)"):
+        RetryPolicy(RateLimiter(), 300).call(request)
+    waits = logged_waits(caplog)
     first = 1.0
     assert 300 <= clock.now - began - first <= 302
     assert max(waits) <= LONGEST_WAIT_SECS
     for n, wait in enumerate(waits):
         assert 0 <= wait <= 0.5 * 2**n
-    assert len({round(wait, 6) for wait in waits}) == len(waits)
+    assert len(set(waits[3:])) > 3
 
 
 @pytest.mark.parametrize(("named", "attempts"), [(3.0, 2), (20.0, 1)])
@@ -260,13 +261,12 @@ def test_a_retry_waits_as_long_as_the_service_says_if_there_is_time(
     """A `Retry-After` beyond `max_retry_secs` ends the retries at once."""
     at: list[float] = []
 
-    @retrying(RateLimiter(), max_retry_secs=5, on_retry=lambda *_: None)
     def request() -> None:
         at.append(clock.now)
         raise Unavailable("unavailable", status=503, retry_after=named)
 
-    with pytest.raises(Unavailable, match=f"told to wait {named:.0f} s"):
-        request()
+    with pytest.raises(Unavailable, match=f"asked to wait {named:.0f} s"):
+        RetryPolicy(RateLimiter(), 5).call(request)
     assert len(at) == attempts
     assert all(later - earlier >= named for earlier, later in pairwise(at))
 
@@ -275,14 +275,70 @@ def test_what_no_retry_helps_is_raised_at_once(clock: Clock) -> None:
     """A refusal is one attempt."""
     attempts: list[float] = []
 
-    @retrying(RateLimiter(), max_retry_secs=300, on_retry=lambda *_: None)
     def request() -> None:
         attempts.append(clock.now)
         raise RequestRejected("no", status=404)
 
     with pytest.raises(RequestRejected, match=r"^no$"):
-        request()
+        RetryPolicy(RateLimiter(), 300).call(request)
     assert len(attempts) == 1
+
+
+@pytest.mark.parametrize("retry_after", [None, 3.0])
+def test_the_wait_that_is_logged_is_the_wait_before_the_next_attempt(
+    clock: Clock, caplog: pytest.LogCaptureFixture, retry_after: float | None
+) -> None:
+    """After a 429, too, whose pause the rate limiter determines."""
+    at: list[float] = []
+
+    def request() -> None:
+        at.append(clock.now)
+        if len(at) < 6:
+            raise Unavailable("over quota", status=429, retry_after=retry_after)
+
+    RetryPolicy(RateLimiter(), 300).call(request)
+
+    actual = [later - earlier for earlier, later in pairwise(at)]
+    assert logged_waits(caplog) == pytest.approx(actual, abs=0.06)
+
+
+@pytest.mark.parametrize("max_retry_secs", [0, 1, 5, 20])
+@pytest.mark.parametrize("status", [429, 503])
+def test_max_retry_secs_bounds_the_time_of_all_retries(
+    clock: Clock, status: int, max_retry_secs: float
+) -> None:
+    """The pauses after a 429 included, whoever received it."""
+    limiter = RateLimiter()
+    began = clock.now
+
+    def request() -> None:
+        # Another topic is rate limited in the meantime.
+        limiter._pause(None, clock.now)  # noqa: SLF001
+        raise Unavailable("no", status=status)
+
+    with pytest.raises(GaveUp):
+        RetryPolicy(limiter, max_retry_secs).call(request)
+    assert clock.now - began <= max_retry_secs
+
+
+def test_a_request_that_another_one_needs_is_not_retried_for_longer(clock: Clock) -> None:
+    """Retries within retries do not multiply."""
+    policy = RetryPolicy(RateLimiter(), 60)
+    attempts: list[float] = []
+
+    def inner() -> None:
+        attempts.append(clock.now)
+        raise Unavailable("no", status=503)
+
+    with pytest.raises(GaveUp):
+        policy.call(lambda: policy.call(inner))
+    assert attempts[-1] - attempts[0] <= 60
+    assert clock.now - attempts[0] <= 60
+
+
+def logged_waits(caplog: pytest.LogCaptureFixture) -> list[float]:
+    """The waits that the log announces."""
+    return [float(re.findall(r"retrying in ([\d.]+) s", line)[0]) for line in caplog.messages]
 
 
 def _has_length(queue: Sized, length: int) -> bool:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_workato_streams.reading.pages import split
+from tap_workato_streams.plugin.pages import split_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tap_workato_streams.reading.pages import Message
+    from tap_workato_streams.event_streams.consume import Message
 
-# A lone surrogate is JSON that msgspec refuses: a page that holds one is split by its marks.
+# A lone surrogate is JSON that msgspec rejects: a page that contains one is split in another way.
 SURROGATE = b'"\\ud800"'
 
 NOT_A_PAGE = {
@@ -64,13 +64,13 @@ def parts(messages: Sequence[Message]) -> list[tuple[str, bytes, str]]:
 def test_what_is_not_a_page_is_refused(body: bytes) -> None:
     """It is never taken for a page without messages, which would be the end of the topic."""
     with pytest.raises(ValueError, match=r"\S"):
-        split(body)
+        split_page(body)
 
 
 @pytest.mark.parametrize("body", [b'{"messages":[]}', b' { "messages" : [ ] , "more" : {} } '])
 def test_an_empty_page_has_no_messages(body: bytes) -> None:
     """Whatever white space and other keys it has."""
-    assert split(body) == []
+    assert split_page(body) == []
 
 
 def test_keys_beside_the_known_ones_are_passed_over() -> None:
@@ -80,21 +80,21 @@ def test_keys_beside_the_known_ones_are_passed_over() -> None:
         b'"message_id":"A1"}],"c":"]}"}'
     )
     for payload in (b"[1.10]", b"[1.10,%b]" % SURROGATE):
-        assert parts(split(extended % payload)) == [("A1", payload, "t")]
+        assert parts(split_page(extended % payload)) == [("A1", payload, "t")]
 
 
 def test_white_space_around_a_payload_is_not_part_of_it() -> None:
     """That inside it is, on either way of splitting."""
     for payload in (b'{ "a" : 1.10 }', b'[ 1.10 ,\n"\\ud800" ]'):
         body = b'{"messages" :\n[ { "message_id" : "A1" ,\t"payload" : %b ,\r\n"time" : "t" } ] }'
-        assert parts(split(body % payload)) == [("A1", payload, "t")]
+        assert parts(split_page(body % payload)) == [("A1", payload, "t")]
 
 
 def test_an_id_and_a_time_are_decoded_alike() -> None:
     """With escapes and with characters beyond ASCII, on either way of splitting."""
     body = b'{"messages":[{"message_id":"A\\u00fc\\"1","payload":%b,"time":"\xc3\xbc"}]}'
     for payload in (b"1", SURROGATE):
-        assert parts(split(body % payload)) == [('Aü"1', payload, "ü")]
+        assert parts(split_page(body % payload)) == [('Aü"1', payload, "ü")]
 
 
 # Numbers and strings as a publisher may write them, and Python would not.
@@ -134,6 +134,6 @@ def test_every_payload_comes_out_as_it_went_in(texts: list[str]) -> None:
     payloads = [text.encode() for text in texts]
     expected = [(f"A{number}", payload, f"t{number}") for number, payload in enumerate(payloads)]
 
-    assert parts(split(page(payloads))) == expected
-    assert parts(split(page([*payloads, SURROGATE])))[:-1] == expected
-    assert parts(split(page([*payloads, b"[" * 2000 + b"]" * 2000])))[:-1] == expected
+    assert parts(split_page(page(payloads))) == expected
+    assert parts(split_page(page([*payloads, SURROGATE])))[:-1] == expected
+    assert parts(split_page(page([*payloads, b"[" * 2000 + b"]" * 2000])))[:-1] == expected

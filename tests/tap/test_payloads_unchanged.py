@@ -148,7 +148,7 @@ def test_a_page_that_is_no_utf8_is_asked_for_again_and_then_told(
     assert run.states[-1]["bookmarks"]["topic_1"]["replication_key_value"] == loaded[0]
     assert run.exit_code == 1
     assert len(run.error_lines) == 1
-    assert "topic_1 (topic 1): the answer is not what the API sends" in run.error_lines[0]
+    assert "topic_1 (topic 1): unexpected response" in run.error_lines[0]
     assert "hush" not in run.stderr
 
 

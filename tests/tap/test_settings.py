@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
-from tap_workato_streams.plugin.common_settings import base_url, developer_url
+from tap_workato_streams.event_streams.hosts import developer_host, messages_host
 from tap_workato_streams.tap import TapWorkatoStreams
 
 from tests.executables import run
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.tap.conftest import RunTap
 
 GOOD = {"api_token": "good-token", "topics": [{"id": 1}]}
+TOKENS = {"api_token": "a", "developer_api_token": "b"}
 BATCH = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///tmp"}}
 NO_TOKEN = "holds white space, a line break or another character that no token has"
 CLEAR_TEXT = "clear-text http would show the token; use https"
@@ -358,22 +359,22 @@ def test_whole_numbers_may_be_written_as_decimals(emulator: Emulator, tmp_path: 
 def test_each_data_center_has_its_own_hosts(center: str) -> None:
     """As the contract lists them: for messages, on the legacy domain, and for the Developer API."""
     place = "" if center == "us" else f"{center}."
-    config: dict[str, Any] = {"data_center": center, "legacy_api": False}
+    config: dict[str, Any] = {"data_center": center, "legacy_api": False, **TOKENS}
     workspace = "https://www.workato.com" if center == "us" else f"https://app.{place}workato.com"
 
-    assert base_url(config) == f"https://event-streams.{place}workato.com"
-    assert base_url({**config, "legacy_api": True}) == workspace
-    assert developer_url(config) == workspace
+    assert messages_host(config).url == f"https://event-streams.{place}workato.com"
+    assert messages_host({**config, "legacy_api": True}).url == workspace
+    assert developer_host(config).url == workspace
 
 
 def test_a_url_of_ones_own_replaces_the_data_centers() -> None:
     """With or without a slash at its end."""
-    config: dict[str, Any] = {"data_center": "eu", "legacy_api": False}
+    config: dict[str, Any] = {"data_center": "eu", "legacy_api": False, **TOKENS}
     own = {"api_url": "https://h/base/", "developer_api_url": "https://d//"}
 
-    assert base_url({**config, **own}) == "https://h/base"
-    assert base_url({**config, **own, "legacy_api": True}) == "https://h/base"
-    assert developer_url({**config, **own}) == "https://d"
+    assert messages_host({**config, **own}).url == "https://h/base"
+    assert messages_host({**config, **own, "legacy_api": True}).url == "https://h/base"
+    assert developer_host({**config, **own}).url == "https://d"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_topic_that_fails_for_a_while_does_not_hold_up_the_others(
     good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
     emulator.fault(topic_id=bad, times=-1, **fault)
     tail = start_tap(topics=[good, bad], tail=True)
-    tail.wait_for(lambda run: "trying again" in run.stderr, "a retry")
+    tail.wait_for(lambda run: "retrying in" in run.stderr, "a retry")
     published = emulator.load(good, [{"n": n} for n in range(3)])
     late = emulator.load(bad, [{"late": True}])
     tail.wait_for_records(3)

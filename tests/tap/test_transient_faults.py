@@ -63,7 +63,7 @@ def test_a_fault_at_the_first_the_middle_and_the_last_request(
         assert len(asked) == REQUESTS + 1
         assert asked[position] == asked[position + 1]
         told = [line for line in outcome.stderr.splitlines() if f"(topic {topic})" in line]
-        assert sum("trying again" in line for line in told) == 1
+        assert sum("retrying in" in line for line in told) == 1
     assert outcome.error_lines == []
     assert_states_are_true(outcome)
 
@@ -78,7 +78,7 @@ def test_faults_of_many_kinds_one_after_another(emulator: Emulator, run_tap: Run
     outcome = run_tap(topics=[topic], batch_size=1)
     assert outcome.exit_code == 0
     assert ids(outcome) == published
-    assert outcome.stderr.count("trying again") == len(kinds)
+    assert outcome.stderr.count("retrying in") == len(kinds)
     assert_states_are_true(outcome)
 
 

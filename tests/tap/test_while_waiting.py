@@ -122,7 +122,7 @@ def test_a_page_is_not_held_back_by_a_service_that_has_gone(
     """It is written before the next request is tried again."""
     server = answer_once("HTTP/1.1", HTTPServer.server_close)
     tap = start_tap(topics=[1], api_url=server, tail=True, state_interval_secs=3)
-    tap.wait_for(lambda run: "trying again" in run.stderr, "a retry")
+    tap.wait_for(lambda run: "retrying in" in run.stderr, "a retry")
     assert ids(tap.so_far) == ["A"]
     tap.wait_for_bookmark("topic_1", "A")
 
@@ -143,7 +143,7 @@ def test_a_page_is_not_held_back_by_a_connection_that_is_not_made(
         server = answer_once("HTTP/1.0", fill_queue)
         tap = start_tap(topics=[1], api_url=server, tail=True, state_interval_secs=600)
         tap.wait_for_records(1)
-        assert "trying again" not in tap.stderr
+        assert "retrying in" not in tap.stderr
 
 
 def test_a_slow_reader_does_not_use_up_the_time_for_retries(
@@ -160,6 +160,6 @@ def test_a_slow_reader_does_not_use_up_the_time_for_retries(
     stdout, stderr = process.communicate()
     outcome = Outcome(process.returncode, stdout, stderr.decode())
     assert outcome.exit_code == 0, outcome.stderr
-    assert outcome.stderr.count("trying again") == 1
+    assert outcome.stderr.count("retrying in") == 1
     assert ids(outcome) == published
     assert bookmark(outcome.states[-1], "topic_1") == published[-1]

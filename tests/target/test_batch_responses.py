@@ -98,8 +98,8 @@ def test_a_429_for_longer_than_max_retry_secs_ends_the_run_for_all_topics(
     assert (done.exit_code, done.emitted_states) == (1, [])
     assert len(emulator.requests(topic_id=full)) == 1
     (line,) = done.error_lines
-    assert f"full (topic {full}): the service answered 429" in line
-    assert "told to wait 3600 s" in line
+    assert f"full (topic {full}): HTTP 429" in line
+    assert "asked to wait 3600 s" in line
 
 
 def test_retries_end_after_max_retry_secs(

@@ -35,6 +35,7 @@ from tests.target.singer import lines, record, schema, state
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from target_workato_streams.event_streams.session import ApiSession
     from target_workato_streams.publishing.summary import Tally
 
 STREAMS = ("a", "b", "c")
@@ -79,15 +80,16 @@ class Service:
 
 
 class SimulatedTopic:
-    """Stands for the HTTP connection of one worker."""
+    """Stands for the client of one worker."""
 
-    def __init__(self, service: Service, topic_id: int) -> None:
+    def __init__(self, session: ApiSession, service: Service, topic_id: int) -> None:
+        self.session = session
         self._service = service
         self._topic_id = topic_id
 
-    def publish(self, bodies: Sequence[bytes], *, what: str, tally: Tally) -> Mapping[int, str]:
+    def publish(self, bodies: Sequence[bytes], tally: Tally) -> Mapping[int, str]:
         """Publish to the simulated service."""
-        assert what
+        assert self.session.subject.endswith(f"(topic {self._topic_id})")
         tally.requests += 1
         return self._service.publish(self._topic_id, bodies)
 
@@ -255,7 +257,7 @@ def running(
         patch.setattr(
             target_settings,
             "PublishClient",
-            lambda _url, topic_id, **_rest: SimulatedTopic(service, topic_id),
+            lambda session, topic_id: SimulatedTopic(session, service, topic_id),
         )
         patch.setattr(sys, "stdout", SimpleNamespace(buffer=Output(run)))
         target = TargetWorkatoStreams(

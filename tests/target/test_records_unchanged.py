@@ -65,7 +65,7 @@ def test_a_deeply_nested_record_is_published_unchanged(
 @pytest.mark.parametrize("text", RECORDS)
 def test_the_scanner_finds_the_members_that_a_decoder_finds(text: bytes) -> None:
     """Names and the bytes of their values; of names that come twice, the last."""
-    found = scan(text)
+    found = scan(text, "{")
     if b"[[[" in text or b"9" * 5000 in text:
         assert found[next(iter(found))] == text.split(b":", 1)[1][:-1]
     else:
@@ -88,7 +88,7 @@ def test_the_scanner_agrees_with_the_decoder_on_valid_json(
 ) -> None:
     """Whatever is in an object, spaced or not, escaped or not."""
     encoded = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
-    found = {name: json.loads(part) for name, part in scan(encoded).items()}
+    found = {name: json.loads(part) for name, part in scan(encoded, "{").items()}
     assert json.dumps(found) == json.dumps(json.loads(encoded))
 
 
@@ -108,7 +108,7 @@ def test_the_scanner_agrees_with_the_decoder_on_invalid_json(
     except ValueError:
         expected = False
     try:
-        scan(bytes(encoded))
+        scan(bytes(encoded), "{")
     except ValueError:
         assert not expected
     else:

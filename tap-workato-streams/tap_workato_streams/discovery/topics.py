@@ -8,8 +8,11 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..event_streams.consume import EARLIEST, ConsumeClient
+from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import ServiceError
-from ..reading.client import EARLIEST, ConsumeClient, workspace_topics
+from ..event_streams.session import ApiSession
+from ..plugin.pages import split_page
 from ..reading.topic import Topic
 from . import schemas
 
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.singerlib import Catalog
 
+    from ..event_streams.developer_api import WorkspaceTopic
     from ..event_streams.rate_limiter import RateLimiter
-    from ..reading.client import WorkspaceTopic
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -60,7 +63,8 @@ def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, 
     if not config.get("developer_api_token"):
         return {}
     try:
-        return {topic.id: topic for topic in workspace_topics(config)}
+        with contextlib.closing(DeveloperApi.from_config(config)) as api:
+            return {topic.id: topic for topic in api.topics()}
     except ServiceError as exc:
         if catalog is None or not config.get("topics"):
             raise
@@ -114,9 +118,11 @@ def _described(topic: Topic, described: WorkspaceTopic | None) -> Topic:
 
 
 def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> Topic:
-    client = ConsumeClient(config, topic.id, str(topic), limiter)
+    session = ApiSession.for_messages(config, limiter, str(topic))
+    with contextlib.closing(ConsumeClient(session, topic.id, split_page)) as client:
+        sample = client.consume(EARLIEST, batch_size=SAMPLE_SIZE).messages
     payloads = []
-    for message in client.consume(EARLIEST, batch_size=SAMPLE_SIZE).messages:
+    for message in sample:
         # A payload that cannot be decoded is ignored here, and emitted all the same.
         with contextlib.suppress(ValueError, RecursionError):
             payloads.append(json.loads(bytes(message.payload)))

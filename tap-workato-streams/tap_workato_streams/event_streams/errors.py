@@ -1,15 +1,16 @@
-"""What can go wrong with the service, each told in one line.
+"""The errors of the service and of the settings.
 
     EventStreamsError
-    ├── SettingError      a setting is wrong, and only the run could show it
-    ├── Stopped           the run is being stopped
-    ├── QuotaStoreError   the store of a shared quota cannot be used
-    └── ServiceError      the service's answer, or the lack of one
-        ├── RequestRejected       no retry helps: redirects, and 4xx other than those below
-        └── Unavailable   worth a retry: 408, 425, 429, 5xx, resets, timeouts, unreadable bodies
+      x SettingError        a setting is wrong in a way that only the run can show
+      x Stopped             the run is being stopped
+      x QuotaStoreError     the store of a shared quota cannot be used
+      + ServiceError        the service responded with an error, or did not respond
+        x RequestRejected   no retry helps: redirects, and 4xx other than those below
+        + Unavailable       worth a retry: 408, 425, 429, 5xx, no or an unexpected response
+          x GaveUp          retries took longer than ``max_retry_secs``
 
-The text of an exception is the line that the user sees: it names what was asked, the status, the
-service's own words and what to do. It never holds a token or a payload.
+The text of an exception is the line that the user sees: the topic, the status, the cause, the
+remedy. It never contains a token or a payload.
 """
 
 from __future__ import annotations
@@ -22,48 +23,43 @@ from typing import TYPE_CHECKING
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from .hosts import Host
 
-WORDS_LIMIT = 300
-WORTH_A_RETRY = frozenset({408, 425, 429})
+REASON_LIMIT = 300
+RETRIABLE = frozenset({408, 425, 429})
 
 ADVICE = {
-    400: "check the settings that this request is made of",
-    401: "check {token}",
-    403: "give the API client of {token} access to this topic",
-    404: "check the topic's id, data_center and {url}",
-    413: "lower max_batch_bytes, or split what is too large",
-    422: "the message must fit the schema of the topic",
-    429: "ask for a larger quota, or set max_requests_per_minute below it",
+    401: "check {token} and data_center",
+    403: "give the API client of {token} access to {access}",
+    404: "check {names}data_center and {url}",
+    429: "raise the quota of the workspace, or set max_requests_per_minute below it",
 }
-REDIRECT_ADVICE = "check {url}: redirects are not followed"
-SERVER_ADVICE = "try again later"
 
 
 class EventStreamsError(Exception):
-    """Base of all errors of this connector; its text is one line for the user."""
+    """Base class of all errors of this connector; its text is one line for the user."""
 
 
 class SettingError(EventStreamsError):
-    """A setting is wrong in a way that only the run could show."""
+    """A setting is wrong in a way that only the run can show."""
 
 
 class Stopped(EventStreamsError):
-    """The run is being stopped: nothing more may be sent."""
+    """The run is being stopped; no more requests are sent."""
 
 
 class QuotaStoreError(EventStreamsError):
-    """The store of the shared quota cannot be used: a remedy is needed before any request."""
+    """The store of a shared quota cannot be used."""
 
 
 class ServiceError(EventStreamsError):
-    """The service answered with an error, or did not answer.
+    """The service responded with an error, or did not respond.
 
     Args:
-        line: The one line for the user.
-        status: The HTTP status, or None where no answer came.
-        reason: The service's own words, one line, without secrets.
-        retry_after: The seconds that the service asked to wait, where it did.
+        line: The line for the user.
+        status: The HTTP status; None if there was no response.
+        reason: The reason that the service gave, on one line, without secrets.
+        retry_after: The seconds that the service asked to wait, if it did.
     """
 
     def __init__(
@@ -88,20 +84,17 @@ class Unavailable(ServiceError):
     """The request may succeed if it is sent again."""
 
 
-def check(
-    response: requests.Response,
-    *,
-    what: str,
-    secrets: Sequence[str],
-    token: str = "api_token",  # noqa: S107
-) -> None:
-    """Pass an answer with a status of 2xx, and raise the error that another status stands for.
+class GaveUp(Unavailable):
+    """Retries took longer than ``max_retry_secs``."""
+
+
+def check(response: requests.Response, subject: str, host: Host) -> None:
+    """Raise the error for a response whose status is not 2xx.
 
     Args:
-        response: The answer, with its body read.
-        what: What was asked, e.g. ``orders (topic 11)``: the line begins with it.
-        secrets: The texts that must not be repeated.
-        token: The name of the setting that holds the token of this request.
+        response: The response, with its body read.
+        subject: What the line begins with, such as ``orders (topic 11)``.
+        host: The host that sent it.
 
     Raises:
         Unavailable: For 408, 425, 429 and 5xx.
@@ -110,30 +103,29 @@ def check(
     status = response.status_code
     if 200 <= status < 300:
         return
-    reason = _words(response, secrets)
-    retriable = status in WORTH_A_RETRY or status >= 500
-    advice = ADVICE.get(status, REDIRECT_ADVICE if status < 400 else SERVER_ADVICE)
-    advice = advice.format(token=token, url=_url(token))
+    reason = _reason(response, host.token)
+    retriable = status in RETRIABLE or status >= 500
+    advice = (ADVICE.get(status) or _general_advice(status, retriable=retriable)).format(
+        token=host.token_setting,
+        url=host.url_setting,
+        access="this topic" if host.api == "api" else "the topics of the workspace",
+        names="the topic id, " if host.api == "api" else "",
+    )
     raise (Unavailable if retriable else RequestRejected)(
-        f"{what}: the service answered {status} ({reason}); {advice}",
+        f"{subject}: HTTP {status} ({reason}); {advice}",
         status=status,
         reason=reason,
         retry_after=_retry_after(response),
     )
 
 
-def unreachable(
-    exc: requests.RequestException,
-    *,
-    what: str,
-    token: str = "api_token",  # noqa: S107
-) -> ServiceError:
-    """Turn an exception of ``requests`` into ours: no answer came, or only a part of one.
+def unreachable(exc: requests.RequestException, subject: str, host: Host) -> ServiceError:
+    """The error for an exception of ``requests``: no response, or only a part of one.
 
     Args:
         exc: What ``requests`` raised.
-        what: What was asked.
-        token: The name of the setting that holds the token of this request.
+        subject: What the line begins with.
+        host: The host that was asked.
 
     Returns:
         RequestRejected if the certificate is not trusted, which no retry fixes; else Unavailable.
@@ -144,64 +136,58 @@ def unreachable(
     reason = _one_line(f"{type(cause).__name__}: {cause}")
     if isinstance(exc, requests.exceptions.SSLError):
         return RequestRejected(
-            f"{what}: no secure connection ({reason}); check {_url(token)}", reason=reason
+            f"{subject}: no secure connection ({reason}); check {host.url_setting}", reason=reason
         )
     return Unavailable(
-        f"{what}: no complete answer ({reason}); check the network and {_url(token)}",
+        f"{subject}: no complete response ({reason}); check the network and {host.url_setting}",
         reason=reason,
     )
 
 
-def unreadable(
-    response: requests.Response,
-    *,
-    what: str,
-    token: str = "api_token",  # noqa: S107
-) -> Unavailable:
-    """Tell of an answer whose status is 2xx and whose body is not what the API sends.
+def unexpected(response: requests.Response, subject: str, host: Host) -> Unavailable:
+    """The error for a response whose status is 2xx and whose body is not what the API sends.
 
     Args:
-        response: The answer, with its body read.
-        what: What was asked.
-        token: The name of the setting that holds the token of this request.
+        response: The response, with its body read.
+        subject: What the line begins with.
+        host: The host that sent it.
 
     Returns:
-        An Unavailable: a gateway in the middle may have answered, or the body was cut short.
+        An Unavailable: a gateway may have responded, or the body was cut off.
     """
     kind = response.headers.get("Content-Type", "no content type")
     reason = f"{len(response.content)} bytes of {kind}"
     return Unavailable(
-        f"{what}: the answer is not what the API sends ({reason}); check {_url(token)}",
+        f"{subject}: unexpected response ({reason}); check {host.url_setting}",
         status=response.status_code,
         reason=reason,
     )
 
 
-def _url(token: str) -> str:
-    """The name of the setting that holds the URL to which a token goes."""
-    return token.replace("_token", "_url")
+def _general_advice(status: int, *, retriable: bool) -> str:
+    if status < 400:
+        return "check {url}: redirects are not followed"
+    return "try again later" if retriable else "check the settings"
 
 
-def _words(response: requests.Response, secrets: Sequence[str]) -> str:
-    """The service's own words: the message of a JSON error, else the name of the status."""
-    words = response.reason or "no reason given"
+def _reason(response: requests.Response, token: str) -> str:
+    """The message of a JSON error, else the name of the status."""
+    reason = response.reason or "no reason given"
     try:
         body = response.json()
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
-        words = str(body.get("message") or body.get("error") or words)
-    for secret in filter(None, secrets):
-        words = words.replace(secret, "***")
-    return _one_line(words)
+        reason = str(body.get("message") or body.get("error") or reason)
+    return _one_line(reason.replace(token, "***"))
 
 
 def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()[:WORDS_LIMIT]
+    return re.sub(r"\s+", " ", text).strip()[:REASON_LIMIT]
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """The seconds to wait: the header holds seconds, or a date by the service's own clock."""
+    """The seconds to wait: the header holds seconds, or a date by the service's clock."""
     value = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         return float(value)
@@ -213,7 +199,7 @@ def _retry_after(response: requests.Response) -> float | None:
 
 
 def http_date(value: str) -> datetime | None:
-    """Read the date of an HTTP header; None for a text that is no such date."""
+    """Parse the date of an HTTP header; None for any other text."""
     try:
         date = parsedate_to_datetime(value)
     except (ValueError, OverflowError):

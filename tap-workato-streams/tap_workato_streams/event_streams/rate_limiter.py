@@ -1,4 +1,4 @@
-"""One limiter of requests for the whole process.
+"""The rate limiter of the process.
 
 The quota belongs to the workspace: all topics, retries and long polls share it.
 """
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
-# After a refusal, requests go one by one this far apart until one succeeds. A refusal comes at
-# once, so a request that is still open after this time (a long poll) has been let in.
+# After a 429, requests are sent one by one, this far apart, until one succeeds. A 429 comes at
+# once, so a request that is still open after this time (a long poll) has been admitted.
 CAREFUL_SECS = 1.0
-# A minute and a second: requests that left a minute apart may arrive closer together than that.
+# A minute and a second: requests sent a minute apart may arrive closer together than that.
 WINDOW_SECS = 61.0
 # A wait that is not worth counting.
 SHORT_WAIT_SECS = 0.01
@@ -39,11 +39,15 @@ class Quota(Protocol):
         """Wake the thread that is in ``take``."""
 
 
+class PauseTooLong(Exception):
+    """A pause after a 429 lasts longer than the caller may wait."""
+
+
 class RateLimiter:
-    """Lets requests go in the order in which they ask, at the pace that the workspace may keep.
+    """Admits requests in the order in which they ask, at the rate that the workspace allows.
 
     Args:
-        max_requests_per_minute: The most requests to send in any minute; None for no such limit.
+        max_requests_per_minute: The maximum number of requests in any minute; None for no limit.
         quota_url: The store in which all processes count these requests; None if the limit is
             that of this process alone.
     """
@@ -57,39 +61,54 @@ class RateLimiter:
         self._queue: deque[object] = deque()
         self._not_before = 0.0
         self._paused_at = 0.0
-        self._refusals = 0
+        self._throttled = 0
         self._stopped = False
 
     @property
     def is_free(self) -> bool:
-        """Whether a request that asks now need not wait: there is no limit, and no refusal."""
-        return self._quota is None and not self._refusals
+        """Whether a request that asks now need not wait: there is no limit and no pause."""
+        return self._quota is None and not self._throttled
+
+    @property
+    def pause_secs(self) -> float:
+        """How long a pause after a 429 still holds back a request that asks now."""
+        if not self._throttled:
+            return 0.0
+        pause = self._not_before - time.monotonic()
+        return max(0.0, pause + CAREFUL_SECS * len(self._queue))
 
     @contextmanager
-    def acquire(self) -> Iterator[None]:
-        """Wait for a turn; the request belongs into the block.
+    def acquire(self, max_pause_secs: float | None = None) -> Iterator[float]:
+        """Wait until a request may be sent; the request belongs into the block.
 
-        An ``Unavailable`` of status 429 that leaves the block pauses everyone until the time that
-        the service named, or for a time that grows with each refusal where it named none.
+        A ``ServiceError`` of status 429 that leaves the block pauses all requests until the time
+        that the service named, or for a time that grows with each 429 if it named none.
+
+        Args:
+            max_pause_secs: The longest time to wait for pauses; None for any time.
+
+        Yields:
+            For how many seconds a pause held back this request.
 
         Raises:
+            PauseTooLong: A pause lasts longer than that.
             Stopped: ``stop`` was called.
             QuotaStoreError: The store of a shared quota cannot be used.
         """
-        sent_at = self._wait()
+        sent_at, paused = self._wait(max_pause_secs)
         try:
-            yield
+            yield paused
         except ServiceError as exc:
             self._count(str(exc.status or "none"))
             if exc.status == TOO_MANY_REQUESTS:
                 self._pause(exc.retry_after, sent_at)
             raise
         self._count("200")
-        if self._refusals:
+        if self._throttled:
             self._resume(sent_at)
 
     def sleep(self, secs: float) -> None:
-        """Wait for so many seconds before asking for a turn, or until ``stop``."""
+        """Wait for so many seconds before a retry, or until ``stop``."""
         self.stats.retries += 1
         until = time.monotonic() + secs
         with self._changed:
@@ -97,9 +116,9 @@ class RateLimiter:
                 self._changed.wait(min(left, LONGEST_PAUSE_SECS))
 
     def stop(self) -> None:
-        """Wake all who wait, and let no request go any more."""
+        """Wake all waiting requests, and admit no more."""
         if self._quota is not None:
-            self._quota.stop()  # first, since who waits for a store has the lock
+            self._quota.stop()  # first, since the thread that waits for a store has the lock
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -108,48 +127,49 @@ class RateLimiter:
         with self._changed:
             self.stats.by_status[status] += 1
 
-    def _wait(self) -> float:
+    def _wait(self, max_pause_secs: float | None) -> tuple[float, float]:
+        """Wait for admission; the time of admission, and the seconds spent in pauses."""
         asked_at = time.monotonic()
         ticket = object()
+        paused = 0.0
         with self._changed:
             self._queue.append(ticket)
             try:
                 while not self._stopped:
+                    now = time.monotonic()
+                    pause = max(0.0, self._not_before - now)
+                    if pause and max_pause_secs is not None and paused + pause > max_pause_secs:
+                        raise PauseTooLong
                     if self._queue[0] is not ticket:
                         self._changed.wait()
-                    elif (delay := self._delay()) > 0:
+                    elif (delay := pause or (self._quota.take() if self._quota else 0.0)) > 0:
                         self._changed.wait(min(delay, LONGEST_PAUSE_SECS))
                     else:
-                        break
-                else:
-                    raise Stopped("the run is being stopped")
-                now = time.monotonic()
-                if self._refusals:
-                    self._not_before = now + CAREFUL_SECS
-                if now - asked_at > SHORT_WAIT_SECS:
-                    self.stats.quota_waits += 1
-                    self.stats.quota_wait_secs += now - asked_at
-                return now
+                        return self._admitted(asked_at), paused
+                    paused += min(pause, time.monotonic() - now)
+                raise Stopped("the run is being stopped")
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
 
-    def _delay(self) -> float:
-        """The seconds that the first in the queue has still to wait; 0 takes the place."""
-        pause = self._not_before - time.monotonic()
-        if pause > 0 or self._quota is None:
-            return pause
-        return self._quota.take()
+    def _admitted(self, asked_at: float) -> float:
+        now = time.monotonic()
+        if self._throttled:
+            self._not_before = now + CAREFUL_SECS
+        if now - asked_at > SHORT_WAIT_SECS:
+            self.stats.quota_waits += 1
+            self.stats.quota_wait_secs += now - asked_at
+        return now
 
     def _pause(self, secs: float | None, sent_at: float) -> None:
         with self._changed:
             now = time.monotonic()
-            # Requests that were under way when the first was refused say nothing new.
+            # Requests that were in flight at the first 429 say nothing new.
             if sent_at > self._paused_at:
-                self._refusals += 1
+                self._throttled += 1
                 self._paused_at = now
             if secs is None:
-                longest = min(LONGEST_PAUSE_SECS, 2.0 ** (self._refusals - 1))
+                longest = min(LONGEST_PAUSE_SECS, 2.0 ** (self._throttled - 1))
                 secs = random.uniform(longest / 2, longest)  # noqa: S311
             else:
                 # A little later than named: others who share the quota wait for the same moment.
@@ -159,7 +179,7 @@ class RateLimiter:
     def _resume(self, sent_at: float) -> None:
         with self._changed:
             if sent_at > self._paused_at:
-                self._refusals = 0
+                self._throttled = 0
                 self._not_before = 0.0
                 self._changed.notify_all()
 

@@ -1,103 +1,95 @@
-"""How a request is tried again, within the limiter of the process."""
+"""The retry policy of all requests: what is retried, after which wait, and for how long."""
 
 from __future__ import annotations
 
-import functools
+import logging
 import random
 import time
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import backoff
 
-from .errors import Unavailable
+from . import CONNECTOR
+from .errors import GaveUp, Unavailable
+from .rate_limiter import PauseTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backoff.types import Details
-
     from .rate_limiter import RateLimiter
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
+logger = logging.getLogger(CONNECTOR)
+
+FIRST_WAIT_SECS = 0.5
 LONGEST_WAIT_SECS = 30.0
 
 
-def retrying(
-    limiter: RateLimiter,
-    *,
-    max_retry_secs: float,
-    on_retry: Callable[[Unavailable, float], None],
-) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorate a request so that each attempt takes a turn, and what is transient is tried again.
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Retries requests that failed for a transient reason, at the pace of the rate limiter.
 
-    Args:
-        limiter: The limiter of the process.
-        max_retry_secs: The seconds that one request may be retried in all: those of its attempts
-            after the first and of the waits between them. Waiting for a turn does not count.
-        on_retry: Called before each wait with what went wrong and the seconds to wait.
-
-    Returns:
-        A decorator. The decorated call raises ``Unavailable`` once the time is used up, and at
-        once what its function raises else.
+    Attributes:
+        limiter: The rate limiter of the process; each attempt acquires it.
+        max_retry_secs: The time for which one request may be retried in total: its attempts after
+            the first, the waits between them and pauses after a 429. Waiting for
+            ``max_requests_per_minute`` does not count.
     """
 
-    def decorate(request: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(request)
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            spent = 0.0
-            attempts = 0
-            growing = backoff.expo(factor=0.5, max_value=LONGEST_WAIT_SECS)
-            next(growing)  # backoff's generators begin with a None
+    limiter: RateLimiter
+    max_retry_secs: float
 
-            def attempt() -> T:
-                nonlocal spent, attempts
-                with limiter.acquire():
-                    began = time.monotonic()
-                    attempts += 1
-                    try:
-                        return request(*args, **kwargs)
-                    except Unavailable:
-                        if attempts > 1:
-                            spent += time.monotonic() - began
-                        raise
+    def call(self, request: Callable[[], T]) -> T:
+        """Call a function that sends one request, until it succeeds or the time is used up.
 
-            def used_up(exc: Exception) -> bool:
-                assert isinstance(exc, Unavailable)  # noqa: S101
-                return spent + (exc.retry_after or 0) >= max_retry_secs
+        Raises:
+            GaveUp: Retries took longer than ``max_retry_secs``.
+            Stopped: The run is being stopped. Any other exception but ``Unavailable`` from the
+                function propagates unchanged, too.
+        """
+        try:
+            with self.limiter.acquire():
+                return request()
+        except GaveUp:
+            raise  # by a request that this one needed first
+        except Unavailable as exc:
+            return self._retry(request, exc)
 
-            def rest(details: Details) -> None:
-                nonlocal spent
-                exc = details["exception"]
-                assert isinstance(exc, Unavailable)  # noqa: S101
-                wait = max(random.uniform(0, next(growing)), exc.retry_after or 0.0)  # noqa: S311
-                wait = min(wait, max_retry_secs - spent)
-                spent += wait
-                on_retry(exc, wait)
-                # Not in backoff's own sleep, which nothing can wake.
-                limiter.sleep(wait)
-
+    def _retry(self, request: Callable[[], T], error: Unavailable) -> T:
+        waits = backoff.expo(factor=FIRST_WAIT_SECS, max_value=LONGEST_WAIT_SECS)
+        next(waits)  # backoff's generators begin with a None
+        spent = 0.0
+        while True:
+            pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
+            if spent + pause >= self.max_retry_secs:
+                raise self._gave_up(error, spent) from error
+            wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311
+            wait = min(wait, self.max_retry_secs - spent)
+            logger.warning("%s; retrying in %.1f s", error, max(wait, pause))
+            self.limiter.sleep(wait)
+            spent += wait
             try:
-                return backoff.on_exception(
-                    backoff.constant,
-                    Unavailable,
-                    interval=0,
-                    jitter=None,
-                    giveup=used_up,
-                    on_backoff=rest,
-                    logger=None,
-                )(attempt)()
+                # The rest of a pause is spent in here, in the order in which requests asked.
+                with self.limiter.acquire(self.max_retry_secs - spent) as paused:
+                    spent += paused
+                    began = time.monotonic()
+                    return request()
+            except PauseTooLong:
+                raise self._gave_up(error, spent) from error
+            except GaveUp:
+                raise
             except Unavailable as exc:
-                named = f", told to wait {exc.retry_after:.0f} s" if exc.retry_after else ""
-                limit = f"max_retry_secs is {max_retry_secs:g}"
-                raise Unavailable(
-                    f"{exc}; given up after {spent:.0f} s{named} ({limit})",
-                    status=exc.status,
-                    reason=exc.reason,
-                    retry_after=exc.retry_after,
-                ) from exc
+                spent += time.monotonic() - began
+                error = exc
 
-        return call
-
-    return decorate
+    def _gave_up(self, error: Unavailable, spent: float) -> GaveUp:
+        asked = f", asked to wait {error.retry_after:.0f} s" if error.retry_after else ""
+        return GaveUp(
+            f"{error}; gave up after {spent:.0f} s{asked} "
+            f"(max_retry_secs is {self.max_retry_secs:g})",
+            status=error.status,
+            reason=error.reason,
+            retry_after=error.retry_after,
+        )

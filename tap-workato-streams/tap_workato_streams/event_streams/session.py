@@ -1,109 +1,127 @@
-"""One kept connection to one host, without what `requests` does anew for each request."""
+"""A session: requests to one host, rate limited, retried, and with errors that name the topic."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
-from singer_sdk.authenticators import BearerTokenAuthenticator
 from typing_extensions import override
 
-from .errors import check, unreachable
+from . import CONNECTOR
+from .errors import check, unexpected, unreachable
+from .hosts import Timeouts, developer_host, messages_host
+from .retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Mapping
 
     from urllib3.connectionpool import ConnectionPool
 
+    from .errors import Unavailable
+    from .hosts import Host
+    from .rate_limiter import RateLimiter
+    from .while_waiting import Body
 
-class Parts(Protocol):
-    """A body that is sent part by part; its length is that of all parts, in bytes."""
-
-    def __len__(self) -> int:
-        """Say how many bytes there are."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Hand over the parts."""
+T = TypeVar("T")
 
 
-class ApiSession(HTTPAdapter):
-    """Sends prepared requests to one host; for the use of one thread at a time.
+class ApiSession:
+    """Sends requests to one host over a kept connection; for the use of one thread at a time.
 
-    With each request a ``requests.Session`` looks for proxies, certificates, cookies, redirects
-    and the host's pool of connections, which takes a fifth of the time of a page. Here proxies,
-    certificates and pool are found once; cookies are not kept, and redirects not followed.
+    For each request a ``requests.Session`` looks up proxies, certificates, cookies, redirects
+    and the host's connection pool, which takes a fifth of the time of a page. Here proxies,
+    certificates and pool are looked up once; cookies are not kept, and redirects not followed.
 
     Args:
-        url: A URL of the host.
-        token: The Bearer token of all requests.
-        agent: How the connector names itself to the service.
-        timeout_secs: How long to wait for a connection, and for each part of an answer.
-        setting: The name of the setting that holds the token, for errors.
+        host: The host.
+        timeouts: How long requests may take.
+        limiter: The rate limiter of the process.
+        subject: What errors begin with, such as ``orders (topic 11)``.
     """
 
-    def __init__(
-        self,
-        url: str,
-        token: str,
-        *,
-        agent: str,
-        timeout_secs: float,
-        setting: str = "api_token",
-    ) -> None:
-        super().__init__()
+    def __init__(self, host: Host, timeouts: Timeouts, limiter: RateLimiter, subject: str) -> None:
+        self.host = host
+        self.subject = subject
+        self.limiter = limiter
+        self._timeouts = timeouts
+        self._policy = RetryPolicy(limiter, timeouts.retry_secs)
         self._session = requests.Session()
         self._environment: dict[str, Any] = dict(
             self._session.merge_environment_settings(
-                url, proxies={}, stream=False, verify=None, cert=None
+                host.url, proxies={}, stream=False, verify=None, cert=None
             )
         )
         self._session.trust_env = False
-        self._session.auth = BearerTokenAuthenticator(token=token)
-        self._session.headers["User-Agent"] = agent
-        self._token = token
-        self._setting = setting
-        self._timeout_secs = timeout_secs
-        self._pool: ConnectionPool | None = None
+        self._session.headers["User-Agent"] = CONNECTOR
+        self._session.headers["Authorization"] = f"Bearer {host.token}"
+        self._adapter = _OneHostAdapter()
 
-    def prepare(self, method: str, url: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401
+    @classmethod
+    def for_messages(
+        cls, config: Mapping[str, Any], limiter: RateLimiter, subject: str
+    ) -> ApiSession:
+        """A session for publishing and consuming messages, as the settings say."""
+        return cls(messages_host(config), Timeouts.from_config(config), limiter, subject)
+
+    @classmethod
+    def for_developer_api(cls, config: Mapping[str, Any], limiter: RateLimiter) -> ApiSession:
+        """A session for the Developer API, as the settings say."""
+        return cls(developer_host(config), Timeouts.from_config(config), limiter, "Developer API")
+
+    def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401
         """Prepare a request, which may be sent many times; ``kwargs`` as of ``Request``."""
+        url = f"{self.host.url}{path}"
         return self._session.prepare_request(requests.Request(method, url, **kwargs))
 
-    def ask(
+    def retry(self, request: Callable[[], T]) -> T:
+        """Call a function that sends one request, until it succeeds; see ``RetryPolicy.call``."""
+        return self._policy.call(request)
+
+    def send(
         self,
         request: requests.PreparedRequest,
         *,
-        what: str,
-        body: bytes | Parts | None = None,
+        body: bytes | Body | None = None,
         poll_secs: float = 0.0,
     ) -> requests.Response:
-        """Send a request, and read the whole answer.
+        """Send a request once, and read the whole response.
 
         Args:
             request: The request.
-            what: What is asked, for errors.
-            body: The body to send in place of the one that it was prepared with.
-            poll_secs: How many seconds longer the service may take to begin its answer.
+            body: The body to send instead of the one with which it was prepared.
+            poll_secs: For how many seconds longer the service may wait for a message.
 
         Returns:
-            The answer, whose status is 2xx.
+            The response, whose status is 2xx.
 
         Raises:
-            ServiceError: Another status, or no complete answer.
+            ServiceError: Another status, or no complete response.
         """
         if body is not None:
-            # What requests can send is more than its types say: anything that yields bytes.
+            # requests sends anything that yields bytes, although its types do not say so.
             request.body = body  # type: ignore[assignment]
             request.headers["Content-Length"] = str(len(body))
-        timeout = (self._timeout_secs, self._timeout_secs + poll_secs)
+        timeout = (self._timeouts.request_secs, self._timeouts.request_secs + poll_secs)
         try:
-            response = self.send(request, timeout=timeout, **self._environment)
+            response = self._adapter.send(request, timeout=timeout, **self._environment)
             _ = response.content  # reads it
         except requests.RequestException as exc:
-            raise unreachable(exc, what=what, token=self._setting) from exc
-        check(response, what=what, secrets=[self._token], token=self._setting)
+            raise unreachable(exc, self.subject, self.host) from exc
+        check(response, self.subject, self.host)
         return response
+
+    def unexpected(self, response: requests.Response) -> Unavailable:
+        """The error for a response with a status of 2xx and a body that the API does not send."""
+        return unexpected(response, self.subject, self.host)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._adapter.close()
+
+
+class _OneHostAdapter(HTTPAdapter):
+    _pool: ConnectionPool | None = None
 
     @override
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:

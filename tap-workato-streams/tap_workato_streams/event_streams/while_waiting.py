@@ -1,4 +1,4 @@
-"""Work that is done while the service is busy with a request."""
+"""Work that is done while the service processes a request."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """The body of a request, and what to do once it is on its way.
+    """The body of a request, and what to do once it has been sent.
 
     ``requests`` sends a body that it can iterate part by part, and asks for the next part before
-    it waits for the answer: by then all that there is has been sent. To do the work in this moment
-    takes no second thread, and a page handed from thread to thread costs more than to write it.
+    it waits for the response: by then everything has been sent. Doing the work at this moment needs
+    no second thread, and handing a page from thread to thread costs more than writing it.
 
     Args:
         body: The body.
@@ -25,10 +25,10 @@ class Body:
         self.while_waiting = while_waiting
 
     def __len__(self) -> int:
-        """Say how many bytes there are."""
+        """The number of bytes."""
         return len(self._body)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Hand over the body, and do the work once it has been sent."""
+        """Yield the body, and do the work once it has been sent."""
         yield self._body
         self.while_waiting()

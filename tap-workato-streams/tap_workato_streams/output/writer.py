@@ -17,7 +17,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..reading.pages import Message
+    from ..event_streams.consume import Message
 
 _encode = msgspec.json.encode
 

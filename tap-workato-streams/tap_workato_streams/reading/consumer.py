@@ -7,8 +7,8 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from ..event_streams.consume import EARLIEST, Cursor
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from .client import EARLIEST, Cursor
 from .pages import Bookmark, Page
 from .positions import (
     cursor_after,
@@ -22,8 +22,8 @@ from .positions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..event_streams.consume import ConsumeClient
     from ..settings import ReadSettings
-    from .client import ConsumeClient
     from .run_clock import RunClock
     from .topic import Topic
 
@@ -145,12 +145,13 @@ class TopicConsumer:
         return page, cursor
 
     def _request(self, cursor: Cursor, poll_secs: int = 0) -> Page:
-        return self.client.consume(
+        found = self.client.consume(
             cursor,
             batch_size=self._settings.batch_size,
             timeout_secs=poll_secs,
             while_waiting=self._while_waiting,
         )
+        return Page(found.messages, found.date)
 
     def _probe(self, rejection: RequestRejected) -> Cursor:
         """Find out whether the rejection was due to the cursor; return where to continue if so.

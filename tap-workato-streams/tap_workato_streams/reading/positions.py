@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .client import EARLIEST, Cursor
+from ..event_streams.consume import EARLIEST, Cursor
 from .pages import Bookmark
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from math import isfinite
 
 import msgspec
 
-from ..plugin.json_scanner import scan
+from ..plugin.json_scanner import members
 
 STRING, INTEGER, NUMBER, BOOLEAN = "string", "integer", "number", "boolean"
 OBJECT, ARRAY, NULL = "object", "array", "null"
@@ -148,6 +148,6 @@ def is_json_text(content: bytes) -> bool:
     if is_storable(content):
         return content[0] == ord('"') and needs_text(content)
     try:
-        return list(scan(b'{"":%b}' % content)) == [""]
+        return list(members(b'{"":%b}' % content)) == [""]
     except ValueError:
         return False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from ..plugin.json_scanner import scan
+from ..plugin.json_scanner import members
 from .json_values import is_storable, is_storable_name, may_hold_nul
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _fields(text: bytes) -> tuple[dict[str, bytes], bool]:
     try:
         return {name: bytes(raw) for name, raw in _split(text).items()}, may_hold_nul(text)
     except (msgspec.DecodeError, RecursionError):
-        return scan(text), True
+        return members(text), True
 
 
 def _place(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.helpers._batch import StorageTarget
 
-from ..plugin.json_scanner import check_utf8, scan
+from ..plugin.json_scanner import check_utf8, members
 from .singer_lines import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _record(line: bytes, place: str) -> bytes:
             record = bytes(_RECORD.decode(line))
             check_utf8(record)
         except (msgspec.DecodeError, RecursionError):
-            scan(line)
+            members(line)
             record = line.strip()
     except ValueError as exc:
         raise InputError(f"{place}: {exc}") from None

@@ -13,7 +13,7 @@ import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 
 from ..event_streams.errors import EventStreamsError
-from ..plugin.json_scanner import check_utf8, scan
+from ..plugin.json_scanner import check_utf8, members
 
 ABSENT = msgspec.Raw()
 
@@ -87,7 +87,7 @@ def split(line: bytes) -> Line:
 
 def _split_slowly(line: bytes) -> Line:
     try:
-        found = scan(line)
+        found = members(line)
     except ValueError as exc:
         raise InputError(str(exc)) from None
     fields: dict[str, Any] = {

@@ -30,7 +30,6 @@ class PublishSettings:
         payload: What is published of a record.
         batch: When a batch is complete.
         max_in_flight: Maximum number of batches of one topic that are sent concurrently.
-        max_retry_secs: Maximum total time in seconds of the retries of one request.
         max_rejected: Maximum number of rejected messages; None for no maximum.
         dead_letter_path: The dead-letter file; None if rejected messages end the run.
     """
@@ -38,7 +37,6 @@ class PublishSettings:
     payload: Payload
     batch: BatchSettings
     max_in_flight: int
-    max_retry_secs: float
     max_rejected: int | None = 0
     dead_letter_path: Path | None = None
 

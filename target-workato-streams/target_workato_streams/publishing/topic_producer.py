@@ -160,7 +160,8 @@ class TopicProducer:
         return self._taken - oldest >= self._max_in_flight
 
     def _publish(self, batch: Sequence[Message], client: PublishClient, tally: Tally) -> None:
-        sender = BatchSender(client, self.label, self._context, tally)
+        client.session.subject = self.label  # more streams may have been routed to the topic
+        sender = BatchSender(client, tally)
         try:
             for outcome in bisect(batch, sender.publish):
                 judged = (

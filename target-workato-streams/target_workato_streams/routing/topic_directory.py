@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import logging
-from itertools import count
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..event_streams.developer_api import TopicExists
 from ..event_streams.errors import Unavailable
-from ..event_streams.rate_limiter import RateLimiter
-from ..event_streams.retry import retrying
-from ..plugin.common_settings import developer_url
-from ..publishing.publish_client import DeveloperApi
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ..event_streams.developer_api import DeveloperApi
 
 logger = logging.getLogger("target-workato-streams")
-
-# Contract: "Developer API"; its quota is separate from that of messages.
-REQUESTS_PER_MINUTE = 60
 
 
 class TopicDirectory:
     """The topics of the workspace, by name.
 
     Args:
-        api: The connection to the Developer API.
-        max_retry_secs: Maximum total time in seconds of the retries of one request.
+        api: The Developer API.
     """
 
-    def __init__(self, api: DeveloperApi, *, max_retry_secs: float) -> None:
+    def __init__(self, api: DeveloperApi) -> None:
         self._api = api
         self._known: dict[str, int] | None = None
-        retried = retrying(
-            RateLimiter(REQUESTS_PER_MINUTE),
-            max_retry_secs=max_retry_secs,
-            on_retry=lambda exc, wait: logger.warning("%s; trying again in %.1f s", exc, wait),
-        )
-        self._page = retried(api.page)
-        self._create = retried(self._create_once)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> TopicDirectory:
-        """Connect to the Developer API that the settings name."""
-        api = DeveloperApi(
-            developer_url(config),
-            token=config["developer_api_token"],
-            timeout_secs=config["request_timeout_secs"],
-        )
-        return cls(api, max_retry_secs=config["max_retry_secs"])
 
     def ensure(self, name: str, fields: list[dict[str, Any]]) -> int:
         """Return the id of the topic of this name, which is created if it does not exist.
@@ -58,21 +34,18 @@ class TopicDirectory:
             fields: The schema of a new topic, in Workato's format.
 
         Raises:
-            ServiceError: The Developer API rejected a request, or did not respond.
+            ServiceError: The Developer API rejected a request, or retries took longer than
+                `max_retry_secs`.
         """
         topic_id = self._list().get(name)
-        return self._create(name, fields) if topic_id is None else topic_id
+        if topic_id is not None:
+            return topic_id
+        return self._api.session.retry(partial(self._create_once, name, fields))
 
     def _list(self) -> dict[str, int]:
         if self._known is None:
-            known: dict[str, int] = {}
-            for number in count(1):
-                page = self._page(number)
-                if not page.keys() - known.keys():
-                    break
-                # Names are not unique: the oldest topic, which is listed first, is used.
-                known = {**page, **known}
-            self._known = known
+            # Names are not unique: every process uses the topic with the lowest id.
+            self._known = {topic.name: topic.id for topic in reversed(self._api.topics())}
         return self._known
 
     def _create_once(self, name: str, fields: list[dict[str, Any]]) -> int:
@@ -80,10 +53,28 @@ class TopicDirectory:
         if (topic_id := self._list().get(name)) is not None:
             return topic_id
         try:
-            topic_id = self._api.create(name, fields)
+            created = self._api.create(name, fields).id
         except Unavailable:
             self._known = None
             raise
-        self._list()[name] = topic_id
-        logger.info("%s: created topic %d", name, topic_id)
+        except TopicExists:
+            # Another process was faster; its topic is used, unless the list does not show it.
+            self._known = None
+            if (topic_id := self._list().get(name)) is not None:
+                return topic_id
+            raise
+        # Another process may have created one at the same time: then both use the older one.
+        self._known = None
+        topic_id = self._list().get(name, created)
+        if topic_id == created:
+            logger.info("%s: created topic %d", name, created)
+        else:
+            logger.warning(
+                "%s: created topic %d, but another process has created topic %d with this name, "
+                "which is used instead; topic %d can be deleted",
+                name,
+                created,
+                topic_id,
+                created,
+            )
         return topic_id

@@ -1,0 +1,179 @@
+"""The Developer API: lists the topics of the workspace, and creates topics."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from . import CONNECTOR
+from .errors import RequestRejected
+from .rate_limiter import RateLimiter
+from .session import ApiSession
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import requests
+
+logger = logging.getLogger(CONNECTOR)
+
+# Contract: "Developer API"; its quota is not that of the messages.
+REQUESTS_PER_MINUTE = 60
+TOPICS_PER_PAGE = 100
+PATH = "/api/event_streams/topics"
+# The API does not say with which status it rejects a name that exists.
+CONFLICT, MAY_BE_A_CONFLICT = 409, frozenset({400, 422})
+
+
+class WorkspaceTopic(msgspec.Struct, frozen=True):
+    """A topic as the Developer API describes it; what it does not tell properly is None.
+
+    Attributes:
+        id: Its id.
+        name: Its title; empty if it has none.
+        retention: For how many seconds it keeps a message.
+        schema: Its fields, in Workato's format.
+    """
+
+    id: int
+    name: str = ""
+    retention: float | None = None
+    schema: list[dict[str, Any]] | None = None
+
+
+class TopicExists(RequestRejected):
+    """There is already a topic of this name."""
+
+
+class DeveloperApi:
+    """The topics of the workspace (contract: "Developer API").
+
+    Args:
+        session: A session of the Developer API's host.
+    """
+
+    def __init__(self, session: ApiSession) -> None:
+        self.session = session
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> DeveloperApi:
+        """Connect as the settings say, which have a ``developer_api_token``."""
+        return cls(ApiSession.for_developer_api(config, RateLimiter(REQUESTS_PER_MINUTE)))
+
+    def topics(self) -> list[WorkspaceTopic]:
+        """List all topics, by their ids.
+
+        Raises:
+            ServiceError: The Developer API rejected a request, or did not respond.
+        """
+        topics: dict[int, WorkspaceTopic] = {}
+        for page in itertools.count(1):
+            found = self.session.retry(partial(self._page, page))
+            # The service may have smaller pages than requested or none at all, and a topic is
+            # on two of them if another was created or deleted in the meantime.
+            if not found.keys() - topics.keys():
+                return [topics[topic_id] for topic_id in sorted(topics)]
+            topics = {**found, **topics}
+        raise AssertionError("unreachable")
+
+    def create(self, name: str, schema: list[dict[str, Any]]) -> WorkspaceTopic:
+        """Create a topic, with one request that is not retried.
+
+        Args:
+            name: Its name.
+            schema: Its fields, in Workato's format.
+
+        Raises:
+            TopicExists: There is already a topic of this name.
+            ServiceError: The Developer API rejected the request, or did not respond.
+        """
+        request = self.session.prepare("POST", PATH, json={"name": name, "schema": schema})
+        try:
+            response = self.session.send(request)
+        except RequestRejected as exc:
+            if _is_conflict(exc):
+                raise TopicExists(str(exc), status=exc.status, reason=exc.reason) from exc
+            raise
+        topic = _topic(self._data(response))
+        if topic is None:
+            raise self.session.unexpected(response)
+        return topic
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.session.close()
+
+    def _page(self, page: int) -> dict[int, WorkspaceTopic]:
+        params = {"page": page, "per_page": TOPICS_PER_PAGE, "include_schema": "true"}
+        response = self.session.send(self.session.prepare("GET", PATH, params=params))
+        data = self._data(response)
+        if not isinstance(data, list):
+            raise self.session.unexpected(response)
+        found = [topic for item in data if (topic := _topic(item))]
+        if data and not found:
+            raise self.session.unexpected(response)
+        return {topic.id: topic for topic in reversed(found)}
+
+    def _data(self, response: requests.Response) -> Any:  # noqa: ANN401
+        try:
+            return json.loads(response.content)["data"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            raise self.session.unexpected(response) from None
+
+
+def _topic(item: object) -> WorkspaceTopic | None:
+    """Read a topic; what is malformed in it costs a warning, and the topic only without an id."""
+    fields = item if isinstance(item, dict) else {}
+    topic_id = _read(fields.get("id"), int)
+    if topic_id is None:
+        logger.warning("Developer API: a topic without a usable id is ignored")
+        return None
+    usable: dict[str, Any] = {}
+    for name, kind in (("name", str), ("retention", float), ("schema", list[_Field])):
+        value = _parsed(fields.get(name)) if name == "schema" else fields.get(name)
+        if value is None and name != "name":
+            continue
+        if _read(value, kind) is None:
+            logger.warning("topic %d: the Developer API lists no usable %s", topic_id, name)
+            continue
+        usable[name] = value if name == "schema" else _read(value, kind)
+    return WorkspaceTopic(topic_id, **usable)
+
+
+class _Field(msgspec.Struct):
+    """What has to be right of a field, so that a schema can be made of it."""
+
+    name: str | None = None
+    type: str | None = None
+    of: str | None = None
+    label: str | None = None
+    properties: list[_Field] | None = None
+
+
+def _read(value: object, kind: type[Any]) -> Any:  # noqa: ANN401
+    """A value as the type that it should have, be it given as text or not; None if it is not."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def _parsed(schema: object) -> object:
+    """A schema, which may be listed as a JSON text."""
+    if not isinstance(schema, str):
+        return schema
+    try:
+        return json.loads(schema) if schema else None
+    except (ValueError, RecursionError):
+        return schema
+
+
+def _is_conflict(exc: RequestRejected) -> bool:
+    words = exc.reason.lower()
+    named = "taken" in words or "exist" in words
+    return exc.status == CONFLICT or (exc.status in MAY_BE_A_CONFLICT and named)
