@@ -258,7 +258,7 @@ def test_a_developer_api_that_fails_for_a_while_is_asked_again(
     run = run_tap("--discover", **developer)
 
     assert names(run) == ["orders"]
-    assert [r.status for r in emulator.requests(operation="topics")] == [503, 503, 200]
+    assert [r.status for r in emulator.requests(operation="topics")] == [503, 503, 200, 200]
 
 
 def test_where_a_catalog_and_topics_say_all_a_developer_api_that_fails_is_only_warned_of(
