@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from decimal import Decimal
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
+from singer_sdk.singerlib.catalog import (
+    REPLICATION_FULL_TABLE,
+    REPLICATION_INCREMENTAL,
+    StreamMetadata,
+)
 from singer_sdk.streams import Stream
 from typing_extensions import override
 
+from .discovery.catalog import TopicMetadata
 from .discovery.schemas import OPEN_PAYLOAD, record_schema
 from .event_streams.errors import EventStreamsError
 from .limits import RunLimits
 from .output.summary import TopicSummary
+from .reading.bookmarks import parse_bookmark
+from .reading.decoding import decoded_record
 from .reading.pages import Bookmark
-from .reading.positions import bookmark_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.singerlib import Catalog, CatalogEntry
     from singer_sdk.tap_base import Tap
 
     from .event_streams.consume import Message
     from .output.writer import PageWriter
     from .reading.consumer import TopicConsumer
     from .reading.pages import Page
-
-# Python's int() rejects integers with more digits; a Decimal keeps them all.
-MAX_INT_DIGITS = 4300
 
 
 class TopicStream(Stream):
@@ -61,30 +63,54 @@ class TopicStream(Stream):
     @property
     @override
     def is_sorted(self) -> bool:
-        """Messages come in topic order: an interrupted run is resumable."""
-        return True
+        return True  # an interrupted run is resumable
 
     @property
     @override
     def check_sorted(self) -> bool:
-        """Message ids are opaque and cannot be compared."""
-        return False
+        return False  # message ids cannot be compared
+
+    @property
+    @override
+    def replication_method(self) -> str:
+        """Incremental, unless full-table replication is requested explicitly."""
+        is_full_table = self.forced_replication_method == REPLICATION_FULL_TABLE
+        return REPLICATION_FULL_TABLE if is_full_table else REPLICATION_INCREMENTAL
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Take selection and schema from a catalog; a replication key in it is ignored.
+
+        With another key, the SDK would write its name next to a message id. Without one, it would
+        read the full table in each run.
+        """
+        super().apply_catalog(catalog)
+        self.replication_key = "message_id"
+
+    @property
+    @override
+    def _singer_catalog_entry(self) -> CatalogEntry:
+        entry = super()._singer_catalog_entry
+        if isinstance(root := entry.metadata.get(()), StreamMetadata):
+            entry.metadata[()] = TopicMetadata.of(root, self.topic.id)
+        return entry
 
     @property
     def bookmark(self) -> Bookmark | None:
         """The bookmark in the stream's state, from which reading resumes."""
         if self.replication_method == REPLICATION_FULL_TABLE:
             return None
-        return bookmark_of(self.stream_state)
+        return parse_bookmark(self.stream_state)
 
     @bookmark.setter
     def bookmark(self, bookmark: Bookmark) -> None:
         if self.replication_method == REPLICATION_FULL_TABLE:
             return
         if bookmark.message_id is not None:
-            self.stream_state["replication_key"] = self.replication_key
+            self.stream_state["replication_key"] = "message_id"
             self.stream_state["replication_key_value"] = bookmark.message_id
         self.stream_state["message_time"] = bookmark.time
+        self.stream_state["topic_id"] = self.topic.id
 
     @cached_property
     def summary(self) -> TopicSummary:
@@ -124,7 +150,7 @@ class TopicStream(Stream):
         self.summary.add(page)
 
     def _write_decoded(self, message: Message) -> None:
-        record = self._record(message)
+        record = decoded_record(message, self.topic)
         try:
             self._write_record_message(record)
         except OSError:
@@ -150,7 +176,7 @@ class TopicStream(Stream):
     def _records(self) -> Iterable[Record]:
         for page in self.consumer.pages(self.bookmark):
             for message in page.messages[: self.limits.take(len(page.messages))]:
-                yield self._record(message)
+                yield decoded_record(message, self.topic)
             if page.start and not page.messages:
                 self.bookmark = page.start
             if self.limits.reached:
@@ -162,35 +188,13 @@ class TopicStream(Stream):
         batch_config: BatchConfig,
         context: Context | None = None,
     ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Write batch files as the SDK does: with gzip, whatever the setting says.
-
-        Yields:
-            The encoding that the files really have, and their URLs.
-        """
         for encoding, files in super().get_batches(batch_config, context):
+            # The SDK compresses them whatever the setting says.
             yield replace(encoding, compression="gzip"), files
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
         """Keep the message's time next to the bookmark, which the SDK is about to move."""
         self.stream_state["message_time"] = row["time"]
+        self.stream_state["topic_id"] = self.topic.id
         return row
-
-    def _record(self, message: Message) -> dict[str, Any]:
-        try:
-            payload = json.loads(bytes(message.payload), parse_float=Decimal, parse_int=_integer)
-        except RecursionError:
-            raise EventStreamsError(
-                f"{self.topic}: message {message.message_id} is nested too deeply to be decoded; "
-                "select all properties and use neither stream maps nor flattening to emit it as is",
-            ) from None
-        return {
-            "message_id": message.message_id,
-            "topic_id": self.topic.id,
-            "time": message.time,
-            "payload": payload,
-        }
-
-
-def _integer(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) <= MAX_INT_DIGITS else Decimal(digits)

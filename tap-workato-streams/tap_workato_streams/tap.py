@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, Any, ClassVar
+from copy import deepcopy
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Tap
 from singer_sdk import typing as th
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
-from singer_sdk.plugin_base import PluginBase
+from singer_sdk.plugin_base import PluginBase, _ConfigInput
+from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
+from .discovery.catalog import log_differences, parse_catalog
 from .discovery.topics import discover_topics
 from .event_streams.consume import ConsumeClient
+from .event_streams.errors import SettingError
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .limits import RunLimits
@@ -22,7 +26,9 @@ from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
 from .plugin.common_settings import COMMON_SETTINGS
 from .plugin.config_check import CheckedPlugin
+from .plugin.input_files import read_json
 from .plugin.pages import split_page
+from .reading.bookmarks import assigned, bookmarks_of
 from .reading.consumer import TopicConsumer
 from .reading.run_clock import RunClock
 from .settings import TAP_SETTINGS, ReadSettings, RunSettings
@@ -62,12 +68,49 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         *TAP_SETTINGS,
     ).to_dict()
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's arguments
+    def __init__(
+        self,
+        *,
+        state: object = None,
+        state_file: str = "state",
+        catalog: object = None,
+        **kwargs: Any,  # noqa: ANN401 - the SDK's other arguments
+    ) -> None:
         self._sync: Sync | None = None
-        super().__init__(**kwargs)
+        self._state_file = state_file
+        self._bookmarks = bookmarks_of({} if state is None else state, state_file)
+        if catalog is not None and not isinstance(catalog, Catalog):
+            catalog = parse_catalog(catalog)
+        super().__init__(catalog=catalog, **kwargs)
+        if self._bookmarks:
+            self._state["bookmarks"] = self._bookmarks
         if not os.environ.keys() & LOG_SETTINGS:
             # The SDK's metrics are JSON; the summaries are meant for people.
             self.metrics_logger.setLevel(logging.WARNING)
+
+    @classmethod
+    @override
+    def invoke(
+        cls,
+        *,
+        config: _ConfigInput | None = None,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Run the tap with these files; unlike in the SDK, an error says which one is meant."""
+        super(Tap, cls).invoke(**kwargs)
+        cls.print_version(print_fn=cls.logger.info)
+        config = config or _ConfigInput()
+        inputs: dict[str, Any] = {}
+        if state:
+            label = f"state file {state.name}"
+            bookmarks = bookmarks_of(read_json(state, label), label)
+            inputs |= {"state": {"bookmarks": bookmarks}, "state_file": label}
+        if catalog:
+            label = f"catalog file {catalog.name}"
+            inputs["catalog"] = parse_catalog(read_json(catalog, label), label)
+        cls(config=config.config, parse_env_config=config.parse_env, **inputs).sync_all()
 
     @override
     def discover_streams(self) -> list[TopicStream]:
@@ -78,10 +121,12 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         settings = ReadSettings.from_config(self.config)
         clock = RunClock()
         streams = []
-        for topic in discover_topics(self.config, self.input_catalog, limiter):
+        for topic in discover_topics(self.config, self.input_catalog, self._bookmarks, limiter):
             session = ApiSession.for_messages(self.config, limiter, str(topic))
             client = ConsumeClient(session, topic.id, split_page)
             streams.append(TopicStream(self, TopicConsumer(topic, client, settings, clock)))
+        if self.input_catalog:
+            log_differences(self.input_catalog, [stream.name for stream in streams])
         return streams
 
     @override  # type: ignore[misc]
@@ -92,7 +137,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         place where the order can be chosen: everything that runs a tap calls it. Batch files are
         left to the SDK.
         """
-        streams = [s for s in self.streams.values() if isinstance(s, TopicStream) and s.selected]
+        streams = self._selected()
         settings = RunSettings.from_config(self.config)
         if self.config.get("batch_config"):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
@@ -103,6 +148,18 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             return
         self._sync = Sync(streams, settings, self._write_state)
         self._sync.run()
+
+    def _selected(self) -> list[TopicStream]:
+        """Return the streams to read, each with its bookmark in the state."""
+        streams = [s for s in self.streams.values() if isinstance(s, TopicStream) and s.selected]
+        if not streams and self.input_catalog is not None:
+            raise SettingError("no stream to read: select at least one in the catalog")
+        if not streams:
+            self.logger.warning("no stream to read: the workspace has no topics")
+        topics = [stream.topic for stream in streams]
+        for name, bookmark in assigned(self._bookmarks, topics, self._state_file).items():
+            self._state["bookmarks"][name] = deepcopy(bookmark)
+        return streams
 
     def _write_state(self) -> None:
         if self.state:

@@ -25,12 +25,12 @@ class TapConfig(Protocol):
 
 
 class RunTap(Protocol):
-    """Runs the tap's executable to its end."""
+    """Runs the tap's executable to its end; a state may be the text of the file."""
 
     def __call__(  # noqa: D102
         self,
         *args: str | Path,
-        state: dict[str, Any] | None = None,
+        state: dict[str, Any] | str | None = None,
         catalog: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
         **settings: Any,  # noqa: ANN401 - settings are JSON
@@ -69,7 +69,7 @@ def run_tap(tap_config: TapConfig, tmp_path: Path) -> RunTap:
 
     def run_it(
         *args: str | Path,
-        state: dict[str, Any] | None = None,
+        state: dict[str, Any] | str | None = None,
         catalog: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
         **settings: Any,  # noqa: ANN401
@@ -103,5 +103,9 @@ def start_tap(tap_config: TapConfig, tmp_path: Path) -> Iterator[StartTap]:
         tap.kill()
 
 
-def _state_file(folder: Path, state: dict[str, Any] | None) -> list[str | Path]:
+def _state_file(folder: Path, state: dict[str, Any] | str | None) -> list[str | Path]:
+    if isinstance(state, str):
+        path = folder / "state.json"
+        path.write_text(state, encoding="utf-8")
+        return ["--state", path]
     return [] if state is None else ["--state", write_json(folder / "state.json", state)]

@@ -100,6 +100,7 @@ def test_files_hold_every_record_with_its_digits(
         "replication_key": "message_id",
         "replication_key_value": loaded[-1],
         "message_time": emulator.messages(topic)[-1].time,
+        "topic_id": topic,
     }
     assert (run.exit_code, run.error_lines) == (0, [])
 

@@ -26,6 +26,7 @@ SETTINGS = [
     "api_url",
     "legacy_api",
     "max_requests_per_minute",
+    "quota_url",
     "request_timeout_secs",
     "max_retry_secs",
     "developer_api_token",
@@ -74,7 +75,7 @@ def test_about_tells_settings_and_capabilities_as_json() -> None:
     assert all(properties[name]["title"] for name in SETTINGS)
     assert all(properties[name]["description"] for name in SETTINGS)
     secrets = [name for name in properties if properties[name].get("secret")]
-    assert secrets == ["api_token", "developer_api_token"]
+    assert secrets == ["api_token", "quota_url", "developer_api_token"]
 
 
 def test_about_tells_settings_as_markdown() -> None:
@@ -181,9 +182,12 @@ def test_a_schema_test_writes_schemas_alone(emulator: Emulator, run_tap: RunTap)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "config.json' was not found"),
-        ("{", "file is not JSON: Expecting property name"),
-        ('{"api_token": "very-secret" ', "file is not JSON: Expecting ',' delimiter"),
+        (None, "config.json: cannot be read (No such file or directory)"),
+        ("{", "config.json: not JSON (Expecting property name"),
+        (
+            '{"api_token": "very-secret" ',
+            "config.json: not JSON (Expecting ',' delimiter or '}' at line 1, column 29)",
+        ),
     ],
     ids=["no file", "half a file", "no JSON"],
 )
@@ -214,7 +218,7 @@ def test_a_catalog_that_cannot_be_read_is_told_in_one_line(
 
     assert (done.exit_code, done.stdout) == (1, b"")
     [line] = done.error_lines
-    assert "the config, state or catalog file is not JSON" in line
+    assert f"catalog file {path}: not JSON (Expecting value or ']' at line 1, column 14)" in line
     assert "Traceback" not in done.stderr
     assert emulator.requests() == []
 

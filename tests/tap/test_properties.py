@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -12,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tap_workato_streams.event_streams import rate_limiter as pacing
 from tap_workato_streams.event_streams import retry as retrying
-from tap_workato_streams.tap import TapWorkatoStreams
 
-from tests.executables import Outcome
+from tests.tap.in_process import read
 from tests.tap.running import bookmark
 from tests.tap.singer import assert_states_are_true, ids
 
@@ -88,24 +84,12 @@ steps = st.lists(
 
 @pytest.fixture(scope="module", autouse=True)
 def _in_process() -> Iterator[None]:
-    """Waits take no time, and the tap's signal handlers do not outlive it."""
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    """Waits take no time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retrying, "LONGEST_WAIT_SECS", 0.001)
         patch.setattr(pacing, "LONGEST_PAUSE_SECS", 0.001)
         patch.setattr(pacing, "CAREFUL_SECS", 0.0)
         yield
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
-
-
-def read(emulator: Emulator, state: dict[str, Any] | None = None, **config: Any) -> Outcome:  # noqa: ANN401
-    """Run the tap in this process: no start-up, so that there can be many runs."""
-    written = io.BytesIO()
-    config = {"api_url": emulator.url, "api_token": emulator.token, **config}
-    with contextlib.redirect_stdout(io.TextIOWrapper(written, write_through=True)):
-        TapWorkatoStreams(config=config, state=state or {}).sync_all()
-        return Outcome(0, written.getvalue(), "")
 
 
 @EXAMPLES
@@ -134,7 +118,7 @@ def test_topics_come_out_as_published_after_their_bookmarks(
     for each in topics.faults:
         emulator_process.fault(topic_id=each.topic, after=each.after, **each.fault)
     named = [{"id": topic} for topic in range(1, len(topics.lengths) + 1)]
-    outcome = read(emulator_process, state, topics=named, **config)
+    outcome = read(emulator_process, state=state, topics=named, **config)
     for stream, messages in expected.items():
         records = outcome.records(stream)
         assert [(record["message_id"], record["payload"]) for record in records] == messages
@@ -168,7 +152,7 @@ def test_over_many_runs_each_message_that_still_exists_comes_once(
         new = published[max(read_up_to, gone_up_to) :]
         limit = {"max_messages": step.number} if step.kind == "run some" else {}
         outcome = read(
-            emulator_process, state, topics=[{"id": topic}], batch_size=batch_size, **limit
+            emulator_process, state=state, topics=[{"id": topic}], batch_size=batch_size, **limit
         )
         found = new[: limit.get("max_messages")]
         assert ids(outcome) == found
@@ -199,7 +183,7 @@ def test_runs_from_latest_read_what_came_since_the_first(
         emulator_process.create_topic(f"topic {topic}", id=topic)
         old = [{"old": True}] * 5
         emulator_process.load(topic, old, times=["2026-11-20T00:00:00.000+00:00"] * 5)
-    outcome = read(emulator_process, {}, **config)
+    outcome = read(emulator_process, **config)
     assert outcome.records() == []
     published: dict[int, list[str]] = {topic: [] for topic in range(1, topics + 1)}
     found: dict[int, list[str]] = {topic: [] for topic in range(1, topics + 1)}
@@ -209,7 +193,7 @@ def test_runs_from_latest_read_what_came_since_the_first(
             published[topic] += emulator_process.load(topic, new)
         last = number > len(story)
         limits = {} if last else {"max_messages": limit}
-        outcome = read(emulator_process, outcome.states[-1], **config, **limits)
+        outcome = read(emulator_process, state=outcome.states[-1], **config, **limits)
         for topic in found:
             found[topic] += ids(outcome, f"topic_{topic}")
     assert found == published

@@ -56,6 +56,7 @@ def test_a_run_writes_schema_records_and_state(emulator: Emulator, run_tap: RunT
                     "replication_key": "message_id",
                     "replication_key_value": second,
                     "message_time": TIME,
+                    "topic_id": 11,
                 }
             }
         },

@@ -212,14 +212,3 @@ def test_a_run_without_news_keeps_its_bookmark_at_the_cost_of_one_request(
     assert len(emulator.requests()) == 3
     for topic, message_id in last.items():
         assert message_id.encode() in asked[topic].body
-
-
-def test_the_state_of_another_tap_is_no_message_id(
-    emulator: Emulator, old_and_new: list[str], run_tap: RunTap
-) -> None:
-    """A bookmark with another replication key is not sent to the service."""
-    given = {"bookmarks": {"topic_1": {"replication_key": "id", "replication_key_value": "7"}}}
-    outcome = run_tap(topics=[1], state=given)
-    assert outcome.exit_code == 0
-    assert ids(outcome) == old_and_new
-    assert "after_message_id" not in consumed(emulator)[0]

@@ -73,6 +73,8 @@ def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
         reason = exc.message
     except Unresolvable as exc:
         reason = f"{exc.ref} does not exist"
+    except RecursionError:
+        reason = "a $ref refers to itself, which the SDK does not support"
     except TypeError:
         reason = "the SDK does not support true or false as a schema; write {}"
     raise SettingError(f"{where} is not a JSON Schema: {reason}")

@@ -14,10 +14,11 @@ from ..event_streams.errors import ServiceError
 from ..event_streams.session import ApiSession
 from ..plugin.pages import split_page
 from ..reading.topic import Topic
-from . import schemas
+from . import names, schemas
+from .catalog import names_by_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from singer_sdk.singerlib import Catalog
 
@@ -30,13 +31,17 @@ SAMPLE_SIZE = 50
 
 
 def discover_topics(
-    config: Mapping[str, Any], catalog: Catalog | None, limiter: RateLimiter
+    config: Mapping[str, Any],
+    catalog: Catalog | None,
+    bookmarks: Mapping[str, Any],
+    limiter: RateLimiter,
 ) -> list[Topic]:
-    """Discover the topics to read, and the schema of each.
+    """Discover the topics to read, their stream names, and the schema of each.
 
     Args:
         config: The settings of the tap.
         catalog: The catalog of the run; no schema is inferred for a stream that it contains.
+        bookmarks: The bookmarks of the last run by stream name.
         limiter: The rate limiter of the process, for samples.
 
     Returns:
@@ -48,9 +53,14 @@ def discover_topics(
     workspace = _workspace(config, catalog)
     if config.get("topics"):
         topics = [_configured(config, item, workspace) for item in config["topics"]]
+        topics = names.named(topics, names_by_topic(catalog))
     else:
-        topics = _named_by_title(config, workspace.values())
-    known = {entry.tap_stream_id for entry in catalog.streams} if catalog else set()
+        topics = [
+            _described(Topic(each.id, names.from_title(each), **_start(config)), each)
+            for each in sorted(workspace.values(), key=lambda topic: topic.id)
+        ]
+        topics = names.named(topics, names_by_topic(catalog), bookmarks)
+    known = set(catalog or ())
     return [
         _sampled(config, topic, limiter)
         if config["infer_schema"] and topic.payload_schema is None and topic.name not in known
@@ -87,20 +97,6 @@ def _configured(
     return _described(topic, workspace.get(topic.id))
 
 
-def _named_by_title(
-    config: Mapping[str, Any],
-    workspace: Iterable[WorkspaceTopic],
-) -> list[Topic]:
-    topics: dict[str, Topic] = {}
-    # By id, so that the older of two topics with the same title keeps its name and its bookmark.
-    for described in sorted(workspace, key=lambda topic: topic.id):
-        name = _snake_case(described.name) or f"topic_{described.id}"
-        while name in topics:
-            name = f"{name}_{described.id}"
-        topics[name] = _described(Topic(described.id, name, **_start(config)), described)
-    return list(topics.values())
-
-
 def _start(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "start_from": settings.get("start_from") or "earliest",
@@ -127,9 +123,3 @@ def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> T
         with contextlib.suppress(ValueError, RecursionError):
             payloads.append(json.loads(bytes(message.payload)))
     return replace(topic, payload_schema=schemas.from_sample(payloads))
-
-
-def _snake_case(title: str) -> str:
-    import inflection  # noqa: PLC0415 - not needed if the settings list the topics
-
-    return str(inflection.parameterize(inflection.underscore(title), separator="_"))

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
-from singer_sdk.plugin_base import JSONSchemaValidator, PluginBase
+from singer_sdk.plugin_base import JSONSchemaValidator
 from typing_extensions import override
 
 from ..event_streams.quota_url import quota_url_problems
 from .extras import missing_extras
+from .input_files import ConfigFilePlugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +31,7 @@ BOOLEANS = {
 }
 
 
-class CheckedPlugin(PluginBase):
+class CheckedPlugin(ConfigFilePlugin):
     """A plugin whose settings are read and checked here, in place of the SDK's own way.
 
     The SDK has no public place that comes before discovery. Its reading of the environment fails

@@ -13,6 +13,7 @@ from .pages import Bookmark, Page
 from .positions import (
     cursor_after,
     cursor_instead,
+    describe_start,
     first_cursor,
     is_near_retention,
     rfc3339,
@@ -89,6 +90,7 @@ class TopicConsumer:
         self._bookmark = bookmark
         self._while_waiting = while_waiting
         poll_secs = self._settings.poll_secs(tail=tail)
+        logger.info("%s: %s", self.topic, describe_start(self.topic, bookmark))
         cursor = first_cursor(self.topic, bookmark)
         if starts_at_latest(self.topic, bookmark):
             self._bookmark = self._latest()

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ..event_streams.consume import EARLIEST, Cursor
-from .pages import Bookmark
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from .pages import Bookmark
     from .topic import Topic
 
 # Messages of one batch share a millisecond, and `since_time` returns what is newer than it.
 JUST_BEFORE = timedelta(milliseconds=1)
 # The share of the retention after which a bookmark is close to expiring.
 NEAR_RETENTION = 0.8
-
-
-def bookmark_of(state: Mapping[str, Any]) -> Bookmark | None:
-    """Return the bookmark in a stream's state, None if there is none."""
-    if state.get("replication_key", "message_id") != "message_id":
-        return None  # another tap's state, whose bookmark is not a message id
-    bookmark = Bookmark(state.get("replication_key_value"), state.get("message_time"))
-    return bookmark if any(bookmark) else None
 
 
 def cursor_after(bookmark: Bookmark) -> Cursor:
@@ -49,6 +39,19 @@ def first_cursor(topic: Topic, bookmark: Bookmark | None) -> Cursor:
 def starts_at_latest(topic: Topic, bookmark: Bookmark | None) -> bool:
     """Return whether reading starts after the latest message."""
     return bookmark is None and topic.start_date is None and topic.start_from == "latest"
+
+
+def describe_start(topic: Topic, bookmark: Bookmark | None) -> str:
+    """Return where reading starts and why, for the log."""
+    if bookmark and bookmark.message_id:
+        return f"resuming after message {bookmark.message_id} of {bookmark.time} (bookmark)"
+    if bookmark:
+        return f"resuming at {bookmark.time} (bookmark)"
+    if topic.start_date:
+        return f"starting at {topic.start_date} (start_date)"
+    if topic.start_from == "latest":
+        return "starting after the latest message (no bookmark, start_from is latest)"
+    return "starting at the earliest message (no bookmark, start_from is earliest)"
 
 
 def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:

@@ -1,0 +1,194 @@
+"""A catalog selects streams; it cannot lose messages, and a run that reads nothing says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tap_workato_streams.discovery.catalog import parse_catalog
+from tap_workato_streams.event_streams.errors import SettingError
+
+from tests.tap.in_process import discover, read
+from tests.tap.running import bookmark
+from tests.tap.singer import ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap
+
+REJECTED: list[tuple[Any, str]] = [
+    ([], "catalog: not a catalog, since streams is not an array"),
+    ({}, "catalog: not a catalog, since streams is not an array"),
+    ({"streams": None}, "catalog: not a catalog, since streams is not an array"),
+    ({"streams": {}}, "catalog: not a catalog, since streams is not an array"),
+    ({"streams": ["orders"]}, "catalog: streams[0] is not an object"),
+    ({"streams": [{}]}, "catalog: streams[0].tap_stream_id is missing, or of the wrong type"),
+    (
+        {"streams": [{"tap_stream_id": "a", "schema": []}]},
+        "catalog: streams[0].schema is missing, or of the wrong type",
+    ),
+    (
+        {"streams": [{"tap_stream_id": "a", "metadata": {}}]},
+        "catalog: streams[0].metadata is missing, or of the wrong type",
+    ),
+    (
+        {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": None}]}]},
+        "catalog: streams[0].metadata has an item whose breadcrumb is not an array of strings",
+    ),
+    (
+        {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": []}]}]},
+        "catalog: streams[0].metadata has an item without metadata",
+    ),
+]
+ORDERS: dict[str, Any] = {"topics": [{"id": 1, "name": "orders"}]}
+
+
+@pytest.fixture
+def published(emulator: Emulator) -> list[str]:
+    """Topic 1 with five messages."""
+    return emulator.load(emulator.create_topic("Orders", id=1), [{"n": n} for n in range(5)])
+
+
+def root(catalog: dict[str, Any], stream: str) -> dict[str, Any]:
+    """The metadata of a stream."""
+    [entry] = [each for each in catalog["streams"] if each["tap_stream_id"] == stream]
+    [metadata] = [item["metadata"] for item in entry["metadata"] if not item["breadcrumb"]]
+    found: dict[str, Any] = metadata
+    return found
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize(("document", "line"), REJECTED, ids=str)
+def test_a_document_that_is_not_a_catalog_is_rejected(document: object, line: str) -> None:
+    """In one line that says where."""
+    with pytest.raises(SettingError) as raised:
+        parse_catalog(document)
+    assert str(raised.value) == line
+
+
+def test_the_error_names_the_catalog_file(emulator: Emulator, run_tap: RunTap) -> None:
+    """In one line, and before the first request."""
+    emulator.create_topic(id=1)
+    done = run_tap(topics=[1], catalog={"streams": None})
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [line] = done.error_lines
+    assert "catalog.json: not a catalog, since streams is not an array" in line
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("start_from", ["earliest", "latest"])
+@pytest.mark.parametrize("change", ["other key", "no key", "no metadata"])
+def test_the_replication_key_is_always_message_id(
+    emulator: Emulator, published: list[str], change: str, start_from: str
+) -> None:
+    """Whatever the catalog says, the next run resumes where this one ended."""
+    settings = {**ORDERS, "start_from": start_from}
+    catalog = discover(emulator, **settings)
+    [entry] = catalog["streams"]
+    entry.pop("replication_method")
+    if change == "other key":
+        entry["replication_key"] = "time"
+    elif change == "no key":
+        entry.pop("replication_key")
+        root(catalog, "orders").pop("replication-key")
+    else:
+        catalog["streams"] = [{"tap_stream_id": "orders", "schema": entry["schema"]}]
+    first = read(emulator, catalog=catalog, **settings)
+    assert ids(first) == (published if start_from == "earliest" else [])
+    later = emulator.load(1, [{"n": 6}])
+    second = read(emulator, catalog=catalog, state=first.states[-1], **settings)
+    assert ids(second) == later
+    assert second.states[-1]["bookmarks"]["orders"]["replication_key"] == "message_id"
+    assert bookmark(second.states[-1], "orders") == later[-1]
+    [schema] = [message for message in second.messages if message["type"] == "SCHEMA"]
+    assert schema["key_properties"] == ["message_id"]
+
+
+def test_a_full_table_is_read_only_on_request(emulator: Emulator, published: list[str]) -> None:
+    """A replication method that is requested explicitly is used."""
+    catalog = discover(emulator, **ORDERS)
+    catalog["streams"][0]["replication_method"] = "FULL_TABLE"
+    for _ in range(2):
+        outcome = read(emulator, catalog=catalog, **ORDERS)
+        assert ids(outcome) == published
+        assert bookmark(outcome.states[-1] if outcome.states else {}, "orders") is None
+
+
+def test_the_catalog_keeps_the_topic_id(emulator: Emulator, published: list[str]) -> None:
+    """In the stream's metadata."""
+    assert published
+    assert root(discover(emulator, **ORDERS), "orders")["topic-id"] == 1
+
+
+def test_a_renamed_topic_keeps_the_name_in_the_catalog(
+    emulator: Emulator, published: list[str]
+) -> None:
+    """A topic is identified by its id, so selection and bookmark stay its own."""
+    catalog = discover(emulator, **ORDERS)
+    renamed = {"topics": [{"id": 1, "name": "sales"}]}
+    first = read(emulator, catalog=catalog, **renamed)
+    assert ids(first, "orders") == published
+    later = emulator.load(1, [{}])
+    second = read(emulator, state=first.states[-1], **renamed)
+    assert ids(second, "sales") == later
+
+
+def test_a_name_in_the_catalog_that_differs_from_its_id_is_reported(
+    emulator: Emulator, published: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run would otherwise write another table than the catalog says."""
+    catalog = discover(emulator, **ORDERS)
+    catalog["streams"][0]["stream"] = "sales"
+    assert ids(read(emulator, catalog=catalog, **ORDERS), "orders") == published
+    assert warnings(caplog) == [
+        "orders: ignoring the name sales in the catalog; to rename a stream, set name in topics"
+    ]
+
+
+def test_a_stream_whose_topic_is_gone_is_reported(
+    emulator: Emulator, published: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other streams are read."""
+    emulator.create_topic("Returns", id=2)
+    both = {"topics": [*ORDERS["topics"], {"id": 2, "name": "returns"}]}
+    catalog = discover(emulator, **both)
+    assert ids(read(emulator, catalog=catalog, **ORDERS)) == published
+    assert warnings(caplog) == [
+        (
+            "returns: selected in the catalog, but there is no such topic any more, so not read; "
+            "to remove it, run discovery again (Meltano: --refresh-catalog)"
+        )
+    ]
+
+
+def test_topics_that_are_missing_from_the_catalog_are_reported(
+    emulator: Emulator, published: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one line that says how to add them: Meltano caches the catalog."""
+    developer = {
+        "developer_api_token": emulator.developer_token,
+        "developer_api_url": emulator.url,
+    }
+    catalog = discover(emulator, **developer)
+    for number in (2, 3):
+        emulator.create_topic(f"New {number}", id=number)
+    assert ids(read(emulator, catalog=catalog, **developer)) == published
+    assert warnings(caplog) == [
+        (
+            "new_2, new_3: not in the catalog, so not read; to add them, run discovery again "
+            "(Meltano: --refresh-catalog)"
+        )
+    ]
+
+
+def test_a_run_without_a_selected_stream_fails(emulator: Emulator, published: list[str]) -> None:
+    """It would read nothing, run after run."""
+    assert published
+    catalog = discover(emulator, **ORDERS)
+    root(catalog, "orders")["selected"] = False
+    with pytest.raises(SettingError, match="no stream to read: select at least one"):
+        read(emulator, catalog=catalog, **ORDERS)
+    assert emulator.requests() == []

@@ -1,0 +1,180 @@
+"""A state file is used as it is, unwrapped, or rejected; it is never taken for "no state"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tap_workato_streams.event_streams.errors import SettingError
+from tap_workato_streams.reading.bookmarks import bookmarks_of
+
+from tests.tap.in_process import read
+from tests.tap.running import bookmark
+from tests.tap.singer import consumed, ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap
+
+TIME = "2026-01-31T00:00:00.000+00:00"
+STATE: dict[str, Any] = {
+    "bookmarks": {"orders": {"replication_key_value": "A12y", "message_time": TIME}}
+}
+WRAPPED: list[Any] = [
+    STATE,
+    {"type": "STATE", "value": STATE},
+    {"singer_state": STATE},
+    {"completed": {"singer_state": STATE}},
+    {"completed": {"singer_state": {"bookmarks": {"orders": {}}}}, "partial": STATE},
+    {"completed": {"singer_state": STATE}, "partial": {}},
+]
+REJECTED: list[tuple[Any, str]] = [
+    ([], "state: an array is not a state; expected an object"),
+    ("text", "state: a string is not a state; expected an object"),
+    (7, "state: a number is not a state; expected an object"),
+    (True, "state: a boolean is not a state; expected an object"),
+    ({"orders": {}}, "state: not a state, since it has no bookmarks"),
+    ({"value": None}, "state: null is not a state; expected an object"),
+    ({"completed": {"singer_state": []}}, "state: an array is not a state; expected an object"),
+    ({"bookmarks": None}, "state: bookmarks is null; expected an object"),
+    ({"bookmarks": []}, "state: bookmarks is an array; expected an object"),
+]
+BOOKMARK = "topic_1 (topic 1): the bookmark in state"
+UNUSABLE: list[tuple[Any, str]] = [
+    ("A12y", f"{BOOKMARK} is a string; expected an object"),
+    ([], f"{BOOKMARK} is an array; expected an object"),
+    (
+        {"replication_key": "id", "replication_key_value": "7"},
+        f"{BOOKMARK} is for id, not for message_id: it is another tap's",
+    ),
+    ({"last_id": 7}, f"{BOOKMARK} has no message_id: it is another tap's"),
+    ({"partitions": []}, f"{BOOKMARK} has no message_id: it is another tap's"),
+    (
+        {"replication_key_value": 7},
+        f"{BOOKMARK} has a replication_key_value that is not a message id",
+    ),
+    ({"message_time": "soon"}, f"{BOOKMARK} has a message_time that is not an RFC 3339 time"),
+    (
+        {"replication_key_value": "A12y", "topic_id": 5},
+        f"{BOOKMARK} belongs to topic 5; rename the stream, or remove the bookmark",
+    ),
+]
+
+
+@pytest.fixture
+def published(emulator: Emulator) -> list[str]:
+    """Topic 1 with six messages."""
+    return emulator.load(emulator.create_topic(id=1), [{"n": n} for n in range(6)])
+
+
+@pytest.mark.parametrize("state", WRAPPED, ids=str)
+def test_a_state_is_unwrapped(state: object) -> None:
+    """A whole STATE line, and Meltano's own format, contain a state."""
+    assert bookmarks_of(state) == STATE["bookmarks"]
+
+
+@pytest.mark.parametrize(("state", "line"), REJECTED, ids=str)
+def test_a_document_that_is_not_a_state_is_rejected(state: object, line: str) -> None:
+    """In one line that says what it is instead."""
+    with pytest.raises(SettingError) as raised:
+        bookmarks_of(state)
+    assert str(raised.value) == line
+
+
+@pytest.mark.parametrize(("given", "line"), UNUSABLE, ids=str)
+def test_a_bookmark_that_cannot_be_used_is_rejected(
+    emulator: Emulator, published: list[str], given: object, line: str
+) -> None:
+    """Before the first request: otherwise the topic would be read again from the start."""
+    assert published
+    with pytest.raises(SettingError) as raised:
+        read(emulator, topics=[{"id": 1}], state={"bookmarks": {"topic_1": given}})
+    assert str(raised.value) == line
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("text", ["null", '{"bookmarks": {"topic_1": "A12y"}}', '{"bookmarks"'])
+def test_the_error_names_the_state_file(emulator: Emulator, run_tap: RunTap, text: str) -> None:
+    """With what is wrong, in one line, and before the first request."""
+    emulator.create_topic(id=1)
+    done = run_tap(topics=[1], state=text)
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [line] = done.error_lines
+    assert "state file " in line
+    assert "state.json" in line
+    assert "Traceback" not in done.stderr
+    assert emulator.requests() == []
+
+
+def test_bookmarks_of_other_streams_are_kept_unchanged(
+    emulator: Emulator, published: list[str]
+) -> None:
+    """Whatever they contain: they belong to other taps, or to the target."""
+    others: dict[str, Any] = {
+        "users": {"replication_key": "id", "replication_key_value": 7},
+        "target-workato-streams": {"11": {"message_id": "A12y", "message_time": None}},
+        "odd": "text",
+    }
+    outcome = read(emulator, topics=[{"id": 1}], state={"bookmarks": dict(others)})
+    assert ids(outcome) == published
+    for state in outcome.states:
+        assert {name: state["bookmarks"][name] for name in others} == others
+
+
+@pytest.mark.parametrize("key", ["time", None])
+def test_a_state_of_an_earlier_version_is_resumed(
+    emulator: Emulator, published: list[str], key: str | None
+) -> None:
+    """It wrote the catalog's replication key, or none, next to a message id."""
+    given = {
+        "replication_key": key,
+        "replication_key_value": published[3],
+        "message_time": emulator.messages(1)[3].time,
+    }
+    outcome = read(emulator, topics=[{"id": 1}], state={"bookmarks": {"topic_1": given}})
+    assert ids(outcome) == published[4:]
+    assert outcome.states[-1]["bookmarks"]["topic_1"]["replication_key"] == "message_id"
+
+
+def test_an_empty_bookmark_is_no_position(emulator: Emulator, published: list[str]) -> None:
+    """The SDK creates one for each stream."""
+    given: dict[str, Any] = {"topic_1": {}, "topic_2": {}}
+    assert ids(read(emulator, topics=[{"id": 1}], state={"bookmarks": given})) == published
+
+
+def test_a_renamed_stream_finds_its_bookmark_by_topic_id(
+    emulator: Emulator, published: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The newest one if it was renamed before; the bookmarks under the old names are kept."""
+    times = [message.time for message in emulator.messages(1)]
+    old = {"replication_key_value": published[1], "message_time": times[0], "topic_id": 1}
+    new = {"replication_key_value": published[3], "message_time": times[3], "topic_id": 1}
+    caplog.set_level("INFO")
+    outcome = read(
+        emulator,
+        topics=[{"id": 1, "name": "third"}],
+        state={"bookmarks": {"second": new, "first": old}},
+    )
+    assert ids(outcome, "third") == published[4:]
+    assert bookmark(outcome.states[-1], "third") == published[-1]
+    assert outcome.states[-1]["bookmarks"]["second"] == new
+    assert outcome.states[-1]["bookmarks"]["first"] == old
+
+
+def test_two_streams_that_swap_their_names_keep_their_positions(
+    emulator: Emulator, published: list[str]
+) -> None:
+    """A message id of one topic is never sent to another."""
+    other = emulator.load(emulator.create_topic(id=2), [{} for _ in range(4)])
+    given = {
+        "a": {"replication_key_value": published[1], "topic_id": 1},
+        "b": {"replication_key_value": other[2], "topic_id": 2},
+    }
+    outcome = read(
+        emulator,
+        topics=[{"id": 1, "name": "b"}, {"id": 2, "name": "a"}],
+        state={"bookmarks": given},
+    )
+    assert ids(outcome, "b") == published[2:]
+    assert ids(outcome, "a") == other[3:]
+    assert {body.get("after_message_id") for body in consumed(emulator, 1)} <= set(published)
