@@ -11,27 +11,31 @@ export UV_COMPILE_BYTECODE := 1
 # Nothing on this machine is reached through a proxy.
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
-.PHONY: help setup demo services test bench matrix check-orchestrate lint docs clean
+.PHONY: help setup demo picture services emulator test bench matrix check-orchestrate lint docs clean
 
 help:
-	@echo 'make demo      load a file into a topic and the topic into PostgreSQL, all on this machine'
-	@echo 'make services  start the emulator and PostgreSQL alone, for meltano run by hand'
-	@echo 'make test      run all tests'
-	@echo 'make matrix    run real plugins with both connectors, and write docs/compatibility.md'
-	@echo 'make check-orchestrate   check the script, Dockerfile, units and manifests in orchestrate/'
-	@echo 'make lint      check style and types'
-	@echo 'make bench     measure speed, and write tests/benchmarks/RESULTS.md'
-	@echo 'make docs      write the settings into meltano.yml and the READMEs anew'
-	@echo 'make clean     remove all that these commands made'
+	@echo 'make demo        load a file into a topic and the topic into PostgreSQL (40 s)'
+	@echo 'make services    start the emulator and PostgreSQL, for meltano run by hand'
+	@echo 'make emulator    start the emulator alone: make emulator PORT=8085'
+	@echo 'make test        run all tests (5 minutes on 2 cores)'
+	@echo 'make lint        check style and types'
+	@echo 'make matrix      run real plugins with both connectors, and write docs/compatibility.md (2 minutes)'
+	@echo 'make check-orchestrate  check the script, Dockerfile, units and manifests in orchestrate/'
+	@echo 'make bench       measure speed, and write tests/benchmarks/RESULTS.md and its plot (20 minutes)'
+	@echo 'make picture     run the demo, and write docs/images/demo.svg'
+	@echo 'make docs        write plugin definitions and tables of settings from the code'
+	@echo 'make clean       remove everything that these commands have made'
 
 setup: $(UV)
-	@[ -x $(BIN)/python ] || rm -rf .venv
+	@[ -x $(BIN)/python ] || { rm -rf .venv; \
+		echo 'Installing the locked packages into .venv/ (about 20 seconds the first time) ...'; }
 	@$(UV) sync --frozen --quiet --python $(PYTHON)
 
 # Made beside its place and moved there at the end, so that an interrupted run leaves no half of it.
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || \
 		{ echo '$(PYTHON) is missing or not Python 3.10 to 3.14: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@echo 'Installing uv into .uv/ (a few seconds) ...'
 	@rm -rf .uv .uv.part
 	@$(PYTHON) -m venv .uv.part || \
 		{ echo '$(PYTHON) lacks venv: on Debian and Ubuntu, apt-get install python3-venv' >&2; exit 1; }
@@ -39,13 +43,22 @@ $(UV):
 	@mv .uv.part .uv
 
 demo: setup
+	@echo 'Running the demo: about 40 seconds, longer the first time ...'
 	@$(BIN)/python -m tests.demo
+
+picture: setup
+	@$(BIN)/python -m tests.demo.picture
+
+PORT ?= 8085
+emulator: setup
+	@$(BIN)/python -m tests.emulator --port $(PORT)
 
 services: setup
 	@$(BIN)/python -m tests.demo.services
 
 # A worker a core, each with an emulator of its own; a file of tests stays with one.
 test: setup
+	@echo 'Running all tests: about 5 minutes on 2 cores ...'
 	@$(BIN)/pytest -n auto --dist loadfile
 
 bench: setup

@@ -7,6 +7,7 @@ import time
 
 from tests.benchmarks import (
     emulator,
+    plot,
     report,
     startup,
     tail_latency,
@@ -47,7 +48,8 @@ def main() -> None:
     print(f"{time.monotonic() - began:.0f} s in all")
     if not arguments.quick and not arguments.names:
         report.write(sections)
-        print(f"written to {report.RESULTS}")
+        plot.main()
+        print(f"written to {report.RESULTS} and {plot.PLOT}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def _demo(running: Services, project: Project, report: Report) -> None:
     report.count(f"rows in {orders.FILE.name}", len(rows), orders.ROWS)
     project.meltano("run", "tap-jsonl", "target-workato-streams")
     report.count("messages in the topic", len(emulator.messages(TOPIC_ID)), orders.ROWS)
-    report.count("of them like a row of the file", _alike(_payloads(running), rows), orders.ROWS)
+    report.count("identical to a row of the file", _alike(_payloads(running), rows), orders.ROWS)
     report.requests(emulator.requests(), {"batch": 11})
 
     pages = 21
@@ -86,7 +86,7 @@ def _demo(running: Services, project: Project, report: Report) -> None:
     )
     published = _payloads(running)
     report.count("rows", len(stored), orders.ROWS + MORE)
-    report.count("of them like a message", _alike(stored, published), orders.ROWS + MORE)
+    report.count("identical to a message", _alike(stored, published), orders.ROWS + MORE)
     report.count(
         "sum of their totals",
         sum((row["total"] for row in stored), Decimal(0)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -62,6 +63,19 @@ class Project:
                 said = log.read().decode(errors="replace")
                 raise MeltanoFailedError(f"{' '.join(command)} failed:\n{said}")
         return output
+
+
+def copy_definitions(root: Path, folder: Path) -> None:
+    """Copy the project's lock files to a project whose connectors are installed elsewhere.
+
+    Without a `pip_url`, Meltano does not try to install them.
+    """
+    for path in (root / "plugins").glob("*/*.lock"):
+        definition = json.loads(path.read_text(encoding="utf-8"))
+        del definition["pip_url"]
+        copy = folder / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(json.dumps(definition), encoding="utf-8")
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import psutil
 import psycopg
 import yaml
 
-from tests.demo.project import MELTANO, Project
+from tests.demo.project import MELTANO, Project, copy_definitions
 from tests.demo.services import ROOT, TOPIC_ID
 from tests.running import eventually
 
@@ -178,4 +177,4 @@ def lay_out(root: Path) -> None:
             plugin["executable"] = str(MELTANO.parent / plugin["name"])
     text = yaml.safe_dump(project, sort_keys=False)
     (root / "meltano.yml").write_text(text, encoding="utf-8")
-    shutil.copytree(ROOT / "plugins", root / "plugins", dirs_exist_ok=True)
+    copy_definitions(ROOT, root)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.demo.project import Project
+from tests.demo.project import Project, copy_definitions
 from tests.project.docs import ROOT, TAP, TARGET
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def in_folder(tmp_path: Path, emulator: Emulator) -> Callable[[Definition], Proj
     def lay_out(definition: Definition) -> Project:
         text = yaml.safe_dump(definition, sort_keys=False)
         (tmp_path / "meltano.yml").write_text(text, encoding="utf-8")
-        shutil.copytree(ROOT / "plugins", tmp_path / "plugins")
+        copy_definitions(ROOT, tmp_path)
         return Project(tmp_path, {"EVENT_STREAMS_URL": emulator.url})
 
     return lay_out

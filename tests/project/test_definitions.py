@@ -1,4 +1,7 @@
-"""The plugin definitions are what Meltano Hub accepts, and `meltano add` works with them."""
+"""The plugin definitions are what Meltano Hub accepts.
+
+That `meltano add` works with them is shown by following the README, in test_console_blocks.py.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.demo.project import Project
 from tests.executables import run
 from tests.project import hub_facts
 from tests.project.docs import ROOT, TAP, TARGET
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.emulator.control import Emulator
     from tests.project.docs import Connector
 
 CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
-OFFLINE = {
-    "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
-    "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
-}
-ORDERS = [b'{"order_id":"ORD-1","total":1.10}', b'{"order_id":"ORD-2","total":0.0000001}']
 
 
 def definition_of(connector: Connector) -> dict[str, Any]:
@@ -69,30 +63,3 @@ def test_definition_has_what_the_executable_says_of_itself(connector: Connector)
     missing = set(about["capabilities"]) - set(definition["capabilities"])
     # Meltano's own schema lacks the first, the Hub's schema for loaders the second.
     assert missing <= {"validate-records", "structured-logging"}
-
-
-def test_meltano_add_brings_both_connectors_into_an_empty_project(
-    tmp_path: Path, emulator: Emulator
-) -> None:
-    """From `meltano init` to the first rows, with the settings that the README names."""
-    emulator.create_topic("orders", id=11)
-    emulator.create_topic("copy", id=12)
-    emulator.load(11, ORDERS)
-    Project(tmp_path, {}).meltano("init", "mine")
-    path = tmp_path / "mine" / "meltano.yml"
-    project = Project(path.parent, {"WORKATO_API_TOKEN": emulator.token, **OFFLINE})
-    for kind, connector in (("extractor", TAP), ("loader", TARGET)):
-        reference = f"--from-ref={ROOT / connector.name / 'meltano-hub.yml'}"
-        add = ("add", "--no-install", f"--plugin-type={kind}", reference, connector.name)
-        project.meltano(*add)
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    [tap], [target] = content["plugins"]["extractors"], content["plugins"]["loaders"]
-    for plugin in (tap, target):
-        plugin["pip_url"] = str(ROOT / plugin["name"])
-        plugin["config"] = {"api_url": emulator.url, "api_token": "$WORKATO_API_TOKEN"}
-    tap["config"]["topics"] = [{"id": 11, "name": "orders"}]
-    target["config"].update({"topics": {"orders": 12}, "payload_field": "payload"})
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    project.meltano("install")
-    project.meltano("run", TAP.name, TARGET.name)
-    assert [message.payload for message in emulator.messages(12)] == ORDERS

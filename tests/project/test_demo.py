@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.demo.picture import PICTURE, text_of
 from tests.project.docs import ROOT
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ def test_the_demo_counts_what_it_expects(folder: Path) -> None:
     demo = start(folder, "tests.demo")
     output, _ = demo.communicate(timeout=PATIENCE_SECS)
     assert demo.returncode == 0, output
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("```text\n")[1].split("```")[0]
-    assert counts(output) == counts(shown)
+    assert counts(output) == counts(text_of(PICTURE.read_text(encoding="utf-8")))
     assert left_by(folder) == []
 
 

@@ -1,0 +1,112 @@
+"""The code blocks of a Markdown page, and running them as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOT_RUN = "not run: "
+TIMEOUT_SECS = 180
+# Comment, then block; both may be indented as a part of a list.
+BLOCK = re.compile(
+    r"^(?:[ \t]*<!-- (?P<comment>[^\n]*?) -->\n)?(?P<indent>[ \t]*)```(?P<language>\w+)\n"
+    r"(?P<text>.*?)^(?P=indent)```$",
+    flags=re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block, and the comment in the line before it."""
+
+    language: str
+    text: str
+    comment: str
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is for a console, and not said to be left out."""
+        return self.language == "console" and not self.comment.startswith(NOT_RUN)
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the code blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(found["language"], dedent(found["text"]), found["comment"] or "")
+        for found in BLOCK.finditer(text)
+    ]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Follows a page in the folder of a Meltano project.
+
+    Attributes:
+        project: The folder, with a `meltano.yml`.
+        variables: What the reader has exported.
+        addresses: What stands in a command, and what the reader has in its place.
+    """
+
+    project: Path
+    variables: Mapping[str, str]
+    addresses: Mapping[str, str]
+
+    def follow(self, page: Path) -> None:
+        """Run each console block in turn, and put what is for `meltano.yml` into it.
+
+        Raises:
+            AssertionError: A command failed; the text is what it has printed.
+        """
+        for block in blocks_of(page):
+            if block.language == "yaml":
+                self._configure(yaml.safe_load(block.text))
+            elif block.is_run:
+                self._run(block.text)
+
+    def _run(self, text: str) -> None:
+        for address, mine in self.addresses.items():
+            text = text.replace(address, mine)
+        foreign = ("MELTANO_", "TAP_", "TARGET_", "VIRTUAL_ENV")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["/bin/bash", "-euo", "pipefail", "-c", text],
+            cwd=self.project,
+            env={**kept, "PATH": programs, **self.variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECS,
+            check=False,
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+    def _configure(self, example: dict[str, Any]) -> None:
+        """Merge the plugins of an example into those that the project has."""
+        path = self.project / "meltano.yml"
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for kind, plugins in example.get("plugins", {}).items():
+            ours = {plugin["name"]: plugin for plugin in content["plugins"].get(kind, ())}
+            for plugin in plugins:
+                _merge(ours.get(plugin["name"], {}), plugin)
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def _merge(into: dict[str, Any], example: dict[str, Any]) -> None:
+    for key, value in example.items():
+        if isinstance(value, dict):
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = value

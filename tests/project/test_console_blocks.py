@@ -1,0 +1,136 @@
+"""Every command in the README and in docs/ works as it stands, or says why it is not run."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.demo import orders
+from tests.demo.project import Project
+from tests.demo.warehouse import warehouse
+from tests.project.console_blocks import NOT_RUN, Reader, blocks_of
+from tests.project.docs import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.demo.warehouse import Warehouse
+    from tests.emulator.control import Emulator
+    from tests.project.conftest import Definition
+
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+FOLLOWED = [
+    page for page in PAGES if page != README and any(block.is_run for block in blocks_of(page))
+]
+ORDERS = 10
+# Some orders have a note, which is text: this topic rejects them.
+SCHEMAS = {"dead-letters.md": [{"name": "note", "type": "integer", "optional": True}]}
+COMING = {
+    f"{folder}{page}.md"
+    for folder in ("", "docs/")
+    for page in ("exactly-once", "quotas", "topic-as-a-table")
+}
+PROJECT_PLUGINS = {"tap-jsonl", "target-postgres"}
+
+
+@pytest.fixture
+def database() -> Iterator[Warehouse]:
+    """A PostgreSQL whose folder has a path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory() as name, warehouse(Path(name) / "warehouse") as database:
+        yield database
+
+
+def variables(emulator: Emulator) -> dict[str, str]:
+    """What a reader has exported, and the address of the emulator in place of the data center's."""
+    return {
+        "WORKATO_API_TOKEN": emulator.token,
+        "WORKATO_DEVELOPER_TOKEN": emulator.developer_token,
+        "EVENT_STREAMS_URL": emulator.url,
+        "TAP_WORKATO_STREAMS_API_URL": emulator.url,
+        "TARGET_WORKATO_STREAMS_API_URL": emulator.url,
+        "TAP_JSONL_PATH": str(orders.FILE),
+        "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
+    }
+
+
+def addresses(emulator: Emulator) -> dict[str, str]:
+    hosts = ("https://event-streams.eu.workato.com", "https://app.eu.workato.com")
+    return dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_that_are_not_run_say_why(page: Path) -> None:
+    """The reason stands in the line before the block; any other language is no command."""
+    for block in blocks_of(page):
+        assert block.language in {"console", "yaml", "json", "python", "text", "sql", "sh"}
+        if block.comment.startswith(NOT_RUN):
+            assert len(block.comment) > len(NOT_RUN) + 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_of_this_repository(page: Path) -> None:
+    """Relative links exist; a fragment is a heading of the file that it points into."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("https://"):
+            continue
+        name, _, fragment = link.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists() or link in COMING, link
+        if fragment and linked.exists():
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in {
+                re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings
+            }
+
+
+def test_readme_leads_from_a_clone_to_rows_in_postgresql(
+    tmp_path: Path, emulator: Emulator, database: Warehouse, definition: Definition
+) -> None:
+    """In an empty project, with nothing but the README's commands and settings."""
+    (tmp_path / "workato-streams").symlink_to(ROOT)
+    emulator.create_topic("orders", id=11)
+    emulator.create_topic("orders from a file", id=12)
+    lines = orders.FILE.read_bytes().splitlines()
+    emulator.load(11, lines)
+    Project(tmp_path, {}).meltano("init", "my-project")
+    path = tmp_path / "my-project" / "meltano.yml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # What the reader brings along: a loader and an extractor of their own.
+    content["plugins"] = {
+        kind: [plugin for plugin in plugins if plugin["name"] in PROJECT_PLUGINS]
+        for kind, plugins in definition["plugins"].items()
+    }
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    mine = {"TARGET_POSTGRES_SQLALCHEMY_URL": database.url}
+    reader = Reader(path.parent, {**variables(emulator), **mine}, addresses(emulator))
+    reader.follow(README)
+    assert database.query("SELECT count(*) FROM event_streams.orders") == [(len(lines),)]
+    assert len(emulator.messages(12)) == len(lines)
+
+
+@pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.name)
+def test_commands_of_a_page_work(
+    page: Path,
+    in_folder: Callable[[Definition], Project],
+    definition: Definition,
+    emulator: Emulator,
+    tmp_path: Path,
+) -> None:
+    """In a project that has both connectors and the topics of the page."""
+    for topic_id in (11, 12, 13):
+        emulator.create_topic(f"topic {topic_id}", id=topic_id, schema=SCHEMAS.get(page.name))
+    lines = orders.FILE.read_bytes().splitlines(keepends=True)[:ORDERS]
+    (tmp_path / "orders.jsonl").write_bytes(b"".join(lines))
+    emulator.load(11, lines)
+    in_folder(definition)
+    (tmp_path / "output").mkdir()
+    mine = {**variables(emulator), "TAP_JSONL_PATH": str(tmp_path / "orders.jsonl")}
+    Reader(tmp_path, mine, addresses(emulator)).follow(page)
