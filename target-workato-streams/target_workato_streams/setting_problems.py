@@ -23,6 +23,8 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
         found.append("topics: no stream has a topic; set topics, default_topic_id or create_topics")
     if config.get("create_topics") is True and not config.get("developer_api_token"):
         found.append("create_topics: requires developer_api_token")
+    if config.get("exactly_once") is True:
+        found += _exactly_once_problems(config)
     path = config.get("dead_letter_path")
     if config.get("on_rejected") == "dead_letter" and not path:
         found.append("on_rejected: dead_letter requires dead_letter_path")
@@ -35,4 +37,13 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
         found.append("legacy_api: the trial data center has no legacy domain")
     if config.get("load_method") not in {None, "append-only"}:
         found.append("load_method: records can only be appended to a topic; use append-only")
+    return found
+
+
+def _exactly_once_problems(config: Mapping[str, Any]) -> list[str]:
+    found = []
+    if not config.get("message_key_field"):
+        found.append("exactly_once: requires message_key_field")
+    if config.get("max_in_flight") != 1:
+        found.append("exactly_once: requires max_in_flight to be 1")
     return found

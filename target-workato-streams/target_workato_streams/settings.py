@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
+from .event_streams.consume import ConsumeClient
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .plugin.common_settings import COMMON_SETTINGS
+from .plugin.pages import split_page
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES, BatchSettings
 from .publishing.context import PublishContext, PublishSettings
+from .publishing.exactly_once_producer import ExactlyOnceProducer
+from .publishing.look_up import TopicReader
 from .publishing.payload import Payload
+from .publishing.producer import Producer
 from .publishing.publish_client import PublishClient
 from .routing.router import RoutingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import logging
+    from collections.abc import Callable, Mapping
+
 
 SETTINGS = th.PropertiesList(
     *COMMON_SETTINGS,
@@ -92,6 +99,15 @@ SETTINGS = th.PropertiesList(
         "duplicates",
     ),
     th.Property(
+        "exactly_once",
+        th.BooleanType,
+        default=False,
+        title="Exactly once",
+        description="Publish only what the topic does not hold, after a lost response and after "
+        "an interrupted run; requires message_key_field, max_in_flight 1 and an API client that "
+        "may also consume from the topics",
+    ),
+    th.Property(
         "on_rejected",
         th.StringType(allowed_values=["fail", "dead_letter"]),
         default="fail",
@@ -138,6 +154,7 @@ def publish_context(config: Mapping[str, Any]) -> PublishContext:
         max_in_flight=config["max_in_flight"],
         max_rejected=config.get("max_rejected") if dead_letter else 0,
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
+        exactly_once=config["exactly_once"],
     )
     limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
 
@@ -146,6 +163,27 @@ def publish_context(config: Mapping[str, Any]) -> PublishContext:
         return PublishClient(session, topic_id)
 
     return PublishContext(settings, connect, limiter)
+
+
+def producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer:
+    """Make the producer that the checked settings ask for."""
+    context = publish_context(config)
+    if config["exactly_once"]:
+        return ExactlyOnceProducer(context, logger, open_reader(config, context.limiter))
+    return Producer(context, logger)
+
+
+def open_reader(
+    config: Mapping[str, Any], limiter: RateLimiter
+) -> Callable[[int, str], TopicReader]:
+    """Return what opens a connection that reads a topic, by its id and its label."""
+
+    def open_one(topic_id: int, label: str) -> TopicReader:
+        session = ApiSession.for_messages(config, limiter, label)
+        client = ConsumeClient(session, topic_id, split_page)
+        return TopicReader(client, label, config["message_key_field"])
+
+    return open_one
 
 
 def routing_settings(config: Mapping[str, Any]) -> RoutingSettings:

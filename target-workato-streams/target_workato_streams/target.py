@@ -19,11 +19,10 @@ from .input.singer_lines import InputError, RecordBeforeSchemaError
 from .input.stdin_reader import StdinReader
 from .plugin.command import ConnectorCommand
 from .plugin.config_check import CheckedPlugin
-from .publishing.producer import Producer
 from .routing.router import Router
 from .routing.topic_directory import TopicDirectory
 from .setting_problems import target_problems
-from .settings import SETTINGS, decodes_records, publish_context, routing_settings
+from .settings import SETTINGS, decodes_records, producer, routing_settings
 from .sinks import MessageSink, decode
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
         self._record: Record
-        self._producer = Producer(publish_context(config), self.logger)
+        self._producer = producer(config, self.logger)
         topics = (
             TopicDirectory(DeveloperApi.from_config(config)) if config["create_topics"] else None
         )
@@ -186,6 +185,9 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def process_endofpipe(self) -> None:
+        # A tap that fails does not end with a STATE.
+        if self.message_reader.last_type == "STATE" and not self._producer.stopping:
+            self._producer.complete_input()
         self._producer.finish()
 
     @override

@@ -28,6 +28,7 @@ from target_workato_streams.event_streams.errors import (
     Unavailable,
 )
 from target_workato_streams.publishing import bisect
+from target_workato_streams.publishing.publish_client import PublishResult
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.target.singer import lines, record, schema, state
@@ -87,11 +88,11 @@ class SimulatedTopic:
         self._service = service
         self._topic_id = topic_id
 
-    def publish(self, bodies: Sequence[bytes], tally: Tally) -> Mapping[int, str]:
+    def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
         """Publish to the simulated service."""
         assert self.session.subject.endswith(f"(topic {self._topic_id})")
         tally.requests += 1
-        return self._service.publish(self._topic_id, bodies)
+        return PublishResult(self._service.publish(self._topic_id, bodies))
 
     def close(self) -> None:
         """End."""

@@ -52,6 +52,7 @@ class StdinReader(GenericSingerReader[bytes]):
     Attributes:
         poller: Polled between two reads; finishes if the input fails.
         line_number: The number of the line being processed.
+        last_type: The type of the last message that was processed.
     """
 
     poller: Poller
@@ -59,6 +60,7 @@ class StdinReader(GenericSingerReader[bytes]):
     def __init__(self) -> None:
         super().__init__()
         self.line_number = 0
+        self.last_type = ""
 
     @property
     @override
@@ -99,6 +101,7 @@ class StdinReader(GenericSingerReader[bytes]):
                 message = self.deserialize_json(line)
                 callbacks.get(message.type, _unknown)(message)
                 counts[message.type] += 1
+                self.last_type = message.type
                 if self.poller.stopping:
                     break
         except Stopped:

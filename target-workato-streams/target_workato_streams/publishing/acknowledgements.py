@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..state.checkpoints import CheckpointTracker
+from ..state.checkpoints import CheckpointTracker, EmittableState
 from ..state.dead_letters import DeadLetters
 from ..state.state_writer import StateWriter
+from ..state.versions import NO_VERSION
 from .messages import Message
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..input.records import Record
+    from ..state.versions import Version
     from .messages import Rejected
 
 
@@ -36,13 +38,13 @@ class Acknowledgements:
         self._dead_letters = DeadLetters(dead_letter_path) if dead_letter_path else None
         self._state_writer = StateWriter(self._dead_letters)
 
-    def track(self, body: bytes, record: Record) -> Message:
+    def track(self, body: bytes, record: Record, version: Version = NO_VERSION) -> Message:
         """Make the message of the record that was read last."""
         checkpoint = self._checkpoints.current
         checkpoint.unacknowledged += 1
         self.unacknowledged += 1
         self._sequence += 1
-        return Message(body, record, self._sequence, checkpoint)
+        return Message(body, record, self._sequence, checkpoint, version)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Take note that the service acknowledged messages."""
@@ -65,11 +67,12 @@ class Acknowledgements:
 
     def close_checkpoint(self, state: bytes) -> None:
         """Take the value of a STATE message, which covers all records before it."""
-        self._checkpoints.close(state)
+        self._checkpoints.close(EmittableState(state, self._sequence))
 
     def emit_state(self) -> None:
         """Emit the newest state that covers acknowledged messages only, unless it was emitted."""
-        self._state_writer.write(self._checkpoints.take())
+        state = self._checkpoints.take()
+        self._state_writer.write(None if state is None else state.value)
 
     @property
     def output(self) -> int | None:

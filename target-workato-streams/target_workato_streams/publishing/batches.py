@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .payload import InvalidPayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .messages import Message
 
@@ -75,25 +75,31 @@ class BatchBuilder:
         """When the batch has to be sent even if it is not full, on the monotonic clock."""
         return self._started_at + self._settings.max_age_secs
 
-    def add(self, message: Message) -> list[Message] | None:
+    def has_room_for(self, message: Message) -> bool:
+        """Whether a message fits into the request."""
+        return self._bytes + len(message.body) + len(_SEPARATOR) <= self._settings.max_bytes
+
+    def add(self, message: Message) -> Sequence[list[Message]]:
         """Add a message that fits into a request of its own.
 
         Returns:
-            The batch that is complete now, if any: the previous messages if the new one does not
-            fit, or all of them if it fills the batch.
+            The batches that are complete now: the previous messages if the new one does not fit,
+            and all messages if it fills the batch.
         """
-        size = len(message.body) + len(_SEPARATOR)
-        closed = None
+        complete: tuple[list[Message], ...] = ()
         if not self.messages:
             self._start()
-        elif self._bytes + size > self._settings.max_bytes:
-            closed = self.close()
+        elif not self.has_room_for(message):
+            complete = (self.close(),)
             self._start()
         self.messages.append(message)
-        self._bytes += size
+        self._bytes += len(message.body) + len(_SEPARATOR)
         if len(self.messages) >= self._settings.max_messages:
-            return self.close()
-        return closed
+            return (*complete, self.close())
+        return complete
+
+    def mark_state(self) -> None:
+        """Take note that a STATE follows the messages so far."""
 
     def close(self) -> list[Message]:
         """Return the messages so far and start a new batch."""

@@ -32,6 +32,7 @@ class PublishSettings:
         max_in_flight: Maximum number of batches of one topic that are sent concurrently.
         max_rejected: Maximum number of rejected messages; None for no maximum.
         dead_letter_path: The dead-letter file; None if rejected messages end the run.
+        exactly_once: Whether only what the topic does not hold is published.
     """
 
     payload: Payload
@@ -39,6 +40,7 @@ class PublishSettings:
     max_in_flight: int
     max_rejected: int | None = 0
     dead_letter_path: Path | None = None
+    exactly_once: bool = False
 
 
 class RejectionLimit:

@@ -48,14 +48,14 @@ def version(payload: bytes, record: bytes, stream: Stream) -> Version:
     """
     prefix = _hash([stream.name.encode()])[:STREAM_DIGITS]
     content = _content(payload)
-    row_key = _row_key(record, stream)
-    if row_key is None:
+    values = row_key(record, stream)
+    if values is None:
         row = prefix + _hash([b"content", *content])[:-STREAM_DIGITS]
         return Version(row, row)
-    return Version(prefix + _hash(row_key)[:-STREAM_DIGITS], _hash(content))
+    return Version(prefix + _hash(values)[:-STREAM_DIGITS], _hash(content))
 
 
-def _row_key(record: bytes, stream: Stream) -> list[bytes] | None:
+def row_key(record: bytes, stream: Stream) -> list[bytes] | None:
     """The values of the key properties; None where they do not tell rows apart."""
     if not stream.key_properties:
         return None

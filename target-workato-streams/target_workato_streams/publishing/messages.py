@@ -8,9 +8,12 @@ import msgspec
 
 from ..input.records import Record  # noqa: TC001 - msgspec reads the annotations
 from ..state.checkpoints import Checkpoint  # noqa: TC001 - msgspec reads the annotations
+from ..state.versions import NO_VERSION, Version  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ..state.positions import Position
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -21,18 +24,27 @@ class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
         record: The record that it was made from.
         sequence: Its position among all messages of the run.
         checkpoint: The checkpoint that waits for it.
+        version: The version of its row that its key names, if it has one.
     """
 
     body: bytes
     record: Record
     sequence: int
     checkpoint: Checkpoint
+    version: Version = NO_VERSION
 
 
 class Published(NamedTuple):
-    """The service acknowledged these messages."""
+    """The service acknowledged these messages.
+
+    Attributes:
+        messages: The messages.
+        position: The last message of the topic that was acknowledged or read; None if the target
+            does not keep positions.
+    """
 
     messages: Sequence[Message]
+    position: Position | None = None
 
 
 class Rejected(NamedTuple):

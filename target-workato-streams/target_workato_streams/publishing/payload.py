@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..plugin.json_scanner import members
+from ..state.versions import NO_VERSION
 from .message_key import version
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Payload:
         """Whether each record is published unchanged."""
         return self.field is None and self.key_field is None
 
-    def of(self, record: bytes, stream: Stream) -> tuple[bytes, Version | None]:
+    def of(self, record: bytes, stream: Stream) -> tuple[bytes, Version]:
         """Make the JSON object to publish.
 
         Args:
@@ -43,7 +44,7 @@ class Payload:
             stream: Its stream.
 
         Returns:
-            The object, and the version that its key names, if it has one.
+            The object, and the version that its key names.
 
         Raises:
             InvalidPayloadError: The payload is missing, or already has a field of the key's name.
@@ -55,7 +56,7 @@ class Payload:
                 problem = "is not an object" if body else "is missing"
                 raise InvalidPayloadError(f"payload_field {self.field} {problem}")
         if self.key_field is None:
-            return body, None
+            return body, NO_VERSION
         fields = members(body)
         if self.key_field in fields:
             raise InvalidPayloadError(

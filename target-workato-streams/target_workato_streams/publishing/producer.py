@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..event_streams.errors import EventStreamsError, Stopped
 from ..shutdown import Shutdown
+from ..state.versions import NO_VERSION
 from .acknowledgements import Acknowledgements
 from .messages import Failed, Published, Rejected
 from .payload import InvalidPayloadError
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from ..input.records import Record, Stream
     from .context import PublishContext
-    from .messages import Outcome
+    from .messages import Message, Outcome
+    from .topic_producer import TopicProducer
 
 T = TypeVar("T")
 
@@ -68,14 +70,17 @@ class Producer:
             return
         payload = self._payload
         try:
-            body, _ = (text, None) if payload.is_record else payload.of(text, stream)
+            body, version = (text, NO_VERSION) if payload.is_record else payload.of(text, stream)
             self._batch_settings.check(body)
         except InvalidPayloadError as exc:
             self.reject(stream, record, str(exc))
             return
-        batch = producer.builder.add(self._acknowledgements.track(body, record))
-        if batch:
-            producer.submit(batch)
+        message = self._acknowledgements.track(body, record, version)
+        self._publish(producer, message)
+
+    def _publish(self, producer: TopicProducer, message: Message) -> None:
+        """Put a message into its batch, and wait until there is room for another one."""
+        if producer.add(message):
             # Even if there is room: a chunk of the input may hold many batches.
             self.poll()
             while producer.full and not self.stopping:
@@ -155,6 +160,9 @@ class Producer:
             self.wait()
             self.poll()
         return future.result()
+
+    def complete_input(self) -> None:
+        """Take note that the input has ended with a STATE, as that of a tap that has not failed."""
 
     def finish(self) -> None:
         """Publish what was read and emit its state, as far as possible after a failure or signal.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from .topic_producer import TopicProducer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .context import PublishContext
     from .summary import Tally
 
@@ -41,6 +43,10 @@ class ProducerRegistry:
         """Return the producer of a topic."""
         return self._by_topic[topic_id]
 
+    def __iter__(self) -> Iterator[TopicProducer]:
+        """Iterate over all producers."""
+        return iter(self._by_topic.values())
+
     @property
     def idle(self) -> bool:
         """Whether no batch waits or is in flight, in any topic."""
@@ -57,12 +63,12 @@ class ProducerRegistry:
         now = time.monotonic()
         for producer in self._by_topic.values():
             if producer.due_at is not None and producer.due_at <= now:
-                producer.submit(producer.builder.close())
+                producer.submit_open()
 
     def submit_all(self) -> None:
         """Close all batches, at the end of the input."""
         for producer in self._by_topic.values():
-            producer.submit(producer.builder.close())
+            producer.submit_open()
 
     def drop_from(self, sequence: int) -> None:
         """Drop the messages from a position on, except those in flight."""

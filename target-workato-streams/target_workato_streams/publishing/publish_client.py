@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from ..event_streams.errors import http_date
 from .batches import encode
 
 if TYPE_CHECKING:
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 JSON = {"Content-Type": "application/json"}
 REASON_LIMIT = 300
 T = TypeVar("T")
+
+
+class PublishResult(NamedTuple):
+    """What became of the messages of a request.
+
+    Attributes:
+        failed: The reason of each message that the service did not acknowledge, by its index.
+        unknown: How many messages the response does not name; they are among those that failed.
+        last_message_id: The id of the last message that it acknowledged, if any.
+        time: When it responded, by its own clock.
+    """
+
+    failed: Mapping[int, str]
+    unknown: int = 0
+    last_message_id: str | None = None
+    time: str | None = None
 
 
 class PublishClient:
@@ -37,7 +54,7 @@ class PublishClient:
         # One prepared request with a new body each time: preparing costs more than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/publish", headers=JSON)
 
-    def publish(self, bodies: Sequence[bytes], tally: Tally) -> Mapping[int, str]:
+    def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
         """Publish messages with one request, which is not retried.
 
         Args:
@@ -45,7 +62,7 @@ class PublishClient:
             tally: Where the request is counted.
 
         Returns:
-            The reason of each message that the service did not acknowledge, by its index.
+            What became of them.
 
         Raises:
             ServiceError: None of the messages is acknowledged.
@@ -55,18 +72,22 @@ class PublishClient:
         tally.body_bytes += len(body)
         response = self.session.send(self._request, body=body)
         if self._legacy:
-            self._decode(response, _Acknowledged)
-            return {}
+            message_id = self._decode(response, _Acknowledged).message_id
+            return PublishResult({}, 0, str(message_id), _time(response))
         entries = self._decode(response, _BatchResponse).message_ids
         failed = {}
+        unknown = 0
+        last_message_id = None
         for index in range(len(bodies)):
             entry = entries.get(str(index))
             if entry is None:
-                tally.possibly_duplicated += 1
+                unknown += 1
                 failed[index] = "the response does not name this message"
             elif not isinstance(entry, dict) or entry.get("result") != "success":
                 failed[index] = self._reason(entry)
-        return failed
+            else:
+                last_message_id = str(entry.get("message_id"))
+        return PublishResult(failed, unknown, last_message_id, _time(response))
 
     def close(self) -> None:
         """Close the connection."""
@@ -86,6 +107,11 @@ class PublishClient:
                 return msgspec.convert(json.loads(response.content), kind)
         except (ValueError, RecursionError):
             raise self.session.unexpected(response) from None
+
+
+def _time(response: requests.Response) -> str | None:
+    date = http_date(response.headers.get("Date", ""))
+    return date.isoformat() if date else None
 
 
 class _Acknowledged(msgspec.Struct):

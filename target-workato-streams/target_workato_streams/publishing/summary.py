@@ -24,6 +24,7 @@ class Tally:
 
     Attributes:
         published: Messages that the service acknowledged.
+        skipped: Records that the topic already held, with `exactly_once`.
         dead_lettered: Messages written to the dead-letter file.
         resent: Messages of requests other than their first.
         possibly_duplicated: Messages of requests that may have been applied although no complete
@@ -33,6 +34,7 @@ class Tally:
     """
 
     published: int = 0
+    skipped: int = 0
     dead_lettered: int = 0
     resent: int = 0
     possibly_duplicated: int = 0
@@ -47,8 +49,9 @@ class Tally:
 
     def __str__(self) -> str:
         """Format the counts for the log."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
         return (
-            f"{self.published} published, {counted(self.dead_lettered, 'dead letter')}, "
+            f"{self.published} published{skipped}, {counted(self.dead_lettered, 'dead letter')}, "
             f"{self.resent} resent, {self.possibly_duplicated} possibly duplicated, "
             f"{counted(self.requests, 'request')}, {counted(self.body_bytes, 'byte')}"
         )

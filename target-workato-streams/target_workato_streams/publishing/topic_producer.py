@@ -5,20 +5,24 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..event_streams.errors import Stopped
 from .batch_sender import BatchSender
 from .batches import BatchBuilder
 from .bisect import bisect
-from .messages import Failed, Rejected
+from .exactly_once_batches import ExactlyOnceBatchBuilder
+from .messages import Failed, Published, Rejected
+from .row_order import publish_in_row_order
 from .summary import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .context import PublishContext
-    from .messages import Message
+    from .lost_responses import LostResponses
+    from .messages import Message, Outcome
     from .publish_client import PublishClient
 
 # How many streams of a topic are named in a line.
@@ -39,11 +43,19 @@ class TopicProducer:
         builder: The batch under construction.
         streams: The names of the streams that are published to this topic.
         tally: What the main thread counts.
+        lost_responses: What looks up the topic before messages are sent again, with
+            `exactly_once`.
     """
 
     def __init__(self, topic_id: int, context: PublishContext) -> None:
         self.topic_id = topic_id
-        self.builder = BatchBuilder(context.settings.batch)
+        settings = context.settings
+        self.builder = (
+            ExactlyOnceBatchBuilder(settings.batch)
+            if settings.exactly_once
+            else BatchBuilder(settings.batch)
+        )
+        self.lost_responses: LostResponses | None = None
         self.streams: dict[str, None] = {}
         self.tally = Tally()
         self._worker_tallies: list[Tally] = []
@@ -87,6 +99,22 @@ class TopicProducer:
         with self._changed:
             return not self._waiting and not self._in_flight
 
+    def add(self, message: Message) -> bool:
+        """Add a message to the batch under construction.
+
+        Returns:
+            Whether that has completed a batch.
+        """
+        batches = self.builder.add(message)
+        for batch in batches:
+            self.submit(batch)
+        return bool(batches)
+
+    def submit_open(self) -> None:
+        """Close and queue the batch under construction."""
+        while batch := self.builder.close():
+            self.submit(batch)
+
     def submit(self, batch: Sequence[Message]) -> None:
         """Queue a batch."""
         with self._changed:
@@ -103,7 +131,8 @@ class TopicProducer:
         with self._changed:
             batches = [[m for m in b if m.sequence < sequence] for b in self._waiting]
             self._waiting = deque(filter(None, batches))
-        self.submit([m for m in self.builder.close() if m.sequence < sequence])
+        while batch := self.builder.close():
+            self.submit([message for message in batch if message.sequence < sequence])
 
     def close(self) -> None:
         """Accept no more batches, drop those that wait, and let the workers end."""
@@ -161,14 +190,14 @@ class TopicProducer:
 
     def _publish(self, batch: Sequence[Message], client: PublishClient, tally: Tally) -> None:
         client.session.subject = self.label  # more streams may have been routed to the topic
-        sender = BatchSender(client, tally)
+        sender = BatchSender(client, tally, self.lost_responses)
         try:
-            for outcome in bisect(batch, sender.publish):
-                judged = (
-                    self._context.rejection_limit.judge(outcome)
-                    if isinstance(outcome, Rejected)
-                    else outcome
-                )
+            for outcome in publish_in_row_order(batch, partial(bisect, publish=sender.publish)):
+                judged: Outcome = outcome
+                if isinstance(outcome, Rejected):
+                    judged = self._context.rejection_limit.judge(outcome)
+                elif self.lost_responses is not None:
+                    judged = Published(outcome.messages, self.lost_responses.position)
                 if isinstance(judged, Failed):
                     # What follows in this topic must not overtake it.
                     self.close()

@@ -23,6 +23,8 @@ class Wakeup:
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         self._called = False
+        # Reentrant: a signal handler may interrupt a call of its own thread.
+        self._lock = threading.RLock()
 
     def fileno(self) -> int:
         """Return the descriptor that is readable after a call."""
@@ -30,9 +32,10 @@ class Wakeup:
 
     def call(self) -> None:
         """Wake the main thread, now or the next time it waits."""
-        if not self._called:
-            self._called = True
-            os.write(self._writer, b"\0")
+        with self._lock:
+            if not self._called:
+                self._called = True
+                os.write(self._writer, b"\0")
 
     def clear(self) -> None:
         """Forget previous calls; check for what they announced after this."""
@@ -73,6 +76,7 @@ class Wakeup:
 
     def close(self) -> None:
         """Close the pipe; a later call, such as by a signal handler, does nothing."""
-        self._called = True
-        os.close(self._reader)
-        os.close(self._writer)
+        with self._lock:
+            self._called = True
+            os.close(self._reader)
+            os.close(self._writer)

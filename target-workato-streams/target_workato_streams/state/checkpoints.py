@@ -6,6 +6,20 @@ checkpoint counts its unacknowledged records, so a record costs one addition and
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+
+class EmittableState(NamedTuple):
+    """A state, and its position in the input.
+
+    Attributes:
+        value: The value of its STATE message.
+        sequence: The sequence of the last message before it.
+    """
+
+    value: bytes
+    sequence: int
+
 
 class Checkpoint:
     """The records that were read between two STATE messages.
@@ -13,14 +27,14 @@ class Checkpoint:
     Attributes:
         unacknowledged: How many of its records are neither acknowledged nor in the dead-letter
             file.
-        state: The value of the STATE message that closed it; None while it is open.
+        state: The state that closed it; None while it is open.
     """
 
     __slots__ = ("following", "previous", "state", "unacknowledged")
 
     def __init__(self, previous: Checkpoint | None = None) -> None:
         self.unacknowledged = 0
-        self.state: bytes | None = None
+        self.state: EmittableState | None = None
         self.previous = previous
         self.following: Checkpoint | None = None
 
@@ -35,10 +49,10 @@ class CheckpointTracker:
 
     def __init__(self) -> None:
         self.current = Checkpoint()
-        self._ready: bytes | None = None
+        self._ready: EmittableState | None = None
 
-    def close(self, state: bytes) -> None:
-        """Take the value of a STATE message, which covers all records read so far."""
+    def close(self, state: EmittableState) -> None:
+        """Take a state, which covers all records read so far."""
         checkpoint = self.current
         checkpoint.state = state
         self.current = checkpoint.following = Checkpoint(previous=checkpoint)
@@ -51,7 +65,7 @@ class CheckpointTracker:
         if checkpoint.unacknowledged == 0 and checkpoint.state is not None:
             self._complete(checkpoint)
 
-    def take(self) -> bytes | None:
+    def take(self) -> EmittableState | None:
         """Return the newest state that may be emitted since the last call, or None."""
         state, self._ready = self._ready, None
         return state

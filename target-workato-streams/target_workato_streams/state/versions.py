@@ -41,6 +41,10 @@ class Version(NamedTuple):
         return self.row != self.content
 
 
+# That of a message without a key: no message of a topic has it.
+NO_VERSION = Version("", "")
+
+
 def version_of(key: object) -> Version | None:
     """Parse a message key; None for any other value."""
     if not isinstance(key, str) or not _KEY.fullmatch(key):

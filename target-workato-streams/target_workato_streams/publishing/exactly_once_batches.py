@@ -1,0 +1,60 @@
+"""Batches of which neither a partial failure nor a kill can change a row's last version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from .batches import BatchBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .batches import BatchSettings
+    from .messages import Message
+
+
+class ExactlyOnceBatchBuilder(BatchBuilder):
+    """A batch that holds no two records of one keyed row, and does not span a STATE.
+
+    If it is complete and a STATE has come after some of its messages, it ends at the last one;
+    the other messages start the next batch. So a state can be emitted as soon as the batch before
+    it is acknowledged, with no message of a later record in the topic.
+
+    Args:
+        settings: When it is complete.
+    """
+
+    def __init__(self, settings: BatchSettings) -> None:
+        super().__init__(settings)
+        self._rows: set[str] = set()
+        self._before_state = 0
+
+    @override
+    def mark_state(self) -> None:
+        """Take note that a STATE follows the messages so far."""
+        self._before_state = len(self.messages)
+
+    @override
+    def add(self, message: Message) -> Sequence[list[Message]]:
+        row = message.version.row if message.version.is_keyed else None
+        complete = []
+        while self.messages and (row in self._rows or not self.has_room_for(message)):
+            complete.append(self.close())
+        if row is not None:
+            self._rows.add(row)
+        return [*complete, *super().add(message)]
+
+    @override
+    def close(self) -> list[Message]:
+        messages, end = super().close(), self._before_state
+        self._rows.clear()
+        self._before_state = 0
+        if not 0 < end < len(messages):
+            return messages
+        started_at = self._started_at
+        for message in messages[end:]:
+            self.add(message)
+        self._started_at = started_at
+        return messages[:end]

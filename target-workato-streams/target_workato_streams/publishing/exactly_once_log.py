@@ -1,0 +1,82 @@
+"""What the log says with `exactly_once`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .summary import counted
+
+if TYPE_CHECKING:
+    import logging
+
+    from ..state.positions import Position, ReturnedState
+    from .look_up import LookUp
+
+
+class ExactlyOnceLog:
+    """Says what was found in the topics, and which runs are at least once.
+
+    Args:
+        logger: The logger of the plugin.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._at_least_once = False
+
+    def state(self, returned: ReturnedState, *, after_records: bool) -> None:
+        """Say what a state means that lacks positions or bookmarks, or came late."""
+        if returned.positions and after_records:
+            self._warn_at_least_once("the tap returned its positions after its first record")
+        elif returned.positions and not returned.has_bookmarks:
+            self._logger.warning(
+                "The state has positions of exactly_once but no bookmarks of the tap: the tap "
+                "starts over, and what it sent before these positions is published again"
+            )
+        elif returned.has_bookmarks and returned.positions is None:
+            self._warn_at_least_once(
+                "the state has bookmarks of the tap but no positions, as before the first run with "
+                "exactly_once"
+            )
+
+    def no_state(self) -> None:
+        """Say that a record came before the tap's first state."""
+        self._warn_at_least_once("the tap has not returned a state before its first record")
+
+    def look_up(self, label: str, position: Position | None, found: LookUp) -> None:
+        """Say what a look-up has found."""
+        if position is None:
+            self._logger.info(
+                "%s: first contact with the topic, which ends with %s; %s",
+                label,
+                f"message {found.position.message_id}" if found.position.message_id else "nothing",
+                counted(found.requests, "request"),
+            )
+            return
+        if found.expired:
+            self._logger.warning(
+                "%s: position %s has expired or was purged; records that were published after it "
+                "and have expired, too, are published again if the tap repeats them",
+                label,
+                position.message_id,
+            )
+        rows = len({version.row for version in found.versions})
+        self._logger.info(
+            "%s: looked up what was published after message %s: %s of %s are held, %s of other "
+            "producers read, %s",
+            label,
+            position.message_id,
+            counted(len(found.versions), "version"),
+            counted(rows, "row"),
+            counted(found.others, "message"),
+            counted(found.requests, "request"),
+        )
+
+    def _warn_at_least_once(self, reason: str) -> None:
+        if not self._at_least_once:
+            self._at_least_once = True
+            self._logger.warning(
+                "This run is at least once, because %s: records that an interrupted run has "
+                "published may be published again",
+                reason,
+            )

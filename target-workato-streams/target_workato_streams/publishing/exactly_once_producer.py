@@ -1,0 +1,162 @@
+"""The main thread's side of publishing with `exactly_once`: does what the rule says."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from ..event_streams.errors import EventStreamsError, Stopped
+from ..state.exactly_once import MAX_UNACKNOWLEDGED, ExactlyOnce
+from ..state.replay import Decision
+from .exactly_once_log import ExactlyOnceLog
+from .lost_responses import LostResponses
+from .messages import Failed, Published, Rejected
+from .positioned_acknowledgements import PositionedAcknowledgements
+from .producer import Producer
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from .context import PublishContext
+    from .look_up import TopicReader
+    from .messages import Message, Outcome
+    from .topic_producer import TopicProducer
+
+# With several topics, one may always be ahead of a state that another one is behind. After this
+# time without a state, reading waits until all topics are at one.
+MAX_SECS_WITHOUT_STATE = 5.0
+
+
+class ExactlyOnceProducer(Producer):
+    """Publishes the records that their topics do not hold.
+
+    Args:
+        context: What the producers of all topics share.
+        logger: The logger of the plugin.
+        open_reader: Opens a connection that reads a topic, by its id and its label.
+    """
+
+    def __init__(
+        self,
+        context: PublishContext,
+        logger: logging.Logger,
+        open_reader: Callable[[int, str], TopicReader],
+    ) -> None:
+        super().__init__(context, logger)
+        self._rule: ExactlyOnce[Message] = ExactlyOnce(MAX_UNACKNOWLEDGED)
+        self._positioned = PositionedAcknowledgements(context.settings.dead_letter_path, self._rule)
+        self._acknowledgements = self._positioned
+        self._open_reader = open_reader
+        self._log = ExactlyOnceLog(logger)
+
+    @override
+    def close_checkpoint(self, state: bytes) -> None:
+        if returned := self._rule.take_state(state):
+            self._log.state(returned, after_records=self._positioned.sequence > 0)
+        for producer in self._producers:
+            producer.builder.mark_state()
+        super().close_checkpoint(state)
+        if self._is_state_overdue:
+            self._drain()
+
+    @override
+    def complete_input(self) -> None:
+        # `finish` reports a failure or a signal.
+        with contextlib.suppress(EventStreamsError):
+            self._drain()
+            self._publish_kept(self._rule.end_input())
+            self._drain()
+            self._positioned.emit_last_state()
+
+    @override
+    def _publish(self, producer: TopicProducer, message: Message) -> None:
+        if self._is_wanted(producer, message):
+            super()._publish(producer, message)
+        else:
+            self._positioned.skip(message)
+            producer.tally.skipped += 1
+            self._emit_state()
+
+    def _is_wanted(self, producer: TopicProducer, message: Message) -> bool:
+        """Look up the topic if necessary, and let the rule decide."""
+        rule, topic_id = self._rule, producer.topic_id
+        if rule.needs_look_up(topic_id):
+            self._look_up(producer)
+        if rule.is_replay_over:
+            self._drain()
+            self._publish_kept(rule.end_replays(self._positioned.sequence))
+        if self._positioned.unacknowledged >= rule.max_unacknowledged:
+            self._producers.submit_all()
+            self._wait_while(lambda: self._positioned.unacknowledged >= rule.max_unacknowledged)
+        while (decision := rule.decide(topic_id, message)) is Decision.WAIT:
+            self._drain()
+        return decision is Decision.PUBLISH
+
+    @override
+    def _handle(self, topic_id: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Published):
+            if outcome.position is not None:
+                self._rule.move(topic_id, outcome.position)
+            for message in outcome.messages:
+                self._rule.accept(topic_id, message)
+        elif isinstance(outcome, Rejected) and not self._rule.needs_look_up(topic_id):
+            self._rule.reject(topic_id, outcome.message)
+        super()._handle(topic_id, outcome)
+        # With each outcome: the next one may be that of a record behind the state.
+        self._emit_state()
+
+    @property
+    def _is_state_overdue(self) -> bool:
+        acknowledgements = self._positioned
+        return (
+            acknowledgements.secs_since_emitted > MAX_SECS_WITHOUT_STATE
+            and acknowledgements.unacknowledged > 0
+            and not self._rule.open
+        )
+
+    def _look_up(self, producer: TopicProducer) -> None:
+        topic_id, label = producer.topic_id, producer.label
+        reader = self._open_reader(topic_id, label)
+        position = self._rule.positions.get(topic_id)
+        try:
+            found = self.while_waiting(
+                lambda: reader.behind(position) if position else reader.end()
+            )
+        except Stopped:
+            raise
+        except EventStreamsError as exc:
+            self._fail(Failed(exc))
+            raise
+        self._rule.look_up(topic_id, found.position, found.versions)
+        producer.lost_responses = LostResponses(reader, found.position)
+        self._log.look_up(label, position, found)
+        if position is None:
+            if not self._rule.has_state:
+                self._log.no_state()
+            self._positioned.add_position(topic_id, found.position)
+
+    def _publish_kept(self, kept: list[tuple[int, Message]]) -> None:
+        for topic_id, message in kept:
+            again = self._positioned.track(message.body, message.record, message.version)
+            self._producers.of_topic(topic_id).add(again)
+
+    def _drain(self) -> None:
+        """Publish all that was read, and handle the outcomes.
+
+        Raises:
+            Stopped: A signal came first.
+            EventStreamsError: The run has failed.
+        """
+        self._producers.submit_all()
+        self._wait_while(lambda: not self._producers.idle)
+        self.poll()
+
+    def _wait_while(self, condition: Callable[[], bool]) -> None:
+        while condition():
+            if self.stopping:
+                raise Stopped("the run is being stopped")
+            self.wait()
+            self.poll()

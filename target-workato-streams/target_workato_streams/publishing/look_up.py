@@ -1,0 +1,190 @@
+"""Reading a destination topic: which messages of ours are behind a position, and where it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from ..event_streams.consume import EARLIEST, Cursor
+from ..event_streams.errors import EventStreamsError, RequestRejected
+from ..plugin.json_scanner import members
+from ..state.positions import Position
+from ..state.versions import version_of
+
+if TYPE_CHECKING:
+    from ..event_streams.consume import Messages
+    from ..state.versions import Version
+
+# How far apart the clocks of one service may be. The Date header counts whole seconds.
+CLOCK_TOLERANCE = timedelta(seconds=6)
+# How far back the end of a topic is looked for: a busy topic has a message in the first step, and
+# one that has not is read for at most ten times longer than necessary.
+STEPS_SECS = tuple(10**power for power in range(1, 8))
+PAGE_SIZE = 50
+FORBIDDEN = 403
+MAX_SKEW = timedelta(minutes=1)
+# Of these 4xx the position may be the cause (contract: "What is undocumented").
+MAY_BE_THE_POSITION = frozenset(range(400, 500)) - {401, 403, 408, 429}
+
+
+class Consumer(Protocol):
+    """Consumes one topic; a `ConsumeClient`."""
+
+    def consume(self, cursor: Cursor, *, batch_size: int) -> Messages:
+        """Request the messages after a cursor, within the quota and with retries."""
+
+
+@dataclass
+class LookUp:
+    """What reading a topic has shown.
+
+    Attributes:
+        position: The last message that was read.
+        versions: The versions of our messages, in topic order.
+        others: How many messages of other producers were read.
+        requests: How many requests it took.
+        expired: Whether the position had expired, so that reading began at the earliest message.
+    """
+
+    position: Position
+    versions: list[Version] = field(default_factory=list)
+    others: int = 0
+    requests: int = 0
+    expired: bool = False
+
+
+class TopicReader:
+    """Reads one topic; for the use of one thread at a time.
+
+    Args:
+        consumer: Consumes the topic.
+        label: The topic and its streams, for errors.
+        key_field: The field of a payload that holds the message key.
+    """
+
+    def __init__(self, consumer: Consumer, label: str, key_field: str) -> None:
+        self._consumer = consumer
+        self._label = label
+        self._key_field = key_field
+        self._mark = msgspec.json.encode(key_field)[1:-1]
+        self._requests = 0
+
+    def behind(self, position: Position) -> LookUp:
+        """Read from after a position to the first message that is newer than the look-up.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        self._requests = 0
+        found = LookUp(position)
+        try:
+            page = self._after(position)
+        except RequestRejected as exc:
+            if position.message_id is None or exc.status not in MAY_BE_THE_POSITION:
+                raise
+            found.expired = not self._exists(position, exc)
+            if found.expired:
+                found.position = position = Position(None)
+            page = self._after(position)
+        self._read_on(page, found)
+        return found
+
+    def end(self) -> LookUp:
+        """Find the end of the topic, without reading what is long before it.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        self._requests = 0
+        found = LookUp(Position(None))
+        if page := self._near_the_end():
+            self._read_on(page, found)
+        found.requests = self._requests
+        found.versions = []
+        return found
+
+    def _near_the_end(self) -> Messages | None:
+        """Find a page that is not empty and not long before the end; None if there is none."""
+        now = datetime.now(timezone.utc)
+        for number, secs in enumerate(STEPS_SECS):
+            page = self._since(now, secs)
+            if number == 0:
+                skewed = page.date is not None and abs(page.date - now) > MAX_SKEW
+                now = page.date or now
+                if skewed:
+                    page = self._since(now, secs)
+                if not page.messages and not self._consume(EARLIEST, 1).messages:
+                    return None
+            if page.messages:
+                return page
+        return self._consume(EARLIEST)
+
+    def _read_on(self, page: Messages, found: LookUp) -> None:
+        # Without the service's time, only an empty page tells the end: the local clock may be slow.
+        end = page.date + CLOCK_TOLERANCE if page.date else None
+        while page.messages:
+            for message in page.messages:
+                version = self._version(bytes(message.payload))
+                if version is None:
+                    found.others += 1
+                else:
+                    found.versions.append(version)
+            last = page.messages[-1]
+            found.position = Position(last.message_id, last.time)
+            if end is not None and _is_after(last.time, end):
+                break
+            page = self._after(found.position)
+        found.requests = self._requests
+
+    def _version(self, payload: bytes) -> Version | None:
+        if self._mark not in payload:
+            return None
+        try:
+            key = members(payload).get(self._key_field, b"")
+            return version_of(msgspec.json.decode(key))
+        except (ValueError, RecursionError):
+            return None
+
+    def _exists(self, position: Position, rejection: RequestRejected) -> bool:
+        """Find out whether a rejection was about the position or about the topic."""
+        try:
+            self._consume(EARLIEST, 1)
+        except RequestRejected:
+            raise rejection from None
+        try:
+            self._after(position)
+        except RequestRejected:
+            return False
+        return True
+
+    def _after(self, position: Position) -> Messages:
+        return self._consume(Cursor(after_message_id=position.message_id))
+
+    def _since(self, now: datetime, secs: int) -> Messages:
+        since = (now - timedelta(seconds=secs)).astimezone(timezone.utc)
+        text = since.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return self._consume(Cursor(since_time=text))
+
+    def _consume(self, cursor: Cursor, batch_size: int = PAGE_SIZE) -> Messages:
+        self._requests += 1
+        try:
+            return self._consumer.consume(cursor, batch_size=batch_size)
+        except RequestRejected as exc:
+            if exc.status != FORBIDDEN:
+                raise
+            raise EventStreamsError(
+                f"{self._label}: HTTP 403 ({exc.reason}) when consuming; exactly_once reads the "
+                "topics that it publishes to: give the API client of api_token permission to "
+                "consume from this topic, too"
+            ) from exc
+
+
+def _is_after(time: str, end: datetime) -> bool:
+    try:
+        published = msgspec.convert(time, datetime)
+    except msgspec.ValidationError:
+        return False
+    return published.tzinfo is not None and published >= end

@@ -1,0 +1,70 @@
+"""Acknowledgements with `exactly_once`: each state that is emitted holds the topics' positions."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from ..state.checkpoints import EmittableState
+from ..state.positioned_states import PositionedStates
+from .acknowledgements import Acknowledgements
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..state.exactly_once import ExactlyOnce
+    from ..state.positions import Position
+    from .messages import Message
+
+
+class PositionedAcknowledgements(Acknowledgements):
+    """Tracks the messages of all topics, and emits the states that cover them with the positions.
+
+    Args:
+        dead_letter_path: The dead-letter file, if there is one.
+        rule: Knows the positions, and what is covered.
+    """
+
+    def __init__(self, dead_letter_path: Path | None, rule: ExactlyOnce[Message]) -> None:
+        super().__init__(dead_letter_path)
+        self._states = PositionedStates(self._state_writer, rule)
+        self._last: EmittableState | None = None
+        self._emitted_at = time.monotonic()
+
+    @property
+    def secs_since_emitted(self) -> float:
+        """How long ago a state was emitted, or the run began."""
+        return time.monotonic() - self._emitted_at
+
+    @property
+    def sequence(self) -> int:
+        """The position in the input."""
+        return self._sequence
+
+    def skip(self, message: Message) -> None:
+        """Take note that a message is not published, since its topic holds it."""
+        super().acknowledge([message])
+
+    @override
+    def close_checkpoint(self, state: bytes) -> None:
+        super().close_checkpoint(state)
+        self._last = EmittableState(state, self._sequence)
+
+    @override
+    def emit_state(self) -> None:
+        state = self._checkpoints.take()
+        if state is not None and self._states.emit_if_covering(state.value, state.sequence):
+            self._emitted_at = time.monotonic()
+        else:
+            self._state_writer.flush()
+
+    def emit_last_state(self) -> None:
+        """Emit the last state, which covers everything: the input is complete and published."""
+        if self._last is not None:
+            self._states.emit(self._last.value)
+
+    def add_position(self, topic_id: int, position: Position) -> None:
+        """Emit the last state again with the position of a topic that had none."""
+        self._states.add_position(topic_id, position)

@@ -1,0 +1,91 @@
+"""What must be true of the topics: after each state, and at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.exactly_once.service import REJECTED
+from tests.exactly_once.sources import KEYED, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.exactly_once.service import Service
+    from tests.exactly_once.sources import Snapshot, Source
+
+
+def is_subsequence(part: Sequence[str], whole: Sequence[str]) -> bool:
+    """Whether all of a part are in the whole, in order."""
+    rest = iter(whole)
+    return all(any(each == other for other in rest) for each in part)
+
+
+class Topics:
+    """What is in the topics, by stream and row."""
+
+    def __init__(self, service: Service, source: Source) -> None:
+        self._source = source
+        self.versions: dict[tuple[str, str], list[str]] = {}
+        self.updates: Counter[tuple[tuple[str, str], int]] = Counter()
+        for stream in source.kinds:
+            for message in service.of_stream(stream):
+                key = Row(stream, message.row, message.version).key
+                self.versions.setdefault(key, []).append(message.version)
+                self.updates[key, message.update] += 1
+
+    def of(self, key: tuple[str, str]) -> list[str]:
+        """The versions of a row, in topic order."""
+        return self.versions.get(key, [])
+
+    def events(self, until: int | None = None) -> dict[tuple[str, str], list[str]]:
+        """The versions of each row that a log holds, and the service takes."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for event in self._source.events[:until]:
+            if event.version != REJECTED:
+                found.setdefault(event.key, []).append(event.version)
+        return found
+
+
+def untrue(snapshot: Snapshot, service: Service, source: Source) -> Iterator[str]:
+    """What a state promises, and the topics do not hold."""
+    topics = Topics(service, source)
+    if source.is_log:
+        for key, versions in topics.events(snapshot.state.get("offset", 0)).items():
+            if source.kinds[key[0]] in KEYED and not is_subsequence(versions, topics.of(key)):
+                yield f"{snapshot.state}: {key} has {versions}, the topic {topics.of(key)}"
+    else:
+        for key, version in snapshot.newest.items():
+            if topics.of(key)[-1:] != [version]:
+                yield f"{snapshot.state}: {key} is {version}, the topic ends {topics.of(key)}"
+    for key, count in snapshot.needed.items():
+        if len(topics.of(key)) < count:
+            yield f"{snapshot.state}: {count} of {key}, the topic has {len(topics.of(key))}"
+
+
+def wrong_at_the_end(service: Service, source: Source) -> Iterator[str]:
+    """What is lost, duplicated or out of order when nothing goes wrong any more."""
+    topics = Topics(service, source)
+    if source.is_log:
+        yield from _wrong_log(topics)
+    else:
+        yield from _wrong_tables(topics, source)
+
+
+def _wrong_log(topics: Topics) -> Iterator[str]:
+    events = topics.events()
+    for key in events.keys() | topics.versions.keys():
+        if events.get(key) != topics.of(key):
+            yield f"{key}: {events.get(key)} in the log, {topics.of(key)} in the topic"
+
+
+def _wrong_tables(topics: Topics, source: Source) -> Iterator[str]:
+    for stream, kind in source.kinds.items():
+        for row in source.tables.get(stream, []):
+            if kind in KEYED and topics.of(row.key)[-1:] != [row.version]:
+                yield f"{row.key} is {row.version}, the topic ends {topics.of(row.key)}"
+    for (key, update), count in topics.updates.items():
+        if source.kinds[key[0]] == "incremental":
+            again = len(source.delivered_again.get((key[0], update), ()))
+            if count > 1 + again:
+                yield f"{key}, update {update}: {count} times, {1 + again} delivered"

@@ -1,0 +1,20 @@
+"""Random histories: nothing is lost or duplicated, and no state is untrue."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.exactly_once.campaign import CAMPAIGNS, play
+
+# `make fuzz-exactly-once` plays more of them.
+HISTORIES = 12
+
+
+@pytest.mark.parametrize("name", CAMPAIGNS)
+def test_no_history_loses_or_duplicates_anything(name: str) -> None:
+    """Kills, lost responses, partial failures and old states, of every kind of source."""
+    result = play(CAMPAIGNS[name], range(HISTORIES))
+    if result.failed:
+        seed, history = result.failed
+        pytest.fail("\n".join([f"seed {seed}", *history.service.trace, *history.violations]))
+    assert result.counts["histories"]

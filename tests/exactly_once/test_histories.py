@@ -1,0 +1,225 @@
+"""The rule of exactly once, point by point; among them the histories that broke a simpler one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.exactly_once.scripted import Pipeline, keyless, row
+
+POSITIONS = "target-workato-streams"
+
+
+def positions(state: dict[str, dict[str, dict[str, dict[str, str]]]]) -> dict[str, str]:
+    """The message id of each topic's position."""
+    return {t: p["message_id"] for t, p in state["bookmarks"][POSITIONS].items()}
+
+
+@pytest.mark.parametrize("step", ["lost", "not applied"])
+def test_after_a_lost_response_only_what_is_missing_is_sent(step: str) -> None:
+    """The topic is looked up first, whether the request was applied or not."""
+    pipe = Pipeline()
+    pipe.run(row("1", "a"), row("2", "a"), pipe.bookmark(2), script=[step])
+    assert pipe.topic() == ["1a", "2a"]
+    assert len(pipe.service.batches) == (1 if step == "lost" else 2)
+    assert pipe.state["bookmarks"]["a"] == {"at": 2}
+
+
+def test_a_partly_applied_batch_is_completed_in_order() -> None:
+    """An entry fails, the others' acknowledgement is known; the retry's response is lost."""
+    pipe = Pipeline()
+    sent = [row(name, "a") for name in "123"]
+    pipe.run(*sent, pipe.bookmark(3), script=[{1}, "lost"])
+    assert pipe.topic() == ["1a", "3a", "2a"]
+
+
+def test_equal_records_without_a_key_are_matched_by_count_after_a_lost_response() -> None:
+    """Two of them had failed."""
+    pipe = Pipeline()
+    sent = [keyless("x")] * 3
+    pipe.run(*sent, pipe.bookmark(3), script=[{0, 2}, "lost"], keys=())
+    assert pipe.topic() == ["x", "x", "x"]
+
+
+def test_equal_records_of_a_keyless_stream_after_a_partial_failure_and_a_kill() -> None:
+    """What reached the topic is counted: the next run publishes the rest."""
+    pipe = Pipeline()
+    sent = [keyless("x")] * 3
+    pipe.run(*sent, pipe.bookmark(3), script=[{0, 2}, "kill"], keys=())
+    assert pipe.topic() == ["x"]
+    pipe.run(*sent, pipe.bookmark(3), keys=())
+    assert pipe.topic() == ["x", "x", "x"]
+
+
+def test_two_versions_of_a_row_whose_first_entry_fails_once() -> None:
+    """[r=b, r=a]: they are not in one batch, so the topic does not end with b."""
+    pipe = Pipeline()
+    pipe.run(row("r", "b"), row("r", "a"), pipe.bookmark(2), script=[{0}])
+    assert pipe.topic() == ["rb", "ra"]
+    assert pipe.service.batches == [["r"], ["r"], ["r"]]
+
+
+def test_a_kill_behind_a_partial_failure_of_a_row_with_two_versions() -> None:
+    """The failed entry is retried before the next batch, so the next run finds an order."""
+    pipe = Pipeline()
+    sent = [row("r", "b"), row("r", "a"), pipe.bookmark(2)]
+    pipe.run(*sent, script=[{0}, "kill"])
+    pipe.run(*sent)
+    assert pipe.topic() == ["rb", "ra"]
+
+
+def test_a_batch_is_cut_at_a_state_that_it_would_span() -> None:
+    """Else an entry behind the state would be in the topic when the state is emitted."""
+    pipe = Pipeline()
+    sent = [row("1", "a"), pipe.bookmark(1), row("2", "a"), row("3", "a"), pipe.bookmark(3)]
+    pipe.run(*sent)
+    assert pipe.service.batches == [["1"], ["2", "3"]]
+    assert pipe.topic() == ["1a", "2a", "3a"]
+
+
+def test_a_batch_that_spans_a_state_with_a_failing_entry() -> None:
+    """Killed before the entry is retried: nothing is lost or duplicated."""
+    pipe = Pipeline()
+    sent = [row("1", "a"), pipe.bookmark(1), row("2", "a"), row("3", "a"), pipe.bookmark(3)]
+    pipe.run(*sent, script=[{0}, "kill"])
+    pipe.run(*sent)
+    assert pipe.topic() == ["1a", "2a", "3a"]
+
+
+def test_a_reverted_row_whose_run_is_killed_before_the_end_of_the_input() -> None:
+    """a, b in the topic and the source back at a: the topic ends with a, once."""
+    pipe = Pipeline()
+    pipe.run(row("r", "a"), row("r", "b"), script=["ok", "killed"])
+    assert pipe.topic() == ["ra", "rb"]
+    before = pipe.run(
+        row("r", "a"), row("2", "z"), pipe.bookmark(2), row("3", "z"), script=["kill"]
+    )
+    assert all("a" not in state["bookmarks"] for state in before)
+    assert pipe.topic() == ["ra", "rb"]
+    pipe.run(row("r", "a"), row("2", "z"), pipe.bookmark(2))
+    assert pipe.topic() == ["ra", "rb", "2z", "ra"]
+    pipe.run()
+    assert len(pipe.topic()) == 4
+
+
+def test_a_tap_that_dies_does_not_resolve_a_reverted_row() -> None:
+    """Without a STATE as its last line, the input may not be complete."""
+    pipe = Pipeline()
+    pipe.run(row("r", "a"), row("r", "b"), script=["ok", "killed"])
+    pipe.run(row("r", "a"))
+    pipe.run(row("r", "a"), row("r", "b"), pipe.bookmark(2))
+    assert pipe.topic() == ["ra", "rb"]
+
+
+def test_a_replay_in_which_one_topic_has_nothing_in_any_list() -> None:
+    """Two topics: what is new for one goes out while the other's records are skipped."""
+    pipe = Pipeline(2, a=0, b=1)
+    first = [row("1", "a"), row("2", "a")]
+    pipe.run(*first, row("1", "a", "b"), script=["killed"])
+    assert [len(pipe.topic(0)), len(pipe.topic(1))] in ([2, 0], [0, 1])
+    pipe.run(*first, row("1", "a", "b"), pipe.bookmark(3))
+    assert (pipe.topic(0), pipe.topic(1)) == (["1a", "2a"], ["1a"])
+    assert pipe.state["bookmarks"]["a"] == {"at": 3}
+
+
+def test_a_rejected_record_in_a_replay_does_not_end_the_list_of_its_row() -> None:
+    """The row's next record is in the topic: it is skipped."""
+    pipe = Pipeline()
+    pipe.run(row("r", "a"), script=["killed"])
+    pipe.run(row("r", "!"), row("r", "a"), pipe.bookmark(2), script=["rejected"])
+    assert pipe.topic() == ["ra"]
+    assert pipe.state["bookmarks"]["a"] == {"at": 2}
+
+
+def test_what_was_published_before_a_kill_is_skipped_by_the_next_run() -> None:
+    """In all streams and topics, also where batches straddle states and streams come and go."""
+    pipe = Pipeline(2, a=0, b=0, c=1)
+    sent = [(stream, str(number)) for stream in "abc" for number in range(4)]
+
+    def from_the_bookmark() -> list[bytes]:
+        done = pipe.state.get("bookmarks", {}).get("a", {}).get("at", 0)
+        found = []
+        for at, (stream, name) in enumerate(sent[done:], done + 1):
+            found.append(row(name, "x", stream))
+            if at % 5 == 0 or at == len(sent):
+                found.append(pipe.bookmark(at))
+        return found
+
+    for killed_after in range(6):
+        pipe.run(*from_the_bookmark(), script=["ok"] * (killed_after % 3) + ["killed"])
+    pipe.run(*from_the_bookmark())
+    assert sorted(pipe.topic(0)) == sorted([f"{n}x" for n in range(4)] * 2)
+    assert pipe.topic(1) == [f"{n}x" for n in range(4)]
+    assert set(positions(pipe.state)) == {"0", "1"}
+    del pipe.routes["c"]
+    pipe.run(row("9", "x"), pipe.bookmark(13))
+    assert set(positions(pipe.state)) == {"0", "1"}
+
+
+def test_first_contact_emits_the_last_state_again_with_the_position() -> None:
+    """Before the first publish; of an empty topic, the position is that of no message."""
+    pipe = Pipeline()
+    pipe.states.append({"bookmarks": {"a": {"at": 1}}})
+    first, again = pipe.run(row("1", "a"), script=["kill"])
+    assert first == {"bookmarks": {"a": {"at": 1}}}
+    assert again["bookmarks"]["a"] == {"at": 1}
+    assert again["bookmarks"][POSITIONS] == {"0": {"message_id": None, "message_time": None}}
+
+
+def test_first_contact_before_any_state_emits_nothing() -> None:
+    """A state of ours alone would overwrite the stored bookmarks."""
+    pipe = Pipeline()
+    assert pipe.run(row("1", "a"), first_state=False) == []
+    [state] = pipe.run(row("2", "a"), pipe.bookmark(2), first_state=False)
+    assert pipe.topic() == ["1a", "2a"]
+    assert positions(state) == {"0": pipe.service.by_id[0].messages[-1].message_id}
+
+
+def test_messages_before_the_first_contact_do_not_count() -> None:
+    """Publishing starts at the end of the topic, which others may have filled."""
+    pipe = Pipeline()
+    topic = pipe.service.by_id[0]
+    for _ in range(200):
+        pipe.service._store(topic, b'{"message_key":"theirs"}', {})  # noqa: SLF001
+    pipe.run(row("1", "a"), pipe.bookmark(1))
+    assert len(topic.messages) == 201
+    assert positions(pipe.states[1]) == {"0": topic.messages[199].message_id}
+
+
+def test_a_state_waits_until_the_messages_behind_the_position_are_covered() -> None:
+    """A position never passes a message whose record the state does not cover."""
+    pipe = Pipeline()
+    sent = [row("1", "a"), pipe.bookmark(1), row("2", "a"), pipe.bookmark(2)]
+    pipe.run(*sent[:3], script=["ok", "killed"])
+    pipe.states[-1:] = [{"bookmarks": {POSITIONS: {"0": {"message_id": None}}}}]
+    _, *emitted = pipe.run(*sent)
+    assert [state["bookmarks"]["a"]["at"] for state in emitted] == [2]
+    assert pipe.topic() == ["1a", "2a"]
+
+
+def test_an_expired_position_means_reading_from_the_earliest_message() -> None:
+    """What is left of ours is found there."""
+    pipe = Pipeline()
+    pipe.run(row("1", "a"), pipe.bookmark(1))
+    sent = [row("2", "a"), row("3", "a"), pipe.bookmark(3)]
+    pipe.run(*sent, script=["killed"])
+    del pipe.service.by_id[0].messages[0]
+    pipe.run(*sent)
+    assert pipe.topic() == ["2a", "3a"]
+
+
+def test_a_batch_that_is_rejected_after_a_lost_response_is_not_published_twice() -> None:
+    """What the look-up has found stays out of the halves."""
+    pipe = Pipeline()
+    sent = [row("1", "a"), row("2", "a"), row("3", "!")]
+    pipe.run(*sent, pipe.bookmark(3), script=[{1, 2}, "rejected", "lost", "rejected"])
+    assert pipe.topic() == ["1a", "2a"]
+
+
+def test_a_deletion_is_another_version() -> None:
+    """Its record is published, and its replay is skipped."""
+    pipe = Pipeline()
+    gone = row("1", "a").replace(b'"v"', b'"_sdc_deleted_at": "2026-11-24", "v"')
+    pipe.run(row("1", "a"), gone, script=["ok", "killed"])
+    assert pipe.topic() == ["1a", "1a"]
+    pipe.run(row("1", "a"), gone, pipe.bookmark(2))
+    assert pipe.topic() == ["1a", "1a"]

@@ -1,0 +1,246 @@
+"""Exactly once, through the executable: lost responses, kills, first contact, permissions."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.running import eventually
+from tests.target.singer import record, schema
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.executables import Outcome
+    from tests.target.conftest import RunTarget, StartTarget
+    from tests.target.running import RunningTarget
+
+EXACTLY_ONCE: dict[str, Any] = {"exactly_once": True, "message_key_field": "key"}
+LATENCY_SECS = 0.15
+OURS = "target-workato-streams"
+
+
+def state_line(**bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
+    """A STATE line as SDK taps write it."""
+    return json.dumps({"type": "STATE", "value": {"bookmarks": bookmarks}}).encode()
+
+
+def returned(state: dict[str, Any], **bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
+    """A STATE line with what the tap was given, and its own new bookmarks."""
+    return state_line(**{**state["bookmarks"], **bookmarks})
+
+
+def rows(first: int, count: int) -> list[bytes]:
+    """RECORD lines."""
+    return [record(id=number) for number in range(first, first + count)]
+
+
+def ids(emulator: Emulator, topic: int) -> list[int]:
+    """The ids of the records in the topic, in order; of other producers' messages, None."""
+    return [payload.get("id") for payload in emulator.payloads(topic)]
+
+
+def operations(emulator: Emulator) -> list[str]:
+    """What was requested."""
+    return [request.operation for request in emulator.requests()]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("reset_after", {}, False),
+        ("reset_after", {}, True),
+        ("reset", {}, False),
+        ("cut", {}, False),
+        ("status", {"status": 503, "stored": True, "headers": {"Retry-After": "0"}}, False),
+        ("missing_entry", {"indices": [0], "stored": True}, False),
+        ("missing_entry", {"indices": [4], "stored": False}, False),
+    ],
+)
+def test_a_lost_response_duplicates_nothing(
+    emulator: Emulator, topic: int, run_target: RunTarget, fault: tuple[str, dict[str, Any], bool]
+) -> None:
+    """Each message once and in order; the topic is looked up before anything is sent again."""
+    kind, options, legacy = fault
+    for requests_before in (1, 3):
+        operation = "publish" if legacy else "batch"
+        emulator.fault(kind, operation=operation, after=requests_before, **options)
+    done = run_target(
+        state_line(),
+        schema(),
+        *rows(0, 25),
+        state_line(orders=25),
+        **EXACTLY_ONCE,
+        batch_size_rows=5,
+        legacy_api=legacy,
+    )
+    assert done.exit_code == 0, done.stderr
+    # A message that the service did not store is published behind those that it did.
+    assert sorted(ids(emulator, topic)) == list(range(25))
+    assert ids(emulator, topic) == list(range(25)) or kind == "missing_entry"
+    assert "0 possibly duplicated" in done.stderr
+    state = done.emitted_states[-1]
+    assert state["bookmarks"]["orders"] == 25
+    position = state["bookmarks"][OURS][str(topic)]
+    assert position["message_id"] == emulator.messages(topic)[-1].message_id
+    assert position["message_time"]
+
+
+def test_what_a_killed_run_published_is_not_published_again(
+    emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
+) -> None:
+    """SIGKILL with requests under way: the next run skips what it finds, and says so."""
+    target = start_target(**EXACTLY_ONCE, batch_size_rows=10, max_batch_age_secs=0.1)
+    emulator.fault("latency", secs=LATENCY_SECS, operation="batch", times=-1)
+    target.feed(state_line(), schema(), *rows(0, 45))
+    eventually(lambda: len(ids(emulator, topic)) >= 20, "the first batches")
+    last = killed(target)
+    emulator.clear_faults()
+    emulator.load(topic, [{"of": "another producer"}] * 3)
+    done = run_target(
+        returned(last), schema(), *rows(0, 45), returned(last, orders=45), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert [each for each in ids(emulator, topic) if each is not None] == list(range(45))
+    assert "3 messages of other producers read" in done.stderr
+    assert "versions of" in done.stderr
+    assert "skipped" in done.stderr
+
+
+def test_first_contact_costs_two_requests_and_a_later_run_one(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """Of an empty topic; nothing is read but its end."""
+    first = run_target(
+        state_line(), schema(), *rows(0, 250), state_line(orders=250), **EXACTLY_ONCE
+    )
+    assert operations(emulator) == ["consume"] * 2 + ["batch"] * 3
+    assert [s["bookmarks"].get(OURS, {}).get(str(topic)) for s in first.emitted_states[:2]] == [
+        None,
+        {"message_id": None, "message_time": None},
+    ]
+    last = first.emitted_states[-1]
+    second = run_target(
+        returned(last), schema(), *rows(250, 50), returned(last, orders=300), **EXACTLY_ONCE
+    )
+    assert second.exit_code == 0
+    assert operations(emulator)[5:] == ["consume", "batch"]
+    assert ids(emulator, topic) == list(range(300))
+
+
+def test_first_contact_finds_the_end_of_a_topic_that_others_publish_to(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """From its last message on: what is older is not read in full."""
+    emulator.load(topic, [{"n": number} for number in range(120)])
+    last = emulator.messages(topic)[-1].message_id
+    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
+    assert done.exit_code == 0, done.stderr
+    assert done.emitted_states[1]["bookmarks"][OURS][str(topic)]["message_id"] == last
+
+
+def test_a_403_on_consume_names_the_permission_before_the_first_publish(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """There is no silent fallback."""
+    emulator.fault("status", operation="consume", status=403, times=-1)
+    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
+    assert done.exit_code == 1
+    assert operations(emulator) == ["consume"]
+    [line] = done.error_lines
+    assert f"orders (topic {topic}): HTTP 403" in line
+    assert "permission to consume" in line
+
+
+def test_contradictory_settings_are_rejected_together(run_target: RunTarget) -> None:
+    """With all other setting errors, before the first request."""
+    done = run_target(exactly_once=True, max_in_flight=4, batch_size_rows=0)
+    assert done.exit_code == 1
+    for problem in (
+        "exactly_once: requires message_key_field",
+        "exactly_once: requires max_in_flight to be 1",
+        "batch_size_rows",
+    ):
+        assert problem in done.stderr
+
+
+def killed(target: RunningTarget) -> dict[str, Any]:
+    """Kill a target; its last state, once the service is done with what it was sent."""
+    state: dict[str, Any] = json.loads(target.kill().stdout.splitlines()[-1])
+    time.sleep(2 * LATENCY_SECS)
+    return state
+
+
+def warnings(done: Outcome) -> list[str]:
+    """What the log warns of."""
+    return [line for line in done.stderr.splitlines() if "WARNING" in line]
+
+
+def test_a_state_that_lost_one_of_its_sides_is_explained_in_one_line(
+    run_target: RunTarget, topic: int
+) -> None:
+    """The bookmarks without the positions, and the positions without the bookmarks."""
+    lost_ours = run_target(state_line(orders=5), schema(), *rows(5, 1), **EXACTLY_ONCE)
+    [line] = warnings(lost_ours)
+    assert "This run is at least once, because the state has bookmarks of the tap but no" in line
+    position = {str(topic): {"message_id": None}}
+    lost_theirs = run_target(state_line(**{OURS: position}), schema(), **EXACTLY_ONCE)
+    [line] = warnings(lost_theirs)
+    assert "positions of exactly_once but no bookmarks of the tap" in line
+
+
+def test_a_tap_that_emits_its_state_after_records_loses_nothing(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """Singer-python taps: one line says that the run is at least once."""
+    first = run_target(schema(), *rows(0, 3), state_line(orders=3), **EXACTLY_ONCE)
+    last = first.emitted_states[-1]
+    second = run_target(schema(), *rows(2, 3), returned(last, orders=5), **EXACTLY_ONCE)
+    assert ids(emulator, topic) == [0, 1, 2, 2, 3, 4]
+    for done in (first, second):
+        assert done.exit_code == 0
+        [line] = warnings(done)
+        assert "This run is at least once, because the tap has not returned a state" in line
+
+
+def test_hot_rows_cost_requests(emulator: Emulator, topic: int, run_target: RunTarget) -> None:
+    """A topic whose records are all of one row: one request per record, in order."""
+    properties = {"id": {"type": "integer"}, "v": {"type": "integer"}}
+    fed = [record(id=1, v=number) for number in range(10)]
+    done = run_target(
+        state_line(), schema("orders", ("id",), **properties), *fed, state_line(a=1), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0
+    assert operations(emulator) == ["consume"] * 2 + ["batch"] * 10
+    assert [payload["v"] for payload in emulator.payloads(topic)] == list(range(10))
+
+
+def test_malformed_positions_end_the_run_in_one_line(run_target: RunTarget) -> None:
+    """They are never treated as none."""
+    done = run_target(state_line(**{OURS: {"x": 1}}), schema(), *rows(0, 1), **EXACTLY_ONCE)
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "bookmark of target-workato-streams is malformed" in line
+
+
+def test_sigterm_in_a_replay_leaves_a_true_state(
+    emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
+) -> None:
+    """What was not covered yet is still not, and the next run completes it."""
+    emulator.fault("latency", secs=LATENCY_SECS, operation="batch", times=-1)
+    target = start_target(**EXACTLY_ONCE, batch_size_rows=5, max_batch_age_secs=0.1)
+    target.feed(state_line(), schema(), *rows(0, 40))
+    eventually(lambda: len(ids(emulator, topic)) >= 20, "half of the batches")
+    last = killed(target)
+    again = start_target(**EXACTLY_ONCE, batch_size_rows=5, max_batch_age_secs=0.1)
+    again.feed(returned(last), schema(), *rows(0, 10), returned(last, orders=10))
+    eventually(lambda: again.stdout.count(b"\n") >= 1, "the first state")
+    again.send(signal.SIGTERM)
+    done = again.end()
+    final = json.loads(done.stdout.splitlines()[-1])
+    assert "orders" not in final["bookmarks"]
+    run_target(returned(final), schema(), *rows(0, 40), returned(final, orders=40), **EXACTLY_ONCE)
+    assert ids(emulator, topic) == list(range(40))

@@ -1,0 +1,124 @@
+"""A topic never ends with an older version of a row than it had, whatever entries fail."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from target_workato_streams.event_streams.errors import RequestRejected
+from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.publishing.bisect import bisect
+from target_workato_streams.publishing.messages import Message, Published
+from target_workato_streams.publishing.row_order import publish_in_row_order
+from target_workato_streams.state.checkpoints import Checkpoint
+
+from tests.target.singer import record, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from target_workato_streams.publishing.messages import Rejected
+
+    from tests.emulator.control import Emulator
+    from tests.target.conftest import RunTarget
+
+KEYED, KEYLESS = Stream("a", ("id",)), Stream("b")
+
+
+def messages(*rows: str, stream: Stream = KEYED) -> list[Message]:
+    """Messages of rows, each a version of its own."""
+    return [
+        Message(b"{}", Record(stream, b'{"id":"%b"}' % row.encode(), n), n, Checkpoint())
+        for n, row in enumerate(rows, 1)
+    ]
+
+
+class Topic:
+    """Accepts messages, except the entries that are to fail in each request."""
+
+    def __init__(self, *failing: set[int]) -> None:
+        self.accepted: list[int] = []
+        self._failing = list(failing)
+
+    def request(self, sent: Sequence[Message]) -> Mapping[int, str]:
+        """Answer a request."""
+        failing = self._failing.pop(0) if self._failing else set()
+        if failing == {-1}:
+            raise RequestRejected("rejected", status=422, reason="rejected")
+        self.accepted += [m.sequence for i, m in enumerate(sent) if i not in failing]
+        return {index: "failed" for index in failing if index < len(sent)}
+
+    def publish(self, sent: Sequence[Message]) -> Iterator[Published | Rejected]:
+        """Publish a batch."""
+        return publish_in_row_order(
+            sent, lambda part: bisect(part, self.request, sleep=lambda _secs: None)
+        )
+
+
+@pytest.mark.parametrize(
+    ("rows", "failing", "expected"),
+    [
+        ("rr", [{0}], [2, 1, 2]),
+        ("rrr", [{0}], [2, 3, 1, 3]),
+        ("rrr", [{1}], [1, 3, 2, 3]),
+        ("rrr", [{2}], [1, 2, 3]),
+        ("rrr", [{0, 2}], [2, 1, 3]),
+        ("rrr", [{0, 2}, {1}], [2, 1, 3]),
+        ("rrr", [{0, 2}, {0}], [2, 3, 1, 3]),
+        ("rs", [{0}], [2, 1]),
+        ("rsrs", [{0, 1}], [3, 4, 1, 2, 3, 4]),
+        ("rr", [{0}, set(), {0}], [2, 1, 2]),
+        ("rr", [{-1}], [1, 2]),
+    ],
+)
+def test_the_newest_version_is_published_once_more_behind_a_retried_one(
+    rows: str, failing: list[set[int]], expected: list[int]
+) -> None:
+    """Only where the retried entry is older, and once."""
+    topic = Topic(*failing)
+    sent = messages(*rows)
+    outcomes = list(topic.publish(sent))
+    assert topic.accepted == expected
+    acknowledged = [m.sequence for each in outcomes for m in getattr(each, "messages", ())]
+    assert sorted(acknowledged) == [m.sequence for m in sent]
+
+
+def test_rows_without_a_key_have_no_versions() -> None:
+    """Nothing of them is published twice."""
+    topic = Topic({0})
+    list(topic.publish(messages("r", "r", stream=KEYLESS)))
+    assert topic.accepted == [2, 1]
+
+
+def test_whatever_fails_each_row_ends_with_its_newest_version() -> None:
+    """And each message has one outcome, which comes when that is so."""
+    chance = random.Random(1)  # noqa: S311 - no secret
+    for _ in range(2000):
+        count = chance.randint(1, 8)
+        sent = messages(*(chance.choice("rst") for _ in range(count)))
+        failing = [
+            {-1} if chance.random() < 0.1 else {n for n in range(8) if chance.random() < 0.3}
+            for _ in range(chance.randint(0, 4))
+        ]
+        topic = Topic(*failing)
+        settled: list[int] = []
+        for outcome in topic.publish(sent):
+            done = outcome.messages if isinstance(outcome, Published) else [outcome.message]
+            settled += [message.sequence for message in done]
+            for message in done if isinstance(outcome, Published) else []:
+                row = [m.sequence for m in sent if m.record.text == message.record.text]
+                last = [s for s in topic.accepted if s in row][-1]
+                assert last >= message.sequence
+        assert sorted(settled) == [message.sequence for message in sent]
+
+
+def test_a_topic_does_not_end_with_the_older_version_of_a_row(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """Without `exactly_once`: the newer version comes once more behind the retried one."""
+    emulator.fault("entry_error", indices=[0])
+    sent = [record(id=1, v="old"), record(id=2, v="x"), record(id=1, v="new")]
+    done = run_target(schema(v={"type": "string"}), *sent, state("all"))
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert [p["v"] for p in emulator.payloads(topic)] == ["x", "new", "old", "new"]
