@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from decimal import Decimal
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import ValidationError
 from singer_sdk import metrics
-from singer_sdk.exceptions import InvalidRecord
+from singer_sdk.exceptions import InvalidJSONSchema, MappingError
 from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.sinks import RecordSink
 from typing_extensions import override
 
+from .event_streams.errors import EventStreamsError
 from .input.records import Stream
+from .input.singer_lines import InputError
+from .validation import MAX_INT_DIGITS, Validator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Self
-
-MAX_INT_DIGITS = 4300
 
 
 class Digits(Decimal):
@@ -30,7 +31,10 @@ class Digits(Decimal):
     _text: str
 
     def __new__(cls, text: str) -> Self:  # noqa: D102
-        number = super().__new__(cls, text)
+        try:
+            number = super().__new__(cls, text)
+        except InvalidOperation:  # the exponent is beyond what Decimal can hold
+            number = super().__new__(cls, "Infinity")
         number._text = text
         return number
 
@@ -58,6 +62,27 @@ def _integer(text: str) -> int | Digits:
     return int(text) if len(text) <= MAX_INT_DIGITS else Digits(text)
 
 
+@contextmanager
+def mapping(stream: str) -> Iterator[None]:
+    """Name the stream if the SDK fails to apply a stream map or flattening.
+
+    Raises:
+        InputError: It failed. The text of other exceptions than the SDK's own may contain a part of
+            a record.
+    """
+    try:
+        yield
+    except (EventStreamsError, OSError):
+        raise
+    except InvalidJSONSchema:
+        raise InputError(f"stream {stream}: the schema is not a JSON Schema") from None
+    except Exception as exc:
+        text = str(exc) if isinstance(exc, MappingError) else type(exc).__name__
+        raise InputError(
+            f"stream {stream}: its stream map or flattening failed ({text}); fix stream_maps"
+        ) from exc
+
+
 class MessageSink(RecordSink):
     """Passes on each record that the SDK has mapped, flattened or validated.
 
@@ -67,11 +92,15 @@ class MessageSink(RecordSink):
     """
 
     publish: Callable[[MessageSink, bytes, str | None], None]
-    _invalid: str | None = None
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(**kwargs)
         self.stream = Stream(self.stream_name, tuple(self.key_properties))
+        self._records = Validator(self.schema) if self.validate_schema else None
+
+    @override
+    def get_validator(self) -> None:
+        """Leave it to `Validator`."""
 
     @override
     def get_sink_record_counter(self) -> metrics.Counter:
@@ -80,25 +109,24 @@ class MessageSink(RecordSink):
 
     @override
     def process_record(self, record: dict[str, Any], context: Mapping[str, Any]) -> None:
-        self.publish(self, encode(record), self._invalid)
+        text = encode(record)
+        self.publish(self, text, self._problem(record, text))
+
+    def _problem(self, record: Mapping[str, Any], text: bytes) -> str | None:
+        if self._records is None:
+            return None
+        if missing := [key for key in self._key_properties if key not in record]:
+            return f"key property {' and '.join(missing)} is missing"
+        return self._records.problem(text)
 
     @override
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
         # The SDK's own logs the record, ends the run, and converts date-times.
-        self._invalid = None
-        if self._validator is not None:
-            try:
-                self._validator.validate(record)
-            except InvalidRecord as exc:
-                self._invalid = _reason(exc)
         return record
 
     @override
     def _singer_validate_message(self, record: dict[str, Any]) -> None:
-        # The SDK's own ends the run, even if records are not to be validated.
-        missing = [key for key in self._key_properties if key not in record]
-        if missing and self._validator is not None and self._invalid is None:
-            self._invalid = f"key property {' and '.join(missing)} is missing"
+        """Leave it to `process_record`: the SDK's own ends the run."""
 
     @override
     def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
@@ -107,11 +135,3 @@ class MessageSink(RecordSink):
     @override
     def _remove_sdc_metadata_from_schema(self) -> None:
         """Keep fields that belong to the source."""
-
-
-def _reason(exc: InvalidRecord) -> str:
-    """Return which rule a record violates, without its content."""
-    cause = exc.__cause__
-    if isinstance(cause, ValidationError):
-        return f"{cause.json_path} violates `{cause.validator}` of the stream's schema"
-    return "violates the stream's schema"

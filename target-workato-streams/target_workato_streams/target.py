@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
-from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
@@ -23,7 +22,7 @@ from .routing.router import Router
 from .routing.topic_directory import TopicDirectory
 from .setting_problems import target_problems
 from .settings import SETTINGS, decodes_records, producer, routing_settings
-from .sinks import MessageSink, decode
+from .sinks import MessageSink, decode, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
 
 # How many records of batch files are read between two polls.
 RECORDS_BETWEEN_POLLS = 500
-# A shell adds this to the number of the signal that ended a process.
-SIGNALLED = 128
+SIGNALLED = 128  # A shell adds this to the number of the signal that ended a process.
 
 
 class TargetWorkatoStreams(CheckedPlugin, Target):
@@ -101,11 +99,9 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     def _register(self, line: Line, schema: dict[str, Any]) -> None:
         """Let the SDK apply stream maps to a schema and create the sinks."""
-        message = {"type": line.type, "stream": line.stream, "schema": schema}
-        try:
-            super()._process_schema_message({**message, "key_properties": line.key_properties})
-        except InvalidJSONSchema:
-            raise InputError("the schema is not a JSON Schema") from None
+        message = {"stream": line.stream, "schema": schema, "key_properties": line.key_properties}
+        with mapping(line.stream):
+            super()._process_schema_message(message)
         # Replaced sinks hold no records; the SDK would keep them until the end.
         self.drain_all()
         for sink in self._sinks_active.values():
@@ -168,7 +164,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         for name in ("version", "time_extracted"):
             if raw := getattr(record, name):
                 message[name] = json.loads(raw)
-        super()._process_record_message(message)
+        with mapping(stream.name):
+            super()._process_record_message(message)
 
     def _publish_mapped(self, sink: MessageSink, text: bytes, invalid: str | None) -> None:
         """Publish what the SDK has made of a record, once for each of its stream maps."""
@@ -181,7 +178,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def _handle_max_record_age(self) -> None:
-        """Do nothing: batches have their own maximum age."""
+        """Leave it to batches, which have a maximum age of their own."""
 
     @override
     def process_endofpipe(self) -> None:

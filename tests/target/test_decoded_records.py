@@ -10,10 +10,13 @@ from singer_sdk.helpers.capabilities import TARGET_VALIDATE_RECORDS_CONFIG
 from singer_sdk.sinks import RecordSink
 from target_workato_streams.sinks import MessageSink, decode, encode
 from target_workato_streams.target import TargetWorkatoStreams
+from target_workato_streams.validation import Validator
 
 from tests.target.singer import raw_record, record, schema, state
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget
 
@@ -134,7 +137,7 @@ def test_an_invalid_json_schema_ends_the_run_with_its_line(run_target: RunTarget
     done = run_target(schema(), schema("bad", id={"type": "secret"}), validate_records=True)
     assert done.exit_code == 1
     (line,) = done.error_lines
-    assert "line 2 of the input: the schema is not a JSON Schema" in line
+    assert "line 2 of the input: stream bad: the schema is not a JSON Schema" in line
     assert "secret" not in done.stderr
 
 
@@ -195,3 +198,91 @@ def test_the_hooks_of_the_sdk_that_lose_data_are_known() -> None:
     ):
         assert hasattr(RecordSink, name)
     assert "validate_records" in TARGET_VALIDATE_RECORDS_CONFIG["properties"]
+
+
+VALID: list[tuple[dict[str, Any], str]] = [
+    ({"multipleOf": 0.01}, "1.10"),
+    ({"multipleOf": 0.01}, "4.35"),
+    ({"multipleOf": 0.01}, "123456789012345678901234567890.12"),
+    ({"enum": [1.1]}, "1.10"),
+    ({"const": 1.1}, "1.10"),
+    ({"type": "integer"}, "9" * 30),
+    ({"type": "integer"}, "1.0"),
+    ({"type": "number"}, "1e400"),
+    ({"type": "string"}, '"\\ud800"'),
+]
+INVALID: list[tuple[dict[str, Any], str, str]] = [
+    ({"multipleOf": 0.01}, "1.101", "$.n violates `multipleOf`"),
+    ({"maximum": 0.1}, "0.10000000000000000000000000001", "$.n violates `maximum`"),
+    ({"maximum": 2**53}, str(2**53 + 1), "$.n violates `maximum`"),
+    ({"type": "integer"}, "1.5", "$.n violates `type`"),
+    ({"type": "number"}, "1e9999999999999999999", "$.n"),
+    ({"type": "string"}, "[" * 2000 + "]" * 2000, "deeply"),
+]
+
+
+@pytest.mark.parametrize(("rule", "value"), VALID)
+def test_numbers_are_validated_to_every_digit(rule: dict[str, Any], value: str) -> None:
+    """Decimals equal what they are written as, at any size."""
+    validator = Validator({"properties": {"n": rule}})
+    assert validator.problem(f'{{"n":{value}}}'.encode()) is None
+
+
+def test_validating_one_record_affects_no_other(
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """Whatever it raises, the record is rejected with its line number, without its content."""
+    fed = []
+    for number, (rule, value, _) in enumerate(INVALID):
+        fed += [schema(f"s{number}", (), n=rule)]
+        fed += [raw_record(f'{{"n":{value}}}'.encode(), f"s{number}")]
+    path = tmp_path / "dead.jsonl"
+    done = run_target(
+        *fed,
+        schema(),
+        record(id=1),
+        state("all"),
+        validate_records=True,
+        on_rejected="dead_letter",
+        dead_letter_path=str(path),
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    rejected = [line for line in path.read_text().splitlines() if "_error" in line]
+    published = emulator.payloads(topic)
+    # An exponent beyond any decimal is still a number, so either is fine.
+    assert len(rejected) + len(published) == len(INVALID) + 1
+    assert {"id": 1} in published
+    for number, (_, _, reason) in enumerate(INVALID):
+        assert all(reason in line for line in rejected if f'"stream":"s{number}"' in line)
+    assert "0.1000" not in done.stderr
+
+
+def test_a_reason_names_fields_of_the_schema_only() -> None:
+    """A name that only the record has may be data."""
+    validator = Validator(
+        {
+            "properties": {"id": {}, "list": {"items": {"properties": {"a": {"type": "string"}}}}},
+            "additionalProperties": {"type": "null"},
+            "required": ["id"],
+        }
+    )
+    assert "$.list[*].a violates" in str(validator.problem(b'{"id":1,"list":[{"a":7}]}'))
+    assert "$.* violates `type`" in str(validator.problem(b'{"id":1,"secret":7}'))
+    assert '"id" is a required property' in str(validator.problem(b"{}"))
+
+
+@pytest.mark.parametrize("expression", ["no_such_function(id)", "int(note)", "id / 0"])
+def test_a_stream_map_that_fails_is_named_with_stream_and_line(
+    run_target: RunTarget, expression: str
+) -> None:
+    """In one line, without the record."""
+    maps = {"orders": {"id": "id", "computed": expression}}
+    fed = [
+        schema(id={"type": "integer"}, note={"type": "string"}),
+        record(id=1, note="confidential"),
+    ]
+    done = run_target(*fed, state("after"), stream_maps=maps)
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    (line,) = done.error_lines
+    assert "of the input: stream orders: its stream map or flattening failed" in line
+    assert "confidential" not in done.stderr

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.injection import injected
 from tests.target.singer import lines, orders, raw_record, record, schema, state
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget, StartTarget
 
@@ -40,7 +41,6 @@ MALFORMED = {
     "a schema without a stream": b'{"type":"SCHEMA","schema":{"properties":{}}}',
     "no schema": b'{"type":"SCHEMA","stream":"orders"}',
     "a schema that is no object": b'{"type":"SCHEMA","stream":"orders","schema":7}',
-    "a schema without properties": b'{"type":"SCHEMA","stream":"orders","schema":{}}',
     "a schema beyond any stack": b'{"type":"SCHEMA","stream":"orders","schema":{"properties":{"a":'
     + b"[" * 3000
     + b"]" * 3000
@@ -206,6 +206,76 @@ def test_a_damaged_batch_file_ends_the_run_with_its_line(  # noqa: PLR0913, PLR0
     assert len(emulator.payloads(topic)) == (2 if content and b"id" in content else 1)
     assert "line 4 of the input" in done.error_lines[0]
     assert reason in done.error_lines[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("a.jsonl", "has no URL such as file:///folder/a.jsonl"),
+        ("", "has no URL"),
+        ("file:///tmp/no/such/folder/a.jsonl", "cannot be read: FileNotFoundError"),
+        ("s3://bucket/a.jsonl", "install target-workato-streams[s3]"),
+        ("nonsense://bucket/a.jsonl", "is on nonsense://, which cannot be read"),
+    ],
+)
+def test_a_batch_file_that_cannot_be_found_is_named_with_line_stream_and_remedy(
+    run_target: RunTarget, url: str, reason: str
+) -> None:
+    """Reading creates no folders."""
+    encoding = {"format": "jsonl"}
+    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [url]}
+    # As if s3fs was not installed.
+    hidden = """
+        import sys
+        sys.modules["s3fs"] = None
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        env = injected(Path(folder), hidden)
+        done = run_target(schema(), json.dumps(batch).encode(), state("after"), env=env)
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    (line,) = done.error_lines
+    assert "line 2 of the input: stream orders: the batch file" in line
+    assert reason in line
+    assert not Path("/tmp/no").exists()  # noqa: S108
+
+
+def test_a_batch_file_may_have_an_escaped_name(
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """A URL escapes spaces."""
+    path = tmp_path / "a file.jsonl"
+    path.write_bytes(b'{"id":1}\n')
+    encoding = {"format": "jsonl"}
+    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [path.as_uri()]}
+    assert run_target(schema(), json.dumps(batch).encode()).exit_code == 0
+    assert emulator.payloads(topic) == [{"id": 1}]
+
+
+def test_a_byte_order_mark_is_skipped(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """As some editors write one at the beginning of a file."""
+    done = run_target(b"\xef\xbb\xbf" + schema(), *orders(1), state("all"))
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert emulator.payloads(topic) == [{"id": 0}]
+
+
+@pytest.mark.parametrize(
+    "described", [b"{}", b"true", b'{"properties":null}', b'{"type":"object"}']
+)
+@pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
+def test_a_schema_without_properties_is_open(
+    emulator: Emulator,
+    topic: int,
+    run_target: RunTarget,
+    settings: dict[str, Any],
+    described: bytes,
+) -> None:
+    """Its records are published with all fields."""
+    line = b'{"type":"SCHEMA","stream":"orders","schema":%b,"key_properties":[]}' % described
+    done = run_target(line, record(id=1, note="x"), state("all"), **settings)
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert emulator.payloads(topic) == [{"id": 1, "note": "x"}]
 
 
 def test_activate_version_is_ignored(emulator: Emulator, topic: int, run_target: RunTarget) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
-from singer_sdk.helpers._batch import StorageTarget
 
 from ..plugin.json_scanner import check_utf8, members
 from .singer_lines import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import IO
 
     from .singer_lines import Line
 
@@ -42,26 +44,63 @@ def records(message: Line, batch_config: Mapping[str, Any] | None) -> Iterator[t
         raise InputError("the files of a BATCH message must be compressed with gzip or not at all")
     if not isinstance(manifest, list) or not all(isinstance(path, str) for path in manifest):
         raise InputError("the manifest of a BATCH message must be a list of files")
-    folder = (batch_config or {}).get("storage")
-    storage = StorageTarget.from_dict(folder) if folder else None
-    for path in manifest:
-        yield from _records_of(path, encoding.get("compression"), storage)
+    storage = (batch_config or {}).get("storage") or {}
+    try:
+        for url in manifest:
+            yield from _records_of(url, encoding, storage)
+    except InputError as exc:
+        raise InputError(f"stream {message.stream}: {exc}") from exc
 
 
 def _records_of(
-    path: str,
-    compression: str | None,
-    storage: StorageTarget | None,
+    url: str, encoding: Mapping[str, Any], storage: Mapping[str, Any]
 ) -> Iterator[tuple[str, bytes]]:
-    folder, name = StorageTarget.split_url(path)
+    name = PurePosixPath(urlsplit(url).path).name
     try:
-        with (storage or StorageTarget.from_url(folder)).open(name, "rb") as file:
-            lines: Iterable[bytes] = gzip.open(file) if compression == "gzip" else file  # noqa: SIM115
+        with _open(url, name, storage) as file:
+            packed = encoding.get("compression") == "gzip"
+            lines: Iterable[bytes] = gzip.open(file) if packed else file  # noqa: SIM115 - closed with file
             for number, line in enumerate(lines, start=1):
                 if not line.isspace():
                     yield f"{name}:{number}", _record(line, f"{name}:{number}")
     except (OSError, EOFError, zlib.error) as exc:
-        raise InputError(f"the batch file {name} cannot be read: {type(exc).__name__}") from exc
+        raise InputError(
+            f"the batch file {name} cannot be read: {type(exc).__name__}; check that it exists and "
+            "is complete, and set batch_config if it is somewhere else"
+        ) from exc
+
+
+def _open(url: str, name: str, storage: Mapping[str, Any]) -> IO[bytes]:
+    """Open a file, without creating folders as the SDK's ``StorageTarget`` does."""
+    parts = urlsplit(url)
+    if not parts.scheme or not name:
+        raise InputError(
+            f"the batch file {name or '(empty)'} has no URL such as file:///folder/{name}; fix the "
+            "tap's batch_config"
+        )
+    if root := storage.get("root"):
+        url = f"{str(root).rstrip('/')}/{name}"
+        parts = urlsplit(url)
+    if parts.scheme in {"", "file"}:
+        return open(unquote(parts.path), "rb")  # noqa: PTH123 - the caller closes it
+    import fsspec  # noqa: PLC0415 - rarely needed, and slow to import
+
+    try:
+        opened: IO[bytes] = fsspec.open(url, "rb", **(storage.get("params") or {})).open()
+    except (ImportError, ValueError) as exc:
+        raise InputError(
+            f"the batch file {name} is on {parts.scheme}://, which cannot be read "
+            f"({type(exc).__name__}); for s3:// install target-workato-streams[s3], or let the tap "
+            "write to file://"
+        ) from exc
+    except Exception as exc:
+        if isinstance(exc, OSError):
+            raise
+        raise InputError(
+            f"the batch file {name} cannot be read: {type(exc).__name__}; check batch_config and "
+            "the credentials"
+        ) from exc
+    return opened
 
 
 def _record(line: bytes, place: str) -> bytes:

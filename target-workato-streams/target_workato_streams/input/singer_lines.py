@@ -51,18 +51,20 @@ class Line(msgspec.Struct, gc=False):
             raise InputError(f"the {self.type} message has no {' and no '.join(missing)}")
 
     def decoded_schema(self) -> dict[str, Any]:
-        """Decode the schema of a SCHEMA message.
+        """Decode the schema of a SCHEMA message; one without properties is open.
 
         Raises:
-            InputError: It cannot be decoded, or has no properties.
+            InputError: It cannot be decoded, or is not a schema.
         """
         try:
             schema = json.loads(bytes(self.schema))
         except (ValueError, RecursionError):
             raise InputError("the schema cannot be decoded") from None
-        if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
-            raise InputError("the schema has no properties")
-        return schema
+        schema = {} if schema is True else schema
+        properties = (schema.get("properties") or {}) if isinstance(schema, dict) else None
+        if not isinstance(properties, dict):
+            raise InputError("the schema is not that of an object")
+        return {**schema, "properties": properties}
 
 
 _LINE = msgspec.json.Decoder(Line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -96,6 +97,8 @@ class StdinReader(GenericSingerReader[bytes]):
         try:
             for line in self._lines(source):
                 self.line_number += 1
+                if self.line_number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
                 if line.isspace() or not line:
                     continue
                 message = self.deserialize_json(line)
