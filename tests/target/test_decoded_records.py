@@ -216,7 +216,7 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"maximum": 0.1}, "0.10000000000000000000000000001", "$.n violates `maximum`"),
     ({"maximum": 2**53}, str(2**53 + 1), "$.n violates `maximum`"),
     ({"type": "integer"}, "1.5", "$.n violates `type`"),
-    ({"type": "number"}, "1e9999999999999999999", "$.n"),
+    ({"type": "number"}, "1e9999999999999999999", "cannot be validated"),
     ({"type": "string"}, "[" * 2000 + "]" * 2000, "deeply"),
 ]
 
