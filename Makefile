@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 # Nothing on this machine is reached through a proxy.
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
-.PHONY: help setup demo picture services emulator test bench matrix check-orchestrate lint docs clean
+.PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate lint docs clean
 
 help:
 	@echo 'make demo        load a file into a topic and the topic into PostgreSQL (40 s)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make test        run all tests (5 minutes on 2 cores)'
 	@echo 'make lint        check style and types'
 	@echo 'make matrix      run real plugins with both connectors, and write docs/compatibility.md (2 minutes)'
+	@echo 'make check-live  compare a real workspace with what the connectors assume about the API'
 	@echo 'make check-orchestrate  check the script, Dockerfile, units and manifests in orchestrate/'
 	@echo 'make bench       measure speed, and write tests/benchmarks/RESULTS.md and its plot (20 minutes)'
 	@echo 'make picture     run the demo, and write docs/images/demo.svg'
@@ -85,6 +86,10 @@ check-orchestrate: setup
 		problems=$$(systemd-analyze verify "$$units"/* 2>&1) && \
 		if [ -n "$$problems" ]; then echo "$$problems" >&2; exit 1; fi
 	@echo 'orchestrate/: no problems found'
+
+# Needs WORKATO_API_TOKEN and WORKATO_TOPIC_ID; `make check-live CHECKS=--quota` also uses up the quota.
+check-live: setup
+	@$(BIN)/python -m tests.live $(CHECKS)
 
 lint: setup
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,50 @@
+"""`make check-live`: compare a real workspace with what the connectors assume.
+
+Exits with 1 if an assumption does not hold, and with 0, saying so, if there is no token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from tap_workato_streams.event_streams.hosts import PUBLIC_URLS
+
+from tests.live.api import Api
+from tests.live.checks import run
+from tests.live.finding import table
+
+MISSING = """\
+skipped: set WORKATO_API_TOKEN and WORKATO_TOPIC_ID, and WORKATO_DATA_CENTER (us if not set) or
+WORKATO_API_URL. The topic must be one that nothing else uses, with the fields n (integer, required)
+and data (string, optional). The token must be allowed to consume from it and to publish to it.
+The checks publish about 300 messages."""
+# With 60 requests per minute, 16 checks of about 4 requests must not run into the quota.
+PAUSE_SECS = 5.0
+
+
+def main() -> int:
+    """Run all checks, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live", description=__doc__)
+    parser.add_argument(
+        "--quota", action="store_true", help="also use up the workspace's quota, to see a 429"
+    )
+    use_up_quota: bool = parser.parse_args().quota
+    token, topic = os.environ.get("WORKATO_API_TOKEN"), os.environ.get("WORKATO_TOPIC_ID")
+    if not (token and topic):
+        print(MISSING)
+        return 0
+    center = os.environ.get("WORKATO_DATA_CENTER", "us")
+    url = os.environ.get("WORKATO_API_URL", "") or PUBLIC_URLS[center]
+    api = Api(url.rstrip("/"), token, int(topic))
+    findings = []
+    for finding in run(api, use_up_quota=use_up_quota, pause_secs=PAUSE_SECS):
+        print(f"{finding.subject}: {'same' if finding.same else 'NOT the same'}", flush=True)
+        findings.append(finding)
+    print(f"\n{url}, topic {topic}\n\n{table(findings)}")
+    return int(not all(finding.same for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

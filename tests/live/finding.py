@@ -1,0 +1,39 @@
+"""What a check has found, and the table of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WIDTHS = (30, 44, 44, 4)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One assumption, what was seen, and whether the connectors can rely on the assumption."""
+
+    subject: str
+    assumed: str
+    seen: str
+    same: bool
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """Return the findings as a table for a terminal."""
+    rule = "  ".join("-" * width for width in WIDTHS)
+    lines = [_line(["", "assumed", "seen", "same"]), rule]
+    for each in findings:
+        columns = [each.subject, each.assumed, each.seen, "yes" if each.same else "NO"]
+        cells = [wrap(text, width) or [""] for text, width in zip(columns, WIDTHS, strict=True)]
+        lines += [_line(row) for row in zip_longest(*cells, fillvalue="")]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True))
+    return "  ".join(padded).rstrip()

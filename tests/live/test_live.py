@@ -1,0 +1,68 @@
+"""The checks of `make check-live`, against the emulator: it behaves as the connectors assume."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.executables import environment
+from tests.live.api import Api
+from tests.live.checks import run
+from tests.live.finding import Finding, table
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+
+SCHEMA = [
+    {"name": "n", "type": "integer", "optional": False},
+    {"name": "data", "type": "string", "optional": True},
+]
+
+
+@pytest.fixture
+def api(emulator: Emulator) -> Api:
+    """A topic like the one that the checks ask for."""
+    return Api(emulator.url, emulator.token, emulator.create_topic("checks", schema=SCHEMA))
+
+
+@pytest.mark.parametrize("rejection", ["partial", "status"])
+def test_emulator_behaves_as_the_connectors_assume(
+    api: Api, emulator: Emulator, rejection: str
+) -> None:
+    """In both ways in which the service may reject a message of a batch."""
+    emulator.configure(rejection=rejection, quota_per_minute=200)
+    findings = list(run(api, use_up_quota=True))
+    assert [finding for finding in findings if not finding.same] == []
+    assert len(findings) == 17
+
+
+def test_difference_is_found(api: Api, emulator: Emulator) -> None:
+    """A service that is not as assumed is reported, not an exception."""
+    emulator.configure(expired_status=500, quota_per_minute=2)
+    findings = {finding.subject: finding for finding in run(api, use_up_quota=False)}
+    assert not findings["unknown after_message_id"].same
+    assert not findings["page sizes"].same
+    assert "429" in findings["page sizes"].seen
+
+
+def test_table_shows_each_finding() -> None:
+    """Assumed, seen, same or not."""
+    text = table([Finding("wrong token", "HTTP 401", "HTTP 403", same=False)])
+    assert text.splitlines()[-1].split("  ")[0] == "wrong token"
+    assert text.endswith("NO")
+
+
+def test_without_a_token_it_is_skipped_and_says_so() -> None:
+    """`make check-live` in CI, where there is none."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.live"],
+        env=environment(WORKATO_API_TOKEN="", WORKATO_TOPIC_ID=""),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("skipped: set WORKATO_API_TOKEN")
