@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 # Nothing on this machine is reached through a proxy.
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
-.PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate lint docs clean
+.PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate lint docs packages test-newest clean
 
 help:
 	@echo 'make demo        load a file into a topic and the topic into PostgreSQL (40 s)'
@@ -25,6 +25,8 @@ help:
 	@echo 'make bench       measure speed, and write tests/benchmarks/RESULTS.md and its plot (20 minutes)'
 	@echo 'make picture     run the demo, and write docs/images/demo.svg'
 	@echo 'make docs        write plugin definitions and tables of settings from the code'
+	@echo 'make packages    build both packages into dist/, and check them'
+	@echo 'make test-newest run all tests with the newest SDK and Meltano'
 	@echo 'make clean       remove everything that these commands have made'
 
 setup: $(UV)
@@ -98,6 +100,18 @@ lint: setup
 
 docs: setup
 	@$(BIN)/python -m tests.project.docs
+
+# Both packages as an index gets them, in dist/.
+packages: setup
+	@rm -rf dist
+	@$(UV) build --quiet --out-dir dist tap-workato-streams
+	@$(UV) build --quiet --out-dir dist target-workato-streams
+	@$(BIN)/twine check --strict dist/*
+
+# Beyond what the requirements allow, to see early what is going to break.
+test-newest: setup
+	@$(UV) pip install --quiet --python $(BIN)/python --upgrade singer-sdk meltano
+	@$(BIN)/pytest -n auto --dist loadfile
 
 clean:
 	@rm -rf .uv .uv.part .venv .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from singer_sdk.about import JSONFormatter
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
@@ -90,6 +91,10 @@ def address() -> str:
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Yield each file that repeats what is defined elsewhere, with the text that it should have."""
+    written = (ROOT / TAP.name / "meltano-hub.yml").read_text(encoding="utf-8")
+    former = str(yaml.safe_load(written)["repo"])
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    yield ROOT / "README.md", text.replace(former, address())
     for connector in (TAP, TARGET):
         folder = ROOT / connector.name
         yield folder / "meltano-hub.yml", as_yaml(connector.definition)
@@ -99,8 +104,7 @@ def pages() -> Iterator[tuple[Path, str]]:
         text = readme.read_text(encoding="utf-8")
         begin = "<!-- settings: written by `make docs` -->\n"
         text = _between(text, begin, f"\n{connector.table()}\n", "<!-- end -->\n")
-        text = re.sub(r"https://[^\s()]+/blob/main/", f"{address()}/blob/main/", text)
-        yield readme, re.sub(r"git\+https://[^\s@]+@", f"git+{address()}@", text)
+        yield readme, text.replace(former, address())
         project = folder / "pyproject.toml"
         text = project.read_text(encoding="utf-8")
         yield (

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.project.conftest import Definition
 
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOLLOWED = [
     page for page in PAGES if page != README and any(block.is_run for block in blocks_of(page))
 ]

@@ -1,0 +1,56 @@
+"""What the forge reads is valid, and calls what there is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from tap_workato_streams.plugin.version import __version__
+
+from tests.project.changelog import section
+from tests.project.docs import ROOT, address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGETS = set(
+    re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+)
+FILES = [*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_files_are_yaml_and_call_targets_of_the_makefile(path: Path) -> None:
+    """A renamed target would otherwise be noticed by the forge alone."""
+    text = path.read_text(encoding="utf-8")
+    assert isinstance(yaml.safe_load(text), dict)
+    assert set(re.findall(r"run: make ([a-z-]+)", text)) <= TARGETS
+
+
+def test_ci_runs_on_every_supported_python() -> None:
+    """The matrix, the classifiers and the definitions name the same versions."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
+    versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    assert versions == ["3.10", "3.11", "3.12", "3.13", "3.14"]
+    for name in ("tap-workato-streams", "target-workato-streams"):
+        text = (ROOT / name / "pyproject.toml").read_text(encoding="utf-8")
+        assert re.findall(r"Python :: (3\.\d+)", text) == versions
+        definition = yaml.safe_load((ROOT / name / "meltano-hub.yml").read_text(encoding="utf-8"))
+        assert definition["supported_python_versions"] == versions
+
+
+def test_changelog_has_a_section_for_a_release() -> None:
+    """The release workflow takes its notes from there."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "### Added" in section(__version__, text)
+    with pytest.raises(ValueError, match="no section"):
+        section("99.0.0", text)
+
+
+def test_address_of_the_repository_is_said_once() -> None:
+    """The root's pyproject.toml has it; `make docs` writes it wherever else it is needed."""
+    for path in [ROOT / "README.md", *ROOT.glob("*-workato-streams/*.*")]:
+        found = re.findall(r"https://github\.com/[^\s/]+/[\w-]+", path.read_text(encoding="utf-8"))
+        assert set(found) <= {address()}, path
