@@ -47,7 +47,8 @@ TAP_SETTINGS = (
         "start_date",
         th.DateTimeType,
         title="Start date",
-        description="RFC 3339 time from which to read a topic that has no bookmark",
+        description="RFC 3339 time from which to read a topic that has no bookmark; excludes "
+        "`start_from: latest`",
     ),
     th.Property(
         "batch_size",
@@ -70,7 +71,7 @@ TAP_SETTINGS = (
         th.BooleanType,
         default=False,
         title="Tail mode",
-        description="Keep reading new messages until the tap is stopped",
+        description="Keep reading new messages until the tap is stopped; excludes `batch_config`",
     ),
     th.Property(
         "max_messages",

@@ -112,7 +112,8 @@ SETTINGS = th.PropertiesList(
         th.StringType(allowed_values=["fail", "dead_letter"]),
         default="fail",
         title="On rejected message",
-        description="What to do with a message that the service rejects",
+        description="What to do with a message that the service rejects; `dead_letter` requires "
+        "`dead_letter_path`",
     ),
     th.Property(
         "dead_letter_path",
@@ -125,7 +126,8 @@ SETTINGS = th.PropertiesList(
         "max_rejected",
         th.IntegerType(minimum=0),
         title="Max rejected messages",
-        description="Maximum number of messages in the dead-letter file before the run fails",
+        description="Maximum number of messages in the dead-letter file before the run fails; "
+        "not limited if not set",
     ),
     # The SDK's own setting, with another default: the topic's schema is what matters.
     th.Property(

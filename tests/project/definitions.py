@@ -140,7 +140,7 @@ def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         "name": name,
         "kind": "options" if "enum" in schema else KINDS.get(kind, kind),
         "label": schema.get("title", name),
-        "description": schema["description"],
+        "description": " ".join(filter(None, [schema["description"], limits(schema, "({})")])),
     }
     if "default" in schema:
         setting["value"] = schema["default"]
@@ -157,3 +157,13 @@ def type_of(schema: dict[str, Any]) -> str:
     types = schema["type"]
     [name] = [types] if isinstance(types, str) else [kind for kind in types if kind != "null"]
     return str(name)
+
+
+def limits(schema: dict[str, Any], form: str = "{}") -> str:
+    """Say which values a setting may have; nothing if there is no limit."""
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if "exclusiveMinimum" in schema:
+        return form.format(f"greater than {schema['exclusiveMinimum']}")
+    if least is not None and most is not None:
+        return form.format(f"{least} to {most}")
+    return "" if least is None else form.format(f"at least {least}")

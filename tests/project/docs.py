@@ -20,7 +20,7 @@ from singer_sdk.about import JSONFormatter
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
-from tests.project.definitions import VARIANT, as_lock, as_yaml, definition, type_of
+from tests.project.definitions import VARIANT, as_lock, as_yaml, definition, limits, type_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -142,7 +142,8 @@ def _rows(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
         default = f"`{_text(setting['default'])}`" if "default" in setting else ""
         if name in schema.get("required", ()):
             default = "required"
-        yield f"| `{prefix}{name}` | {values or type_of(setting)} | {default} | {words} |"
+        kind = values or ", ".join(filter(None, [type_of(setting), limits(setting)]))
+        yield f"| `{prefix}{name}` | {kind} | {default} | {words} |"
         if "properties" in setting.get("items", {}):
             yield from _rows(setting["items"], f"{prefix}{name}[].")
 

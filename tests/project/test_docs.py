@@ -38,6 +38,15 @@ def test_every_setting_is_described(connector: Connector) -> None:
 
 
 @CONNECTORS
+def test_descriptions_give_units(connector: Connector) -> None:
+    """The name ends with the unit, and the description says it again in words."""
+    for name, setting in connector.settings["properties"].items():
+        for ending, word in (("_secs", "second"), ("_bytes", "byte")):
+            if name.endswith(ending):
+                assert word in setting["title"] + setting["description"], name
+
+
+@CONNECTORS
 def test_tokens_are_secret(connector: Connector) -> None:
     """What `meltano config` must not show is marked."""
     settings = connector.settings["properties"]
@@ -48,10 +57,13 @@ def test_tokens_are_secret(connector: Connector) -> None:
     ]
 
 
-@pytest.mark.parametrize("page", ["README.md", f"{TAP.name}/README.md", f"{TARGET.name}/README.md"])
-def test_examples_set_what_there_is(page: str) -> None:
-    """Each `config` in a README's YAML has the names of settings."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+PAGES = [*ROOT.glob("*-workato-streams/README.md"), ROOT / "README.md", *ROOT.glob("docs/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_examples_set_what_there_is(page: Path) -> None:
+    """Each `config` of a connector in an example has the names of settings."""
+    text = page.read_text(encoding="utf-8")
     examples = [
         yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     ]
@@ -87,9 +99,11 @@ def _texts(connector: Connector) -> list[str]:
 
 
 def _set(example: object) -> Iterator[str]:
-    """The names that the `config` parts of an example set."""
-    if isinstance(example, dict):
-        yield from example.get("config", {})
+    """Yield the names of settings that an example gives to our connectors."""
+    if isinstance(example, dict) and "plugins" not in example.get("config", {}):
+        plugin = example.get("inherit_from", example.get("name", TAP.name))
+        if plugin in {TAP.name, TARGET.name}:
+            yield from example.get("config", {})
     parts = example.values() if isinstance(example, dict) else example
     if isinstance(parts, Iterable) and not isinstance(parts, str):
         for part in parts:

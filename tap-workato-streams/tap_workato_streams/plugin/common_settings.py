@@ -33,7 +33,8 @@ COMMON_SETTINGS = (
         th.BooleanType,
         default=False,
         title="Legacy API",
-        description="Use the endpoints of the legacy domain",
+        description="Use the endpoints of the legacy domain; it has no batches and no trial "
+        "data center",
     ),
     th.Property(
         "max_requests_per_minute",
@@ -54,14 +55,14 @@ COMMON_SETTINGS = (
         th.NumberType(exclusive_minimum=0),
         default=30,
         title="Request timeout (seconds)",
-        description="Maximum time for a whole response, on top of a long poll",
+        description="Maximum time in seconds for a whole response, on top of a long poll",
     ),
     th.Property(
         "max_retry_secs",
         th.NumberType(minimum=0),
         default=300,
         title="Max retry time (seconds)",
-        description="Maximum time for which one request is retried",
+        description="Maximum time in seconds for which one request is retried",
     ),
     th.Property(
         "developer_api_token",
