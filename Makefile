@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 # Nothing on this machine is reached through a proxy.
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
-.PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate lint docs packages test-newest clean
+.PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate setup-dagster dagster test-dagster lint docs packages test-newest clean
 
 help:
 	@echo 'make demo        load a file into a topic and the topic into PostgreSQL (40 s)'
@@ -21,6 +21,8 @@ help:
 	@echo 'make lint        check style and types'
 	@echo 'make matrix      run real plugins with both connectors, and write docs/compatibility.md (2 minutes)'
 	@echo 'make check-live  compare a real workspace with what the connectors assume about the API'
+	@echo 'make dagster     open the topic of the demo as an asset in Dagster'
+	@echo 'make test-dagster  test the Dagster example (1 minute)'
 	@echo 'make check-orchestrate  check the script, Dockerfile, units and manifests in orchestrate/'
 	@echo 'make bench       measure speed, and write tests/benchmarks/RESULTS.md and its plot (20 minutes)'
 	@echo 'make picture     run the demo, and write docs/images/demo.svg'
@@ -72,6 +74,18 @@ bench: setup
 matrix: setup
 	@$(BIN)/python -m tests.matrix
 
+# Dagster needs older packages than the tests, so it has an environment of its own.
+setup-dagster: $(UV)
+	@UV_PROJECT_ENVIRONMENT=.dagster/venv $(UV) sync --frozen --quiet --python $(PYTHON) \
+		--no-default-groups --group dagster --group lint
+
+dagster: setup-dagster
+	@.dagster/venv/bin/python -m tests.demo.dagster_ui
+
+test-dagster: setup-dagster
+	@.dagster/venv/bin/mypy orchestrate/dagster tests/orchestrate
+	@.dagster/venv/bin/pytest tests/orchestrate/test_dagster.py
+
 # What can be checked without a container engine, a cluster or systemd as process 1. systemd-analyze
 # reports problems without an exit code of its own.
 check-orchestrate: setup
@@ -114,4 +128,4 @@ test-newest: setup
 	@$(BIN)/pytest -n auto --dist loadfile
 
 clean:
-	@rm -rf .uv .uv.part .venv .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .uv .uv.part .venv .dagster .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis

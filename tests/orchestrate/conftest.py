@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.emulator.control import Emulator
+
+# Dagster has an environment of its own: `make test-dagster`.
+collect_ignore = [] if find_spec("dagster") else ["test_dagster.py"]
 
 
 @pytest.fixture(scope="module")

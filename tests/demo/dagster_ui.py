@@ -1,0 +1,68 @@
+"""`make dagster`: the demo's topic as an asset in Dagster's web UI, on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.demo import orders
+from tests.demo.interrupts import end_orderly, held_back
+from tests.demo.project import MELTANO, Project
+from tests.demo.services import ROOT, TOPIC_ID, services
+
+if TYPE_CHECKING:
+    from tests.demo.services import Services
+
+PORT = 3000
+FOLDER = ROOT / "orchestrate" / "dagster"
+
+
+def main() -> None:
+    """Run the UI until a signal comes."""
+    end_orderly()
+    with services() as running:
+        emulator = running.emulator
+        emulator.load(TOPIC_ID, (orders.to_json(order).encode() for order in orders.orders()))
+        print("meltano install", flush=True)
+        Project(ROOT, running.variables).meltano("install")
+        print(
+            f"Dagster is at http://127.0.0.1:{PORT} until Ctrl-C. To publish one more message:\n"
+            f"curl -H 'Authorization: Bearer {emulator.token}'"
+            f' -d \'{{"order_id": "ORD-001051"}}\' {emulator.url}/api/v1/topics/{TOPIC_ID}/publish',
+            flush=True,
+        )
+        _run_dagster(running)
+
+
+def _run_dagster(running: Services) -> None:
+    home = running.folder / "dagster"
+    home.mkdir()
+    shutil.copy(FOLDER / "dagster.yaml", home)
+    variables = {
+        "DAGSTER_HOME": str(home),
+        "PATH": f"{MELTANO.parent}:{os.environ['PATH']}",
+        "WORKATO_API_TOKEN": running.emulator.token,
+    }
+    dagster = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "dagster", "dev", "--host=127.0.0.1", f"--port={PORT}"),
+            f"--python-file={FOLDER / 'definitions.py'}",
+        ],
+        cwd=ROOT,
+        env={**os.environ, **running.variables, **variables},
+        start_new_session=True,
+    )
+    try:
+        dagster.wait()
+    finally:
+        with held_back():
+            dagster.send_signal(signal.SIGINT)
+            dagster.wait()
+
+
+if __name__ == "__main__":
+    main()

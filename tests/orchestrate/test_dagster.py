@@ -1,0 +1,142 @@
+"""`orchestrate/dagster/` with real pipelines, in this process: `make test-dagster`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from tests.demo.services import ROOT, TOPIC_ID
+from tests.orchestrate.pipelines import TAP, wait_until_tailing
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tests.emulator.control import Emulator
+    from tests.orchestrate.pipelines import Pipelines
+
+FOLDER = ROOT / "orchestrate" / "dagster"
+OP = "tap_workato_streams"
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def module(pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module, loaded for the project of these tests."""
+    variables = {
+        **pipelines.variables,
+        "MELTANO_PROJECT_ROOT": str(pipelines.root),
+        "WORKATO_API_TOKEN": "emulator-token",
+    }
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    spec = importlib.util.spec_from_file_location("definitions", FOLDER / "definitions.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    # Dagster resolves the types of an op's parameters by the name of the module.
+    monkeypatch.setitem(sys.modules, "definitions", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def instance() -> Any:  # noqa: ANN401 - Dagster is not installed where types are checked
+    """A Dagster instance of this test's own."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def last_metadata(instance: dg.DagsterInstance) -> dict[str, Any]:
+    """Return the metadata of the last materialization of `orders`."""
+    event = instance.get_latest_materialization_event(dg.AssetKey("orders"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+def test_a_topic_is_an_asset(
+    module: ModuleType,
+    instance: dg.DagsterInstance,
+    pipelines: Pipelines,
+    emulator: Emulator,
+    last_message: str,
+) -> None:
+    """A materialization loads the topic; the count and the lag are its metadata."""
+    backlog = module.defs.get_sensor_def("backlog")
+
+    def requested() -> list[str]:
+        context = dg.build_sensor_context(instance, definitions=module.defs)
+        return [request.job_name for request in backlog(context)]
+
+    assert requested() == [f"load_{OP}"]
+    job = module.defs.get_job_def(f"load_{OP}")
+    assert job.all_node_defs[0].pools == {"event_streams"}
+    assert job.execute_in_process(instance=instance).success
+    assert pipelines.rows() == {message.message_id for message in emulator.messages(TOPIC_ID)}
+    metadata = last_metadata(instance)
+    assert metadata["messages"] == 120
+    assert metadata["lag_secs"] == 0
+    assert metadata["message_id"] == last_message
+    assert requested() == []
+    emulator.load(TOPIC_ID, [{"order_id": 121}])
+    assert requested() == [f"load_{OP}"]
+
+
+def test_a_terminated_run_stores_its_state(
+    module: ModuleType, instance: dg.DagsterInstance, emulator: Emulator, last_message: str
+) -> None:
+    """In tail mode, the end of a run is its termination: all is loaded, and the asset says so."""
+
+    def terminate() -> None:
+        wait_until_tailing(emulator)
+        # What the UI does: it marks the run, then the run's process gets a signal.
+        [run] = instance.get_runs()
+        instance.report_run_canceling(run)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    terminating = threading.Thread(target=terminate)
+    terminating.start()
+    job = module.defs.get_job_def(f"load_{OP}")
+    config = dg.RunConfig({OP: module.Options(tail=True)})
+    job.execute_in_process(instance=instance, run_config=config, raise_on_error=False)
+    terminating.join()
+    [run] = instance.get_runs()
+    assert run.status == dg.DagsterRunStatus.CANCELED
+    metadata = last_metadata(instance)
+    assert metadata["message_id"] == last_message
+    assert metadata["lag_secs"] == 0
+
+
+def test_the_limits_are_enforced_by_op() -> None:
+    """Dagster accepts the file; the pool has a limit, which is not enforced for whole runs."""
+    config = yaml.safe_load((FOLDER / "dagster.yaml").read_text(encoding="utf-8"))
+    with dg.instance_for_test(overrides=config) as instance:
+        concurrency = instance.get_concurrency_config()
+        assert concurrency.pool_config.default_pool_limit == 2
+        assert concurrency.pool_config.pool_granularity is not None
+        assert concurrency.pool_config.pool_granularity.value == "op"
+
+
+def test_each_inherited_plugin_is_an_op(module: ModuleType) -> None:
+    """Their topics are assets; the plugin that they inherit from is none."""
+    base = {"name": TAP, "config": {"topics": [{"id": 1}]}}
+    orders = {
+        "name": "tap-orders",
+        "inherit_from": TAP,
+        "config": {"topics": [{"id": 11, "name": "orders"}, {"id": 12}]},
+    }
+    other = {"name": "tap-jsonl"}
+    pipelines = module.read_pipelines({"plugins": {"extractors": [base, orders, other]}})
+    names = {pipeline.name: [topic.name for topic in pipeline.topics] for pipeline in pipelines}
+    assert names == {"tap_orders": ["orders", "topic_12"]}
+    [pipeline] = module.read_pipelines({"plugins": {"extractors": [base, other]}})
+    assert [topic.name for topic in pipeline.topics] == ["topic_1"]
