@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
+from .records.evolution import MODES
+from .records.settings import NESTED, RECORD_FORMATS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -101,6 +104,27 @@ TAP_SETTINGS = (
         default=False,
         title="Infer schema",
         description="Infer the schema of payloads from a sample if none is known",
+    ),
+    th.Property(
+        "record_format",
+        th.StringType(allowed_values=list(RECORD_FORMATS)),
+        default=NESTED,
+        title="Record format",
+        description=(
+            "`nested`: the payload is one property of the record, unchanged. `unpacked`: its "
+            "fields are properties of the record, and so columns in a warehouse."
+        ),
+    ),
+    th.Property(
+        "schema_evolution",
+        th.StringType(allowed_values=list(MODES)),
+        title="Schema evolution",
+        description=(
+            "What to do with data that does not fit the schema, if records are unpacked or "
+            "flattened: `add_columns` for new fields, keep it in the column `_rescued` (`rescue`), "
+            "`fail`, or drop it (`none`). Default: `rescue` if the schema is declared or with "
+            "`batch_config`, otherwise `add_columns`."
+        ),
     ),
     th.Property(
         "max_parallel_topics",

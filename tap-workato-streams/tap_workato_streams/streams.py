@@ -1,38 +1,30 @@
-"""A topic as a Singer stream."""
+"""A topic as a Singer stream, whatever the format of its records."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from abc import abstractmethod
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.exceptions import MappingError
-from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib.catalog import (
-    REPLICATION_FULL_TABLE,
-    REPLICATION_INCREMENTAL,
-    StreamMetadata,
-)
-from singer_sdk.streams import Stream
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, StreamMetadata
 from typing_extensions import override
 
 from .discovery.catalog import TopicMetadata
-from .discovery.schemas import OPEN_PAYLOAD, record_schema
 from .event_streams.errors import EventStreamsError
 from .limits import RunLimits
 from .output.summary import TopicSummary
 from .reading.bookmarks import parse_bookmark
-from .reading.decoding import decoded_record
 from .reading.pages import Bookmark
+from .records.stream_maps import StreamMaps
+from .sdk_stream import SdkStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.singerlib import Catalog, CatalogEntry
+    from singer_sdk.singerlib import CatalogEntry
     from singer_sdk.tap_base import Tap
 
     from .event_streams.consume import Message
@@ -41,51 +33,18 @@ if TYPE_CHECKING:
     from .reading.pages import Page
 
 
-class TopicStream(Stream):
+class TopicStream(SdkStream):
     """The messages of one topic, in topic order."""
 
-    # A payload that does not conform to its schema is emitted unchanged.
-    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
-
-    def __init__(self, tap: Tap, consumer: TopicConsumer) -> None:
+    def __init__(self, tap: Tap, consumer: TopicConsumer, schema: dict[str, Any]) -> None:
         self.topic = consumer.topic
-        super().__init__(
-            tap,
-            name=self.topic.name,
-            schema=record_schema(self.topic.payload_schema or OPEN_PAYLOAD),
-        )
+        super().__init__(tap, name=self.topic.name, schema=schema)
+        self.maps = StreamMaps.of(self.name, tap.config.get("stream_maps") or {})
         self.primary_keys = ["message_id"]
         self.replication_key = "message_id"
         self.consumer = consumer
         # The limits of a run through the SDK's own sync; the tap shares one among all streams.
         self.limits = RunLimits()
-
-    @property
-    @override
-    def is_sorted(self) -> bool:
-        return True  # an interrupted run is resumable
-
-    @property
-    @override
-    def check_sorted(self) -> bool:
-        return False  # message ids cannot be compared
-
-    @property
-    @override
-    def replication_method(self) -> str:
-        """Incremental, unless full-table replication is requested explicitly."""
-        is_full_table = self.forced_replication_method == REPLICATION_FULL_TABLE
-        return REPLICATION_FULL_TABLE if is_full_table else REPLICATION_INCREMENTAL
-
-    @override
-    def apply_catalog(self, catalog: Catalog) -> None:
-        """Take selection and schema from a catalog; a replication key in it is ignored.
-
-        With another key, the SDK would write its name next to a message id. Without one, it would
-        read the full table in each run.
-        """
-        super().apply_catalog(catalog)
-        self.replication_key = "message_id"
 
     @property
     @override
@@ -117,51 +76,61 @@ class TopicStream(Stream):
         """What has been written in this run."""
         return TopicSummary(self.topic)
 
-    @cached_property
-    def passes_unchanged(self) -> bool:
-        """Whether nothing inspects the records, so that they need not be decoded."""
-        return all(self.mask.values()) and all(
-            type(stream_map) is SameRecordTransform and not stream_map.flattening_enabled
-            for stream_map in self.stream_maps
-        )
+    @property
+    def writer(self) -> PageWriter:
+        """The writer of the run."""
+        return cast("PageWriter", self._tap.message_writer)
 
     def write_schema(self) -> None:
         """Write the SCHEMA message of the stream, or those of its stream maps."""
         self._write_schema_message()
 
+    @abstractmethod
+    def write_messages(self, messages: Sequence[Message]) -> None:
+        """Write messages as RECORD lines; if one fails, the bookmark is at the one before it."""
+
+    @abstractmethod
+    def decoded(self, messages: Sequence[Message]) -> Iterable[Record]:
+        """Decode the records of messages, for the SDK."""
+
     def write_page(self, page: Page) -> None:
         """Write a page's messages as RECORD lines, and move the bookmark.
 
         Raises:
-            EventStreamsError: A message cannot be decoded, or a stream map fails on it; the
-                bookmark is at the message before it.
+            EventStreamsError: A message cannot be written; the bookmark is at the one before it.
             OSError: stdout cannot be written to.
         """
-        writer = cast("PageWriter", self._tap.message_writer)
-        if self.passes_unchanged:
-            writer.write_page(self.name, self.topic.id, page.messages)
-        else:
-            for message in page.messages:
-                self._write_decoded(message)
-                self.bookmark = Bookmark(message.message_id, message.time)
-            writer.flush()
+        if page.messages:
+            self.write_messages(page.messages)
         if bookmark := page.bookmark():
             self.bookmark = bookmark
         self.summary.add(page)
 
-    def _write_decoded(self, message: Message) -> None:
-        record = decoded_record(message, self.topic)
-        try:
-            self._write_record_message(record)
-        except OSError:
-            raise
-        except Exception as exc:
-            # Of all exceptions, only the SDK's own text is known not to quote the payload.
-            reason = exc if isinstance(exc, MappingError) else type(exc).__name__
-            raise EventStreamsError(
-                f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
-                "check stream_maps and flattening",
-            ) from exc
+    def write_decoded(self, messages: Sequence[Message], records: Iterable[Record]) -> None:
+        """Write the records of messages through the SDK, and move the bookmark with each.
+
+        Raises:
+            EventStreamsError: A stream map fails on one; the bookmark is at the message before it.
+            OSError: stdout cannot be written to.
+        """
+        for message, record in zip(messages, records, strict=True):
+            try:
+                self._write_record_message(record)
+            except (OSError, EventStreamsError):
+                raise
+            except Exception as exc:
+                # Of all exceptions, only the SDK's own text is known not to quote the payload.
+                reason = exc if isinstance(exc, MappingError) else type(exc).__name__
+                raise EventStreamsError(
+                    f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
+                    "check stream_maps and flattening",
+                ) from exc
+            self.bookmark = Bookmark(message.message_id, message.time)
+        self.writer.flush()
+
+    def log_summary(self) -> None:
+        """Log what has been written in this run."""
+        self.summary.log(self.consumer.client.requests)
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
@@ -175,22 +144,11 @@ class TopicStream(Stream):
 
     def _records(self) -> Iterable[Record]:
         for page in self.consumer.pages(self.bookmark):
-            for message in page.messages[: self.limits.take(len(page.messages))]:
-                yield decoded_record(message, self.topic)
+            yield from self.decoded(page.messages[: self.limits.take(len(page.messages))])
             if page.start and not page.messages:
                 self.bookmark = page.start
             if self.limits.reached:
                 return
-
-    @override
-    def get_batches(
-        self,
-        batch_config: BatchConfig,
-        context: Context | None = None,
-    ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
-        for encoding, files in super().get_batches(batch_config, context):
-            # The SDK compresses them whatever the setting says.
-            yield replace(encoding, compression="gzip"), files
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:

@@ -101,7 +101,7 @@ class Sync:
                 ) from exc
             logger.debug("stdout was closed by its reader")
         for stream in self._streams:
-            stream.summary.log(stream.consumer.client.requests)
+            stream.log_summary()
         for error in self._errors[1:]:
             logger.error("%s", error)
         if self._errors:

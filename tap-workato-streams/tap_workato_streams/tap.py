@@ -22,6 +22,7 @@ from .event_streams.errors import SettingError
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .limits import RunLimits
+from .new_stream import new_stream
 from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
 from .plugin.common_settings import COMMON_SETTINGS
@@ -124,10 +125,15 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         for topic in discover_topics(self.config, self.input_catalog, self._bookmarks, limiter):
             session = ApiSession.for_messages(self.config, limiter, str(topic))
             client = ConsumeClient(session, topic.id, split_page)
-            streams.append(TopicStream(self, TopicConsumer(topic, client, settings, clock)))
+            streams.append(new_stream(self, TopicConsumer(topic, client, settings, clock)))
         if self.input_catalog:
             log_differences(self.input_catalog, [stream.name for stream in streams])
         return streams
+
+    @override
+    def setup_mapper(self) -> None:
+        """Read the stream maps. Each stream sets up its own, when its state is known."""
+        PluginBase.setup_mapper(self)
 
     @override  # type: ignore[misc]
     def sync_all(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .discovery import schemas
 from .event_streams.errors import SettingError
 from .reading.positions import parse_time
+from .records.evolution import ADD_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ def tap_problems(config: Mapping[str, Any]) -> list[str]:
         *_start_problems(config),
         *_tail_problems(config),
         *_batch_problems(config),
+        *_flattening_problems(config),
     ]
 
 
@@ -74,11 +76,18 @@ def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
     for name in ("stream_maps", "flattening_enabled"):
         if config.get(name):
             yield f"batch_config: the SDK ignores {name} in batch files; remove one of the two"
+    if config.get("schema_evolution") == ADD_COLUMNS:
+        yield "schema_evolution: batch files cannot add columns; use rescue with batch_config"
     encoding, storage = batch.get("encoding"), batch.get("storage")
     if not isinstance(encoding, dict) or encoding.get("format") != "jsonl":
         yield "batch_config.encoding.format: must be jsonl"
     if not isinstance(storage, dict) or not storage.get("root"):
         yield "batch_config.storage.root: set the folder for the files, such as file:///tmp"
+
+
+def _flattening_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    if config.get("flattening_enabled") and config.get("flattening_max_depth") == 0:
+        yield "flattening_max_depth: must be at least 1; or unset flattening_enabled"
 
 
 def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:

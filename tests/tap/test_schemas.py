@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
-from tap_workato_streams.discovery.schemas import (
-    OPEN_PAYLOAD,
-    from_sample,
-    from_workato,
-    record_schema,
-)
+from tap_workato_streams.discovery.schemas import OPEN_PAYLOAD, from_workato, record_schema
 
 from tests.executables import write_json
 from tests.tap.singer import consumed, ids
@@ -113,71 +107,6 @@ WORKATO = {
         },
     ),
 }
-SAMPLES: dict[str, tuple[list[object], Schema]] = {
-    "nothing": ([], OPEN_PAYLOAD),
-    "empty objects": ([{}, {}], {"type": ["object", "null"]}),
-    "integers and decimals": (
-        [{"n": 1}, {"n": 1.5}],
-        {"type": ["object", "null"], "properties": {"n": {"type": ["number", "null"]}}, **OPEN},
-    ),
-    "numbers and texts": (
-        [{"n": 1}, {"n": "x"}],
-        {
-            "type": ["object", "null"],
-            "properties": {"n": {"type": ["integer", "string", "null"]}},
-            **OPEN,
-        },
-    ),
-    "a value that is sometimes null": (
-        [{"n": None}, {"n": [1]}],
-        {
-            "type": ["object", "null"],
-            "properties": {
-                "n": {"type": ["array", "null"], "items": {"type": ["integer", "null"]}}
-            },
-            **OPEN,
-        },
-    ),
-    "an object that is sometimes null": (
-        [{"n": {"x": 1}}, {"n": None}],
-        {
-            "type": ["object", "null"],
-            "properties": {
-                "n": {
-                    "type": ["object", "null"],
-                    "properties": {"x": {"type": ["integer", "null"]}},
-                    **OPEN,
-                }
-            },
-            **OPEN,
-        },
-    ),
-    "a value that is always null": (
-        [{"n": None}],
-        {"type": ["object", "null"], "properties": {"n": {}}, **OPEN},
-    ),
-    "objects, arrays and texts in one place": (
-        [{"n": {"x": 1}}, {"n": [1]}, {"n": "x"}, {"n": True}],
-        {
-            "type": ["object", "null"],
-            "properties": {"n": {"type": ["array", "boolean", "object", "string", "null"]}},
-            **OPEN,
-        },
-    ),
-    "a list of anything": (
-        [{"n": [1, "a", {"x": 1}, None]}],
-        {
-            "type": ["object", "null"],
-            "properties": {
-                "n": {
-                    "type": ["array", "null"],
-                    "items": {"type": ["integer", "object", "string", "null"]},
-                }
-            },
-            **OPEN,
-        },
-    ),
-}
 
 
 def payload_schema(run: Outcome) -> Schema:
@@ -207,46 +136,6 @@ def test_a_field_without_a_name_is_passed_over() -> None:
     }
 
 
-@pytest.mark.parametrize(("payloads", "expected"), SAMPLES.values(), ids=SAMPLES.keys())
-def test_a_sample_becomes_json_schema(payloads: list[object], expected: Schema) -> None:
-    """Everything may be null or absent, and nothing that flattening would drop is left."""
-    schema = from_sample(payloads)
-
-    assert schema == expected
-    check(record_schema(schema))
-
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(json_values, max_size=4))
-def test_the_payloads_of_a_sample_fit_its_schema(payloads: list[object]) -> None:
-    """Whatever they are; and the schema is valid, with a type or nothing in every place."""
-    schema = from_sample(payloads)
-
-    check(schema)
-    for payload in payloads:
-        Draft202012Validator(schema).validate(payload)
-    assert "anyOf" not in json.dumps(_without_names(schema))
-
-
-def _without_names(schema: Any) -> Any:  # noqa: ANN401
-    """A schema whose properties are a list, so that only keywords are left as keys."""
-    if not isinstance(schema, dict):
-        return None
-    inner = [_without_names(each) for each in schema.get("properties", {}).values()]
-    return {**schema, "properties": inner, "items": _without_names(schema.get("items"))}
-
-
 def test_without_a_schema_a_payload_is_an_open_object(emulator: Emulator, run_tap: RunTap) -> None:
     """No sample and no other request is made for it."""
     topic = emulator.create_topic()
@@ -270,7 +159,7 @@ def test_the_schema_of_the_settings_goes_before_all_others(
         "developer_api_url": emulator.url,
     }
     described = from_workato(FIELDS)
-    sampled = from_sample([{"sampled": 1}])
+    sampled = {**OPEN_PAYLOAD, "properties": {"sampled": {"type": ["integer", "null"]}}}
 
     every = {**developer, "infer_schema": True}
     cases: list[tuple[Schema, int, dict[str, Any]]] = [
@@ -278,7 +167,7 @@ def test_the_schema_of_the_settings_goes_before_all_others(
         (given, 0, {"topics": [{"id": topic, "schema_path": path}], **every}),
         (described, 0, {"topics": [topic], **every}),
         (described, 0, every),
-        (sampled, 1, {"topics": [topic], "infer_schema": True}),
+        (sampled, 2, {"topics": [topic], "infer_schema": True}),
         (described, 0, {"topics": [topic], **developer}),
     ]
     for expected, samples, settings_ in cases:
@@ -290,19 +179,45 @@ def test_the_schema_of_the_settings_goes_before_all_others(
         assert bool(emulator.requests(operation="topics")) == ("developer_api_token" in settings_)
 
 
-def test_a_sample_is_one_page_from_the_earliest(emulator: Emulator, run_tap: RunTap) -> None:
-    """What cannot be decoded has no say, and is passed on all the same."""
+def test_a_sample_is_the_oldest_page_and_the_newest(emulator: Emulator, run_tap: RunTap) -> None:
+    """A payload that cannot be inspected is ignored, and emitted all the same."""
     topic = emulator.create_topic()
     deep = b'{"d":' + b"[" * 400 + b"]" * 400 + b"}"
     odd = [b"[" * 5000 + b"]" * 5000, deep, b'{"n":' + b"9" * 5000 + b"}"]
-    loaded = emulator.load(topic, [*odd, {"n": 1, "t": "x"}, {"n": None}])
+    loaded = emulator.load(topic, [*odd, *([{"n": 1}] * 50), {"n": 1.5, "late": "x"}])
 
     run = run_tap(topics=[topic], infer_schema=True, batch_size=2)
 
-    assert consumed(emulator)[0] == {"batch_size": 50}
-    assert payload_schema_of_head(run) == from_sample([{"n": 1, "t": "x"}, {"n": None}])
+    oldest = {"batch_size": 50}
+    newest = {"batch_size": 50, "after_message_id": loaded[49]}
+    assert consumed(emulator)[:2] == [oldest, newest]
+    assert payload_schema_of_head(run) == {
+        **OPEN_PAYLOAD,
+        "properties": {
+            "d": {"type": ["array", "null"]},
+            "n": {"type": ["number", "null"]},
+            "late": {"type": ["string", "null"]},
+        },
+    }
     assert run.stdout.count(b'{"type":"RECORD"') == len(loaded)
     assert run.exit_code == 0
+
+
+def test_the_newest_messages_of_an_old_topic_are_those_of_the_last_minutes(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """And those of the last day if there are none."""
+    topic = emulator.create_topic()
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    emulator.load(topic, [{"old": n} for n in range(60)], times=[yesterday.isoformat()] * 60)
+    emulator.load(topic, [{"new": 1}])
+
+    run = run_tap("--discover", topics=[topic], infer_schema=True)
+
+    [stream] = json.loads(run.stdout)["streams"]
+    assert stream["schema"]["properties"]["payload"]["properties"].keys() == {"old", "new"}
+    assert len(consumed(emulator)) == 2
+    assert "since_time" in consumed(emulator)[1]
 
 
 def payload_schema_of_head(run: Outcome) -> Schema:
@@ -322,7 +237,7 @@ def test_a_sample_that_shows_nothing_leaves_the_payload_open(
     run = run_tap(topics=[topic], infer_schema=True)
 
     assert payload_schema_of_head(run) == OPEN_PAYLOAD
-    assert len(consumed(emulator)) == (3 if payloads else 2)
+    assert len(consumed(emulator)) == (4 if payloads else 2)
     assert run.exit_code == 0
 
 
@@ -399,39 +314,3 @@ def test_a_payload_that_does_not_fit_goes_through_unchanged(
         assert b',"payload":%b},"time_extracted"' % payload in line
     assert len(ids(run)) == len(payloads)
     assert (run.exit_code, run.error_lines) == (0, [])
-
-
-def test_inferred_columns_are_all_there_when_flattened(emulator: Emulator, run_tap: RunTap) -> None:
-    """Every column of every record of the sample is in the SCHEMA, whatever its values."""
-    topic = emulator.create_topic()
-    emulator.load(
-        topic,
-        [
-            {"n": 1, "s": "x", "list": None, "odd": {"x": 1}, "o": {"d": 1.5, "l": [1]}, "e": None},
-            {"n": 2, "s": None, "list": [1], "odd": "x", "o": None, "e": None},
-        ],
-    )
-
-    run = run_tap(
-        topics=[topic], infer_schema=True, flattening_enabled=True, flattening_max_depth=3
-    )
-
-    [schema] = [message["schema"] for message in run.messages if message["type"] == "SCHEMA"]
-    types = {name: about["type"] for name, about in schema["properties"].items()}
-    first, second = run.records()
-    # A payload that is null where another has columns stands beside them: a JSON object never is.
-    assert first.keys() | (second.keys() - {"payload__o"}) == types.keys()
-    assert types == {
-        "message_id": "string",
-        "topic_id": "integer",
-        "time": "string",
-        "payload__n": ["integer", "null"],
-        "payload__s": ["string", "null"],
-        "payload__list": ["string", "null"],
-        "payload__odd": ["string", "null"],
-        "payload__o__d": ["number", "null"],
-        "payload__o__l": ["string", "null"],
-        "payload__e": ["null", "string"],
-    }
-    assert first["payload__odd"] == '{"x":1}'
-    assert second["payload__list"] == "[1]"

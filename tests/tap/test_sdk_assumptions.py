@@ -10,7 +10,9 @@ from singer_sdk import Tap
 from singer_sdk.plugin_base import PluginBase
 from singer_sdk.streams import Stream
 from tap_workato_streams.plugin.config_check import CheckedPlugin
+from tap_workato_streams.sdk_stream import SdkStream
 from tap_workato_streams.streams import TopicStream
+from tap_workato_streams.table_stream import TableStream
 from tap_workato_streams.tap import TapWorkatoStreams
 
 
@@ -50,7 +52,9 @@ def test_what_the_tap_overrides_is_there_to_be_overridden() -> None:
         for ours, theirs in (
             (CheckedPlugin, PluginBase),
             (TapWorkatoStreams, Tap),
+            (SdkStream, Stream),
             (TopicStream, Stream),
+            (TableStream, Stream),
         )
         for name, member in vars(ours).items()
         if getattr(getattr(member, "fget", member), "__override__", False)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 OPEN_PAYLOAD: dict[str, Any] = {"type": ["object", "null"], "additionalProperties": True}
 
-# Deeper levels are ignored when inferring a schema: programs that read schemas recurse.
-SAMPLE_LEVELS = 50
-
 # Contract: "Developer API"; a field without a type is a string.
 SCALARS: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
@@ -98,24 +95,6 @@ def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def from_sample(payloads: Iterable[object]) -> dict[str, Any]:
-    """Infer the JSON Schema of payloads from a sample.
-
-    Args:
-        payloads: Decoded payloads.
-
-    Returns:
-        A schema in which everything may be null or absent, since it is only a sample.
-    """
-    from genson import SchemaBuilder  # noqa: PLC0415 - needed only to infer a schema
-
-    builder = SchemaBuilder(schema_uri=None)
-    for payload in payloads:
-        if not _is_deeper(payload, SAMPLE_LEVELS):
-            builder.add_object(payload)
-    return _widened(builder.to_schema()) or OPEN_PAYLOAD
-
-
 def _loaded(path: object) -> dict[str, Any]:
     try:
         schema = json.loads(Path(str(path)).read_text(encoding="utf-8"))
@@ -148,37 +127,3 @@ def _kinds(schema: Mapping[str, Any]) -> list[str]:
     """Return the types in a schema, except null."""
     kinds = schema.get("type", [])
     return [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    """Return whether a decoded value has more than this many levels of objects or arrays."""
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
-
-
-def _widened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Make a schema of genson allow null and unknown properties, at every level."""
-    wide = _joined(schema["anyOf"]) if "anyOf" in schema else dict(schema)
-    if not _kinds(wide):
-        return {}  # always null in the sample: nothing is known about other values
-    wide.pop("required", None)
-    if "properties" in wide:
-        wide["properties"] = {k: _widened(v) for k, v in wide["properties"].items()}
-        wide["additionalProperties"] = True
-    if "items" in wide:
-        wide["items"] = _widened(wide["items"])
-    return _nullable(wide)
-
-
-def _joined(options: list[dict[str, Any]]) -> dict[str, Any]:
-    """Merge genson's alternatives: flattening and most targets do not support ``anyOf``.
-
-    Where structures are mixed with other values, only the types are kept, so that flattening makes
-    one column of them.
-    """
-    some = [option for option in options if _kinds(option)]
-    if len(some) == 1:
-        return dict(some[0])
-    return {"type": sorted({kind for option in some for kind in _kinds(option)})}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..event_streams.consume import EARLIEST, ConsumeClient
+from ..event_streams.consume import ConsumeClient
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import ServiceError
 from ..event_streams.session import ApiSession
 from ..plugin.pages import split_page
 from ..reading.topic import Topic
+from ..records.columns import schemas as column_schemas
+from ..records.inference import infer_columns
+from ..records.settings import RecordSettings
 from . import names, schemas
 from .catalog import names_by_topic
+from .samples import sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
     from ..event_streams.rate_limiter import RateLimiter
 
 logger = logging.getLogger("tap-workato-streams")
-
-SAMPLE_SIZE = 50
 
 
 def discover_topics(
@@ -61,9 +62,11 @@ def discover_topics(
         ]
         topics = names.named(topics, names_by_topic(catalog), bookmarks)
     known = set(catalog or ())
+    if not (config["infer_schema"] or RecordSettings.from_config(config).layout):
+        return topics
     return [
         _sampled(config, topic, limiter)
-        if config["infer_schema"] and topic.payload_schema is None and topic.name not in known
+        if topic.payload_schema is None and topic.name not in known
         else topic
         for topic in topics
     ]
@@ -116,10 +119,11 @@ def _described(topic: Topic, described: WorkspaceTopic | None) -> Topic:
 def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> Topic:
     session = ApiSession.for_messages(config, limiter, str(topic))
     with contextlib.closing(ConsumeClient(session, topic.id, split_page)) as client:
-        sample = client.consume(EARLIEST, batch_size=SAMPLE_SIZE).messages
-    payloads = []
-    for message in sample:
-        # A payload that cannot be decoded is ignored here, and emitted all the same.
-        with contextlib.suppress(ValueError, RecursionError):
-            payloads.append(json.loads(bytes(message.payload)))
-    return replace(topic, payload_schema=schemas.from_sample(payloads))
+        payloads = sample(client)
+    columns = infer_columns(payloads, RecordSettings.from_config(config).levels)
+    schema = {**schemas.OPEN_PAYLOAD, "properties": column_schemas(columns)}
+    return replace(
+        topic,
+        payload_schema=schema if columns else schemas.OPEN_PAYLOAD,
+        is_declared=False,
+    )

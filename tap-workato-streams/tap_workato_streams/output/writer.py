@@ -59,15 +59,48 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         middle = b',"topic_id":%d,"time":' % topic_id
         tail = b'},"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
         parts: list[bytes] = []
-        for message, payload in zip(messages, _on_one_line(messages), strict=True):
+        for message, payload in zip(messages, payload_lines(messages), strict=True):
             parts += head, _encode(message.message_id), middle, _encode(message.time)
             parts += b',"payload":', payload, tail
+        _write(b"".join(parts))
+        self.flush()
+
+    def write_records(
+        self, stream: str, topic_id: int, messages: Sequence[Message], bodies: Sequence[bytes]
+    ) -> None:
+        """Write messages as RECORD lines whose members after ``time`` are given, and flush.
+
+        Args:
+            stream: The name of the stream.
+            topic_id: The id of the topic.
+            messages: The messages, in topic order.
+            bodies: The JSON text of each record's other members; it may be empty.
+
+        Raises:
+            OSError: stdout cannot be written to.
+        """
+        head = b'{"type":"RECORD","stream":%b,"record":' % _encode(stream)
+        tail = b',"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
+        parts: list[bytes] = []
+        for message, body in zip(messages, bodies, strict=True):
+            parts += head, record_text(message, topic_id, body), tail
         _write(b"".join(parts))
         self.flush()
 
     def flush(self) -> None:
         """Flush stdout."""
         sys.stdout.buffer.flush()
+
+
+def record_text(message: Message, topic_id: int, body: bytes) -> bytes:
+    """Return the JSON text of a record with these members after ``time``."""
+    return b'{"message_id":%b,"topic_id":%d,"time":%b%b%b}' % (
+        _encode(message.message_id),
+        topic_id,
+        _encode(message.time),
+        b"," if body else b"",
+        body,
+    )
 
 
 def check_stdout() -> None:
@@ -85,7 +118,7 @@ def check_stdout() -> None:
         raise BrokenPipeError
 
 
-def _on_one_line(messages: Sequence[Message]) -> list[bytes]:
+def payload_lines(messages: Sequence[Message]) -> list[bytes]:
     """Return the payloads' bytes; line breaks, which JSON allows, become spaces."""
     payloads = [bytes(message.payload) for message in messages]
     # Few have any, and one search in all of them is faster than a search in each.

@@ -22,19 +22,27 @@ def decoded_record(message: Message, topic: Topic) -> dict[str, Any]:
     Raises:
         EventStreamsError: The payload is nested too deeply.
     """
+    return {
+        "message_id": message.message_id,
+        "topic_id": topic.id,
+        "time": message.time,
+        "payload": decoded(bytes(message.payload), message, topic),
+    }
+
+
+def decoded(text: bytes, message: Message, topic: Topic) -> Any:  # noqa: ANN401 - any JSON value
+    """Decode JSON text that was made of a message.
+
+    Raises:
+        EventStreamsError: It is nested too deeply.
+    """
     try:
-        payload = json.loads(bytes(message.payload), parse_float=Decimal, parse_int=_integer)
+        return json.loads(text, parse_float=Decimal, parse_int=_integer)
     except RecursionError:
         raise EventStreamsError(
             f"{topic}: message {message.message_id} is nested too deeply to be decoded; "
             "select all properties and use neither stream maps nor flattening to emit it as is",
         ) from None
-    return {
-        "message_id": message.message_id,
-        "topic_id": topic.id,
-        "time": message.time,
-        "payload": payload,
-    }
 
 
 def _integer(digits: str) -> int | Decimal:

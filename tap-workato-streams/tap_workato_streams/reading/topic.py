@@ -11,13 +11,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic to read; ``retention`` is in seconds, None if unknown."""
+    """A topic to read.
+
+    Args:
+        id: The topic's id.
+        name: The name of the stream.
+        start_from: Where to start without a bookmark: earliest or latest.
+        start_date: The time to start at instead.
+        payload_schema: The JSON Schema of the payload, None if unknown.
+        is_declared: Whether that schema was declared, and not inferred from a sample.
+        retention: In seconds, None if unknown.
+    """
 
     id: int
     name: str
     start_from: str
     start_date: str | None = None
     payload_schema: Mapping[str, Any] | None = None
+    is_declared: bool = True
     retention: float | None = None
 
     def __str__(self) -> str:

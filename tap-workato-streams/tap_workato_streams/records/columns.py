@@ -64,6 +64,15 @@ def schemas(columns: Columns) -> dict[str, dict[str, Any]]:
     return {name: column.schema() for name, column in columns.items()}
 
 
+def paths(columns: Columns, parents: Path = ()) -> list[Path]:
+    """The fields that have a column, at every depth."""
+    found: list[Path] = []
+    for name, each in columns.items():
+        path = (*parents, name)
+        found += paths(each.fields, path) if each.fields else [path]
+    return found
+
+
 def from_schema(schema: Mapping[str, Any], levels: int) -> Columns:
     """Read columns from the JSON Schema of an object.
 

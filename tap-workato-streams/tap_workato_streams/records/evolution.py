@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .columns import Column, merged
+from .columns import Column, merged, paths
 from .inference import infer_column
 from .layout import RESCUED, ColumnNames
 
@@ -76,19 +76,13 @@ class ColumnRegistry:
                 self._settled.add(path)
                 admitted = self._names.admit({path[-1]: column}, path[:-1])
                 found = merged(found, _below(path[:-1], admitted))
-        self.columns = merged(self.columns, found)
+        if found:
+            self.columns = merged(self.columns, found)
         return found
 
-    def names(self, columns: Columns, parents: Path = ()) -> list[str]:
+    def names(self, columns: Columns) -> list[str]:
         """The names that columns have in the record."""
-        names: list[str] = []
-        for name, column in columns.items():
-            path = (*parents, name)
-            if column.fields:
-                names += self.names(column.fields, path)
-            else:
-                names.append(self._layout.column_name(path))
-        return names
+        return [self._layout.column_name(path) for path in paths(columns)]
 
 
 def _below(parents: Path, columns: Columns) -> Columns:

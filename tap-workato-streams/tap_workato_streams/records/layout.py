@@ -25,6 +25,10 @@ MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
     "topic_id": {"type": "integer"},
     "time": {"type": "string", "format": "date-time", "description": "When published"},
 }
+RESCUED_SCHEMA: Mapping[str, Any] = {
+    "type": ["object", "null"],
+    "description": "Values without a column, by JSON Pointer",
+}
 # PostgreSQL has room for 1,600 columns, and less in wide rows. Fields beyond these are rescued, so
 # that payloads with ids as field names do not block the load.
 MAX_COLUMNS = 1000
@@ -78,7 +82,8 @@ class Layout:
         """The JSON Schema of the record before flattening."""
         if self.unpacked:
             fields = {
-                self.record_path((name,))[0]: schema for name, schema in schemas(columns).items()
+                self.record_path((name,))[0]: {**schema, **prefixed_notes(name)}
+                for name, schema in schemas(columns).items()
             }
         elif columns:
             fields = {PAYLOAD: {"type": ["object", "null"], "properties": schemas(columns)}}
@@ -90,13 +95,15 @@ class Layout:
             "properties": {
                 **MESSAGE_FIELDS,
                 **fields,
-                RESCUED: {
-                    "type": ["object", "null"],
-                    "description": "Values without a column, by JSON Pointer",
-                },
+                RESCUED: RESCUED_SCHEMA,
             },
             "required": ["message_id"],
         }
+
+
+def prefixed_notes(name: str) -> dict[str, str]:
+    """What a schema says about a column that got a prefix, by which a catalog's is recognised."""
+    return {"description": f"`{name}` of the payload"} if name in MESSAGE_FIELDS else {}
 
 
 class ColumnNames:

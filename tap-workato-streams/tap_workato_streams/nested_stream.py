@@ -1,0 +1,47 @@
+"""A topic whose records hold the payload as it was published."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from .discovery.schemas import OPEN_PAYLOAD, record_schema
+from .reading.decoding import decoded_record
+from .streams import TopicStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from singer_sdk.helpers.types import Record
+    from singer_sdk.tap_base import Tap
+
+    from .event_streams.consume import Message
+    from .reading.consumer import TopicConsumer
+
+
+class NestedStream(TopicStream):
+    """A topic in the nested record format, without flattening."""
+
+    def __init__(self, tap: Tap, consumer: TopicConsumer) -> None:
+        super().__init__(
+            tap, consumer, record_schema(consumer.topic.payload_schema or OPEN_PAYLOAD)
+        )
+
+    @cached_property
+    def passes_unchanged(self) -> bool:
+        """Whether nothing inspects the records, so that they need not be decoded."""
+        return self.maps.keep_records and all(self.mask.values()) and self.is_emitted
+
+    @override
+    def write_messages(self, messages: Sequence[Message]) -> None:
+        if self.passes_unchanged:
+            self.writer.write_page(self.stream_maps[0].stream_alias, self.topic.id, messages)
+        else:
+            self.write_decoded(messages, self.decoded(messages))
+
+    @override
+    def decoded(self, messages: Sequence[Message]) -> Iterable[Record]:
+        for message in messages:
+            yield decoded_record(message, self.topic)

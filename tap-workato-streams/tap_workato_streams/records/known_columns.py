@@ -1,0 +1,94 @@
+"""The columns that are known when a run starts: declared, bookmarked, or in a catalog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .columns import from_schema, merged, paths
+from .evolution import ADD_COLUMNS
+from .layout import MESSAGE_FIELDS, PAYLOAD, PREFIX, RESCUED, prefixed_notes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .columns import Columns
+    from .layout import Layout
+
+
+def from_bookmark(value: object, levels: int) -> Columns:
+    """Read the columns that a bookmark holds.
+
+    Raises:
+        ValueError: They are not JSON Schemas by name.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
+        raise ValueError("columns must be an object from field names to JSON Schemas")
+    return from_schema({"properties": value}, levels)
+
+
+def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
+    """Read the columns of a payload from the schema of its record.
+
+    A catalog that was made for the other record format is understood, too.
+    """
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return {}
+    others = properties.keys() - {*MESSAGE_FIELDS, PAYLOAD, RESCUED}
+    is_nested = RESCUED not in properties if layout.unpacked else not others
+    if is_nested:
+        payload = properties.get(PAYLOAD)
+        return from_schema(payload if isinstance(payload, dict) else {}, layout.levels)
+    fields = {
+        name: properties[name] for name in properties if name not in (*MESSAGE_FIELDS, RESCUED)
+    }
+    columns = from_schema({"properties": fields}, layout.levels)
+    return {_field(name, column.notes): column for name, column in columns.items()}
+
+
+def known_columns(
+    declared: Columns | None, bookmarked: Columns, catalog: Columns, mode: str
+) -> Columns:
+    """Put together the columns that are known, in order of precedence.
+
+    Args:
+        declared: The columns of a declared schema; None without one.
+        bookmarked: The columns that the last run emitted. A column keeps its first type.
+        catalog: The columns of the catalog, or of a sample.
+        mode: The setting `schema_evolution`.
+    """
+    if declared is None:
+        return merged(bookmarked, catalog)
+    return merged(declared, bookmarked) if mode == ADD_COLUMNS else declared
+
+
+def with_key(
+    columns: Columns, name: str, layout: Layout, resample: Callable[[], Columns]
+) -> tuple[Columns, str | None]:
+    """Find the field of the payload whose column is a key property.
+
+    Args:
+        columns: The columns that are known.
+        name: The key property.
+        layout: The format of the record.
+        resample: Infers columns anew, in case those that are known are older than the data.
+
+    Returns:
+        The columns, with those of a new sample if it was needed, and the field.
+    """
+    for known in (columns, None):
+        found = merged(columns, resample()) if known is None else known
+        for path in paths(found):
+            if layout.column_name(path) == name:
+                return found, path[0]
+    return columns, None
+
+
+def _field(column: str, notes: Mapping[str, str]) -> str:
+    """The field of the payload that a column belongs to."""
+    field = column.removeprefix(PREFIX)
+    if column != field and field in MESSAGE_FIELDS and notes == prefixed_notes(field):
+        return field
+    return column

@@ -1,0 +1,56 @@
+"""What the `stream_maps` setting says about one stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+KEY_PROPERTIES, ALIAS, SOURCE = "__key_properties__", "__alias__", "__source__"
+
+
+@dataclass(frozen=True)
+class StreamMaps:
+    """The maps of one stream: None for a map that removes it."""
+
+    maps: Sequence[Mapping[str, Any] | None]
+
+    @classmethod
+    def of(cls, stream: str, setting: Mapping[str, Any]) -> StreamMaps:
+        """Find the maps that the SDK applies to a stream."""
+        found: list[Mapping[str, Any] | None] = []
+        for name, definition in setting.items():
+            about = definition if isinstance(definition, dict) else {}
+            if fnmatch(stream, about.get(SOURCE, name)) or stream == about.get(SOURCE, name):
+                found.append(definition if isinstance(definition, dict) else None)
+        return cls(found)
+
+    @property
+    def keep_records(self) -> bool:
+        """Whether the records are emitted as they are, under whatever name and key."""
+        return not self.maps or (
+            len(self.maps) == 1
+            and self.maps[0] is not None
+            and self.maps[0].keys() <= {KEY_PROPERTIES, ALIAS}
+        )
+
+    @property
+    def payload_keys(self) -> set[str]:
+        """The key properties besides the message's id that have to be in the records."""
+        return {key for map_ in self.maps if map_ for key in _keys(map_) if key not in map_}
+
+    @property
+    def has_other_key(self) -> bool:
+        """Whether records with the same key may come again, unlike messages."""
+        return any(_keys(map_) not in ([], ["message_id"]) for map_ in self.maps if map_)
+
+    def mentions(self, name: str) -> bool:
+        """Whether a map sets or removes a property."""
+        return any(name in map_ for map_ in self.maps if map_)
+
+
+def _keys(map_: Mapping[str, Any]) -> list[str]:
+    return list(map_.get(KEY_PROPERTIES) or [])

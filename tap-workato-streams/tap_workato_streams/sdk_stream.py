@@ -1,0 +1,93 @@
+"""The SDK's stream, where this tap needs it to behave differently."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.singerlib import Catalog, CatalogEntry, Schema
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
+from singer_sdk.streams import Stream
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
+    from singer_sdk.helpers.types import Context
+    from singer_sdk.mapper import StreamMap
+
+
+class SdkStream(Stream):
+    """A stream of opaque ids in topic order, whose schema may change during a run."""
+
+    # A payload that does not conform to its schema is emitted unchanged.
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+
+    @property
+    @override
+    def is_sorted(self) -> bool:
+        return True  # an interrupted run is resumable
+
+    @property
+    @override
+    def check_sorted(self) -> bool:
+        return False  # message ids cannot be compared
+
+    @property
+    @override
+    def replication_method(self) -> str:
+        """Incremental, unless full-table replication is requested explicitly."""
+        is_full_table = self.forced_replication_method == REPLICATION_FULL_TABLE
+        return REPLICATION_FULL_TABLE if is_full_table else REPLICATION_INCREMENTAL
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Take selection and schema from a catalog; a replication key in it is ignored.
+
+        With another key, the SDK would write its name next to a message id. Without one, it would
+        read the full table in each run.
+        """
+        super().apply_catalog(catalog)
+        self.replication_key = "message_id"
+
+    @property
+    @override
+    def stream_maps(self) -> list[StreamMap]:
+        """The stream maps, set up when they are first needed: the state is known by then."""
+        if self._stream_maps is None:
+            self.register()
+        return super().stream_maps
+
+    def register(self) -> None:
+        """Set up the stream maps for the schema of the stream, again if it has changed."""
+        entry = CatalogEntry(
+            tap_stream_id=self.tap_stream_id,
+            stream=self.name,
+            schema=Schema.from_dict(self.effective_schema),
+            metadata=self.metadata,
+            key_properties=self.primary_keys,
+        )
+        self._tap.mapper.register_raw_streams_from_catalog(Catalog([(self.name, entry)]))
+        self._stream_maps = self._tap.mapper.stream_maps[self.name]
+
+    @property
+    def is_emitted(self) -> bool:
+        """Whether the stream maps leave the stream in."""
+        return not isinstance(self.stream_maps[0], RemoveRecordTransform)
+
+    @override
+    def get_batches(
+        self,
+        batch_config: BatchConfig,
+        context: Context | None = None,
+    ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
+        """Write batch files as the SDK does: with gzip, whatever the setting says.
+
+        Yields:
+            The encoding that the files really have, and their URLs.
+        """
+        for encoding, files in super().get_batches(batch_config, context):
+            yield replace(encoding, compression="gzip"), files

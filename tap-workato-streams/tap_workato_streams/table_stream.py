@@ -1,0 +1,196 @@
+"""A topic whose payload fields become columns: unpacked, flattened or both."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from .discovery.samples import sample
+from .event_streams.errors import EventStreamsError
+from .output.summary import counted
+from .output.writer import payload_lines, record_text
+from .reading.decoding import decoded
+from .reading.pages import Bookmark
+from .records.columns import from_schema, schemas
+from .records.evolution import NONE, Evolution
+from .records.inference import infer_columns
+from .records.known_columns import from_bookmark, from_catalog, known_columns, with_key
+from .records.layout import MESSAGE_FIELDS, RESCUED, ColumnNames
+from .records.mapped import MappedRecords
+from .records.shaper import Shaper
+from .streams import TopicStream
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from singer_sdk.helpers.types import Record
+    from singer_sdk.singerlib import RecordMessage
+    from singer_sdk.tap_base import Tap
+
+    from .event_streams.consume import Message
+    from .reading.consumer import TopicConsumer
+    from .records.columns import Columns, Path
+    from .records.layout import Layout
+    from .records.settings import RecordSettings
+
+logger = logging.getLogger("tap-workato-streams")
+
+
+class TableStream(TopicStream):
+    """A topic whose records are taken apart."""
+
+    def __init__(
+        self, tap: Tap, consumer: TopicConsumer, settings: RecordSettings, layout: Layout
+    ) -> None:
+        self._settings = settings
+        self._layout = layout
+        columns = from_schema(consumer.topic.payload_schema or {}, layout.levels)
+        super().__init__(tap, consumer, layout.record_schema(ColumnNames(layout).admit(columns)))
+        self._bookmarked: Columns | None = None
+        self._mapped = MappedRecords(layout, self.maps)
+
+    @property
+    @override
+    def effective_schema(self) -> dict[str, Any]:
+        """The schema of the records from here on: the catalog is the start, not the limit."""
+        return self._layout.record_schema(self._shaper.columns)
+
+    @override
+    def register(self) -> None:
+        super().register()
+        self._mapped.restore_schemas(self.stream_maps)
+
+    @override
+    def write_schema(self) -> None:
+        super().write_schema()
+        self._bookmark_columns()
+
+    @override
+    def write_messages(self, messages: Sequence[Message]) -> None:
+        bodies, problem = self._shape(messages)
+        written = messages[: len(bodies)]
+        if self._splices:
+            alias = self.stream_maps[0].stream_alias
+            self.writer.write_records(alias, self.topic.id, written, bodies)
+        else:
+            self.write_decoded(written, self._decoded(written, bodies))
+        if problem:
+            if written:
+                self.bookmark = Bookmark(written[-1].message_id, written[-1].time)
+            raise problem
+
+    @override
+    def decoded(self, messages: Sequence[Message]) -> Iterable[Record]:
+        bodies, problem = self._shape(messages)
+        yield from self._decoded(messages[: len(bodies)], bodies)
+        if problem:
+            raise problem
+
+    @override
+    def log_summary(self) -> None:
+        super().log_summary()
+        if misfits := str(self._shaper.misfits):
+            what = "dropped" if self._mode == NONE else f"kept in {RESCUED}"
+            logger.info("%s: values without a column, %s: %s", self.topic, what, misfits)
+
+    @override
+    def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
+        rescued = record.get(RESCUED)
+        filled = self._mapped.fill(record, self._shaper.columns)
+        message_id = record["message_id"]
+        for message in super()._generate_record_messages(record):
+            if problem := self._mapped.finish(message, rescued, filled, self.stream_maps):
+                raise self._cannot_write(message_id, problem)
+            yield message
+
+    def _decoded(self, messages: Sequence[Message], bodies: Sequence[bytes]) -> Iterator[Record]:
+        for message, body in zip(messages, bodies, strict=True):
+            text = record_text(message, self.topic.id, body)
+            yield decoded(text, message, self.topic)
+
+    def _shape(self, messages: Sequence[Message]) -> tuple[list[bytes], EventStreamsError | None]:
+        """Shape the messages up to one that cannot be written; write the SCHEMA if it changes."""
+        page = self._shaper.shape(payload_lines(messages))
+        if page.added:
+            names = ", ".join(page.added)
+            logger.info("%s: added %s: %s", self.topic, counted(len(page.added), "column"), names)
+            self.register()
+            self.write_schema()
+        self._bookmark_columns()
+        if not page.problem:
+            return page.bodies, None
+        return page.bodies, self._cannot_write(messages[len(page.bodies)].message_id, page.problem)
+
+    def _cannot_write(self, message_id: str, problem: str) -> EventStreamsError:
+        return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
+
+    def _bookmark_columns(self) -> None:
+        """Keep the columns in the state: they take precedence in the next run."""
+        columns = self._shaper.next_columns
+        if columns is not self._bookmarked:
+            self.stream_state["columns"] = schemas(columns)
+            self._bookmarked = columns
+
+    @property
+    def _mode(self) -> str:
+        return self._settings.mode(is_declared=self._declared is not None)
+
+    @property
+    def _declared(self) -> Columns | None:
+        if not self.topic.is_declared or self.topic.payload_schema is None:
+            return None
+        return from_schema(self.topic.payload_schema, self._layout.levels)
+
+    @cached_property
+    def _shaper(self) -> Shaper:
+        columns = self._known_columns()
+        key_fields = []
+        for name in self.maps.payload_keys - MESSAGE_FIELDS.keys():
+            columns, field = with_key(columns, name, self._layout, self._sample)
+            if field is None:
+                raise EventStreamsError(
+                    f"{self.topic}: no message has {name}, which __key_properties__ in stream_maps "
+                    "names; declare the topic's schema, or run again when it has such messages"
+                )
+            key_fields.append(field)
+        evolution = Evolution(
+            self._mode,
+            is_deferred=self.maps.has_other_key,
+            deselected=self._deselected,
+            required=key_fields if self._splices else (),
+        )
+        return Shaper(self._layout, columns, evolution)
+
+    def _known_columns(self) -> Columns:
+        catalog = from_catalog(super().effective_schema, self._layout)
+        state = self._tap.state.get("bookmarks", {}).get(self.name, {})
+        try:
+            bookmarked = from_bookmark(state.get("columns"), self._layout.levels)
+        except ValueError as exc:
+            raise EventStreamsError(f"{self.topic}: the state cannot be used: {exc}") from None
+        columns = known_columns(self._declared, bookmarked, catalog, self._mode)
+        if (RESCUED,) in self._deselected:
+            # What the catalog does not know is selected only if rescued data is.
+            return {name: column for name, column in columns.items() if name in catalog}
+        return columns
+
+    def _sample(self) -> Columns:
+        """Columns of a new sample: the catalog may be older than the data."""
+        return infer_columns(sample(self.consumer.client), self._layout.levels)
+
+    @cached_property
+    def _deselected(self) -> set[Path]:
+        return {crumb[1::2] for crumb, selected in self.mask.items() if crumb and not selected}
+
+    @cached_property
+    def _splices(self) -> bool:
+        """Whether the text of the columns is the text of the record."""
+        return (
+            self.maps.keep_records
+            and self._layout.unpacked
+            and self._layout.flattening is None
+            and not any(len(path) > 1 or path[0] in MESSAGE_FIELDS for path in self._deselected)
+        )

@@ -1,0 +1,528 @@
+"""Topics as tables: unpacked and flattened records, as the executable emits them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from tests.tap.singer import consumed, ids
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.executables import Outcome
+    from tests.tap.conftest import RunTap
+
+Schema = dict[str, Any]
+
+INTEGER = {"type": ["integer", "null"]}
+NUMBER = {"type": ["number", "null"]}
+TEXT = {"type": ["string", "null"]}
+OBJECT = {"type": ["object", "null"]}
+FIXED = ["message_id", "topic_id", "time"]
+UNPACKED: dict[str, Any] = {"record_format": "unpacked"}
+DECLARED = {
+    "type": "object",
+    "properties": {"id": {"type": "integer"}, "total": {"type": "number"}},
+}
+
+
+@pytest.fixture
+def topic(emulator: Emulator) -> int:
+    return emulator.create_topic()
+
+
+def schemas(run: Outcome, stream: str = "topic_1") -> list[Schema]:
+    """The columns of each SCHEMA message of a stream, besides those that all have."""
+    found = []
+    for message in run.messages:
+        if message["type"] == "SCHEMA" and message["stream"] == stream:
+            properties = message["schema"]["properties"]
+            assert list(properties)[:3] == FIXED
+            assert list(properties)[-1] == "_rescued"
+            assert properties["_rescued"]["type"] == ["object", "null"]
+            names = list(properties)[3:-1]
+            found.append({name: properties[name] for name in names})
+    return found
+
+
+def rows(run: Outcome, stream: str = "topic_1") -> list[dict[str, Any]]:
+    """The records without the message's own fields; each conforms to the SCHEMA before it."""
+    found = []
+    validators: dict[str, Draft202012Validator] = {}
+    for message in run.messages:
+        if message["type"] == "SCHEMA":
+            strict = {**message["schema"], "additionalProperties": False}
+            validators[message["stream"]] = Draft202012Validator(
+                strict, format_checker=FormatChecker()
+            )
+        if message["type"] == "RECORD":
+            validators[message["stream"]].validate(message["record"])
+            if message["stream"] == stream:
+                record = message["record"]
+                found.append({name: record[name] for name in record if name not in FIXED})
+    return found
+
+
+def bookmark(run: Outcome) -> dict[str, Any]:
+    found: dict[str, Any] = run.states[-1]["bookmarks"]["topic_1"]
+    return found
+
+
+def discover(run_tap: RunTap, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+    run = run_tap("--discover", **settings)
+    catalog: dict[str, Any] = json.loads(run.stdout)
+    return catalog
+
+
+def test_the_fields_of_a_payload_are_columns(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """Without any schema, of a sample; every digit stays, and white space does no harm."""
+    loaded = emulator.load(
+        topic,
+        [
+            b'{"id":1,"total":1.10,"lines":[{"sku":"A"}],"time":"noon"}',
+            b'{ "id" : 2,\n "total":123456789012345678901234567890.5, "customer":{"name":"Ann"} }',
+            b"{}",
+        ],
+    )
+
+    run = run_tap(topics=[topic], **UNPACKED)
+
+    assert schemas(run) == [
+        {
+            "id": INTEGER,
+            "total": NUMBER,
+            "lines": {"type": ["array", "null"]},
+            "payload_time": {**TEXT, "description": "`time` of the payload"},
+            "customer": OBJECT,
+        }
+    ]
+    assert ids(run) == loaded
+    first, second, third = rows(run)
+    assert first == {"id": 1, "total": 1.1, "lines": [{"sku": "A"}], "payload_time": "noon"}
+    assert second.keys() == {"id", "total", "customer"}
+    assert third == {}
+    stored = emulator.messages(topic)[1]
+    assert (
+        b'{"message_id":"%b","topic_id":%d,"time":"%b","id" : 2,  "total":'
+        b'123456789012345678901234567890.5, "customer":{"name":"Ann"}},"time_extracted":'
+        % (stored.message_id.encode(), topic, stored.time.encode())
+        in run.stdout
+    )
+    assert (run.exit_code, run.error_lines) == (0, [])
+
+
+def test_a_catalog_of_columns_is_read_again(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """The field that got a prefix included, and without a new sample."""
+    emulator.load(topic, [{"id": 1, "time": "noon"}, {"id": "x"}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.clear_requests()
+
+    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
+
+    assert len(consumed(emulator)) == 2
+    assert rows(run) == [{"payload_time": "noon", "_rescued": {"/id": 1}}, {"id": "x"}]
+
+
+def test_new_fields_become_columns_and_the_next_run_knows_them(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """One SCHEMA per page, before its first record; the catalog and a new sample are older."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(
+        topic,
+        [{"id": 2}, {"id": 3, "a": 1, "b": None}, {"a": 2, "c": {"x": 1}}, {"id": 1.5, "a": "x"}],
+    )
+    settings: dict[str, Any] = {"topics": [topic], "catalog": catalog, "batch_size": 1, **UNPACKED}
+
+    first = run_tap(**settings)
+    second = run_tap(state=first.states[-1], **settings)
+    emulator.load(topic, [{"a": "y", "c": 1, "b": 1}])
+    third = run_tap(state=first.states[-1], **settings)
+
+    columns = {"id": INTEGER, "a": INTEGER, "c": OBJECT}
+    assert schemas(first) == [{"id": INTEGER}, {"id": INTEGER, "a": INTEGER}, columns]
+    assert rows(first) == [
+        {"id": 1},
+        {"id": 2},
+        {"id": 3, "a": 1, "_rescued": {"/b": None}},
+        {"a": 2, "c": {"x": 1}},
+        {"_rescued": {"/id": 1.5, "/a": "x"}},
+    ]
+    lines = [line for line in first.stderr.splitlines() if "added" in line]
+    assert [line.split("topic_1 (topic 1): ")[1] for line in lines] == [
+        "added 1 column: a",
+        "added 1 column: c",
+    ]
+    assert bookmark(first)["columns"] == columns
+    assert schemas(second) == [columns]
+    assert bookmark(second)["columns"] == columns
+    assert schemas(third) == [columns, {**columns, "b": INTEGER}]
+    assert rows(third) == [{"b": 1, "_rescued": {"/a": "y", "/c": 1}}]
+    assert "values without a column, kept in _rescued: /a (1), /c (1)" in third.stderr
+
+
+def test_a_declared_schema_does_not_change(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """Not by itself: what it has no column for is rescued, and columns of old runs are gone."""
+    emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
+    topics = [{"id": topic, "schema": DECLARED}]
+    state = {"bookmarks": {"topic_1": {"columns": {"note": TEXT, "total": TEXT}}}}
+
+    run = run_tap(topics=topics, state=state, **UNPACKED)
+    adding = run_tap(topics=topics, state=state, schema_evolution="add_columns", **UNPACKED)
+
+    declared = {"id": INTEGER, "total": NUMBER}
+    assert schemas(run) == [declared]
+    assert rows(run) == [{"id": 1, "total": 1, "_rescued": {"/note": "x"}}]
+    assert schemas(adding) == [{**declared, "note": TEXT}]
+
+
+def test_developer_api_schemas_are_declared(emulator: Emulator, run_tap: RunTap) -> None:
+    fields = [{"name": "id", "type": "integer"}, {"name": "o", "type": "object"}]
+    topic = emulator.create_topic(schema=fields)
+    emulator.load(topic, [{"id": 1, "o": {"x": 1}, "note": "x"}])
+
+    run = run_tap(
+        topics=[topic],
+        developer_api_token=emulator.developer_token,
+        developer_api_url=emulator.url,
+        **UNPACKED,
+    )
+
+    assert schemas(run) == [{"id": INTEGER, "o": OBJECT}]
+    assert rows(run) == [{"id": 1, "o": {"x": 1}, "_rescued": {"/note": "x"}}]
+
+
+def test_fail_stops_before_the_message(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """In one line that names topic, message and field; the next run starts with the message."""
+    loaded = emulator.load(topic, [{"id": 1}, {"id": "hush"}, {"id": 3}])
+    topics = [{"id": topic, "schema": DECLARED}]
+
+    run = run_tap(topics=topics, schema_evolution="fail", **UNPACKED)
+    again = run_tap(topics=topics, state=run.states[-1], **UNPACKED)
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"topic_1 (topic 1): message {loaded[1]} cannot be written: /id does not fit" in line
+    assert "hush" not in run.stderr
+    assert rows(run) == [{"id": 1}]
+    assert bookmark(run)["replication_key_value"] == loaded[0]
+    assert ids(again) == loaded[1:]
+
+
+def test_none_drops_what_does_not_fit(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """And says so in one line per run."""
+    emulator.load(topic, [{"id": 1, "note": "x"}, {"id": "x"}] * 3)
+
+    run = run_tap(
+        topics=[{"id": topic, "schema": DECLARED}],
+        schema_evolution="none",
+        batch_size=1,
+        **UNPACKED,
+    )
+
+    assert rows(run) == [{"id": 1}, {}] * 3
+    [line] = [line for line in run.stderr.splitlines() if "without a column" in line]
+    assert "topic_1 (topic 1): values without a column, dropped: /note (3), /id (3)" in line
+
+
+def test_batch_files_hold_unpacked_records(
+    emulator: Emulator, run_tap: RunTap, topic: int, tmp_path: Path
+) -> None:
+    """Their schema cannot change: new fields are rescued."""
+    emulator.load(topic, [{"id": 1}, *[{"id": "x", "note": 1}] * 60])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    catalog["streams"][0]["schema"]["properties"].pop("note")
+    folder = tmp_path / "batches"
+    folder.mkdir()
+    batches = {
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "storage": {"root": folder.as_uri()},
+    }
+
+    run = run_tap(topics=[topic], catalog=catalog, batch_config=batches, **UNPACKED)
+
+    assert run.exit_code == 0
+    [manifest] = [m["manifest"] for m in run.messages if m["type"] == "BATCH"]
+    with gzip.open(Path(manifest[0].removeprefix("file://"))) as file:
+        records = [json.loads(line) for line in file]
+    assert len(schemas(run)) == 1
+    assert records[0].keys() == {*FIXED, "_rescued"}
+    assert [record["_rescued"] for record in records] == [{"/id": 1}, *[{"/note": 1}] * 60]
+    assert len(bookmark(run)["columns"]) == 1
+
+
+KEYED: dict[str, Any] = {
+    "stream_maps": {"topic_1": {"__key_properties__": ["id"], "__alias__": "orders"}}
+}
+
+
+def test_a_topic_of_changes_is_a_table_with_a_business_key(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """Rows keep the payload's bytes; new fields wait for the next run."""
+    emulator.load(topic, [b'{"id":1,"total":1E5}', b'{"id":1,"total":2.50}'])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 1, "total": 3, "note": "x"}])
+    settings = {"topics": [topic], "catalog": catalog, "batch_size": 1, **UNPACKED, **KEYED}
+
+    first = run_tap(**settings)
+    emulator.load(topic, [{"id": 2, "note": "y"}])
+    second = run_tap(state=first.states[-1], **settings)
+
+    assert b'"id":1,"total":1E5},"time_extracted"' in first.stdout
+    columns = {"id": INTEGER, "total": NUMBER}
+    assert schemas(first, "orders") == [columns]
+    assert rows(first, "orders")[2] == {"id": 1, "total": 3, "_rescued": {"/note": "x"}}
+    [schema] = [m for m in first.messages if m["type"] == "SCHEMA"]
+    assert schema["key_properties"] == ["id"]
+    assert schemas(second, "orders") == [{**columns, "note": TEXT}]
+    assert rows(second, "orders") == [{"id": 2, "note": "y"}]
+
+
+def test_a_message_without_the_key_fails_or_is_filtered_out(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """By the documented recipe; null and values that do not fit the column are no key."""
+    loaded = emulator.load(topic, [{"id": 1}, {"id": 2}, {"ping": True}, {"id": None}, {"id": "x"}])
+    filtering = {
+        "topic_1": {"__key_properties__": ["id"], "__filter__": "id is not None", "__alias__": "o"}
+    }
+
+    run = run_tap(topics=[{"id": topic, "schema": DECLARED}], **UNPACKED, **KEYED)
+    filtered = run_tap(
+        topics=[{"id": topic, "schema": DECLARED}], stream_maps=filtering, **UNPACKED
+    )
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert (
+        f"topic_1 (topic 1): message {loaded[2]} cannot be written: it has no value for id" in line
+    )
+    assert rows(run, "orders") == [{"id": 1}, {"id": 2}]
+    assert bookmark(run)["replication_key_value"] == loaded[1]
+    assert rows(filtered, "o") == [{"id": 1}, {"id": 2}]
+    assert bookmark(filtered)["replication_key_value"] == loaded[-1]
+
+
+def test_a_key_that_the_catalog_does_not_know_is_looked_for(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """In a new sample; a clear error if no message has it."""
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    settings = {"topics": [topic], "catalog": catalog, **UNPACKED, **KEYED}
+
+    empty = run_tap(**settings)
+    emulator.load(topic, [{"id": 1}])
+    run = run_tap(**settings)
+
+    assert empty.exit_code == 1
+    [line] = empty.error_lines
+    assert "topic_1 (topic 1): no message has id, which __key_properties__" in line
+    assert rows(run, "orders") == [{"id": 1}]
+
+
+def test_stream_maps_see_every_column(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """Those that a payload lacks as null; a new column of the page, too."""
+    emulator.load(topic, [{"id": 1, "total": 1.5}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "note": "x"}, {"id": "y"}])
+    maps = {
+        "topic_1": {"double": "float(total) * 2 if total is not None else None", "topic_id": None},
+        "copy": {"__source__": "topic_1", "__else__": None, "message_id": "message_id"},
+    }
+
+    run = run_tap(topics=[topic], catalog=catalog, stream_maps=maps, batch_size=2, **UNPACKED)
+
+    assert (run.exit_code, run.error_lines) == (0, [])
+    columns = [list(m["schema"]["properties"]) for m in run.messages if m.get("schema")]
+    assert columns[0] == ["message_id", "time", "id", "total", "_rescued", "double"]
+    assert columns[2] == ["message_id", "time", "id", "total", "note", "_rescued", "double"]
+    assert [m["stream"] for m in run.messages if m["type"] == "SCHEMA"] == ["topic_1", "copy"] * 2
+    assert rows(run) == [
+        {"id": 1, "total": 1.5, "double": 3.0},
+        {"id": 2, "note": "x", "double": None},
+        {"_rescued": {"/id": "y"}, "double": None},
+    ]
+    assert len(run.records("copy")) == 3
+
+
+def test_deeper_levels_are_flattened(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """At every depth that becomes columns the schema evolves; rescued data stays an object."""
+    emulator.load(topic, [{"id": 1, "customer": {"name": "Ann", "address": {"zip": 1}}}])
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1, **UNPACKED}
+    catalog = discover(run_tap, topics=[topic], **flat)
+    emulator.load(
+        topic,
+        [
+            b'{"id":2,"customer":{"name":1.10,"city":"Bern"},"tags":[1.10]}',
+            b'{"customer":null,"customer__name":"Eve"}',
+        ],
+    )
+
+    run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **flat)
+
+    columns = {"id": INTEGER, "customer__name": TEXT, "customer__address": TEXT}
+    assert schemas(run) == [
+        columns,
+        {**columns, "customer__city": TEXT, "tags": TEXT},
+    ]
+    assert rows(run) == [
+        {"id": 1, "customer__name": "Ann", "customer__address": '{"zip":1}'},
+        {
+            "id": 2,
+            "customer__city": "Bern",
+            "tags": "[1.10]",
+            "_rescued": {"/customer/name": 1.1},
+        },
+        {"_rescued": {"/customer": None, "/customer__name": "Eve"}},
+    ]
+    assert b'"_rescued":{"/customer/name":1.10}' in run.stdout
+
+
+def test_nested_records_can_be_flattened(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """With the same evolution, below `payload`, and with stream maps."""
+    emulator.load(topic, [{"id": 1}])
+    flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 2}
+    catalog = discover(run_tap, topics=[topic], **flat)
+    emulator.load(topic, [{"id": "x", "customer": {"name": "Ann"}}])
+    maps = {"topic_1": {"copy": "payload['id']", "__key_properties__": ["message_id"]}}
+
+    run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **flat)
+    mapped = run_tap(topics=[topic], catalog=catalog, stream_maps=maps, **flat)
+
+    assert schemas(run) == [
+        {"payload__id": INTEGER},
+        {"payload__id": INTEGER, "payload__customer__name": TEXT},
+    ]
+    assert rows(run) == [
+        {"payload__id": 1},
+        {"payload__customer__name": "Ann", "_rescued": {"/id": "x"}},
+    ]
+    assert mapped.records()[1]["copy"] is None
+
+
+def test_columns_can_be_deselected(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """They stay deselected whatever the state knows; new ones follow `_rescued`."""
+    emulator.load(topic, [{"id": 1, "email": "hush"}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "email": 5, "note": "x"}])
+    state = {"bookmarks": {"topic_1": {"columns": {"email": TEXT, "id": INTEGER}}}}
+
+    deselect(catalog, "email")
+    run = run_tap(topics=[topic], catalog=catalog, state=state, **UNPACKED)
+    deselect(catalog, "_rescued")
+    closed = run_tap(topics=[topic], catalog=catalog, state=state, **UNPACKED)
+
+    assert schemas(run)[-1] == {"id": INTEGER, "note": TEXT}
+    assert rows(run) == [{"id": 1}, {"id": 2, "note": "x"}]
+    assert rows(closed) == [{"id": 1}, {"id": 2}]
+    assert "hush" not in run.stdout.decode() + closed.stdout.decode()
+
+
+def deselect(catalog: dict[str, Any], name: str) -> None:
+    for entry in catalog["streams"][0]["metadata"]:
+        if entry["breadcrumb"] == ["properties", name]:
+            entry["metadata"]["selected"] = False
+            return
+    raise AssertionError(name)
+
+
+def test_columns_of_the_message_can_be_deselected(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    deselect(catalog, "topic_id")
+
+    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
+
+    assert run.records()[0].keys() == {"message_id", "time", "id"}
+
+
+def test_a_catalog_of_nested_records_can_be_used(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """The record format may change while the catalog is cached."""
+    emulator.load(topic, [{"id": 1}, {"id": "x"}])
+    nested = discover(run_tap, topics=[topic], infer_schema=True)
+    nested["streams"][0]["schema"]["properties"]["payload"]["properties"]["id"] = INTEGER
+
+    run = run_tap(topics=[topic], catalog=nested, **UNPACKED)
+
+    assert schemas(run) == [{"id": INTEGER}]
+    assert rows(run) == [{"id": 1}, {"_rescued": {"/id": "x"}}]
+
+
+def test_columns_that_cannot_be_used_are_an_error(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """They are never taken for none: a type might change."""
+    state = {"bookmarks": {"topic_1": {"columns": ["id"]}}}
+
+    run = run_tap(topics=[topic], state=state, **UNPACKED)
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert "topic_1 (topic 1): the state cannot be used: columns must be an object" in line
+    assert run.records() == []
+    assert emulator.requests(operation="publish") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"record_format": "flat"}, "record_format"),
+        ({"schema_evolution": "add"}, "schema_evolution"),
+        ({"flattening_enabled": True, "flattening_max_depth": 0}, "flattening_max_depth: must be"),
+        (
+            {
+                "schema_evolution": "add_columns",
+                "batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///x"}},
+            },
+            "schema_evolution: batch files cannot add columns",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_rejected(
+    emulator: Emulator, run_tap: RunTap, topic: int, settings: dict[str, Any], words: str
+) -> None:
+    run = run_tap(topics=[topic], **settings)
+
+    assert run.exit_code != 0
+    assert words in run.stderr
+    assert emulator.requests() == []
+
+
+def test_a_map_of_key_and_alias_keeps_nested_records_as_they_are(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """Byte for byte, under the other name."""
+    emulator.load(topic, [b'{ "n" : 1E5 }'])
+    maps = {"topic_*": {"__alias__": "orders", "__key_properties__": None}}
+
+    run = run_tap(topics=[topic], stream_maps=maps)
+
+    assert b'"stream":"orders"' in run.stdout
+    assert b',"payload":{ "n" : 1E5 }},"time_extracted"' in run.stdout
+    [schema] = [m for m in run.messages if m["type"] == "SCHEMA"]
+    assert (schema["stream"], schema.get("key_properties")) == ("orders", None)
+
+
+def test_the_sdks_test_reads_an_unpacked_record(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    emulator.load(topic, [{"id": 1}, {"id": 2, "x": 1}])
+
+    run = run_tap("--test", topics=[topic], **UNPACKED)
+
+    assert run.exit_code == 0, run.stderr
