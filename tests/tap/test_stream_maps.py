@@ -352,6 +352,7 @@ def test_a_whole_property_can_be_deselected(
     assert run.states[-1]["bookmarks"]["topic_1"] == {
         "replication_key": "message_id",
         "replication_key_value": only,
+        "topic_id": topic,
         "message_time": emulator.messages(topic)[0].time,
     }
 
