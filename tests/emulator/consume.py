@@ -77,7 +77,7 @@ def cursor(service: Service, topic: Topic, request: ConsumeRequest) -> tuple[int
     if request.after_message_id is not None:
         horizon = service.horizon(topic)
         position = service.store.find(topic.id, request.after_message_id, newer_than=horizon)
-        if position is None:
+        if position is None or service.settings.reject_cursors:
             raise Problem(
                 service.settings.expired_status,
                 "The message with after_message_id does not exist in this topic",

@@ -107,7 +107,8 @@ class Endpoint:
             **answer.headers,
         }
         if self._service.settings.date_header:
-            headers.setdefault("date", self._service.clock.http_date())
+            offset_secs = self._service.settings.date_offset_secs
+            headers.setdefault("date", self._service.clock.http_date(offset_secs))
         start = {
             "type": "http.response.start",
             "status": answer.status,

@@ -22,6 +22,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         page_limit: Pages are no longer than this, even where more is requested and available.
         clock_offset_secs: Shifts the service's clock: `Date`, message times, `since_time`.
         date_header: Whether responses carry a `Date` header.
+        date_offset_secs: Shifts the `Date` header alone.
+        reject_cursors: Whether each `after_message_id` is rejected as if it had expired.
         schema_checks: Whether published messages must fit the topic's schema.
     """
 
@@ -36,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     page_limit: int | None = None
     clock_offset_secs: float = 0.0
     date_header: bool = True
+    date_offset_secs: float = 0.0
+    reject_cursors: bool = False
     schema_checks: bool = True
 
     def changed(self, changes: dict[str, Any]) -> Settings:

@@ -1,4 +1,4 @@
-"""A bookmark that has expired is recognised by probing, and what may be gone is told."""
+"""An expired bookmark is detected by probing; a warning names the time span of the loss."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ State = dict[str, Any]
 
 
 def warnings(outcome: Outcome) -> list[str]:
-    """The lines of stderr that warn."""
+    """Return the warnings in stderr."""
     return [line for line in outcome.stderr.splitlines() if "WARNING" in line]
 
 
 @pytest.fixture
 def published(emulator: Emulator) -> list[str]:
-    """Topic 1 with a message an hour, the last of an hour ago."""
+    """Topic 1 with one message per hour, the last one of an hour ago."""
     topic = emulator.create_topic()
     times = [ago(3_600 * hours) for hours in range(8, 0, -1)]
     return emulator.load(topic, ({"n": n} for n in range(8)), times=times)
@@ -35,22 +35,22 @@ def published(emulator: Emulator) -> list[str]:
 
 @pytest.fixture
 def state(emulator: Emulator, published: list[str]) -> State:
-    """The state of a run that read three messages, of which the third is gone by now."""
+    """The state of a run that read three messages, the third of which has expired since."""
     third = emulator.messages(1)[2]
     emulator.expire(1, published[3])
-    place = {
+    resume = {
         "replication_key": "message_id",
         "replication_key_value": third.message_id,
         "message_time": third.time,
     }
-    return {"bookmarks": {"topic_1": place}}
+    return {"bookmarks": {"topic_1": resume}}
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 410, 416, 422])
-def test_whatever_4xx_the_service_uses_all_that_is_left_is_read(
+def test_all_remaining_messages_are_read_whatever_4xx_the_service_uses(
     emulator: Emulator, published: list[str], state: State, run_tap: RunTap, status: int
 ) -> None:
-    """One refusal, one probe without the cursor, then on from the earliest that is left."""
+    """A rejection, a probe, a second rejection; then it continues at the earliest message."""
     emulator.configure(expired_status=status)
     outcome = run_tap(topics=[1], state=state, batch_size=10)
     assert outcome.exit_code == 0
@@ -59,15 +59,16 @@ def test_whatever_4xx_the_service_uses_all_that_is_left_is_read(
     assert consumed(emulator) == [
         {"batch_size": 10, "after_message_id": published[2]},
         {"batch_size": 1},
+        {"batch_size": 10, "after_message_id": published[2]},
         {"batch_size": 10},
         {"batch_size": 10, "after_message_id": published[-1]},
     ]
 
 
-def test_one_warning_tells_topic_bookmark_and_the_span_that_may_be_gone(
+def test_one_warning_names_topic_bookmark_and_time_span(
     emulator: Emulator, published: list[str], state: State, run_tap: RunTap
 ) -> None:
-    """The span reaches from the bookmark's time to that of the earliest message left."""
+    """From the time of the bookmark to that of the earliest remaining message."""
     outcome = run_tap(topics=[{"id": 1, "name": "orders"}], state=_renamed(state, "orders"))
     [line] = warnings(outcome)
     assert "orders (topic 1)" in line
@@ -77,13 +78,13 @@ def test_one_warning_tells_topic_bookmark_and_the_span_that_may_be_gone(
     assert "400" in line
 
 
-def test_since_time_goes_on_from_the_time_of_the_bookmark(
+def test_since_time_continues_at_the_time_of_the_bookmark(
     emulator: Emulator, published: list[str], state: State, run_tap: RunTap
 ) -> None:
-    """`since_time` goes out once, and not beside the cursor."""
+    """`since_time` is sent once, and never together with a cursor."""
     outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time", batch_size=10)
     assert ids(outcome) == published[4:]
-    probe, since, after = consumed(emulator)[1:]
+    probe, _, since, after = consumed(emulator)[1:]
     assert probe == {"batch_size": 1}
     assert since.keys() == {"batch_size", "since_time"}
     assert after == {"batch_size": 10, "after_message_id": published[-1]}
@@ -93,10 +94,10 @@ def test_since_time_goes_on_from_the_time_of_the_bookmark(
     assert len(warnings(outcome)) == 1
 
 
-def test_since_time_loses_no_message_of_the_millisecond_of_the_bookmark(
+def test_since_time_skips_no_message_of_the_same_millisecond(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """Messages of one batch share their time, and the service returns what is newer than it."""
+    """Messages of one batch share a time, and the service returns only newer ones."""
     topic = emulator.create_topic()
     at_once = ago(60)
     published = emulator.load(topic, [{"n": n} for n in range(4)], times=[at_once] * 4)
@@ -107,10 +108,10 @@ def test_since_time_loses_no_message_of_the_millisecond_of_the_bookmark(
     assert ids(outcome) == published[1:]
 
 
-def test_a_redirect_says_nothing_about_the_bookmark(
+def test_a_redirect_does_not_expire_the_bookmark(
     emulator: Emulator, published: list[str], run_tap: RunTap
 ) -> None:
-    """Only a 4xx does: a login page in the way, once, does not make a run start anew."""
+    """Only a 4xx may: one redirect to a login page does not restart the topic."""
     emulator.fault("redirect", status=302, location="/login")
     given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
     outcome = run_tap(topics=[1], state=given)
@@ -120,37 +121,37 @@ def test_a_redirect_says_nothing_about_the_bookmark(
     assert outcome.states[-1] == given
 
 
-def test_since_time_without_a_time_reads_all_that_is_left(
+def test_since_time_without_a_time_continues_at_the_earliest_message(
     emulator: Emulator, published: list[str], state: State, run_tap: RunTap
 ) -> None:
-    """A state that holds no time leaves only the earliest message to go on from."""
+    """A bookmark without a time says nothing else."""
     del state["bookmarks"]["topic_1"]["message_time"]
     outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time")
     assert ids(outcome) == published[4:]
-    assert "since_time" not in consumed(emulator)[2]
+    assert "since_time" not in consumed(emulator)[3]
     assert "unknown" in warnings(outcome)[0]
 
 
-def test_fail_stops_with_the_bookmark_as_it_was(
+def test_fail_ends_the_run_with_the_bookmark_unchanged(
     emulator: Emulator, published: list[str], state: State, run_tap: RunTap
 ) -> None:
-    """One ERROR line says what happened and how to go on; the state does not move."""
+    """One line says what happened and how to continue; the state does not move."""
     outcome = run_tap(topics=[1], state=state, on_expired_bookmark="fail")
     assert outcome.exit_code == 1
     assert outcome.records() == []
     assert {bookmark(each, "topic_1") for each in outcome.states} == {published[2]}
     [line] = outcome.error_lines
-    for told in ("topic 1", published[2], state["bookmarks"]["topic_1"]["message_time"]):
-        assert told in line
+    for part in ("topic 1", published[2], state["bookmarks"]["topic_1"]["message_time"]):
+        assert part in line
     assert "on_expired_bookmark" in line
-    assert len(emulator.requests()) == 2
+    assert len(emulator.requests()) == 3
     assert warnings(outcome) == []
 
 
-def test_a_purged_topic_goes_on_with_what_comes_next(
+def test_a_purged_topic_continues_with_the_next_message(
     emulator: Emulator, published: list[str], state: State, run_tap: RunTap
 ) -> None:
-    """With nothing left the span reaches up to now, and the next messages are read."""
+    """Without a remaining message the time span ends now."""
     emulator.purge(1)
     first = run_tap(topics=[1], state=state)
     assert first.exit_code == 0
@@ -162,10 +163,10 @@ def test_a_purged_topic_goes_on_with_what_comes_next(
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_refusal_that_the_probe_meets_too_is_the_topics(
+def test_a_rejection_of_the_probe_is_due_to_the_topic(
     emulator: Emulator, published: list[str], run_tap: RunTap, status: int
 ) -> None:
-    """If the call fails alike without the cursor, the topic is told, and no bookmark is lost."""
+    """If the request fails without the cursor, too, the bookmark has not expired."""
     emulator.fault("status", status=status, times=-1)
     given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
     outcome = run_tap(topics=[1], state=given)
@@ -180,10 +181,10 @@ def test_a_refusal_that_the_probe_meets_too_is_the_topics(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_says_nothing_about_the_bookmark(
+def test_a_rejected_token_does_not_expire_the_bookmark(
     emulator: Emulator, published: list[str], run_tap: RunTap, status: int
 ) -> None:
-    """401 and 403 are not probed: one request."""
+    """401 and 403 are not probed."""
     emulator.fault("status", status=status, times=-1)
     given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
     outcome = run_tap(topics=[1], state=given)
@@ -193,20 +194,20 @@ def test_a_refused_token_says_nothing_about_the_bookmark(
 
 
 @pytest.mark.parametrize("policy", ["earliest", "since_time"])
-def test_a_probe_that_fails_for_a_while_is_tried_again(
+def test_a_probe_that_fails_temporarily_is_retried(
     emulator: Emulator, published: list[str], state: State, run_tap: RunTap, policy: str
 ) -> None:
-    """A 503 in the middle of the probe does not turn an expired bookmark into a failure."""
+    """A 503 during the probe does not turn an expired bookmark into a failure."""
     emulator.fault("status", status=503, after=1, times=1)
     outcome = run_tap(topics=[1], state=state, on_expired_bookmark=policy)
     assert outcome.exit_code == 0
     assert ids(outcome) == published[4:]
 
 
-def test_a_bookmark_may_expire_in_the_middle_of_a_tail(
+def test_a_bookmark_may_expire_in_tail_mode(
     emulator: Emulator, published: list[str], start_tap: StartTap
 ) -> None:
-    """The tail goes on with what is left, and with what comes."""
+    """It continues with the remaining messages and with new ones."""
     tail = start_tap(topics=[1], tail=True, timeout_secs=1, state_interval_secs=0.2)
     tail.wait_for_bookmark("topic_1", published[-1])
     emulator.purge(1)
@@ -218,7 +219,7 @@ def test_a_bookmark_may_expire_in_the_middle_of_a_tail(
 
 
 def test_a_time_bookmark_never_expires(emulator: Emulator, run_tap: RunTap) -> None:
-    """What a run from `latest` left without a message is a time, which is no message to expire."""
+    """A run from `latest` in an idle topic ends with a timestamp, which cannot expire."""
     topic = emulator.create_topic()
     first = run_tap(topics=[topic], start_from="latest")
     between = emulator.load(topic, [{"n": n} for n in range(4)])
@@ -230,27 +231,27 @@ def test_a_time_bookmark_never_expires(emulator: Emulator, run_tap: RunTap) -> N
 
 
 @pytest.mark.parametrize(("retention_hours", "warned"), [(100, False), (7, True)])
-def test_a_bookmark_that_nears_the_retention_is_warned_of(
+def test_a_bookmark_close_to_the_retention_is_reported(
     emulator: Emulator, run_tap: RunTap, retention_hours: int, *, warned: bool
 ) -> None:
-    """Where the Developer API told the retention, the warning comes before messages are gone."""
+    """If the Developer API lists the retention, a warning comes before messages are lost."""
     topic = emulator.create_topic("Orders", retention=3_600 * retention_hours)
     times = [ago(6 * 3_600), ago(60)]
     loaded = emulator.load(topic, [{}, {}], times=times)
     first = emulator.messages(topic)[0]
-    place = {"replication_key_value": first.message_id, "message_time": first.time}
+    resume = {"replication_key_value": first.message_id, "message_time": first.time}
     outcome = run_tap(
-        state={"bookmarks": {"orders": place}},
+        state={"bookmarks": {"orders": resume}},
         developer_api_token=emulator.developer_token,
         developer_api_url=emulator.url,
     )
     assert outcome.exit_code == 0
     assert ids(outcome, "orders") == loaded[1:]
-    told = [line for line in warnings(outcome) if "retention of 7 hours" in line]
-    assert len(told) == len(warnings(outcome)) == int(warned)
+    warned_of = [line for line in warnings(outcome) if "retention of 7 hours" in line]
+    assert len(warned_of) == len(warnings(outcome)) == int(warned)
     if warned:
-        assert f"orders (topic {topic})" in told[0]
-        assert first.message_id in told[0]
+        assert f"orders (topic {topic})" in warned_of[0]
+        assert first.message_id in warned_of[0]
 
 
 def _renamed(state: State, name: str) -> State:

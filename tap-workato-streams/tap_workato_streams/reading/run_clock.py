@@ -2,27 +2,86 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 from .positions import parse_time
 
+if TYPE_CHECKING:
+    from .pages import Page
+
+logger = logging.getLogger("tap-workato-streams")
+
+# A difference that no time zone explains: either the Date header or the local clock is wrong.
+DAY_OFF = timedelta(hours=12)
+# How far ahead of a clock a message may be before it proves the clock wrong.
+TOLERANCE = timedelta(minutes=2)
+
 
 class RunClock:
-    """Remembers when the run began: the ``Date`` of the first response of any topic.
+    """Estimates when the run began; all consumers of a run share it.
 
-    The service's clock decides, so a wrong local clock does not end the run early or late.
+    The first ``Date`` of the service decides, so a wrong local clock does not end the run early or
+    late. But the messages know best: a clock by which one of them comes from the future is wrong.
+    Without a usable clock, a run ends at an empty page.
     """
 
     def __init__(self) -> None:
-        self._end_of_second: datetime | None = None
+        self._lock = threading.Lock()
+        self._first_response = 0.0
+        # Estimates of the start, best first; None until the first response.
+        self._starts: list[datetime] | None = None
+        self._has_warned = False
 
-    def see(self, date: datetime | None) -> None:
-        """Take the date of a response. The first one counts; without one, the local clock does."""
-        if self._end_of_second is None:
-            # The header counts whole seconds: messages of this second may be older than the run.
-            self._end_of_second = (date or datetime.now(timezone.utc)) + timedelta(seconds=1)
+    def see(self, page: Page) -> None:
+        """Take the date of a response, and the time of its newest message."""
+        with self._lock:
+            if self._starts is None:
+                self._first_response = time.monotonic()
+                self._starts = self._estimates(page.date)
+            published = parse_time(page.messages[-1].time) if page.messages else None
+            if published is None:
+                return
+            elapsed = timedelta(seconds=time.monotonic() - self._first_response)
+            while self._starts and published - elapsed > self._starts[0] + TOLERANCE:
+                wrong = self._starts.pop(0)
+                self._warn(
+                    "the clock is wrong: a message of %s was published before the run began at "
+                    "%s; the run ends %s",
+                    page.messages[-1].time,
+                    wrong.isoformat(timespec="seconds"),
+                    "by another clock" if self._starts else "where a topic has no more messages",
+                )
 
     def started_before(self, time: str | None) -> bool:
         """Return whether a message with this time was published after the run began."""
         published = parse_time(time)
-        return bool(published and self._end_of_second and published >= self._end_of_second)
+        with self._lock:
+            start = self._starts[0] if self._starts else None
+        # The header counts whole seconds: messages of this second may be older than the run.
+        return bool(published and start and published >= start + timedelta(seconds=1))
+
+    def _estimates(self, date: datetime | None) -> list[datetime]:
+        local = datetime.now(timezone.utc)
+        if date is None:
+            self._warn("the service sends no Date header; using the local clock")
+            return [local]
+        if abs(date - local) > DAY_OFF:
+            self._warn(
+                "the service's Date header (%s) and the local clock (%s) differ by %.0f hours; "
+                "check the local clock",
+                date.isoformat(timespec="seconds"),
+                local.isoformat(timespec="seconds"),
+                abs(date - local).total_seconds() / 3600,
+            )
+            # The earlier one ends the run on a busy topic; if it is wrong, a message will show it.
+            return sorted([date, local])
+        return [date, local]
+
+    def _warn(self, line: str, *args: object) -> None:
+        if not self._has_warned:
+            logger.warning(line, *args)
+        self._has_warned = True

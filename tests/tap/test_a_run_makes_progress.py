@@ -1,0 +1,113 @@
+"""A run makes progress or ends: a service that repeats pages or rejects cursors is an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tap_workato_streams.event_streams.errors import EventStreamsError
+from tap_workato_streams.reading.repetition import Repetition
+
+from tests.tap.in_process import read
+from tests.tap.running import bookmark
+from tests.tap.singer import assert_states_are_true, ids
+from tests.tap.times import ago
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import RunTap
+
+
+@pytest.fixture
+def published(emulator: Emulator) -> list[str]:
+    """Topic 1 with twenty messages."""
+    return emulator.load(emulator.create_topic(id=1), [{"n": n} for n in range(20)])
+
+
+def page(*names: str) -> dict[str, Any]:
+    """A page of messages with these ids."""
+    time = ago(HOUR)
+    return {"messages": [{"message_id": each, "payload": {}, "time": time} for each in names]}
+
+
+HOUR = 3_600
+
+
+@pytest.mark.parametrize(("after", "status"), [(0, 400), (5, 404), (19, 410)])
+def test_a_stray_4xx_does_not_read_the_topic_again(
+    emulator: Emulator,
+    published: list[str],
+    caplog: pytest.LogCaptureFixture,
+    after: int,
+    status: int,
+) -> None:
+    """The cursor is tried once more after the probe, and each message is written once."""
+    state = {"bookmarks": {"topic_1": {"replication_key_value": published[0]}}}
+    emulator.fault("status", status=status, after=after)
+    outcome = read(emulator, topics=[{"id": 1}], batch_size=1, state=state)
+    assert ids(outcome) == published[1:]
+    assert_states_are_true(outcome, state)
+    assert "expired" not in caplog.text
+    assert f"ignoring a stray HTTP {status}" in caplog.text
+
+
+@pytest.mark.parametrize("policy", ["earliest", "since_time"])
+def test_a_service_that_rejects_every_cursor_ends_the_run(
+    emulator: Emulator, published: list[str], run_tap: RunTap, policy: str
+) -> None:
+    """In one line; the state covers what was written."""
+    emulator.configure(reject_cursors=True)
+    outcome = run_tap(topics=[1], batch_size=5, on_expired_bookmark=policy)
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "topic_1 (topic 1): the service rejects message " in line
+    assert len(emulator.requests()) < 30
+    assert set(ids(outcome)) <= set(published)
+    assert bookmark(outcome.states[-1], "topic_1") == ids(outcome)[-1]
+
+
+def test_a_service_that_repeats_a_page_ends_the_run(emulator: Emulator, run_tap: RunTap) -> None:
+    """A page whose last message is the cursor brings nothing new."""
+    topic = emulator.create_topic()
+    emulator.fault("garbage", body=page("A", "B"), times=-1)
+    outcome = run_tap(topics=[topic])
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "topic_1 (topic 1): the service returned message B again after it was read" in line
+    assert ids(outcome) == ["A", "B"]
+    assert bookmark(outcome.states[-1], "topic_1") == "B"
+    assert len(emulator.requests()) == 2
+
+
+def test_a_service_that_returns_the_same_pages_in_turn_ends_the_run(emulator: Emulator) -> None:
+    """Although each of them differs from the one before it."""
+    topic = emulator.create_topic()
+    for _ in range(10):
+        for name in "ABC":
+            emulator.fault("garbage", body=page(name))
+    with pytest.raises(EventStreamsError, match="again after it was read"):
+        read(emulator, topics=[{"id": topic}])
+    assert len(emulator.requests()) <= 12
+
+
+def test_latest_ends_where_a_service_repeats_a_page(emulator: Emulator) -> None:
+    """The search for the latest message is a run of pages, too."""
+    topic = emulator.create_topic()
+    emulator.fault("garbage", body=page("A", "B"), times=-1)
+    with pytest.raises(EventStreamsError, match="again after it was read"):
+        read(emulator, topics=[{"id": topic}], start_from="latest")
+    assert len(emulator.requests()) <= 5
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("before", [0, 1, 5, 50])
+def test_every_repetition_is_detected(before: int, length: int) -> None:
+    """Within three times its length, or twice the pages before it; and nothing else is."""
+    repetition = Repetition()
+    for number in range(before):
+        assert not repetition.sees(f"before {number}")
+    pages = 0
+    while not repetition.sees(str(pages % length)):
+        pages += 1
+        assert pages <= 3 * length + 2 * before + 2
+    assert pages >= length
