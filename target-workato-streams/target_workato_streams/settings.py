@@ -154,6 +154,7 @@ def publish_context(config: Mapping[str, Any]) -> PublishContext:
         payload=_payload(config),
         batch=batch,
         max_in_flight=config["max_in_flight"],
+        max_retry_secs=config["max_retry_secs"],
         max_rejected=config.get("max_rejected") if dead_letter else 0,
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
         exactly_once=config["exactly_once"],

@@ -12,7 +12,7 @@ import pytest
 from target_workato_streams import settings as target_settings
 from target_workato_streams.event_streams import retry
 from target_workato_streams.event_streams.errors import RequestRejected, Unavailable
-from target_workato_streams.publishing import bisect, exactly_once_producer
+from target_workato_streams.publishing import exactly_once_producer, rejections
 from target_workato_streams.publishing.look_up import TopicReader
 from target_workato_streams.publishing.publish_client import PublishResult
 from target_workato_streams.target import TargetWorkatoStreams
@@ -51,7 +51,7 @@ class PlayedClient:
             raise RequestRejected("rejected", status=422, reason="rejected") from None
         acknowledged = [message_id for message_id in ids if message_id]
         failed = {index: "failed" for index, each in enumerate(ids) if each is None}
-        return PublishResult(failed, 0, acknowledged[-1] if acknowledged else None)
+        return PublishResult(failed, (), acknowledged[-1] if acknowledged else None)
 
     def consume(self, cursor: Cursor, *, batch_size: int) -> Messages:
         """Consume a page."""
@@ -149,7 +149,8 @@ def run_target(
 
 
 def _patch(patch: pytest.MonkeyPatch, service: Service, *, limit: int, state_secs: float) -> None:
-    patch.setattr(bisect, "FIRST_WAIT_SECS", 0)
+    patch.setattr(rejections, "FIRST_WAIT_SECS", 0)
+    patch.setattr(rejections.EntryRetries, "may_retry", lambda *args: args[-1] < 3)
     patch.setattr(retry, "LONGEST_WAIT_SECS", 0)
     patch.setattr(exactly_once_producer, "MAX_UNACKNOWLEDGED", limit)
     patch.setattr(exactly_once_producer, "MAX_SECS_WITHOUT_STATE", state_secs)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from target_workato_streams.publishing.summary import counted
 
+from tests.running import eventually
 from tests.target.singer import orders, record, schema, state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.emulator.control import Emulator
-    from tests.target.conftest import RunTarget
+    from tests.target.conftest import RunTarget, StartTarget
 
 INTEGER_ID = [{"name": "id", "type": "integer", "optional": False}]
 TRANSIENT: list[tuple[str, dict[str, Any]]] = [
@@ -67,7 +70,9 @@ def test_transient_failures_are_retried_until_they_succeed(
     batches = [list(range(n, n + 10)) * times for n in (0, 10, 20)]
     assert ids(emulator, topic) == list(chain(*batches))
     assert len(emulator.requests()) == 6
-    doubts = 0 if options.get("status") in {425, 429} else 30
+    # A 503 with Retry-After is rate limiting, too.
+    throttled = options.get("status") in {425, 429} or options.get("status") == 503
+    doubts = 0 if throttled else 30
     assert f"30 resent, {doubts} possibly duplicated, 6 requests" in done.stderr
 
 
@@ -160,13 +165,125 @@ def test_an_entry_that_keeps_failing_is_a_rejected_message(
     """The run ends with the service's reason, and no state covers the message."""
     emulator.fault("entry_error", indices=[3], reason="disk full")
     emulator.fault("entry_error", indices=[0], reason="disk full", times=-1)
-    done = run_target(schema(), *orders(3), state(2), *orders(5, start=3), state(7))
+    fed = [*orders(3), state(2), *orders(5, start=3), state(7)]
+    done = run_target(schema(), *fed, max_retry_secs=0.5)
     assert (done.exit_code, done.emitted_states) == (1, [{"at": 2}])
     assert ids(emulator, topic) == [0, 1, 2, 4, 5, 6, 7]
     (line,) = done.error_lines
     assert "disk full" in line
     assert "orders, line 6: rejected" in line
-    assert len(emulator.requests()) == 3
+    assert len(emulator.requests()) >= 3
+
+
+def test_an_entry_that_fails_for_a_transient_reason_gets_through(
+    emulator: Emulator, topic: int, start_target: StartTarget, tmp_path: Path
+) -> None:
+    """Failed entries are retried with backoff for at least 10 s in total."""
+    emulator.fault("entry_error", indices=[0], reason="temporarily unavailable", times=-1)
+    target = start_target(on_rejected="dead_letter", dead_letter_path=str(tmp_path / "dead.jsonl"))
+    target.feed(schema(), *orders(2), state("all"))
+    target.close_input()
+    eventually(emulator.requests, "the first request")
+    time.sleep(6)
+    assert len(emulator.requests()) < 12
+    emulator.clear_faults()
+    done = target.end()
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert ids(emulator, topic) == [1, 0]
+    assert not (tmp_path / "dead.jsonl").exists()
+
+
+def test_a_reason_that_persisted_for_one_message_is_not_waited_for_again(
+    emulator: Emulator, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """Other messages with the same reason are tried twice."""
+    checked = emulator.create_topic("checked", schema=INTEGER_ID)
+    fed = [line.replace(b'"id": %d' % n, b'"id": "%d"' % n) for n, line in enumerate(orders(30))]
+    done = run_target(
+        schema(),
+        *fed,
+        default_topic_id=checked,
+        batch_size_rows=10,
+        max_retry_secs=0.5,
+        on_rejected="dead_letter",
+        dead_letter_path=str(tmp_path / "dead.jsonl"),
+    )
+    assert done.exit_code == 0
+    letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_bytes().splitlines()]
+    attempts = [letter["_error"]["attempts"] for letter in letters if "_error" in letter]
+    assert min(attempts[:10]) > 2
+    assert attempts[10:] == [2] * 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"message_ids": {}}',
+        '{"message_ids": {"0": null}}',
+        '{"message_ids": {"0": {"message_id": "A1"}}}',
+        '{"message_ids": []}',
+        "{}",
+    ],
+)
+def test_a_message_whose_outcome_is_unknown_is_never_a_dead_letter(
+    emulator: Emulator, run_target: RunTarget, tmp_path: Path, body: str
+) -> None:
+    """It is retried like after a lost response, and the line blames the response."""
+    emulator.fault("status", status=200, body=body, times=-1, stored=True)
+    done = run_target(
+        schema(),
+        *orders(2),
+        state("all"),
+        max_retry_secs=0.5,
+        on_rejected="dead_letter",
+        dead_letter_path=str(tmp_path / "dead.jsonl"),
+    )
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    assert len(emulator.requests()) > 1
+    assert not (tmp_path / "dead.jsonl").exists()
+    (line,) = done.error_lines
+    assert "not understood" in line or "unexpected response" in line
+    assert "fix the record" not in line
+    assert "2 possibly duplicated" in done.stderr
+
+
+def test_messages_are_counted_once_as_possibly_duplicated(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """However many responses are lost."""
+    emulator.fault("cut", times=2)
+    done = run_target(schema(), *orders(10))
+    assert done.exit_code == 0
+    assert len(ids(emulator, topic)) == 30
+    assert "20 resent, 10 possibly duplicated" in done.stderr
+
+
+def test_a_request_that_was_not_sent_duplicates_nothing(run_target: RunTarget) -> None:
+    """A refused connection."""
+    done = run_target(schema(), *orders(3), api_url="http://127.0.0.1:9", max_retry_secs=0.5)
+    assert done.exit_code == 1
+    assert "0 possibly duplicated" in done.stderr
+
+
+def test_a_batch_of_bad_messages_costs_about_one_request_each(
+    emulator: Emulator, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """And a line says what is going on."""
+    emulator.configure(rejection="status")
+    checked = emulator.create_topic("checked", schema=INTEGER_ID)
+    fed = [line.replace(b'"id": ', b'"id": 0.') for line in orders(500, start=100)]
+    done = run_target(
+        schema(),
+        *fed,
+        state("all"),
+        default_topic_id=checked,
+        on_rejected="dead_letter",
+        dead_letter_path=str(tmp_path / "dead.jsonl"),
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert len(emulator.requests()) <= 1.2 * 500
+    (line,) = [line for line in done.stderr.splitlines() if "for the same reason" in line]
+    assert f"orders (topic {checked}): 100 messages have been rejected" in line
 
 
 def test_a_response_may_contain_a_lone_surrogate(
@@ -203,10 +320,11 @@ def test_rejected_messages_are_found_and_the_others_published_in_order(
         default_topic_id=checked,
         on_rejected="dead_letter",
         dead_letter_path=str(tmp_path / "dead.jsonl"),
+        max_retry_secs=0.5,
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, checked) == [number for number in range(10) if number not in bad]
-    assert f"{10 - len(bad)} published, {len(bad)} dead letter" in done.stderr
+    assert f"{10 - len(bad)} published, {counted(len(bad), 'dead letter')}" in done.stderr
 
 
 @pytest.mark.parametrize("rejection", ["partial", "status"])
@@ -217,7 +335,7 @@ def test_a_rejected_message_ends_the_run_after_everything_before_it_is_published
     emulator.configure(rejection=rejection)
     checked = emulator.create_topic("checked", schema=INTEGER_ID)
     other = emulator.create_topic("other")
-    # Longer than the tries of an entry: what is under way by then goes out whatever comes.
+    # Longer than the retries of an entry: a batch in flight by then is published in any case.
     emulator.fault("latency", secs=2.5, operation="batch", topic_id=other)
     done = run_target(
         schema(),
@@ -230,6 +348,7 @@ def test_a_rejected_message_ends_the_run_after_everything_before_it_is_published
         state("after"),
         topics={"orders": checked, "others": other},
         batch_size_rows=5,
+        max_retry_secs=0.5,
     )
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     # After a partial error, the messages after the bad one in its batch are published.

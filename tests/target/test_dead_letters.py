@@ -54,6 +54,7 @@ def test_a_dead_letter_is_the_record_as_received_with_the_reason_next_to_it(
         default_topic_id=checked,
         on_rejected="dead_letter",
         dead_letter_path=str(dead),
+        max_retry_secs=0.5,
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(checked)] == [1, 2]
@@ -64,7 +65,7 @@ def test_a_dead_letter_is_the_record_as_received_with_the_reason_next_to_it(
     error = second["_error"]
     assert error["topic_id"] == checked
     assert error["status"] == 200
-    assert error["attempts"] == 3
+    assert error["attempts"] > 2
     assert "integer" in error["reason"]
     assert error["time"].startswith("20")
 
@@ -104,6 +105,7 @@ def test_a_replayed_record_has_the_metadata_of_its_first_run(
     extracted = "2026-01-02T03:04:05.678901Z"
     line = record(id="7")[:-1] + b', "time_extracted": "%b", "version": 12}' % extracted.encode()
     settings: dict[str, Any] = {"on_rejected": "dead_letter", "dead_letter_path": str(dead)}
+    settings["max_retry_secs"] = 0.5
     assert run_target(schema(), line, default_topic_id=checked, **settings).exit_code == 0
     replayed = dead.read_bytes().splitlines()
     assert run_target(*replayed, default_topic_id=topic, add_record_metadata=True).exit_code == 0
@@ -192,6 +194,7 @@ def test_an_incomplete_line_of_a_killed_run_is_removed(
     """The file stays one that can be replayed; whole lines in it stay."""
     settings: dict[str, Any] = {
         "default_topic_id": checked,
+        "max_retry_secs": 0.5,
         "on_rejected": "dead_letter",
         "dead_letter_path": str(dead),
     }
@@ -287,6 +290,7 @@ def test_only_the_owner_can_read_dead_letters(
 ) -> None:
     """They contain payloads."""
     settings: dict[str, Any] = {"default_topic_id": checked, "on_rejected": "dead_letter"}
+    settings["max_retry_secs"] = 0.5
     run_target(schema(), record(id="a"), dead_letter_path=str(dead), **settings)
     assert dead.stat().st_mode & 0o777 == 0o600
 

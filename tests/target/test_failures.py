@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.executables import command, environment
+from tests.injection import injected
+from tests.running import eventually
 from tests.target.singer import lines, orders, record, schema, state
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.emulator.control import Emulator
-    from tests.target.conftest import RunTarget, TargetConfig
+    from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
 PAYLOAD = "confidential-payload"
 FAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -113,3 +117,42 @@ def test_a_closed_stdout_ends_the_run(
     assert process.returncode == 1
     assert b"cannot write the state to stdout" in errors
     assert len(emulator.payloads(topic)) < 1000
+
+
+CANNOT_START = """
+    import threading
+    def start(self):
+        raise RuntimeError("can't start new thread")
+    threading.Thread.start = start
+"""
+CANNOT_SEND = """
+    import http.client
+    def request(*_args, **_kwargs):
+        raise MemoryError
+    http.client.HTTPConnection.endheaders = request
+"""
+
+
+@pytest.mark.parametrize("fault", [CANNOT_START, CANNOT_SEND])
+def test_whatever_happens_to_a_worker_ends_the_run(
+    topic: int, run_target: RunTarget, tmp_path: Path, fault: str
+) -> None:
+    """It is reported in one line that names the topic; nothing waits for such a worker."""
+    env = injected(tmp_path / "site", fault)
+    done = run_target(schema(), *orders(250), state("all"), env=env, batch_size_rows=10)
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    (line,) = done.error_lines
+    assert f"orders (topic {topic}): a worker failed" in line
+
+
+def test_a_topic_that_fails_does_not_starve_the_others(
+    emulator: Emulator, topic: int, start_target: StartTarget
+) -> None:
+    """As far as memory is bounded, their records are published while one topic is retried."""
+    failing = emulator.create_topic("failing")
+    emulator.fault("status", status=500, topic_id=failing, times=-1)
+    target = start_target(topics={"failing": failing}, batch_size_rows=20)
+    fed = [line for n in range(1250) for line in (record("failing", id=n), *orders(1, start=n))]
+    target.feed(schema(), schema("failing"), *fed)
+    eventually(lambda: len(emulator.payloads(topic)) > 1200, "the records of the other topic")
+    assert emulator.payloads(failing) == []

@@ -27,14 +27,14 @@ from target_workato_streams.event_streams.errors import (
     RequestRejected,
     Unavailable,
 )
-from target_workato_streams.publishing import bisect
+from target_workato_streams.publishing import rejections
 from target_workato_streams.publishing.publish_client import PublishResult
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.target.singer import lines, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from target_workato_streams.event_streams.session import ApiSession
     from target_workato_streams.publishing.summary import Tally
@@ -60,8 +60,8 @@ class Service:
     stored: dict[int, list[bytes]] = field(default_factory=lambda: {1: [], 2: []})
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def publish(self, topic_id: int, bodies: Sequence[bytes]) -> Mapping[int, str]:
-        """Answer a batch."""
+    def publish(self, topic_id: int, bodies: Sequence[bytes]) -> PublishResult:
+        """Respond to a batch."""
         with self.lock:
             fault = self.faults.pop(0) if self.faults else "none"
             bad = {index for index, body in enumerate(bodies) if b'"bad"' in body}
@@ -76,8 +76,8 @@ class Service:
             self.stored[topic_id] += kept
             if fault == "lost":
                 raise Unavailable("no response")
-            unnamed = {len(bodies) // 3} if fault == "missing" else set()
-            return dict.fromkeys(failed | unnamed, "failed")
+            unknown = {len(bodies) // 3} if fault == "missing" else set()
+            return PublishResult(dict.fromkeys(failed - unknown, "failed"), sorted(unknown))
 
 
 class SimulatedTopic:
@@ -92,7 +92,11 @@ class SimulatedTopic:
         """Publish to the simulated service."""
         assert self.session.subject.endswith(f"(topic {self._topic_id})")
         tally.requests += 1
-        return PublishResult(self._service.publish(self._topic_id, bodies))
+        return self._service.publish(self._topic_id, bodies)
+
+    def not_understood(self, unknown: int, count: int) -> Unavailable:
+        """Respond without saying what became of messages."""
+        return Unavailable(f"{unknown} of {count} unknown", status=200)
 
     def close(self) -> None:
         """End."""
@@ -172,7 +176,8 @@ class Run:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry without waiting, and leave the signal handlers alone."""
-    monkeypatch.setattr(bisect, "FIRST_WAIT_SECS", 0)
+    monkeypatch.setattr(rejections, "FIRST_WAIT_SECS", 0)
+    monkeypatch.setattr(rejections.EntryRetries, "may_retry", lambda *args: args[-1] < 3)
     monkeypatch.setattr(retrying, "LONGEST_WAIT_SECS", 0)
     monkeypatch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
 

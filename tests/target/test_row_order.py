@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.input.records import Record, Stream
-from target_workato_streams.publishing.bisect import bisect
+from target_workato_streams.publishing.batch_sender import BatchSender
 from target_workato_streams.publishing.messages import Message, Published
+from target_workato_streams.publishing.publish_client import PublishResult
 from target_workato_streams.publishing.row_order import publish_in_row_order
+from target_workato_streams.publishing.summary import Tally
 from target_workato_streams.state.checkpoints import Checkpoint
 
 from tests.target.singer import record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from target_workato_streams.publishing.messages import Rejected
 
@@ -29,31 +31,45 @@ KEYED, KEYLESS = Stream("a", ("id",)), Stream("b")
 def messages(*rows: str, stream: Stream = KEYED) -> list[Message]:
     """Messages of rows, each a version of its own."""
     return [
-        Message(b"{}", Record(stream, b'{"id":"%b"}' % row.encode(), n), n, Checkpoint())
+        Message(b"%d" % n, Record(stream, b'{"id":"%b"}' % row.encode(), n), n, Checkpoint())
         for n, row in enumerate(rows, 1)
     ]
 
 
 class Topic:
-    """Accepts messages, except the entries that are to fail in each request."""
+    """Accepts messages, except the entries that are to fail in each request.
+
+    It stands for the client, its session, and what decides about retries.
+    """
 
     def __init__(self, *failing: set[int]) -> None:
         self.accepted: list[int] = []
+        self.session = self
         self._failing = list(failing)
+        self._sender = BatchSender(self, Tally(), self)  # type: ignore[arg-type]
 
-    def request(self, sent: Sequence[Message]) -> Mapping[int, str]:
-        """Answer a request."""
+    def retry(self, request: Callable[[], PublishResult]) -> PublishResult:
+        """Send a request without retries."""
+        return request()
+
+    def may_retry(self, _reason: str, _failed_at: float, tries: int) -> bool:
+        """Try an entry three times."""
+        return tries < 3
+
+    def wait(self, _tries: int) -> None:
+        """Do not wait."""
+
+    def publish(self, bodies: Sequence[bytes], _tally: Tally) -> PublishResult:
+        """Respond to a request."""
         failing = self._failing.pop(0) if self._failing else set()
         if failing == {-1}:
             raise RequestRejected("rejected", status=422, reason="rejected")
-        self.accepted += [m.sequence for i, m in enumerate(sent) if i not in failing]
-        return {index: "failed" for index in failing if index < len(sent)}
+        self.accepted += [int(body) for i, body in enumerate(bodies) if i not in failing]
+        return PublishResult({index: "failed" for index in failing if index < len(bodies)})
 
-    def publish(self, sent: Sequence[Message]) -> Iterator[Published | Rejected]:
+    def outcomes(self, sent: Sequence[Message]) -> Iterator[Published | Rejected]:
         """Publish a batch."""
-        return publish_in_row_order(
-            sent, lambda part: bisect(part, self.request, sleep=lambda _secs: None)
-        )
+        return publish_in_row_order(sent, self._sender.publish)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +94,7 @@ def test_the_newest_version_is_published_once_more_behind_a_retried_one(
     """Only where the retried entry is older, and once."""
     topic = Topic(*failing)
     sent = messages(*rows)
-    outcomes = list(topic.publish(sent))
+    outcomes = list(topic.outcomes(sent))
     assert topic.accepted == expected
     acknowledged = [m.sequence for each in outcomes for m in getattr(each, "messages", ())]
     assert sorted(acknowledged) == [m.sequence for m in sent]
@@ -87,7 +103,7 @@ def test_the_newest_version_is_published_once_more_behind_a_retried_one(
 def test_rows_without_a_key_have_no_versions() -> None:
     """Nothing of them is published twice."""
     topic = Topic({0})
-    list(topic.publish(messages("r", "r", stream=KEYLESS)))
+    list(topic.outcomes(messages("r", "r", stream=KEYLESS)))
     assert topic.accepted == [2, 1]
 
 
@@ -103,7 +119,7 @@ def test_whatever_fails_each_row_ends_with_its_newest_version() -> None:
         ]
         topic = Topic(*failing)
         settled: list[int] = []
-        for outcome in topic.publish(sent):
+        for outcome in topic.outcomes(sent):
             done = outcome.messages if isinstance(outcome, Published) else [outcome.message]
             settled += [message.sequence for message in done]
             for message in done if isinstance(outcome, Published) else []:

@@ -60,6 +60,7 @@ class ServiceError(EventStreamsError):
         status: The HTTP status; None if there was no response.
         reason: The reason that the service gave, on one line, without secrets.
         retry_after: The seconds that the service asked to wait, if it did.
+        sent: Whether the service may have received the request.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class ServiceError(EventStreamsError):
         status: int | None = None,
         reason: str = "",
         retry_after: float | None = None,
+        sent: bool = True,
     ) -> None:
         super().__init__(line)
+        self.sent = sent
         self.status = status
         self.reason = reason
         self.retry_after = retry_after

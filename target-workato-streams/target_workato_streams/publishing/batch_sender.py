@@ -1,80 +1,176 @@
-"""Sends the requests of one batch: rate limited, retried and counted."""
+"""Publishes one batch after another: what happens to its messages, by the response.
+
+response                        action
+--------                        ------
+success for all                 published
+partial error                   the others are published; failed entries are retried alone, with
+                                backoff, then rejected (see `EntryRetries`)
+success without some entries    these may have arrived: resent alone
+400, 413, 422                   bisected, the left half first, down to the rejected messages
+other 4xx                       raised: a setting is wrong
+408, 425, 429, 5xx, no response retried within ``max_retry_secs``, then raised
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..event_streams.errors import Unavailable
+from ..event_streams.errors import RequestRejected, Unavailable
 from ..state.positions import Position
+from .messages import Published, Rejected
+from .publish_client import PublishResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .lost_responses import LostResponses
     from .messages import Message
     from .publish_client import PublishClient
+    from .rejections import EntryRetries
     from .summary import Tally
 
+# A single message can be the reason for these; the others are accepted without it.
+MESSAGE_STATUSES = frozenset({400, 413, 422})
+# After so many rejected messages in a row, the next ones are sent alone until one is accepted: to
+# bisect a batch in which every message is bad would cost two requests per message.
+STREAK = 2
 # The service did not apply a request that got one of these responses.
 NOT_APPLIED = frozenset({425, 429})
 
 
+class _Part(NamedTuple):
+    messages: Sequence[Message]
+    attempts: int = 1
+    entry_tries: int = 1
+    failed_at: float | None = None
+
+    def split(self, index: int) -> tuple[_Part, _Part]:
+        left, right = self.messages[:index], self.messages[index:]
+        return self._replace(messages=left), self._replace(messages=right)
+
+    def halves(self) -> tuple[_Part, _Part]:
+        return self._replace(attempts=self.attempts + 1).split((len(self.messages) + 1) // 2)
+
+
 class BatchSender:
-    """Sends the requests of one batch.
+    """Publishes the batches of one worker.
 
     Args:
         client: The client of the topic.
         tally: Where requests are counted.
+        entry_retries: How failed entries are retried.
         lost_responses: What looks up the topic before messages are sent again, if anything does.
+
+    Attributes:
+        failing: Whether the last request failed, and is being retried.
     """
 
     def __init__(
-        self, client: PublishClient, tally: Tally, lost_responses: LostResponses | None = None
+        self,
+        client: PublishClient,
+        tally: Tally,
+        entry_retries: EntryRetries,
+        lost_responses: LostResponses | None = None,
     ) -> None:
+        self.failing = False
         self._client = client
         self._tally = tally
-        self._sent = False
+        self._entry_retries = entry_retries
         self._lost_responses = lost_responses
         self._may_be_applied = False
+        self._sent = False
+        self._doubtful: set[int] = set()
 
-    def publish(self, messages: Sequence[Message]) -> Mapping[int, str]:
-        """Publish messages in one request, which is retried while the service is unavailable.
+    def publish(self, messages: Sequence[Message]) -> Iterator[Published | Rejected]:
+        """Publish messages. Each has exactly one outcome, unless an exception is raised.
 
-        Returns:
-            The reason of each message that the service did not acknowledge, by index.
+        Yields:
+            The outcomes, as soon as they are known.
 
         Raises:
-            ServiceError: The whole request failed.
+            ServiceError: A whole request failed, and bisecting cannot help. Messages that have not
+                been yielded by then are not acknowledged.
             Stopped: The run is being stopped.
         """
-        return self._client.session.retry(lambda: self._send(messages))
+        self._sent = False
+        self._doubtful.clear()
+        pending = [_Part(messages)]
+        streak = 0
+        while pending:
+            part = pending.pop()
+            if streak >= STREAK and len(part.messages) > 1:
+                part, rest = part.split(1)
+                pending.append(rest)
+            try:
+                result = self._client.session.retry(partial(self._send, part.messages))
+            except RequestRejected as exc:
+                if exc.status not in MESSAGE_STATUSES:
+                    raise
+                if len(part.messages) > 1:
+                    pending.extend(reversed(part.halves()))
+                else:
+                    streak += 1
+                    yield Rejected(part.messages[0], exc.reason, exc.status, part.attempts)
+                continue
+            streak = 0
+            accepted = result.accepted(part.messages)
+            if accepted:
+                yield Published(accepted)
+            if unknown := [part.messages[index] for index in result.unknown]:
+                pending.append(part._replace(messages=unknown, attempts=part.attempts + 1))
+            rejected, retried = self._judge(part, result.failed)
+            yield from rejected
+            if retried.messages:
+                self.failing = True
+                self._entry_retries.wait(part.entry_tries)
+                pending.append(retried)
 
-    def _send(self, messages: Sequence[Message]) -> Mapping[int, str]:
+    def _judge(self, part: _Part, failed: Mapping[int, str]) -> tuple[list[Rejected], _Part]:
+        """Decide which failed entries are rejected and which are retried."""
+        failed_at = part.failed_at or time.monotonic()
+        rejected, retried = [], []
+        for index, reason in sorted(failed.items()):
+            message = part.messages[index]
+            if self._entry_retries.may_retry(reason, failed_at, part.entry_tries):
+                retried.append(message)
+            else:
+                rejected.append(Rejected(message, reason, 200, part.attempts))
+        return rejected, _Part(retried, part.attempts + 1, part.entry_tries + 1, failed_at)
+
+    def _send(self, messages: Sequence[Message]) -> PublishResult:
+        """Send one request.
+
+        Raises:
+            ServiceError: None of its messages is acknowledged.
+        """
         missing = self._missing(messages)
         if not missing:
-            return {}
-        bodies = [message.body for message in missing]
+            return PublishResult({})
         if self._sent:
-            self._tally.resent += len(bodies)
+            self._tally.resent += len(missing)
         self._sent = True
         try:
-            result = self._client.publish(bodies, self._tally)
+            result = self._client.publish([message.body for message in missing], self._tally)
         except Unavailable as exc:
-            if exc.status not in NOT_APPLIED:
-                self._count_possibly_applied(len(bodies))
+            self.failing = True
+            if _may_be_applied(exc):
+                self._doubt(missing)
             raise
+        self.failing = False
         if result.unknown:
-            self._count_possibly_applied(result.unknown)
-            if self._lost_responses is not None:
-                raise Unavailable(
-                    f"{self._client.session.subject}: the response does not name all messages"
-                )
+            self._doubt([missing[index] for index in result.unknown])
+            if self._lost_responses is not None or len(result.unknown) == len(missing):
+                self.failing = True
+                raise self._client.not_understood(len(result.unknown), len(missing))
         if self._lost_responses is not None and result.last_message_id is not None:
             self._lost_responses.position = Position(result.last_message_id, result.time)
         if len(missing) == len(messages):
-            return result.failed
+            return result
         indices = {message.sequence: index for index, message in enumerate(messages)}
-        return {indices[missing[i].sequence]: reason for i, reason in result.failed.items()}
+        failed = {indices[missing[i].sequence]: reason for i, reason in result.failed.items()}
+        return result._replace(failed=failed)
 
     def _missing(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Find out which messages have to be sent."""
@@ -86,8 +182,16 @@ class BatchSender:
             self._may_be_applied = False
         return lost.missing(messages)
 
-    def _count_possibly_applied(self, count: int) -> None:
-        if self._lost_responses is None:
-            self._tally.possibly_duplicated += count
-        else:
+    def _doubt(self, messages: Sequence[Message]) -> None:
+        """Count messages that may have arrived although there is no acknowledgement, once each."""
+        if self._lost_responses is not None:
             self._may_be_applied = True
+            return
+        doubtful = {message.sequence for message in messages}
+        self._tally.possibly_duplicated += len(doubtful - self._doubtful)
+        self._doubtful |= doubtful
+
+
+def _may_be_applied(exc: Unavailable) -> bool:
+    throttled = exc.status == 503 and exc.retry_after is not None
+    return exc.sent and exc.status not in NOT_APPLIED and not throttled

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..event_streams.errors import EventStreamsError
-from .messages import Failed
+from .rejections import EntryRetries, RejectionLimit
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..event_streams.rate_limiter import RateLimiter
     from .batches import BatchSettings
-    from .messages import Outcome, Rejected
+    from .messages import Outcome
     from .payload import Payload
     from .publish_client import PublishClient
 
@@ -30,6 +28,7 @@ class PublishSettings:
         payload: What is published of a record.
         batch: When a batch is complete.
         max_in_flight: Maximum number of batches of one topic that are sent concurrently.
+        max_retry_secs: Maximum total time in seconds of the retries of one request.
         max_rejected: Maximum number of rejected messages; None for no maximum.
         dead_letter_path: The dead-letter file; None if rejected messages end the run.
         exactly_once: Whether only what the topic does not hold is published.
@@ -38,43 +37,10 @@ class PublishSettings:
     payload: Payload
     batch: BatchSettings
     max_in_flight: int
+    max_retry_secs: float
     max_rejected: int | None = 0
     dead_letter_path: Path | None = None
     exactly_once: bool = False
-
-
-class RejectionLimit:
-    """Counts the rejected messages of all topics.
-
-    Args:
-        limit: How many are allowed; None for any number.
-    """
-
-    def __init__(self, limit: int | None) -> None:
-        self._left = limit
-        self._lock = threading.Lock()
-
-    def judge(self, rejected: Rejected) -> Rejected | Failed:
-        """Count a rejected message.
-
-        Returns:
-            The message, if it may be written to the dead-letter file; otherwise the failure.
-        """
-        with self._lock:
-            if self._left is not None:
-                self._left -= 1
-                if self._left < 0:
-                    return _too_many(rejected)
-        return rejected
-
-
-def _too_many(rejected: Rejected) -> Failed:
-    status = f" (status {rejected.status})" if rejected.status else ""
-    error = EventStreamsError(
-        f"{rejected.message.record}: rejected: {rejected.reason}{status}; fix the record, or set "
-        "on_rejected to dead_letter and max_rejected high enough"
-    )
-    return Failed(error, rejected)
 
 
 @dataclass
@@ -88,6 +54,7 @@ class PublishContext:
 
     Attributes:
         rejection_limit: Counts the rejected messages.
+        entry_retries: How failed entries are retried.
         outcomes: Outcomes for the main thread, with their topic ids.
         wakeup: Wakes the main thread when there is an outcome, or room for another batch.
     """
@@ -96,12 +63,14 @@ class PublishContext:
     connect: Callable[[int], PublishClient]
     limiter: RateLimiter
     rejection_limit: RejectionLimit = field(init=False)
+    entry_retries: EntryRetries = field(init=False)
     outcomes: deque[tuple[int, Outcome]] = field(default_factory=deque, init=False)
     wakeup: Wakeup = field(default_factory=Wakeup, init=False)
 
     def __post_init__(self) -> None:
-        """Set the limit that the settings give."""
+        """Set what follows from the settings."""
         self.rejection_limit = RejectionLimit(self.settings.max_rejected)
+        self.entry_retries = EntryRetries(self.limiter, self.settings.max_retry_secs)
 
     def report(self, topic_id: int, outcome: Outcome) -> None:
         """Report an outcome to the main thread."""

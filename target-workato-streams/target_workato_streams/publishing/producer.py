@@ -12,6 +12,7 @@ from .acknowledgements import Acknowledgements
 from .messages import Failed, Published, Rejected
 from .payload import InvalidPayloadError
 from .producer_registry import ProducerRegistry
+from .rejections import RejectionLog
 from .summary import PROGRESS_SECS, Summary, counted
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ class Producer:
         self._context = context
         self._payload = context.settings.payload
         self._batch_settings = context.settings.batch
-        self._logger = logger
         self._producers = ProducerRegistry(context)
         self._acknowledgements = Acknowledgements(context.settings.dead_letter_path)
+        self._rejections = RejectionLog()
         self._shutdown = Shutdown()
         self._summary = Summary(logger, self._producers.tallies)
 
@@ -83,7 +84,7 @@ class Producer:
         if producer.add(message):
             # Even if there is room: a chunk of the input may hold many batches.
             self.poll()
-            while producer.full and not self.stopping:
+            while self._producers.has_to_pause(producer) and not self.stopping:
                 self.wait()
                 self.poll()
 
@@ -218,9 +219,9 @@ class Producer:
         self._summary.progress()
 
     def _handle(self, topic_id: int, outcome: Outcome) -> None:
-        tally = self._producers.of_topic(topic_id).tally
+        producer = self._producers.of_topic(topic_id)
         if isinstance(outcome, Published):
-            tally.published += len(outcome.messages)
+            producer.tally.published += len(outcome.messages)
             self._acknowledgements.acknowledge(outcome.messages)
             self._summary.count(outcome.messages)
         elif isinstance(outcome, Failed):
@@ -231,14 +232,8 @@ class Producer:
             except EventStreamsError as exc:
                 self._fail(Failed(exc))
                 return
-            if not tally.dead_lettered:
-                self._logger.warning(
-                    "%s: rejected and written to the dead-letter file: %s; the summary counts "
-                    "further ones",
-                    outcome.message.record,
-                    outcome.reason,
-                )
-            tally.dead_lettered += 1
+            producer.tally.dead_lettered += 1
+            self._rejections.add(outcome, producer.label)
 
     def _fail(self, failed: Failed) -> None:
         """Publish only what precedes the rejected message that ends the run, or nothing more."""

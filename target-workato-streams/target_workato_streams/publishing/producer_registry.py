@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .context import PublishContext
     from .summary import Tally
 
+# How many messages may wait for a topic whose requests fail.
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+
 
 class ProducerRegistry:
     """One producer per topic, for the main thread.
@@ -51,6 +54,20 @@ class ProducerRegistry:
     def idle(self) -> bool:
         """Whether no batch waits or is in flight, in any topic."""
         return all(producer.idle for producer in self._by_topic.values())
+
+    def has_to_pause(self, producer: TopicProducer) -> bool:
+        """Whether reading should pause because enough batches of a topic wait.
+
+        While the requests of one topic fail, the records of others are published, as far as memory
+        is bounded.
+        """
+        if not producer.full:
+            return False
+        producers = self._by_topic.values()
+        starves_others = producer.failing and not all(each.failing for each in producers)
+        return (
+            not starves_others or sum(each.waiting_bytes for each in producers) > MAX_WAITING_BYTES
+        )
 
     @property
     def due_at(self) -> float:

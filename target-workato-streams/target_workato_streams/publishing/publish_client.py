@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from ..event_streams.errors import http_date
+from ..event_streams.errors import Unavailable, http_date
 from .batches import encode
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import requests
 
     from ..event_streams.session import ApiSession
+    from .messages import Message
     from .summary import Tally
 
 JSON = {"Content-Type": "application/json"}
@@ -27,16 +28,24 @@ class PublishResult(NamedTuple):
     """What became of the messages of a request.
 
     Attributes:
-        failed: The reason of each message that the service did not acknowledge, by its index.
-        unknown: How many messages the response does not name; they are among those that failed.
+        failed: The reason of each message that the service rejected, by its index.
+        unknown: The indices of those whose outcome the response does not give: they may have
+            arrived.
         last_message_id: The id of the last message that it acknowledged, if any.
         time: When it responded, by its own clock.
     """
 
     failed: Mapping[int, str]
-    unknown: int = 0
+    unknown: Sequence[int] = ()
     last_message_id: str | None = None
     time: str | None = None
+
+    def accepted(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return the messages of the request that the service acknowledged."""
+        if not self.failed and not self.unknown:
+            return messages
+        others = {*self.failed, *self.unknown}
+        return [message for index, message in enumerate(messages) if index not in others]
 
 
 class PublishClient:
@@ -73,21 +82,30 @@ class PublishClient:
         response = self.session.send(self._request, body=body)
         if self._legacy:
             message_id = self._decode(response, _Acknowledged).message_id
-            return PublishResult({}, 0, str(message_id), _time(response))
+            return PublishResult({}, (), str(message_id), _time(response))
         entries = self._decode(response, _BatchResponse).message_ids
         failed = {}
-        unknown = 0
+        unknown = []
         last_message_id = None
         for index in range(len(bodies)):
             entry = entries.get(str(index))
-            if entry is None:
-                unknown += 1
-                failed[index] = "the response does not name this message"
-            elif not isinstance(entry, dict) or entry.get("result") != "success":
+            # Contract: any other result than success is a failure. Without one, it is unknown.
+            if not isinstance(entry, dict) or entry.get("result") is None:
+                unknown.append(index)
+            elif entry["result"] != "success":
                 failed[index] = self._reason(entry)
             else:
                 last_message_id = str(entry.get("message_id"))
         return PublishResult(failed, unknown, last_message_id, _time(response))
+
+    def not_understood(self, unknown: int, count: int) -> Unavailable:
+        """Return the error for a response that does not give the outcome of messages."""
+        of_them = "the message" if count == 1 else f"{unknown} of {count} messages"
+        return Unavailable(
+            f"{self.session.subject}: the response was not understood: it does not say whether "
+            f"{of_them} arrived; check {self.session.host.url_setting}",
+            status=200,
+        )
 
     def close(self) -> None:
         """Close the connection."""

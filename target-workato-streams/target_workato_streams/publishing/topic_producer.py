@@ -5,13 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
-from ..event_streams.errors import Stopped
+from ..event_streams.errors import EventStreamsError, Stopped
 from .batch_sender import BatchSender
 from .batches import BatchBuilder
-from .bisect import bisect
 from .exactly_once_batches import ExactlyOnceBatchBuilder
 from .messages import Failed, Published, Rejected
 from .row_order import publish_in_row_order
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
 
 # How many streams of a topic are named in a line.
 MAX_NAMES = 5
+# What a message takes in memory besides its body and its record.
+MESSAGE_BYTES = 500
 
 
 class TopicProducer:
@@ -59,9 +59,12 @@ class TopicProducer:
         self.streams: dict[str, None] = {}
         self.tally = Tally()
         self._worker_tallies: list[Tally] = []
+        self._senders: list[BatchSender] = []
         self._context = context
         self._max_in_flight = context.settings.max_in_flight
         self._waiting: deque[Sequence[Message]] = deque()
+        self._submitted_bytes = 0
+        self._taken_bytes = 0
         self._taken = 0
         self._in_flight: set[int] = set()
         self._changed = threading.Condition()
@@ -86,6 +89,16 @@ class TopicProducer:
         return len(self._waiting) > self._max_in_flight
 
     @property
+    def waiting_bytes(self) -> int:
+        """How much memory the batches that wait take, roughly."""
+        return self._submitted_bytes - self._taken_bytes
+
+    @property
+    def failing(self) -> bool:
+        """Whether a request of the topic is being retried."""
+        return any(sender.failing for sender in self._senders)
+
+    @property
     def due_at(self) -> float | None:
         """When the batch under construction is due, on the monotonic clock.
 
@@ -97,7 +110,9 @@ class TopicProducer:
     def idle(self) -> bool:
         """Whether no batch waits or is in flight."""
         with self._changed:
-            return not self._waiting and not self._in_flight
+            busy = self._waiting or self._in_flight
+            # A worker that has died is not waited for.
+            return not busy or not any(worker.is_alive() for worker in self._workers)
 
     def add(self, message: Message) -> bool:
         """Add a message to the batch under construction.
@@ -121,6 +136,7 @@ class TopicProducer:
             if not batch or self._closed:
                 return
             self._waiting.append(batch)
+            self._submitted_bytes += _memory(batch)
             self._changed.notify()
             wanted = min(len(self._in_flight) + len(self._waiting), self._max_in_flight)
         if len(self._workers) < wanted:
@@ -148,18 +164,25 @@ class TopicProducer:
 
     def _start_worker(self) -> None:
         tally = Tally()
-        client = self._context.connect(self.topic_id)
-        # A daemon thread, so that the end of a run does not wait for a service that hangs.
-        worker = threading.Thread(target=self._work, args=(client, tally), daemon=True)
+        try:
+            client = self._context.connect(self.topic_id)
+            sender = BatchSender(client, tally, self._context.entry_retries, self.lost_responses)
+            # A daemon thread, so that the end of a run does not wait for a service that hangs.
+            worker = threading.Thread(target=self._work, args=(client, sender), daemon=True)
+            worker.start()
+        except Exception as exc:  # noqa: BLE001 - ends the run
+            self._fail(exc)
+            return
         self._worker_tallies.append(tally)
+        self._senders.append(sender)
         self._workers.append(worker)
-        worker.start()
 
-    def _work(self, client: PublishClient, tally: Tally) -> None:
+    def _work(self, client: PublishClient, sender: BatchSender) -> None:
         with closing(client):
             while taken := self._take():
                 number, batch = taken
-                self._publish(batch, client, tally)
+                client.session.subject = self.label  # more streams may have been routed to it
+                self._publish(batch, sender)
                 # After its outcome was reported: the topic must not seem idle before that.
                 with self._changed:
                     self._in_flight.remove(number)
@@ -174,6 +197,7 @@ class TopicProducer:
                 self._changed.wait()
             number, batch = self._taken, self._waiting.popleft()
             self._taken += 1
+            self._taken_bytes += _memory(batch)
             self._in_flight.add(number)
         self._context.wakeup.call()
         return number, batch
@@ -188,11 +212,9 @@ class TopicProducer:
         oldest = min(self._in_flight, default=self._taken)
         return self._taken - oldest >= self._max_in_flight
 
-    def _publish(self, batch: Sequence[Message], client: PublishClient, tally: Tally) -> None:
-        client.session.subject = self.label  # more streams may have been routed to the topic
-        sender = BatchSender(client, tally, self.lost_responses)
+    def _publish(self, batch: Sequence[Message], sender: BatchSender) -> None:
         try:
-            for outcome in publish_in_row_order(batch, partial(bisect, publish=sender.publish)):
+            for outcome in publish_in_row_order(batch, sender.publish):
                 judged: Outcome = outcome
                 if isinstance(outcome, Rejected):
                     judged = self._context.rejection_limit.judge(outcome)
@@ -206,6 +228,17 @@ class TopicProducer:
                 self._context.report(self.topic_id, judged)
         except Stopped:
             self.close()
-        except Exception as exc:  # noqa: BLE001 - ends the run, in the main thread
-            self.close()
-            self._context.report(self.topic_id, Failed(exc))
+        except BaseException as exc:  # noqa: BLE001 - ends the run, in the main thread
+            self._fail(exc)
+
+    def _fail(self, exc: BaseException) -> None:
+        """Report to the main thread what ends the run."""
+        self.close()
+        if not isinstance(exc, EventStreamsError):
+            # The text of other exceptions may quote a payload.
+            exc = EventStreamsError(f"{self.label}: a worker failed ({type(exc).__name__})")
+        self._context.report(self.topic_id, Failed(exc))
+
+
+def _memory(batch: Sequence[Message]) -> int:
+    return sum(len(message.body) + MESSAGE_BYTES for message in batch)

@@ -1,0 +1,139 @@
+"""Rejected messages: how many are allowed, when they are retried before, and what is logged."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ..event_streams.errors import EventStreamsError
+from .messages import Failed
+
+if TYPE_CHECKING:
+    from ..event_streams.rate_limiter import RateLimiter
+    from .messages import Rejected
+
+logger = logging.getLogger("target-workato-streams")
+
+# A failed entry is retried for so long: its reason may be transient.
+RETRY_SECS = 10.0
+FIRST_WAIT_SECS = 0.2
+LONGEST_WAIT_SECS = 4.0
+# As often is an entry tried whose reason did not go away for others.
+PERSISTENT_TRIES = 2
+# After so many rejections for one reason, a line says so.
+MANY = 100
+
+
+def _kind(reason: str) -> str:
+    """Return what the reasons of several messages have in common."""
+    return re.sub(r"\d+", "#", reason)
+
+
+class EntryRetries:
+    """How failed entries of accepted batches are retried.
+
+    For all workers.
+
+    Args:
+        limiter: The rate limiter, which ends a wait when the run is stopped.
+        max_secs: For how long; not longer than `RETRY_SECS`.
+    """
+
+    def __init__(self, limiter: RateLimiter, max_secs: float) -> None:
+        self._limiter = limiter
+        self._max_secs = min(max_secs, RETRY_SECS)
+        self._persistent: set[str] = set()
+
+    def may_retry(self, reason: str, failed_at: float, tries: int) -> bool:
+        """Decide about a failed entry.
+
+        Args:
+            reason: The reason.
+            failed_at: When it failed for the first time, on the monotonic clock.
+            tries: How many times it has been sent.
+        """
+        kind = _kind(reason)
+        if kind in self._persistent:
+            return tries < PERSISTENT_TRIES
+        if time.monotonic() - failed_at < self._max_secs:
+            return True
+        self._persistent.add(kind)
+        return False
+
+    def wait(self, tries: int) -> None:
+        """Wait before failed entries are sent again."""
+        wait = min(FIRST_WAIT_SECS * 2**tries, LONGEST_WAIT_SECS)
+        self._limiter.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311
+
+
+class RejectionLimit:
+    """Counts the rejected messages of all topics, for all workers.
+
+    Args:
+        limit: How many are allowed; None for any number.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._left = limit
+        self._lock = threading.Lock()
+
+    def judge(self, rejected: Rejected) -> Rejected | Failed:
+        """Count a rejected message.
+
+        Returns:
+            The message, if it may be written to the dead-letter file; otherwise the failure.
+        """
+        with self._lock:
+            if self._left is not None:
+                self._left -= 1
+                if self._left < 0:
+                    return _too_many(rejected)
+        return rejected
+
+
+def _too_many(rejected: Rejected) -> Failed:
+    status = f" (status {rejected.status})" if rejected.status else ""
+    error = EventStreamsError(
+        f"{rejected.message.record}: rejected: {rejected.reason}{status}; fix the record, or set "
+        "on_rejected to dead_letter and max_rejected high enough"
+    )
+    return Failed(error, rejected)
+
+
+class RejectionLog:
+    """Logs the first rejected message of each topic, and reasons that keep occurring."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._topics: set[str] = set()
+
+    def add(self, rejected: Rejected, label: str) -> None:
+        """Take note of a message that was written to the dead-letter file.
+
+        Args:
+            rejected: The message.
+            label: The topic and its streams.
+        """
+        if label not in self._topics:
+            self._topics.add(label)
+            logger.warning(
+                "%s: rejected and written to the dead-letter file: %s; the summary counts further "
+                "ones",
+                rejected.message.record,
+                rejected.reason,
+            )
+        reason = (label, _kind(rejected.reason))
+        self._counts[reason] += 1
+        if self._counts[reason] == MANY:
+            logger.warning(
+                "%s: %d messages have been rejected for the same reason: %s; check the schema of "
+                "the topic, or set max_rejected so that the run ends earlier",
+                label,
+                MANY,
+                rejected.reason,
+            )
