@@ -21,11 +21,14 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import requests
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 if TYPE_CHECKING:
     from .hosts import Host
 
 REASON_LIMIT = 300
+# A refused connection, an unknown host, or no response to the attempt to connect.
+NO_CONNECTION = (NewConnectionError, ConnectTimeoutError)
 RETRIABLE = frozenset({408, 425, 429})
 
 ADVICE = {
@@ -134,8 +137,10 @@ def unreachable(exc: requests.RequestException, subject: str, host: Host) -> Ser
         RequestRejected if the certificate is not trusted, which no retry fixes; else Unavailable.
     """
     cause: BaseException = exc
+    sent = True
     while (deeper := cause.__cause__ or cause.__context__) is not None:
         cause = deeper
+        sent = sent and not isinstance(cause, NO_CONNECTION)
     reason = _one_line(f"{type(cause).__name__}: {cause}")
     if isinstance(exc, requests.exceptions.SSLError):
         return RequestRejected(
@@ -144,6 +149,7 @@ def unreachable(exc: requests.RequestException, subject: str, host: Host) -> Ser
     return Unavailable(
         f"{subject}: no complete response ({reason}); check the network and {host.url_setting}",
         reason=reason,
+        sent=sent,
     )
 
 
