@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -13,8 +14,9 @@ import yaml
 from tests.demo import orders
 from tests.demo.project import Project
 from tests.demo.warehouse import warehouse
+from tests.executables import write_json
 from tests.project.console_blocks import NOT_RUN, Reader, blocks_of
-from tests.project.docs import ROOT
+from tests.project.docs import ROOT, TAP, TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
     from tests.project.conftest import Definition
 
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "orchestrate" / "README.md",
+    *(ROOT / connector.name / "README.md" for connector in (TAP, TARGET)),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 FOLLOWED = [
     page for page in PAGES if page != README and any(block.is_run for block in blocks_of(page))
 ]
@@ -33,10 +41,15 @@ ORDERS = 10
 SCHEMAS = {"dead-letters.md": [{"name": "note", "type": "integer", "optional": True}]}
 COMING = {
     f"{folder}{page}.md"
-    for folder in ("", "docs/")
+    for folder in ("", "docs/", "../docs/")
     for page in ("exactly-once", "quotas", "topic-as-a-table")
 }
 PROJECT_PLUGINS = {"tap-jsonl", "target-postgres"}
+
+
+def title(page: Path) -> str:
+    """Tell the READMEs apart."""
+    return f"{page.parent.name}/{page.name}"
 
 
 @pytest.fixture
@@ -65,7 +78,18 @@ def addresses(emulator: Emulator) -> dict[str, str]:
     return dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> None:
+    """Write what a reader of a connector's README has: a config file, and a dead letter."""
+    topics: object = {"orders": 12} if page.parent.name == TARGET.name else [{"id": 11}]
+    config = {"api_url": emulator.url, "api_token": emulator.token, "topics": topics}
+    write_json(folder / "config.json", config)
+    record = {"type": "RECORD", "stream": "orders", "record": json.loads(order)}
+    schema = {"type": "SCHEMA", "stream": "orders", "schema": {}, "key_properties": []}
+    lines = "".join(json.dumps(message) + "\n" for message in (schema, record))
+    (folder / "dead-letters.singer").write_text(lines, encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
 def test_blocks_that_are_not_run_say_why(page: Path) -> None:
     """The reason stands in the line before the block; any other language is no command."""
     for block in blocks_of(page):
@@ -74,7 +98,7 @@ def test_blocks_that_are_not_run_say_why(page: Path) -> None:
             assert len(block.comment) > len(NOT_RUN) + 10
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=title)
 def test_links_lead_to_files_of_this_repository(page: Path) -> None:
     """Relative links exist; a fragment is a heading of the file that it points into."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -116,7 +140,7 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(
     assert len(emulator.messages(12)) == len(lines)
 
 
-@pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", FOLLOWED, ids=title)
 def test_commands_of_a_page_work(
     page: Path,
     in_folder: Callable[[Definition], Project],
@@ -131,6 +155,7 @@ def test_commands_of_a_page_work(
     (tmp_path / "orders.jsonl").write_bytes(b"".join(lines))
     emulator.load(11, lines)
     in_folder(definition)
+    write_files(tmp_path, page, emulator, lines[0])
     (tmp_path / "output").mkdir()
     mine = {**variables(emulator), "TAP_JSONL_PATH": str(tmp_path / "orders.jsonl")}
     Reader(tmp_path, mine, addresses(emulator)).follow(page)
