@@ -233,12 +233,19 @@ SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"type": "string", "format": "date"}, {"type": "date"}),
     ({"type": ["string", "null"], "format": "date-time"}, {"type": "date_time", "optional": True}),
     ({"type": "string", "format": "uuid"}, {"type": "string"}),
-    ({}, {"type": "string"}),
-    ({"type": ["integer", "string"]}, {"type": "string"}),
     ({"type": ["integer", "number"]}, {"type": "number"}),
     ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, {"type": "integer", "optional": True}),
     ({"type": "array", "items": {"type": "integer"}}, {"type": "array", "of": "integer"}),
-    ({"type": "array"}, {"type": "array", "of": "string"}),
+    (
+        {"type": "array", "items": {"type": "array", "items": {"type": "string"}}},
+        {"type": "array", "of": "array"},
+    ),
+    ({"type": "object"}, {"type": "object", "properties": []}),
+    ({"properties": {}}, {"type": "object", "properties": []}),
+    (
+        {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string"}]},
+        {"type": "string"},
+    ),
 ]
 
 
@@ -247,7 +254,9 @@ def test_json_schema_is_converted_to_workatos_format(
     given: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     """Each type, with what may be null made optional."""
-    (field,) = to_workato({"properties": {"line_total": given}, "required": ["line_total"]})
+    described = {"properties": {"line_total": given}, "required": ["line_total"]}
+    (field,), omitted = to_workato(described)
+    assert omitted == []
     whole = {"name": "line_total", "label": "Line total", "optional": False, **expected}
     assert field == whole
 
@@ -255,8 +264,153 @@ def test_json_schema_is_converted_to_workatos_format(
 def test_nested_schemas_are_converted() -> None:
     """Objects, and lists of objects."""
     inner = {"type": "object", "properties": {"sku": {"type": "string"}}, "required": ["sku"]}
-    fields = to_workato({"properties": {"one": inner, "many": {"type": "array", "items": inner}}})
+    properties = {"one": inner, "many": {"type": "array", "items": inner}}
+    fields, _ = to_workato({"properties": properties})
     sku = {"name": "sku", "label": "Sku", "optional": False, "type": "string"}
     assert fields[0]["properties"] == [sku]
     assert (fields[1]["of"], fields[1]["properties"]) == ("object", [sku])
     assert [field["optional"] for field in fields] == [True, True]
+
+
+ANYTHING: list[object] = [
+    {},
+    True,
+    False,
+    None,
+    7,
+    {"type": None},
+    {"type": []},
+    {"type": ["nonsense"]},
+    {"type": "null"},
+    {"type": ["integer", "string"]},
+    {"type": "array"},
+    {"type": "array", "items": {}},
+    {"type": "array", "items": True},
+    {"anyOf": None},
+    {"anyOf": [True, {"type": "string"}]},
+    {"anyOf": [{"type": "string"}, {"type": "object", "properties": {}}]},
+    {"$ref": "#/definitions/a"},
+]
+
+
+@pytest.mark.parametrize("described", ANYTHING)
+def test_a_field_that_may_be_anything_is_left_out_of_the_schema(described: object) -> None:
+    """Each type of Workato's format would reject some of its values."""
+    fields, omitted = to_workato(
+        {"properties": {"a": described, "b": {"type": "object", "properties": {"c": described}}}}
+    )
+    assert [field["name"] for field in fields] == ["b"]
+    assert fields[0]["properties"] == []
+    assert omitted == ["a", "b.c"]
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        True,
+        None,
+        {"required": None},
+        {"properties": None},
+        {"properties": {"a": None}, "anyOf": None},
+    ],
+)
+def test_an_unusual_schema_is_converted(unusual: object) -> None:
+    """No schema raises an exception."""
+    assert to_workato(unusual).fields == []
+
+
+JSON_TYPES = ["string", "number", "integer", "array", "object", "boolean", "null"]
+# What meltanolabs-tap-postgres 0.10 emits for each type of a nullable column.
+POSTGRES: dict[str, tuple[dict[str, Any], str | None, list[Any]]] = {
+    "bigint": ({"type": ["integer", "null"]}, "integer", [2**60]),
+    "numeric": ({"type": ["number", "null"]}, "number", [1.5, 2]),
+    "double precision": ({"type": ["number", "null"]}, "number", [0.1]),
+    "boolean": ({"type": ["boolean", "null"]}, "boolean", [True]),
+    "text": ({"type": ["string", "null"]}, "string", ["a"]),
+    "varchar(20)": ({"type": ["string", "null"], "maxLength": 20}, "string", ["a"]),
+    "uuid": ({"type": ["string", "null"]}, "string", ["a-b"]),
+    "bytea": ({"type": ["string", "null"]}, "string", ["00"]),
+    "bit": ({"type": ["string", "null"]}, "string", ["1"]),
+    "date": ({"type": ["string", "null"], "format": "date"}, "date", ["2026-01-02"]),
+    "timestamp": (
+        {"type": ["string", "null"], "format": "date-time"},
+        "date_time",
+        ["2026-01-02T03:04:05"],
+    ),
+    "timestamptz": (
+        {"type": ["string", "null"], "format": "date-time"},
+        "date_time",
+        ["2026-01-02T03:04:05+00:00"],
+    ),
+    "time": ({"type": ["string", "null"], "format": "time"}, "string", ["03:04:05"]),
+    "interval": ({"type": ["string", "null"]}, "string", ["1 day"]),
+    "integer[]": (
+        {"type": ["array", "null"], "items": {"type": ["integer"]}},
+        "array",
+        [[1, 2]],
+    ),
+    "json": ({"type": JSON_TYPES}, None, [{"a": 1}, [1], "a", 1.5, True]),
+    "jsonb": ({"type": JSON_TYPES}, None, [{"a": 1}, [1], "a", 1.5, True]),
+    "jsonb[]": ({"type": ["array", "null"], "items": {"type": JSON_TYPES}}, None, [[{}, 1]]),
+    "hstore": (
+        {"type": ["object", "null"], "additionalProperties": True},
+        "object",
+        [{"a": "b"}],
+    ),
+}
+
+
+def test_every_value_of_a_postgres_table_is_accepted_by_the_topic_created_for_it(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """A json column must not become a string; one line names what the schema leaves out."""
+    described = {name: column for name, (column, _, _) in POSTGRES.items()}
+    rows = [
+        {"id": f"{name} {n}", name: value}
+        for name, (_, _, values) in POSTGRES.items()
+        for n, value in enumerate([*values, None])
+    ]
+    done = run_target(
+        schema("new", ("id",), id={"type": "string"}, **described),
+        *(record("new", **row) for row in rows),
+        state("all"),
+        **creating(emulator),
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    (creation,) = [r for r in emulator.requests(operation="topics") if r.method == "POST"]
+    types = {field["name"]: field["type"] for field in json.loads(creation.body)["schema"]}
+    expected = {name: kind for name, (_, kind, _) in POSTGRES.items() if kind}
+    assert types == {"id": "string", **expected}
+    (topic_id,) = {request.topic_id for request in emulator.requests(operation="batch")}
+    assert topic_id is not None
+    assert emulator.payloads(topic_id) == rows
+    assert "without json, jsonb, jsonb[] in its schema" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "described", ["true", '{"properties":{"a":null},"required":null,"anyOf":null}']
+)
+def test_an_unusual_schema_does_not_end_the_run(
+    emulator: Emulator, run_target: RunTarget, described: str
+) -> None:
+    """The topic is created with what the format can express."""
+    line = f'{{"type":"SCHEMA","stream":"new","schema":{described},"key_properties":[]}}'
+    done = run_target(line.encode(), record("new", a=1), state("all"), **creating(emulator))
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+
+
+def test_two_processes_that_start_at_the_same_time_use_one_topic(
+    emulator: Emulator, topic: int, start_target: StartTarget
+) -> None:
+    """Even if both have created one."""
+    emulator.fault("latency", operation="topics", secs=1.0, times=-1)
+    targets = [start_target(**creating(emulator)) for _ in range(2)]
+    for number, target in enumerate(targets):
+        target.feed(schema("new"), record("new", id=number), state("all"))
+        target.close_input()
+    for target in targets:
+        done = target.end()
+        assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    (used,) = {request.topic_id for request in emulator.requests(operation="batch")}
+    assert used not in {topic, None}
+    assert sorted(payload["id"] for payload in emulator.payloads(used or 0)) == [0, 1]

@@ -67,11 +67,11 @@ class Payload:
         key = f'{comma}{json.dumps(self.key_field)}:"{named.key}"}}'
         return body[:-1] + key.encode(), named
 
-    def schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def schema(self, schema: dict[str, Any]) -> object:
         """Return the JSON Schema of the payloads, from that of the records."""
-        if self.field is not None:
-            schema = schema.get("properties", {}).get(self.field, {})
-        if self.key_field is None:
-            return schema
-        properties = {**schema.get("properties", {}), self.key_field: {"type": "string"}}
-        return {**schema, "properties": properties}
+        properties = schema["properties"]
+        described = schema if self.field is None else properties.get(self.field)
+        if self.key_field is None or not isinstance(described, dict):
+            return described
+        properties = {**(described.get("properties") or {}), self.key_field: {"type": "string"}}
+        return {**described, "properties": properties}

@@ -81,8 +81,9 @@ class Router:
             return
         topic_id = self._settings.topic_of(stream)
         if topic_id is None and self._topics is not None:
-            fields = to_workato(self._settings.payload.schema(schema))
-            topic_id = self._producer.while_waiting(partial(self._topics.ensure, stream, fields))
+            described = to_workato(self._settings.payload.schema(schema))
+            ensure = partial(self._topics.ensure, stream, described)
+            topic_id = self._producer.while_waiting(ensure)
         if topic_id is None:
             if not self._settings.skip_unmapped:
                 raise SettingError(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..event_streams.developer_api import TopicExists
 from ..event_streams.errors import Unavailable
 
 if TYPE_CHECKING:
     from ..event_streams.developer_api import DeveloperApi
+    from .workato_schema import WorkatoSchema
 
 logger = logging.getLogger("target-workato-streams")
+
+# How many fields are named in a line.
+MAX_NAMES = 5
 
 
 class TopicDirectory:
@@ -26,12 +30,12 @@ class TopicDirectory:
         self._api = api
         self._known: dict[str, int] | None = None
 
-    def ensure(self, name: str, fields: list[dict[str, Any]]) -> int:
+    def ensure(self, name: str, schema: WorkatoSchema) -> int:
         """Return the id of the topic of this name, which is created if it does not exist.
 
         Args:
             name: The name of the stream, and of its topic.
-            fields: The schema of a new topic, in Workato's format.
+            schema: The schema of a new topic.
 
         Raises:
             ServiceError: The Developer API rejected a request, or retries took longer than
@@ -40,7 +44,7 @@ class TopicDirectory:
         topic_id = self._list().get(name)
         if topic_id is not None:
             return topic_id
-        return self._api.session.retry(partial(self._create_once, name, fields))
+        return self._api.session.retry(partial(self._create_once, name, schema))
 
     def _list(self) -> dict[str, int]:
         if self._known is None:
@@ -48,12 +52,12 @@ class TopicDirectory:
             self._known = {topic.name: topic.id for topic in reversed(self._api.topics())}
         return self._known
 
-    def _create_once(self, name: str, fields: list[dict[str, Any]]) -> int:
+    def _create_once(self, name: str, schema: WorkatoSchema) -> int:
         # A request whose response was lost may have created it.
         if (topic_id := self._list().get(name)) is not None:
             return topic_id
         try:
-            created = self._api.create(name, fields).id
+            created = self._api.create(name, schema.fields).id
         except Unavailable:
             self._known = None
             raise
@@ -67,7 +71,7 @@ class TopicDirectory:
         self._known = None
         topic_id = self._list().get(name, created)
         if topic_id == created:
-            logger.info("%s: created topic %d", name, created)
+            logger.info("%s: created topic %d%s", name, created, _omitted(schema.omitted))
         else:
             logger.warning(
                 "%s: created topic %d, but another process has created topic %d with this name, "
@@ -78,3 +82,13 @@ class TopicDirectory:
                 created,
             )
         return topic_id
+
+
+def _omitted(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return (
+        f" without {', '.join(names[:MAX_NAMES])}{more} in its schema, since Workato's format has "
+        "no type for values of several types; messages have these fields nevertheless"
+    )

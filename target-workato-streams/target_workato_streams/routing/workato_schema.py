@@ -1,71 +1,111 @@
-"""A stream's JSON Schema in Workato's own format (contract: "Developer API")."""
+"""Converts a stream's JSON Schema to Workato's format (contract: "Developer API")."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 _FORMATS = {"date": "date", "date-time": "date_time"}
-_TYPES = ("object", "array", "string", "number", "integer", "boolean")
+_TYPES = {"string", "number", "integer", "boolean", "object", "array"}
+
+Field = dict[str, Any]
 
 
-def to_workato(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """Turn the JSON Schema of an object into a list of fields.
+class WorkatoSchema(NamedTuple):
+    """The schema of a topic.
 
-    A field that may be null, or is not required, is optional. A field that may be of several types
-    becomes a string if that is one of them, and of the widest of them else.
+    Attributes:
+        fields: Its fields, in Workato's format.
+        omitted: The names of the properties that the format has no type for. A message may have
+            fields that the schema of its topic lacks.
+    """
+
+    fields: list[Field]
+    omitted: list[str]
+
+
+def to_workato(schema: object) -> WorkatoSchema:
+    """Convert the JSON Schema of an object.
+
+    A property that may be null or is not required is optional. A property of several types, or of
+    any type, is omitted: each type of the format would reject some of its values. So is an array
+    whose elements are such. No schema raises an exception, however unusual it is.
 
     Args:
         schema: The JSON Schema of the records.
-
-    Returns:
-        The fields, in the order of the schema.
     """
-    required = schema.get("required", ())
-    return [
-        {
-            "name": name,
-            "label": name.replace("_", " ").strip().capitalize() or name,
-            "optional": name not in required or "null" in _types(field),
-            **_typed(field),
-        }
-        for name, field in schema.get("properties", {}).items()
-    ]
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    required = schema.get("required") if isinstance(schema, dict) else None
+    fields: list[Field] = []
+    omitted: list[str] = []
+    for name, described in properties.items() if isinstance(properties, dict) else ():
+        choices = _choices(described)
+        typed = _typed(choices, omitted, f"{name}.")
+        if typed is None:
+            omitted.append(name)
+            continue
+        optional = not isinstance(required, list) or name not in required or _nullable(choices)
+        label = name.replace("_", " ").strip().capitalize() or name
+        fields.append({"name": name, "label": label, "optional": optional, **typed})
+    return WorkatoSchema(fields, omitted)
 
 
-def _typed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The type of a field, and what the type needs beside it."""
-    chosen = _choose(schema)
-    types = _types(chosen) - {"null"}
-    if "string" in types or not types:
-        return {"type": _FORMATS.get(str(chosen.get("format")), "string")}
-    name = next(name for name in _TYPES if name in types)
+def _typed(choices: list[Field], omitted: list[str], prefix: str) -> Field | None:
+    """Return the type of a field and what belongs to it; None if the format has none."""
+    types = {name for choice in choices for name in _types(choice)} - {"null"}
+    if types == {"integer", "number"}:
+        types = {"number"}
+    if len(types) != 1:
+        return None
+    (name,) = types
+    described = [choice for choice in choices if name in _types(choice)]
+    if name == "string":
+        formats = {str(choice.get("format")) for choice in described}
+        return {"type": _FORMATS.get(formats.pop(), "string") if len(formats) == 1 else "string"}
     if name == "object":
-        return {"type": "object", "properties": to_workato(chosen)}
+        nested = to_workato(described[0] if len(described) == 1 else {})
+        omitted += [prefix + path for path in nested.omitted]
+        return {"type": "object", "properties": nested.fields}
     if name == "array":
-        items = chosen.get("items")
-        element = _typed(items if isinstance(items, dict) else {})
-        inner = {"properties": element["properties"]} if element["type"] == "object" else {}
-        return {"type": "array", "of": element["type"], **inner}
-    return {"type": name}
+        return _array(described[0] if len(described) == 1 else {}, omitted, prefix)
+    return {"type": name} if name in _TYPES else None
 
 
-def _choose(schema: dict[str, Any]) -> dict[str, Any]:
-    """The alternative that a field of several is described by: the first that is not null."""
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        for choice in schema.get(keyword, ()):
-            if isinstance(choice, dict) and _types(choice) - {"null"}:
-                return {**schema, **choice, keyword: ()}
-    return schema
+def _array(schema: Field, omitted: list[str], prefix: str) -> Field | None:
+    inner: list[str] = []
+    element = _typed(_choices(schema.get("items")), inner, prefix)
+    if element is None:
+        return None
+    omitted += inner
+    nested = {"properties": element["properties"]} if element["type"] == "object" else {}
+    return {"type": "array", "of": element["type"], **nested}
 
 
-def _types(schema: object) -> set[str]:
+def _choices(schema: object) -> list[Field]:
+    """Return the alternatives that a field is described by; an empty one stands for any type."""
     if not isinstance(schema, dict):
-        return set()
-    types = schema.get("type", ())
-    found = {types} if isinstance(types, str) else set(types)
+        return [{}]
     for keyword in ("anyOf", "oneOf"):
-        for choice in schema.get(keyword, ()):
-            found |= _types(choice)
-    if not found and "properties" in schema:
-        found = {"object"}
-    return found & {*_TYPES, "null"}
+        choices = schema.get(keyword)
+        if isinstance(choices, list) and choices:
+            rest = {key: value for key, value in schema.items() if key != keyword}
+            return [
+                each
+                for choice in choices
+                for each in _choices({**rest, **choice} if isinstance(choice, dict) else None)
+            ]
+    return [schema]
+
+
+def _types(schema: Field) -> set[str]:
+    types = schema.get("type")
+    named = {types} if isinstance(types, str) else set()
+    if isinstance(types, list):
+        named = {name for name in types if isinstance(name, str)}
+    if types is None and isinstance(schema.get("properties"), dict):
+        named = {"object"}
+    # Without a type, or with an unknown one, it may be anything.
+    return named if named and named <= {*_TYPES, "null"} else set(_TYPES)
+
+
+def _nullable(choices: list[Field]) -> bool:
+    return any("null" in _types(choice) for choice in choices)
