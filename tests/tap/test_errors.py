@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
+import ssl
 
 import pytest
 import requests
+from requests.structures import CaseInsensitiveDict
 from tap_workato_streams.event_streams.errors import (
     EventStreamsError,
     RequestRejected,
     ServiceError,
     Unavailable,
-    check,
-    unexpected,
-    unreachable,
 )
 from tap_workato_streams.event_streams.hosts import Host
+from tap_workato_streams.event_streams.redaction import redact
+from tap_workato_streams.event_streams.response_errors import check, unexpected, unreachable
+from tap_workato_streams.event_streams.transport import Response
 
 WHAT = "orders (topic 11)"
 SECRET = "very-secret"
@@ -47,7 +51,7 @@ BODIES: list[tuple[bytes, str]] = [
     (b'{"message": "No such topic", "code": "not_found"}', "No such topic"),
     (b'{"error": "No such topic"}', "No such topic"),
     (b'{"message": null, "error": ""}', "Not Found"),
-    (b'{"message": ["a", "b"]}', "['a', 'b']"),
+    (b'{"message": ["a", "b"]}', '["a", "b"]'),
     (b'{"code": 7}', "Not Found"),
     (b"[]", "Not Found"),
     (b'"text"', "Not Found"),
@@ -79,22 +83,12 @@ RETRY_AFTER: list[tuple[dict[str, str], float | None]] = [
 ]
 
 
-def answer(
-    status: int,
-    body: bytes = b"",
-    headers: dict[str, str] | None = None,
-    reason: str = "Not Found",
-) -> requests.Response:
-    """An answer as `requests` hands it over, its body read."""
-    response = requests.Response()
-    response.status_code = status
-    response._content = body  # noqa: SLF001 - as reading it does
-    response.headers.update(headers or {})
-    response.reason = reason
-    return response
+def answer(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
+    """A response as the session reads it."""
+    return Response(status, CaseInsensitiveDict(headers or {}), body)
 
 
-def error_of(response: requests.Response, host: Host = HOST) -> ServiceError:
+def error_of(response: Response, host: Host = HOST) -> ServiceError:
     with pytest.raises(ServiceError) as raised:
         check(response, WHAT, host)
     return raised.value
@@ -131,9 +125,9 @@ def test_the_services_own_words_are_one_short_line_without_secrets(
     assert SECRET not in str(error)
 
 
-def test_an_answer_without_words_says_so() -> None:
-    """As gateways send it that leave the status without a name."""
-    assert error_of(answer(500, reason="")).reason == "no reason given"
+def test_a_status_without_a_name_says_so() -> None:
+    """As gateways send it."""
+    assert error_of(answer(599)).reason == "no reason given"
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -155,53 +149,138 @@ def test_the_time_to_wait_is_read_from_seconds_or_a_date(
 @pytest.mark.parametrize(
     "raised",
     [
-        requests.ConnectionError("refused"),
-        requests.ConnectTimeout("slow"),
-        requests.ReadTimeout("slow"),
-        requests.exceptions.ChunkedEncodingError("cut"),
-        requests.exceptions.ContentDecodingError("not gzip"),
-        requests.exceptions.ProxyError("no proxy"),
+        requests.ConnectionError(SECRET),
+        requests.ConnectTimeout(SECRET),
+        requests.ReadTimeout(SECRET),
+        requests.exceptions.ChunkedEncodingError(SECRET),
+        requests.exceptions.ContentDecodingError(SECRET),
+        requests.exceptions.ProxyError(SECRET),
+        requests.exceptions.SSLError(SECRET),
+        requests.exceptions.InvalidHeader(SECRET),
     ],
     ids=lambda raised: type(raised).__name__,
 )
-def test_no_answer_or_half_of_one_is_worth_a_retry(raised: requests.RequestException) -> None:
-    """Its line says what was asked and what happened."""
+def test_a_missing_or_partial_response_is_worth_a_retry(raised: requests.RequestException) -> None:
+    """The line says what was requested and what happened, without the exception's text."""
     error = unreachable(raised, WHAT, HOST)
 
     assert type(error) is Unavailable
     assert str(error) == (
-        f"{WHAT}: no complete response ({type(raised).__name__}: {raised}); "
-        "check the network and api_url"
+        f"{WHAT}: no complete response ({type(raised).__name__}); check the network and api_url"
     )
     assert (error.status, error.retry_after) == (None, None)
 
 
-def test_the_deepest_cause_is_the_one_that_is_told() -> None:
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (http.client.IncompleteRead(SECRET.encode(), 100), "11 bytes read, 100 missing"),
+        (http.client.RemoteDisconnected(SECRET), "connection closed without a response"),
+        (http.client.BadStatusLine(SECRET), None),
+        (ValueError(SECRET), None),
+        (ssl.SSLError(1, SECRET), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_deepest_cause_is_reported_without_text_from_the_response(
+    cause: Exception, reason: str | None
+) -> None:
     """Not the layers of libraries above it, whose texts are long and nested."""
-    raised = requests.ConnectionError("Max retries exceeded with ...")
-    raised.__context__ = OSError("Connection aborted")
-    raised.__context__.__cause__ = ConnectionResetError(104, "Connection reset\nby peer")
+    raised = requests.ConnectionError(SECRET)
+    raised.__context__ = OSError(SECRET)
+    raised.__context__.__cause__ = cause
 
     error = unreachable(raised, WHAT, HOST)
 
-    assert error.reason == "ConnectionResetError: [Errno 104] Connection reset by peer"
+    name = type(cause).__name__
+    assert error.reason == (f"{name}: {reason}" if reason else name)
+    assert SECRET not in str(error)
 
 
-def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
-    """No retry mends it, and it is never accepted."""
-    error = unreachable(requests.exceptions.SSLError("self-signed"), WHAT, HOST)
+def test_only_a_certificate_that_fails_verification_is_final() -> None:
+    """No retry fixes it, and it is never accepted; other TLS errors may be an interruption."""
+    untrusted = requests.exceptions.SSLError(SECRET)
+    untrusted.__cause__ = ssl.SSLCertVerificationError(1, "...")
+    untrusted.__cause__.verify_message = "self-signed certificate"
+
+    error = unreachable(untrusted, WHAT, HOST)
 
     assert type(error) is RequestRejected
-    assert str(error) == f"{WHAT}: no secure connection (SSLError: self-signed); check api_url"
+    assert str(error) == (
+        f"{WHAT}: no secure connection (SSLCertVerificationError: self-signed certificate); "
+        "check api_url"
+    )
 
 
-def test_an_unreadable_answer_is_told_by_its_size_and_type() -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"), [(407, RequestRejected), (403, Unavailable), (502, Unavailable)]
+)
+def test_a_proxy_that_does_not_connect_is_named(status: int, kind: type[ServiceError]) -> None:
+    """One that requires a password is final."""
+    raised = requests.exceptions.ProxyError()
+    raised.__cause__ = OSError(f"Tunnel connection failed: {status} {SECRET}")
+
+    error = unreachable(raised, WHAT, HOST)
+
+    assert type(error) is kind
+    assert "proxy" in str(error)
+    assert str(status) in str(error)
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "named"),
+    [
+        ("text/html; charset=utf-8", "text/html"),
+        (f"text/{SECRET}", "other content"),
+        (None, "no content type"),
+    ],
+)
+def test_an_unexpected_response_is_described_by_its_size_and_type(
+    content_type: str | None, named: str
+) -> None:
     """Never by its content, which may be a payload; a gateway may have sent it."""
-    error = unexpected(answer(200, b"<html>", {"Content-Type": "text/html"}), WHAT, HOST)
+    headers = {"Content-Type": content_type} if content_type else None
+
+    error = unexpected(answer(200, b"<html>", headers), WHAT, HOST)
 
     assert type(error) is Unavailable
-    assert str(error) == (f"{WHAT}: unexpected response (6 bytes of text/html); check api_url")
-    assert "no content type" in str(unexpected(answer(200), WHAT, HOST))
+    assert str(error) == f"{WHAT}: unexpected response (6 bytes, {named}); check api_url"
+
+
+PAYLOAD = {
+    "id": 4711,
+    "email": "jo@example.com",
+    "note": 'line one\nsaid "hello" \\ ünïcode',
+    "nested": [{"iban": "DE89370400440532013000"}],
+    "initial": "X",
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("email jo@example.com is invalid", "email *** is invalid"),
+        ("id 4711 exists, 47110 does not", "id *** exists, 47110 does not"),
+        (json.dumps({"got": PAYLOAD["note"]}), '{"got": "***"}'),
+        (json.dumps(json.dumps({"got": PAYLOAD["note"]})), r'"{\"got\": \"***\"}"'),
+        ("iban DE89370400440532... is invalid", "iban ***... is invalid"),
+        ("initial 'X' is too short", "initial '***' is too short"),
+        ("nested must be an object", "nested must be an object"),
+        (f"{SECRET} and jo@example.com", "*** and ***"),
+    ],
+)
+def test_what_the_service_says_is_shown_without_the_payload(reason: str, shown: str) -> None:
+    """In whichever form it repeats the values of the request, cut off, too."""
+    assert redact(reason, SECRET, json.dumps({"payloads": [PAYLOAD]}).encode()) == shown
+
+
+def test_a_reason_is_withheld_if_the_payload_cannot_be_decoded() -> None:
+    """Nothing says what it may quote."""
+    body = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert "withheld" in redact("no such field", SECRET, body)
 
 
 def test_all_errors_have_one_base() -> None:

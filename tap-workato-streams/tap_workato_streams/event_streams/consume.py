@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from .errors import Unavailable, http_date
+from .errors import Unavailable
+from .response_errors import http_date
 from .while_waiting import Body
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from .session import ApiSession
 
 JSON = {"Content-Type": "application/json"}
-# As urllib3 counts the versions of HTTP.
-HTTP_1_1 = 11
-
 # All responses of a second have the same date.
 _date = functools.lru_cache(maxsize=1)(http_date)
 
@@ -116,9 +114,8 @@ class ConsumeClient:
         except Unavailable:
             body.while_waiting()
             raise
-        # The service closes the connection after this response, and a new one may take its time.
-        closes = response.headers.get("Connection", "").lower() == "close"
-        self._must_connect = closes or response.raw.version < HTTP_1_1
+        # A new connection may take its time.
+        self._must_connect = response.is_last
         try:
             messages = self._split(response.content)
         except ValueError:

@@ -18,7 +18,7 @@ from .session import ApiSession
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import requests
+    from .transport import Response
 
 logger = logging.getLogger(CONNECTOR)
 
@@ -119,7 +119,7 @@ class DeveloperApi:
             raise self.session.unexpected(response)
         return {topic.id: topic for topic in reversed(found)}
 
-    def _data(self, response: requests.Response) -> Any:  # noqa: ANN401
+    def _data(self, response: Response) -> Any:  # noqa: ANN401
         try:
             return json.loads(response.content)["data"]
         except (ValueError, RecursionError, KeyError, TypeError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +55,11 @@ class Host:
         """The name of the setting that holds the URL."""
         return f"{self.api}_url"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine."""
+        return is_loopback(urlsplit(self.url).hostname or "")
+
 
 @dataclass(frozen=True)
 class Timeouts:
@@ -70,6 +77,14 @@ class Timeouts:
     def from_config(cls, config: Mapping[str, Any]) -> Timeouts:
         """Read the settings."""
         return cls(config["request_timeout_secs"], config["max_retry_secs"])
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
 
 
 def messages_host(config: Mapping[str, Any]) -> Host:

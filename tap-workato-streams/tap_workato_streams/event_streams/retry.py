@@ -92,4 +92,5 @@ class RetryPolicy:
             status=error.status,
             reason=error.reason,
             retry_after=error.retry_after,
+            sent=error.sent,
         )

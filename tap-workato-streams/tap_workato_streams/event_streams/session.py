@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
-from typing_extensions import override
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import HTTPError
 
 from . import CONNECTOR
-from .errors import check, unexpected, unreachable
 from .hosts import Timeouts, developer_host, messages_host
+from .response_errors import check, unexpected, unreachable
 from .retry import RetryPolicy
+from .transport import InvalidProxy, OneHostAdapter, ResponseTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from urllib3.connectionpool import ConnectionPool
-
     from .errors import Unavailable
     from .hosts import Host
     from .rate_limiter import RateLimiter
+    from .transport import Response
     from .while_waiting import Body
 
 T = TypeVar("T")
@@ -47,15 +47,24 @@ class ApiSession:
         self._timeouts = timeouts
         self._policy = RetryPolicy(limiter, timeouts.retry_secs)
         self._session = requests.Session()
-        self._environment: dict[str, Any] = dict(
-            self._session.merge_environment_settings(
-                host.url, proxies={}, stream=False, verify=None, cert=None
-            )
+        environment = self._session.merge_environment_settings(
+            host.url, proxies={}, stream=None, verify=None, cert=None
         )
+        self._options: dict[str, Any] = {
+            "verify": environment["verify"],
+            "cert": environment["cert"],
+            "proxies": {} if host.is_loopback else environment["proxies"],
+        }
         self._session.trust_env = False
-        self._session.headers["User-Agent"] = CONNECTOR
-        self._session.headers["Authorization"] = f"Bearer {host.token}"
-        self._adapter = _OneHostAdapter()
+        self._session.headers = CaseInsensitiveDict(
+            {
+                "User-Agent": CONNECTOR,
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "Authorization": f"Bearer {host.token}",
+            }
+        )
+        self._adapter = OneHostAdapter()
 
     @classmethod
     def for_messages(
@@ -84,7 +93,7 @@ class ApiSession:
         *,
         body: bytes | Body | None = None,
         poll_secs: float = 0.0,
-    ) -> requests.Response:
+    ) -> Response:
         """Send a request once, and read the whole response.
 
         Args:
@@ -104,27 +113,17 @@ class ApiSession:
             request.headers["Content-Length"] = str(len(body))
         timeout = (self._timeouts.request_secs, self._timeouts.request_secs + poll_secs)
         try:
-            response = self._adapter.send(request, timeout=timeout, **self._environment)
-            _ = response.content  # reads it
-        except requests.RequestException as exc:
-            raise unreachable(exc, self.subject, self.host) from exc
-        check(response, self.subject, self.host)
+            response = self._adapter.exchange(request, timeout=timeout, **self._options)
+        except (OSError, HTTPError, InvalidProxy, ResponseTooLarge) as exc:
+            # Without the original exception, whose text may quote what was read.
+            raise unreachable(exc, self.subject, self.host) from None
+        check(response, self.subject, self.host, body if isinstance(body, bytes) else b"")
         return response
 
-    def unexpected(self, response: requests.Response) -> Unavailable:
+    def unexpected(self, response: Response) -> Unavailable:
         """The error for a response with a status of 2xx and a body that the API does not send."""
         return unexpected(response, self.subject, self.host)
 
     def close(self) -> None:
         """Close the connection."""
         self._adapter.close()
-
-
-class _OneHostAdapter(HTTPAdapter):
-    _pool: ConnectionPool | None = None
-
-    @override
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
-        if self._pool is None:
-            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
-        return self._pool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from decimal import Decimal
@@ -15,6 +14,7 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import JSONSchemaValidator
 from typing_extensions import override
 
+from ..event_streams.hosts import is_loopback
 from ..event_streams.quota_url import quota_url_problems
 from .extras import missing_extras
 from .input_files import ConfigFilePlugin
@@ -189,7 +189,7 @@ def _url_problem(url: object) -> str | None:
         return "is not a URL that begins with https://"
     if parts.username or parts.password or parts.query or parts.fragment:
         return "must hold no user name, password, query or fragment"
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         return "clear-text http would show the token; use https"
     return None
 
@@ -202,10 +202,3 @@ def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"quota_url: {problem}"
     if config.get("max_requests_per_minute") is None:
         yield "quota_url: needs max_requests_per_minute, the quota that all processes share"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from ..event_streams.errors import Unavailable, http_date
+from ..event_streams.errors import Unavailable
+from ..event_streams.redaction import redact
+from ..event_streams.response_errors import http_date
 from .batches import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import requests
-
     from ..event_streams.session import ApiSession
+    from ..event_streams.transport import Response
     from .messages import Message
     from .summary import Tally
 
 JSON = {"Content-Type": "application/json"}
-REASON_LIMIT = 300
 T = TypeVar("T")
 
 
@@ -93,7 +93,7 @@ class PublishClient:
             if not isinstance(entry, dict) or entry.get("result") is None:
                 unknown.append(index)
             elif entry["result"] != "success":
-                failed[index] = self._reason(entry)
+                failed[index] = self._reason(entry, bodies[index])
             else:
                 last_message_id = str(entry.get("message_id"))
         return PublishResult(failed, unknown, last_message_id, _time(response))
@@ -111,12 +111,11 @@ class PublishClient:
         """Close the connection."""
         self.session.close()
 
-    def _reason(self, entry: object) -> str:
+    def _reason(self, entry: object, body: bytes) -> str:
         """The whole entry: the API does not say which field contains its reason."""
-        text = json.dumps(entry, ensure_ascii=False).replace(self.session.host.token, "***")
-        return text[:REASON_LIMIT]
+        return redact(json.dumps(entry, ensure_ascii=False), self.session.host.token, body)
 
-    def _decode(self, response: requests.Response, kind: type[T]) -> T:
+    def _decode(self, response: Response, kind: type[T]) -> T:
         try:
             try:
                 return msgspec.json.decode(response.content, type=kind)
@@ -127,7 +126,7 @@ class PublishClient:
             raise self.session.unexpected(response) from None
 
 
-def _time(response: requests.Response) -> str | None:
+def _time(response: Response) -> str | None:
     date = http_date(response.headers.get("Date", ""))
     return date.isoformat() if date else None
 

@@ -1,0 +1,168 @@
+"""HTTP as this project needs it, on top of requests and urllib3.
+
+A response has a deadline, however slowly its bytes arrive, and a size limit, however well it is
+compressed. Interim responses are skipped.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from requests.adapters import HTTPAdapter
+from typing_extensions import override
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    import requests
+    from typing_extensions import Buffer
+    from urllib3 import HTTPResponse
+    from urllib3.connectionpool import ConnectionPool
+
+# A page of 50 messages of 1 MB is smaller.
+MAX_RESPONSE_BYTES = 128 * 1024 * 1024
+BUFFER_BYTES = 65_536
+CHUNK_BYTES = 1024 * 1024
+# As urllib3 counts the versions of HTTP.
+HTTP_1_1 = 11
+
+# Its warnings quote headers and what it could not parse.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+
+
+class ResponseTooLarge(Exception):
+    """A response is larger than ``MAX_RESPONSE_BYTES``."""
+
+
+class InvalidProxy(Exception):
+    """The proxy settings of the environment cannot be used."""
+
+
+class Response(NamedTuple):
+    """A response that was read in full.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The headers; their names are case-insensitive.
+        content: The body, decompressed.
+        is_last: Whether the service closes the connection after it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = b""
+    is_last: bool = False
+
+
+class OneHostAdapter(HTTPAdapter):
+    """Sends requests to one host, for which the connection pool is looked up once."""
+
+    _pool: ConnectionPool | None = None
+
+    @override
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
+        if self._pool is None:
+            try:
+                pool = super().get_connection_with_tls_context(*args, **kwargs)
+            except (AttributeError, TypeError, ValueError):
+                # The URL of the host was checked before; these exceptions quote that of the proxy.
+                raise InvalidProxy from None
+            if isinstance(pool, HTTPSConnectionPool):
+                pool.ConnectionCls = _SecureConnection
+            elif isinstance(pool, HTTPConnectionPool):
+                pool.ConnectionCls = _Connection
+            self._pool = pool
+        return self._pool
+
+    def exchange(self, request: requests.PreparedRequest, **kwargs: Any) -> Response:  # noqa: ANN401
+        """Send a request, and read the whole response; ``kwargs`` as of ``send``.
+
+        Raises:
+            InvalidProxy: The proxy settings of the environment cannot be used.
+            ResponseTooLarge: The response is larger than ``MAX_RESPONSE_BYTES``.
+            requests.RequestException: There was no response.
+            urllib3.exceptions.HTTPError: There was only a part of one.
+        """
+        response = self.send(request, stream=True, **kwargs)
+        raw: HTTPResponse = response.raw
+        try:
+            content = _read(raw)
+        except BaseException:
+            raw.close()
+            raise
+        is_last = raw.version < HTTP_1_1 or raw.headers.get("Connection", "").lower() == "close"
+        return Response(raw.status, response.headers, content, is_last)
+
+    @override
+    def close(self) -> None:
+        super().close()
+        self._pool = None
+
+
+def _read(raw: HTTPResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := raw.read(CHUNK_BYTES, decode_content=True):
+        size += len(part)
+        if size > MAX_RESPONSE_BYTES:
+            raise ResponseTooLarge
+        parts.append(part)
+    return b"".join(parts)
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket until its timeout has passed since this object was created."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._sock = sock
+        self._raw = raw
+        timeout = sock.gettimeout()
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: Buffer, /) -> int | None:
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    @override
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """A response with a deadline, without the interim responses before it."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(sock, *args, **kwargs)
+        reader = _DeadlineReader(sock, self.fp.detach())
+        self.fp = io.BufferedReader(reader, BUFFER_BYTES)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        # http.client skips 100 (Continue) only; 103 (Early Hints) is an interim response, too.
+        is_interim = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
+        return version, int(http.HTTPStatus.CONTINUE) if is_interim else status, reason
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response

@@ -1,0 +1,1 @@
+"""What both connectors promise about the network and their logs, through their executables."""

@@ -1,0 +1,71 @@
+"""Either connector, run against any service."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.executables import command, run, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.executables import Outcome
+
+TOKEN = "top-secret-token"
+PAYLOAD = "private-payload"
+STREAM = b"".join(
+    json.dumps(message).encode() + b"\n"
+    for message in (
+        {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}, "key_properties": []},
+        {"type": "RECORD", "stream": "orders", "record": {"id": PAYLOAD}},
+        {"type": "STATE", "value": {"at": 1}},
+    )
+)
+
+
+@dataclass(frozen=True)
+class Connector:
+    """One of the two connectors.
+
+    Attributes:
+        name: The name of its executable.
+        topics: Its setting ``topics``, for topic 1.
+        body: The body of a response with which it is content.
+        input: What it reads from stdin.
+    """
+
+    name: str
+    folder: Path
+    topics: Any
+    body: bytes
+    input: bytes = b""
+
+    def command(self, url: str, **settings: Any) -> list[str]:  # noqa: ANN401 - settings are JSON
+        """The command line for a service."""
+        config = {"api_url": url, "api_token": TOKEN, "topics": self.topics, **settings}
+        return command(self.name, "--config", write_json(self.folder / "config.json", config))
+
+    def run(self, url: str, env: dict[str, str] | None = None, **settings: Any) -> Outcome:  # noqa: ANN401
+        """Run it against a service, to its end."""
+        _, *arguments = self.command(url, **settings)
+        return run(self.name, *arguments, stdin=self.input, env=env)
+
+
+@pytest.fixture(params=["tap", "target"])
+def connector(request: pytest.FixtureRequest, tmp_path: Path) -> Connector:
+    """Each of the two connectors."""
+    if request.param == "tap":
+        return Connector(
+            "tap-workato-streams", tmp_path, [{"id": 1, "name": "orders"}], b'{"messages":[]}'
+        )
+    return Connector(
+        "target-workato-streams",
+        tmp_path,
+        {"orders": 1},
+        b'{"is_partial_error":false,"message_ids":{"0":{"message_id":"A","result":"success"}}}',
+        STREAM,
+    )

@@ -1,0 +1,184 @@
+"""Whatever a service sends, and however slowly: a run ends, and says what happened in one line."""
+
+from __future__ import annotations
+
+import gzip
+import resource
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.executables import Outcome, environment
+from tests.network.conftest import Connector
+from tests.raw_service import RawService, http_response
+
+if TYPE_CHECKING:
+    import socket
+
+MEGABYTE = 1024 * 1024
+HINTS = (
+    b"HTTP/1.1 102 Processing\r\n\r\n"
+    b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\n\r\n{"])
+def test_a_response_has_a_deadline_however_slowly_it_comes(
+    connector: Connector, begin: bytes
+) -> None:
+    """`request_timeout_secs` is for the whole response, headers and body, not for each byte."""
+
+    def trickle(connection: socket.socket, _number: int) -> None:
+        connection.sendall(begin)
+        for _ in range(600):
+            time.sleep(0.1)
+            connection.sendall(b" ")
+
+    with RawService(trickle) as service:
+        began = time.monotonic()
+        outcome = connector.run(service.url, request_timeout_secs=1, max_retry_secs=0)
+        assert time.monotonic() - began < 30
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "orders (topic 1): no complete response (TimeoutError" in line
+
+
+def test_a_response_has_a_size_limit_however_well_it_is_compressed(connector: Connector) -> None:
+    """A megabyte that becomes a gigabyte costs no more memory than the limit."""
+    bomb = gzip.compress(bytes(10 * MEGABYTE)) * 100
+    response = http_response(bomb, "Content-Encoding: gzip")
+
+    with RawService(lambda connection, _number: connection.sendall(response)) as service:
+        done = subprocess.run(
+            connector.command(service.url),
+            input=connector.input,
+            capture_output=True,
+            check=False,
+            env=environment(),
+            timeout=60,
+            preexec_fn=_limit_memory,
+        )
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.decode().splitlines() if "ERROR" in line]
+    assert len(errors) == 1
+    assert "orders (topic 1): a response larger than 128 MB; check api_url" in errors[0]
+    assert len(service.requests) == 1
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (500 * MEGABYTE, 500 * MEGABYTE))
+
+
+def test_interim_responses_are_skipped(connector: Connector) -> None:
+    """Such as early hints: the response is what comes after them."""
+    response = HINTS + http_response(connector.body)
+
+    with RawService(lambda connection, _number: connection.sendall(response)) as service:
+        outcome = connector.run(service.url)
+    assert (outcome.exit_code, outcome.error_lines) == (0, [])
+    assert len(service.requests) == 1
+
+
+def test_a_proxy_that_requires_a_password_is_named(connector: Connector) -> None:
+    """It is not the service that responds with 407."""
+    response = http_response(b"", status="407 Proxy Authentication Required")
+
+    with RawService(lambda connection, _number: connection.sendall(response)) as service:
+        outcome = connector.run(service.url)
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "HTTP 407" in line
+    assert "the proxy requires a user name and password" in line
+    assert len(service.requests) == 1
+
+
+SECRET = b"private-payload top-secret-token"
+MALFORMED = {
+    "no status line": SECRET + b"\r\n\r\n",
+    "status line": b"HTTP/1.1 200 " + SECRET + b"\r\nContent-Length: 5\r\n\r\n" + SECRET[:5],
+    "status": b"HTTP/1.1 999 " + SECRET + b"\r\nContent-Length: 0\r\n\r\n",
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SECRET + b"\r\n",
+    "header": b"HTTP/1.1 200 OK\r\n" + SECRET + b"\r\nContent-Length: 5\r\n\r\n" + SECRET[:5],
+    "long header": b"HTTP/1.1 200 OK\r\nX: " + SECRET * 3000 + b"\r\n\r\n",
+    "content type": http_response(SECRET, "Content-Type: " + SECRET.decode()),
+    "lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6" + SECRET + b"\r\n\r\n",
+    "gzip": http_response(SECRET, "Content-Encoding: gzip"),
+    "cut off": b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + SECRET,
+    "redirect": http_response(b"", "Location: https://h/" + SECRET.decode(), status="302 Found"),
+    "json error": http_response(
+        b'{"message": "id private-payload; token top-secret-token"}', status="400 Bad Request"
+    ),
+}
+
+
+# A run of the target ends with the first error, so that each response costs a run.
+FOR_THE_TARGET = ("status line", "chunks", "header", "content type", "json error")
+
+
+def test_no_log_line_contains_what_was_read(connector: Connector) -> None:
+    """Neither a token nor a payload that a service or a gateway echoes, at any level."""
+    if not connector.input:
+        _check_log(connector, list(MALFORMED))
+        return
+    for name in FOR_THE_TARGET:
+        _check_log(connector, [name])
+
+
+def _check_log(connector: Connector, names: list[str]) -> None:
+    def respond(connection: socket.socket, number: int) -> None:
+        topic = int(service.requests[number].split(b"/topics/")[1].split(b"/")[0])
+        connection.sendall(MALFORMED[names[topic - 1]])
+        connection.close()
+
+    topics = connector.topics
+    if not connector.input:
+        topics = [{"id": number} for number in range(1, len(names) + 1)]
+    debug = {"LOGLEVEL": "DEBUG"}
+    with RawService(respond) as service:
+        outcome = connector.run(service.url, env=debug, topics=topics, max_retry_secs=0)
+    assert outcome.exit_code == 1
+    assert len(outcome.error_lines) == len(names)
+    assert all("topic" in line or "orders, line 2" in line for line in outcome.error_lines)
+    assert "top-secret" not in outcome.stderr
+    # The tap sends no payload, so that a service cannot echo one in an error.
+    echoed = "id private-payload; token ***"
+    assert "private-payload" not in outcome.stderr.replace("" if connector.input else echoed, "")
+
+
+def test_a_late_second_response_is_not_taken_for_the_next_one(connector: Connector) -> None:
+    """A connection with unread bytes is closed before it is reused."""
+    late = http_response(b'{"message": "late"}' + b" " * MEGABYTE, status="404 Not Found")
+
+    def respond(connection: socket.socket, number: int) -> None:
+        body = connector.body
+        if number == 0 and not connector.input:
+            body = b'{"messages":[{"message_id":"A","payload":{},"time":"2024-01-01T00:00:00Z"}]}'
+        connection.sendall(http_response(body) + (late if number == 0 else b""))
+
+    with RawService(respond) as service:
+        run = _run_with_a_pause if connector.input else Connector.run
+        outcome = run(connector, service.url)
+    assert (outcome.exit_code, outcome.error_lines) == (0, [])
+    assert len(service.requests) == 2
+    assert service.connections == 2
+    assert "404" not in outcome.stderr
+
+
+def _run_with_a_pause(connector: Connector, url: str) -> Outcome:
+    """Run the target with two batches, the second of which is sent later."""
+    process = subprocess.Popen(
+        connector.command(url, max_batch_age_secs=0),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(connector.input)
+    process.stdin.flush()
+    assert process.stdout.readline()
+    stdout, stderr = process.communicate(connector.input.splitlines(keepends=True)[1])
+    return Outcome(process.returncode, stdout, stderr.decode())

@@ -1,0 +1,102 @@
+"""A service whose responses a test writes byte by byte: what an HTTP library would never send."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+
+def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """A response as it is sent."""
+    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+class RawService:
+    """Serves each connection in a thread of its own, on a loopback port.
+
+    Args:
+        respond: Called with the connection and the number of the request, from 0, once a request
+            has been read in full.
+        tls: Encrypts the connections.
+    """
+
+    def __init__(
+        self,
+        respond: Callable[[socket.socket, int], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._respond = respond
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        """Return the service."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close all connections."""
+        # A thread in accept() keeps the port open until the shutdown wakes it.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._open:
+            connection.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                self._open.append(connection)
+                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as closing:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.append(connection)
+            closing.enter_context(connection)
+            while request := _read_request(connection):
+                with self._lock:
+                    number = len(self.requests)
+                    self.requests.append(request)
+                self._respond(connection, number)
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    """Read a request in full; nothing if the client closes the connection."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        if not (part := connection.recv(65_536)):
+            return b""
+        request += part
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = (line.lower().split(b":") for line in head.split(b"\r\n"))
+    length = next((int(line[1]) for line in lines if line[0] == b"content-length"), 0)
+    while len(body) < length:
+        if not (part := connection.recv(65_536)):
+            return b""
+        body += part
+    return head + b"\r\n\r\n" + body
