@@ -12,6 +12,7 @@ export UV_COMPILE_BYTECODE := 1
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
 .PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate setup-dagster dagster test-dagster lint docs packages test-newest clean
+.PHONY: fuzz-exactly-once chaos-exactly-once
 
 help:
 	@echo 'make demo        load a file into a topic and the topic into PostgreSQL (40 s)'
@@ -19,6 +20,8 @@ help:
 	@echo 'make emulator    start the emulator alone: make emulator PORT=8085'
 	@echo 'make test        run all tests (5 minutes on 2 cores)'
 	@echo 'make lint        check style and types'
+	@echo 'make fuzz-exactly-once   play random histories against exactly_once (1 minute)'
+	@echo 'make chaos-exactly-once  kill the target at random moments (5 minutes)'
 	@echo 'make matrix      run real plugins with both connectors, and write docs/compatibility.md (2 minutes)'
 	@echo 'make check-live  compare a real workspace with what the connectors assume about the API'
 	@echo 'make dagster     open the topic of the demo as an asset in Dagster'
@@ -73,6 +76,14 @@ bench: setup
 # Each plugin in an environment of its own, in .matrix/: about a minute at first, then as long again.
 matrix: setup
 	@$(BIN)/python -m tests.matrix
+
+# Random histories against the code, as many as fit into a minute. SECONDS=600 plays more.
+fuzz-exactly-once: setup
+	@$(BIN)/python -m tests.exactly_once $(or $(SECONDS),60)
+
+# The executable against the emulator, killed at random moments. MINUTES=30 takes half an hour.
+chaos-exactly-once: setup
+	@$(BIN)/python -m tests.exactly_once.chaos $(or $(MINUTES),5)
 
 # Dagster needs older packages than the tests, so it has an environment of its own.
 setup-dagster: $(UV)
