@@ -7,6 +7,7 @@ import time
 
 from tests.benchmarks import (
     emulator,
+    exactly_once,
     plot,
     report,
     startup,
@@ -26,6 +27,8 @@ BENCHMARKS = {
     "target": target_throughput.run,
     "target-50ms": target_round_trips.run,
     "target-memory": target_memory.run,
+    "exactly-once": exactly_once.speed,
+    "hot-rows": exactly_once.requests,
     "startup": startup.run,
     "emulator": emulator.run,
 }

@@ -42,7 +42,7 @@ SCHEMAS = {"dead-letters.md": [{"name": "note", "type": "integer", "optional": T
 COMING = {
     f"{folder}{page}.md"
     for folder in ("", "docs/", "../docs/")
-    for page in ("exactly-once", "quotas", "topic-as-a-table")
+    for page in ("quotas", "topic-as-a-table")
 }
 PROJECT_PLUGINS = {"tap-jsonl", "target-postgres"}
 
