@@ -1,7 +1,17 @@
-"""Run the tap as `python -m tap_workato_streams`."""
+"""The executable; also `python -m tap_workato_streams`."""
 
 from __future__ import annotations
 
-from tap_workato_streams.tap import TapWorkatoStreams
+from .plugin.start import start
 
-TapWorkatoStreams.cli()
+
+def main() -> None:
+    """Run the tap."""
+    start("tap-workato-streams")
+    from .tap import TapWorkatoStreams  # noqa: PLC0415 - signals are handled while it is imported
+
+    TapWorkatoStreams.cli()
+
+
+if __name__ == "__main__":
+    main()

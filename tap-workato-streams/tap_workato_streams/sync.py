@@ -16,7 +16,8 @@ from .event_streams.rate_limiter import TOO_MANY_REQUESTS
 from .limits import Interval, RunLimits
 from .output.emitter import Emitter
 from .output.summary import Progress, counted
-from .output.writer import check_stdout
+from .output.writer import bytes_written, check_stdout
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +30,6 @@ logger = logging.getLogger("tap-workato-streams")
 
 
 class _End(NamedTuple):
-    """A topic that a worker has finished, and the error if it failed."""
-
     stream: TopicStream
     error: Exception | None
 
@@ -60,6 +59,7 @@ class Sync:
         self._write_state = write_state
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
         self._state_interval = Interval(settings.state_interval_secs)
+        self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
         self._errors: list[Exception] = []
         self._output_error: OSError | None = None
@@ -72,6 +72,7 @@ class Sync:
         """End the run soon, after writing what has been read; safe in a signal handler."""
         self._stopping = True
         self._ends.put(None)
+        self._watchdog.expect_end()
 
     def run(self) -> None:
         """Sync the streams until they end, a limit is reached, one fails, or ``stop`` is called.
@@ -82,6 +83,7 @@ class Sync:
         """
         topics = counted(len(self._streams), "topic")
         logger.info("reading %s, %d concurrently", topics, self._workers)
+        self._watchdog.start()
         try:
             # The given state holds until there is a newer one.
             self._write_state()
@@ -99,7 +101,9 @@ class Sync:
                 raise EventStreamsError(
                     f"cannot write to stdout ({exc.strerror}); free some space and run again"
                 ) from exc
-            logger.debug("stdout was closed by its reader")
+            logger.info("stdout was closed by the loader; the run ends")
+        finally:
+            self._watchdog.stop()
         for stream in self._streams:
             stream.log_summary()
         for error in self._errors[1:]:
@@ -137,6 +141,8 @@ class Sync:
                 self._emitter.hold(stream, page)
         except Exception as exc:  # noqa: BLE001 - passed to the main thread, which raises it
             error = exc
+        finally:
+            stream.consumer.client.close()
         self._write_held(stream)
         self._ends.put(_End(stream, error))
 

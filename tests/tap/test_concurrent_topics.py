@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.executables import TIMEOUT_SECS, command, environment
 from tests.tap.running import END_SECS, bookmark, read_slowly, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
@@ -125,3 +127,20 @@ def test_many_topics_that_wait_for_a_slow_reader_hold_up_neither_state_nor_end(
     assert len(outcome.states) >= 4
     assert len(outcome.records()) < 20 * 2_000
     assert_states_are_true(outcome)
+
+
+def test_the_connections_of_topics_that_have_ended_are_closed(
+    emulator: Emulator, tap_config: TapConfig
+) -> None:
+    """400 topics need no more file descriptors than the topics that are read concurrently."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(400)]
+    line = " ".join(command("tap-workato-streams", "--config", tap_config(topics=topics)))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -n 64; exec {line}"],
+        capture_output=True,
+        timeout=TIMEOUT_SECS,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr[-2_000:].decode()
+    assert done.stderr.count(b"0 messages, 1 request") == 400

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.executables import Outcome
+from tests.executables import Outcome, environment
 from tests.running import eventually
 from tests.tap.polls import await_polls
-from tests.tap.running import END_SECS, bookmark, start_with_pipe
+from tests.tap.running import END_SECS, bookmark, read_slowly, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.tap.conftest import StartTap, TapConfig
+
+# The promise is five seconds, and this machine may be busy.
+WITHOUT_LOADER_SECS = 10.0
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -139,3 +144,82 @@ def test_a_signal_before_reading_has_begun_ends_the_process(
     assert ended.stdout == b""
     assert "Traceback" not in ended.stderr
     assert ended.error_lines == []
+
+
+def assert_ended_without_the_loader(process: subprocess.Popen[bytes], topic: int) -> None:
+    """The tap has ended with one line, and its last STATE covers only what it wrote."""
+    assert process.stdout
+    assert process.stderr
+    assert process.wait(WITHOUT_LOADER_SECS) == 1
+    # The last line may be truncated: nobody read it.
+    lines = process.stdout.read().splitlines()[:-1]
+    stderr = process.stderr.read().decode()
+    written = Outcome(1, b"\n".join(lines), stderr)
+    [error] = written.error_lines
+    assert "cannot write to stdout (the loader has stopped reading)" in error
+    assert "Traceback" not in stderr
+    assert "Fatal" not in stderr
+    assert_states_are_true(written)
+    assert 0 < len(ids(written, f"topic_{topic}")) < 500
+    process.stdout.close()
+    process.stderr.close()
+
+
+@pytest.fixture
+def large_topic(emulator: Emulator) -> int:
+    """A topic with more than a pipe holds."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"text": "x" * 5_000} for _ in range(500)])
+    return topic
+
+
+@pytest.mark.parametrize("tail", [False, True])
+def test_a_signal_ends_a_run_whose_loader_has_stopped_reading(
+    emulator: Emulator, tap_config: TapConfig, large_topic: int, *, tail: bool
+) -> None:
+    """Within five seconds, although a write to the full pipe cannot be interrupted."""
+    process = start_with_pipe(tap_config(topics=[large_topic], tail=tail, state_interval_secs=0.01))
+    eventually(lambda: len(emulator.requests()) >= 2, "two requests")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert_ended_without_the_loader(process, large_topic)
+
+
+def test_max_run_secs_ends_a_run_whose_loader_has_stopped_reading(
+    tap_config: TapConfig, large_topic: int
+) -> None:
+    """The limit holds, whether anyone reads or not."""
+    process = start_with_pipe(tap_config(topics=[large_topic], max_run_secs=1))
+    assert_ended_without_the_loader(process, large_topic)
+
+
+def test_a_slow_loader_is_waited_for(tap_config: TapConfig, large_topic: int) -> None:
+    """As long as it reads, everything that was read is written before the run ends."""
+    process = start_with_pipe(tap_config(topics=[large_topic], max_run_secs=0.5))
+    time.sleep(1.0)
+    outcome = read_slowly(process, chunk_bytes=30_000, rest_secs=0.2)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert_states_are_true(outcome)
+    assert bookmark(outcome.states[-1], f"topic_{large_topic}") == ids(outcome)[-1]
+
+
+def test_sigint_during_imports_prints_no_traceback(tap_config: TapConfig) -> None:
+    """The first instruction of the executable handles it."""
+    [executable] = entry_points(group="console_scripts", name="tap-workato-streams")
+    script = f"""
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "singer_sdk":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from {executable.module} import {executable.attr} as main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--config", tap_config(topics=[1])],
+        capture_output=True,
+        check=False,
+        env=environment(),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

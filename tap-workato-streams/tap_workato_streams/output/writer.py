@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ..event_streams.consume import Message
 
 _encode = msgspec.json.encode
+# What a pipe holds: a larger write would not show whether the loader is reading.
+CHUNK_BYTES = 65_536
+_written = 0
 
 
 class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
@@ -132,8 +135,16 @@ def payload_lines(messages: Sequence[Message]) -> list[bytes]:
 _BREAKS = bytes.maketrans(b"\n\r", b"  ")
 
 
+def bytes_written() -> int:
+    """Return how many bytes have been written to stdout, to tell a slow loader from a stuck one."""
+    return _written
+
+
 def _write(data: bytes) -> None:
+    global _written  # noqa: PLW0603 - there is one stdout
     # With PYTHONUNBUFFERED the buffer is the raw file, which may write less than it was given.
     view = memoryview(data)
     while view:
-        view = view[sys.stdout.buffer.write(view) :]
+        count = sys.stdout.buffer.write(view[:CHUNK_BYTES])
+        _written += count
+        view = view[count:]

@@ -1,0 +1,68 @@
+"""The watchdog: ends the process if the loader has stopped reading when the run has to end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("tap-workato-streams")
+
+# How long stdout may block once the run has to end. The promise is 5 s, signal to exit.
+GRACE_SECS = 3.0
+CHECK_SECS = 0.5
+
+
+class Watchdog:
+    """Ends the process if nothing more can be written although the run has to end.
+
+    A write to a full pipe blocks as long as the loader does not read; no signal and no time limit
+    interrupts it. A slow loader is waited for as long as it reads.
+
+    Args:
+        written: Returns how many bytes have been written to stdout.
+        max_run_secs: When the run has to end; None if only a signal ends it.
+    """
+
+    def __init__(self, written: Callable[[], int], max_run_secs: float | None) -> None:
+        self._written = written
+        self._max_run_secs = max_run_secs
+        self._is_over = threading.Event()
+        # Unlike an Event, a queue may be used in a signal handler.
+        self._expected_end: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Start to watch the run."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def expect_end(self) -> None:
+        """Expect the run to end from now on; safe in a signal handler."""
+        self._expected_end.put(None)
+
+    def stop(self) -> None:
+        """Stop watching: the run has ended."""
+        self._is_over.set()
+        self.expect_end()
+
+    def _watch(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._expected_end.get(timeout=self._max_run_secs)
+        written, blocked_secs = self._written(), 0.0
+        while blocked_secs < GRACE_SECS:
+            if self._is_over.wait(CHECK_SECS):
+                return
+            blocked_secs += CHECK_SECS
+            if self._written() != written:
+                written, blocked_secs = self._written(), 0.0
+        logger.error(
+            "cannot write to stdout (the loader has stopped reading); "
+            "messages that were not written are read by the next run"
+        )
+        # No orderly exit is possible: the flush at exit would block, too.
+        os._exit(1)
