@@ -12,7 +12,7 @@ export UV_COMPILE_BYTECODE := 1
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
 .PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate setup-dagster dagster test-dagster lint docs packages test-newest clean
-.PHONY: fuzz-exactly-once chaos-exactly-once
+.PHONY: fuzz-exactly-once chaos-exactly-once bench-quota
 
 help:
 	@echo 'make demo        load a file into a topic and the topic into PostgreSQL (40 s)'
@@ -28,6 +28,7 @@ help:
 	@echo 'make test-dagster  test the Dagster example (1 minute)'
 	@echo 'make check-orchestrate  check the script, Dockerfile, units and manifests in orchestrate/'
 	@echo 'make bench       measure speed, and write tests/benchmarks/RESULTS.md and its plot (20 minutes)'
+	@echo 'make bench-quota measure processes that share a quota (6 minutes)'
 	@echo 'make picture     run the demo, and write docs/images/demo.svg'
 	@echo 'make docs        write plugin definitions and tables of settings from the code'
 	@echo 'make packages    build both packages into dist/, and check them'
@@ -72,6 +73,10 @@ test: setup
 bench: setup
 	@$(UV) sync --frozen --quiet --python $(PYTHON) --group bench
 	@$(BIN)/python -m tests.benchmarks
+
+# Redis is measured where redis-server is installed.
+bench-quota: setup
+	@$(BIN)/python -m tests.benchmarks.quota
 
 # Each plugin in an environment of its own, in .matrix/: about a minute at first, then as long again.
 matrix: setup

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from tests.emulator.control import Emulator
+from tests.executables import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+
+class WriteConfig(Protocol):
+    """Writes settings of either connector for the emulator, each time into another file."""
+
+    def __call__(self, **settings: Any) -> Path: ...  # noqa: ANN401, D102 - settings are JSON
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +32,15 @@ def emulator(emulator_process: Emulator) -> Emulator:
     """The Event Streams emulator, empty and with its default settings."""
     emulator_process.reset()
     return emulator_process
+
+
+@pytest.fixture
+def write_config(emulator: Emulator, tmp_path: Path) -> WriteConfig:
+    """Config files for tests that run several processes, or both connectors."""
+
+    def write(**settings: Any) -> Path:  # noqa: ANN401
+        access = {"api_url": emulator.url, "api_token": emulator.token}
+        number = len(list(tmp_path.glob("config-*.json")))
+        return write_json(tmp_path / f"config-{number}.json", {**access, **settings})
+
+    return write

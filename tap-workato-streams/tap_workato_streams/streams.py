@@ -74,7 +74,7 @@ class TopicStream(SdkStream):
     @cached_property
     def summary(self) -> TopicSummary:
         """What has been written in this run."""
-        return TopicSummary(self.topic)
+        return TopicSummary(self.topic, self.bookmark)
 
     @property
     def writer(self) -> PageWriter:

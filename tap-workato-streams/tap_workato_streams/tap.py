@@ -23,12 +23,14 @@ from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .limits import RunLimits
 from .new_stream import new_stream
+from .output.metrics import tap_metrics
 from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
 from .plugin.common_settings import COMMON_SETTINGS
 from .plugin.config_check import CheckedPlugin
 from .plugin.input_files import read_json
 from .plugin.pages import split_page
+from .plugin.prometheus import serve_metrics
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.consumer import TopicConsumer
 from .reading.run_clock import RunClock
@@ -116,9 +118,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @override
     def discover_streams(self) -> list[TopicStream]:
         """Make a stream of each topic in the settings, or in the workspace."""
-        limiter = RateLimiter(
-            self.config.get("max_requests_per_minute"), self.config.get("quota_url")
-        )
+        limiter = self._limiter = RateLimiter.from_config(self.config)
         settings = ReadSettings.from_config(self.config)
         clock = RunClock()
         streams = []
@@ -152,6 +152,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             super().sync_all()
             self._write_state()
             return
+        if address := self.config.get("metrics_address"):
+            serve_metrics(address, lambda: tap_metrics(streams, self._limiter.stats))
         self._sync = Sync(streams, settings, self._write_state)
         self._sync.run()
 

@@ -159,7 +159,7 @@ def publish_context(config: Mapping[str, Any]) -> PublishContext:
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
         exactly_once=config["exactly_once"],
     )
-    limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
+    limiter = RateLimiter.from_config(config)
 
     def connect(topic_id: int) -> PublishClient:
         session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")

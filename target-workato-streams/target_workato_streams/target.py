@@ -18,6 +18,7 @@ from .input.singer_lines import InputError, RecordBeforeSchemaError
 from .input.stdin_reader import StdinReader
 from .plugin.command import ConnectorCommand
 from .plugin.config_check import CheckedPlugin
+from .plugin.prometheus import serve_metrics
 from .routing.router import Router
 from .routing.topic_directory import TopicDirectory
 from .setting_problems import target_problems
@@ -69,6 +70,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         )
         self._router = Router(routing_settings(config), topics, self._producer)
         self.message_reader.poller = self._producer
+        if address := config.get("metrics_address"):
+            serve_metrics(address, self._producer.metrics)
         self._ready = True
 
     @classmethod

@@ -104,10 +104,10 @@ def write(sections: Iterable[Section]) -> None:
     RESULTS.write_text("\n".join([INTRODUCTION, machine(), *map(str, sections)]), encoding="utf-8")
 
 
-def machine() -> str:
-    """On what, with which versions and when it was measured."""
+def machine(names: Iterable[str] = LIBRARIES) -> str:
+    """On what, with which versions of these libraries and when it was measured."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    libraries = ", ".join(f"{name} {version(name)}" for name in names)
     return (
         f"- Machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GB, "
         f"{platform.system()} {platform.release()}\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,6 @@ from tests.quota.servers import MISSING, redis_is_installed, redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.demo.warehouse import Warehouse
     from tests.quota.servers import RedisServer
@@ -27,10 +28,11 @@ class Store:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+def postgres() -> Iterator[Warehouse]:
     """A PostgreSQL server for the session."""
-    with warehouse(tmp_path_factory.mktemp("postgres") / "data") as server:
-        yield server
+    # Not in pytest's folder: every start of pytest makes that inaccessible to the server's user.
+    with tempfile.TemporaryDirectory(prefix="quota-") as name, warehouse(Path(name, "data")) as it:
+        yield it
 
 
 @pytest.fixture(scope="session")

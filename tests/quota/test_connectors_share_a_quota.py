@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.executables import command, environment, run, write_json
+from tests.executables import command, environment, run
 from tests.quota.servers import free_port
 from tests.running import Running, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from tests.conftest import WriteConfig
     from tests.emulator.control import Emulator
     from tests.executables import Outcome
     from tests.quota.conftest import Store
@@ -35,18 +35,6 @@ ORDERS = "".join(
 ).encode()
 
 
-@pytest.fixture
-def config(emulator: Emulator, tmp_path: Path) -> Callable[..., Path]:
-    """Write settings for either connector into a file of their own."""
-
-    def write(**settings: Any) -> Path:  # noqa: ANN401 - settings are JSON
-        common = {"api_url": emulator.url, "api_token": emulator.token}
-        number = len(list(tmp_path.glob("config-*")))
-        return write_json(tmp_path / f"config-{number}.json", {**common, **settings})
-
-    return write
-
-
 def fail(connector: str, config: Path) -> tuple[Outcome, float]:
     """Run a connector that is expected to fail; also the seconds until it did."""
     began = time.monotonic()
@@ -61,12 +49,12 @@ def routes(connector: str, topic: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("connector", CONNECTORS)
 def test_settings_are_checked_all_at_once(
-    connector: str, config: Callable[..., Path], emulator: Emulator, tmp_path: Path
+    connector: str, write_config: WriteConfig, emulator: Emulator, tmp_path: Path
 ) -> None:
     """A folder that does not exist, and a limit that is missing: before the first request."""
     topic = emulator.create_topic()
     url = f"file://{tmp_path}/missing/quota.db"
-    outcome, _ = fail(connector, config(**routes(connector, topic), quota_url=url))
+    outcome, _ = fail(connector, write_config(**routes(connector, topic), quota_url=url))
     assert outcome.exit_code == 1
     assert not (tmp_path / "missing").exists()
     [folder, limit] = [line for line in outcome.error_lines if "quota_url: " in line]
@@ -78,7 +66,7 @@ def test_settings_are_checked_all_at_once(
 @pytest.mark.parametrize("connector", CONNECTORS)
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
 def test_a_store_that_cannot_be_reached_is_one_line(
-    connector: str, scheme: str, config: Callable[..., Path], emulator: Emulator
+    connector: str, scheme: str, write_config: WriteConfig, emulator: Emulator
 ) -> None:
     """With the reason and the remedy, without the password, in less than 10 s."""
     topic = emulator.create_topic()
@@ -86,7 +74,7 @@ def test_a_store_that_cannot_be_reached_is_one_line(
     port = free_port()
     url = f"{scheme}://me:{SECRET}@127.0.0.1:{port}/0"
     settings = {**routes(connector, topic), "quota_url": url, "max_requests_per_minute": 60}
-    outcome, secs = fail(connector, config(**settings))
+    outcome, secs = fail(connector, write_config(**settings))
     assert outcome.exit_code == 1
     [line] = outcome.error_lines
     assert f"quota_url: cannot use the quota store {scheme}://127.0.0.1:{port}/0" in line
@@ -97,13 +85,13 @@ def test_a_store_that_cannot_be_reached_is_one_line(
 
 
 def test_a_store_that_does_not_respond_is_one_line_within_10_seconds(
-    config: Callable[..., Path], emulator: Emulator
+    write_config: WriteConfig, emulator: Emulator
 ) -> None:
     """However many topics wait for it, and at the debug level too."""
     topics = [{"id": emulator.create_topic(f"topic {n}")} for n in range(3)]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://me:{SECRET}@127.0.0.1:{silent.getsockname()[1]}/0"
-        path = config(topics=topics, quota_url=url, max_requests_per_minute=60)
+        path = write_config(topics=topics, quota_url=url, max_requests_per_minute=60)
         began = time.monotonic()
         outcome = run("tap-workato-streams", "--config", path, env={"LOGLEVEL": "DEBUG"})
         secs = time.monotonic() - began
@@ -116,15 +104,15 @@ def test_a_store_that_does_not_respond_is_one_line_within_10_seconds(
 
 
 def test_processes_count_their_requests_together(
-    store: Store, config: Callable[..., Path], emulator: Emulator
+    store: Store, write_config: WriteConfig, emulator: Emulator
 ) -> None:
     """A tap piped into a target, and another tap that has to wait; it still stops at once."""
     source, destination = emulator.create_topic("source"), emulator.create_topic("destination")
     emulator.load(source, [{"n": n} for n in range(5)])
     quota = {"quota_url": store.url, "max_requests_per_minute": 11}
     topics = [{"id": source, "name": "orders"}]
-    tap = config(topics=topics, batch_size=1, **quota)
-    target = config(default_topic_id=destination, batch_size_rows=1, **quota)
+    tap = write_config(topics=topics, batch_size=1, **quota)
+    target = write_config(default_topic_id=destination, batch_size_rows=1, **quota)
     # 5 messages and an empty page are read, 5 messages are published: 11 requests.
     read = run("tap-workato-streams", "--config", tap)
     assert read.exit_code == 0, read.stderr
@@ -147,15 +135,15 @@ def test_processes_count_their_requests_together(
 
 
 def test_a_pipe_of_tap_and_target_on_one_quota_does_not_block_itself(
-    config: Callable[..., Path], emulator: Emulator, tmp_path: Path
+    write_config: WriteConfig, emulator: Emulator, tmp_path: Path
 ) -> None:
     """Both use the same file at the same time."""
     source, destination = emulator.create_topic("source"), emulator.create_topic("destination")
     emulator.load(source, [{"n": n} for n in range(60)])
     quota = {"quota_url": f"file://{tmp_path}/quota.db", "max_requests_per_minute": 200}
     topics = [{"id": source, "name": "orders"}]
-    tap = config(topics=topics, batch_size=1, **quota)
-    target = config(default_topic_id=destination, batch_size_rows=1, **quota)
+    tap = write_config(topics=topics, batch_size=1, **quota)
+    target = write_config(default_topic_id=destination, batch_size_rows=1, **quota)
     reading = subprocess.Popen(
         command("tap-workato-streams", "--config", tap),
         stdout=subprocess.PIPE,

@@ -10,13 +10,13 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import ServiceError, Stopped
 from .request_stats import RequestStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
@@ -63,6 +63,11 @@ class RateLimiter:
         self._paused_at = 0.0
         self._throttled = 0
         self._stopped = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RateLimiter:
+        """Make the rate limiter of the messages API that the settings of a connector ask for."""
+        return cls(config.get("max_requests_per_minute"), config.get("quota_url"))
 
     @property
     def is_free(self) -> bool:

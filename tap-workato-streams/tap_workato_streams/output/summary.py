@@ -16,17 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from ..reading.pages import Page
+    from ..reading.pages import Bookmark, Page
     from ..reading.topic import Topic
 
 logger = logging.getLogger("tap-workato-streams")
 
 
 class TopicSummary:
-    """Counts the messages of one topic, for the log and for the SDK's metrics."""
+    """Counts the messages of one topic, for the log and for metrics.
 
-    def __init__(self, topic: Topic) -> None:
+    Attributes:
+        messages: Messages written.
+        resume_time: The time of the bookmark, from which the next run would resume.
+    """
+
+    def __init__(self, topic: Topic, bookmark: Bookmark | None) -> None:
         self.messages = 0
+        self.resume_time = bookmark.time if bookmark else None
         self._topic = topic
         self._began = time.monotonic()
         self._ended: float | None = None
@@ -39,6 +45,8 @@ class TopicSummary:
     def add(self, page: Page) -> None:
         """Count the messages of a page that has been written."""
         self._service_time = page.date or self._service_time
+        if bookmark := page.bookmark():
+            self.resume_time = bookmark.time
         if page.messages:
             self.messages += len(page.messages)
             self._newest = page.messages[-1].time
@@ -63,11 +71,16 @@ class TopicSummary:
         )
 
     def _lag(self) -> str:
+        lag = self.lag_secs
+        return "" if lag is None else f", last message from {self._newest}, {lag:.0f} s behind"
+
+    @property
+    def lag_secs(self) -> float | None:
+        """How old the last message was when it was read; None without messages."""
         newest = parse_time(self._newest)
         if newest is None or self._service_time is None:
-            return ""
-        lag = max(0.0, (self._service_time - newest).total_seconds())
-        return f", last message from {self._newest}, {lag:.0f} s behind"
+            return None
+        return max(0.0, (self._service_time - newest).total_seconds())
 
 
 class Progress:

@@ -77,4 +77,10 @@ COMMON_SETTINGS = (
         title="Developer API URL",
         description="Base URL of the Developer API; overrides data_center",
     ),
+    th.Property(
+        "metrics_address",
+        th.StringType(min_length=1),
+        title="Metrics address",
+        description="host:port at which Prometheus can read metrics while a run lasts",
+    ),
 )

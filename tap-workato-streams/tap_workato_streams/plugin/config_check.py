@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
@@ -14,13 +12,12 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import JSONSchemaValidator
 from typing_extensions import override
 
-from ..event_streams.hosts import is_loopback
-from ..event_streams.quota_url import quota_url_problems
+from .connection_problems import connection_problems
 from .extras import missing_extras
 from .input_files import ConfigFilePlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from jsonschema import ValidationError
 
@@ -100,11 +97,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """
     errors = JSONSchemaValidator(schema).iter_errors(config)
     found = [_in_words(error) for error in errors]
-    for api in ("api", "developer_api"):
-        for name, check in ((f"{api}_token", _token_problem), (f"{api}_url", _url_problem)):
-            if fault := check(config.get(name)):
-                found.append(f"{name}: {fault}")
-    found.extend(_quota_problems(config))
+    found.extend(connection_problems(config))
     found.extend(missing_extras(config))
     return found
 
@@ -169,36 +162,3 @@ def _in_words(error: ValidationError) -> str:
         named = [kinds] if isinstance(kinds, str) else [k for k in kinds if k != "null"]
         words = f"must be of type {' or '.join(named)}"
     return f"{path.lstrip('.')}: {words}" if path else words
-
-
-def _token_problem(token: object) -> str | None:
-    if isinstance(token, str) and not re.fullmatch(r"[!-~]+", token):
-        return "holds white space, a line break or another character that no token has"
-    return None
-
-
-def _url_problem(url: object) -> str | None:
-    if not isinstance(url, str):
-        return None
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"}:
-        return "is not a URL that begins with https://"
-    if parts.username or parts.password or parts.query or parts.fragment:
-        return "must hold no user name, password, query or fragment"
-    if parts.scheme == "http" and not is_loopback(host):
-        return "clear-text http would show the token; use https"
-    return None
-
-
-def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    url = config.get("quota_url")
-    if not isinstance(url, str):
-        return
-    for problem in quota_url_problems(url):
-        yield f"quota_url: {problem}"
-    if config.get("max_requests_per_minute") is None:
-        yield "quota_url: needs max_requests_per_minute, the quota that all processes share"

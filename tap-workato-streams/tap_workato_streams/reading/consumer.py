@@ -46,6 +46,9 @@ class TopicConsumer:
         client: The client that consumes it.
         settings: How to consume it.
         clock: The clock that all consumers of a run share.
+
+    Attributes:
+        at_end: Whether the last page was empty: all messages have been read.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class TopicConsumer:
     ) -> None:
         self.topic = topic
         self.client = client
+        self.at_end = False
         self._settings = settings
         self._clock = clock
         self._fetcher = PageFetcher(topic, client, clock, settings.batch_size)
@@ -96,6 +100,7 @@ class TopicConsumer:
         while True:
             requested_at = time.monotonic()
             page, cursor = self._consume(cursor, poll_secs)
+            self.at_end = not page.messages
             if bookmark:
                 self._warn_near_retention(bookmark, page)
                 bookmark = None

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .metrics import acknowledgement_histogram
 from .rejections import EntryRetries, RejectionLimit
 from .wakeup import Wakeup
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..event_streams.rate_limiter import RateLimiter
+    from ..plugin.metrics import Histogram
     from .batches import BatchSettings
     from .messages import Outcome
     from .payload import Payload
@@ -56,6 +58,7 @@ class PublishContext:
         rejection_limit: Counts the rejected messages.
         entry_retries: How failed entries are retried.
         outcomes: Outcomes for the main thread, with their topic ids.
+        latency: How long batches take until they are acknowledged.
         wakeup: Wakes the main thread when there is an outcome, or room for another batch.
     """
 
@@ -65,6 +68,7 @@ class PublishContext:
     rejection_limit: RejectionLimit = field(init=False)
     entry_retries: EntryRetries = field(init=False)
     outcomes: deque[tuple[int, Outcome]] = field(default_factory=deque, init=False)
+    latency: Histogram = field(default_factory=acknowledgement_histogram, init=False)
     wakeup: Wakeup = field(default_factory=Wakeup, init=False)
 
     def __post_init__(self) -> None:

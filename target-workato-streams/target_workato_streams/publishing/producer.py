@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..event_streams.errors import EventStreamsError, Stopped
@@ -10,6 +11,7 @@ from ..shutdown import Shutdown
 from ..state.versions import NO_VERSION
 from .acknowledgements import Acknowledgements
 from .messages import Failed, Published, Rejected
+from .metrics import target_metrics
 from .payload import InvalidPayloadError
 from .producer_registry import ProducerRegistry
 from .rejections import RejectionLog
@@ -38,6 +40,7 @@ class Producer:
 
     Attributes:
         dead_letter_path: The dead-letter file, if there is one.
+        metrics: Describes what has been counted so far; for any thread.
     """
 
     def __init__(self, context: PublishContext, logger: logging.Logger) -> None:
@@ -46,6 +49,7 @@ class Producer:
         self._payload = context.settings.payload
         self._batch_settings = context.settings.batch
         self._producers = ProducerRegistry(context)
+        self.metrics = partial(target_metrics, self._producers, context)
         self._acknowledgements = Acknowledgements(context.settings.dead_letter_path)
         self._rejections = RejectionLog()
         self._shutdown = Shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -114,6 +115,11 @@ class TopicProducer:
             # A worker that has died is not waited for.
             return not busy or not any(worker.is_alive() for worker in self._workers)
 
+    @property
+    def in_flight(self) -> int:
+        """How many batches have been sent and are not acknowledged."""
+        return len(self._in_flight)
+
     def add(self, message: Message) -> bool:
         """Add a message to the batch under construction.
 
@@ -182,7 +188,9 @@ class TopicProducer:
             while taken := self._take():
                 number, batch = taken
                 client.session.subject = self.label  # more streams may have been routed to it
+                began = time.monotonic()
                 self._publish(batch, sender)
+                self._context.latency.observe(time.monotonic() - began)
                 # After its outcome was reported: the topic must not seem idle before that.
                 with self._changed:
                     self._in_flight.remove(number)

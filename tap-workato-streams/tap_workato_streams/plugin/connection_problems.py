@@ -1,0 +1,65 @@
+"""What is wrong with the settings that say where to connect, and with which token."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..event_streams.hosts import is_loopback
+from ..event_streams.quota_url import quota_url_problems
+from .prometheus import metrics_address_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Check tokens, URLs and addresses; values may be of a wrong type.
+
+    Yields:
+        One line for each problem, without the values, which may be secrets.
+    """
+    checks = {
+        "api_token": _token_problem,
+        "api_url": _url_problem,
+        "developer_api_token": _token_problem,
+        "developer_api_url": _url_problem,
+        "metrics_address": metrics_address_problem,
+    }
+    for name, check in checks.items():
+        value = config.get(name)
+        if isinstance(value, str) and (problem := check(value)):
+            yield f"{name}: {problem}"
+    yield from _quota_problems(config)
+
+
+def _token_problem(token: str) -> str | None:
+    if not re.fullmatch(r"[!-~]+", token):
+        return "holds white space, a line break or another character that no token has"
+    return None
+
+
+def _url_problem(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"}:
+        return "is not a URL that begins with https://"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return "must hold no user name, password, query or fragment"
+    if parts.scheme == "http" and not is_loopback(host):
+        return "clear-text http would show the token; use https"
+    return None
+
+
+def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    url = config.get("quota_url")
+    if not isinstance(url, str):
+        return
+    for problem in quota_url_problems(url):
+        yield f"quota_url: {problem}"
+    if config.get("max_requests_per_minute") is None:
+        yield "quota_url: needs max_requests_per_minute, the quota that all processes share"

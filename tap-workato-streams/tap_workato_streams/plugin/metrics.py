@@ -1,0 +1,87 @@
+"""What a run measures: plain numbers, described for whoever monitors it."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ..event_streams.request_stats import RequestStats
+
+
+class Metric(NamedTuple):
+    """A metric and its current values.
+
+    Attributes:
+        name: Without the prefix; a counter ends with ``_total``.
+        kind: How Prometheus treats it.
+        description: One sentence.
+        labels: The names of its labels.
+        values: The value for each combination of label values.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    description: str
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], float]
+
+
+class Histogram:
+    """A metric that counts durations by size; safe to use in several threads.
+
+    Args:
+        name: Without the prefix.
+        description: One sentence.
+        bounds: The upper bounds of the buckets, in seconds.
+    """
+
+    def __init__(self, name: str, description: str, bounds: tuple[float, ...]) -> None:
+        self.name = name
+        self.description = description
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+
+    def observe(self, secs: float) -> None:
+        """Count a duration."""
+        with self._lock:
+            self._counts[bisect.bisect_left(self._bounds, secs)] += 1
+            self._sum += secs
+
+    def buckets(self) -> tuple[list[tuple[str, float]], float]:
+        """Return the cumulated count of each bucket by its upper bound, and the sum."""
+        with self._lock:
+            counts, total = list(self._counts), self._sum
+        bounds = [*map(str, self._bounds), "+Inf"]
+        return [(bound, sum(counts[: n + 1])) for n, bound in enumerate(bounds)], total
+
+
+def request_metrics(stats: RequestStats) -> Iterator[Metric]:
+    """Describe what both connectors count about their requests."""
+    yield Metric(
+        "requests_total",
+        "counter",
+        "Requests to the messages API by the status of their response.",
+        ("status",),
+        {(status,): count for status, count in stats.by_status.copy().items()},
+    )
+    yield Metric("retries_total", "counter", "Requests sent again.", (), {(): stats.retries})
+    yield Metric(
+        "quota_waits_total",
+        "counter",
+        "Requests that waited for the quota or for the end of a pause after a 429.",
+        (),
+        {(): stats.quota_waits},
+    )
+    yield Metric(
+        "quota_wait_seconds_total",
+        "counter",
+        "Time that requests waited for the quota or for the end of a pause after a 429.",
+        (),
+        {(): stats.quota_wait_secs},
+    )

@@ -1,0 +1,101 @@
+"""The endpoint from which Prometheus reads the metrics of a run.
+
+prometheus-client is imported only if the setting ``metrics_address`` is used: it is an extra.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from ..event_streams import CONNECTOR
+from ..event_streams.errors import SettingError
+from .metrics import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client.core import Metric as Family
+
+    from .metrics import Metric
+
+logger = logging.getLogger(CONNECTOR)
+
+PREFIX = "workato_streams_"
+
+
+def metrics_address_problem(address: str) -> str | None:
+    """Check the setting ``metrics_address``, and return what is wrong with it."""
+    host, port = _split(address)
+    if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        return "must be host:port, such as 127.0.0.1:9464"
+    if find_spec("prometheus_client") is None:
+        return f"needs the extra metrics; install {CONNECTOR}[metrics] in place of {CONNECTOR}"
+    return None
+
+
+def serve_metrics(address: str, metrics: Callable[[], Iterable[Metric | Histogram]]) -> None:
+    """Serve metrics in a daemon thread for the rest of the process.
+
+    Args:
+        address: The setting ``metrics_address``.
+        metrics: Returns the metrics and their current values.
+
+    Raises:
+        SettingError: The address cannot be listened on.
+    """
+    # Imported late: an extra that most runs do not have.
+    from prometheus_client import (  # noqa: PLC0415
+        CollectorRegistry,
+        ProcessCollector,
+        start_http_server,
+    )
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(metrics))
+    ProcessCollector(registry=registry)
+    host, port = _split(address)
+    try:
+        server, _ = start_http_server(int(port), host, registry)
+    except OSError as exc:
+        raise SettingError(
+            f"metrics_address: cannot listen on {address} ({exc.strerror}); "
+            "each process needs a port of its own"
+        ) from exc
+    logger.info("metrics are served at http://%s:%d/metrics", host, server.server_port)
+
+
+class _Collector:
+    """Hands the metrics to prometheus-client."""
+
+    def __init__(self, metrics: Callable[[], Iterable[Metric | Histogram]]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Family]:
+        """Yield all metrics with their current values."""
+        from prometheus_client.core import (  # noqa: PLC0415
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        for metric in self._metrics():
+            name = PREFIX + metric.name
+            if isinstance(metric, Histogram):
+                durations = HistogramMetricFamily(name, metric.description)
+                buckets, total = metric.buckets()
+                durations.add_metric([], buckets, total)
+                yield durations
+                continue
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = kind(name, metric.description, labels=metric.labels)
+            for labels, value in metric.values.items():
+                family.add_metric(labels, value)
+            yield family
+
+
+def _split(address: str) -> tuple[str, str]:
+    """The host, without the brackets of an IPv6 address, and the port."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port

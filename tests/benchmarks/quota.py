@@ -1,0 +1,258 @@
+"""How several processes share a quota: `python -m tests.benchmarks.quota` writes QUOTA.md.
+
+Every scenario has an emulator of its own with 60 requests per minute and 150 ms of latency. All are
+measured at the same time, since they mostly wait; each starts when the one before it has started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.report import Goal, Section, machine
+from tests.demo.warehouse import warehouse
+from tests.emulator.control import Emulator
+from tests.executables import command, environment, write_json
+from tests.quota.servers import redis_is_installed, redis_server
+from tests.running import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import IO
+
+    from tests.emulator.log import LoggedRequest
+
+RESULTS = Path(__file__).with_name("QUOTA.md")
+QUOTA = 60
+LATENCY_SECS = 0.15
+SHARED_SECS = 180
+UNSHARED_SECS = 300
+TAPS = 3
+UNSHARED_TAPS = 8
+CLOCK_AHEAD = Path(__file__).with_name("clock_ahead")
+LIBRARIES = ("pyrate-limiter", "filelock", "psycopg", "redis", "requests")
+ABOUT = """\
+Each tap reads a topic of its own, one message per request. "Rate limited" is the share of all
+requests that got a 429. The fair share is the same for each process of a scenario; the range is
+that of the requests that the processes got through. "One clock ahead" is by 2 seconds, in the
+first process."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Processes on one quota.
+
+    Attributes:
+        name: What it shows.
+        store: The URL of the store; None without one.
+        taps: How many taps read, each its own topic.
+        ahead: Whether the clock of the first is ahead.
+        pipe: Whether one tap is piped into a target instead.
+    """
+
+    name: str
+    store: str | None
+    taps: int = TAPS
+    ahead: bool = False
+    pipe: bool = False
+
+    @property
+    def secs(self) -> int:
+        """How long it is measured."""
+        return SHARED_SECS if self.store else UNSHARED_SECS
+
+
+class Processes:
+    """The processes of a scenario and their emulator."""
+
+    def __init__(self, scenario: Scenario, folder: Path, stack: ExitStack) -> None:
+        self.scenario = scenario
+        self._folder = folder
+        self._stack = stack
+        self._running: list[subprocess.Popen[bytes]] = []
+        self.emulator = stack.enter_context(Emulator.start())
+        self.emulator.configure(quota_per_minute=QUOTA, latency_secs=LATENCY_SECS)
+
+    def start(self) -> None:
+        """Start them, and wait until each has sent a request."""
+        if self.scenario.pipe:
+            self._start_pipe()
+        else:
+            for number in range(self.scenario.taps):
+                topic = self._topic(f"topic {number}")
+                ahead = (
+                    {"PYTHONPATH": str(CLOCK_AHEAD)} if self.scenario.ahead and not number else {}
+                )
+                self._tap(number, topic, subprocess.DEVNULL, ahead)
+        expected = 2 if self.scenario.pipe else self.scenario.taps
+        eventually(
+            lambda: len(_by_process(self.emulator.requests())) == expected,
+            f"{self.scenario.name}: a request of each process",
+        )
+
+    def measure(self) -> list[LoggedRequest]:
+        """Wait for the end, and return the requests of the time that is measured."""
+        first = min(request.at for request in self.emulator.requests())
+        time.sleep(max(0.0, first + self.scenario.secs - time.time()))
+        requests = self.emulator.requests()
+        for process in self._running:
+            if process.poll() is not None:
+                raise RuntimeError(f"{self.scenario.name}: a process has ended")
+        self.stop()
+        return [r for r in requests if r.at < first + self.scenario.secs and r.status]
+
+    def stop(self) -> None:
+        """Stop all processes."""
+        for process in self._running:
+            process.send_signal(signal.SIGTERM)
+        for process in self._running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
+            process.kill()
+
+    def _topic(self, name: str) -> int:
+        topic = self.emulator.create_topic(name)
+        self.emulator.load(topic, [{"n": n} for n in range(1_000)])
+        return topic
+
+    def _start_pipe(self) -> None:
+        destination = self.emulator.create_topic("destination")
+        tap = self._tap(0, self._topic("source"), subprocess.PIPE, {})
+        config = self._config(
+            "target.json", default_topic_id=destination, batch_size_rows=1, max_batch_age_secs=1
+        )
+        self._start(["target-workato-streams", "--config", str(config)], stdin=tap.stdout)
+
+    def _tap(
+        self, number: int, topic: int, stdout: int, env: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        topics = [{"id": topic, "name": f"topic_{topic}"}]
+        config = self._config(f"tap-{number}.json", topics=topics, batch_size=1)
+        arguments = ["tap-workato-streams", "--config", str(config)]
+        return self._start(arguments, stdout=stdout, env=env)
+
+    def _config(self, name: str, **settings: object) -> Path:
+        access = {"api_url": self.emulator.url, "api_token": self.emulator.token}
+        if self.scenario.store:
+            settings |= {"quota_url": self.scenario.store, "max_requests_per_minute": QUOTA}
+        return write_json(self._folder / name, {**access, **settings})
+
+    def _start(
+        self,
+        arguments: list[str],
+        *,
+        stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+        stdout: int = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        log = self._stack.enter_context((self._folder / f"{len(self._running)}.log").open("wb"))
+        process = subprocess.Popen(
+            command(*arguments),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=log,
+            env=environment(**(env or {})),
+        )
+        self._running.append(process)
+        return process
+
+
+def run(scenarios: list[Scenario], folder: Path) -> tuple[list[list[str]], list[Goal]]:
+    """Measure scenarios at the same time; a row of each, and the goals."""
+    with ExitStack() as stack:
+        everything = []
+        for number, scenario in enumerate(scenarios):
+            own = folder / str(number)
+            own.mkdir()
+            processes = Processes(scenario, own, stack)
+            stack.callback(processes.stop)
+            print(f"{scenario.name} ...", flush=True)
+            processes.start()
+            everything.append(processes)
+        with ThreadPoolExecutor(len(everything)) as pool:
+            measured = list(pool.map(Processes.measure, everything))
+    rows, goals = [], []
+    for scenario, requests in zip(scenarios, measured, strict=True):
+        row, reached = evaluate(scenario, requests)
+        rows.append(row)
+        goals.extend(reached)
+    return rows, goals
+
+
+def evaluate(scenario: Scenario, requests: list[LoggedRequest]) -> tuple[list[str], list[Goal]]:
+    """The row of a scenario, and its goals."""
+    limited = [request for request in requests if request.status == 429]
+    admitted = _by_process([request for request in requests if request.status != 429])
+    total = sum(admitted.values())
+    used = 100 * total / (QUOTA * scenario.secs / 60)
+    fair = total / len(admitted)
+    least = 100 * min(admitted.values()) / fair
+    row = [
+        scenario.name,
+        f"{len(admitted)}",
+        f"{scenario.secs}",
+        f"{len(limited)} ({100 * len(limited) / len(requests):.0f}%)",
+        f"{used:.0f}%",
+        f"{min(admitted.values())} to {max(admitted.values())}",
+        f"{least:.0f}%",
+    ]
+    if not scenario.store:
+        return row, [Goal(f"{scenario.name}: least share of a process", least, 60, "%")]
+    return row, [
+        Goal(f"{scenario.name}: rate limited", len(limited), 0, at_most=True),
+        Goal(f"{scenario.name}: quota used", used, 97, "%"),
+        Goal(f"{scenario.name}: least share of a process", least, 60, "%"),
+    ]
+
+
+def main() -> None:
+    """Measure all, print it, and write it down; exit code 1 if a goal was not met."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stores = {
+            "SQLite": f"file://{folder}/quota.db?name=",
+            "PostgreSQL": f"{_postgres(stack, folder)}&name=",
+        }
+        if redis_is_installed():
+            stores["Redis"] = f"{stack.enter_context(redis_server(folder)).url}?name="
+        scenarios = [Scenario("without quota_url", None, taps=UNSHARED_TAPS)]
+        for name, url in stores.items():
+            scenarios.append(Scenario(name, f"{url}same"))
+            scenarios.append(Scenario(f"{name}, one clock ahead", f"{url}ahead", ahead=True))
+            scenarios.append(Scenario(f"{name}, tap piped into target", f"{url}pipe", pipe=True))
+        rows, goals = run(scenarios, folder)
+    columns = [
+        "", "processes", "seconds", "rate limited", "quota used", "requests each", "least share"
+    ]  # fmt: skip
+    section = Section("Sharing 60 requests per minute", ABOUT, columns, rows, goals=goals)
+    print(section)
+    RESULTS.write_text(
+        f"# Sharing a quota\n\nWritten by `make bench-quota`.\n\n{machine(LIBRARIES)}\n{section}",
+        encoding="utf-8",
+    )
+    sys.exit(not all(goal.met for goal in goals))
+
+
+def _postgres(stack: ExitStack, folder: Path) -> str:
+    own = folder / "postgres"
+    own.mkdir(mode=0o700)
+    database = stack.enter_context(warehouse(own / "data"))
+    return f"postgresql://postgres@/postgres?host={database.socket}"
+
+
+def _by_process(requests: list[LoggedRequest]) -> Counter[int | None]:
+    return Counter(request.topic_id for request in requests)
+
+
+if __name__ == "__main__":
+    main()

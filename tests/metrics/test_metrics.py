@@ -1,0 +1,207 @@
+"""The real executables serve metrics while they run; a dashboard shows them."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+from tap_workato_streams.plugin import prometheus
+from tap_workato_streams.plugin.metrics import Histogram
+from tap_workato_streams.plugin.prometheus import metrics_address_problem
+
+from tests.executables import run
+from tests.project.docs import ROOT
+from tests.running import Running, eventually
+from tests.target.running import RunningTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import WriteConfig
+    from tests.emulator.control import Emulator
+
+DASHBOARD = ROOT / "orchestrate" / "grafana" / "workato-streams.json"
+ANY_PORT = "127.0.0.1:0"
+SECRET_PAYLOAD = "payload-secret"
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}, "note": {"type": "string"}}}
+
+Metrics = dict[str, dict[tuple[tuple[str, str], ...], float]]
+
+
+def scrape(running: Running) -> tuple[str, Metrics]:
+    """Read the endpoint that a connector names in its log."""
+    pattern = re.compile(r"metrics are served at (http://127\.0\.0\.1:\d+/metrics)")
+    eventually(lambda: pattern.search(running.stderr), "the endpoint to be named")
+    found = pattern.search(running.stderr)
+    assert found
+    text = requests.get(found[1], timeout=10).text
+    metrics: Metrics = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            values = metrics.setdefault(sample.name, {})
+            values[tuple(sorted(sample.labels.items()))] = sample.value
+    return text, metrics
+
+
+def scraped_when(running: Running, condition: Callable[[Metrics], object]) -> tuple[str, Metrics]:
+    """Read the endpoint until what it says meets a condition."""
+    last: list[tuple[str, Metrics]] = []
+
+    def met() -> bool:
+        last[:] = [scrape(running)]
+        return bool(condition(last[0][1]))
+
+    eventually(met, "the metrics to be as expected")
+    return last[0]
+
+
+def line(**message: Any) -> bytes:  # noqa: ANN401 - a Singer message is JSON
+    return json.dumps(message).encode()
+
+
+@pytest.fixture
+def tap_metrics(emulator: Emulator, write_config: WriteConfig) -> Iterator[tuple[str, Metrics]]:
+    """What a tap in tail mode serves after three messages, one 429 and one retry."""
+    topic = emulator.create_topic("orders")
+    emulator.load(topic, [{"n": n, "note": SECRET_PAYLOAD} for n in range(3)])
+    emulator.fault("status", status=429, times=1, headers={"Retry-After": "1"})
+    settings = {"topics": [{"id": topic, "name": "orders"}], "tail": True, "timeout_secs": 1}
+    config = write_config(metrics_address=ANY_PORT, batch_size=2, **settings)
+
+    def reached_the_end(metrics: Metrics) -> bool:
+        messages = metrics["workato_streams_tap_messages_total"]
+        lag = metrics.get("workato_streams_tap_lag_seconds", {})
+        return 3 in messages.values() and 0 in lag.values()
+
+    tap = Running("tap-workato-streams", "--config", config)
+    try:
+        yield scraped_when(tap, reached_the_end)
+    finally:
+        tap.kill()
+
+
+@pytest.fixture
+def target_metrics(write_config: WriteConfig, topic: int) -> Iterator[tuple[str, Metrics]]:
+    """What a target serves that has published two messages and waits for more."""
+    config = write_config(default_topic_id=topic, metrics_address=ANY_PORT, max_batch_age_secs=0.1)
+    published = "workato_streams_target_messages_published_total"
+    label = (("topic_id", str(topic)),)
+    target = RunningTarget("--config", config)
+    try:
+        target.feed(
+            line(type="SCHEMA", stream="orders", schema=SCHEMA, key_properties=["n"]),
+            line(type="RECORD", stream="orders", record={"n": 1, "note": SECRET_PAYLOAD}),
+            line(type="RECORD", stream="orders", record={"n": 2, "note": SECRET_PAYLOAD}),
+        )
+        yield scraped_when(target, lambda metrics: metrics.get(published, {}).get(label) == 2)
+    finally:
+        target.kill()
+
+
+@pytest.fixture
+def topic(emulator: Emulator) -> int:
+    """The topic that the target publishes to."""
+    return emulator.create_topic("published orders")
+
+
+def test_the_tap_serves_metrics_while_it_runs(
+    emulator: Emulator, tap_metrics: tuple[str, Metrics]
+) -> None:
+    """Messages, lag and age of the bookmark per topic; requests by status, retries and waits."""
+    text, metrics = tap_metrics
+    [stream] = metrics["workato_streams_tap_messages_total"]
+    assert dict(stream)["stream"] == "orders"
+    assert metrics["workato_streams_tap_messages_total"] == {stream: 3}
+    assert metrics["workato_streams_tap_lag_seconds"] == {stream: 0}
+    [age] = metrics["workato_streams_tap_bookmark_age_seconds"].values()
+    assert 0 <= age < 60
+    by_status = metrics["workato_streams_requests_total"]
+    assert by_status[(("status", "429"),)] == 1
+    assert by_status[(("status", "200"),)] >= 2
+    assert metrics["workato_streams_retries_total"] == {(): 1}
+    assert metrics["workato_streams_quota_wait_seconds_total"][()] >= 0
+    assert emulator.token not in text
+    assert SECRET_PAYLOAD not in text
+
+
+def test_the_target_serves_metrics_while_it_runs(
+    emulator: Emulator, target_metrics: tuple[str, Metrics], topic: int
+) -> None:
+    """Published, rejected and avoided messages, batches in flight, latency as a histogram."""
+    text, metrics = target_metrics
+    label = (("topic_id", str(topic)),)
+    assert metrics["workato_streams_target_messages_published_total"] == {label: 2}
+    assert metrics["workato_streams_target_messages_rejected_total"] == {label: 0}
+    assert metrics["workato_streams_target_duplicates_avoided_total"] == {label: 0}
+    assert metrics["workato_streams_target_batches_in_flight"][label] in {0, 1}
+    batches = metrics["workato_streams_target_acknowledgement_seconds_count"][()]
+    assert batches in {1, 2}
+    buckets = metrics["workato_streams_target_acknowledgement_seconds_bucket"]
+    assert buckets[(("le", "+Inf"),)] == batches
+    assert metrics["workato_streams_requests_total"] == {(("status", "200"),): batches}
+    assert emulator.token not in text
+    assert SECRET_PAYLOAD not in text
+
+
+def test_the_dashboard_shows_metrics_that_exist(
+    tap_metrics: tuple[str, Metrics], target_metrics: tuple[str, Metrics]
+) -> None:
+    """Every metric in a panel is served, and every one that is served is in a panel."""
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    expressions = [
+        target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
+    ]
+    name = re.compile(r"\b(?:workato_streams|process)_\w+")
+    shown = {found for expression in expressions for found in name.findall(expression)}
+    served = tap_metrics[1].keys() | target_metrics[1].keys()
+    assert shown <= served
+    assert {metric for metric in served if metric.startswith("workato_streams_")} <= shown
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+@pytest.mark.parametrize("name", ["tap-workato-streams", "target-workato-streams"])
+def test_an_address_in_use_is_one_line(
+    name: str, emulator: Emulator, write_config: WriteConfig, topic: int
+) -> None:
+    """Each process needs a port of its own."""
+    routes = {"topics": [{"id": topic}]} if name.startswith("tap") else {"default_topic_id": topic}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        ended = run(name, "--config", write_config(metrics_address=address, **routes))
+    assert ended.exit_code == 1
+    [found] = ended.error_lines
+    assert f"metrics_address: cannot listen on {address} (Address already in use)" in found
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("address", ["9464", ":9464", "localhost", "localhost:http", "a:70000"])
+def test_a_wrong_address_is_explained(address: str) -> None:
+    """With an example of a right one."""
+    assert metrics_address_problem(address) == "must be host:port, such as 127.0.0.1:9464"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9464", "localhost:1", "[::1]:9464", "0.0.0.0:0"])
+def test_an_address_is_accepted(address: str) -> None:
+    """Names, IPv4 and IPv6."""
+    assert metrics_address_problem(address) is None
+
+
+def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """prometheus-client is an extra."""
+    monkeypatch.setattr(prometheus, "find_spec", lambda _: None)
+    problem = metrics_address_problem("127.0.0.1:9464")
+    assert problem is not None
+    assert "install tap-workato-streams[metrics]" in problem
+
+
+def test_a_histogram_cumulates_its_buckets() -> None:
+    """As Prometheus expects: each bucket includes the smaller ones."""
+    histogram = Histogram("seconds", "Durations.", (0.1, 1.0))
+    for secs in (0.05, 0.1, 0.5, 3.0):
+        histogram.observe(secs)
+    assert histogram.buckets() == ([("0.1", 2), ("1.0", 3), ("+Inf", 4)], 3.65)
