@@ -25,9 +25,9 @@ from .limits import RunLimits
 from .new_stream import new_stream
 from .output.metrics import tap_metrics
 from .output.writer import PageWriter
+from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
 from .plugin.common_settings import COMMON_SETTINGS
-from .plugin.config_check import CheckedPlugin
 from .plugin.input_files import read_json
 from .plugin.pages import split_page
 from .plugin.prometheus import serve_metrics

@@ -16,8 +16,8 @@ from .input.batch_files import records
 from .input.records import Record, Stream
 from .input.singer_lines import InputError, RecordBeforeSchemaError
 from .input.stdin_reader import StdinReader
+from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
-from .plugin.config_check import CheckedPlugin
 from .plugin.prometheus import serve_metrics
 from .routing.router import Router
 from .routing.topic_directory import TopicDirectory

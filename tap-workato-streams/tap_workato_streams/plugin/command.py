@@ -7,39 +7,22 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from simplejson import JSONDecodeError
-from singer_sdk.exceptions import (
-    ConfigValidationError,
-    DiscoveryError,
-    InvalidJSONSchema,
-    MappingError,
-)
+from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import SingerCommand
 from typing_extensions import override
 
-from ..event_streams.errors import EventStreamsError
+from .tracebacks import SAFE_TEXTS, hide_exception_texts, safe_text
 
 if TYPE_CHECKING:
     import click
 
-# The texts of these name files, settings and expressions. Others, of this SDK too, may quote a
-# record: of those, the kind and the place are told.
-PLAIN_SPOKEN = (
-    ConfigValidationError,
-    DiscoveryError,
-    EventStreamsError,
-    InvalidJSONSchema,
-    MappingError,
-    OSError,
-)
-
 
 class ConnectorCommand(SingerCommand):
-    """A Singer command whose failures are one line each, with exit code 1."""
+    """A Singer command that reports a failure in one line, with exit code 1."""
 
     @classmethod
     def of(cls, command: click.Command, logger: logging.Logger) -> ConnectorCommand:
-        """Give the SDK's command of a plugin this class.
+        """Make one of the SDK's command of a plugin.
 
         Args:
             command: What the SDK's ``get_singer_command`` returned.
@@ -56,7 +39,8 @@ class ConnectorCommand(SingerCommand):
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command. Discovery and tests run while its options are parsed, so they too."""
+        """Run the command; discovery and tests already run while its options are parsed."""
+        hide_exception_texts()
         try:
             return super().main(*args, **kwargs)
         except Exception as exc:
@@ -69,10 +53,8 @@ class ConnectorCommand(SingerCommand):
 def _lines(exc: Exception) -> list[str]:
     if isinstance(exc, ConfigValidationError) and exc.errors:
         return list(exc.errors)
-    if isinstance(exc, JSONDecodeError):
-        return [f"the config, state or catalog file is not JSON: {exc}"]
-    if isinstance(exc, PLAIN_SPOKEN):
-        return [" ".join(str(exc).split())]
-    place = traceback.extract_tb(exc.__traceback__)[-1]
-    where = f"{place.name} ({place.filename}:{place.lineno})"
+    if isinstance(exc, SAFE_TEXTS):
+        return [safe_text(exc)]
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    where = f"{frame.name} ({frame.filename}:{frame.lineno})"
     return [f"{type(exc).__name__} in {where}; run again with LOGLEVEL=DEBUG to see more"]

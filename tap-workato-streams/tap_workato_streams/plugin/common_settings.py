@@ -52,7 +52,8 @@ COMMON_SETTINGS = (
     ),
     th.Property(
         "request_timeout_secs",
-        th.NumberType(exclusive_minimum=0),
+        # More than a day is too much for a socket of some systems.
+        th.NumberType(exclusive_minimum=0, maximum=86_400),
         default=30,
         title="Request timeout (seconds)",
         description="Maximum time in seconds for a whole response, on top of a long poll",

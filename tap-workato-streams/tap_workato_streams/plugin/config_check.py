@@ -1,164 +1,91 @@
-"""Checking all settings before anything else happens, and telling every fault in words."""
+"""Checks of the settings that tap and target have in common; no line shows a value."""
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigValidationError
-from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import JSONSchemaValidator
-from typing_extensions import override
 
 from .connection_problems import connection_problems
 from .extras import missing_extras
-from .input_files import ConfigFilePlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from jsonschema import ValidationError
 
-# The words that the SDK takes for true, and their opposites; it takes all others for false.
-BOOLEANS = {
-    **dict.fromkeys(("true", "1", "yes", "on"), True),
-    **dict.fromkeys(("false", "0", "no", "off"), False),
+# More is too much for the timeouts of the operating system, and decades.
+MAX_SECS = 1_000_000_000
+# What to say of a value that a keyword of JSON Schema rejects.
+RULES = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be greater than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "minLength": "must not be empty",
 }
 
 
-class CheckedPlugin(ConfigFilePlugin):
-    """A plugin whose settings are read and checked here, in place of the SDK's own way.
-
-    The SDK has no public place that comes before discovery. Its reading of the environment fails
-    on an empty text where a number is due; its check knows JSON Schema alone, and shows secrets.
-    """
-
-    @classmethod
-    def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        """Find what is wrong with settings that only this plugin has, one line for each fault.
-
-        Args:
-            config: The settings, with their defaults; values may be of a wrong type.
-        """
-        raise NotImplementedError
-
-    @classproperty
-    @override
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
-        """The settings that are in the environment, as the texts that they are there."""
-        schema = cls.config_jsonschema
-        cls.append_builtin_config(schema)
-        texts = {name: {"type": "string"} for name in schema["properties"]}
-        return parse_environment_config({"properties": texts}, cls._env_var_prefix)
-
-    @override
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Give the settings their types and defaults, and find all faults at once."""
-        schema = self.config_jsonschema
-        self.append_builtin_config(schema)
-        for line in unknown_settings(self._config, schema):
-            self.logger.warning("%s", line)
-        self._config = typed(self._config, schema)
-        errors = [*problems(self._config, schema), *self.own_problems(self._config)]
-        if errors and raise_errors:
-            raise ConfigValidationError("Settings are wrong", errors=errors, schema=schema)
-        return errors
-
-
-def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Give settings that came as text, as from environment variables, their own type.
-
-    Args:
-        config: The settings as they came.
-        schema: The JSON Schema of the settings.
-
-    Returns:
-        The settings; one that is an empty text counts as not set, and a text that does not read as
-        its type is left for ``faults`` to report.
-    """
-    return {
-        name: _typed(value, schema["properties"].get(name, {}))
-        for name, value in config.items()
-        if value is not None and value != ""
-    }
-
-
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Fill in the defaults, and find everything that is wrong with the settings.
+    """Add the defaults, and find everything that is wrong with the settings.
 
     Args:
         config: The settings; defaults are added to them.
         schema: The JSON Schema of the settings.
 
     Returns:
-        One line for each fault, without the values of secrets.
+        One line for each problem.
     """
     errors = JSONSchemaValidator(schema).iter_errors(config)
-    found = [_in_words(error) for error in errors]
-    found.extend(connection_problems(config))
-    found.extend(missing_extras(config))
-    return found
+    return [
+        *[_line(error) for error in errors],
+        *connection_problems(config),
+        *_duration_problems(config),
+        *missing_extras(config),
+    ]
 
 
 def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Find the settings that nobody reads: a misspelled one would be passed over in silence.
+    """Find settings that do not exist, such as misspelled ones.
 
     Args:
-        config: The settings as they came.
+        config: The settings as given.
         schema: The JSON Schema of the settings.
 
     Returns:
-        One line for each, without its value: it may be a secret under another name.
+        One line for each.
     """
     known = list(schema["properties"])
     names = sorted(config.keys() - known)
     if not names:
         return []
-    from difflib import get_close_matches  # noqa: PLC0415 - seldom needed
+    from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
 
     lines = []
     for name in names:
         nearest = get_close_matches(name, known, 1)
         advice = f"; did you mean {nearest[0]}?" if nearest else ""
-        lines.append(f"{name}: there is no such setting, and it is passed over{advice}")
+        lines.append(f"{name}: unknown setting, ignored{advice}")
     return lines
 
 
-def _typed(value: Any, schema: object) -> Any:  # noqa: ANN401
-    if not isinstance(schema, dict) or not schema:
-        return value
-    kinds = schema.get("type", [])
-    if isinstance(value, str) and kinds and "string" not in kinds:
-        value = _read(value, kinds)
-    # Meltano puts an environment variable into a list or an object as text.
-    if isinstance(value, list):
-        return [_typed(each, schema.get("items")) for each in value]
-    if isinstance(value, dict):
-        named, others = schema.get("properties", {}), schema.get("additionalProperties")
-        return {name: _typed(each, named.get(name, others)) for name, each in value.items()}
-    if isinstance(value, Decimal):
-        value = float(value)  # the SDK reads a config file so, and seconds are reckoned in floats
-    whole = isinstance(value, float) and value.is_integer()
-    return int(value) if whole and "integer" in kinds else value
-
-
-def _read(text: str, kinds: list[str]) -> Any:  # noqa: ANN401
-    if "boolean" in kinds:
-        return BOOLEANS.get(text.lower(), text)
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _in_words(error: ValidationError) -> str:
+def _line(error: ValidationError) -> str:
     path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.absolute_path)
-    words = error.message
+    rule: Any = error.validator_value
     if error.validator == "type":
-        # The message would repeat the value, which may be a secret, or hold one.
-        kinds: Any = error.validator_value
-        named = [kinds] if isinstance(kinds, str) else [k for k in kinds if k != "null"]
-        words = f"must be of type {' or '.join(named)}"
-    return f"{path.lstrip('.')}: {words}" if path else words
+        kinds = [rule] if isinstance(rule, str) else [kind for kind in rule if kind != "null"]
+        text = f"must be of type {' or '.join(kinds)}"
+    elif error.validator == "enum":
+        text = f"must be one of {', '.join(str(value) for value in rule if value is not None)}"
+    elif error.validator in {"required", "additionalProperties"}:
+        text = error.message  # it contains the names of settings only
+    else:
+        text = RULES.get(str(error.validator), f"is rejected by {error.validator}").format(rule)
+    return f"{path.lstrip('.')}: {text}" if path else text
+
+
+def _duration_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in config.items():
+        # Not a number is not less than anything.
+        if name.endswith("_secs") and isinstance(value, int | float) and not value <= MAX_SECS:
+            yield f"{name}: must be at most {MAX_SECS}"

@@ -13,6 +13,10 @@ from .prometheus import metrics_address_problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+# A label of a host name; underscores occur in internal networks.
+LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+MAX_HOST_LENGTH = 253
+
 
 def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
     """Check tokens, URLs and addresses; values may be of a wrong type.
@@ -36,23 +40,33 @@ def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _token_problem(token: str) -> str | None:
     if not re.fullmatch(r"[!-~]+", token):
-        return "holds white space, a line break or another character that no token has"
+        return "contains whitespace, a line break or another character that no token has"
     return None
 
 
 def _url_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"}:
+        host = port = None
+    # urlsplit drops line breaks.
+    if not host or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-\[\]-~]+", url):
         return "is not a URL that begins with https://"
     if parts.username or parts.password or parts.query or parts.fragment:
-        return "must hold no user name, password, query or fragment"
+        return "must not contain a user name, password, query or fragment"
+    if not _is_host(host) or port == 0:
+        return "does not contain a valid host"
     if parts.scheme == "http" and not is_loopback(host):
-        return "clear-text http would show the token; use https"
+        return "http would send the token in clear text; use https"
     return None
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:
+        return True  # an IPv6 address, which urlsplit has checked
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= MAX_HOST_LENGTH and all(LABEL.fullmatch(label) for label in labels)
 
 
 def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.both.conftest import Connector
 from tests.executables import Outcome, environment
-from tests.network.conftest import Connector
 from tests.raw_service import RawService, http_response
 
 if TYPE_CHECKING:

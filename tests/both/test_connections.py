@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from tests.network.conftest import Connector
+    from tests.both.conftest import Connector
 
 NOBODY = "http://127.0.0.1:1"
 NO_EXCEPTIONS = {"no_proxy": "", "NO_PROXY": ""}

@@ -1,0 +1,56 @@
+"""A plugin that checks all its settings before anything else happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.configuration._dict_config import parse_environment_config
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers._classproperty import classproperty
+from typing_extensions import override
+
+from .config_check import problems, unknown_settings
+from .input_files import ConfigFilePlugin
+from .setting_types import typed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class CheckedPlugin(ConfigFilePlugin):
+    """A plugin whose settings are read and checked here instead of by the SDK.
+
+    The SDK has no public hook that runs before discovery. It fails on an environment variable that
+    is empty where a number is expected, checks nothing but JSON Schema, and shows secrets.
+    """
+
+    @classmethod
+    def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
+        """Find problems of the settings that only this plugin has, one line for each.
+
+        Args:
+            config: The settings, with their defaults; values may be of a wrong type.
+        """
+        raise NotImplementedError
+
+    @classproperty
+    @override
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        """The settings in the environment, as text."""
+        schema = cls.config_jsonschema
+        cls.append_builtin_config(schema)
+        texts = {name: {"type": "string"} for name in schema["properties"]}
+        return parse_environment_config({"properties": texts}, cls._env_var_prefix)
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Convert the settings to their types, add defaults, and find all problems at once."""
+        schema = self.config_jsonschema
+        self.append_builtin_config(schema)
+        for line in unknown_settings(self._config, schema):
+            self.logger.warning("%s", line)
+        self._config = typed(self._config, schema)
+        errors = [*problems(self._config, schema), *self.own_problems(self._config)]
+        if errors and raise_errors:
+            raise ConfigValidationError("invalid settings", errors=errors, schema=schema)
+        return errors

@@ -1,0 +1,66 @@
+"""Tracebacks without the texts of exceptions, which may quote payloads and tokens."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    DiscoveryError,
+    InvalidJSONSchema,
+    MappingError,
+)
+
+from ..event_streams.errors import EventStreamsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The texts of these name files, settings and expressions. Those of others, also of the SDK, may
+# quote a record.
+SAFE_TEXTS = (
+    ConfigValidationError,
+    DiscoveryError,
+    EventStreamsError,
+    InvalidJSONSchema,
+    MappingError,
+    OSError,
+)
+
+
+def safe_text(exc: BaseException) -> str:
+    """The text of an exception on one line, or its type if the text may quote a record."""
+    return " ".join(str(exc).split()) if isinstance(exc, SAFE_TEXTS) else type(exc).__name__
+
+
+def hide_exception_texts() -> None:
+    """Log all tracebacks of this process without the texts of their exceptions.
+
+    The SDK and its libraries log exceptions, too.
+    """
+    make_record = logging.getLogRecordFactory()
+
+    def make_safe_record(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401
+        record = make_record(*args, **kwargs)
+        if record.exc_info and record.exc_info[1]:
+            record.exc_text = "\n".join(_lines(record.exc_info[1]))
+            record.exc_info = None
+        return record
+
+    logging.setLogRecordFactory(make_safe_record)
+
+
+def _lines(exc: BaseException) -> Iterator[str]:
+    inner = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+    if inner is not None:
+        yield from _lines(inner)
+        yield "which led to:"
+    yield "Traceback (most recent call last):"
+    for frame in traceback.extract_tb(exc.__traceback__):
+        yield f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}'
+        yield f"    {frame.line}"
+    text = safe_text(exc)
+    name = type(exc).__name__
+    yield name if text == name else f"{name}: {text}"

@@ -1,0 +1,1 @@
+"""What both connectors promise, through their executables."""

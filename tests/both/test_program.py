@@ -1,0 +1,126 @@
+"""Settings, interrupts and tracebacks: a program that ends says why, and shows no secret."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.both.conftest import PAYLOAD, TOKEN
+from tests.executables import environment
+from tests.raw_service import RawService, http_response
+from tests.running import eventually
+
+if TYPE_CHECKING:
+    from tests.both.conftest import Connector
+
+NOBODY = "http://127.0.0.1:1"
+HOSTS = [
+    "https://*.workato.com",
+    "https://a..b",
+    "https://-a.com",
+    f"https://{'a' * 64}.com",
+    "https://a_b.c:0",
+    "https://a b.com",
+    "https://a.com\n",
+    "https://[::1",
+]
+
+
+def test_every_bad_setting_is_one_line_without_its_value(connector: Connector) -> None:
+    """A token in the wrong place, hosts that cannot exist, numbers too large for a socket."""
+    outcome = connector.run(
+        NOBODY,
+        data_center=TOKEN,
+        developer_api_url="https://*.workato.com",
+        request_timeout_secs=1e300,
+        max_retry_secs=1e12,
+        legacy_api=TOKEN,
+    )
+    assert outcome.exit_code == 1
+    lines = " ".join(outcome.error_lines)
+    assert "data_center: must be one of us, eu, jp, sg, au, trial" in lines
+    assert "developer_api_url: does not contain a valid host" in lines
+    assert "request_timeout_secs: must be at most 86400" in lines
+    assert "max_retry_secs: must be at most 1000000000" in lines
+    assert "legacy_api: must be of type boolean" in lines
+    assert TOKEN not in outcome.stderr
+
+
+@pytest.mark.parametrize("url", HOSTS)
+def test_a_host_that_cannot_exist_is_a_setting_error(url: str) -> None:
+    """Without it, the error comes from deep within a request, or not at all."""
+    from tap_workato_streams.plugin.config_check import problems  # noqa: PLC0415
+
+    schema: dict[str, Any] = {"properties": {}}
+    [line] = problems({"api_url": url}, schema)
+    assert line.startswith("api_url: ")
+
+
+@pytest.mark.parametrize("url", ["https://h", "https://a_b.c-d.:8/p/", "https://[::1]", NOBODY])
+def test_a_host_that_may_exist_is_accepted(url: str) -> None:
+    """Names of internal networks and addresses, too."""
+    from tap_workato_streams.plugin.config_check import problems  # noqa: PLC0415
+
+    assert problems({"api_url": url}, {"properties": {}}) == []
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{"])
+def test_a_config_file_that_is_no_object_is_named(connector: Connector, content: str) -> None:
+    """In one line, which says where it is no JSON."""
+    command = connector.command(NOBODY)
+    config = connector.folder / "config.json"
+    config.write_text(content, encoding="utf-8")
+    done = subprocess.run(
+        command, input=b"", capture_output=True, check=False, env=environment(), timeout=60
+    )
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.decode().splitlines() if "ERROR" in line]
+    assert len(errors) == 1
+    assert f"config file {config}: not " in errors[0]
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_interrupt_during_imports_is_no_traceback(connector: Connector) -> None:
+    """From the first instruction on; the SDK is the slowest of the imports."""
+    folder = connector.folder / "imports" / "singer_sdk"
+    folder.mkdir(parents=True)
+    begun = connector.folder / "begun"
+    (folder / "__init__.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(60)\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen(
+        connector.command(NOBODY),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(PYTHONPATH=str(folder.parent)),
+    )
+    eventually(begun.exists, "the import")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stdout, stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_a_traceback_shows_no_payload(connector: Connector) -> None:
+    """At debug level, where a failing stream map brings one."""
+    page = json.dumps(
+        {
+            "messages": [
+                {"message_id": "A", "payload": {"id": PAYLOAD}, "time": "2024-01-01T00:00:00Z"}
+            ]
+        }
+    ).encode()
+    body = connector.body if connector.input else page
+    field = "id" if connector.input else "payload['id']"
+    maps = {"orders": {"broken": f"int({field})", "__key_properties__": []}}
+    with RawService(lambda connection, _number: connection.sendall(http_response(body))) as service:
+        outcome = connector.run(service.url, env={"LOGLEVEL": "DEBUG"}, stream_maps=maps)
+    assert outcome.exit_code == 1
+    assert "Traceback" in outcome.stderr
+    assert PAYLOAD not in outcome.stderr
+    assert TOKEN not in outcome.stderr
