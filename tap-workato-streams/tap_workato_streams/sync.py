@@ -15,8 +15,9 @@ from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceErr
 from .event_streams.rate_limiter import TOO_MANY_REQUESTS
 from .limits import Interval, RunLimits
 from .output.emitter import Emitter
-from .output.summary import Progress, counted
+from .output.progress import Progress
 from .output.writer import bytes_written, check_stdout
+from .plugin.wording import counted
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -153,18 +154,19 @@ class Sync:
 
     def _wait(self) -> None:
         """Wait for the end of all topics or of the run, and emit the state when it is due."""
-        progress = Progress([stream.summary for stream in self._streams])
+        progress = Progress([stream.summary for stream in self._streams], tail=self._tail)
         open_topics = len(self._streams)
-        while open_topics and not self._is_over:
-            waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
-            end = self._next_end(min(wait for wait in waits if wait is not None))
-            if end:
-                open_topics -= 1
-                end.stream.summary.end()
-                if end.error:
-                    self._fail(end.error)
-            self._emitter.emit_state_if_due()
-            progress.log_if_due()
+        with contextlib.closing(progress):
+            while open_topics and not self._is_over:
+                waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
+                end = self._next_end(min(wait for wait in waits if wait is not None))
+                if end:
+                    open_topics -= 1
+                    end.stream.summary.end()
+                    if end.error:
+                        self._fail(end.error)
+                self._emitter.emit_state_if_due()
+                progress.report_if_due()
         self._stopping = True
 
     def _next_end(self, timeout_secs: float) -> _End | None:
@@ -190,11 +192,9 @@ class Sync:
 
 
 def _is_quota(error: Exception) -> bool:
-    if isinstance(error, ServiceError):
-        return error.status == TOO_MANY_REQUESTS
-    return isinstance(error, QuotaStoreError)
+    rate_limited = isinstance(error, ServiceError) and error.status == TOO_MANY_REQUESTS
+    return rate_limited or isinstance(error, QuotaStoreError)
 
 
-def _discard_stdout() -> None:
-    """Send buffered output nowhere: the flush at exit must not fail."""
+def _discard_stdout() -> None:  # otherwise the flush at exit fails
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

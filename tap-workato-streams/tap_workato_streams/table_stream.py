@@ -10,8 +10,8 @@ from typing_extensions import override
 
 from .discovery.samples import sample
 from .event_streams.errors import EventStreamsError
-from .output.summary import counted
 from .output.writer import payload_lines, record_text
+from .plugin.wording import counted
 from .reading.decoding import decoded
 from .reading.pages import Bookmark
 from .records.columns import from_schema, schemas

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.publishing.summary import counted
+from tap_workato_streams.plugin.wording import counted
 
 from tests.running import eventually
 from tests.target.singer import orders, record, schema, state

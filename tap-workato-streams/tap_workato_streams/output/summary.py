@@ -1,21 +1,19 @@
-"""What a run logs about its topics: progress while it lasts, and a summary of each at its end."""
+"""What has been read of a topic in this run."""
 
 from __future__ import annotations
 
 import logging
 import time
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
-from ..limits import Interval
+from ..plugin.wording import counted, duration
 from ..reading.positions import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
-
     from ..reading.pages import Bookmark, Page
     from ..reading.topic import Topic
 
@@ -27,29 +25,35 @@ class TopicSummary:
 
     Attributes:
         messages: Messages written.
+        newest: The time of the last one.
         resume_time: The time of the bookmark, from which the next run would resume.
     """
 
     def __init__(self, topic: Topic, bookmark: Bookmark | None) -> None:
+        self.topic = topic
         self.messages = 0
         self.resume_time = bookmark.time if bookmark else None
-        self._topic = topic
+        self.newest: str | None = None
+        self._oldest: str | None = None
+        # The service's clock at the last page, and this machine's at the same moment.
+        self._service_secs = 0.0
+        self._seen_at = 0.0
         self._began = time.monotonic()
         self._ended: float | None = None
-        self._newest: str | None = None
-        self._service_time: datetime | None = None
         self._metrics = ExitStack()
         self._counter = self._metrics.enter_context(metrics.record_counter(topic.name))
         self._metrics.enter_context(metrics.sync_timer(topic.name))
 
     def add(self, page: Page) -> None:
         """Count the messages of a page that has been written."""
-        self._service_time = page.date or self._service_time
         if bookmark := page.bookmark():
             self.resume_time = bookmark.time
         if page.messages:
+            self._service_secs = (page.date or datetime.now(timezone.utc)).timestamp()
+            self._seen_at = time.monotonic()
             self.messages += len(page.messages)
-            self._newest = page.messages[-1].time
+            self._oldest = self._oldest or page.messages[0].time
+            self.newest = page.messages[-1].time
             self._counter.increment(len(page.messages))
 
     def end(self) -> None:
@@ -58,49 +62,54 @@ class TopicSummary:
             self._ended = time.monotonic()
             self._metrics.close()
 
-    def log(self, requests: int) -> None:
-        """Log one line about the topic."""
-        self.end()
-        logger.info(
-            "%s: %s, %s, %.1f s%s",
-            self._topic,
-            counted(self.messages, "message"),
-            counted(requests, "request"),
-            (self._ended or 0) - self._began,
-            self._lag(),
-        )
+    @property
+    def has_ended(self) -> bool:
+        """Whether the topic has been read to its end."""
+        return self._ended is not None
 
-    def _lag(self) -> str:
-        lag = self.lag_secs
-        return "" if lag is None else f", last message from {self._newest}, {lag:.0f} s behind"
+    @property
+    def oldest_secs(self) -> float | None:
+        """The time of the oldest message, in seconds since the epoch."""
+        return _secs(self._oldest)
+
+    @property
+    def newest_secs(self) -> float | None:
+        """The time of the newest message, in seconds since the epoch."""
+        return _secs(self.newest)
 
     @property
     def lag_secs(self) -> float | None:
-        """How old the last message was when it was read; None without messages."""
-        newest = parse_time(self._newest)
-        if newest is None or self._service_time is None:
+        """How old the newest message was when it was read; None without messages."""
+        return self.lag_at(self._seen_at)
+
+    def lag_at(self, now: float) -> float | None:
+        """Return how old the newest message is, in seconds; None without messages.
+
+        Args:
+            now: The time by ``time.monotonic()``.
+        """
+        newest = self.newest_secs
+        if newest is None:
             return None
-        return max(0.0, (self._service_time - newest).total_seconds())
+        return max(0.0, self._service_secs + now - self._seen_at - newest)
+
+    def share_done(self) -> float:
+        """Return how much of the time since the first message has been read, from 0 to 1."""
+        oldest, newest = self.oldest_secs, self.newest_secs
+        if self.has_ended or oldest is None or newest is None:
+            return float(self.has_ended)
+        return min(1.0, (newest - oldest) / max(self._service_secs - oldest, 1e-3))
+
+    def log(self, requests: int) -> None:
+        """Log one line about the topic."""
+        self.end()
+        line = f"{counted(self.messages, 'message')}, {counted(requests, 'request')}"
+        lag = self.lag_secs
+        behind = f", newest from {self.newest}, {duration(lag)} behind" if lag is not None else ""
+        secs = (self._ended or 0) - self._began
+        logger.info("%s: %s, %.1f s%s", self.topic, line, secs, behind)
 
 
-class Progress:
-    """Logs the progress of the whole run, once a minute."""
-
-    INTERVAL_SECS = 60.0
-
-    def __init__(self, summaries: Collection[TopicSummary]) -> None:
-        self._summaries = summaries
-        self._began = time.monotonic()
-        self.interval = Interval(self.INTERVAL_SECS)
-
-    def log_if_due(self) -> None:
-        """Log a line if a minute has passed since the last one."""
-        if self.interval.is_over():
-            messages = sum(summary.messages for summary in self._summaries)
-            secs = time.monotonic() - self._began
-            logger.info("%s after %.0f s", counted(messages, "message"), secs)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun in the singular or the plural."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _secs(time: str | None) -> float | None:
+    parsed = parse_time(time)
+    return parsed.timestamp() if parsed else None

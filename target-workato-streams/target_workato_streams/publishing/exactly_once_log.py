@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .summary import counted
+from ..plugin.wording import counted
 
 if TYPE_CHECKING:
     import logging

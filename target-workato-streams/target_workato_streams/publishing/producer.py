@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..event_streams.errors import EventStreamsError, Stopped
+from ..plugin.wording import counted
 from ..shutdown import Shutdown
 from ..state.versions import NO_VERSION
 from .acknowledgements import Acknowledgements
@@ -15,7 +16,7 @@ from .metrics import target_metrics
 from .payload import InvalidPayloadError
 from .producer_registry import ProducerRegistry
 from .rejections import RejectionLog
-from .summary import PROGRESS_SECS, Summary, counted
+from .summary import PROGRESS_SECS, Summary
 
 if TYPE_CHECKING:
     import logging

@@ -1,4 +1,4 @@
-"""Reports progress: a line per minute, and a line per topic at the end."""
+"""Reports progress: a line per minute or a progress bar, and a line per topic at the end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
+from ..plugin.progress_bar import ProgressBar, is_shown
+from ..plugin.wording import counted
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from .messages import Message
 
 PROGRESS_SECS = 60.0
+BAR_SECS = 1.0
 
 
 @dataclass
@@ -57,11 +61,6 @@ class Tally:
         )
 
 
-def counted(count: int, noun: str) -> str:
-    """Format a count with its noun: 1 message, 2 messages."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 class Summary:
     """Logs how far the run has got.
 
@@ -74,7 +73,9 @@ class Summary:
         self._logger = logger
         self._tallies = tallies
         self._started_at = time.monotonic()
-        self._next_progress = self._started_at + PROGRESS_SECS
+        self._bar = ProgressBar("publishing", "messages") if is_shown() else None
+        self._interval_secs = BAR_SECS if self._bar else PROGRESS_SECS
+        self._next_progress = self._started_at + self._interval_secs
         self._counters: dict[str, metrics.Counter] = {}
 
     def count(self, messages: Sequence[Message]) -> None:
@@ -86,15 +87,20 @@ class Summary:
             self._counters[stream].increment(count)
 
     def progress(self) -> None:
-        """Log progress, if a minute has passed since the last time."""
+        """Log progress once a minute, or show it on a terminal."""
         now = time.monotonic()
         if now >= self._next_progress:
-            self._next_progress = now + PROGRESS_SECS
+            self._next_progress = now + self._interval_secs
             total = Tally.total(self._tallies().values())
+            if self._bar:
+                self._bar.show(total.published, str(total))
+                return
             self._logger.info("After %.0f s: %s", now - self._started_at, total)
 
     def write(self) -> None:
         """Log the line of each topic and the SDK's metric of each stream."""
+        if self._bar:
+            self._bar.close()
         for counter in self._counters.values():
             counter.exit()
         secs = time.monotonic() - self._started_at

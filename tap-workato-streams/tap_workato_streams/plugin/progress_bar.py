@@ -1,0 +1,52 @@
+"""A progress bar on stderr, if it is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+
+
+def is_shown() -> bool:
+    """Return whether there is a terminal to show it on."""
+    return sys.stderr.isatty()
+
+
+class ProgressBar:
+    """A progress bar above which log lines scroll.
+
+    Args:
+        description: What is in progress.
+        unit: What is counted; None for a share of the whole, from 0 to 1.
+    """
+
+    def __init__(self, description: str, unit: str | None = None) -> None:
+        # Needed on a terminal only.
+        from tqdm import tqdm  # noqa: PLC0415
+        from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+        self._context = ExitStack()
+        self._context.enter_context(logging_redirect_tqdm())
+        share = "{desc}: {percentage:3.0f}%|{bar}|{postfix} [{elapsed}<{remaining}]"
+        count = "{desc}: {n} {unit} [{elapsed}, {rate_fmt}]{postfix}"
+        self._bar = self._context.enter_context(
+            tqdm(
+                desc=description,
+                total=None if unit else 1.0,
+                unit=unit or "",
+                bar_format=count if unit else share,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                mininterval=0,
+                leave=False,
+            )
+        )
+
+    def show(self, done: float, text: str = "") -> None:
+        """Show how much is done, a count or a share, and more about it."""
+        self._bar.n = done
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._context.close()

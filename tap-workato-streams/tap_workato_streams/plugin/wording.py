@@ -1,0 +1,21 @@
+"""How numbers and durations are written in log lines."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 message, 2 messages."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(secs: float) -> str:
+    """Return a duration in its two largest units: 45 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    minutes = round(secs / 60)
+    if secs < 90:
+        return f"{secs:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    if hours < 24:
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"

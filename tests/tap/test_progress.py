@@ -1,0 +1,159 @@
+"""The log says how far each topic is, how far behind, and when its backlog will be done."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+from tap_workato_streams.event_streams.consume import Message
+from tap_workato_streams.output.progress import Progress
+from tap_workato_streams.output.summary import TopicSummary
+from tap_workato_streams.plugin.wording import counted, duration
+from tap_workato_streams.reading.pages import Page
+from tap_workato_streams.reading.topic import Topic
+
+from tests.executables import command
+from tests.terminal import on_a_terminal
+
+if TYPE_CHECKING:
+    from tests.emulator.control import Emulator
+    from tests.tap.conftest import TapConfig
+
+START = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+
+
+class Run:
+    """A run whose clock the test sets, with pages of messages of any age."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, topics: int, *, tail: bool) -> None:
+        self.secs = 1_000.0
+        patch.setattr("time.monotonic", lambda: self.secs)
+        self.began = self.secs
+        self.summaries = [TopicSummary(Topic(n, f"t{n}", "earliest"), None) for n in range(topics)]
+        self.progress = Progress(self.summaries, tail=tail)
+
+    def read(self, topic: int, messages: int, behind_secs: float) -> None:
+        """Read messages of a topic, the newest of which is this far behind."""
+        now = START + timedelta(seconds=self.secs - self.began)
+        time = (now - timedelta(seconds=behind_secs)).isoformat()
+        page = [Message(str(n), b"{}", time) for n in range(messages)]  # type: ignore[arg-type]
+        self.summaries[topic].add(Page(page, now))
+
+    def lines(self, caplog: pytest.LogCaptureFixture, secs: float) -> list[str]:
+        """Let time pass, and return what was logged then."""
+        self.secs += secs
+        caplog.clear()
+        caplog.set_level("INFO")
+        self.progress.report_if_due()
+        return [record.getMessage() for record in caplog.records]
+
+
+def test_each_active_topic_has_a_line_per_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Messages, rate, the newest message, lag, and the remaining time at this rate."""
+    run = Run(monkeypatch, 3, tail=False)
+    run.read(0, 1, behind_secs=7_200)
+    run.read(1, 10, behind_secs=5)
+    assert run.lines(caplog, 59) == []
+    run.secs += 1
+    run.read(0, 599, behind_secs=3_600 + 60)
+    assert run.lines(caplog, 0) == [
+        (
+            "t0 (topic 0): 600 messages (10.0/s), newest from 2026-01-31T11:00:00+00:00, "
+            "1 h 1 min behind, done in about 60 s"
+        ),
+        (
+            "t1 (topic 1): 10 messages (0.2/s), newest from 2026-01-31T11:59:55+00:00, "
+            "65 s behind, not catching up"
+        ),
+        "3 topics: 610 messages (10.2/s), t0 1 h 1 min behind, done in about 60 s",
+    ]
+    # In a minute, another half hour of messages.
+    run.secs += 60
+    run.read(0, 600, behind_secs=1_800 + 120)
+    assert run.lines(caplog, 0) == [
+        (
+            "t0 (topic 0): 1200 messages (10.0/s), newest from 2026-01-31T11:30:00+00:00, "
+            "32 min behind, done in about 60 s"
+        ),
+    ]
+
+
+def test_in_tail_mode_new_messages_count_in_the_remaining_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A topic that is read more slowly than it grows is never done."""
+    run = Run(monkeypatch, 1, tail=True)
+    run.read(0, 1, behind_secs=7_200)
+    run.lines(caplog, 60)
+    run.secs += 60
+    run.read(0, 60, behind_secs=7_260)
+    [line] = run.lines(caplog, 0)
+    assert line.endswith("2 h 1 min behind, not catching up")
+    run.secs += 60
+    run.read(0, 60, behind_secs=3_660)
+    [line] = run.lines(caplog, 0)
+    assert line.endswith("1 h 1 min behind, done in about 61 s")
+
+
+def test_of_many_topics_the_slowest_and_a_total_are_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not a line for each of a hundred."""
+    run = Run(monkeypatch, 100, tail=True)
+    for topic in range(100):
+        run.read(topic, 1, behind_secs=topic * 60)
+    lines = run.lines(caplog, 60)
+    assert [line.split(": ")[0] for line in lines] == [
+        "t99 (topic 99)",
+        "t98 (topic 98)",
+        "t97 (topic 97)",
+        "100 topics",
+    ]
+    assert lines[-1].startswith("100 topics: 100 messages (1.7/s), t99 1 h 40 min behind")
+
+
+def test_a_long_run_logs_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not before a minute has passed, and not twice in one."""
+    run = Run(monkeypatch, 2, tail=True)
+    logged = [second for second in range(5, 200, 5) if run.lines(caplog, 5)]
+    assert logged == [60, 120, 180]
+
+
+def test_a_terminal_shows_a_progress_bar_instead(emulator: Emulator, tap_config: TapConfig) -> None:
+    """Log lines scroll above it."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"n": n} for n in range(30)])
+    emulator.configure(latency_secs=0.1)
+    config = tap_config(topics=[topic], batch_size=1)
+    shown = on_a_terminal(*command("tap-workato-streams", "--config", config))
+    assert "1 topic: " in shown
+    assert "%|" in shown
+    assert "messages (" in shown
+    assert "topic_1 (topic 1): 30 messages, 31 requests" in shown
+
+
+@pytest.mark.parametrize(
+    ("secs", "text"),
+    [
+        (0, "0 s"),
+        (89.4, "89 s"),
+        (90, "2 min"),
+        (3_540, "59 min"),
+        (3_600, "1 h 0 min"),
+        (12_000, "3 h 20 min"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_durations_are_written_in_two_units(secs: float, text: str) -> None:
+    """From seconds to days."""
+    assert duration(secs) == text
+
+
+def test_plurals_are_correct() -> None:
+    """One message, two messages."""
+    assert [counted(n, "message") for n in (0, 1, 2)] == ["0 messages", "1 message", "2 messages"]

@@ -1,0 +1,44 @@
+"""Run an executable whose stderr is a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import termios
+from typing import TYPE_CHECKING
+
+from tests.executables import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def on_a_terminal(*line: str | Path, stdin: bytes | None = None) -> str:
+    """Run a command whose stderr is a terminal; return what it showed."""
+    leader, follower = pty.openpty()
+    rows_and_columns = struct.pack("HHHH", 24, 160, 0, 0)
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, rows_and_columns)
+    with subprocess.Popen(
+        line,
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+        env=environment(TERM="xterm"),
+    ) as process:
+        os.close(follower)
+        if process.stdin and stdin:
+            process.stdin.write(stdin)
+            process.stdin.close()
+        shown = bytearray()
+        while True:
+            try:
+                chunk = os.read(leader, 65_536)
+            except OSError:  # the last process has closed the terminal
+                break
+            shown += chunk
+    os.close(leader)
+    assert process.returncode == 0, shown.decode()
+    return shown.decode()
