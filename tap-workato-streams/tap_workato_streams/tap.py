@@ -23,7 +23,6 @@ from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .limits import RunLimits
 from .new_stream import new_stream
-from .output.metrics import tap_metrics
 from .output.writer import PageWriter
 from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
@@ -34,6 +33,7 @@ from .plugin.prometheus import serve_metrics
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.consumer import TopicConsumer
 from .reading.run_clock import RunClock
+from .run_metrics import tap_metrics
 from .settings import TAP_SETTINGS, ReadSettings, RunSettings
 from .streams import TopicStream
 from .sync import Sync

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .metrics import acknowledgement_histogram
+from .latency import acknowledgement_histogram
 from .rejections import EntryRetries, RejectionLimit
 from .wakeup import Wakeup
 

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..plugin.metrics import Histogram, Metric, request_metrics
+from ..plugin.metrics import Metric, request_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..plugin.metrics import Histogram
     from .context import PublishContext
     from .producer_registry import ProducerRegistry
 
 LABELS = ("topic_id",)
-# From a fast response to a wait for the quota of the next minutes.
-LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-
-
-def acknowledgement_histogram() -> Histogram:
-    """Make the histogram in which workers count how long a batch takes."""
-    return Histogram(
-        "target_acknowledgement_seconds",
-        "Time from sending a batch to its acknowledgement, with retries and waits for the quota.",
-        LATENCY_BOUNDS,
-    )
 
 
 def target_metrics(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ..plugin.metrics import Metric, request_metrics
-from ..reading.positions import parse_time
+from .plugin.metrics import Metric, request_metrics
+from .reading.positions import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..event_streams.request_stats import RequestStats
-    from ..streams import TopicStream
+    from .event_streams.request_stats import RequestStats
+    from .streams import TopicStream
 
 LABELS = ("stream", "topic_id")
 

@@ -1,0 +1,57 @@
+"""Imports point one way: no module and no folder of a connector is part of a cycle."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.project.imports import PACKAGES, between_folders, cycle, import_graph
+
+SHARED = {"event_streams", "plugin"}
+# What each folder of the tap may import from, apart from the shared ones (design: "Layout").
+TAP = {
+    "records": set[str](),
+    "reading": {"settings"},
+    "discovery": {"reading", "records"},
+    "output": {"limits", "reading"},
+}
+TARGET = {
+    "input": set[str](),
+    "state": {"input"},
+    "publishing": {"input", "shutdown", "state"},
+    "routing": {"publishing"},
+}
+DIRECTIONS = {"tap_workato_streams": TAP, "target_workato_streams": TARGET}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_is_part_of_a_cycle(package: str) -> None:
+    """Not even through an import for the type checker."""
+    assert cycle(import_graph(package)) is None
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_folder_is_part_of_a_cycle(package: str) -> None:
+    """A folder can be understood without those that use it."""
+    assert cycle(between_folders(import_graph(package))) is None
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_folder_imports_only_what_is_below_it(package: str) -> None:
+    """A page goes from reading to output, a record from input to publishing, and not back."""
+    folders = between_folders(import_graph(package))
+    for folder, allowed in DIRECTIONS[package].items():
+        assert folders[folder] - SHARED - {""} <= allowed, folder
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_shared_folders_import_nothing_of_a_connector(package: str) -> None:
+    """The API knows nothing of the program, and neither of them of the tap or the target."""
+    folders = between_folders(import_graph(package))
+    assert folders["event_streams"] - {""} == set()
+    assert folders["plugin"] - {""} <= {"event_streams"}
+
+
+def test_a_cycle_is_found() -> None:
+    """The tests above would pass if none ever were."""
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
