@@ -145,6 +145,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         """
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
+        if address := self.config.get("metrics_address"):
+            serve_metrics(address, lambda: tap_metrics(streams, self._limiter.stats))
         if self.config.get("batch_config"):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
@@ -152,8 +154,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             super().sync_all()
             self._write_state()
             return
-        if address := self.config.get("metrics_address"):
-            serve_metrics(address, lambda: tap_metrics(streams, self._limiter.stats))
         self._sync = Sync(streams, settings, self._write_state)
         self._sync.run()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, closing
@@ -16,6 +19,7 @@ from tap_workato_streams.event_streams import shared_quota
 from tap_workato_streams.event_streams.errors import QuotaStoreError, Stopped
 from tap_workato_streams.event_streams.shared_quota import SharedQuota
 
+from tests.benchmarks.quota import CLOCK_AHEAD
 from tests.quota.servers import MISSING, PASSWORD, free_port, redis_is_installed, redis_server
 
 if TYPE_CHECKING:
@@ -72,6 +76,24 @@ def test_concurrent_requests_are_each_counted(store: Store) -> None:
     for thread in threads:
         thread.join(30)
     assert len(admitted) == 30
+
+
+def test_a_process_whose_clock_is_ahead_counts_like_the_others(store: Store) -> None:
+    """The store's clock counts: no request of the window is missed, none counts for longer."""
+    script = (
+        "import sys; from tap_workato_streams.event_streams.shared_quota import SharedQuota\n"
+        "quota = SharedQuota(sys.argv[1], 3, 5.0); print([quota.take() for _ in range(3)])"
+    )
+    ahead = subprocess.run(
+        [sys.executable, "-c", script, store.url],
+        env={**os.environ, "PYTHONPATH": str(CLOCK_AHEAD)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ahead.stdout.strip() == "[0.0, 0.0, 0.0]"
+    with closing(SharedQuota(store.url, 3, 5.0)) as quota:
+        assert 0 < quota.take() < 5.1
 
 
 def test_a_store_whose_clock_is_set_back_does_not_block_for_as_long(store: Store) -> None:
