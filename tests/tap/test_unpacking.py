@@ -177,6 +177,14 @@ def test_names_that_are_taken_get_a_prefix_and_the_second_is_rescued() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["x" * 64, "ä" * 32, "100%", "_sdc_extracted_at", ""])
+def test_names_that_loaders_cannot_hold_are_rescued(name: str) -> None:
+    """Each of them blocks a load or is overwritten; see the page about topics as tables."""
+    record = one({}, json.dumps({name: 1, "x" * 63: 2}), "add_columns")
+
+    assert record == {"x" * 63: N("2"), "_rescued": {f"/{name}": N("1")}}
+
+
 def test_pointers_are_escaped() -> None:
     assert one({}, '{"a/b~c":1,"":2}') == {"_rescued": {"/a~1b~0c": N("1"), "/": N("2")}}
 

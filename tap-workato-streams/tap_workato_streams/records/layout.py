@@ -32,6 +32,8 @@ RESCUED_SCHEMA: Mapping[str, Any] = {
 # PostgreSQL has room for 1,600 columns, and less in wide rows. Fields beyond these are rescued, so
 # that payloads with ids as field names do not block the load.
 MAX_COLUMNS = 1000
+# PostgreSQL cuts off longer names, and then target-postgres adds the column again in each run.
+MAX_NAME_BYTES = 63
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,16 @@ class ColumnNames:
         return self._members.setdefault(self._layout.record_path(path)[0], path[:1]) == path[:1]
 
     def _claim(self, path: Path) -> bool:
-        if len(self._columns) >= MAX_COLUMNS + len(MESSAGE_FIELDS) + 1:
+        name = self._layout.column_name(path)
+        if len(self._columns) >= MAX_COLUMNS + len(MESSAGE_FIELDS) + 1 or not _is_loadable(name):
             return False
-        return self._columns.setdefault(self._layout.column_name(path), path) == path
+        return self._columns.setdefault(name, path) == path
+
+
+def _is_loadable(name: str) -> bool:
+    """Whether loaders can add a column with this name.
+
+    target-postgres doubles a percent sign in the name of a column that it adds, and loaders of the
+    SDK overwrite what begins with `_sdc_`.
+    """
+    return len(name.encode()) <= MAX_NAME_BYTES and "%" not in name and not name.startswith("_sdc_")
