@@ -12,7 +12,7 @@ export UV_COMPILE_BYTECODE := 1
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
 .PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate setup-dagster dagster test-dagster lint docs packages test-newest clean
-.PHONY: fuzz-exactly-once chaos-exactly-once bench-quota
+.PHONY: drift fuzz-exactly-once chaos-exactly-once bench-quota
 
 help:
 	@echo 'make demo        load a file into a topic and the topic into PostgreSQL (40 s)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make fuzz-exactly-once   play random histories against exactly_once (1 minute)'
 	@echo 'make chaos-exactly-once  kill the target at random moments (5 minutes)'
 	@echo 'make matrix      run real plugins with both connectors, and write docs/compatibility.md (2 minutes)'
+	@echo 'make drift       load a topic whose payloads change through kills and full refreshes (4 minutes)'
 	@echo 'make check-live  compare a real workspace with what the connectors assume about the API'
 	@echo 'make dagster     open the topic of the demo as an asset in Dagster'
 	@echo 'make test-dagster  test the Dagster example (1 minute)'
@@ -89,6 +90,9 @@ fuzz-exactly-once: setup
 # The executable against the emulator, killed at random moments. MINUTES=30 takes half an hour.
 chaos-exactly-once: setup
 	@$(BIN)/python -m tests.exactly_once.chaos $(or $(MINUTES),5)
+
+drift: setup
+	@$(BIN)/pytest tests/project/drift_scenario.py
 
 # Dagster needs older packages than the tests, so it has an environment of its own.
 setup-dagster: $(UV)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,19 +40,8 @@ class Project:
         Raises:
             MeltanoFailedError: It ended with another exit code than 0.
         """
-        command = [str(MELTANO), "--environment=dev", *arguments]
         with tempfile.TemporaryFile() as log:
-            # In a session of its own, so that it can be ended together with its plugins.
-            process = subprocess.Popen(
-                command,
-                cwd=self._root,
-                env={**self._variables, **(variables or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
+            process = self.start(*arguments, variables=variables, log=log)
             try:
                 output, _ = process.communicate()
             except BaseException:
@@ -61,8 +50,26 @@ class Project:
             if process.returncode:
                 log.seek(0)
                 said = log.read().decode(errors="replace")
-                raise MeltanoFailedError(f"{' '.join(command)} failed:\n{said}")
+                raise MeltanoFailedError(f"meltano {' '.join(arguments)} failed:\n{said}")
         return output
+
+    def start(
+        self,
+        *arguments: str,
+        variables: Mapping[str, str] | None = None,
+        log: IO[bytes] | int = subprocess.DEVNULL,
+    ) -> subprocess.Popen[str]:
+        """Start a command in a session of its own, so that it can be ended with its plugins."""
+        return subprocess.Popen(
+            [str(MELTANO), "--environment=dev", *arguments],
+            cwd=self._root,
+            env={**self._variables, **(variables or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def copy_definitions(root: Path, folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""`make drift`: a drifting topic through kills and full refreshes, and a table of changes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.project.drift import (
+    LATER,
+    OTHER_TYPES,
+    PIPELINE,
+    UNPACKED,
+    check_table,
+    in_chunks,
+    kill_in_the_middle,
+    sampled,
+)
+from tests.project.test_drift import database
+
+if TYPE_CHECKING:
+    from tests.demo.project import Project
+    from tests.demo.warehouse import Warehouse
+    from tests.emulator.control import Emulator
+
+__all__ = ["database"]
+
+
+def test_kills_and_full_refreshes_lose_nothing(
+    project: Project, emulator: Emulator, database: Warehouse
+) -> None:
+    """In six runs with one cached catalog: each value is in its column or in `_rescued`."""
+    emulator.create_topic("orders", id=11)
+    variables = {**UNPACKED, "WAREHOUSE_URL": database.url}
+
+    emulator.load(11, [*(sampled(number) for number in range(110)), *LATER])
+    project.meltano(*PIPELINE, variables=variables)
+    emulator.load(11, OTHER_TYPES)
+    project.meltano(*PIPELINE, variables=variables)
+    check_table(database, emulator.messages(11))
+
+    before = len(emulator.messages(11))
+    emulator.load(11, [*in_chunks(30_000, start=200), *OTHER_TYPES])
+    kill_in_the_middle(project, database, variables, before)
+    run, *plugins = PIPELINE
+    project.meltano(run, "--force", *plugins, variables=variables)
+    check_table(database, emulator.messages(11))
+
+    project.meltano(run, "--full-refresh", *plugins, variables=variables)
+    check_table(database, emulator.messages(11))
+    emulator.load(11, [{"after": "the refresh", "late": 5}, *OTHER_TYPES])
+    project.meltano(*PIPELINE, variables=variables)
+    check_table(database, emulator.messages(11))
+
+
+def test_a_topic_of_changes_is_a_table_with_the_latest_row_per_key(
+    project: Project, emulator: Emulator, database: Warehouse
+) -> None:
+    """With the recipe of the documentation; messages without the key are filtered out."""
+    emulator.create_topic("orders", id=11)
+    maps = {"orders": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
+    variables = {
+        **UNPACKED,
+        "WAREHOUSE_URL": database.url,
+        "TAP_WORKATO_STREAMS_STREAM_MAPS": json.dumps(maps),
+    }
+
+    emulator.load(11, [{"id": n % 7, "total": n} for n in range(100)])
+    project.meltano(*PIPELINE, variables=variables)
+    emulator.load(11, [{"id": n % 7, "total": n, "note": f"n{n}"} for n in range(100, 150)])
+    emulator.load(11, [{"ping": True}, {"id": None}, {"id": "text"}])
+    project.meltano(*PIPELINE, variables=variables)
+    emulator.load(11, [{"id": 3, "total": -1, "note": "last"}])
+    project.meltano(*PIPELINE, variables=variables)
+
+    rows = database.query(
+        "SELECT id, total, note, _rescued::text FROM event_streams.orders ORDER BY id"
+    )
+    latest = {n % 7: n for n in range(150)}
+    assert [(key, total) for key, total, *_ in rows] == [
+        (key, -1 if key == 3 else latest[key]) for key in range(7)
+    ]
+    # The note became a column in the third run: the second one kept it in `_rescued`.
+    assert rows[3][2:] == ("last", "null")
+    assert json.loads(rows[4][3]) == {"/note": f"n{latest[4]}"}

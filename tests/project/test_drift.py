@@ -1,0 +1,43 @@
+"""A drifting topic in real Meltano and real PostgreSQL: no load is blocked, and no value is lost.
+
+`make drift` runs the longer scenario in `drift_scenario.py`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.demo.warehouse import warehouse
+from tests.project.drift import LATER, OTHER_TYPES, PIPELINE, UNPACKED, check_table, sampled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.demo.project import Project
+    from tests.demo.warehouse import Warehouse
+    from tests.emulator.control import Emulator
+
+
+@pytest.fixture
+def database() -> Iterator[Warehouse]:
+    with tempfile.TemporaryDirectory() as name, warehouse(Path(name) / "warehouse") as running:
+        yield running
+
+
+def test_every_value_of_a_drifting_topic_is_in_the_database(
+    project: Project, emulator: Emulator, database: Warehouse
+) -> None:
+    """New fields in the first run; other types in the second, which has the first one's catalog."""
+    emulator.create_topic("orders", id=11)
+    variables = {**UNPACKED, "WAREHOUSE_URL": database.url}
+
+    emulator.load(11, [*(sampled(number) for number in range(110)), *LATER])
+    project.meltano(*PIPELINE, variables=variables)
+    check_table(database, emulator.messages(11))
+    emulator.load(11, OTHER_TYPES)
+    project.meltano(*PIPELINE, variables=variables)
+    check_table(database, emulator.messages(11))
