@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.demo.forwarder import forwarded
 from tests.demo.interrupts import end_orderly
 from tests.demo.warehouse import warehouse
 from tests.emulator.control import Emulator
@@ -59,14 +60,27 @@ def services() -> Iterator[Services]:
 def main() -> None:
     """Run both until a signal comes, and say how to use them."""
     end_orderly()
-    with services() as running:
-        print(
-            "Running until Ctrl-C. For `meltano` and `psql` in another terminal, in this folder:\n"
-        )
-        for name, value in (running.variables | running.warehouse.variables).items():
+    with (
+        services() as running,
+        forwarded(running.warehouse.socket / ".s.PGSQL.5432") as port,
+    ):
+        emulator, database = running.emulator, running.warehouse
+        # Meltano keeps its state where it always does: these are services, not a project.
+        variables = {"EVENT_STREAMS_URL": emulator.url, "WAREHOUSE_URL": database.url}
+        print("Event Streams and PostgreSQL are running until Ctrl-C.\n")
+        print(f"api_url              {emulator.url}")
+        print(f"api_token            {emulator.token}")
+        print(f"developer_api_url    {emulator.url}")
+        print(f"developer_api_token  {emulator.developer_token}")
+        print(f"topic                {TOPIC_ID}")
+        print(f"PostgreSQL           postgresql://postgres:x@127.0.0.1:{port}/postgres\n")
+        print("For `meltano` and `psql` in another terminal, in this folder:\n")
+        for name, value in (variables | database.variables).items():
             print(f"export {name}={shlex.quote(value)}")
-        folders = f"{ROOT / '.venv' / 'bin'}:{running.warehouse.programs}"
-        print(f"export PATH={shlex.quote(folders)}:$PATH", flush=True)
+        folders = f"{ROOT / '.venv' / 'bin'}:{database.programs}"
+        print(f"export PATH={shlex.quote(folders)}:$PATH\n")
+        print("The topic is new each time, and Meltano's state is not: run the first pipeline with")
+        print("--full-refresh, or delete its state.", flush=True)
         signal.pause()
 
 

@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.demo.forwarder import forwarded
 from tests.demo.interrupts import end_orderly
 from tests.demo.warehouse import warehouse
 from tests.emulator.control import Emulator
 from tests.matrix import loaders, mappers, report, round_trip, sources
-from tests.matrix.forwarder import forwarded
 from tests.matrix.plugins import PLUGINS, PluginFailedError, install
 from tests.matrix.setting import CONNECTORS, Setting
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import psycopg
 import pytest
+import requests
 
 from tests.demo.picture import PICTURE, text_of
 from tests.project.docs import ROOT
@@ -59,12 +61,14 @@ def counts(output: str) -> list[str]:
     return re.findall(r"^   [a-z].{43}\S.*$|^\d\. .*$", output, flags=re.MULTILINE)
 
 
-def read_until(process: subprocess.Popen[str], words: str) -> None:
+def read_until(process: subprocess.Popen[str], words: str) -> str:
     """Read its output up to a line with these words."""
     assert process.stdout is not None
+    read = ""
     for line in process.stdout:
+        read += line
         if words in line:
-            return
+            return read
     pytest.fail(f"It ended without {words!r}")
 
 
@@ -101,9 +105,18 @@ def test_an_interrupted_demo_leaves_nothing(
 
 
 def test_the_services_run_until_they_are_stopped(folder: Path) -> None:
-    """`make services` says which variables to set, and ends when it is told to."""
+    """`make services` says how to reach them, and ends when it is told to."""
     services = start(folder, "tests.demo.services")
-    read_until(services, "export PATH=")
+    said = read_until(services, "delete its state")
+    facts = dict(re.findall(r"^(\w+) {2,}(\S+)$", said, flags=re.MULTILINE))
+    assert facts["topic"] == "11"
+    topic = f"{facts['api_url']}/api/v1/topics/11/consume"
+    headers = {"Authorization": f"Bearer {facts['api_token']}"}
+    assert requests.post(topic, json={}, headers=headers, timeout=10).json() == {"messages": []}
+    with psycopg.connect(facts["PostgreSQL"]) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    # Meltano's state stays in the project.
+    assert "MELTANO" not in said
     services.terminate()
     services.communicate(timeout=PATIENCE_SECS)
     assert left_by(folder) == []
