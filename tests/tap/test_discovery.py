@@ -163,6 +163,66 @@ def test_pages_shorter_than_asked_for_are_read_to_the_end(
     assert len(emulator.requests(operation="topics")) == 4
 
 
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({"name": None}, "name"),
+    ({"name": ["T"]}, "name"),
+    ({"retention": "soon"}, "retention"),
+    ({"schema": "{"}, "schema"),
+    ({"schema": {"name": "n"}}, "schema"),
+    ({"schema": ["n"]}, "schema"),
+    ({"schema": [{"name": 7}]}, "schema"),
+    ({"schema": [{"type": ["string"]}]}, "schema"),
+    ({"schema": [{"properties": {"a": 1}}]}, "schema"),
+]
+
+
+def test_a_malformed_topic_costs_a_warning_and_the_others_are_discovered(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """It gets an open schema, and a name from its id if it has none."""
+    fine = {"id": 100, "name": "Orders", "schema": [{"name": "n", "type": "integer"}]}
+    listed = [
+        {"id": number, "name": f"Broken {number}", "schema": [], **fields}
+        for number, (fields, _) in enumerate(MALFORMED)
+    ]
+    for data in ([*listed, fine], []):
+        emulator.fault("garbage", operation="topics", body={"data": data})
+
+    run = run_tap("--discover", **developer)
+
+    found = {
+        stream["tap_stream_id"]: stream["schema"]["properties"]["payload"]
+        for stream in json.loads(run.stdout)["streams"]
+    }
+    assert "n" in found.pop("orders")["properties"]
+    expected = {f"{'topic' if n == 'name' else 'broken'}_{i}" for i, (_, n) in enumerate(MALFORMED)}
+    assert found.keys() == expected
+    assert not any("properties" in payload for payload in found.values())
+    warnings = [line.split("| ")[-1] for line in run.stderr.splitlines() if "WARNING" in line]
+    assert warnings == [
+        f"topic {number}: the Developer API lists no usable {field}"
+        for number, (_, field) in enumerate(MALFORMED)
+    ]
+
+
+def test_numbers_and_schemas_may_be_listed_as_text(
+    emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
+) -> None:
+    """What they say counts, not how; a topic without an id cannot be read."""
+    schema = '[{"name": "n", "type": "integer"}]'
+    topic = {"id": "1", "name": "Orders", "retention": "604800", "schema": schema}
+    listed: list[list[dict[str, Any]]] = [[topic], [{"name": "Lost"}, topic], []]
+    for data in listed:
+        emulator.fault("garbage", operation="topics", body={"data": data})
+
+    run = run_tap("--discover", **developer)
+
+    [stream] = json.loads(run.stdout)["streams"]
+    assert "n" in stream["schema"]["properties"]["payload"]["properties"]
+    [warning] = [text for text in run.stderr.splitlines() if "WARNING" in text]
+    assert "Developer API: a topic without a usable id is ignored" in warning
+
+
 def test_named_topics_are_read_under_their_names_with_the_workspaces_schema(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:

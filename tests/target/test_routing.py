@@ -202,6 +202,47 @@ def test_a_topic_is_not_created_twice_after_a_lost_response(
 
 
 @pytest.mark.parametrize(
+    ("status", "message"),
+    [(409, ""), (422, "Name has already been taken"), (400, "Topic already exists")],
+)
+def test_a_topic_that_another_process_has_just_created_is_used(
+    emulator: Emulator, run_target: RunTarget, status: int, message: str
+) -> None:
+    """The service rejects its name: the topics are listed again."""
+    created = emulator.create_topic("new")
+    emulator.fault("garbage", operation="topics", body={"data": []})
+    emulator.fault("status", operation="topics", status=status, body={"message": message})
+    done = run_target(schema("new"), record("new", id=1), state("all"), **creating(emulator))
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert emulator.payloads(created) == [{"id": 1}]
+
+
+def test_a_schema_that_the_service_rejects_ends_the_run(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """It is not mistaken for a topic that exists."""
+    emulator.fault("garbage", operation="topics", body={"data": []})
+    emulator.fault("status", operation="topics", status=422, body={"message": "Schema is invalid"})
+    done = run_target(schema("new"), record("new", id=1), **creating(emulator))
+    assert done.exit_code == 1
+    assert "Developer API: HTTP 422 (Schema is invalid)" in done.error_lines[-1]
+
+
+def test_all_pages_are_read_before_a_topic_is_created(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """Whatever page size the service actually uses."""
+    last = emulator.create_topic("new", id=9)
+    for page in ([{"id": 1, "name": "a"}], [{"id": 2, "name": "b"}], [{"id": 9, "name": "new"}]):
+        emulator.fault("garbage", operation="topics", body={"count": 1, "data": page})
+    emulator.fault("garbage", operation="topics", body={"count": 0, "data": []})
+    done = run_target(schema("new"), record("new", id=1), **creating(emulator))
+    assert done.exit_code == 0
+    assert emulator.payloads(last) == [{"id": 1}]
+    assert len(emulator.requests(operation="topics")) == 4
+
+
+@pytest.mark.parametrize(
     ("kind", "options"), [("status", {"status": 503}), ("stall", {"secs": 60})]
 )
 def test_states_are_emitted_while_a_topic_is_created_and_a_signal_ends_the_run(

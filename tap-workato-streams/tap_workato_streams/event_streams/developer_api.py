@@ -71,15 +71,18 @@ class DeveloperApi:
         Raises:
             ServiceError: The Developer API rejected a request, or did not respond.
         """
-        topics: dict[int, WorkspaceTopic] = {}
+        seen: set[str] = set()
+        topics: list[WorkspaceTopic] = []
         for page in itertools.count(1):
-            found = self.session.retry(partial(self._page, page))
+            items = self.session.retry(partial(self._page, page))
             # The service may have smaller pages than requested or none at all, and a topic is
             # on two of them if another was created or deleted in the meantime.
-            if not found.keys() - topics.keys():
-                return [topics[topic_id] for topic_id in sorted(topics)]
-            topics = {**found, **topics}
-        raise AssertionError("unreachable")
+            new = {key: item for item in items if (key := _key(item)) not in seen}
+            if not new:
+                break
+            seen.update(new)
+            topics.extend(topic for item in new.values() if (topic := _topic(item)))
+        return sorted(topics, key=lambda topic: topic.id)
 
     def create(self, name: str, schema: list[dict[str, Any]]) -> WorkspaceTopic:
         """Create a topic, with one request that is not retried.
@@ -108,16 +111,13 @@ class DeveloperApi:
         """Close the connection."""
         self.session.close()
 
-    def _page(self, page: int) -> dict[int, WorkspaceTopic]:
+    def _page(self, page: int) -> list[Any]:
         params = {"page": page, "per_page": TOPICS_PER_PAGE, "include_schema": "true"}
         response = self.session.send(self.session.prepare("GET", PATH, params=params))
         data = self._data(response)
-        if not isinstance(data, list):
+        if not isinstance(data, list) or (data and not any(map(_id, data))):
             raise self.session.unexpected(response)
-        found = [topic for item in data if (topic := _topic(item))]
-        if data and not found:
-            raise self.session.unexpected(response)
-        return {topic.id: topic for topic in reversed(found)}
+        return data
 
     def _data(self, response: Response) -> Any:  # noqa: ANN401
         try:
@@ -126,23 +126,33 @@ class DeveloperApi:
             raise self.session.unexpected(response) from None
 
 
-def _topic(item: object) -> WorkspaceTopic | None:
-    """Read a topic; what is malformed in it costs a warning, and the topic only without an id."""
-    fields = item if isinstance(item, dict) else {}
-    topic_id = _read(fields.get("id"), int)
+def _key(item: object) -> str:
+    """What tells a listed topic from others."""
+    return str(_id(item) or item)
+
+
+def _id(item: object) -> int | None:
+    topic_id: int | None = _read(item.get("id"), int) if isinstance(item, dict) else None
+    return topic_id
+
+
+def _topic(item: dict[str, Any]) -> WorkspaceTopic | None:
+    """Read a topic; what is malformed costs a warning, and the topic only if it is the id."""
+    topic_id = _id(item)
     if topic_id is None:
         logger.warning("Developer API: a topic without a usable id is ignored")
         return None
-    usable: dict[str, Any] = {}
-    for name, kind in (("name", str), ("retention", float), ("schema", list[_Field])):
-        value = _parsed(fields.get(name)) if name == "schema" else fields.get(name)
-        if value is None and name != "name":
-            continue
-        if _read(value, kind) is None:
+    schema = _parsed(item.get("schema"))
+    topic = WorkspaceTopic(
+        topic_id,
+        _read(item.get("name"), str) or "",
+        _read(item.get("retention"), float),
+        None if _read(schema, list[_Field]) is None else schema,
+    )
+    for name in ("name", "retention", "schema"):
+        if not getattr(topic, name) and (item.get(name) or name == "name"):
             logger.warning("topic %d: the Developer API lists no usable %s", topic_id, name)
-            continue
-        usable[name] = value if name == "schema" else _read(value, kind)
-    return WorkspaceTopic(topic_id, **usable)
+    return topic
 
 
 class _Field(msgspec.Struct):
@@ -163,7 +173,7 @@ def _read(value: object, kind: type[Any]) -> Any:  # noqa: ANN401
         return None
 
 
-def _parsed(schema: object) -> object:
+def _parsed(schema: object) -> Any:  # noqa: ANN401
     """A schema, which may be listed as a JSON text."""
     if not isinstance(schema, str):
         return schema
