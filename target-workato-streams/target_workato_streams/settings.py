@@ -1,30 +1,16 @@
-"""The target's own settings: their definition, and one dataclass for each concern."""
+"""The target's own settings."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from .event_streams.consume import ConsumeClient
-from .event_streams.rate_limiter import RateLimiter
-from .event_streams.session import ApiSession
 from .plugin.common_settings import COMMON_SETTINGS
-from .plugin.pages import split_page
-from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES, BatchSettings
-from .publishing.context import PublishContext, PublishSettings
-from .publishing.exactly_once_producer import ExactlyOnceProducer
-from .publishing.look_up import TopicReader
-from .publishing.payload import Payload
-from .publishing.producer import Producer
-from .publishing.publish_client import PublishClient
-from .routing.router import RoutingSettings
+from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable, Mapping
-
+    from collections.abc import Mapping
 
 SETTINGS = th.PropertiesList(
     *COMMON_SETTINGS,
@@ -140,70 +126,7 @@ SETTINGS = th.PropertiesList(
 )
 
 
-def publish_context(config: Mapping[str, Any]) -> PublishContext:
-    """Read how records are published from the checked settings."""
-    max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
-    # Contract: "Legacy domain": no batch endpoint.
-    batch = (
-        BatchSettings(max_messages=1, max_bytes=max_bytes, max_age_secs=max_age, frame_bytes=0)
-        if config["legacy_api"]
-        else BatchSettings(config["batch_size_rows"], max_bytes, max_age)
-    )
-    dead_letter = config["on_rejected"] == "dead_letter"
-    settings = PublishSettings(
-        payload=_payload(config),
-        batch=batch,
-        max_in_flight=config["max_in_flight"],
-        max_retry_secs=config["max_retry_secs"],
-        max_rejected=config.get("max_rejected") if dead_letter else 0,
-        dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
-        exactly_once=config["exactly_once"],
-    )
-    limiter = RateLimiter.from_config(config)
-
-    def connect(topic_id: int) -> PublishClient:
-        session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
-        return PublishClient(session, topic_id)
-
-    return PublishContext(settings, connect, limiter)
-
-
-def producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer:
-    """Make the producer that the checked settings ask for."""
-    context = publish_context(config)
-    if config["exactly_once"]:
-        return ExactlyOnceProducer(context, logger, open_reader(config, context.limiter))
-    return Producer(context, logger)
-
-
-def open_reader(
-    config: Mapping[str, Any], limiter: RateLimiter
-) -> Callable[[int, str], TopicReader]:
-    """Return what opens a connection that reads a topic, by its id and its label."""
-
-    def open_one(topic_id: int, label: str) -> TopicReader:
-        session = ApiSession.for_messages(config, limiter, label)
-        client = ConsumeClient(session, topic_id, split_page)
-        return TopicReader(client, label, config["message_key_field"])
-
-    return open_one
-
-
-def routing_settings(config: Mapping[str, Any]) -> RoutingSettings:
-    """Read which topic a stream is published to from the checked settings."""
-    return RoutingSettings(
-        topics=config.get("topics") or {},
-        default_topic_id=config.get("default_topic_id"),
-        skip_unmapped=config["on_unmapped_stream"] == "skip",
-        payload=_payload(config),
-    )
-
-
 def decodes_records(config: Mapping[str, Any]) -> bool:
     """Whether a setting needs decoded records; otherwise they are published as received."""
     names = ("stream_maps", "flattening_enabled", "add_record_metadata", "validate_records")
     return any(config.get(name) for name in names)
-
-
-def _payload(config: Mapping[str, Any]) -> Payload:
-    return Payload(config.get("payload_field"), config.get("message_key_field"))

@@ -11,18 +11,15 @@ from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
-from .event_streams.developer_api import DeveloperApi
+from .from_config import make_producer, make_router
 from .input.batch_files import records
 from .input.records import Record, Stream
 from .input.singer_lines import InputError, RecordBeforeSchemaError
 from .input.stdin_reader import StdinReader
 from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
-from .plugin.prometheus import serve_metrics
-from .routing.router import Router
-from .routing.topic_directory import TopicDirectory
 from .setting_problems import target_problems
-from .settings import SETTINGS, decodes_records, producer, routing_settings
+from .settings import SETTINGS, decodes_records
 from .sinks import MessageSink, decode, mapping
 
 if TYPE_CHECKING:
@@ -35,7 +32,8 @@ if TYPE_CHECKING:
 
 # How many records of batch files are read between two polls.
 RECORDS_BETWEEN_POLLS = 500
-SIGNALLED = 128  # A shell adds this to the number of the signal that ended a process.
+# A shell adds this to the number of the signal that ended a process.
+SIGNALLED = 128
 
 
 class TargetWorkatoStreams(CheckedPlugin, Target):
@@ -64,14 +62,9 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
         self._record: Record
-        self._producer = producer(config, self.logger)
-        topics = (
-            TopicDirectory(DeveloperApi.from_config(config)) if config["create_topics"] else None
-        )
-        self._router = Router(routing_settings(config), topics, self._producer)
+        self._producer = make_producer(config, self.logger)
+        self._router = make_router(config, self._producer)
         self.message_reader.poller = self._producer
-        if address := config.get("metrics_address"):
-            serve_metrics(address, self._producer.metrics)
         self._ready = True
 
     @classmethod

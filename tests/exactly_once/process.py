@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from target_workato_streams import settings as target_settings
+from target_workato_streams import from_config
 from target_workato_streams.event_streams import retry
 from target_workato_streams.event_streams.errors import RequestRejected, Unavailable
 from target_workato_streams.publishing import exactly_once_producer, rejections
@@ -156,12 +156,12 @@ def _patch(patch: pytest.MonkeyPatch, service: Service, *, limit: int, state_sec
     patch.setattr(exactly_once_producer, "MAX_SECS_WITHOUT_STATE", state_secs)
     patch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
     patch.setattr(
-        target_settings,
+        from_config,
         "PublishClient",
         lambda session, topic_id: PlayedClient(service, topic_id, session),
     )
     patch.setattr(
-        target_settings,
+        from_config,
         "open_reader",
         lambda *_args: (
             lambda topic_id, label: TopicReader(PlayedClient(service, topic_id), label, KEY_FIELD)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from target_workato_streams import settings as target_settings
+from target_workato_streams import from_config
 from target_workato_streams.event_streams import retry as retrying
 from target_workato_streams.event_streams.errors import (
     EventStreamsError,
@@ -261,7 +261,7 @@ def running(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         run = Run(fed, service, Path(folder))
         patch.setattr(
-            target_settings,
+            from_config,
             "PublishClient",
             lambda session, topic_id: SimulatedTopic(session, service, topic_id),
         )

@@ -13,6 +13,7 @@ other 4xx                       raised: a setting is wrong
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +24,7 @@ from .messages import Published, Rejected
 from .publish_client import PublishResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from .lost_responses import LostResponses
     from .messages import Message
@@ -90,13 +91,13 @@ class BatchSender:
             The outcomes, as soon as they are known.
 
         Raises:
-            ServiceError: A whole request failed, and bisecting cannot help. Messages that have not
-                been yielded by then are not acknowledged.
+            ServiceError: A whole request failed, and bisecting cannot help.
             Stopped: The run is being stopped.
         """
         self._sent = False
         self._doubtful.clear()
         pending = [_Part(messages)]
+        held: list[Rejected] = []
         streak = 0
         while pending:
             part = pending.pop()
@@ -110,34 +111,36 @@ class BatchSender:
                     raise
                 if len(part.messages) > 1:
                     pending.extend(reversed(part.halves()))
-                else:
-                    streak += 1
-                    yield Rejected(part.messages[0], exc.reason, exc.status, part.attempts)
-                continue
-            streak = 0
-            accepted = result.accepted(part.messages)
-            if accepted:
-                yield Published(accepted)
-            if unknown := [part.messages[index] for index in result.unknown]:
-                pending.append(part._replace(messages=unknown, attempts=part.attempts + 1))
-            rejected, retried = self._judge(part, result.failed)
-            yield from rejected
-            if retried.messages:
-                self.failing = True
-                self._entry_retries.wait(part.entry_tries)
-                pending.append(retried)
+                    continue
+                streak += 1
+                held.append(Rejected(part.messages[0], exc.reason, exc.status, part.attempts))
+            else:
+                streak = 0
+                if accepted := result.accepted(part.messages):
+                    yield Published(accepted)
+                held += self._judge(part, result, pending)
+            # A rejected message may end the run, so what precedes it comes first.
+            first = min((each.messages[0].sequence for each in pending), default=math.inf)
+            yield from [each for each in held if each.message.sequence < first]
+            held = [each for each in held if each.message.sequence > first]
 
-    def _judge(self, part: _Part, failed: Mapping[int, str]) -> tuple[list[Rejected], _Part]:
-        """Decide which failed entries are rejected and which are retried."""
+    def _judge(self, part: _Part, result: PublishResult, pending: list[_Part]) -> list[Rejected]:
+        """Decide what happens to the messages that were not accepted; return those rejected."""
         failed_at = part.failed_at or time.monotonic()
         rejected, retried = [], []
-        for index, reason in sorted(failed.items()):
+        for index, reason in sorted(result.failed.items()):
             message = part.messages[index]
             if self._entry_retries.may_retry(reason, failed_at, part.entry_tries):
                 retried.append(message)
             else:
                 rejected.append(Rejected(message, reason, 200, part.attempts))
-        return rejected, _Part(retried, part.attempts + 1, part.entry_tries + 1, failed_at)
+        if retried:
+            self.failing = True
+            self._entry_retries.wait(part.entry_tries)
+            pending.append(_Part(retried, part.attempts + 1, part.entry_tries + 1, failed_at))
+        if unknown := [part.messages[index] for index in result.unknown]:
+            pending.append(part._replace(messages=unknown, attempts=part.attempts + 1))
+        return rejected
 
     def _send(self, messages: Sequence[Message]) -> PublishResult:
         """Send one request.

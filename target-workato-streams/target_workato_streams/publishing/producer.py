@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from ..event_streams.errors import EventStreamsError, Stopped
+from ..event_streams.errors import EventStreamsError
 from ..plugin.wording import counted
-from ..shutdown import Shutdown
 from ..state.versions import NO_VERSION
-from .acknowledgements import Acknowledgements
-from .messages import Failed, Published, Rejected
+from .main_loop import MainLoop
+from .messages import Rejected
 from .metrics import target_metrics
 from .payload import InvalidPayloadError
-from .producer_registry import ProducerRegistry
-from .rejections import RejectionLog
-from .summary import PROGRESS_SECS, Summary
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
 
     from ..input.records import Record, Stream
     from .context import PublishContext
-    from .messages import Message, Outcome
+    from .messages import Message
     from .topic_producer import TopicProducer
 
-T = TypeVar("T")
 
-
-class Producer:
+class Producer(MainLoop):
     """Publishes records and emits the states that cover them.
 
-    For the main thread. Workers report outcomes, which are handled between two records.
+    For the main thread.
 
     Args:
         context: What the producers of all topics share.
@@ -45,16 +37,11 @@ class Producer:
     """
 
     def __init__(self, context: PublishContext, logger: logging.Logger) -> None:
+        super().__init__(context, logger)
         self.dead_letter_path = context.settings.dead_letter_path
-        self._context = context
         self._payload = context.settings.payload
         self._batch_settings = context.settings.batch
-        self._producers = ProducerRegistry(context)
         self.metrics = partial(target_metrics, self._producers, context)
-        self._acknowledgements = Acknowledgements(context.settings.dead_letter_path)
-        self._rejections = RejectionLog()
-        self._shutdown = Shutdown()
-        self._summary = Summary(logger, self._producers.tallies)
 
     def route(self, stream: str, topic_id: int | None) -> None:
         """Publish a stream to a topic; None skips it."""
@@ -116,57 +103,6 @@ class Producer:
         self._acknowledgements.close_checkpoint(state)
         self._emit_state()
 
-    @property
-    def stopping(self) -> bool:
-        """Whether reading should stop."""
-        return self._shutdown.stopping
-
-    def stop(self) -> None:
-        """Stop reading, and finish within the time that a signal leaves (signal-safe)."""
-        self._shutdown.stop()
-        self._context.wakeup.call()
-
-    def wait(self, readable: int | None = None) -> bool:
-        """Wait until `poll` has something to do.
-
-        Args:
-            readable: A descriptor that also ends the wait when it is readable.
-
-        Returns:
-            Whether it is.
-        """
-        now = time.monotonic()
-        deadline = self._shutdown.deadline or now + PROGRESS_SECS
-        return self._context.wakeup.wait(
-            max(0.0, min(deadline, self._producers.due_at) - now),
-            readable=readable,
-            writable=self._acknowledgements.output,
-        )
-
-    def poll(self) -> None:
-        """Handle what is due: outcomes, batches at their maximum age, states.
-
-        Raises:
-            EventStreamsError: The run has failed; call `finish`.
-        """
-        self._process()
-        self._shutdown.check()
-
-    def while_waiting(self, work: Callable[[], T]) -> T:
-        """Run a function in another thread, poll until it is done, and return its result.
-
-        Raises:
-            Stopped: A signal ended the wait.
-            EventStreamsError: The run has failed, or the function raised it.
-        """
-        future = self._context.wakeup.run(work)
-        while not future.done():
-            if self.stopping:
-                raise Stopped("the run is being stopped")
-            self.wait()
-            self.poll()
-        return future.result()
-
     def complete_input(self) -> None:
         """Take note that the input has ended with a STATE, as that of a tap that has not failed."""
 
@@ -214,42 +150,3 @@ class Producer:
             self._acknowledgements.close()
         except EventStreamsError as exc:
             self._shutdown.fail(exc, immediately=True)
-
-    def _process(self) -> None:
-        self._context.wakeup.clear()
-        while self._context.outcomes:
-            self._handle(*self._context.outcomes.popleft())
-        self._producers.submit_due()
-        self._emit_state()
-        self._summary.progress()
-
-    def _handle(self, topic_id: int, outcome: Outcome) -> None:
-        producer = self._producers.of_topic(topic_id)
-        if isinstance(outcome, Published):
-            producer.tally.published += len(outcome.messages)
-            self._acknowledgements.acknowledge(outcome.messages)
-            self._summary.count(outcome.messages)
-        elif isinstance(outcome, Failed):
-            self._fail(outcome)
-        else:
-            try:
-                self._acknowledgements.dead_letter(outcome, topic_id)
-            except EventStreamsError as exc:
-                self._fail(Failed(exc))
-                return
-            producer.tally.dead_lettered += 1
-            self._rejections.add(outcome, producer.label)
-
-    def _fail(self, failed: Failed) -> None:
-        """Publish only what precedes the rejected message that ends the run, or nothing more."""
-        rejected = failed.rejected
-        self._shutdown.fail(failed.error, immediately=rejected is None)
-        if rejected is None:
-            self._context.limiter.stop()
-        self._producers.drop_from(rejected.message.sequence if rejected else 0)
-
-    def _emit_state(self) -> None:
-        try:
-            self._acknowledgements.emit_state()
-        except EventStreamsError as exc:
-            self._fail(Failed(exc))

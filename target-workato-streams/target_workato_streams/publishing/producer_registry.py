@@ -65,9 +65,7 @@ class ProducerRegistry:
             return False
         producers = self._by_topic.values()
         starves_others = producer.failing and not all(each.failing for each in producers)
-        return (
-            not starves_others or sum(each.waiting_bytes for each in producers) > MAX_WAITING_BYTES
-        )
+        return not starves_others or sum(each.memory for each in producers) > MAX_WAITING_BYTES
 
     @property
     def due_at(self) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+import traceback
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError, Stopped
+from .batch_queue import BatchQueue
 from .batch_sender import BatchSender
 from .batches import BatchBuilder
 from .exactly_once_batches import ExactlyOnceBatchBuilder
@@ -26,15 +27,12 @@ if TYPE_CHECKING:
 
 # How many streams of a topic are named in a line.
 MAX_NAMES = 5
-# What a message takes in memory besides its body and its record.
-MESSAGE_BYTES = 500
 
 
 class TopicProducer:
     """The batches of one topic, and the workers that publish them.
 
-    The methods are for the main thread, except those that begin with an underscore and take a
-    client: these run in a worker.
+    Its public methods are for the main thread.
 
     Args:
         topic_id: The topic.
@@ -44,8 +42,7 @@ class TopicProducer:
         builder: The batch under construction.
         streams: The names of the streams that are published to this topic.
         tally: What the main thread counts.
-        lost_responses: What looks up the topic before messages are sent again, with
-            `exactly_once`.
+        lost_responses: With `exactly_once`, looks up the topic before messages are sent again.
     """
 
     def __init__(self, topic_id: int, context: PublishContext) -> None:
@@ -62,14 +59,7 @@ class TopicProducer:
         self._worker_tallies: list[Tally] = []
         self._senders: list[BatchSender] = []
         self._context = context
-        self._max_in_flight = context.settings.max_in_flight
-        self._waiting: deque[Sequence[Message]] = deque()
-        self._submitted_bytes = 0
-        self._taken_bytes = 0
-        self._taken = 0
-        self._in_flight: set[int] = set()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._queue = BatchQueue(settings.max_in_flight)
         self._workers: list[threading.Thread] = []
 
     @property
@@ -87,12 +77,12 @@ class TopicProducer:
     @property
     def full(self) -> bool:
         """Whether enough batches wait; reading should pause."""
-        return len(self._waiting) > self._max_in_flight
+        return len(self._queue) > self._queue.max_in_flight
 
     @property
-    def waiting_bytes(self) -> int:
-        """How much memory the batches that wait take, roughly."""
-        return self._submitted_bytes - self._taken_bytes
+    def memory(self) -> int:
+        """How many bytes of memory the batches that wait take, roughly."""
+        return self._queue.memory
 
     @property
     def failing(self) -> bool:
@@ -105,27 +95,20 @@ class TopicProducer:
 
         None if it is empty, or has to wait for others anyway and can continue to fill.
         """
-        return self.builder.due_at if self.builder.messages and not self._waiting else None
+        return self.builder.due_at if self.builder.messages and not self._queue else None
 
     @property
     def idle(self) -> bool:
-        """Whether no batch waits or is in flight."""
-        with self._changed:
-            busy = self._waiting or self._in_flight
-            # A worker that has died is not waited for.
-            return not busy or not any(worker.is_alive() for worker in self._workers)
+        """Whether no batch waits or is in flight; a worker that has died is not waited for."""
+        return not self._queue.busy or not any(worker.is_alive() for worker in self._workers)
 
     @property
     def in_flight(self) -> int:
         """How many batches have been sent and are not acknowledged."""
-        return len(self._in_flight)
+        return self._queue.in_flight
 
     def add(self, message: Message) -> bool:
-        """Add a message to the batch under construction.
-
-        Returns:
-            Whether that has completed a batch.
-        """
+        """Add a message to the batch under construction; return whether it is complete."""
         batches = self.builder.add(message)
         for batch in batches:
             self.submit(batch)
@@ -137,31 +120,20 @@ class TopicProducer:
             self.submit(batch)
 
     def submit(self, batch: Sequence[Message]) -> None:
-        """Queue a batch."""
-        with self._changed:
-            if not batch or self._closed:
-                return
-            self._waiting.append(batch)
-            self._submitted_bytes += _memory(batch)
-            self._changed.notify()
-            wanted = min(len(self._in_flight) + len(self._waiting), self._max_in_flight)
-        if len(self._workers) < wanted:
+        """Queue a batch, and start a worker if none is free."""
+        self._queue.put(batch)
+        if len(self._workers) < min(self._queue.busy, self._queue.max_in_flight):
             self._start_worker()
 
     def drop_from(self, sequence: int) -> None:
         """Drop the messages from a position on, except those in flight."""
-        with self._changed:
-            batches = [[m for m in b if m.sequence < sequence] for b in self._waiting]
-            self._waiting = deque(filter(None, batches))
+        self._queue.drop_from(sequence)
         while batch := self.builder.close():
             self.submit([message for message in batch if message.sequence < sequence])
 
     def close(self) -> None:
         """Accept no more batches, drop those that wait, and let the workers end."""
-        with self._changed:
-            self._closed = True
-            self._waiting.clear()
-            self._changed.notify_all()
+        self._queue.close()
 
     def join(self) -> None:
         """Wait until the workers have ended."""
@@ -185,40 +157,16 @@ class TopicProducer:
 
     def _work(self, client: PublishClient, sender: BatchSender) -> None:
         with closing(client):
-            while taken := self._take():
+            while taken := self._queue.take():
                 number, batch = taken
+                self._context.wakeup.call()  # there is room for another one
                 client.session.subject = self.label  # more streams may have been routed to it
                 began = time.monotonic()
                 self._publish(batch, sender)
                 self._context.latency.observe(time.monotonic() - began)
                 # After its outcome was reported: the topic must not seem idle before that.
-                with self._changed:
-                    self._in_flight.remove(number)
-                    self._changed.notify_all()
+                self._queue.done(number)
                 self._context.wakeup.call()
-
-    def _take(self) -> tuple[int, Sequence[Message]] | None:
-        with self._changed:
-            while not self._waiting or self._too_far_ahead:
-                if self._closed:
-                    return None
-                self._changed.wait()
-            number, batch = self._taken, self._waiting.popleft()
-            self._taken += 1
-            self._taken_bytes += _memory(batch)
-            self._in_flight.add(number)
-        self._context.wakeup.call()
-        return number, batch
-
-    @property
-    def _too_far_ahead(self) -> bool:
-        """Whether the next batch has to wait for the oldest one, although a worker is free.
-
-        Otherwise the other workers would continue while one batch is retried, and all that they
-        publish would be duplicated after a kill, and out of order by as much.
-        """
-        oldest = min(self._in_flight, default=self._taken)
-        return self._taken - oldest >= self._max_in_flight
 
     def _publish(self, batch: Sequence[Message], sender: BatchSender) -> None:
         try:
@@ -244,9 +192,7 @@ class TopicProducer:
         self.close()
         if not isinstance(exc, EventStreamsError):
             # The text of other exceptions may quote a payload.
-            exc = EventStreamsError(f"{self.label}: a worker failed ({type(exc).__name__})")
+            place = traceback.extract_tb(exc.__traceback__)[-1]
+            where = f"{type(exc).__name__} in {place.name}, {place.filename}:{place.lineno}"
+            exc = EventStreamsError(f"{self.label}: a worker failed ({where})")
         self._context.report(self.topic_id, Failed(exc))
-
-
-def _memory(batch: Sequence[Message]) -> int:
-    return sum(len(message.body) + MESSAGE_BYTES for message in batch)

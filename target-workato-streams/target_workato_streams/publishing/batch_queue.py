@@ -1,0 +1,108 @@
+"""The batches of one topic that wait to be published."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .messages import Message
+
+# What a message takes in memory besides its body and its record.
+MESSAGE_BYTES = 500
+
+
+class BatchQueue:
+    """Passes batches from the main thread to the workers of one topic, in order.
+
+    Args:
+        max_in_flight: Maximum number of batches that are published concurrently.
+    """
+
+    def __init__(self, max_in_flight: int) -> None:
+        self.max_in_flight = max_in_flight
+        self._waiting: deque[Sequence[Message]] = deque()
+        self._waiting_bytes = 0
+        self._taken = 0
+        self._in_flight: set[int] = set()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Return how many batches wait."""
+        return len(self._waiting)
+
+    @property
+    def memory(self) -> int:
+        """How many bytes of memory the batches that wait take, roughly."""
+        return self._waiting_bytes
+
+    @property
+    def busy(self) -> int:
+        """How many batches wait or are in flight."""
+        with self._changed:
+            return len(self._waiting) + len(self._in_flight)
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches have been taken and are not done."""
+        return len(self._in_flight)
+
+    def put(self, batch: Sequence[Message]) -> None:
+        """Append a batch; once the queue is closed, it is dropped."""
+        with self._changed:
+            if batch and not self._closed:
+                self._waiting.append(batch)
+                self._waiting_bytes += _memory(batch)
+                self._changed.notify()
+
+    def take(self) -> tuple[int, Sequence[Message]] | None:
+        """Wait for the next batch; return it and its number, or None if the queue is closed."""
+        with self._changed:
+            while not self._waiting or self._is_too_far_ahead:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            number, batch = self._taken, self._waiting.popleft()
+            self._waiting_bytes -= _memory(batch)
+            self._taken += 1
+            self._in_flight.add(number)
+        return number, batch
+
+    def done(self, number: int) -> None:
+        """Take note that the outcomes of a batch have been reported."""
+        with self._changed:
+            self._in_flight.remove(number)
+            self._changed.notify_all()
+
+    def drop_from(self, sequence: int) -> None:
+        """Drop the waiting messages from a position on."""
+        with self._changed:
+            batches = [[m for m in batch if m.sequence < sequence] for batch in self._waiting]
+            self._waiting = deque(filter(None, batches))
+            self._waiting_bytes = sum(map(_memory, self._waiting))
+
+    def close(self) -> None:
+        """Accept no more batches and drop those that wait."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self._changed.notify_all()
+
+    @property
+    def _is_too_far_ahead(self) -> bool:
+        """Whether the next batch has to wait for the oldest one, although a worker is free.
+
+        Otherwise the other workers would continue while one batch is retried, and all that they
+        publish would be duplicated after a kill, and out of order by as much.
+        """
+        oldest = min(self._in_flight, default=self._taken)
+        return self._taken - oldest >= self.max_in_flight
+
+
+def _memory(batch: Sequence[Message]) -> int:
+    return sum(len(message.body) + MESSAGE_BYTES for message in batch)
