@@ -14,7 +14,12 @@
 # container.
 set -u
 
-say() { printf 'run.sh: %s\n' "$*" >&2; }
+# Writing to a log that nobody reads any more must not end the script, nor keep it from passing a signal
+# on: the subshell ignores SIGPIPE.
+say() (
+    trap '' PIPE
+    printf 'run.sh: %s\n' "$*" >&2
+)
 
 # fail CODE MESSAGE
 fail() {

@@ -165,6 +165,34 @@ class TestWithoutMeltano:
         assert pipeline.end() == 0, pipeline.log
         assert pipeline.log.splitlines()[-1] == "stopped"
 
+    def test_nobody_reads_the_log(self, tmp_path: Path, env: dict[str, str]) -> None:
+        """An orchestrator that is killed takes its end of the pipe along; a stop still works."""
+        write_script(
+            tmp_path / "tap",
+            """
+            #!/bin/sh
+            trap 'touch stopped; exit 0' TERM
+            touch started
+            sleep 30 &
+            wait
+            """,
+        )
+        config = f"--config {tmp_path}/run/tap-a/tap.0123.config.json"
+        write_script(tmp_path / "meltano", f"#!/bin/sh\ntap {config}\n")
+        with subprocess.Popen(
+            [RUN_SH, "tap-a", "target-b"],
+            cwd=tmp_path,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            assert process.stdout is not None
+            eventually((tmp_path / "started").exists, "the start")
+            process.stdout.close()
+            process.terminate()
+            assert process.wait(STOP_SECS) == 0
+        assert (tmp_path / "stopped").exists()
+
     @needs_unshare
     def test_process_1_leaves_no_zombies(self, tmp_path: Path, env: dict[str, str]) -> None:
         """Processes whose parent has ended become its children; it waits for them, too."""
