@@ -11,8 +11,9 @@ export UV_COMPILE_BYTECODE := 1
 # Nothing on this machine is reached through a proxy.
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
-.PHONY: help setup demo picture services emulator test bench matrix check-live check-orchestrate setup-dagster dagster test-dagster lint docs packages test-newest clean
+.PHONY: help setup demo picture services emulator test bench matrix check-live lint docs packages test-newest clean
 .PHONY: drift fuzz-exactly-once chaos-exactly-once bench-quota
+.PHONY: check-orchestrate setup-dagster dagster test-dagster test-airflow
 
 help:
 	@echo 'make demo        load a file into a topic and the topic into PostgreSQL (40 s)'
@@ -27,6 +28,7 @@ help:
 	@echo 'make check-live  compare a real workspace with what the connectors assume about the API'
 	@echo 'make dagster     open the topic of the demo as an asset in Dagster'
 	@echo 'make test-dagster  test the Dagster example (1 minute)'
+	@echo 'make test-airflow  run the Airflow example in a real Airflow (2 minutes)'
 	@echo 'make check-orchestrate  check the script, Dockerfile, units and manifests in orchestrate/'
 	@echo 'make bench       measure speed, and write tests/benchmarks/RESULTS.md and its plot (20 minutes)'
 	@echo 'make bench-quota measure processes that share a quota (6 minutes)'
@@ -106,6 +108,13 @@ test-dagster: setup-dagster
 	@.dagster/venv/bin/mypy orchestrate/dagster tests/orchestrate
 	@.dagster/venv/bin/pytest tests/orchestrate/test_dagster.py
 
+# Airflow's packages are not in the lock: with its more than 100 dependencies, they would hold back ours.
+test-airflow: setup
+	@[ -x .airflow/venv/bin/airflow ] || { rm -rf .airflow && \
+		$(UV) venv --quiet --python $(PYTHON) .airflow/venv && \
+		$(UV) pip install --quiet --python .airflow/venv/bin/python 'apache-airflow>=3.3,<3.4'; }
+	@$(BIN)/pytest tests/orchestrate/check_airflow.py
+
 # What can be checked without a container engine, a cluster or systemd as process 1. systemd-analyze
 # reports problems without an exit code of its own.
 check-orchestrate: setup
@@ -148,4 +157,4 @@ test-newest: setup
 	@$(BIN)/pytest -n auto --dist loadfile
 
 clean:
-	@rm -rf .uv .uv.part .venv .dagster .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .uv .uv.part .venv .airflow .dagster .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis

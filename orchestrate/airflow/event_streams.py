@@ -1,0 +1,66 @@
+"""Topics of Workato Event Streams as an Airflow DAG, loaded by Meltano.
+
+Copy this file to the folder of DAGs, and create the pool, which limits how many pipelines run
+concurrently:
+
+    airflow pools set event_streams 2 'Pipelines that share the quota of a workspace'
+
+Each plugin that inherits from tap-workato-streams is one process. It becomes one task, and each of
+its topics is an asset. Without such plugins, tap-workato-streams is the only one.
+
+Environment variables, next to those that meltano.yml refers to (meltano must be in PATH):
+
+- MELTANO_PROJECT_ROOT: the Meltano project, with orchestrate/run.sh in it
+- PIPELINE_LOADER: the loader, by default target-postgres
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import yaml
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Asset
+
+PROJECT = Path(os.environ["MELTANO_PROJECT_ROOT"])
+LOADER = os.environ.get("PIPELINE_LOADER") or "target-postgres"
+BASE = "tap-workato-streams"
+
+with DAG(
+    "event_streams",
+    description="Load topics of Workato Event Streams with Meltano",
+    schedule=timedelta(minutes=15),
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    # A run reads everything that is new, so missed runs need not be repeated. Meltano would reject
+    # a second run of the same pipeline.
+    catchup=False,
+    max_active_runs=1,
+) as dag:
+    extractors = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))["plugins"][
+        "extractors"
+    ]
+    [base] = [plugin for plugin in extractors if plugin["name"] == BASE]
+    for tap in [plugin for plugin in extractors if plugin.get("inherit_from") == BASE] or [base]:
+        topics = tap.get("config", {}).get("topics") or base["config"]["topics"]
+        BashOperator(
+            task_id=tap["name"],
+            # With exec, the signal that ends a task goes to run.sh, which stops the tap. Airflow
+            # kills the task 5 seconds later. run.sh and Meltano have sessions of their own, and go
+            # on until the state is stored.
+            bash_command=f'exec "{PROJECT}/orchestrate/run.sh" {tap["name"]} {LOADER}',
+            cwd=str(PROJECT),
+            append_env=True,
+            pool="event_streams",
+            retries=2,
+            # After a run that was killed, Meltano refuses to start for 5 minutes.
+            retry_delay=timedelta(minutes=6),
+            outlets=[
+                Asset(
+                    name=topic.get("name", f"topic_{topic['id']}"),
+                    uri=f"x-event-streams://topics/{topic['id']}",
+                )
+                for topic in topics
+            ],
+        )
