@@ -12,7 +12,7 @@ from tests.matrix import plugins
 from tests.matrix.plugins import PluginFailedError
 from tests.matrix.postgres import LOADERS, read_table
 from tests.matrix.report import Result
-from tests.matrix.setting import CONNECTORS, records_of
+from tests.matrix.setting import CONNECTORS, FORMATS, records_of
 from tests.matrix.values import by_key, compare, decode
 
 if TYPE_CHECKING:
@@ -28,14 +28,6 @@ import duckdb, json, sys
 table = duckdb.connect(sys.argv[1], read_only=True).sql("SELECT * FROM main.orders")
 print(json.dumps([dict(zip(table.columns, row)) for row in table.fetchall()], default=str))
 """
-FORMATS: dict[str, dict[str, Any]] = {
-    "nested": {},
-    "flattened": {
-        "infer_schema": True,
-        "flattening_enabled": True,
-        "flattening_max_depth": 2,
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,7 @@ def _run(case: Case, loader: Loader, settings: dict[str, Any], result: Result) -
                 "message_id": message.message_id,
                 "topic_id": case.topic_id,
                 "time": message.time,
-                **({} if settings else {"payload": decode(message.payload)}),
+                **(decode(message.payload) if settings else {"payload": decode(message.payload)}),
             }
             for message in case.setting.emulator.messages(case.topic_id)
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,7 +13,7 @@ from tests.matrix.plugins import PluginFailedError
 from tests.matrix.plugins import run as run_plugin
 from tests.matrix.postgres import EXTRACTORS, LOADERS, read_table, schema_of
 from tests.matrix.report import Result, Table
-from tests.matrix.setting import CONNECTORS, records_of
+from tests.matrix.setting import CONNECTORS, FORMATS, records_of
 from tests.matrix.values import by_key, compare, decode
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ def run(setting: Setting) -> tuple[list[Result], Table]:
     for extractor in EXTRACTORS:
         case = setting.case(f"things-{extractor.folder.name}")
         _create(case)
-        for loader in LOADERS:
-            title = f"{extractor} → {CONNECTORS[1]} → {CONNECTORS[0]} → {loader}"
-            result = Result(title)
+        for loader, record_format in product(LOADERS, FORMATS):
+            ours = f"{CONNECTORS[1]} → {CONNECTORS[0]} ({record_format})"
+            result = Result(f"{extractor} → {ours} → {loader}")
             results.append(result)
             try:
-                _run(case, extractor, loader, result, changes)
+                _run(case, (extractor, loader, record_format), result, changes)
             except PluginFailedError as exc:
                 result.failure = str(exc)
     return results, _values(changes)
@@ -78,37 +79,49 @@ def run(setting: Setting) -> tuple[list[Result], Table]:
 
 def _run(
     case: Case,
-    extractor: Plugin,
-    loader: Plugin,
+    pipeline: tuple[Plugin, Plugin, str],
     result: Result,
     changes: dict[str, dict[str, str]],
 ) -> None:
     """Compare after each stage, so that a difference has one plugin that causes it."""
+    extractor, loader, record_format = pipeline
 
-    def add(plugin: str, comparison: Comparison) -> None:
+    def add(plugin: str, comparison: Comparison, suffix: str = "") -> None:
         result.add(plugin, comparison)
-        changes.setdefault(plugin, {}).update(comparison.differences)
+        changes.setdefault(plugin + suffix, {}).update(comparison.differences)
 
     rows = by_key(read_table(case, "things"), "id")
     messages = case.extract(extractor, EXTRACTORS[extractor](case), *_catalog(case, extractor))
     extracted = records_of(messages)
     add(extractor.distribution, compare(rows, extracted, TYPES))
-    # The second loader reads the same topic.
+    # The other pipelines read the same topic.
     published = case.payloads("id") or case.publish(messages)
     add(CONNECTORS[1], compare(extracted, published, TYPES))
-    behind = case.inner(f"{case.folder.name}-{loader.folder.name}")
-    topic = behind.consume()
+    behind = case.inner(f"{case.folder.name}-{loader.folder.name}-{record_format}")
+    topic = behind.consume(**FORMATS[record_format])
     read = _payloads(records_of(topic).values())
-    add(CONNECTORS[0], compare(published, read, TYPES))
+    suffix = f" ({record_format})"
+    add(CONNECTORS[0], compare(published, read, TYPES), suffix)
     behind.load(loader, LOADERS[loader](behind), topic)
-    loaded = _payloads(read_table(behind))
-    add(loader.distribution, compare(read, loaded, TYPES))
+    add(loader.distribution, compare(read, _payloads(read_table(behind)), TYPES), suffix)
 
 
 def _payloads(records: Iterable[Row]) -> Rows:
-    """The payloads of nested records; jsonb may have arrived as text."""
-    payloads = [record["payload"] for record in records]
-    return by_key((decode(p) if isinstance(p, str) else p for p in payloads), "id")
+    """Return the payloads of records in either format; jsonb may have arrived as text."""
+    return by_key(map(_payload, records), "id")
+
+
+def _payload(record: Row) -> Row:
+    if "payload" in record:
+        return _object(record["payload"])
+    rescued = {pointer[1:]: value for pointer, value in _object(record.get("_rescued")).items()}
+    return {name: value for name, value in record.items() if name not in rescued} | rescued
+
+
+def _object(value: object) -> Row:
+    if isinstance(value, str):
+        value = decode(value)
+    return value if isinstance(value, dict) else {}
 
 
 def _create(case: Case) -> None:
@@ -137,8 +150,12 @@ def _catalog(case: Case, extractor: Plugin) -> list[str | Path]:
 def _values(changes: dict[str, dict[str, str]]) -> Table:
     names = [
         *(each.distribution for each in EXTRACTORS),
-        *reversed(CONNECTORS),
-        *(each.distribution for each in LOADERS),
+        CONNECTORS[1],
+        *(f"{CONNECTORS[0]} ({record_format})" for record_format in FORMATS),
+        *(
+            f"{loader.distribution} ({record_format})"
+            for loader, record_format in product(LOADERS, FORMATS)
+        ),
     ]
     rows = [
         [f"`{column} {kind.split()[0]}`", *(changes.get(n, {}).get(column, "same") for n in names)]

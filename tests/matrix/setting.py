@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from tests.matrix.values import Rows
 
 CONNECTORS = ("tap-workato-streams", "target-workato-streams")
+# The settings of each record format.
+FORMATS: dict[str, dict[str, Any]] = {
+    "nested": {},
+    "unpacked": {"record_format": "unpacked", "infer_schema": True},
+}
 
 
 @dataclass(frozen=True)

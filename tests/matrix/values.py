@@ -131,5 +131,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, str) and value:
+        text = text[1:-1]
     return text if len(text) <= 40 else f"{text[:37]}..."
