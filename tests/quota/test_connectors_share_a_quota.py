@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.executables import command, environment, run
-from tests.quota.servers import free_port
+from tests.quota.servers import MISSING, free_port, redis_is_installed, redis_server
 from tests.running import Running, eventually
+from tests.target.running import RunningTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ ORDERS = "".join(
         {"type": "RECORD", "stream": "orders", "record": {"n": 1}},
     )
 ).encode()
+STATE = b'{"type": "STATE", "value": {"at": 1}}\n'
 
 
 def fail(connector: str, config: Path) -> tuple[Outcome, float]:
@@ -164,3 +166,42 @@ def test_a_pipe_of_tap_and_target_on_one_quota_does_not_block_itself(
     assert b'"orders"' in writing.stdout
     published = [record["payload"] for record in emulator.payloads(destination)]
     assert published == [{"n": n} for n in range(60)]
+
+
+@pytest.mark.skipif(not redis_is_installed(), reason=MISSING)
+def test_a_store_that_is_lost_during_a_run_ends_it_with_its_state(
+    write_config: WriteConfig, emulator: Emulator, tmp_path: Path
+) -> None:
+    """After the time of a restart; what was read or acknowledged before is covered."""
+    source, destination = emulator.create_topic("source"), emulator.create_topic("destination")
+    [message_id] = emulator.load(source, [{"n": 1}])
+    with redis_server(tmp_path) as server:
+        quota = {"quota_url": server.url, "max_requests_per_minute": 60}
+        topics = [{"id": source, "name": "orders"}]
+        tap = Running(
+            "tap-workato-streams",
+            "--config",
+            write_config(topics=topics, tail=True, timeout_secs=1, state_interval_secs=60, **quota),
+        )
+        target = RunningTarget(
+            "--config",
+            write_config(default_topic_id=destination, max_batch_age_secs=0.1, **quota),
+        )
+        try:
+            target.feed_bytes(ORDERS + STATE)
+            eventually(lambda: len(target.stdout.splitlines()) == 1, "the state of the target")
+            eventually(lambda: b"RECORD" in tap.stdout, "the record of the tap")
+            server.stop()
+            target.feed_bytes(ORDERS + STATE)
+            began = time.monotonic()
+            ended = [tap.end(), target.end()]
+            assert time.monotonic() - began < 15
+        finally:
+            tap.kill()
+            target.kill()
+    for outcome in ended:
+        assert outcome.exit_code == 1
+        [line] = outcome.error_lines
+        assert f"cannot use the quota store redis://127.0.0.1:{server.port}/0" in line
+    assert ended[0].states[-1]["bookmarks"]["orders"]["replication_key_value"] == message_id
+    assert ended[1].stdout.splitlines() == [b'{"at": 1}']

@@ -124,19 +124,19 @@ def test_a_store_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     port = free_port()
     no_database = tmp_path / "quota.db"
     no_database.write_text("not a database" * 100)
-    for url, reason in (
-        (f"redis://:{PASSWORD}@127.0.0.1:{port}/0", "refused"),
-        (f"postgresql://me:{PASSWORD}@127.0.0.1:{port}/postgres", "refused"),
-        (f"file://{no_database}", "not a database"),
+    for url, reason, remedy in (
+        (f"redis://:{PASSWORD}@127.0.0.1:{port}/0", "refused", "check that it is running"),
+        (f"postgresql://me:{PASSWORD}@127.0.0.1:{port}/x", "refused", "check that it is running"),
+        (f"file://{no_database}", "not a database", "check that it can be written"),
     ):
         began = time.monotonic()
         with closing(SharedQuota(url, 60, 61)) as quota, pytest.raises(QuotaStoreError) as raised:
             quota.take()
-        assert time.monotonic() - began < 7
+        assert time.monotonic() - began < 6
         text = str(raised.value)
         assert text.startswith(f"quota_url: cannot use the quota store {url.partition(':')[0]}://")
         assert reason in text
-        assert "check that it is running" in text
+        assert remedy in text
         assert PASSWORD not in text
         assert raised.value.__cause__ is None
         assert raised.value.__suppress_context__

@@ -29,7 +29,7 @@ STORES = {
     "postgresql": "postgres_bucket",
 }
 # A store that does not respond is reported within 10 s, the start of the process included.
-STORE_TIMEOUT_SECS = 7.0
+STORE_TIMEOUT_SECS = 6.0
 RECONNECT_SECS = 0.5
 # How often rows that no longer count are deleted.
 LEAK_SECS = 10.0
@@ -38,6 +38,8 @@ BUSY_SECS = 0.02
 # How far apart the clock readings of two processes may arrive at the store.
 CLOCK_TOLERANCE_SECS = 1.0
 REASON_LIMIT = 300
+SERVER_REMEDY = "check that it is running and that quota_url is correct"
+FILE_REMEDY = "check that it can be written and that no suspended process has locked it"
 
 
 class SharedQuota:
@@ -91,7 +93,7 @@ class SharedQuota:
             # Without the original exception: it may quote the password.
             raise QuotaStoreError(
                 f"quota_url: cannot use the quota store {self._url} ({self._reason(result)}); "
-                "check that it is running and that quota_url is correct"
+                f"{FILE_REMEDY if self._url.scheme == 'file' else SERVER_REMEDY}"
             ) from None
         return result
 
