@@ -1,0 +1,30 @@
+"""Exactly once through `meltano run`: killed at random moments, with the state in its database."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from tests.exactly_once.pipelines import ROWS, Pipeline, own
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.emulator.control import Emulator
+
+
+def test_a_topic_is_copied_exactly_once(emulator: Emulator, tmp_path: Path) -> None:
+    """Our own tap as the source; the second and third run are killed."""
+    source = own(emulator)
+    pipeline = Pipeline(tmp_path, emulator, source, emulator.create_topic("copy"))
+    chance = random.Random()  # noqa: S311 - no secret
+    source.fill(ROWS // 2)
+    assert pipeline.run(), pipeline.log
+    source.fill(ROWS)
+    emulator.fault("latency", secs=0.05, operation="batch", times=-1)
+    for _ in range(2):
+        pipeline.run(kill_after_secs=chance.uniform(0, 1.5))
+    emulator.clear_faults()
+    assert pipeline.run(), pipeline.log
+    copied = [payload["payload"]["n"] for payload in emulator.payloads(pipeline.topic_id)]
+    assert copied == list(range(ROWS))
