@@ -218,6 +218,13 @@ def test_hot_rows_cost_requests(emulator: Emulator, topic: int, run_target: RunT
     assert [payload["v"] for payload in emulator.payloads(topic)] == list(range(10))
 
 
+def test_a_run_without_it_removes_the_positions(run_target: RunTarget) -> None:
+    """They would not move with what is published, and be wrong when it is used again."""
+    given = state_line(orders=1, **{OURS: {"11": {"message_id": "A12y"}}})
+    done = run_target(given, schema(), *rows(0, 1), given)
+    assert done.emitted_states == [{"bookmarks": {"orders": 1}}]
+
+
 def test_malformed_positions_end_the_run_in_one_line(run_target: RunTarget) -> None:
     """They are never treated as none."""
     done = run_target(state_line(**{OURS: {"x": 1}}), schema(), *rows(0, 1), **EXACTLY_ONCE)

@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.state.exactly_once import ExactlyOnce
-from target_workato_streams.state.positions import Position, read_state, with_positions
+from target_workato_streams.state.positions import (
+    Position,
+    read_state,
+    with_positions,
+    without_positions,
+)
 from target_workato_streams.state.replay import Decision
 from target_workato_streams.state.versions import Version, version_of
 
@@ -214,6 +219,14 @@ def test_positions_are_added_to_a_state_and_nothing_else_changes(state: bytes) -
     (before.setdefault("bookmarks", {}) or {}).pop("target-workato-streams", None)
     assert decoded == {**before, "bookmarks": before["bookmarks"] or {}}
     assert (b"1.10" in state) == (b'{"x": 1.10, "\\u00e9" : 1E5}' in spliced)
+
+
+def test_positions_are_removed_from_a_state_and_nothing_else_changes() -> None:
+    """Without `exactly_once`, they would not move with what is published."""
+    state = b'{"a":1.10,"bookmarks":{"target-workato-streams":{"7":{}},"b":{"x": 1E5}}}'
+    assert without_positions(state) == b'{"a":1.10,"bookmarks":{"b":{"x": 1E5}}}'
+    for other in (b'{ "a": 1 }', b'{"bookmarks":"target-workato-streams"}', b'{"bookmarks":{}}'):
+        assert without_positions(other) == other
 
 
 def test_a_state_without_positions_stays_as_it_is() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..state.checkpoints import CheckpointTracker, EmittableState
 from ..state.dead_letters import DeadLetters
+from ..state.positions import without_positions
 from ..state.state_writer import StateWriter
 from ..state.versions import NO_VERSION
 from .messages import Message
@@ -72,7 +73,7 @@ class Acknowledgements:
     def emit_state(self) -> None:
         """Emit the newest state that covers acknowledged messages only, unless it was emitted."""
         state = self._checkpoints.take()
-        self._state_writer.write(None if state is None else state.value)
+        self._state_writer.write(None if state is None else without_positions(state.value))
 
     @property
     def output(self) -> int | None:

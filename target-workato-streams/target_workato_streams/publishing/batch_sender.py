@@ -158,7 +158,7 @@ class BatchSender:
             result = self._client.publish([message.body for message in missing], self._tally)
         except Unavailable as exc:
             self.failing = True
-            if _may_be_applied(exc):
+            if _may_be_applied(exc) or (self._lost_responses is not None and _was_sent(exc)):
                 self._doubt(missing)
             raise
         self.failing = False
@@ -167,13 +167,21 @@ class BatchSender:
             if self._lost_responses is not None or len(result.unknown) == len(missing):
                 self.failing = True
                 raise self._client.not_understood(len(result.unknown), len(missing))
-        if self._lost_responses is not None and result.last_message_id is not None:
-            self._lost_responses.position = Position(result.last_message_id, result.time)
+        self._move_position(result, missing)
         if len(missing) == len(messages):
             return result
         indices = {message.sequence: index for index, message in enumerate(messages)}
         failed = {indices[missing[i].sequence]: reason for i, reason in result.failed.items()}
         return result._replace(failed=failed)
+
+    def _move_position(self, result: PublishResult, sent: Sequence[Message]) -> None:
+        """Move the topic's position to the last message that was acknowledged."""
+        if self._lost_responses is None or not (accepted := result.accepted(sent)):
+            return
+        if result.last_message_id is None:
+            self.failing = self._may_be_applied = True
+            raise self._client.not_understood(len(accepted), len(sent))
+        self._lost_responses.position = Position(result.last_message_id, result.time)
 
     def _missing(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Find out which messages have to be sent."""
@@ -197,4 +205,8 @@ class BatchSender:
 
 def _may_be_applied(exc: Unavailable) -> bool:
     throttled = exc.status == 503 and exc.retry_after is not None
-    return exc.sent and exc.status not in NOT_APPLIED and not throttled
+    return _was_sent(exc) and not throttled
+
+
+def _was_sent(exc: Unavailable) -> bool:
+    return exc.sent and exc.status not in NOT_APPLIED

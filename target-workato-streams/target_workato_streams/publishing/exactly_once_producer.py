@@ -113,6 +113,7 @@ class ExactlyOnceProducer(Producer):
         acknowledgements = self._positioned
         return (
             acknowledgements.secs_since_emitted > MAX_SECS_WITHOUT_STATE
+            and len(self._producers) > 1
             and acknowledgements.unacknowledged > 0
             and not self._rule.open
         )

@@ -48,7 +48,3 @@ class LostResponses:
             if message.version is not None and versions[message.version]:
                 versions[message.version] -= 1
                 self._applied.add(message.sequence)
-
-    def forget(self) -> None:
-        """Forget the messages of a batch that has been dealt with."""
-        self._applied.clear()

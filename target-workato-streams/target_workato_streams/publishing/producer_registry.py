@@ -50,6 +50,10 @@ class ProducerRegistry:
         """Iterate over all producers."""
         return iter(self._by_topic.values())
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._by_topic)
+
     @property
     def idle(self) -> bool:
         """Whether no batch waits or is in flight, in any topic."""

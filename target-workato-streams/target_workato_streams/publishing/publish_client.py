@@ -31,7 +31,7 @@ class PublishResult(NamedTuple):
         failed: The reason of each message that the service rejected, by its index.
         unknown: The indices of those whose outcome the response does not give: they may have
             arrived.
-        last_message_id: The id of the last message that it acknowledged, if any.
+        last_message_id: The id of the last message that it acknowledged; None if it gives none.
         time: When it responded, by its own clock.
     """
 
@@ -95,7 +95,8 @@ class PublishClient:
             elif entry["result"] != "success":
                 failed[index] = self._reason(entry, bodies[index])
             else:
-                last_message_id = str(entry.get("message_id"))
+                given = entry.get("message_id")
+                last_message_id = None if given is None else str(given)
         return PublishResult(failed, unknown, last_message_id, _time(response))
 
     def not_understood(self, unknown: int, count: int) -> Unavailable:
