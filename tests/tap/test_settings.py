@@ -30,6 +30,15 @@ BOOLEAN_SCHEMA = "the SDK does not support true or false as a schema; write {}"
 NO_TOPICS = "topics: list the topics to read, or set developer_api_token to read all of them"
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"max_run_secs": 1e300}, "max_run_secs: must be at most 1000000000"),
+    ({"state_interval_secs": 1e300}, "state_interval_secs: must be at most 1000000000"),
+    (
+        {"topics": [{"id": 1, "schema": {"properties": {"a": {"$ref": "#"}}}}]},
+        (
+            "topics[0].schema is not a JSON Schema: a $ref refers to itself, which the SDK does not "
+            "support"
+        ),
+    ),
     ({"api_token": None}, "'api_token' is a required property"),
     ({"api_token": ""}, "'api_token' is a required property"),
     ({"api_token": 5}, "api_token: must be of type string"),
