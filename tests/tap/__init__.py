@@ -1,1 +1,1 @@
-"""The tap, as its users run it: the executable against the emulator."""
+"""Tests of the tap as users run it: the executable against the emulator."""

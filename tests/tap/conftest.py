@@ -1,4 +1,4 @@
-"""What the tests of the tap share: its settings for the emulator, and ways to run it."""
+"""Fixtures of the tap's tests: a config for the emulator, and ways to run the tap."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class TapConfig(Protocol):
-    """Writes a config file for the emulator; a topic may be given as its id alone."""
+    """Writes a config file for the emulator; a topic may be given as its id only."""
 
     def __call__(self, **settings: Any) -> Path:  # noqa: ANN401 - settings are JSON
-        """Return the file; a setting that is None is left out."""
+        """Return the file; settings that are None are left out."""
 
 
 class RunTap(Protocol):
@@ -38,7 +38,7 @@ class RunTap(Protocol):
 
 
 class StartTap(Protocol):
-    """Starts the tap's executable, which is killed at the end of the test if it still runs."""
+    """Starts the tap's executable, and kills it at the end of the test."""
 
     def __call__(  # noqa: D102
         self,
@@ -51,7 +51,7 @@ class StartTap(Protocol):
 
 @pytest.fixture
 def tap_config(emulator: Emulator, tmp_path: Path) -> TapConfig:
-    """Settings for the emulator, in a file."""
+    """Write a config file for the emulator."""
 
     def write(**settings: Any) -> Path:  # noqa: ANN401
         config = {"api_url": emulator.url, "api_token": emulator.token, **settings}
@@ -65,7 +65,7 @@ def tap_config(emulator: Emulator, tmp_path: Path) -> TapConfig:
 
 @pytest.fixture
 def run_tap(tap_config: TapConfig, tmp_path: Path) -> RunTap:
-    """Run the tap against the emulator, from a state and a catalog where they are given."""
+    """Run the tap against the emulator, with a state and a catalog if given."""
 
     def run_it(
         *args: str | Path,
@@ -84,7 +84,7 @@ def run_tap(tap_config: TapConfig, tmp_path: Path) -> RunTap:
 
 @pytest.fixture
 def start_tap(tap_config: TapConfig, tmp_path: Path) -> Iterator[StartTap]:
-    """Start the tap against the emulator, and go on while it runs."""
+    """Start the tap against the emulator, without waiting for its end."""
     started = []
 
     def start(

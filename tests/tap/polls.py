@@ -1,4 +1,4 @@
-"""The long polls that are open at the service."""
+"""Long polls that are open at the service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def polling(emulator: Emulator) -> list[LoggedRequest]:
-    """The long polls that the service has not answered yet."""
+    """Return the long polls that the service has not responded to yet."""
     return [
         request
         for request in emulator.requests(operation="consume")
@@ -21,5 +21,5 @@ def polling(emulator: Emulator) -> list[LoggedRequest]:
 
 
 def await_polls(emulator: Emulator, count: int = 1) -> None:
-    """Wait until so many long polls are open."""
+    """Wait until this many long polls are open."""
     eventually(lambda: len(polling(emulator)) == count, f"{count} open long polls")

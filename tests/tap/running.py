@@ -1,4 +1,4 @@
-"""A tap that runs while a test goes on, and what its state says."""
+"""A tap that runs during a test, and what its state contains."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class RunningTap(Running):
 
     @property
     def so_far(self) -> Outcome:
-        """The outcome as it stands; its exit code is meaningless while the tap runs."""
+        """The outcome so far; the exit code is meaningless while the tap runs."""
         code = self._process.poll()
         return Outcome(-1 if code is None else code, self.stdout, self.stderr)
 
     def wait_for(self, condition: Callable[[Outcome], object], what: str) -> None:
-        """Wait until what was written meets a condition; fails at once when the tap ends first."""
+        """Wait until the output meets a condition; fail at once if the tap ends before."""
 
         def met() -> bool:
             running = self.is_running
@@ -43,11 +43,11 @@ class RunningTap(Running):
         eventually(met, what)
 
     def wait_for_records(self, count: int) -> None:
-        """Wait until so many RECORD lines are there."""
+        """Wait for this many RECORD lines."""
         self.wait_for(lambda run: len(run.records()) >= count, f"{count} records")
 
     def wait_for_bookmark(self, stream: str, message_id: str) -> None:
-        """Wait until a STATE line tells this bookmark."""
+        """Wait for a STATE line with this bookmark."""
         self.wait_for(
             lambda run: run.states and bookmark(run.states[-1], stream) == message_id,
             f"bookmark {message_id} of {stream}",
@@ -55,13 +55,13 @@ class RunningTap(Running):
 
 
 def bookmark(state: dict[str, Any], stream: str) -> str | None:
-    """The message id that a state holds for a stream."""
+    """Return the message id that a state contains for a stream."""
     value: str | None = state.get("bookmarks", {}).get(stream, {}).get("replication_key_value")
     return value
 
 
 def start_with_pipe(config: Path, **variables: str) -> subprocess.Popen[bytes]:
-    """Start a tap whose output is read by the test alone, when it likes or never."""
+    """Start a tap whose stdout is read only by the test, if at all."""
     return subprocess.Popen(
         command("tap-workato-streams", "--config", config),
         stdin=subprocess.DEVNULL,
@@ -72,7 +72,7 @@ def start_with_pipe(config: Path, **variables: str) -> subprocess.Popen[bytes]:
 
 
 def read_slowly(process: subprocess.Popen[bytes], *, chunk_bytes: int, rest_secs: float) -> Outcome:
-    """Read the output of a tap to its end, so much at a time with a rest after it."""
+    """Read the output of a tap to its end, one chunk at a time with a pause after it."""
     assert process.stdout
     written = bytearray()
     while chunk := os.read(process.stdout.fileno(), chunk_bytes):

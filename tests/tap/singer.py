@@ -1,4 +1,4 @@
-"""What holds for every output of the tap, whatever the test: checked at each of its lines."""
+"""What must be true of every output of the tap."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ State = dict[str, Any]
 
 
 def ids(outcome: Outcome, stream: str | None = None) -> list[str]:
-    """The message ids of the records of a stream, or of all, in the order of the lines."""
+    """Return the message ids of the records of a stream, or of all, in output order."""
     return [record["message_id"] for record in outcome.records(stream)]
 
 
 def consumed(emulator: Emulator, topic_id: int | None = None) -> list[dict[str, Any]]:
-    """What the consume requests of a topic, or of all, asked for, in order."""
+    """Return the bodies of the consume requests of a topic, or of all, in order."""
     logged = emulator.requests(operation="consume", topic_id=topic_id)
     return [msgspec.json.decode(request.body) for request in logged]
 

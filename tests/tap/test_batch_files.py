@@ -1,4 +1,4 @@
-"""Batch files hold every record, and the state never passes a file that has not been told."""
+"""Batch files contain every record, and the state never passes a file not yet reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAYLOAD = b'{"n":%d,"price":1.10,"big":123456789012345678901234567890,"s":"\\ud8
 
 @pytest.fixture
 def batch_config(tmp_path: Path) -> dict[str, Any]:
-    """Files of 20 records in a folder of their own."""
+    """Settings for files of 20 records in a folder of their own."""
     folder = tmp_path / "files"
     folder.mkdir()
     return {
@@ -36,7 +36,7 @@ def batch_config(tmp_path: Path) -> dict[str, Any]:
 
 
 def file_lines(message: dict[str, Any]) -> list[bytes]:
-    """The lines of the files that a BATCH message names, read as it says that they are encoded."""
+    """Return the lines of the files in a BATCH message, decoded as it says."""
     assert message["encoding"] == {"format": "jsonl", "compression": "gzip"}
     lines: list[bytes] = []
     for url in message["manifest"]:
@@ -50,7 +50,7 @@ def ids_of(lines: list[bytes]) -> list[str]:
 
 
 def batched(run: Outcome, stream: str = "topic_1") -> list[str]:
-    """The message ids in all files of a stream, in order."""
+    """Return the message ids in all files of a stream, in order."""
     return [
         each
         for message in run.messages
@@ -60,24 +60,24 @@ def batched(run: Outcome, stream: str = "topic_1") -> list[str]:
 
 
 def assert_bookmarks_are_true(run: Outcome, stream: str = "topic_1") -> None:
-    """Each STATE covers exactly the records of the files that were told before it."""
-    told: str | None = None
+    """Each STATE covers exactly the records in the files reported before it."""
+    reported: str | None = None
     for message in run.messages:
         if message["type"] == "BATCH" and message["stream"] == stream:
-            told = ids_of(file_lines(message))[-1]
+            reported = ids_of(file_lines(message))[-1]
         elif message["type"] == "STATE":
             kept = message["value"]["bookmarks"].get(stream, {})
-            assert kept.get("replication_key_value") == told
+            assert kept.get("replication_key_value") == reported
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS, ids=str)
-def test_files_hold_every_record_with_its_digits(
+def test_files_contain_every_record_with_its_digits(
     emulator: Emulator,
     run_tap: RunTap,
     batch_config: dict[str, Any],
     compression: dict[str, str],
 ) -> None:
-    """In order, told by BATCH messages that say how the files are encoded, whatever was asked."""
+    """In order, with the encoding that the BATCH message names, whatever the setting says."""
     topic = emulator.create_topic()
     payloads = [PAYLOAD % n for n in range(50)]
     loaded = emulator.load(topic, payloads)
@@ -105,10 +105,10 @@ def test_files_hold_every_record_with_its_digits(
     assert (run.exit_code, run.error_lines) == (0, [])
 
 
-def test_a_run_goes_on_where_the_files_of_the_last_one_end(
+def test_a_run_resumes_where_the_files_of_the_last_one_end(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """From any STATE line; without news there is no file, and the state is kept."""
+    """From any STATE line; without new messages there is no file, and the state is kept."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
 
@@ -122,10 +122,10 @@ def test_a_run_goes_on_where_the_files_of_the_last_one_end(
     assert idle.states[-1] == first.states[-1]
 
 
-def test_several_topics_have_files_of_their_own(
+def test_each_topic_has_its_own_files(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """And true bookmarks, each."""
+    """And its own bookmark."""
     loaded = [
         emulator.load(emulator.create_topic(), [PAYLOAD % n for n in range(30)]) for _ in range(2)
     ]
@@ -137,10 +137,10 @@ def test_several_topics_have_files_of_their_own(
     assert_bookmarks_are_true(run, "topic_2")
 
 
-def test_what_is_published_after_a_start_at_the_latest_is_in_the_next_files(
+def test_messages_after_a_run_from_latest_are_in_the_next_files(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """Though the first run had nothing to write."""
+    """Although the first run wrote no file."""
     topic = emulator.create_topic()
     settings: dict[str, Any] = {"start_from": "latest", "batch_config": batch_config}
 
@@ -151,10 +151,10 @@ def test_what_is_published_after_a_start_at_the_latest_is_in_the_next_files(
     assert (batched(first), batched(second)) == ([], loaded)
 
 
-def test_max_messages_ends_the_files_too(
+def test_max_messages_applies_to_batch_files(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """With the state of what is in them."""
+    """The state covers the records in them."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
 
@@ -168,7 +168,7 @@ def test_max_messages_ends_the_files_too(
 def test_max_messages_counts_the_files_of_all_topics_together(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """As in a run without files; the next run has the rest."""
+    """As without batch files; the next run reads the rest."""
     loaded = {n: emulator.load(emulator.create_topic(id=n), [PAYLOAD % n] * 40) for n in (1, 2)}
     settings: dict[str, Any] = {"topics": [1, 2], "batch_config": batch_config}
 
@@ -180,10 +180,10 @@ def test_max_messages_counts_the_files_of_all_topics_together(
     assert {n: one + two for n, (one, two) in read.items()} == loaded
 
 
-def test_a_source_that_stops_in_the_middle_leaves_the_state_of_the_files(
+def test_a_failure_leaves_the_state_of_the_files(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """The rest comes with the next run."""
+    """The next run reads the rest."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
     emulator.fault("status", operation="consume", status=403, after=3)
@@ -202,7 +202,7 @@ def test_a_source_that_stops_in_the_middle_leaves_the_state_of_the_files(
 def test_a_signal_leaves_the_state_of_the_files(
     emulator: Emulator, start_tap: StartTap, batch_config: dict[str, Any], signum: signal.Signals
 ) -> None:
-    """In the middle of a file too: what was read for it is not in the state."""
+    """What was read for an incomplete file is not covered."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
     emulator.fault("stall", operation="consume", after=3, secs=20)

@@ -1,4 +1,4 @@
-"""An output that nobody reads any more ends a run without a word."""
+"""A run whose stdout was closed ends with one line; a full disk is an error."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_a_stdout_that_is_closed_from_the_start_is_reported_in_one_line(
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_closed_output_ends_a_tail_quietly(
+def test_a_closed_stdout_ends_tail_mode(
     emulator: Emulator, tap_config: TapConfig, unbuffered: str
 ) -> None:
-    """When the reader of stdout goes while messages come, there is no traceback and no error."""
+    """If the loader closes it while messages arrive, there is neither a traceback nor an error."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": n} for n in range(50)])
     process = start_with_pipe(tap_config(topics=[topic], tail=True), PYTHONUNBUFFERED=unbuffered)
@@ -57,8 +57,8 @@ def test_a_closed_output_ends_a_tail_quietly(
     assert_one_line(process)
 
 
-def test_a_closed_output_ends_an_idle_tail_too(emulator: Emulator, tap_config: TapConfig) -> None:
-    """With nothing to write the tap still finds out that nobody reads."""
+def test_a_closed_stdout_ends_idle_tail_mode(emulator: Emulator, tap_config: TapConfig) -> None:
+    """Although there is nothing to write."""
     topic = emulator.create_topic()
     [message_id] = emulator.load(topic, [{}])
     config = tap_config(topics=[topic], tail=True, state_interval_secs=0.2)
@@ -73,10 +73,8 @@ def test_a_closed_output_ends_an_idle_tail_too(emulator: Emulator, tap_config: T
     assert_one_line(process)
 
 
-def test_a_closed_output_ends_a_run_without_tail_quietly(
-    emulator: Emulator, tap_config: TapConfig
-) -> None:
-    """As with `| head`: whoever has seen enough may leave."""
+def test_a_closed_stdout_ends_a_run(emulator: Emulator, tap_config: TapConfig) -> None:
+    """As with `| head`."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"text": "x" * 10_000} for _ in range(100)])
     process = start_with_pipe(tap_config(topics=[topic]))
@@ -89,10 +87,10 @@ def test_a_closed_output_ends_a_run_without_tail_quietly(
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk_is_told_in_one_line(
+def test_a_full_disk_is_reported_in_one_line(
     emulator: Emulator, tap_config: TapConfig, unbuffered: str
 ) -> None:
-    """Not in silence, as if someone had seen enough: exit code 1, and no traceback at the exit."""
+    """With exit code 1, and without a traceback at exit."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
     with Path("/dev/full").open("wb") as full:

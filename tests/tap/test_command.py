@@ -1,4 +1,4 @@
-"""The command line: what it prints when asked, and how a run that fails says why."""
+"""The command line: what it prints, and how it reports failures."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def printed(outcome: Outcome) -> str:
     return outcome.stdout.decode()
 
 
-def test_about_tells_settings_and_capabilities_as_json() -> None:
-    """Each setting with its title and description; the tokens are marked as secrets."""
+def test_about_lists_settings_and_capabilities_as_json() -> None:
+    """Each setting has a title and a description, and tokens are marked as secrets."""
     about = json.loads(printed(run("tap-workato-streams", "--about", "--format=json")))
 
     assert about["name"] == "tap-workato-streams"
@@ -78,7 +78,7 @@ def test_about_tells_settings_and_capabilities_as_json() -> None:
     assert secrets == ["api_token", "quota_url", "developer_api_token"]
 
 
-def test_about_tells_settings_as_markdown() -> None:
+def test_about_lists_settings_as_markdown() -> None:
     """A table with a row for each setting."""
     about = printed(run("tap-workato-streams", "--about", "--format=markdown"))
 
@@ -106,7 +106,7 @@ def test_the_version_is_printed_by_executable_and_module(command: list[str]) -> 
 
 
 def test_a_run_as_a_module_reads_the_topics(emulator: Emulator, tap_config: TapConfig) -> None:
-    """As the executable does."""
+    """Like the executable."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
 
@@ -121,8 +121,8 @@ def test_a_run_as_a_module_reads_the_topics(emulator: Emulator, tap_config: TapC
     assert [line["record"]["message_id"] for line in lines if line["type"] == "RECORD"] == loaded
 
 
-def test_discovery_prints_a_catalog_that_a_run_takes(emulator: Emulator, run_tap: RunTap) -> None:
-    """Without a request; all streams are selected, incremental, keyed by the message id."""
+def test_discovery_prints_a_catalog_for_a_run(emulator: Emulator, run_tap: RunTap) -> None:
+    """Without a request; all streams are selected, incremental, with the message id as key."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
 
@@ -145,7 +145,7 @@ def test_discovery_prints_a_catalog_that_a_run_takes(emulator: Emulator, run_tap
 def test_a_connection_test_reads_one_record_of_each_topic(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """Exit code 0 where all can be read, also where one is empty; one page of each is asked for."""
+    """With one page per topic; exit code 0 if all can be read, even if one is empty."""
     first, empty = emulator.create_topic(), emulator.create_topic()
     emulator.load(first, [{"n": n} for n in range(100)])
 
@@ -158,7 +158,7 @@ def test_a_connection_test_reads_one_record_of_each_topic(
 
 
 def test_a_connection_test_that_fails_says_why(emulator: Emulator, run_tap: RunTap) -> None:
-    """Exit code 1, and the line that a run would end with."""
+    """With exit code 1 and the same line as a run."""
     done = run_tap("--test", topics=[{"id": 404, "name": "orders"}])
 
     assert done.exit_code == 1
@@ -167,7 +167,7 @@ def test_a_connection_test_that_fails_says_why(emulator: Emulator, run_tap: RunT
     assert len(emulator.requests()) == 1
 
 
-def test_a_schema_test_writes_schemas_alone(emulator: Emulator, run_tap: RunTap) -> None:
+def test_a_schema_test_writes_only_schemas(emulator: Emulator, run_tap: RunTap) -> None:
     """Without a request."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
@@ -191,10 +191,10 @@ def test_a_schema_test_writes_schemas_alone(emulator: Emulator, run_tap: RunTap)
     ],
     ids=["no file", "half a file", "no JSON"],
 )
-def test_a_config_file_that_cannot_be_read_is_told_in_one_line(
+def test_an_unusable_config_file_is_reported_in_one_line(
     tmp_path: Path, text: str | None, words: str
 ) -> None:
-    """It names what is wrong, and prints no traceback."""
+    """The line names the file and the place; there is no traceback."""
     path = tmp_path / "config.json"
     if text is not None:
         path.write_text(text)
@@ -207,10 +207,10 @@ def test_a_config_file_that_cannot_be_read_is_told_in_one_line(
     assert "very-secret" not in line
 
 
-def test_a_catalog_that_cannot_be_read_is_told_in_one_line(
+def test_an_unusable_catalog_is_reported_in_one_line(
     emulator: Emulator, tap_config: TapConfig, tmp_path: Path
 ) -> None:
-    """As any other file."""
+    """The line names the file and the place."""
     path = tmp_path / "catalog.json"
     path.write_text('{"streams": [')
 
@@ -224,7 +224,7 @@ def test_a_catalog_that_cannot_be_read_is_told_in_one_line(
 
 
 def failing_command(tmp_path: Path, tap_config: TapConfig, env: dict[str, str]) -> Outcome:
-    """Run the tap's command where something that nobody foresaw fails on a payload."""
+    """Run the tap's command with an unexpected failure that quotes a payload."""
     script = tmp_path / "failing.py"
     script.write_text(
         "from tap_workato_streams.tap import TapWorkatoStreams\n"
@@ -242,10 +242,10 @@ def failing_command(tmp_path: Path, tap_config: TapConfig, env: dict[str, str]) 
     return Outcome(done.returncode, done.stdout, done.stderr.decode())
 
 
-def test_what_nobody_foresaw_is_told_by_kind_and_place(
+def test_an_unexpected_error_is_reported_by_type_and_place(
     tmp_path: Path, tap_config: TapConfig
 ) -> None:
-    """Its text may hold a payload: neither it nor a traceback is shown."""
+    """Its text may contain a payload: neither it nor a traceback is shown."""
     done = failing_command(tmp_path, tap_config, {})
 
     assert done.exit_code == 1
@@ -270,7 +270,7 @@ def test_a_traceback_of_the_unforeseen_is_for_those_who_debug(
 def test_the_class_can_be_used_without_the_command(
     emulator: Emulator, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """As a library: in-process runs write the same lines."""
+    """In-process runs write the same lines."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
 

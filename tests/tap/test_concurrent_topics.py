@@ -1,4 +1,4 @@
-"""Many topics side by side: one writer, order kept in each topic, the state true at its place."""
+"""Topics are read concurrently: order is kept in each topic, and every STATE is true."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def published(emulator: Emulator) -> dict[int, list[str]]:
 
 
 def most_at_a_time(requests: list[LoggedRequest]) -> int:
-    """How many requests were under way at the same time."""
+    """Return the maximum number of concurrent requests."""
     begun = [(request.at, 1) for request in requests]
     ended = [(request.finished_at or 0.0, -1) for request in requests]
     open_now = most = 0
@@ -42,15 +42,15 @@ def most_at_a_time(requests: list[LoggedRequest]) -> int:
     return most
 
 
-@pytest.mark.parametrize("readers", [1, 3, 50])
-def test_every_topic_is_read_whole_and_in_order_however_many_readers_there_are(
-    published: dict[int, list[str]], run_tap: RunTap, readers: int
+@pytest.mark.parametrize("workers", [1, 3, 50])
+def test_every_topic_is_read_in_order_whatever_the_number_of_workers(
+    published: dict[int, list[str]], run_tap: RunTap, workers: int
 ) -> None:
-    """Lines never interleave, and each STATE line is true at the place where it stands."""
+    """Lines never interleave, and each STATE line covers exactly the records before it."""
     outcome = run_tap(
         topics=list(published),
         batch_size=5,
-        max_parallel_topics=readers,
+        max_parallel_topics=workers,
         state_interval_secs=0.001,
     )
     assert outcome.exit_code == 0
@@ -67,30 +67,28 @@ def test_every_topic_is_read_whole_and_in_order_however_many_readers_there_are(
     assert len(outcome.states) > 3
 
 
-def test_no_more_topics_are_read_at_a_time_than_the_setting_says(
+def test_max_parallel_topics_is_the_number_of_concurrent_topics(
     emulator: Emulator, published: dict[int, list[str]], run_tap: RunTap
 ) -> None:
-    """`max_parallel_topics` readers share the topics; all of them are used."""
+    """All of the workers are used."""
     emulator.configure(latency_secs=0.05)
     outcome = run_tap(topics=list(published), max_parallel_topics=3)
     assert len(outcome.records()) == sum(map(len, published.values()))
     assert most_at_a_time(emulator.requests()) == 3
 
 
-def test_a_topic_has_one_request_under_way_at_a_time(
+def test_a_topic_has_one_request_at_a_time(
     emulator: Emulator, published: dict[int, list[str]], run_tap: RunTap
 ) -> None:
-    """Side by side are topics, not the pages of one."""
+    """Topics are read concurrently, not the pages of one topic."""
     emulator.configure(latency_secs=0.01)
     run_tap(topics=list(published), batch_size=10)
     for topic in published:
         assert most_at_a_time(emulator.requests(topic_id=topic)) == 1
 
 
-def test_the_schemas_stand_before_all_records(
-    published: dict[int, list[str]], run_tap: RunTap
-) -> None:
-    """Each stream has one SCHEMA line, and it comes before its records."""
+def test_schemas_come_before_all_records(published: dict[int, list[str]], run_tap: RunTap) -> None:
+    """One SCHEMA line per stream."""
     outcome = run_tap(topics=list(published))
     schemas = [m["stream"] for m in outcome.messages if m["type"] == "SCHEMA"]
     assert sorted(schemas) == sorted(f"topic_{topic}" for topic in published)
@@ -98,7 +96,7 @@ def test_the_schemas_stand_before_all_records(
     assert kinds.index("RECORD") > max(n for n, kind in enumerate(kinds) if kind == "SCHEMA")
 
 
-def test_a_state_line_is_told_only_when_the_state_has_changed(
+def test_a_state_is_emitted_only_if_it_has_changed(
     emulator: Emulator, published: dict[int, list[str]], run_tap: RunTap
 ) -> None:
     """However often it is due, no STATE line repeats the one before it."""
@@ -108,10 +106,10 @@ def test_a_state_line_is_told_only_when_the_state_has_changed(
     assert all(states[n] != states[n + 1] for n in range(len(states) - 1))
 
 
-def test_many_topics_that_wait_for_a_slow_reader_hold_up_neither_state_nor_end(
+def test_a_slow_loader_delays_neither_states_nor_the_end(
     emulator: Emulator, tap_config: TapConfig
 ) -> None:
-    """Whoever writes tells the state when it is due; `max_run_secs` is kept all the same."""
+    """The worker that writes emits the state when it is due, and `max_run_secs` holds."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(20)]
     for topic in topics:
         emulator.load(topic, [{"text": "x" * 500} for _ in range(2_000)])
@@ -123,7 +121,7 @@ def test_many_topics_that_wait_for_a_slow_reader_hold_up_neither_state_nor_end(
     secs = time.monotonic() - began
     assert outcome.exit_code == 0, outcome.stderr
     assert secs < 3 + END_SECS
-    # Five or six are due, and one is told at the end.
+    # Five or six are due, and one is emitted at the end.
     assert len(outcome.states) >= 4
     assert len(outcome.records()) < 20 * 2_000
     assert_states_are_true(outcome)

@@ -1,4 +1,4 @@
-"""Which topics become streams: those of the settings, or all that the Developer API knows."""
+"""Discovery: streams are the topics in the settings, or all topics of the workspace."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def developer(emulator: Emulator) -> dict[str, Any]:
-    """The settings that give the tap the emulator's Developer API."""
+    """Settings for the emulator's Developer API."""
     return {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
 
 
 def streams(run: Outcome) -> dict[str, int]:
-    """The ids of the topics of a run, by the names of their streams."""
+    """Return the topic ids of a run's records by stream name."""
     return {message["stream"]: message["record"]["topic_id"] for message in records(run)}
 
 
@@ -32,7 +32,7 @@ def records(run: Outcome) -> list[dict[str, Any]]:
 
 
 def names(run: Outcome) -> list[str]:
-    """The names of the streams of a catalog; the SDK sorts them."""
+    """Return the stream names in a catalog; the SDK sorts them."""
     return [stream["tap_stream_id"] for stream in json.loads(run.stdout)["streams"]]
 
 
@@ -66,7 +66,7 @@ def test_without_topics_every_topic_of_the_workspace_is_a_stream(
 def test_names_are_snake_case_legal_and_unique(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """Of topics with one title the oldest keeps the name, so that its bookmark stays its own."""
+    """The oldest of the topics with the same title keeps the name, and its bookmark."""
     titles = {
         1: "SalesOrders",
         2: "sales orders",
@@ -99,10 +99,10 @@ def test_names_are_snake_case_legal_and_unique(
     }
 
 
-def test_a_name_stays_when_a_topic_of_the_same_title_comes(
+def test_a_newer_topic_with_the_same_title_takes_no_name(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """A newer topic of the same title takes no name from an older one."""
+    """The older one keeps its name."""
     emulator.load(emulator.create_topic("Orders", id=5), [{}])
     emulator.load(emulator.create_topic("Returns", id=6), [{}])
     before = streams(run_tap(**developer))
@@ -129,10 +129,10 @@ def test_more_topics_than_a_page_holds_are_all_found(
 
 
 @pytest.mark.parametrize("count", [None, 100, 1_000])
-def test_each_topic_is_found_once_whatever_the_service_counts(
+def test_each_topic_is_listed_once_whatever_the_count_says(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any], count: int | None
 ) -> None:
-    """Nothing, the topics of a page, or more than there are; and where a topic comes again."""
+    """Even if a topic is on two pages."""
     topics = [{"id": number, "name": f"T{number}"} for number in range(1, 151)]
     for page in (topics[:100], topics[99:]):
         emulator.fault("garbage", operation="topics", body={"data": page, "count": count})
@@ -145,13 +145,13 @@ def test_each_topic_is_found_once_whatever_the_service_counts(
 
 
 @pytest.mark.parametrize("counted", [True, False])
-def test_pages_shorter_than_asked_for_are_read_to_the_end(
+def test_short_pages_are_read_to_the_end(
     emulator: Emulator,
     run_tap: RunTap,
     developer: dict[str, Any],
     counted: bool,  # noqa: FBT001
 ) -> None:
-    """Of a service that caps `per_page` lower than was asked for, with or without a `count`."""
+    """A service may limit `per_page` to less than was requested."""
     topics = [{"id": number, "name": f"T{number}", "schema": None} for number in (3, 1, 2)]
     for page in ([topics[0]], [topics[1]], [topics[2]], []):
         body = {"data": page, **({"count": 3} if counted else {})}
@@ -223,10 +223,10 @@ def test_numbers_and_schemas_may_be_listed_as_text(
     assert "Developer API: a topic without a usable id is ignored" in warning
 
 
-def test_named_topics_are_read_under_their_names_with_the_workspaces_schema(
+def test_named_topics_get_the_schema_of_the_workspace(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """Only those; a topic that the Developer API does not list is read all the same."""
+    """Topics that the Developer API does not list are read all the same."""
     fields = [{"name": "n", "type": "integer"}]
     orders = emulator.create_topic("Orders", schema=fields)
     emulator.create_topic("Returns")
@@ -251,7 +251,7 @@ def test_named_topics_are_read_under_their_names_with_the_workspaces_schema(
 def test_an_empty_workspace_is_a_run_without_streams(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """It says so, writes nothing and ends well."""
+    """A warning says so; the run succeeds."""
     run = run_tap(**developer)
 
     assert (run.exit_code, run.stdout) == (0, b"")
@@ -259,7 +259,7 @@ def test_an_empty_workspace_is_a_run_without_streams(
     assert consumed(emulator) == []
 
 
-def test_a_developer_token_that_is_refused_is_named(
+def test_a_rejected_developer_token_is_named(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
     """In one line, after one request, and never by its value."""
@@ -293,7 +293,7 @@ def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
     fault: dict[str, Any],
     words: str,
 ) -> None:
-    """In one line; no topic is asked for anything."""
+    """In one line, before any topic is requested."""
     emulator.create_topic()
     emulator.fault(operation="topics", times=-1, **fault)
 
@@ -308,10 +308,10 @@ def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
     assert [request.path for request in emulator.requests(operation="other")] == []
 
 
-def test_a_developer_api_that_fails_for_a_while_is_asked_again(
+def test_a_developer_api_that_fails_temporarily_is_retried(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """As any other request."""
+    """Like any other request."""
     emulator.create_topic("Orders")
     emulator.fault("status", operation="topics", status=503, times=2)
 
@@ -321,16 +321,16 @@ def test_a_developer_api_that_fails_for_a_while_is_asked_again(
     assert [r.status for r in emulator.requests(operation="topics")] == [503, 503, 200, 200]
 
 
-def test_where_a_catalog_and_topics_say_all_a_developer_api_that_fails_is_only_warned_of(
+def test_with_catalog_and_topics_a_failing_developer_api_is_a_warning(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """They say all but the retention, which reading can do without."""
+    """They contain everything but the retention."""
     topic = emulator.create_topic("Orders", schema=[{"name": "n", "type": "integer"}])
     loaded = emulator.load(topic, [{"n": 1}])
     catalog = json.loads(run_tap("--discover", topics=[topic], **developer).stdout)
-    refused = {**developer, "developer_api_token": "stale-secret"}
+    rejected = {**developer, "developer_api_token": "stale-secret"}
 
-    run = run_tap(topics=[topic], catalog=catalog, **refused)
+    run = run_tap(topics=[topic], catalog=catalog, **rejected)
 
     assert ids(run) == loaded
     schema = run.messages[0]["schema"]["properties"]["payload"]["properties"]
@@ -339,11 +339,11 @@ def test_where_a_catalog_and_topics_say_all_a_developer_api_that_fails_is_only_w
     warnings = [line for line in run.stderr.splitlines() if "WARNING" in line]
     assert len(warnings) == 1
     assert "developer_api_token" in warnings[0]
-    assert run_tap(topics=[topic], **refused).exit_code == 1
-    assert run_tap(catalog=catalog, **refused).exit_code == 1
+    assert run_tap(topics=[topic], **rejected).exit_code == 1
+    assert run_tap(catalog=catalog, **rejected).exit_code == 1
 
 
-def test_topics_of_the_workspace_can_be_chosen_in_the_catalog(
+def test_topics_of_the_workspace_can_be_selected_in_the_catalog(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
     """A stream that is not selected costs no request."""

@@ -1,4 +1,4 @@
-"""A run ends, on a busy topic too: at what was there when it began, never at a short page."""
+"""A run ends, even on a busy topic: after the messages that were there when it began."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HOUR = 3_600
 
 
 def cursors(emulator: Emulator) -> list[str | None]:
-    """The message after which each request asked, None for the first."""
+    """Return the cursor of each request, None without one."""
     return [body.get("after_message_id") for body in consumed(emulator)]
 
 
 def test_an_empty_page_is_the_end(emulator: Emulator, run_tap: RunTap) -> None:
-    """The run asks until nothing is left, and not once more."""
+    """There is no further request."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(120)))
     outcome = run_tap(topics=[1])
     assert outcome.exit_code == 0
@@ -34,7 +34,7 @@ def test_an_empty_page_is_the_end(emulator: Emulator, run_tap: RunTap) -> None:
 
 
 def test_an_empty_topic_is_one_request(emulator: Emulator, run_tap: RunTap) -> None:
-    """A topic without messages gives a SCHEMA and no more."""
+    """The output is a SCHEMA and nothing else."""
     emulator.create_topic()
     outcome = run_tap(topics=[1])
     assert outcome.exit_code == 0
@@ -45,7 +45,7 @@ def test_an_empty_topic_is_one_request(emulator: Emulator, run_tap: RunTap) -> N
 
 
 def test_a_short_page_is_not_the_end(emulator: Emulator, run_tap: RunTap) -> None:
-    """A page may be shorter than `batch_size` though more is there."""
+    """A page may be shorter than `batch_size` before the end of the topic."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(10)))
     emulator.configure(page_limit=3)
     outcome = run_tap(topics=[1])
@@ -61,7 +61,7 @@ def test_a_short_page_is_not_the_end(emulator: Emulator, run_tap: RunTap) -> Non
 def test_a_message_newer_than_the_run_is_in_the_last_page(
     emulator: Emulator, run_tap: RunTap, offset_secs: float, secs_ago: float
 ) -> None:
-    """The service's clock says what is newer, whatever the machine's clock shows."""
+    """The service's clock decides, whatever the local clock says."""
     emulator.configure(clock_offset_secs=offset_secs)
     times = [*all_ago(5 * HOUR, 3), *all_ago(secs_ago, 4)]
     published = emulator.load(emulator.create_topic(), [{} for _ in times], times=times)
@@ -79,7 +79,7 @@ def test_a_message_newer_than_the_run_is_in_the_last_page(
 def test_a_skewed_clock_does_not_cut_a_run_short(
     emulator: Emulator, run_tap: RunTap, offset_secs: float, secs_ago: float
 ) -> None:
-    """What was there when the run began, by the service's clock, is read to the empty page."""
+    """Messages published before the run, by the service's clock, are all read."""
     emulator.configure(clock_offset_secs=offset_secs)
     times = all_ago(secs_ago, 7)
     published = emulator.load(emulator.create_topic(), [{} for _ in times], times=times)
@@ -87,10 +87,8 @@ def test_a_skewed_clock_does_not_cut_a_run_short(
     assert cursors(emulator)[-1] == published[-1]
 
 
-def test_without_a_date_header_the_machines_clock_counts(
-    emulator: Emulator, run_tap: RunTap
-) -> None:
-    """A service that sends no `Date` does not keep a run from ending."""
+def test_without_a_date_header_the_local_clock_decides(emulator: Emulator, run_tap: RunTap) -> None:
+    """A run ends all the same."""
     emulator.configure(date_header=False)
     times = [*all_ago(60, 3), *all_ago(-60, 4)]
     published = emulator.load(emulator.create_topic(), [{} for _ in times], times=times)
@@ -100,7 +98,7 @@ def test_without_a_date_header_the_machines_clock_counts(
 
 
 def test_a_run_on_a_busy_topic_ends(emulator: Emulator, run_tap: RunTap) -> None:
-    """However fast messages come, the run reads what was there when it began, and ends."""
+    """However fast messages arrive, it reads those that were there when it began."""
     topic = emulator.create_topic()
     there = emulator.load(topic, ({"n": n} for n in range(120)), times=all_ago(60, 120))
     emulator.configure(latency_secs=0.1)
@@ -127,10 +125,8 @@ def test_a_run_on_a_busy_topic_ends(emulator: Emulator, run_tap: RunTap) -> None
     assert bookmark(outcome.states[-1], "topic_1") == read[-1]
 
 
-def test_max_messages_ends_in_the_middle_of_a_page_and_the_next_run_goes_on_there(
-    emulator: Emulator, run_tap: RunTap
-) -> None:
-    """The bookmark is the last message that was written, to the message."""
+def test_max_messages_may_end_a_run_within_a_page(emulator: Emulator, run_tap: RunTap) -> None:
+    """The bookmark is the last message written, from which the next run resumes."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(10)))
     first = run_tap(topics=[1], batch_size=4, max_messages=6)
     assert first.exit_code == 0
@@ -140,8 +136,8 @@ def test_max_messages_ends_in_the_middle_of_a_page_and_the_next_run_goes_on_ther
     assert ids(second) == published[6:]
 
 
-def test_max_messages_ends_a_tail(emulator: Emulator, run_tap: RunTap) -> None:
-    """A tail too ends at its limit, with the bookmark of the last message that was written."""
+def test_max_messages_ends_tail_mode(emulator: Emulator, run_tap: RunTap) -> None:
+    """With the bookmark of the last message written."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(70)))
     outcome = run_tap(topics=[1], tail=True, max_messages=60)
     assert outcome.exit_code == 0
@@ -150,7 +146,7 @@ def test_max_messages_ends_a_tail(emulator: Emulator, run_tap: RunTap) -> None:
 
 
 def test_max_messages_counts_all_topics_together(emulator: Emulator, run_tap: RunTap) -> None:
-    """Two runs together give every message of every topic once."""
+    """Two runs together emit every message of every topic once."""
     published = {}
     for topic in (1, 2, 3):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -167,7 +163,7 @@ def test_max_messages_counts_all_topics_together(emulator: Emulator, run_tap: Ru
 def test_max_run_secs_ends_a_run_with_the_state_of_what_was_written(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """The run ends in the middle of a topic, and the next goes on there."""
+    """The run ends in the middle of a topic, where the next one resumes."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(200)))
     emulator.configure(latency_secs=0.1)
     first = run_tap(topics=[1], batch_size=1, max_run_secs=0.6)
@@ -180,10 +176,10 @@ def test_max_run_secs_ends_a_run_with_the_state_of_what_was_written(
     assert ids(run_tap(topics=[1], state=first.states[-1])) == published[len(read) :]
 
 
-def test_max_run_secs_ends_a_tail_in_the_middle_of_a_long_poll(
+def test_max_run_secs_ends_tail_mode_during_a_long_poll(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """An idle tail ends when its time is up, though its poll would last longer."""
+    """Although the long poll would last longer."""
     published = emulator.load(emulator.create_topic(), [{}, {}])
     outcome = run_tap(topics=[1], tail=True, max_run_secs=1)
     assert outcome.exit_code == 0
@@ -194,10 +190,8 @@ def test_max_run_secs_ends_a_tail_in_the_middle_of_a_long_poll(
     assert last.status is None
 
 
-def test_a_long_poll_without_tail_waits_for_the_first_message_once(
-    emulator: Emulator, run_tap: RunTap
-) -> None:
-    """With `timeout_secs` a run waits for news; when none comes, that empty page is its end."""
+def test_without_tail_mode_a_long_poll_waits_once(emulator: Emulator, run_tap: RunTap) -> None:
+    """With `timeout_secs` a run waits for new messages; an empty page is its end."""
     emulator.create_topic()
     outcome = run_tap(topics=[1], timeout_secs=1)
     assert outcome.exit_code == 0

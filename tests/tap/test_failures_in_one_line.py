@@ -1,4 +1,4 @@
-"""Failures are told in one line that says what, why and what to do, with exit code 1."""
+"""Failures are one line with topic, status, cause and remedy, and exit code 1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def topic(emulator: Emulator) -> int:
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Emulator]:
-    """Another server, to which nothing of this one may go."""
+    """Another server, which must not receive anything."""
     with Emulator.start() as other:
         yield other
 
@@ -44,23 +44,23 @@ def elsewhere() -> Iterator[Emulator]:
         (451, "check the settings"),
     ],
 )
-def test_a_refusal_is_one_request_and_one_line(
+def test_a_rejection_is_one_request_and_one_line(
     emulator: Emulator, topic: int, run_tap: RunTap, status: int, advice: str
 ) -> None:
-    """The line names the topic, the status, the service's own words and what to do."""
+    """The line names the topic, the status, the service's reason and the remedy."""
     emulator.fault("status", status=status, body={"message": "In its own words"}, times=-1)
     outcome = run_tap(topics=[{"id": topic, "name": "orders"}])
     assert outcome.exit_code == 1
     assert len(emulator.requests()) == 1
     [line] = outcome.error_lines
-    for told in (f"orders (topic {topic})", str(status), "In its own words", advice):
-        assert told in line
+    for part in (f"orders (topic {topic})", str(status), "In its own words", advice):
+        assert part in line
     assert "Traceback" not in outcome.stderr
     assert outcome.records() == []
 
 
 def test_a_topic_that_does_not_exist(emulator: Emulator, run_tap: RunTap) -> None:
-    """The service's own 404, not one on order."""
+    """The service's own 404, not an injected one."""
     outcome = run_tap(topics=[77])
     assert outcome.exit_code == 1
     assert [request.status for request in emulator.requests()] == [404]
@@ -68,10 +68,8 @@ def test_a_topic_that_does_not_exist(emulator: Emulator, run_tap: RunTap) -> Non
     assert "topic_77 (topic 77)" in line
 
 
-def test_a_token_that_the_service_does_not_know(
-    emulator: Emulator, topic: int, run_tap: RunTap
-) -> None:
-    """401 is asked for once, and the wrong token is not shown."""
+def test_an_unknown_token(emulator: Emulator, topic: int, run_tap: RunTap) -> None:
+    """One request, and the token is not shown."""
     outcome = run_tap(topics=[topic], api_token="a-wrong-token", env={"LOGLEVEL": "DEBUG"})
     assert outcome.exit_code == 1
     assert [request.status for request in emulator.requests()] == [401]
@@ -83,7 +81,7 @@ def test_a_token_that_the_service_does_not_know(
 def test_a_redirect_is_not_followed(
     emulator: Emulator, elsewhere: Emulator, topic: int, run_tap: RunTap, status: int
 ) -> None:
-    """The token goes nowhere but to the service that the settings name."""
+    """The token is sent only to the host in the settings."""
     emulator.fault("redirect", status=status, location=f"{elsewhere.url}/api/v1/", times=-1)
     outcome = run_tap(topics=[topic])
     assert outcome.exit_code == 1
@@ -105,10 +103,10 @@ def test_a_redirect_is_not_followed(
     ],
     ids=lambda fault: str(fault.get("status") or fault["kind"]),
 )
-def test_retries_end_when_max_retry_secs_are_used_up(
+def test_retries_end_after_max_retry_secs(
     emulator: Emulator, topic: int, run_tap: RunTap, fault: dict[str, Any]
 ) -> None:
-    """After that time the run gives up with one line, which says how long it tried."""
+    """With one line that says how long they took."""
     emulator.fault(times=-1, **fault)
     outcome = run_tap(topics=[topic], max_retry_secs=0.05)
     assert outcome.exit_code == 1
@@ -124,14 +122,14 @@ def test_retries_end_when_max_retry_secs_are_used_up(
 def test_without_retry_time_there_is_one_attempt(
     emulator: Emulator, topic: int, run_tap: RunTap
 ) -> None:
-    """`max_retry_secs: 0` does not try again at all."""
+    """With `max_retry_secs: 0` nothing is retried."""
     emulator.fault("status", status=503, times=-1)
     outcome = run_tap(topics=[topic], max_retry_secs=0)
     assert outcome.exit_code == 1
     assert len(emulator.requests()) == 1
 
 
-def test_a_service_that_cannot_be_reached_is_told_in_one_line(run_tap: RunTap) -> None:
+def test_an_unreachable_service_is_reported_in_one_line(run_tap: RunTap) -> None:
     """A refused connection names the topic and what to check."""
     outcome = run_tap(topics=[1], api_url="http://127.0.0.1:1", max_retry_secs=0.2)
     assert outcome.exit_code == 1
@@ -140,10 +138,8 @@ def test_a_service_that_cannot_be_reached_is_told_in_one_line(run_tap: RunTap) -
     assert "check the network and api_url" in line
 
 
-def test_a_traceback_is_for_those_who_debug(
-    emulator: Emulator, topic: int, run_tap: RunTap
-) -> None:
-    """At LOGLEVEL=DEBUG the line has its traceback; it shows neither token nor payload."""
+def test_debug_adds_a_traceback(emulator: Emulator, topic: int, run_tap: RunTap) -> None:
+    """It contains neither token nor payload."""
     emulator.fault("status", status=404, after=1, times=-1)
     outcome = run_tap(topics=[topic], env={"LOGLEVEL": "DEBUG"}, batch_size=2)
     assert outcome.exit_code == 1
@@ -168,10 +164,7 @@ def test_a_traceback_is_for_those_who_debug(
 def test_neither_token_nor_payload_is_ever_logged(
     emulator: Emulator, topic: int, run_tap: RunTap, fault: dict[str, Any]
 ) -> None:
-    """Not in warnings, errors or tracebacks, even where the service repeats the token.
-
-    At the level that logs the most.
-    """
+    """At no level, in no traceback, and not even if the service repeats the token."""
     fault = dict(fault)
     if fault.pop("echo", False):
         fault["body"] = {"message": f"Bearer {emulator.token} is not\nwelcome"}
@@ -185,8 +178,8 @@ def test_neither_token_nor_payload_is_ever_logged(
     assert SECRET not in outcome.stderr
 
 
-def test_one_failing_topic_does_not_stop_the_others(emulator: Emulator, run_tap: RunTap) -> None:
-    """The others are read to their ends and told, then the run fails with the line of the one."""
+def test_a_failing_topic_does_not_stop_the_others(emulator: Emulator, run_tap: RunTap) -> None:
+    """They are read to their end, the state covers them, and then the run fails."""
     published = {}
     for topic in range(1, 6):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -203,8 +196,8 @@ def test_one_failing_topic_does_not_stop_the_others(emulator: Emulator, run_tap:
     assert re.search(r"topic_2 \(topic 2\).*403", line)
 
 
-def test_each_failing_topic_has_its_line(emulator: Emulator, run_tap: RunTap) -> None:
-    """Two topics that fail are two ERROR lines."""
+def test_each_failing_topic_has_a_line(emulator: Emulator, run_tap: RunTap) -> None:
+    """Two topics that fail are two lines."""
     for topic in (1, 2, 3):
         emulator.create_topic(f"topic {topic}", id=topic)
     emulator.load(1, [{}])

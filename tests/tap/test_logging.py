@@ -1,4 +1,4 @@
-"""What a run says of itself: little by default, the SDK's metrics for those who ask."""
+"""What a run logs: little by default, and the SDK's metrics on request."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def topics(emulator: Emulator) -> list[int]:
     return topics
 
 
-def test_a_run_logs_its_start_and_one_summary_a_topic(
+def test_a_run_logs_starts_and_a_summary_per_topic(
     emulator: Emulator, topics: list[int], run_tap: RunTap
 ) -> None:
-    """A summary has messages, requests, seconds, the last message's time, and the lag."""
+    """With messages, requests, seconds, the time of the newest message and the lag."""
     outcome = run_tap(topics=topics)
     lines = outcome.stderr.splitlines()
     summaries = [match for line in lines if (match := SUMMARY.search(line))]
@@ -50,17 +50,15 @@ def test_a_run_logs_its_start_and_one_summary_a_topic(
 def test_a_run_of_many_pages_logs_no_more(
     emulator: Emulator, topics: list[int], run_tap: RunTap
 ) -> None:
-    """There is no line a request, a page or a STATE."""
+    """There is no line per request, page or STATE."""
     outcome = run_tap(topics=topics, batch_size=1, state_interval_secs=0.001)
     assert len(emulator.requests()) > 120
     assert len(outcome.states) > 3
     assert len(outcome.stderr.splitlines()) <= 9
 
 
-def test_the_metrics_of_the_sdk_are_there_for_those_who_ask(
-    topics: list[int], run_tap: RunTap
-) -> None:
-    """With LOGLEVEL=INFO each stream has its record count and its duration."""
+def test_loglevel_info_logs_the_metrics_of_the_sdk(topics: list[int], run_tap: RunTap) -> None:
+    """Each stream has its record count and its duration."""
     outcome = run_tap(topics=topics, env={"LOGLEVEL": "INFO"})
     metrics = [
         json.loads(line[line.index("{") :])
@@ -74,8 +72,8 @@ def test_the_metrics_of_the_sdk_are_there_for_those_who_ask(
         assert "sync_duration" in {metric["metric"] for metric in own}
 
 
-def test_nothing_but_singer_messages_is_on_stdout(topics: list[int], run_tap: RunTap) -> None:
-    """Whatever is logged, stdout is for the target."""
+def test_stdout_contains_only_singer_messages(topics: list[int], run_tap: RunTap) -> None:
+    """Whatever is logged."""
     outcome = run_tap(topics=topics, env={"LOGLEVEL": "DEBUG"})
     assert {message["type"] for message in outcome.messages} == {"SCHEMA", "RECORD", "STATE"}
     assert len(outcome.records()) == 121

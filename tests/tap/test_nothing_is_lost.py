@@ -1,4 +1,4 @@
-"""Nothing is lost: whenever a run is killed, the next one goes on from the last STATE line."""
+"""Nothing is lost: whenever a run is killed, the next one resumes from its last STATE."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOPICS = 3
 PAYLOAD = {"text": "x" * 300}
 
 
-def assert_doubles_come_after_the_last_state(
+def assert_duplicates_come_after_the_last_state(
     killed: Outcome, following: Outcome, stream: str, given: dict[str, Any]
 ) -> None:
     """What the following run repeats was written after the last STATE line of the killed one.
@@ -41,10 +41,10 @@ def assert_doubles_come_after_the_last_state(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_at_random_moments_and_resumed_all_messages_come_through(
+def test_taps_killed_at_random_moments_lose_no_message(
     emulator: Emulator, start_tap: StartTap, seed: int
 ) -> None:
-    """The complete RECORD lines of all runs are what was published, each topic in its order."""
+    """The complete RECORD lines of all runs are the published messages, in topic order."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     published: dict[str, list[str]] = {f"topic_{n}": [] for n in range(1, TOPICS + 1)}
     for topic in range(1, TOPICS + 1):
@@ -80,7 +80,7 @@ def test_killed_at_random_moments_and_resumed_all_messages_come_through(
         read = [ids(run, stream) for _, run in runs]
         assert list(dict.fromkeys(chain.from_iterable(read))) == messages
         for (given, killed), (_, following) in pairwise(runs):
-            assert_doubles_come_after_the_last_state(killed, following, stream, given)
+            assert_duplicates_come_after_the_last_state(killed, following, stream, given)
         for each in read:
             # No run leaves out, repeats or reorders anything between its first and last record.
             start = messages.index(each[0]) if each else 0
@@ -88,7 +88,7 @@ def test_killed_at_random_moments_and_resumed_all_messages_come_through(
 
 
 def test_a_state_line_is_never_ahead_of_its_records(emulator: Emulator, run_tap: RunTap) -> None:
-    """At the place of every STATE line, all that it covers has been written."""
+    """Each STATE line covers only records before it."""
     for topic in range(1, TOPICS + 1):
         emulator.create_topic(f"topic {topic}", id=topic)
         emulator.load(topic, [PAYLOAD] * 200)
@@ -107,10 +107,10 @@ def test_a_state_line_is_never_ahead_of_its_records(emulator: Emulator, run_tap:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_slow_reader_gets_every_line_whole(
+def test_a_slow_loader_gets_every_line_whole(
     emulator: Emulator, tap_config: TapConfig, unbuffered: str
 ) -> None:
-    """A pipe that takes less than it is given loses nothing, buffered or not."""
+    """A pipe that accepts less than it is given loses nothing, buffered or not."""
     topic = emulator.create_topic()
     payloads = [{"n": n, "text": "é" * 20_000} for n in range(60)]
     published = emulator.load(topic, payloads)
@@ -122,10 +122,10 @@ def test_a_slow_reader_gets_every_line_whole(
     assert bookmark(outcome.states[-1], "topic_1") == published[-1]
 
 
-def test_memory_is_bounded_by_pages_when_nobody_reads(
+def test_memory_is_bounded_if_the_loader_does_not_read(
     emulator: Emulator, tap_config: TapConfig
 ) -> None:
-    """A topic is asked for two pages and no more while its first one cannot be written."""
+    """A topic is requested only two pages while the first one cannot be written."""
     for topic in (1, 2):
         emulator.create_topic(f"topic {topic}", id=topic)
         emulator.load(topic, [{"text": "x" * 10_000} for _ in range(300)])
@@ -138,10 +138,10 @@ def test_memory_is_bounded_by_pages_when_nobody_reads(
     assert len(Outcome(0, stdout, "").records()) == 600
 
 
-def test_messages_published_while_a_tail_runs_come_through_once_and_in_order(
+def test_tail_mode_emits_each_message_once_and_in_order(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """Faults, pages of any length and arrivals at any moment leave no gap and no double."""
+    """Whatever the faults, the length of pages and the moment of arrival."""
     topic = emulator.create_topic()
     emulator.configure(page_limit=3)
     for number, kind in enumerate(("reset_after", "cut", "cut_json"), start=1):
@@ -163,10 +163,10 @@ def test_messages_published_while_a_tail_runs_come_through_once_and_in_order(
     assert_states_are_true(tail.so_far)
 
 
-def test_a_run_that_ends_in_a_failure_has_told_what_it_wrote(
+def test_the_state_of_a_failed_run_covers_what_it_wrote(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """The state of the pages before the failure is told, and the next run has the rest."""
+    """The next run reads the rest."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(30)])
     emulator.fault("status", status=404, after=2, times=-1)
@@ -178,10 +178,8 @@ def test_a_run_that_ends_in_a_failure_has_told_what_it_wrote(
     assert ids(run_tap(topics=[topic], state=failed.states[-1])) == published[20:]
 
 
-def test_a_service_that_goes_away_and_comes_back_is_waited_for(
-    tmp_path: Path, start_tap: StartTap
-) -> None:
-    """A tail reads on where it was: nothing is left out, and nothing comes twice."""
+def test_tail_mode_survives_an_outage_of_the_service(tmp_path: Path, start_tap: StartTap) -> None:
+    """It resumes without a gap or a duplicate."""
     database = tmp_path / "service.db"
     with Emulator.start(database=database) as before:
         topic = before.create_topic()

@@ -1,4 +1,4 @@
-"""A payload comes out of the executable byte for byte as it was published, whatever it is."""
+"""The executable emits every payload byte for byte as published."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ PAYLOADS = {
     "null": b"null",
     "true": b"true",
     "900 levels": nested(900),
-    # What msgspec refuses, so that the page is split in the slow way.
+    # What msgspec rejects, so that the page is split by the scanner.
     "a lone surrogate": b'{"a":"\\ud800"}',
     "a lone low surrogate as a key": b'{"\\udc00x":1}',
     "1,000 levels": nested(1_000),
@@ -73,15 +73,15 @@ SLOW = [PAYLOADS["a lone surrogate"], PAYLOADS["100,000 levels"]]
 
 
 def written(outcome: Outcome) -> list[bytes]:
-    """The payloads in the lines of the output, as bytes."""
+    """Return the payloads in the output, as bytes."""
     lines = [line for line in outcome.stdout.split(b"\n") if line.startswith(b'{"type":"RECORD"')]
     found = [RECORD.fullmatch(line) for line in lines]
     assert all(found)
     return [match.group(1) for match in found if match]
 
 
-def test_every_payload_is_written_byte_for_byte(emulator: Emulator, run_tap: RunTap) -> None:
-    """All of them in pages of their own, read one by one."""
+def test_every_payload_is_emitted_byte_for_byte(emulator: Emulator, run_tap: RunTap) -> None:
+    """Each in a page of its own."""
     topic = emulator.create_topic()
     emulator.load(topic, PAYLOADS.values())
 
@@ -93,10 +93,10 @@ def test_every_payload_is_written_byte_for_byte(emulator: Emulator, run_tap: Run
 
 
 @pytest.mark.parametrize("beside", SLOW, ids=["a lone surrogate", "100,000 levels"])
-def test_a_payload_that_is_hard_to_split_off_changes_none_beside_it(
+def test_an_unusual_payload_does_not_change_others_of_its_page(
     emulator: Emulator, run_tap: RunTap, beside: bytes
 ) -> None:
-    """All come through in one page, in order, whichever of them the page has to be split by."""
+    """All of them are emitted, in order, whichever way the page is split."""
     topic = emulator.create_topic()
     payloads = [beside, *PAYLOADS.values(), beside]
     loaded = emulator.load(topic, payloads)
@@ -110,16 +110,16 @@ def test_a_payload_that_is_hard_to_split_off_changes_none_beside_it(
 
 
 def ids_by_pattern(outcome: Outcome) -> list[str]:
-    """The message ids of the records: 100,000 levels are more than `json` can read."""
+    """Return the message ids, without decoding 100,000 levels of nesting."""
     return re.findall(r'"record":\{"message_id":"([^"]+)"', outcome.stdout.decode())
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("beside", [b"{}", SLOW[0]], ids=["plain", "a lone surrogate"])
-def test_a_pretty_printed_payload_stays_one_line(
+def test_a_pretty_printed_payload_becomes_one_line(
     emulator: Emulator, run_tap: RunTap, end: bytes, beside: bytes
 ) -> None:
-    """Its line breaks, which are white space, become spaces; nothing else is changed."""
+    """Its line breaks become spaces; nothing else is changed."""
     topic = emulator.create_topic()
     pretty = end.join([b"{", b'\t"a": [', b'    1.10, "x\\ny\\r"', b"  ]", b"}"])
     emulator.load(topic, [pretty, beside])
@@ -132,10 +132,10 @@ def test_a_pretty_printed_payload_stays_one_line(
     assert run.records()[0]["payload"] == json.loads(pretty)
 
 
-def test_a_page_that_is_no_utf8_is_asked_for_again_and_then_told(
+def test_a_page_that_is_not_utf8_is_retried_and_then_reported(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """The pages before it are written and the state told; no byte of it is in the log."""
+    """The pages before it are written and covered by the state; none of it is in the log."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [b'{"n":1}', b'{"n":"hush\xff"}', b'{"n":3}'])
 
@@ -152,10 +152,10 @@ def test_a_page_that_is_no_utf8_is_asked_for_again_and_then_told(
     assert "hush" not in run.stderr
 
 
-def test_bytes_that_arrive_whole_at_the_second_try_are_read(
+def test_a_page_that_is_utf8_at_the_second_attempt_is_read(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """An answer that is no UTF-8 once costs a retry and no message."""
+    """It costs a retry and no message."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}, {"n": 2}])
     emulator.fault("garbage", operation="consume", body=b'{"messages":[{"payload":"\xff"}]}')
@@ -184,14 +184,14 @@ json_values = st.recursive(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(json_values, min_size=20, max_size=120), st.booleans(), st.integers(1, 50))
-def test_any_json_comes_out_as_it_went_in(
+def test_any_json_is_emitted_as_published(
     emulator: Emulator,
     run_tap: RunTap,
     values: list[object],
     ensure_ascii: bool,  # noqa: FBT001
     batch_size: int,
 ) -> None:
-    """For arbitrary values, encoded either way, in pages of any size."""
+    """Arbitrary values, encoded either way, in pages of any size."""
     emulator.reset()
     topic = emulator.create_topic()
     payloads = [

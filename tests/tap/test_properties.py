@@ -1,4 +1,4 @@
-"""Whatever the topics, pages, faults and runs are: what comes out is what was published."""
+"""Whatever the topics, pages, faults and runs, the output is what was published."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAULTS: list[dict[str, Any]] = [
 
 
 class Fault(NamedTuple):
-    """A fault that passes, for one request of a topic."""
+    """A transient fault of one request of a topic."""
 
     topic: int
     after: int
@@ -42,14 +42,14 @@ class Fault(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What happens to a topic next: messages are published or dropped, or a run reads it."""
+    """What happens to a topic next: messages are published, expire, or are read."""
 
     kind: str
     number: int
 
 
 class Topics(NamedTuple):
-    """Topics of these lengths, read from these places on, by a service with these faults."""
+    """Topics of these lengths, bookmarks, page limit and faults."""
 
     lengths: list[int]
     places: list[int | None]
@@ -94,10 +94,10 @@ def _in_process() -> Iterator[None]:
 
 @EXAMPLES
 @given(topics=workspaces, config=configs)
-def test_topics_come_out_as_published_after_their_bookmarks(
+def test_messages_after_the_bookmark_are_emitted_as_published(
     emulator_process: Emulator, topics: Topics, config: dict[str, Any]
 ) -> None:
-    """Each message after the bookmark comes once, in order and unchanged, over every fault."""
+    """Once, in order and unchanged, whatever the faults."""
     emulator_process.reset()
     emulator_process.configure(page_limit=topics.page_limit)
     state: dict[str, Any] = {"bookmarks": {}}
@@ -129,10 +129,10 @@ def test_topics_come_out_as_published_after_their_bookmarks(
 
 @EXAMPLES
 @given(story=steps, batch_size=st.integers(1, 7), page_limit=page_limits)
-def test_over_many_runs_each_message_that_still_exists_comes_once(
+def test_over_many_runs_each_remaining_message_is_emitted_once(
     emulator_process: Emulator, story: list[Step], batch_size: int, page_limit: int | None
 ) -> None:
-    """Runs, limits, new messages and expiry in any order: what a run finds is what is new."""
+    """With limits, new messages and expiry in any order."""
     emulator_process.reset()
     emulator_process.configure(page_limit=page_limit)
     topic = emulator_process.create_topic()
@@ -169,10 +169,10 @@ def test_over_many_runs_each_message_that_still_exists_comes_once(
     topics=st.integers(1, 3),
     limit=st.integers(1, 9),
 )
-def test_runs_from_latest_read_what_came_since_the_first(
+def test_runs_from_latest_read_messages_published_since_the_first(
     emulator_process: Emulator, story: list[int], topics: int, limit: int
 ) -> None:
-    """What stood in a topic before the first run is never read, what came later is, once."""
+    """Older messages are never read, newer ones are read once."""
     emulator_process.reset()
     config = {
         "topics": [{"id": topic} for topic in range(1, topics + 1)],

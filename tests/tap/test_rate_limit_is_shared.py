@@ -1,4 +1,4 @@
-"""One limiter: all topics and retries share the quota, and a 429 pauses all of them."""
+"""All topics and retries share one rate limiter, and a 429 pauses all of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tests.tap.conftest import RunTap, StartTap
 
 
-def test_no_request_is_over_the_budget_in_a_run(emulator: Emulator, start_tap: StartTap) -> None:
-    """Topics, polls and retries together send what the setting allows, and then wait."""
+def test_a_run_stays_below_max_requests_per_minute(emulator: Emulator, start_tap: StartTap) -> None:
+    """Topics, long polls and retries together."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
     for topic in topics:
         emulator.load(topic, [{"n": n} for n in range(20)])
@@ -35,10 +35,10 @@ def test_no_request_is_over_the_budget_in_a_run(emulator: Emulator, start_tap: S
 
 
 @pytest.mark.parametrize("retry_after", ["seconds", "date", "none"])
-def test_a_run_over_quota_completes_without_a_storm(
+def test_a_rate_limited_run_completes(
     emulator: Emulator, run_tap: RunTap, retry_after: str
 ) -> None:
-    """One refusal pauses all topics until the time that the service named, and few are refused."""
+    """One 429 pauses all topics for as long as the service asks, and few requests are rejected."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(4)]
     published = {t: emulator.load(t, [{"n": n} for n in range(20)]) for t in topics}
     emulator.configure(quota_per_minute=7, quota_window_secs=1.0, retry_after=retry_after)
@@ -47,17 +47,15 @@ def test_a_run_over_quota_completes_without_a_storm(
     for topic, messages in published.items():
         assert ids(outcome, f"topic_{topic}") == messages
     requests = emulator.requests()
-    refusals = [request for request in requests if request.status == 429]
-    assert len(requests) - len(refusals) == 12
-    # 12 answers at 7 a window need a pause. It is met by those who were under way, and by one or
-    # two who come too early where the service named no time.
-    assert 1 <= len(refusals) <= len(topics) + 2
+    rejected = [request for request in requests if request.status == 429]
+    assert len(requests) - len(rejected) == 12
+    # 12 responses at 7 per window need a pause. Requests in flight are rejected, too, and one or
+    # two that are sent too early if the service names no time.
+    assert 1 <= len(rejected) <= len(topics) + 2
 
 
-def test_no_request_goes_out_while_the_service_asked_to_wait(
-    emulator: Emulator, run_tap: RunTap
-) -> None:
-    """All topics keep the pause that one of them was told of."""
+def test_no_request_is_sent_during_a_pause(emulator: Emulator, run_tap: RunTap) -> None:
+    """All topics keep the pause that one of them was asked for."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(4)]
     for topic in topics:
         emulator.load(topic, [{"n": n} for n in range(60)])
@@ -67,20 +65,20 @@ def test_no_request_goes_out_while_the_service_asked_to_wait(
     assert outcome.exit_code == 0
     assert len(outcome.records()) == 240
     requests = emulator.requests()
-    [refusal] = [request for request in requests if request.status == 429]
-    assert refusal.finished_at
-    # Those that were on their way when the answer came had left before anyone knew of it.
-    on_the_way = refusal.finished_at + 0.5
-    paused = [r for r in requests if on_the_way < r.at < refusal.finished_at + 2]
+    [rejection] = [request for request in requests if request.status == 429]
+    assert rejection.finished_at
+    # Requests in flight when the response arrived had been sent before.
+    in_flight_until = rejection.finished_at + 0.5
+    paused = [r for r in requests if in_flight_until < r.at < rejection.finished_at + 2]
     assert paused == []
-    assert len([r for r in requests if r.at >= refusal.finished_at + 2]) > 20
+    assert len([r for r in requests if r.at >= rejection.finished_at + 2]) > 20
 
 
 @pytest.mark.parametrize("tail", [False, True])
-def test_a_pause_beyond_the_time_for_retries_ends_the_run_for_all_topics(
+def test_a_pause_longer_than_max_retry_secs_ends_the_run(
     emulator: Emulator, start_tap: StartTap, *, tail: bool
 ) -> None:
-    """The quota is the workspace's: no topic waits in silence for an hour that one was told of."""
+    """The quota is the workspace's: no topic waits silently for an hour."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
     published = {topic: emulator.load(topic, [{"n": n} for n in range(30)]) for topic in topics}
     emulator.fault(

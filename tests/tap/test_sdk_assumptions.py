@@ -1,4 +1,4 @@
-"""What the tap takes for granted of the SDK: when the SDK changes there, this says so first."""
+"""What the tap assumes about the SDK; these tests fail first if the SDK changes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tap_workato_streams.tap import TapWorkatoStreams
 
 
 def parameters(function: object) -> list[str]:
-    """The names of a function's parameters."""
+    """Return the names of a function's parameters."""
     assert callable(function)
     return list(inspect.signature(function).parameters)
 
 
 def test_a_run_of_the_sdk_goes_through_sync_all() -> None:
-    """`Tap.invoke` ends in `sync_all`, which the tap replaces to read side by side."""
+    """`Tap.invoke` calls `sync_all`, which the tap overrides to read concurrently."""
     assert "tap.sync_all()" in textwrap.dedent(inspect.getsource(Tap.invoke))
     assert parameters(Tap.sync_all) == parameters(TapWorkatoStreams.sync_all) == ["self"]
 
 
 def test_settings_are_checked_in_one_place_before_discovery() -> None:
-    """The SDK's constructor calls `_validate_config`, and with it comes `_config`."""
+    """The SDK's constructor calls `_validate_config` once `_config` is set."""
     assert parameters(PluginBase._validate_config) == ["self", "raise_errors"]  # noqa: SLF001
     source = inspect.getsource(PluginBase.__init__)
     assert "self._validate_config(raise_errors=" in source
@@ -37,16 +37,16 @@ def test_settings_are_checked_in_one_place_before_discovery() -> None:
     assert "append_builtin_config" in dir(Tap)
 
 
-def test_signals_come_to_the_handler_that_the_tap_replaces() -> None:
-    """SIGINT and SIGTERM are both bound to `_handle_termination`."""
+def test_signals_are_handled_by_the_method_that_the_tap_overrides() -> None:
+    """SIGINT and SIGTERM are bound to `_handle_termination`."""
     assert parameters(PluginBase._handle_termination) == ["self", "signum", "frame"]  # noqa: SLF001
     source = inspect.getsource(PluginBase._setup_signal_handlers)  # noqa: SLF001
     for name in (signal.SIGINT.name, signal.SIGTERM.name):
         assert f"signal.signal(signal.{name}, self._handle_termination)" in source
 
 
-def test_what_the_tap_overrides_is_there_to_be_overridden() -> None:
-    """A method that the SDK renames would be overridden no more, in silence."""
+def test_overridden_methods_exist_in_the_sdk() -> None:
+    """A renamed method would silently not be overridden any more."""
     # By what the SDK's classes define: our own may override each other.
     overridden = {
         (theirs, name)
@@ -67,8 +67,8 @@ def test_what_the_tap_overrides_is_there_to_be_overridden() -> None:
         assert any(name in vars(base) for base in theirs.__mro__), f"{theirs.__name__}.{name}"
 
 
-def test_what_the_stream_uses_of_the_sdk_is_there() -> None:
-    """Writing lines, counting records and timing are the SDK's, under these names."""
+def test_methods_that_the_stream_uses_exist_in_the_sdk() -> None:
+    """For writing lines, counting records and timing."""
     assert parameters(Stream._write_schema_message) == ["self"]  # noqa: SLF001
     assert parameters(Stream._write_record_message) == ["self", "record"]  # noqa: SLF001
     assert {"get_record_counter", "get_sync_timer", "stream_state", "mask"} <= set(dir(Stream))

@@ -1,4 +1,4 @@
-"""The SDK's own standard tests of a tap, all of them, against the emulator."""
+"""The SDK's standard tests for taps, against the emulator."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ StandardTests = get_tap_test_class(TapWorkatoStreams, config=CONFIG, parse_env_c
 
 @pytest.fixture(scope="class", autouse=True)
 def _emulator_for_the_suite(emulator_process: Emulator) -> None:
-    """The suite's configuration is made before there is an emulator, and read after."""
+    """The suite's config is made before the emulator starts, and read later."""
     emulator_process.reset()
     CONFIG["api_url"] = emulator_process.url
     for number in (1, 2):
@@ -46,4 +46,4 @@ def _emulator_for_the_suite(emulator_process: Emulator) -> None:
 
 
 class TestTapWorkatoStreams(StandardTests):  # type: ignore[misc, valid-type]
-    """The standard tests of the SDK."""
+    """The SDK's standard tests."""

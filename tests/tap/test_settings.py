@@ -1,4 +1,4 @@
-"""Bad settings are refused before the first request, all of them at once, in words."""
+"""Bad settings are rejected before the first request, all at once, each with its reason."""
 
 from __future__ import annotations
 
@@ -29,15 +29,13 @@ NO_DATE = "must be RFC 3339, such as 2026-01-31T00:00:00Z"
 BOOLEAN_SCHEMA = "the SDK does not support true or false as a schema; write {}"
 NO_TOPICS = "topics: list the topics to read, or set developer_api_token to read all of them"
 
-REFUSED: list[tuple[dict[str, Any], str]] = [
+RECURSIVE = "a $ref refers to itself, which the SDK does not support"
+REJECTED: list[tuple[dict[str, Any], str]] = [
     ({"max_run_secs": 1e300}, "max_run_secs: must be at most 1000000000"),
     ({"state_interval_secs": 1e300}, "state_interval_secs: must be at most 1000000000"),
     (
         {"topics": [{"id": 1, "schema": {"properties": {"a": {"$ref": "#"}}}}]},
-        (
-            "topics[0].schema is not a JSON Schema: a $ref refers to itself, which the SDK does not "
-            "support"
-        ),
+        f"topics[0].schema is not a JSON Schema: {RECURSIVE}",
     ),
     ({"api_token": None}, "'api_token' is a required property"),
     ({"api_token": ""}, "'api_token' is a required property"),
@@ -195,10 +193,10 @@ def errors_of(config: dict[str, Any]) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize(("wrong", "words"), REFUSED, ids=[str(wrong) for wrong, _ in REFUSED])
-def test_a_wrong_setting_is_refused_in_words(wrong: dict[str, Any], words: str) -> None:
-    """In one line that names the setting, and no other."""
-    assert errors_of({**GOOD, **wrong}) == [words]
+@pytest.mark.parametrize(("bad", "reason"), REJECTED, ids=[str(bad) for bad, _ in REJECTED])
+def test_a_bad_setting_is_rejected_with_its_reason(bad: dict[str, Any], reason: str) -> None:
+    """In one line that names this setting and no other."""
+    assert errors_of({**GOOD, **bad}) == [reason]
 
 
 @pytest.mark.parametrize(
@@ -217,15 +215,15 @@ def test_a_wrong_setting_is_refused_in_words(wrong: dict[str, Any], words: str) 
     ],
     ids=str,
 )
-def test_a_good_setting_is_taken(good: dict[str, Any]) -> None:
-    """Clear-text http too, where it does not leave the machine."""
+def test_a_good_setting_is_accepted(good: dict[str, Any]) -> None:
+    """Clear-text http, too, if the host is loopback."""
     assert errors_of({**GOOD, **good}) == []
 
 
-def test_all_faults_are_told_at_once_before_the_first_request(
+def test_all_problems_are_reported_at_once_before_the_first_request(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """One line each, exit code 1, nothing on standard output, and no secret anywhere."""
+    """One line each, exit code 1, nothing on stdout, and no secret anywhere."""
     run = run_tap(
         api_token="top-secret\n",
         developer_api_token=["top-secret"],
@@ -254,17 +252,17 @@ def test_all_faults_are_told_at_once_before_the_first_request(
     assert "Traceback" not in run.stderr
 
 
-def test_a_setting_that_does_not_exist_is_warned_of_with_the_nearest_that_does(
+def test_an_unknown_setting_is_reported_with_the_most_similar_one(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """In one line each, without its value; the run goes on."""
+    """In one line each, without its value; the run continues."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
     run = run_tap(topics=[topic], batch_siz="top-secret", zzz=1, stream_maps={})
     assert run.exit_code == 0
     assert ids(run) == loaded
-    told = [line.rsplit(" | ", 1)[1] for line in run.stderr.splitlines() if "WARNING" in line]
-    assert told == [
+    reported = [line.rsplit(" | ", 1)[1] for line in run.stderr.splitlines() if "WARNING" in line]
+    assert reported == [
         "batch_siz: unknown setting, ignored; did you mean batch_size?",
         "zzz: unknown setting, ignored",
     ]
@@ -272,10 +270,10 @@ def test_a_setting_that_does_not_exist_is_warned_of_with_the_nearest_that_does(
 
 
 @pytest.mark.parametrize("args", [["--discover"], ["--test"]], ids=str)
-def test_bad_settings_are_refused_by_every_command(
+def test_bad_settings_are_rejected_by_every_command(
     emulator: Emulator, run_tap: RunTap, args: list[str]
 ) -> None:
-    """As by a run."""
+    """Not only by a run."""
     run = run_tap(*args, topics=[1], batch_size=51)
 
     assert run.exit_code == 1
@@ -283,8 +281,8 @@ def test_bad_settings_are_refused_by_every_command(
     assert emulator.requests() == []
 
 
-def test_settings_come_from_the_environment_as_text(emulator: Emulator) -> None:
-    """Numbers, booleans and JSON are read as what they are meant to be; empty is not set."""
+def test_settings_in_the_environment_are_text(emulator: Emulator) -> None:
+    """Numbers, booleans and JSON are parsed; an empty text counts as not set."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": n} for n in range(5)])
     variables = {
@@ -319,8 +317,8 @@ def test_settings_come_from_the_environment_as_text(emulator: Emulator) -> None:
     assert emulator.requests()[0].path == f"/api/pubsub/topics/{topic}/consume"
 
 
-def test_text_that_is_no_value_of_its_type_is_refused(emulator: Emulator) -> None:
-    """From the environment as from a file, and all faults at once."""
+def test_text_of_the_wrong_type_is_rejected(emulator: Emulator) -> None:
+    """From the environment, too, and all problems at once."""
     done = run(
         "tap-workato-streams",
         "--config",
@@ -348,7 +346,7 @@ def test_text_that_is_no_value_of_its_type_is_refused(emulator: Emulator) -> Non
 
 
 def test_whole_numbers_may_be_written_as_decimals(emulator: Emulator, tmp_path: Path) -> None:
-    """As YAML and JSON tools do: 2.0 is 2, in what is sent too."""
+    """2.0 is 2, as YAML and JSON tools write it."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": n} for n in range(5)])
     config = tmp_path / "config.json"
@@ -366,7 +364,7 @@ def test_whole_numbers_may_be_written_as_decimals(emulator: Emulator, tmp_path: 
 
 @pytest.mark.parametrize("center", CENTERS)
 def test_each_data_center_has_its_own_hosts(center: str) -> None:
-    """As the contract lists them: for messages, on the legacy domain, and for the Developer API."""
+    """For messages, the legacy domain and the Developer API (contract)."""
     place = "" if center == "us" else f"{center}."
     config: dict[str, Any] = {"data_center": center, "legacy_api": False, **TOKENS}
     workspace = "https://www.workato.com" if center == "us" else f"https://app.{place}workato.com"
@@ -376,7 +374,7 @@ def test_each_data_center_has_its_own_hosts(center: str) -> None:
     assert developer_host(config).url == workspace
 
 
-def test_a_url_of_ones_own_replaces_the_data_centers() -> None:
+def test_a_url_overrides_the_data_center() -> None:
     """With or without a slash at its end."""
     config: dict[str, Any] = {"data_center": "eu", "legacy_api": False, **TOKENS}
     own = {"api_url": "https://h/base/", "developer_api_url": "https://d//"}
@@ -390,7 +388,7 @@ def test_a_url_of_ones_own_replaces_the_data_centers() -> None:
     ("legacy_api", "path"),
     [(False, "/api/v1/topics/1/consume"), (True, "/api/pubsub/topics/1/consume")],
 )
-def test_the_legacy_api_has_paths_of_its_own(
+def test_the_legacy_api_has_its_own_paths(
     emulator: Emulator,
     run_tap: RunTap,
     legacy_api: bool,  # noqa: FBT001

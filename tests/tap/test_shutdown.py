@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run soon, with its records written and its state told."""
+"""SIGTERM and SIGINT end a run soon; its records are written, and its state covers them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ WITHOUT_LOADER_SECS = 10.0
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_middle_of_a_long_poll_ends_the_run_with_its_state(
+def test_a_signal_during_a_long_poll_ends_the_run_with_its_state(
     emulator: Emulator, start_tap: StartTap, signum: signal.Signals
 ) -> None:
-    """The records are written, the last STATE is told, and the exit code is 0."""
+    """Records are written, the last STATE is emitted, and the exit code is 0."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
     published = [emulator.load(topic, [{"n": n} for n in range(60)]) for topic in topics]
     tail = start_tap(topics=topics, tail=True, state_interval_secs=600)
@@ -47,10 +47,10 @@ def test_a_signal_in_the_middle_of_a_long_poll_ends_the_run_with_its_state(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_middle_of_reading_keeps_what_was_written_and_told_equal(
+def test_after_a_signal_the_state_covers_exactly_what_was_written(
     emulator: Emulator, start_tap: StartTap, signum: signal.Signals
 ) -> None:
-    """Without tail too: the last STATE is the last record, and the next run has the rest."""
+    """The last STATE is the last record's, and the next run reads the rest."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(300)])
     emulator.configure(latency_secs=0.05)
@@ -68,10 +68,8 @@ def test_a_signal_in_the_middle_of_reading_keeps_what_was_written_and_told_equal
     assert ids(second) == published[len(read) :]
 
 
-def test_a_signal_while_requests_wait_for_their_turn_ends_the_run(
-    emulator: Emulator, start_tap: StartTap
-) -> None:
-    """Neither a pause that the service asked for nor a retry holds up the end."""
+def test_a_signal_during_a_pause_ends_the_run(emulator: Emulator, start_tap: StartTap) -> None:
+    """Neither a pause nor a retry delays the end."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
     published = emulator.load(topics[0], [{"n": 1}])
     emulator.fault("status", status=429, headers={"Retry-After": "60"}, after=4, times=-1)
@@ -85,10 +83,10 @@ def test_a_signal_while_requests_wait_for_their_turn_ends_the_run(
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_signal_while_the_output_is_full_keeps_every_line_whole_and_writes_what_is_held(
+def test_a_signal_while_stdout_blocks_truncates_no_line(
     emulator: Emulator, tap_config: TapConfig, unbuffered: str
 ) -> None:
-    """The line in the middle of which it falls is finished, and the other topic's page written."""
+    """The current line is completed, and the pages that are held are written."""
     for topic in (1, 2):
         emulator.create_topic(f"topic {topic}", id=topic)
         emulator.load(topic, [{"text": "x" * 10_000} for _ in range(200)])
@@ -115,7 +113,7 @@ def test_a_signal_while_the_output_is_full_keeps_every_line_whole_and_writes_wha
 def test_a_second_signal_ends_the_process_at_once(
     emulator: Emulator, tap_config: TapConfig
 ) -> None:
-    """While the reader of stdout holds it up, the first signal waits, and the second does not."""
+    """While stdout blocks, the first signal waits, and the second does not."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"text": "x" * 10_000} for _ in range(200)])
     process = start_with_pipe(tap_config(topics=[topic], tail=True))
@@ -130,10 +128,10 @@ def test_a_second_signal_ends_the_process_at_once(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_before_reading_has_begun_ends_the_process(
+def test_a_signal_during_discovery_ends_the_process(
     emulator: Emulator, start_tap: StartTap, signum: signal.Signals
 ) -> None:
-    """While the Developer API is waited for there is nothing to tell: no error, no traceback."""
+    """There is no state yet: no error, and no traceback."""
     emulator.fault("stall", operation="topics", secs=30, times=-1)
     token = emulator.developer_token
     tap = start_tap(developer_api_url=emulator.url, developer_api_token=token)

@@ -1,4 +1,4 @@
-"""Where reading starts: the settings say it once, from then on the bookmark does."""
+"""Where reading starts: the settings decide once, and the bookmark from then on."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def state_after(message_id: str, stream: str = "topic_1") -> dict[str, Any]:
-    """The state of a run that ended with this message."""
+    """Return the state of a run that ended with this message."""
     place = {"replication_key": "message_id", "replication_key_value": message_id}
     return {"bookmarks": {stream: place}}
 
 
 def assert_cursors(emulator: Emulator, outcome: Outcome, first: dict[str, str]) -> None:
-    """The first request has this cursor, each later one the last message of a page before it."""
+    """The first request has this cursor, each later one the last message before it."""
     asked = consumed(emulator)
     cursors = ("after_message_id", "since_time")
     sent = [{key: body[key] for key in cursors if key in body} for body in asked]
@@ -45,7 +45,7 @@ def old_and_new(emulator: Emulator) -> list[str]:
 def test_without_a_bookmark_a_topic_is_read_from_its_earliest_message(
     emulator: Emulator, old_and_new: list[str], run_tap: RunTap
 ) -> None:
-    """The first request names no place; each later one the last message before it."""
+    """The first request has no cursor, each later one the last message before it."""
     outcome = run_tap(topics=[1], batch_size=2)
     assert outcome.exit_code == 0
     assert ids(outcome) == old_and_new
@@ -53,10 +53,10 @@ def test_without_a_bookmark_a_topic_is_read_from_its_earliest_message(
     assert_states_are_true(outcome)
 
 
-def test_a_start_date_goes_out_in_the_first_request_alone(
+def test_a_start_date_is_sent_only_in_the_first_request(
     emulator: Emulator, old_and_new: list[str], run_tap: RunTap
 ) -> None:
-    """Only what is newer is read, and `since_time` never stands beside `after_message_id`."""
+    """`since_time` and `after_message_id` are never sent together."""
     start_date = ago(3_600)
     outcome = run_tap(topics=[1], batch_size=2, start_date=start_date)
     assert ids(outcome) == old_and_new[3:]
@@ -66,21 +66,21 @@ def test_a_start_date_goes_out_in_the_first_request_alone(
 @pytest.mark.parametrize(
     "settings", [{"start_date": "2020-01-01T00:00:00Z"}, {"start_from": "latest"}]
 )
-def test_a_bookmark_wins_over_the_settings(
+def test_a_bookmark_takes_precedence_over_the_settings(
     emulator: Emulator,
     old_and_new: list[str],
     run_tap: RunTap,
     settings: dict[str, Any],
 ) -> None:
-    """Once there is a bookmark, neither `start_date` nor `start_from` counts."""
+    """With a bookmark, `start_date` and `start_from` are ignored."""
     outcome = run_tap(topics=[1], state=state_after(old_and_new[1]), **settings)
     assert outcome.exit_code == 0
     assert ids(outcome) == old_and_new[2:]
     assert_cursors(emulator, outcome, {"after_message_id": old_and_new[1]})
 
 
-def test_each_topic_may_start_where_it_likes(emulator: Emulator, run_tap: RunTap) -> None:
-    """What a topic says of its start takes the place of what the settings say for all."""
+def test_each_topic_may_have_its_own_start(emulator: Emulator, run_tap: RunTap) -> None:
+    """It overrides the start in the settings."""
     loaded = {}
     for topic in range(1, 5):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -104,10 +104,10 @@ def test_each_topic_may_start_where_it_likes(emulator: Emulator, run_tap: RunTap
     assert outcome.states[-1]["bookmarks"]["topic_4"]["message_time"]
 
 
-def test_what_comes_between_two_runs_from_latest_is_read(
+def test_messages_between_two_runs_from_latest_are_read(
     emulator: Emulator, old_and_new: list[str], run_tap: RunTap
 ) -> None:
-    """A run from `latest` that finds no news leaves a bookmark from which the next goes on."""
+    """A run without new messages leaves a bookmark from which the next one resumes."""
     first = run_tap(topics=[1], start_from="latest")
     assert first.exit_code == 0
     assert first.records() == []
@@ -124,10 +124,10 @@ def test_what_comes_between_two_runs_from_latest_is_read(
 
 @pytest.mark.parametrize("page_limit", [None, 2])
 @pytest.mark.parametrize("offset_secs", [0.0, -3_600.0, 3_600.0], ids=["true", "behind", "ahead"])
-def test_what_was_published_just_before_a_run_from_latest_is_never_read(
+def test_messages_just_before_a_run_from_latest_are_never_read(
     emulator: Emulator, run_tap: RunTap, offset_secs: float, page_limit: int | None
 ) -> None:
-    """Not by the next run either, whatever the clocks: its place is behind those messages."""
+    """Not by the next run either, whatever the clocks."""
     emulator.configure(clock_offset_secs=offset_secs, page_limit=page_limit)
     topic = emulator.create_topic()
     emulator.load(topic, [{"old": True} for _ in range(5)])
@@ -139,10 +139,10 @@ def test_what_was_published_just_before_a_run_from_latest_is_never_read(
 
 
 @pytest.mark.parametrize("offset_secs", [-3_600.0, 3_600.0], ids=["behind", "ahead"])
-def test_latest_is_reckoned_by_the_clock_of_the_service(
+def test_latest_is_determined_by_the_clock_of_the_service(
     emulator: Emulator, run_tap: RunTap, offset_secs: float
 ) -> None:
-    """A skewed clock neither skips what comes between two runs nor reads what stood there."""
+    """A skewed local clock neither skips new messages nor reads old ones."""
     emulator.configure(clock_offset_secs=offset_secs)
     topic = emulator.create_topic()
     emulator.load(topic, [{"old": True}], times=[ago(60 - offset_secs)])
@@ -153,10 +153,10 @@ def test_latest_is_reckoned_by_the_clock_of_the_service(
 
 
 @pytest.mark.usefixtures("old_and_new")
-def test_what_comes_after_a_tail_from_latest_was_killed_is_read(
+def test_messages_after_a_killed_tail_from_latest_are_read(
     emulator: Emulator, run_tap: RunTap, start_tap: StartTap
 ) -> None:
-    """The place where a tail began is told before any message has come."""
+    """The start position is emitted before the first message arrives."""
     tail = start_tap(topics=[1], start_from="latest", tail=True, state_interval_secs=0.1)
     tail.wait_for(lambda run: run.states, "a STATE line")
     killed = tail.kill()
@@ -165,10 +165,10 @@ def test_what_comes_after_a_tail_from_latest_was_killed_is_read(
     assert ids(run_tap(topics=[1], start_from="latest", state=killed.states[-1])) == between
 
 
-def test_a_full_table_is_read_anew_each_time(
+def test_a_full_table_is_read_in_each_run(
     emulator: Emulator, old_and_new: list[str], run_tap: RunTap
 ) -> None:
-    """With FULL_TABLE in the catalog the bookmark neither counts nor moves."""
+    """With FULL_TABLE in the catalog, the bookmark is neither used nor moved."""
     catalog = json.loads(run_tap("--discover", topics=[1]).stdout)
     for entry in catalog["streams"]:
         entry["replication_method"] = "FULL_TABLE"
@@ -181,10 +181,8 @@ def test_a_full_table_is_read_anew_each_time(
     assert [bookmark(state, "topic_1") for state in outcome.states] == [old_and_new[3]]
 
 
-def test_the_state_of_a_stream_that_is_not_read_is_kept(
-    old_and_new: list[str], run_tap: RunTap
-) -> None:
-    """Every STATE line holds all that the run was given."""
+def test_the_state_of_other_streams_is_kept(old_and_new: list[str], run_tap: RunTap) -> None:
+    """Every STATE line contains everything that the run was given."""
     given = {"bookmarks": {"elsewhere": {"replication_key_value": "Axyz", "since": 3}}}
     outcome = run_tap(topics=[1], state=given)
     assert ids(outcome) == old_and_new
@@ -194,10 +192,8 @@ def test_the_state_of_a_stream_that_is_not_read_is_kept(
     assert bookmark(outcome.states[-1], "topic_1") == old_and_new[-1]
 
 
-def test_a_run_without_news_keeps_its_bookmark_at_the_cost_of_one_request(
-    emulator: Emulator, run_tap: RunTap
-) -> None:
-    """Idle costs nothing: one request a topic, and the state comes out as it went in."""
+def test_a_run_without_new_messages_is_one_request(emulator: Emulator, run_tap: RunTap) -> None:
+    """Per topic, and the state stays as it was given."""
     last = {}
     for topic in (1, 2, 3):
         emulator.create_topic(f"topic {topic}", id=topic)

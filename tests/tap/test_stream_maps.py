@@ -57,7 +57,7 @@ def topic(emulator: Emulator) -> int:
 
 
 def columns(run: Outcome, stream: str = "topic_1") -> dict[str, Any]:
-    """The types of the columns of a stream, as its SCHEMA message names them."""
+    """Return the types of a stream's columns in its SCHEMA message."""
     [schema] = [
         message["schema"]
         for message in run.messages
@@ -79,7 +79,7 @@ def deselect(catalog: dict[str, Any], *breadcrumb: str) -> None:
     raise AssertionError(breadcrumb)
 
 
-def test_what_a_stream_map_does_not_touch_keeps_its_value(
+def test_values_that_a_stream_map_does_not_touch_are_unchanged(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
     """Every digit of a number, whatever its length; dates and texts as they are."""
@@ -96,7 +96,7 @@ def test_what_a_stream_map_does_not_touch_keeps_its_value(
 def test_columns_are_added_renamed_and_removed(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """And the stream gets the alias; its bookmark stays under the topic's own name."""
+    """The stream gets the alias; its bookmark keeps the topic's own name."""
     [only] = emulator.load(topic, [ORDER])
     maps = {
         "topic_1": {
@@ -128,7 +128,7 @@ def test_columns_are_added_renamed_and_removed(
 def test_a_filter_that_drops_records_moves_the_bookmark(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """Past what it dropped, at the end and where it dropped everything: it is not read again."""
+    """Past the dropped records, even if all were dropped: they are not read again."""
     loaded = emulator.load(topic, [{"n": n} for n in range(10)])
     some = {"topic_1": {"__filter__": "payload['n'] in (2, 5)"}}
     none = {"topic_1": {"__filter__": "payload['n'] > 100"}}
@@ -146,7 +146,7 @@ def test_a_filter_that_drops_records_moves_the_bookmark(
 
 
 def test_streams_without_a_map_can_be_left_out(emulator: Emulator, run_tap: RunTap) -> None:
-    """With `__else__`, or with a map that is null: neither SCHEMA nor RECORD is written of them."""
+    """With `__else__`, or with a map that is null, they have neither SCHEMA nor RECORD."""
     for _ in range(3):
         emulator.load(emulator.create_topic(), [{"n": 1}])
 
@@ -172,7 +172,7 @@ def test_a_topic_can_become_two_streams(emulator: Emulator, run_tap: RunTap, top
 
 
 def test_only_streams_with_a_map_are_decoded(emulator: Emulator, run_tap: RunTap) -> None:
-    """A topic beside them is passed on byte for byte."""
+    """Other topics are emitted byte for byte."""
     for _ in range(2):
         emulator.load(emulator.create_topic(), [b'{ "n" : 1E5 }'])
 
@@ -194,10 +194,10 @@ def test_only_streams_with_a_map_are_decoded(emulator: Emulator, run_tap: RunTap
         ("unknown(payload)", "Failed to evaluate simpleeval expressions unknown(payload)."),
     ],
 )
-def test_a_record_that_a_map_fails_on_ends_its_topic_in_one_line(
+def test_a_map_that_fails_ends_its_topic_with_one_line(
     emulator: Emulator, run_tap: RunTap, expression: str, reason: str
 ) -> None:
-    """What stands before it is written and told; other topics go on; no payload is shown."""
+    """Earlier records are written and covered; other topics continue; no payload is shown."""
     for _ in range(3):
         emulator.create_topic()
     emulator.load(1, [{"absent": 1, "text": "1"}, {"text": "hush"}, {"absent": 1, "text": "2"}])
@@ -216,20 +216,20 @@ def test_a_record_that_a_map_fails_on_ends_its_topic_in_one_line(
     assert "hush" not in run.stderr
     assert len(ids(run, "topic_1")) == len(before)
     assert ids(run, "topic_2") + ids(run, "topic_3") == others
-    told = run.states[-1]["bookmarks"]
-    assert told["topic_1"].get("replication_key_value") == (
+    bookmarks = run.states[-1]["bookmarks"]
+    assert bookmarks["topic_1"].get("replication_key_value") == (
         stored[0].message_id if before else None
     )
-    assert told["topic_3"]["replication_key_value"] == others[-1]
+    assert bookmarks["topic_3"]["replication_key_value"] == others[-1]
 
     mended = run_tap(topics=[1], state=run.states[-1])
     assert ids(mended) == [each.message_id for each in stored[len(before) :]]
 
 
-def test_a_map_that_cannot_be_read_is_refused_before_the_first_request(
+def test_an_invalid_map_is_rejected_before_the_first_request(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """In one line with the SDK's words."""
+    """In one line with the SDK's reason."""
     for maps, words in [
         ({"topic_1": {"x": "payload +"}}, "Failed to parse expression payload +."),
         ({"topic_1": {"message_id": None}}, "Removing key property 'message_id' is not permitted"),
@@ -241,10 +241,10 @@ def test_a_map_that_cannot_be_read_is_refused_before_the_first_request(
     assert emulator.requests() == []
 
 
-def test_a_payload_too_deep_to_be_decoded_is_told_in_one_line(
+def test_a_payload_too_deep_to_be_decoded_is_reported_in_one_line(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """It names the message; what is before it is written and told, and nothing after it is lost."""
+    """Earlier records are written and covered by the state, and nothing after it is lost."""
     deep = b"[" * 100_000 + b"]" * 100_000
     loaded = emulator.load(topic, [b'{"n":1}', b'{"n":2}', deep, b'{"n":4}'])
 
@@ -360,7 +360,7 @@ def test_a_whole_property_can_be_deselected(
 def test_the_message_id_cannot_be_deselected(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """It is the key: the catalog's word is passed over."""
+    """It is the key: the catalog is ignored in this."""
     loaded = emulator.load(topic, [ORDER])
     catalog = json.loads(run_tap("--discover", topics=[topic]).stdout)
     deselect(catalog, "properties", "message_id")
@@ -369,7 +369,7 @@ def test_the_message_id_cannot_be_deselected(
 
 
 def test_a_deselected_stream_is_not_read(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """No request, no line; the bookmark that it had is kept."""
+    """No request, no line, and its bookmark is kept."""
     emulator.load(topic, [ORDER])
     other = emulator.create_topic()
     loaded = emulator.load(other, [ORDER])
@@ -388,7 +388,7 @@ def test_a_deselected_stream_is_not_read(emulator: Emulator, run_tap: RunTap, to
 def test_a_catalog_and_the_settings_must_both_name_a_stream(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """A topic that only one of them names is passed over: it is not selected, or not there."""
+    """A topic that only one of them names is ignored: it is not selected, or not there."""
     both, new = emulator.create_topic(), emulator.create_topic()
     catalog = json.loads(run_tap("--discover", topics=[topic, both]).stdout)
     loaded = emulator.load(both, [ORDER])

@@ -1,4 +1,4 @@
-"""Tail: topics are read as they grow, an idle one for one long poll at a time."""
+"""Tail mode: topics are read as they grow, with one long poll at a time each."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from tests.tap.conftest import StartTap
 
 
-def test_a_message_that_arrives_is_written_while_the_poll_goes_on(
-    emulator: Emulator, start_tap: StartTap
-) -> None:
-    """Each arrival answers the poll that waits for it; idle time costs that one poll."""
+def test_a_message_is_emitted_when_it_arrives(emulator: Emulator, start_tap: StartTap) -> None:
+    """It ends the long poll; an idle topic costs only that one."""
     topic = emulator.create_topic()
     # No STATE line helps a record out of a buffer.
     tail = start_tap(topics=[topic], tail=True, state_interval_secs=600)
@@ -38,10 +36,10 @@ def test_a_message_that_arrives_is_written_while_the_poll_goes_on(
     ]
 
 
-def test_state_is_told_within_its_interval_while_all_is_idle(
+def test_a_state_is_emitted_within_its_interval_while_idle(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """A changed state is told without another message to come, and told once."""
+    """A changed state is emitted without a further message, and only once."""
     topic = emulator.create_topic()
     tail = start_tap(topics=[topic], tail=True, state_interval_secs=0.2)
     for n in range(2):
@@ -55,10 +53,8 @@ def test_state_is_told_within_its_interval_while_all_is_idle(
     assert_states_are_true(tail.so_far)
 
 
-def test_all_topics_are_polled_at_once_with_one_request_each(
-    emulator: Emulator, start_tap: StartTap
-) -> None:
-    """`max_parallel_topics` is for runs that end: a tail reads every topic, one request each."""
+def test_all_topics_are_polled_concurrently(emulator: Emulator, start_tap: StartTap) -> None:
+    """With one request each: `max_parallel_topics` does not apply in tail mode."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(12)]
     tail = start_tap(topics=topics, tail=True, max_parallel_topics=2)
     await_polls(emulator, 12)
@@ -74,8 +70,10 @@ def test_all_topics_are_polled_at_once_with_one_request_each(
         assert asked[0].finished_at <= asked[1].at
 
 
-def test_the_read_timeout_is_longer_than_the_poll(emulator: Emulator, start_tap: StartTap) -> None:
-    """`request_timeout_secs` comes on top of the long poll, so that no poll is cut off."""
+def test_the_request_timeout_comes_on_top_of_the_long_poll(
+    emulator: Emulator, start_tap: StartTap
+) -> None:
+    """No long poll is cut off by `request_timeout_secs`."""
     topic = emulator.create_topic()
     tail = start_tap(topics=[topic], tail=True, timeout_secs=2, request_timeout_secs=0.5)
     eventually(lambda: len(emulator.requests()) == 2, "a second poll")
@@ -83,10 +81,10 @@ def test_the_read_timeout_is_longer_than_the_poll(emulator: Emulator, start_tap:
     assert "WARNING" not in tail.stderr
 
 
-def test_a_topic_that_fails_for_good_ends_the_tail_after_the_others_state(
+def test_a_failing_topic_ends_tail_mode_after_the_others_state(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """The state of the others comes first, then one ERROR line about the topic, and exit code 1."""
+    """The state of the others comes first, then one line about the topic, and exit code 1."""
     good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
     published = emulator.load(good, [{"n": n} for n in range(5)])
     emulator.fault("status", status=404, topic_id=bad, after=1, times=-1)
@@ -110,10 +108,10 @@ def test_a_topic_that_fails_for_good_ends_the_tail_after_the_others_state(
     ],
     ids=["503", "reset", "html"],
 )
-def test_a_topic_that_fails_for_a_while_does_not_hold_up_the_others(
+def test_a_topic_that_fails_temporarily_does_not_delay_the_others(
     emulator: Emulator, start_tap: StartTap, fault: dict[str, Any]
 ) -> None:
-    """What comes into the others is written while the one is tried again, and then its own."""
+    """Their messages are emitted while the one is retried, and then its own."""
     good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
     emulator.fault(topic_id=bad, times=-1, **fault)
     tail = start_tap(topics=[good, bad], tail=True)
@@ -127,10 +125,10 @@ def test_a_topic_that_fails_for_a_while_does_not_hold_up_the_others(
     assert ids(tail.so_far, f"topic_{bad}") == late
 
 
-def test_a_poll_that_is_answered_at_once_makes_no_storm(
+def test_long_polls_that_do_not_wait_are_not_repeated_at_once(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """Of a service that does not wait, an idle topic is asked once a second at most."""
+    """An idle topic is requested at most once per second."""
     topic = emulator.create_topic()
     emulator.fault("status", status=200, body={"messages": []}, times=-1)
     start_tap(topics=[topic], tail=True)

@@ -1,7 +1,4 @@
-"""At least once, and as close to once as the API allows: faults that pass, wherever they come.
-
-What failed is asked for again, and each message is written once.
-"""
+"""Transient faults, wherever they occur, are retried, and each message is emitted once."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 STATUSES = (408, 425, 429, 500, 503, 504)
 FAULTS: dict[str, dict[str, Any]] = {
     **{str(status): {"kind": "status", "status": status} for status in STATUSES},
-    # A gateway answers in HTML.
+    # A gateway responds with HTML.
     "502": {
         "kind": "status",
         "status": 502,
@@ -47,7 +44,7 @@ POSITIONS = {"first": 0, "middle": 2, "last": 3}
 def test_a_fault_at_the_first_the_middle_and_the_last_request(
     emulator: Emulator, run_tap: RunTap, fault: dict[str, Any]
 ) -> None:
-    """Three topics are read at once, and each has the fault at another place of its reading."""
+    """Three topics are read concurrently, each with the fault at another request."""
     published = {}
     for topic, position in enumerate(POSITIONS.values(), start=1):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -62,14 +59,14 @@ def test_a_fault_at_the_first_the_middle_and_the_last_request(
         asked = consumed(emulator, topic)
         assert len(asked) == REQUESTS + 1
         assert asked[position] == asked[position + 1]
-        told = [line for line in outcome.stderr.splitlines() if f"(topic {topic})" in line]
-        assert sum("retrying in" in line for line in told) == 1
+        logged = [line for line in outcome.stderr.splitlines() if f"(topic {topic})" in line]
+        assert sum("retrying in" in line for line in logged) == 1
     assert outcome.error_lines == []
     assert_states_are_true(outcome)
 
 
-def test_faults_of_many_kinds_one_after_another(emulator: Emulator, run_tap: RunTap) -> None:
-    """A long reading with a fault at every fifth request writes each message once, in order."""
+def test_many_faults_one_after_another(emulator: Emulator, run_tap: RunTap) -> None:
+    """With a fault at every fifth request, each message is emitted once, in order."""
     kinds = ("reset", "reset_after", "cut", "cut_json", "html", "garbage")
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(len(kinds) * 5)])
@@ -82,8 +79,8 @@ def test_faults_of_many_kinds_one_after_another(emulator: Emulator, run_tap: Run
     assert_states_are_true(outcome)
 
 
-def test_a_slow_answer_is_waited_for(emulator: Emulator, run_tap: RunTap) -> None:
-    """An answer within `request_timeout_secs` is not asked for twice."""
+def test_a_slow_response_is_waited_for(emulator: Emulator, run_tap: RunTap) -> None:
+    """A response within `request_timeout_secs` is not requested twice."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": 1}])
     emulator.fault("latency", secs=1.0)
@@ -92,10 +89,8 @@ def test_a_slow_answer_is_waited_for(emulator: Emulator, run_tap: RunTap) -> Non
     assert len(emulator.requests()) == 2
 
 
-def test_the_service_may_go_away_and_come_back_under_the_same_session(
-    emulator: Emulator, run_tap: RunTap
-) -> None:
-    """A reset and a 503 in a row end in the page that was asked for first."""
+def test_a_reset_and_a_503_in_a_row_are_retried(emulator: Emulator, run_tap: RunTap) -> None:
+    """With the same session and the same page."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(3)])
     emulator.fault("reset")

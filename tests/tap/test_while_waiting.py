@@ -1,4 +1,4 @@
-"""The next page is asked for while the last one is written; waits do not hold a page back."""
+"""A page is written while the service works on the next one; waits do not delay it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.tap.conftest import StartTap, TapConfig
 
-# So long that the end of the connection is there before the page is split, and the next asked for.
+# So long that the connection is closed before the page is split and the next one requested.
 PAYLOAD = b'"%b"' % (b"x" * 10_000_000)
 PAGE = (
     b'{"messages":[{"message_id":"A","payload":%b,"time":"2024-01-01T00:00:00.000+00:00"}]}'
@@ -30,19 +30,16 @@ PAGE = (
 )
 
 
-class AnswerOnce(Protocol):
-    """Starts a service that answers one request, ends the connection, and answers no more.
-
-    By HTTP/1.0 that is announced; by HTTP/1.1, without a header that says so, it is not.
-    """
+class RespondOnce(Protocol):
+    """Starts a service that responds once and then closes the connection."""
 
     def __call__(self, version: str, before: Callable[[HTTPServer], None]) -> str:
-        """Return its URL; ``before`` is called just before it answers."""
+        """Return its URL; ``before`` is called just before it responds."""
 
 
 @pytest.fixture
-def answer_once() -> Iterator[AnswerOnce]:
-    """A service that serves but one page."""
+def respond_once() -> Iterator[RespondOnce]:
+    """A service that responds with one page only."""
     with contextlib.ExitStack() as started:
 
         def start(version: str, before: Callable[[HTTPServer], None]) -> str:
@@ -71,10 +68,10 @@ def answer_once() -> Iterator[AnswerOnce]:
         yield start
 
 
-def test_the_next_page_is_asked_for_while_the_last_one_is_written(
+def test_a_page_is_written_while_the_next_one_is_requested(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """A page is written once the next request is sent whole, and before it is answered."""
+    """Once the next request has been sent completely, and before the response."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(60)])
     emulator.fault("stall", after=1, secs=60)
@@ -88,10 +85,8 @@ def test_the_next_page_is_asked_for_while_the_last_one_is_written(
     assert ids(tap.so_far) == published[:50]
 
 
-def test_a_page_is_not_held_back_by_a_request_that_waits_for_its_turn(
-    emulator: Emulator, start_tap: StartTap
-) -> None:
-    """It is written, and told, though the limiter lets the next request go in a minute only."""
+def test_a_page_is_not_delayed_by_the_rate_limiter(emulator: Emulator, start_tap: StartTap) -> None:
+    """It is written and covered by a state although the next request waits for a minute."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(60)])
     tap = start_tap(topics=[topic], max_requests_per_minute=1, state_interval_secs=600)
@@ -100,56 +95,54 @@ def test_a_page_is_not_held_back_by_a_request_that_waits_for_its_turn(
     assert ids(tap.so_far) == published[:50]
 
 
-def test_a_page_is_not_held_back_by_a_pause_that_another_topic_brought(
+def test_a_page_is_not_delayed_by_another_topics_pause(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """It is written, though the service has just asked all topics to wait for a minute."""
-    refused, slow = emulator.create_topic("refused"), emulator.create_topic("slow")
+    """It is written although the service has just asked all topics to wait for a minute."""
+    limited, slow = emulator.create_topic("limited"), emulator.create_topic("slow")
     published = emulator.load(slow, [{"n": n} for n in range(60)])
-    emulator.fault("status", topic_id=refused, status=429, headers={"Retry-After": "60"})
+    emulator.fault("status", topic_id=limited, status=429, headers={"Retry-After": "60"})
     emulator.fault("latency", topic_id=slow, secs=0.5)
-    # Both requests are on their way before one is answered.
+    # Both requests are in flight before the first response.
     emulator.configure(latency_secs=0.5)
-    tap = start_tap(topics=[refused, slow], state_interval_secs=600)
+    tap = start_tap(topics=[limited, slow], state_interval_secs=600)
     tap.wait_for_records(50)
     assert len(emulator.requests()) == 2
     assert ids(tap.so_far) == published[:50]
 
 
-def test_a_page_is_not_held_back_by_a_service_that_has_gone(
-    answer_once: AnswerOnce, start_tap: StartTap
-) -> None:
-    """It is written before the next request is tried again."""
-    server = answer_once("HTTP/1.1", HTTPServer.server_close)
+def test_a_page_is_not_delayed_by_an_outage(respond_once: RespondOnce, start_tap: StartTap) -> None:
+    """It is written before the next request is retried."""
+    server = respond_once("HTTP/1.1", HTTPServer.server_close)
     tap = start_tap(topics=[1], api_url=server, tail=True, state_interval_secs=3)
     tap.wait_for(lambda run: "retrying in" in run.stderr, "a retry")
     assert ids(tap.so_far) == ["A"]
     tap.wait_for_bookmark("topic_1", "A")
 
 
-def test_a_page_is_not_held_back_by_a_connection_that_is_not_made(
-    answer_once: AnswerOnce, start_tap: StartTap
+def test_a_page_is_not_delayed_by_a_new_connection(
+    respond_once: RespondOnce, start_tap: StartTap
 ) -> None:
-    """Where the service ends each connection, it is written before there is a new one."""
+    """If the service closes each connection, it is written before there is a new one."""
     with contextlib.ExitStack() as waiting:
 
         def fill_queue(server: HTTPServer) -> None:
-            # Nobody takes these, so those who come after them get no answer at all.
+            # Nobody accepts these, so later ones get no response at all.
             address = ("127.0.0.1", server.server_port)
             with contextlib.suppress(TimeoutError):
                 while True:
                     waiting.enter_context(socket.create_connection(address, timeout=0.2))
 
-        server = answer_once("HTTP/1.0", fill_queue)
+        server = respond_once("HTTP/1.0", fill_queue)
         tap = start_tap(topics=[1], api_url=server, tail=True, state_interval_secs=600)
         tap.wait_for_records(1)
         assert "retrying in" not in tap.stderr
 
 
-def test_a_slow_reader_does_not_use_up_the_time_for_retries(
+def test_a_slow_loader_does_not_use_up_the_time_for_retries(
     emulator: Emulator, tap_config: TapConfig
 ) -> None:
-    """An answer that was lost while a page could not be written is asked for again."""
+    """A response lost while a page could not be written is requested again."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"text": "x" * 10_000} for _ in range(60)])
     emulator.fault("cut", after=1)

@@ -1,4 +1,4 @@
-"""Message times, as `Emulator.load` takes them."""
+"""Message times for `Emulator.load`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import datetime, timedelta, timezone
 
 
 def ago(secs: float) -> str:
-    """The time so many seconds before now, by this machine's clock."""
+    """Return the time this many seconds ago by the local clock."""
     moment = datetime.now(timezone.utc) - timedelta(seconds=secs)
     return moment.isoformat(timespec="milliseconds")
 
 
 def all_ago(secs: float, count: int) -> list[str]:
-    """A time for each of so many messages, all the same."""
+    """Return the same time for each of this many messages."""
     return [ago(secs)] * count
