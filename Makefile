@@ -12,7 +12,7 @@ export UV_COMPILE_BYTECODE := 1
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
 .PHONY: help setup demo picture services emulator test bench matrix check-live lint docs packages test-newest clean
-.PHONY: drift fuzz-exactly-once chaos-exactly-once bench-quota
+.PHONY: drift fuzz-target fuzz-exactly-once chaos-exactly-once bench-quota
 .PHONY: check-orchestrate setup-dagster dagster test-dagster test-airflow
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make emulator    start the emulator alone: make emulator PORT=8085'
 	@echo 'make test        run all tests (5 minutes on 2 cores)'
 	@echo 'make lint        check style and types'
+	@echo 'make fuzz-target  play random records, states, faults and signals against the target (10 minutes)'
 	@echo 'make fuzz-exactly-once   play random histories against exactly_once (1 minute)'
 	@echo 'make chaos-exactly-once  kill the target at random moments (5 minutes)'
 	@echo 'make matrix      run real plugins with both connectors, and write docs/compatibility.md (2 minutes)'
@@ -84,6 +85,10 @@ bench-quota: setup
 # Each plugin in an environment of its own, in .matrix/: about a minute at first, then as long again.
 matrix: setup
 	@$(BIN)/python -m tests.matrix
+
+# The executable against the emulator. ROUNDS=20 SEED=7 plays fewer, from another seed.
+fuzz-target: setup
+	@$(BIN)/python -m tests.fuzz_target $(or $(ROUNDS),200) $(or $(SEED),1)
 
 # Random histories against the code, as many as fit into a minute. SECONDS=600 plays more.
 fuzz-exactly-once: setup

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -34,10 +35,21 @@ class RunningTarget(Running):
         while left:
             left = left[self._process.stdin.write(left) :]
 
+    def feed_and_close(self, lines: list[bytes]) -> None:
+        """Write lines to its input and end it, while the test goes on."""
+
+        def feed() -> None:
+            with contextlib.suppress(BrokenPipeError):
+                self.feed(*lines)
+            self.close_input()
+
+        threading.Thread(target=feed, daemon=True).start()
+
     def close_input(self) -> None:
         """End its input."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
     @property
     def emitted(self) -> list[Any]:

@@ -1,0 +1,1 @@
+"""Random rounds against the target's executable: records, states, faults and signals."""
