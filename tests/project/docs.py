@@ -104,6 +104,8 @@ def pages() -> Iterator[tuple[Path, str]]:
         text = readme.read_text(encoding="utf-8")
         begin = "<!-- settings: written by `make docs` -->\n"
         text = _between(text, begin, f"\n{connector.table()}\n", "<!-- end -->\n")
+        # An index shows the README without the repository around it.
+        text = text.replace("](../", f"]({address()}/blob/main/")
         yield readme, text.replace(former, address())
         project = folder / "pyproject.toml"
         text = project.read_text(encoding="utf-8")
