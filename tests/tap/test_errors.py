@@ -1,4 +1,4 @@
-"""What goes wrong with the service is told in one line, without secrets or payloads."""
+"""An error is one line that names topic, status, cause and remedy, without secrets or payloads."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ RETRY_AFTER: list[tuple[dict[str, str], float | None]] = [
 ]
 
 
-def answer(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
+def response_of(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
     """A response as the session reads it."""
     return Response(status, CaseInsensitiveDict(headers or {}), body)
 
@@ -97,7 +97,7 @@ def error_of(response: Response, host: Host = HOST) -> ServiceError:
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_an_answer_of_2xx_passes(status: int) -> None:
     """Whatever its body."""
-    check(answer(status, b"?"), WHAT, HOST)
+    check(response_of(status, b"?"), WHAT, HOST)
 
 
 @pytest.mark.parametrize(("status", "kind", "advice"), STATUSES)
@@ -105,7 +105,7 @@ def test_each_other_status_is_an_error_that_says_what_to_do(
     status: int, kind: type[ServiceError], advice: str
 ) -> None:
     """Worth a retry or not; its line names what was asked, the status, the words, the advice."""
-    error = error_of(answer(status, b'{"message": "The words"}'))
+    error = error_of(response_of(status, b'{"message": "The words"}'))
 
     assert type(error) is kind
     assert str(error) == f"{WHAT}: HTTP {status} (The words); {advice}"
@@ -117,7 +117,7 @@ def test_the_services_own_words_are_one_short_line_without_secrets(
     body: bytes, reason: str
 ) -> None:
     """Of a JSON error its message, else the name of the status: never a page or a payload."""
-    error = error_of(answer(404, body))
+    error = error_of(response_of(404, body))
 
     assert error.reason == reason
     assert f"({reason})" in str(error)
@@ -126,14 +126,14 @@ def test_the_services_own_words_are_one_short_line_without_secrets(
 
 
 def test_a_status_without_a_name_says_so() -> None:
-    """As gateways send it."""
-    assert error_of(answer(599)).reason == "no reason given"
+    """As gateways send them."""
+    assert error_of(response_of(599)).reason == "no reason given"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_the_setting_that_holds_the_token_is_named(status: int) -> None:
     """The Developer API has a token of its own."""
-    error = error_of(answer(status), DEVELOPER_HOST)
+    error = error_of(response_of(status), DEVELOPER_HOST)
 
     assert "developer_api_token" in str(error)
 
@@ -143,7 +143,7 @@ def test_the_time_to_wait_is_read_from_seconds_or_a_date(
     headers: dict[str, str], secs: float | None
 ) -> None:
     """By the service's own clock; what cannot be read counts as not sent."""
-    assert error_of(answer(429, headers=headers)).retry_after == secs
+    assert error_of(response_of(429, headers=headers)).retry_after == secs
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_an_unexpected_response_is_described_by_its_size_and_type(
     """Never by its content, which may be a payload; a gateway may have sent it."""
     headers = {"Content-Type": content_type} if content_type else None
 
-    error = unexpected(answer(200, b"<html>", headers), WHAT, HOST)
+    error = unexpected(response_of(200, b"<html>", headers), WHAT, HOST)
 
     assert type(error) is Unavailable
     assert str(error) == f"{WHAT}: unexpected response (6 bytes, {named}); check api_url"
@@ -284,6 +284,6 @@ def test_a_reason_is_withheld_if_the_payload_cannot_be_decoded() -> None:
 
 
 def test_all_errors_have_one_base() -> None:
-    """A caller can catch whatever this connector tells a user."""
+    """A caller can catch every error that is meant for the user."""
     assert issubclass(RequestRejected, EventStreamsError)
     assert issubclass(Unavailable, EventStreamsError)

@@ -1,4 +1,4 @@
-"""A page is split into its messages without a change to any payload, or refused as a whole."""
+"""A page is split into its messages without a change to any payload, or rejected as a whole."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def parts(messages: Sequence[Message]) -> list[tuple[str, bytes, str]]:
 
 
 @pytest.mark.parametrize("body", NOT_A_PAGE.values(), ids=NOT_A_PAGE.keys())
-def test_what_is_not_a_page_is_refused(body: bytes) -> None:
+def test_what_is_not_a_page_is_rejected(body: bytes) -> None:
     """It is never taken for a page without messages, which would be the end of the topic."""
     with pytest.raises(ValueError, match=r"\S"):
         split_page(body)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from .errors import Unavailable
-from .response_errors import http_date
+from .http_times import http_date
 from .while_waiting import Body
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ CONFLICT, MAY_BE_A_CONFLICT = 409, frozenset({400, 422})
 
 
 class WorkspaceTopic(msgspec.Struct, frozen=True):
-    """A topic as the Developer API describes it; what it does not tell properly is None.
+    """A topic as the Developer API describes it; what is missing or malformed is None.
 
     Attributes:
         id: Its id.
@@ -127,7 +127,7 @@ class DeveloperApi:
 
 
 def _key(item: object) -> str:
-    """What tells a listed topic from others."""
+    """What distinguishes a listed topic from others."""
     return str(_id(item) or item)
 
 

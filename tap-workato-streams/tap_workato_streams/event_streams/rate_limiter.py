@@ -10,9 +10,10 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .errors import ServiceError, Stopped
+from .quota import open_quota
 from .request_stats import RequestStats
 
 if TYPE_CHECKING:
@@ -23,20 +24,8 @@ LONGEST_PAUSE_SECS = 60.0
 # After a 429, requests are sent one by one, this far apart, until one succeeds. A 429 comes at
 # once, so a request that is still open after this time (a long poll) has been admitted.
 CAREFUL_SECS = 1.0
-# A minute and a second: requests sent a minute apart may arrive closer together than that.
-WINDOW_SECS = 61.0
 # A wait that is not worth counting.
 SHORT_WAIT_SECS = 0.01
-
-
-class Quota(Protocol):
-    """Counts requests, for this process or for all that share a store."""
-
-    def take(self) -> float:
-        """Count a request and return 0.0, or return the seconds after which to try again."""
-
-    def stop(self) -> None:
-        """Wake the thread that is in ``take``."""
 
 
 class PauseTooLong(Exception):
@@ -56,7 +45,7 @@ class RateLimiter:
         self, max_requests_per_minute: int | None = None, quota_url: str | None = None
     ) -> None:
         self.stats = RequestStats()
-        self._quota = _quota(max_requests_per_minute, quota_url)
+        self._quota = open_quota(max_requests_per_minute, quota_url)
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._not_before = 0.0
@@ -187,16 +176,3 @@ class RateLimiter:
                 self._throttled = 0
                 self._not_before = 0.0
                 self._changed.notify_all()
-
-
-def _quota(max_requests_per_minute: int | None, quota_url: str | None) -> Quota | None:
-    if max_requests_per_minute is None:
-        return None
-    # Most runs set no limit of their own, and start sooner without the library.
-    if quota_url is None:
-        from .local_quota import LocalQuota  # noqa: PLC0415
-
-        return LocalQuota(max_requests_per_minute, WINDOW_SECS)
-    from .shared_quota import SharedQuota  # noqa: PLC0415
-
-    return SharedQuota(quota_url, max_requests_per_minute, WINDOW_SECS)

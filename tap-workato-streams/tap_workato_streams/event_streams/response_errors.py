@@ -9,8 +9,6 @@ import http.client
 import json
 import re
 import ssl
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from .errors import RequestRejected, Unavailable
+from .http_times import retry_after
 from .redaction import redact
 from .transport import MAX_RESPONSE_BYTES, InvalidProxy, ResponseTooLarge
 
@@ -77,7 +76,7 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
         f"{subject}: HTTP {status} ({reason}); {advice}",
         status=status,
         reason=reason,
-        retry_after=_retry_after(response),
+        retry_after=retry_after(response),
     )
 
 
@@ -123,15 +122,6 @@ def unexpected(response: Response, subject: str, host: Host) -> Unavailable:
         status=response.status,
         reason=reason,
     )
-
-
-def http_date(value: str) -> datetime | None:
-    """Parse the date of an HTTP header; None for any other text."""
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
 
 
 def _general_advice(status: int, *, retriable: bool) -> str:
@@ -192,15 +182,3 @@ def _tunnel_status(chain: list[BaseException]) -> int | None:
         if match := re.match(r"Tunnel connection failed: (\d{3})\b", str(exc)):
             return int(match[1])
     return None
-
-
-def _retry_after(response: Response) -> float | None:
-    """The seconds to wait: the header contains seconds, or a date by the service's clock."""
-    value = response.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
-        return float(value)
-    until = http_date(value)
-    if until is None:
-        return None
-    now = http_date(response.headers.get("Date", "")) or datetime.now(timezone.utc)
-    return max(0.0, (until - now).total_seconds())

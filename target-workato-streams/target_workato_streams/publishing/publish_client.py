@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from ..event_streams.errors import Unavailable
+from ..event_streams.http_times import http_date
 from ..event_streams.redaction import redact
-from ..event_streams.response_errors import http_date
 from .batches import encode
 
 if TYPE_CHECKING:

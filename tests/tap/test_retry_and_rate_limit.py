@@ -1,4 +1,4 @@
-"""The pacing of requests: what is due after a minute, shown by a clock that need not wait."""
+"""The rate limiter and the retries, shown by a clock that need not wait."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from tap_workato_streams.event_streams import local_quota
-from tap_workato_streams.event_streams import rate_limiter as pacing
+from tap_workato_streams.event_streams import local_quota, rate_limiter
 from tap_workato_streams.event_streams.errors import GaveUp, RequestRejected, Stopped, Unavailable
 from tap_workato_streams.event_streams.rate_limiter import RateLimiter
 from tap_workato_streams.event_streams.retry import LONGEST_WAIT_SECS, RetryPolicy
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """A clock that a wait moves on at once, so that minutes pass in no time."""
+    """A clock that a wait advances at once, so that minutes pass in no time."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -45,7 +44,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock by which the limiter goes, for tests of one thread."""
+    """The clock of the limiter, for tests of one thread."""
     clock = Clock()
 
     class Condition(threading.Condition().__class__):  # type: ignore[misc]
@@ -53,35 +52,35 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             clock.sleep(timeout)
             return True
 
-    monkeypatch.setattr(pacing, "time", clock)
+    monkeypatch.setattr(rate_limiter, "time", clock)
     monkeypatch.setattr(local_quota, "time", clock)
     monkeypatch.setattr("tap_workato_streams.event_streams.retry.time", clock)
-    monkeypatch.setattr(pacing, "threading", SimpleNamespace(Condition=Condition))
+    monkeypatch.setattr(rate_limiter, "threading", SimpleNamespace(Condition=Condition))
     return clock
 
 
-def refused(limiter: RateLimiter, retry_after: float | None = None) -> None:
-    """A request that the service turns away for its quota."""
+def rate_limited(limiter: RateLimiter, retry_after: float | None = None) -> None:
+    """A request that the service rate limits."""
     with pytest.raises(Unavailable), limiter.acquire():
         raise Unavailable("over quota", status=429, retry_after=retry_after)
 
 
-def failed(limiter: RateLimiter, told: Callable[[], None]) -> None:
-    """A request that fails otherwise; `told` is called when it is let go."""
+def failed(limiter: RateLimiter, sent: Callable[[], None]) -> None:
+    """A request that fails for another reason; `sent` is called when it is admitted."""
     with contextlib.suppress(Unavailable), limiter.acquire():
-        told()
+        sent()
         raise Unavailable("bad gateway", status=502)
 
 
 def succeeded(limiter: RateLimiter, clock: Clock) -> float:
-    """A request that comes through; the time at which it was let go."""
+    """A request that succeeds; return the time at which it was admitted."""
     with limiter.acquire():
         return clock.now
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60])
 def test_no_minute_ever_has_more_requests_than_the_setting_says(clock: Clock, limit: int) -> None:
-    """In bursts or spread out, refused or not: and all of the limiter is used."""
+    """In bursts or spread out, rate limited or not; and all of the quota is used."""
     chance = random.Random(limit)  # noqa: S311 - no secret
     limiter = RateLimiter(limit)
     sent = []
@@ -96,52 +95,52 @@ def test_no_minute_ever_has_more_requests_than_the_setting_says(clock: Clock, li
     assert sent[-1] - sent[0] < 63 * (len(sent) / limit + 1)
 
 
-def test_the_budget_is_used_from_the_first_request_on(clock: Clock) -> None:
-    """A limit of 60 a minute lets 60 go at once: it does not spread them."""
+def test_the_quota_is_used_from_the_first_request_on(clock: Clock) -> None:
+    """A limit of 60 per minute admits 60 at once: it does not spread them."""
     limiter = RateLimiter(60)
     assert {succeeded(limiter, clock) for _ in range(60)} == {1_000.0}
     assert succeeded(limiter, clock) > 1_060
 
 
-def test_a_429_pauses_as_long_as_the_service_says(clock: Clock) -> None:
+def test_a_429_pauses_as_long_as_the_service_asks(clock: Clock) -> None:
     """At least so long, and hardly longer."""
     limiter = RateLimiter()
     for secs in (0.5, 5, 40, 90):
         began = clock.now
-        refused(limiter, secs)
+        rate_limited(limiter, secs)
         assert secs <= succeeded(limiter, clock) - began <= secs * 1.1 + 1.1
 
 
-def test_a_pause_grows_while_refusals_go_on_where_the_service_names_no_time(clock: Clock) -> None:
-    """From a second at most to a minute at most, each pause in part by chance."""
+def test_a_pause_grows_with_each_429_if_the_service_names_no_time(clock: Clock) -> None:
+    """From at most a second to at most a minute, with jitter."""
     limiter = RateLimiter()
     at = []
     for _ in range(9):
-        refused(limiter)
+        rate_limited(limiter)
         at.append(clock.now)
     for n, (earlier, later) in enumerate(pairwise(at)):
         longest = min(60.0, 2.0**n)
-        assert longest / 2 <= later - earlier <= longest + pacing.CAREFUL_SECS
+        assert longest / 2 <= later - earlier <= longest + rate_limiter.CAREFUL_SECS
     succeeded(limiter, clock)
     began = clock.now
-    refused(limiter)
+    rate_limited(limiter)
     assert succeeded(limiter, clock) - began <= 1.0
 
 
-def test_after_a_pause_requests_go_one_by_one_until_one_succeeds(clock: Clock) -> None:
-    """A service that is still over quota is not stormed."""
+def test_after_a_pause_requests_are_sent_one_by_one_until_one_succeeds(clock: Clock) -> None:
+    """A service that is still over quota does not receive them all at once."""
     limiter = RateLimiter()
-    refused(limiter, 10)
+    rate_limited(limiter, 10)
     at: list[float] = []
     for _ in range(3):
         failed(limiter, lambda: at.append(clock.now))
-    assert all(later - earlier >= pacing.CAREFUL_SECS for earlier, later in pairwise(at))
+    assert all(later - earlier >= rate_limiter.CAREFUL_SECS for earlier, later in pairwise(at))
     succeeded(limiter, clock)
     assert succeeded(limiter, clock) == succeeded(limiter, clock)
 
 
-def test_refusals_of_requests_that_were_under_way_count_as_one(clock: Clock) -> None:
-    """Eight topics that are refused at once do not make the pause grow eightfold."""
+def test_429s_of_requests_that_were_in_flight_count_as_one(clock: Clock) -> None:
+    """Eight topics that are rate limited at once do not make the pause grow eightfold."""
     limiter = RateLimiter()
     turns = [limiter.acquire() for _ in range(8)]
     for turn in turns:
@@ -154,19 +153,21 @@ def test_refusals_of_requests_that_were_under_way_count_as_one(clock: Clock) -> 
     assert succeeded(limiter, clock) - began <= 1.0
 
 
-def test_turns_are_given_first_come_first_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While several topics wait for the limiter they take turns in the order of their asking."""
-    monkeypatch.setattr(pacing, "CAREFUL_SECS", 0.05)
+def test_requests_are_admitted_in_the_order_in_which_they_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While several topics wait for the limiter, none overtakes another."""
+    monkeypatch.setattr(rate_limiter, "CAREFUL_SECS", 0.05)
     limiter = RateLimiter()
-    refused(limiter, 0.5)
+    rate_limited(limiter, 0.5)
     served: list[int] = []
 
     def ask(number: int) -> None:
-        # What fails otherwise than by 429 keeps the limiter careful: the turns stay apart.
+        # A failure other than a 429 keeps the limiter careful: the requests stay apart.
         failed(limiter, lambda: served.append(number))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
-    queue = limiter._queue  # noqa: SLF001 - when a thread has asked, only the queue can tell
+    queue = limiter._queue  # noqa: SLF001 - only the queue shows which threads have asked
     for number, thread in enumerate(threads, start=1):
         thread.start()
         eventually(partial(_has_length, queue, number), "the queue to grow")
@@ -176,10 +177,10 @@ def test_turns_are_given_first_come_first_served(monkeypatch: pytest.MonkeyPatch
     assert served == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_stop_wakes_all_who_wait() -> None:
-    """However long the pause is, no one is held up by it, and no request goes any more."""
+def test_a_stop_wakes_all_waiting_requests() -> None:
+    """However long the pause is; no request is sent any more."""
     limiter = RateLimiter()
-    refused(limiter, 3_600)
+    rate_limited(limiter, 3_600)
     stopped: list[int] = []
 
     def ask(number: int) -> None:
@@ -198,8 +199,8 @@ def test_a_stop_wakes_all_who_wait() -> None:
         pytest.fail("a request went out")
 
 
-def test_a_stop_wakes_who_waits_to_try_again() -> None:
-    """However long the service asked to wait: the run need not wait with them."""
+def test_a_stop_wakes_a_request_that_waits_for_a_retry() -> None:
+    """However long the service asked to wait."""
     limiter = RateLimiter()
     waiting = threading.Event()
 
@@ -219,8 +220,8 @@ def test_a_stop_wakes_who_waits_to_try_again() -> None:
     assert not thread.is_alive()
 
 
-def test_retries_go_on_for_their_time_and_waiting_for_a_turn_does_not_count(clock: Clock) -> None:
-    """A limit of one a minute does not use up `max_retry_secs`."""
+def test_waiting_for_max_requests_per_minute_does_not_count_as_retrying(clock: Clock) -> None:
+    """A limit of one per minute does not use up `max_retry_secs`."""
     attempts: list[float] = []
 
     def request() -> str:
@@ -233,10 +234,10 @@ def test_retries_go_on_for_their_time_and_waiting_for_a_turn_does_not_count(cloc
     assert all(later - earlier > 60 for earlier, later in pairwise(attempts))
 
 
-def test_retries_end_with_the_time_that_attempts_and_waits_took(
+def test_retries_end_after_max_retry_secs_of_attempts_and_waits(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The last attempt is made as the time ends; waits grow, by chance, to 30 s."""
+    """The last attempt is made at the end of that time; waits grow, with jitter, to 30 s."""
 
     def request() -> None:
         clock.sleep(1.0)
@@ -255,7 +256,7 @@ def test_retries_end_with_the_time_that_attempts_and_waits_took(
 
 
 @pytest.mark.parametrize(("named", "attempts"), [(3.0, 2), (20.0, 1)])
-def test_a_retry_waits_as_long_as_the_service_says_if_there_is_time(
+def test_a_retry_waits_as_long_as_the_service_asks_if_there_is_time(
     clock: Clock, named: float, attempts: int
 ) -> None:
     """A `Retry-After` beyond `max_retry_secs` ends the retries at once."""
@@ -271,8 +272,8 @@ def test_a_retry_waits_as_long_as_the_service_says_if_there_is_time(
     assert all(later - earlier >= named for earlier, later in pairwise(at))
 
 
-def test_what_no_retry_helps_is_raised_at_once(clock: Clock) -> None:
-    """A refusal is one attempt."""
+def test_a_rejected_request_is_not_retried(clock: Clock) -> None:
+    """It is raised after one attempt."""
     attempts: list[float] = []
 
     def request() -> None:
