@@ -86,12 +86,21 @@ def test_a_connection_that_is_cut_during_the_handshake_is_retried(connector: Con
     assert "retrying in" in outcome.stderr
 
 
-def test_the_first_request_says_at_once_that_nothing_is_there(connector: Connector) -> None:
-    """A refused connection: one warning before the first retry, with the setting to check."""
-    outcome = connector.run(NOBODY, max_retry_secs=0.5)
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (NOBODY, "ConnectionRefusedError: Connection refused"),
+        ("https://no-such-host.invalid", "gaierror: "),
+    ],
+)
+def test_the_first_request_says_at_once_that_nothing_is_there(
+    connector: Connector, url: str, reason: str
+) -> None:
+    """A refused connection, an unknown host: a warning that names the setting to check."""
+    outcome = connector.run(url, max_retry_secs=0.3)
     assert outcome.exit_code == 1
     warning = next(line for line in outcome.stderr.splitlines() if "WARNING" in line)
-    assert "orders (topic 1): no complete response (ConnectionRefusedError: Conn" in warning
+    assert f"orders (topic 1): no complete response ({reason}" in warning
     assert "check the network and api_url; retrying in" in warning
 
 
