@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from tests.demo.services import ROOT, TOPIC_ID
 from tests.orchestrate.pipelines import TAP, wait_until_tailing
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     from tests.emulator.control import Emulator
@@ -116,14 +118,46 @@ def test_a_terminated_run_stores_its_state(
     assert metadata["lag_secs"] == 0
 
 
-def test_the_limits_are_enforced_by_op() -> None:
-    """Dagster accepts the file; the pool has a limit, which is not enforced for whole runs."""
-    config = yaml.safe_load((FOLDER / "dagster.yaml").read_text(encoding="utf-8"))
-    with dg.instance_for_test(overrides=config) as instance:
-        concurrency = instance.get_concurrency_config()
-        assert concurrency.pool_config.default_pool_limit == 2
-        assert concurrency.pool_config.pool_granularity is not None
-        assert concurrency.pool_config.pool_granularity.value == "op"
+def test_the_pool_limits_how_many_pipelines_run(tmp_path: Path, emulator: Emulator) -> None:
+    """With a limit of 1, two runs in two processes take turns; a script stands in for Meltano."""
+    taps: list[dict[str, Any]] = [{"name": TAP}]
+    for topic_id, name in ((11, "orders"), (12, "returns")):
+        emulator.create_topic(name, id=topic_id)
+        topics = [{"id": topic_id, "name": name}]
+        taps.append({"name": f"tap-{name}", "inherit_from": TAP, "config": {"topics": topics}})
+    project = {"default_environment": "dev", "plugins": {"extractors": taps}}
+    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(project), encoding="utf-8")
+    log = tmp_path / "log"
+    meltano = f"echo start >>{log}; sleep 2; echo end >>{log}"
+    script = f'#!/bin/sh\ncase "$*" in run*) {meltano} ;; *) echo "{{}}" ;; esac\n'
+    (tmp_path / "meltano").write_text(script, encoding="utf-8")
+    (tmp_path / "meltano").chmod(0o755)
+    settings = (FOLDER / "dagster.yaml").read_text(encoding="utf-8")
+    limited = settings.replace("default_limit: 2", "default_limit: 1")
+    assert limited != settings
+    (tmp_path / "dagster.yaml").write_text(limited, encoding="utf-8")
+    env = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "DAGSTER_HOME": str(tmp_path),
+        "MELTANO_PROJECT_ROOT": str(tmp_path),
+        "EVENT_STREAMS_URL": emulator.url,
+        "WORKATO_API_TOKEN": emulator.token,
+    }
+
+    def dagster(*arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "dagster", *arguments]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    assert dagster("instance", "info").wait() == 0
+    file = f"--python-file={FOLDER / 'definitions.py'}"
+    runs = [
+        dagster("job", "execute", file, f"--job=load_tap_{name}") for name in ("orders", "returns")
+    ]
+    assert [run.wait() for run in runs] == [0, 0]
+    assert log.read_text(encoding="utf-8").split() == ["start", "end", "start", "end"]
 
 
 def test_each_inherited_plugin_is_an_op(module: ModuleType) -> None:
