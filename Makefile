@@ -29,7 +29,7 @@ help:
 	@echo 'make check-live  compare a real workspace with what the connectors assume about the API'
 	@echo 'make dagster     open the topic of the demo as an asset in Dagster'
 	@echo 'make test-dagster  test the Dagster example (1 minute)'
-	@echo 'make test-airflow  run the Airflow example in a real Airflow (2 minutes)'
+	@echo 'make test-airflow  run the Airflow example in a real Airflow (3 minutes)'
 	@echo 'make check-orchestrate  check the script, Dockerfile, units and manifests in orchestrate/'
 	@echo 'make bench       measure speed, and write tests/benchmarks/RESULTS.md and its plot (20 minutes)'
 	@echo 'make bench-quota measure processes that share a quota (6 minutes)'

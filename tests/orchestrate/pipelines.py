@@ -109,9 +109,10 @@ class Pipelines:
         finally:
             pipeline.kill()
 
-    def position(self, loader: str, suffix: str) -> str | None:
+    def position(self, loader: str, suffix: str | None = None) -> str | None:
         """The message id in the state that Meltano has stored for the pipeline, if any."""
-        text = self.meltano("state", "get", f"dev:{TAP}-to-{loader}:{suffix}")
+        state_id = ":".join(filter(None, ("dev", f"{TAP}-to-{loader}", suffix)))
+        text = self.meltano("state", "get", state_id)
         bookmarks = json.loads(text or "{}").get("singer_state", {}).get("bookmarks", {})
         position: str | None = bookmarks.get("orders", {}).get("replication_key_value")
         return position
