@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
-from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
 
 from . import CONNECTOR
@@ -46,24 +46,13 @@ class ApiSession:
         self.limiter = limiter
         self._timeouts = timeouts
         self._policy = RetryPolicy(limiter, timeouts.retry_secs)
-        self._session = requests.Session()
-        environment = self._session.merge_environment_settings(
-            host.url, proxies={}, stream=None, verify=None, cert=None
-        )
-        self._options: dict[str, Any] = {
-            "verify": environment["verify"],
-            "cert": environment["cert"],
-            "proxies": {} if host.is_loopback else environment["proxies"],
+        self._headers = {
+            "User-Agent": CONNECTOR,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "Authorization": f"Bearer {host.token}",
         }
-        self._session.trust_env = False
-        self._session.headers = CaseInsensitiveDict(
-            {
-                "User-Agent": CONNECTOR,
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip",
-                "Authorization": f"Bearer {host.token}",
-            }
-        )
+        self._options = _options(host)
         self._adapter = OneHostAdapter()
 
     @classmethod
@@ -80,8 +69,8 @@ class ApiSession:
 
     def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401
         """Prepare a request, which may be sent many times; ``kwargs`` as of ``Request``."""
-        url = f"{self.host.url}{path}"
-        return self._session.prepare_request(requests.Request(method, url, **kwargs))
+        headers = {**self._headers, **kwargs.pop("headers", {})}
+        return requests.Request(method, f"{self.host.url}{path}", headers, **kwargs).prepare()
 
     def retry(self, request: Callable[[], T]) -> T:
         """Call a function that sends one request, until it succeeds; see ``RetryPolicy.call``."""
@@ -127,3 +116,14 @@ class ApiSession:
     def close(self) -> None:
         """Close the connection."""
         self._adapter.close()
+
+
+@functools.lru_cache(maxsize=4)
+def _options(host: Host) -> Mapping[str, Any]:
+    """Return what the environment says about the requests to a host: certificates and proxies."""
+    with requests.Session() as session:
+        found = session.merge_environment_settings(
+            host.url, proxies={}, stream=None, verify=None, cert=None
+        )
+    proxies = {} if host.is_loopback else found["proxies"]
+    return {"verify": found["verify"], "cert": found["cert"], "proxies": proxies}

@@ -11,7 +11,7 @@ from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import SingerCommand
 from typing_extensions import override
 
-from .tracebacks import SAFE_TEXTS, hide_exception_texts, safe_text
+from .tracebacks import hide_exception_texts, is_safe, safe_text
 
 if TYPE_CHECKING:
     import click
@@ -53,7 +53,7 @@ class ConnectorCommand(SingerCommand):
 def _lines(exc: Exception) -> list[str]:
     if isinstance(exc, ConfigValidationError) and exc.errors:
         return list(exc.errors)
-    if isinstance(exc, SAFE_TEXTS):
+    if is_safe(exc):
         return [safe_text(exc)]
     frame = traceback.extract_tb(exc.__traceback__)[-1]
     where = f"{frame.name} ({frame.filename}:{frame.lineno})"

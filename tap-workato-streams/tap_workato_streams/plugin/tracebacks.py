@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from singer_sdk.exceptions import (
     MappingError,
 )
 
+from ..event_streams import CONNECTOR
 from ..event_streams.errors import EventStreamsError
 
 if TYPE_CHECKING:
@@ -26,13 +28,19 @@ SAFE_TEXTS = (
     EventStreamsError,
     InvalidJSONSchema,
     MappingError,
-    OSError,
 )
 
 
 def safe_text(exc: BaseException) -> str:
     """The text of an exception on one line, or its type if the text may quote a record."""
-    return " ".join(str(exc).split()) if isinstance(exc, SAFE_TEXTS) else type(exc).__name__
+    return " ".join(str(exc).split()) if is_safe(exc) else type(exc).__name__
+
+
+def is_safe(exc: BaseException) -> bool:
+    """Whether the text of an exception is known not to quote records or responses."""
+    # An OSError of a library, such as those of requests, is another matter.
+    is_system = isinstance(exc, OSError) and type(exc).__module__ == "builtins"
+    return is_system or isinstance(exc, SAFE_TEXTS)
 
 
 def hide_exception_texts() -> None:
@@ -50,6 +58,16 @@ def hide_exception_texts() -> None:
         return record
 
     logging.setLogRecordFactory(make_safe_record)
+    threading.excepthook = _log_thread_exception
+
+
+def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
+    name = args.thread.name if args.thread else "a thread"
+    exc = args.exc_value
+    shown = exc if logging.getLogger().isEnabledFor(logging.DEBUG) else None
+    logging.getLogger(CONNECTOR).error(
+        "%s failed: %s", name, safe_text(exc) if exc else args.exc_type.__name__, exc_info=shown
+    )
 
 
 def _lines(exc: BaseException) -> Iterator[str]:
