@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 ROWS = 120
 STOP_SECS = 10
 
+# /bin/sh of Debian, Red Hat and Alpine.
+SHELLS = [
+    pytest.param(
+        shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason="no such shell")
+    )
+    for shell in (("dash",), ("bash", "--posix"), ("busybox", "ash"))
+]
+
 # As in a container: the script is process 1, and sees no process from outside.
 CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 can_unshare = (
@@ -125,10 +133,13 @@ class TestWithoutMeltano:
         """An environment whose `meltano` is the test's."""
         return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
-    def test_the_exit_code_is_meltanos(self, tmp_path: Path, env: dict[str, str]) -> None:
+    @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+    def test_the_exit_code_is_meltanos(
+        self, shell: tuple[str, ...], tmp_path: Path, env: dict[str, str]
+    ) -> None:
         """Whatever it is; the arguments are those of `meltano run`."""
         write_script(tmp_path / "meltano", '#!/bin/sh\necho "$@"\nexit 7\n')
-        pipeline = Pipeline(tmp_path, env, (RUN_SH, "tap-a", "target-b", "--full-refresh"))
+        pipeline = Pipeline(tmp_path, env, (*shell, RUN_SH, "tap-a", "target-b", "--full-refresh"))
         assert pipeline.end() == 7
         assert pipeline.log == "run tap-a target-b --full-refresh\n"
 
@@ -165,7 +176,10 @@ class TestWithoutMeltano:
         assert pipeline.end() == 0, pipeline.log
         assert pipeline.log.splitlines()[-1] == "stopped"
 
-    def test_nobody_reads_the_log(self, tmp_path: Path, env: dict[str, str]) -> None:
+    @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+    def test_nobody_reads_the_log(
+        self, shell: tuple[str, ...], tmp_path: Path, env: dict[str, str]
+    ) -> None:
         """An orchestrator that is killed takes its end of the pipe along; a stop still works."""
         write_script(
             tmp_path / "tap",
@@ -180,7 +194,7 @@ class TestWithoutMeltano:
         config = f"--config {tmp_path}/run/tap-a/tap.0123.config.json"
         write_script(tmp_path / "meltano", f"#!/bin/sh\ntap {config}\n")
         with subprocess.Popen(
-            [RUN_SH, "tap-a", "target-b"],
+            [*shell, RUN_SH, "tap-a", "target-b"],
             cwd=tmp_path,
             env=env,
             stdout=subprocess.PIPE,
