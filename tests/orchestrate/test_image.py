@@ -1,0 +1,44 @@
+"""`orchestrate/docker/Dockerfile` copies what a pipeline needs; this needs no container engine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+from tests.demo.project import Project
+from tests.demo.services import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = ROOT / "orchestrate" / "docker"
+COPY = re.compile(r"^COPY (?:--\S+ )*(?P<source>\S+) (?P<target>\S+)$", flags=re.MULTILINE)
+
+
+def test_the_image_has_the_whole_project(tmp_path: Path) -> None:
+    """Meltano finds the plugins of a pipeline in what is copied, and does not ask the Hub."""
+    dockerfile = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    ignored, *sent = (
+        line.removeprefix("!")
+        for line in (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+        if line.startswith(("*", "!")) and not line.startswith("**")
+    )
+    copied = [found.groups() for found in COPY.finditer(dockerfile)]
+    assert ignored == "*"
+    assert sent == [source for source, _ in copied]
+    for source, target in copied:
+        path = tmp_path / target
+        path.parent.mkdir(exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, path, symlinks=True)
+        else:
+            shutil.copy(ROOT / source, path / source if target == "./" else path)
+    assert (tmp_path / "orchestrate" / "run.sh").is_file()
+    variables = {
+        "WORKATO_API_TOKEN": "unset",
+        "WAREHOUSE_URL": "unset",
+        "MELTANO_AUTO_INSTALL": "0",
+    }
+    pipeline = ("tap-workato-streams", "target-postgres")
+    Project(tmp_path, variables).meltano("--environment=prod", "run", "--dry-run", *pipeline)
