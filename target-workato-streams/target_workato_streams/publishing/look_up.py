@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # How far apart the clocks of one service may be. The Date header counts whole seconds.
 CLOCK_TOLERANCE = timedelta(seconds=6)
-# How far back the end of a topic is looked for: a busy topic has a message in the first step, and
-# one that has not is read for at most ten times longer than necessary.
-STEPS_SECS = tuple(10**power for power in range(1, 8))
+# How far back the end of a topic is looked for: a busy topic has a message in the first step.
+STEPS_SECS = tuple(10.0**power for power in range(1, 8))
+SHORTEST_STEP_SECS = 1.0
 PAGE_SIZE = 50
 FORBIDDEN = 403
 MAX_SKEW = timedelta(minutes=1)
@@ -109,9 +109,10 @@ class TopicReader:
     def _near_the_end(self) -> Messages | None:
         """Find a page that is not empty and not long before the end; None if there is none."""
         now = datetime.now(timezone.utc)
-        for number, secs in enumerate(STEPS_SECS):
+        empty_secs = 0.0
+        for secs in STEPS_SECS:
             page = self._since(now, secs)
-            if number == 0:
+            if secs == STEPS_SECS[0]:
                 skewed = page.date is not None and abs(page.date - now) > MAX_SKEW
                 now = page.date or now
                 if skewed:
@@ -119,8 +120,20 @@ class TopicReader:
                 if not page.messages and not self._consume(EARLIEST, 1).messages:
                     return None
             if page.messages:
-                return page
+                return self._nearer(page, now, empty_secs, secs)
+            empty_secs = secs
         return self._consume(EARLIEST)
+
+    def _nearer(self, page: Messages, now: datetime, empty_secs: float, secs: float) -> Messages:
+        """Bisect the time before the end while that may save reading more than a page."""
+        while len(page.messages) >= PAGE_SIZE and secs - empty_secs > SHORTEST_STEP_SECS:
+            middle = (empty_secs + secs) / 2
+            nearer = self._since(now, middle)
+            if nearer.messages:
+                page, secs = nearer, middle
+            else:
+                empty_secs = middle
+        return page
 
     def _read_on(self, page: Messages, found: LookUp) -> None:
         # Without the service's time, only an empty page tells the end: the local clock may be slow.
@@ -163,9 +176,9 @@ class TopicReader:
     def _after(self, position: Position) -> Messages:
         return self._consume(Cursor(after_message_id=position.message_id))
 
-    def _since(self, now: datetime, secs: int) -> Messages:
+    def _since(self, now: datetime, secs: float) -> Messages:
         since = (now - timedelta(seconds=secs)).astimezone(timezone.utc)
-        text = since.isoformat(timespec="seconds").replace("+00:00", "Z")
+        text = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return self._consume(Cursor(since_time=text))
 
     def _consume(self, cursor: Cursor, batch_size: int = PAGE_SIZE) -> Messages:

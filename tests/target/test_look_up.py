@@ -1,0 +1,151 @@
+"""A look-up reads what it must, and finds what is there: positions, ends, expired messages."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from target_workato_streams.event_streams.consume import Message, Messages
+from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
+from target_workato_streams.publishing.look_up import TopicReader
+from target_workato_streams.state.positions import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_workato_streams.event_streams.consume import Cursor
+
+KEY = f"{7:032}-{8:032}"
+OURS = f'{{"id":1,"key":"{KEY}"}}'.encode()
+
+
+@dataclass
+class Topic:
+    """A topic of messages that are so many seconds old.
+
+    Attributes:
+        skew: How much the service's clock is ahead.
+        dated: Whether responses have a Date header.
+        expired: How many messages have expired.
+        status: What each request is rejected with.
+    """
+
+    ages: Sequence[float]
+    skew: timedelta = timedelta()
+    dated: bool = True
+    expired: int = 0
+    status: int | None = None
+    payload: bytes = b'{"id":1}'
+    cursors: list[Cursor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Make the messages."""
+        self._now = datetime.now(timezone.utc) + self.skew
+        self._messages = [
+            Message(
+                str(number),
+                msgspec.Raw(self.payload),
+                (self._now - timedelta(seconds=age)).isoformat(timespec="milliseconds"),
+            )
+            for number, age in enumerate(self.ages)
+        ][self.expired :]
+
+    def consume(self, cursor: Cursor, *, batch_size: int) -> Messages:
+        """Respond as the service does."""
+        self.cursors.append(cursor)
+        if self.status is not None:
+            raise RequestRejected("no", status=self.status, reason="no")
+        found = self._messages
+        if cursor.after_message_id is not None:
+            ids = [message.message_id for message in found]
+            if cursor.after_message_id not in ids:
+                raise RequestRejected("gone", status=404, reason="gone")
+            found = found[ids.index(cursor.after_message_id) + 1 :]
+        elif cursor.since_time is not None:
+            since = msgspec.convert(cursor.since_time, datetime)
+            text = since.isoformat(timespec="milliseconds")
+            found = found[bisect_right(found, text, key=lambda message: message.time) :]
+        return Messages(found[:batch_size], self._now if self.dated else None)
+
+
+def reader(topic: Topic) -> TopicReader:
+    """A reader of a topic."""
+    return TopicReader(topic, "orders (topic 11)", "key")
+
+
+@pytest.mark.parametrize(
+    ("ages", "most"),
+    [
+        ([], 2),
+        ([3.0], 2),
+        ([500.0], 5),
+        ([5e6], 9),
+        ([4e8], 11),
+        ([9000 - n / 100 for n in range(20_000)], 25),
+        ([300 - n / 1000 for n in range(20_000)], 45),
+        ([9 - n / 120 for n in range(1000)], 10),
+    ],
+)
+@pytest.mark.parametrize("skew", [timedelta(), timedelta(hours=5), timedelta(hours=-5)])
+def test_the_end_of_a_topic_is_found_in_few_requests(
+    ages: list[float], most: int, skew: timedelta
+) -> None:
+    """However old its last message is, whatever the local clock says, and after a burst."""
+    topic = Topic(ages, skew=skew)
+    found = reader(topic).end()
+    assert found.position.message_id == (str(len(ages) - 1) if ages else None)
+    assert len(topic.cursors) <= most + 1
+    assert found.requests == len(topic.cursors)
+    assert found.versions == []
+
+
+def test_everything_behind_a_position_is_found() -> None:
+    """In topic order; messages of other producers are counted."""
+    topic = Topic([100 - n for n in range(100)], payload=OURS)
+    found = reader(topic).behind(Position("19"))
+    assert len(found.versions) == 80
+    assert found.versions[0].key == KEY
+    assert found.position.message_id == "99"
+    assert (found.requests, found.others, found.expired) == (3, 0, False)
+    assert reader(Topic([1.0] * 10)).behind(Position(None)).others == 10
+
+
+def test_a_look_up_ends_at_a_message_that_is_newer() -> None:
+    """On a busy topic the end would run away; within the tolerance of clocks it reads on."""
+    topic = Topic([-1.0] * 60 + [-20.0] * 1000, payload=OURS)
+    found = reader(topic).behind(Position(None))
+    assert len(found.versions) == 100
+    undated = Topic([-20.0] * 160, dated=False, payload=OURS)
+    assert len(reader(undated).behind(Position(None)).versions) == 160
+
+
+@pytest.mark.parametrize("payload", [b"[1]", b'{"key":1}', b'{"key":"x"}', b'{"a":"key"}', b"1"])
+def test_other_payloads_are_not_ours(payload: bytes) -> None:
+    """Whatever a producer puts into the topic."""
+    found = reader(Topic([1.0], payload=payload)).behind(Position(None))
+    assert (found.versions, found.others) == ([], 1)
+
+
+def test_an_expired_position_is_recognised() -> None:
+    """What is left is read; the position is the last message of it, or none."""
+    found = reader(Topic([3.0] * 5, expired=2, payload=OURS)).behind(Position("1"))
+    assert (found.expired, len(found.versions), found.position.message_id) == (True, 3, "4")
+    found = reader(Topic([3.0] * 5, expired=5)).behind(Position("1"))
+    assert (found.expired, found.position) == (True, Position(None))
+
+
+@pytest.mark.parametrize("status", [401, 404, 422])
+def test_a_topic_that_cannot_be_read_is_no_expired_position(status: int) -> None:
+    """The rejection is about the topic or the token."""
+    with pytest.raises(RequestRejected):
+        reader(Topic([1.0], status=status)).behind(Position("0"))
+
+
+def test_a_missing_permission_is_named() -> None:
+    """In one line, with the topic."""
+    with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): HTTP 403 .* permission"):
+        reader(Topic([1.0], status=403)).end()
