@@ -112,8 +112,8 @@ def run(
 
 def _uv(*arguments: str) -> None:
     kept = {name: text for name, text in os.environ.items() if name != "UV_PROJECT_ENVIRONMENT"}
-    run_uv = subprocess.run(
-        [find_uv_bin(), *arguments], env=kept, capture_output=True, text=True, check=False
-    )
+    # What this project's configuration says of its own packages is not for plugins.
+    command = [find_uv_bin(), "--no-config", *arguments]
+    run_uv = subprocess.run(command, env=kept, capture_output=True, text=True, check=False)
     if run_uv.returncode:
         raise PluginFailedError(run_uv.stderr.strip())

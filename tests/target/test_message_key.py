@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from target_workato_streams.input.records import Stream
 from target_workato_streams.publishing.message_key import version
+from target_workato_streams.publishing.payload import InvalidPayloadError, Payload
 
 from tests.target.singer import raw_record, record, schema
 
@@ -155,3 +157,17 @@ def test_the_rest_of_the_record_stays_as_it_came(
     first, second = [message.payload for message in emulator.messages(topic)]
     assert first.startswith(b'{ "id" : 1.10 ,"k":"')
     assert second.startswith(b'{"k":"')
+
+
+@pytest.mark.parametrize("name", ["key", "clé", "a/b", 'q"'])
+@pytest.mark.parametrize("form", ["plain", "escaped", "slashed"])
+def test_a_field_of_the_name_of_the_key_is_rejected_however_it_is_written(
+    name: str, form: str
+) -> None:
+    """Otherwise the message would have two fields of that name."""
+    text = json.dumps({name: 1, "id": 1}, ensure_ascii=form == "escaped")
+    body = (text.replace("/", "\\/") if form == "slashed" else text).encode()
+    with pytest.raises(InvalidPayloadError, match="already has a field"):
+        Payload(None, name).of(body, KEYLESS)
+    published, _ = Payload(None, name).of(b'{"id":1}', KEYLESS)
+    assert list(json.loads(published)) == ["id", name]

@@ -6,6 +6,7 @@ Its form and content are part of the public interface.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from decimal import Decimal
@@ -18,7 +19,7 @@ from ..plugin.json_scanner import members
 from ..state.versions import STREAM_DIGITS, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ..input.records import Stream
 
@@ -31,6 +32,7 @@ DELETED_AT = "_sdc_deleted_at"
 _decode = msgspec.json.Decoder(
     float_hook=lambda digits: msgspec.Raw(digits.encode()),
 ).decode
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def version(payload: bytes, record: bytes, stream: Stream) -> Version:
@@ -46,9 +48,13 @@ def version(payload: bytes, record: bytes, stream: Stream) -> Version:
     Returns:
         The version. A row without a key is identified by its content; then both hashes are equal.
     """
-    prefix = _hash([stream.name.encode()])[:STREAM_DIGITS]
-    content = _content(payload)
-    values = row_key(record, stream)
+    fields = _fields(payload)
+    content = _content(payload, fields)
+    if fields is not None and payload is record:
+        values = _row_key(fields, stream)
+    else:
+        values = row_key(record, stream)
+    prefix = _prefix(stream.name)
     if values is None:
         row = prefix + _hash([b"content", *content])[:-STREAM_DIGITS]
         return Version(row, row)
@@ -64,35 +70,51 @@ def row_key(record: bytes, stream: Stream) -> list[bytes] | None:
     return None if b"null" in values else [_canonical(value) for value in values]
 
 
-def _content(payload: bytes) -> list[bytes]:
+def _row_key(fields: Mapping[str, Any], stream: Stream) -> list[bytes] | None:
+    """Likewise, from decoded fields."""
+    values = [fields.get(name) for name in stream.key_properties]
+    return None if None in values or not values else [_encode(value) for value in values]
+
+
+def _fields(payload: bytes) -> dict[str, Any] | None:
+    """The decoded fields; None for lone surrogates, deep nesting and numbers of many digits."""
     try:
-        fields = _decode(payload)
+        fields: dict[str, Any] = _decode(payload)
     except (msgspec.DecodeError, RecursionError):
-        # Lone surrogates, deep nesting, numbers of thousands of digits.
+        return None
+    return fields
+
+
+def _content(payload: bytes, fields: Mapping[str, Any] | None) -> list[bytes]:
+    if fields is None:
         texts = members(payload)
         deleted = texts.get(DELETED_AT, b"null") != b"null"
-        named = ((json.dumps(name).encode(), texts[name]) for name in _own(texts))
-        parts = [part for name, text in named for part in (name, _canonical(text))]
+        own = sorted(name for name in texts if not name.startswith(METADATA_PREFIX))
+        parts = [
+            part for name in own for part in (json.dumps(name).encode(), _canonical(texts[name]))
+        ]
     else:
         deleted = fields.get(DELETED_AT) is not None
-        own = {name: fields[name] for name in _own(fields)}
-        parts = [msgspec.json.encode(own, order="deterministic")]
+        if any(name.startswith(METADATA_PREFIX) for name in fields):
+            fields = {k: v for k, v in fields.items() if not k.startswith(METADATA_PREFIX)}
+        parts = [_encode(fields)]
     return [*parts, b"deleted"] if deleted else parts
-
-
-def _own(fields: Iterable[str]) -> list[str]:
-    return sorted(name for name in fields if not name.startswith(METADATA_PREFIX))
 
 
 def _canonical(text: bytes) -> bytes:
     with contextlib.suppress(msgspec.DecodeError, RecursionError):
-        return msgspec.json.encode(_decode(text), order="deterministic")
+        return _encode(_decode(text))
     try:
         value: Any = json.loads(text, parse_float=Decimal, parse_int=Decimal)
         return simplejson.dumps(value, use_decimal=True, sort_keys=True).encode()
     except (ValueError, ArithmeticError, RecursionError):
         # Nested too deeply, or a number beyond Decimal: the text itself has to do.
         return text
+
+
+@functools.lru_cache(maxsize=1000)
+def _prefix(stream: str) -> str:
+    return _hash([stream.encode()])[:STREAM_DIGITS]
 
 
 def _hash(parts: Iterable[bytes]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..plugin.json_scanner import members
@@ -57,15 +58,22 @@ class Payload:
                 raise InvalidPayloadError(f"payload_field {self.field} {problem}")
         if self.key_field is None:
             return body, NO_VERSION
-        fields = members(body)
-        if self.key_field in fields:
+        if self._has_key_field(body):
             raise InvalidPayloadError(
                 f"already has a field {self.key_field}, the name in message_key_field"
             )
         named = version(body, record, stream)
-        comma = "," if fields else ""
-        key = f'{comma}{json.dumps(self.key_field)}:"{named.key}"}}'
-        return body[:-1] + key.encode(), named
+        comma = b"" if body == b"{}" or body[1:-1].isspace() else b","
+        key = b'%b:"%b"}' % (self._key_name, named.key.encode())
+        return b"%b%b%b" % (body[:-1], comma, key), named
+
+    def _has_key_field(self, body: bytes) -> bool:
+        # Nearly all payloads contain neither its name nor an escape.
+        return (self._key_name in body or b"\\" in body) and self.key_field in members(body)
+
+    @cached_property
+    def _key_name(self) -> bytes:
+        return json.dumps(self.key_field, ensure_ascii=False).encode()
 
     def schema(self, schema: dict[str, Any]) -> object:
         """Return the JSON Schema of the payloads, from that of the records."""
