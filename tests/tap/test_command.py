@@ -42,6 +42,8 @@ SETTINGS = [
     "max_run_secs",
     "on_expired_bookmark",
     "infer_schema",
+    "record_format",
+    "schema_evolution",
     "max_parallel_topics",
     "state_interval_secs",
 ]

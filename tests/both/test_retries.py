@@ -1,0 +1,54 @@
+"""Retries: what the log says of them is what happens, and `max_retry_secs` bounds them."""
+
+from __future__ import annotations
+
+import re
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tests.raw_service import RawService, http_response
+
+if TYPE_CHECKING:
+    import socket
+
+    from tests.both.conftest import Connector
+
+THROTTLED = http_response(b"", status="429 Too Many Requests")
+
+
+def test_the_wait_that_is_logged_is_the_wait_before_the_next_request(connector: Connector) -> None:
+    """After a 429 without Retry-After, too; each retry is a warning, in both connectors."""
+    times: list[float] = []
+
+    def respond(connection: socket.socket, number: int) -> None:
+        times.append(time.monotonic())
+        connection.sendall(THROTTLED if number < 2 else http_response(connector.body))
+
+    with RawService(respond) as service:
+        outcome = connector.run(service.url)
+    assert (outcome.exit_code, outcome.error_lines) == (0, [])
+    announced = re.findall(r"WARNING .* retrying in ([\d.]+) s", outcome.stderr)
+    logged = [float(secs) for secs in announced]
+    waited = [later - earlier for earlier, later in pairwise(times)]
+    assert len(logged) == len(waited) == 2
+    for said, actual in zip(logged, waited, strict=True):
+        # A loaded machine may be late, but nothing is sent before its time.
+        assert said - 0.1 <= actual <= said + 1.0
+
+
+def test_retries_end_after_max_retry_secs(connector: Connector) -> None:
+    """Pauses after a 429 included."""
+    times: list[float] = []
+
+    def respond(connection: socket.socket, _number: int) -> None:
+        times.append(time.monotonic())
+        connection.sendall(THROTTLED)
+
+    with RawService(respond) as service:
+        outcome = connector.run(service.url, max_retry_secs=2)
+        ended = time.monotonic()
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert re.search(r"HTTP 429 .*; gave up after [012] s \(max_retry_secs is 2\)", line)
+    assert ended - times[0] < 6
