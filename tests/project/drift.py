@@ -138,7 +138,7 @@ def kill_in_the_middle(
         raise AssertionError("the run ended before it could be killed")
     finally:
         os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        run.communicate()
 
 
 def in_chunks(count: int, start: int) -> Iterator[dict[str, Any]]:

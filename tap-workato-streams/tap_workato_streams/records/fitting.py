@@ -14,10 +14,12 @@ from .json_values import (
     NUMBER,
     OBJECT,
     STRING,
+    may_hold_nul,
 )
+from .rescued import pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from .columns import Column, Columns
 
@@ -41,39 +43,82 @@ _TYPES: dict[str, Any] = {
 }
 
 
-def fitting_decoder(
-    columns: Columns, required: Collection[str] = ()
-) -> Callable[[bytes], object] | None:
-    """Make a decoder that accepts a payload only if it fits the columns.
+class Fitting:
+    """Detects payloads whose own text can be the text of the record.
 
-    It accepts fewer payloads than the columns do, never more: whatever it rejects has to be
-    looked at field by field.
+    It accepts fewer payloads than the columns do, never more: whatever it rejects has to be looked
+    at field by field.
 
     Args:
-        columns: The columns of the payload.
+        columns: The columns of the payload; none of them is flattened.
+        nulls: Fields without a column that have been null so far. They are cut out.
         required: Fields that must be there and not be null.
-
-    Returns:
-        The decoder, which raises ``msgspec.DecodeError`` or RecursionError; None if columns are
-        flattened.
     """
-    if any(column.fields for column in columns.values()):
+
+    def __init__(
+        self, columns: Columns, nulls: Collection[str] = (), required: Collection[str] = ()
+    ) -> None:
+        fields: list[Any] = []
+        names: dict[str, str] = {}
+        # The attribute of each field that is null, its text, and that of its rescued value.
+        self._nulls: list[tuple[str, bytes, bytes]] = []
+        for number, name in enumerate([*columns, *nulls]):
+            column = columns.get(name)
+            attribute = f"field_{number}"
+            if not _can_be_named(name) or (column and {OBJECT, ARRAY} <= set(column.types)):
+                continue
+            names[attribute] = name
+            if column is None:
+                fields.append((attribute, None, msgspec.UNSET))
+                text = msgspec.json.encode(name) + b":null"
+                rescued = msgspec.json.encode(pointer((name,))) + b":null"
+                self._nulls.append((attribute, text, rescued))
+            elif name in required:
+                fields.append((attribute, _type(column)))
+            else:
+                fields.append((attribute, _type(column) | None, None))
+        struct = msgspec.defstruct(
+            "Payload", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False
+        )
+        self._decode = msgspec.json.Decoder(struct).decode
+
+    def members(self, payload: bytes) -> tuple[bytes, bytes] | None:
+        """The text of the record's columns and of its rescued nulls.
+
+        Returns:
+            None if the payload has to be looked at field by field, as an empty one has.
+        """
+        if may_hold_nul(payload):
+            return None
+        try:
+            fields = self._decode(payload)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        text = payload.strip()[1:-1].strip()
+        if not self._nulls:
+            return (text, b"") if text else None
+        rescued = []
+        for attribute, member, value in self._nulls:
+            if getattr(fields, attribute) is None:
+                cut = _cut(text, member)
+                if cut is None:
+                    return None
+                text = cut
+                rescued.append(value)
+        return (text, b",".join(rescued)) if text else None
+
+
+def _cut(text: bytes, member: bytes) -> bytes | None:
+    """Cut a member out of the text of an object that is known to have it.
+
+    Inside of a string, a quotation mark is escaped, so only an inner object can have the same text.
+    """
+    before, found, after = text.partition(member)
+    if not found or member in after:
         return None
-    fields: list[Any] = []
-    names: dict[str, str] = {}
-    for number, (name, column) in enumerate(columns.items()):
-        if {OBJECT, ARRAY} <= set(column.types) or not _can_be_named(name):
-            continue
-        attribute = f"field_{number}"
-        names[attribute] = name
-        if name in required:
-            fields.append((attribute, _type(column)))
-        else:
-            fields.append((attribute, _type(column) | None, None))
-    struct = msgspec.defstruct(
-        "Payload", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False
-    )
-    return msgspec.json.Decoder(struct).decode
+    if after.startswith(b","):
+        return before + after[1:]
+    return before[:-1] + after if before.endswith(b",") and not after else None
 
 
 def _type(column: Column) -> Any:  # noqa: ANN401 - a type expression

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from .evolution import ADD_COLUMNS, FAIL, NONE, ColumnRegistry
-from .fitting import fitting_decoder
-from .json_values import may_hold_nul
+from .fitting import Fitting
 from .layout import MESSAGE_FIELDS, PAYLOAD, RESCUED
 from .misfits import MisfitCounts
 from .rescued import Rescued, pointer
@@ -22,6 +19,10 @@ if TYPE_CHECKING:
     from .evolution import Evolution
     from .layout import Layout
     from .unpacker import Misfit
+
+
+# Payloads with ids as field names may have any number of fields that are null.
+MAX_NULL_FIELDS = 100
 
 
 class ShapedPage(NamedTuple):
@@ -51,6 +52,7 @@ class Shaper:
         self._layout = layout
         self._evolution = evolution
         self._registry = ColumnRegistry(layout, columns)
+        self._nulls: set[str] = set()
         self.misfits = MisfitCounts()
         self._use(self._registry.columns)
 
@@ -67,6 +69,7 @@ class Shaper:
         """
         shaped = [self._fitting(payload) or self._take_apart(payload) for payload in payloads]
         added = self._add_columns(shaped)
+        self._learn_nulls(shaped)
         bodies: list[bytes] = []
         for payload, fitting_or_parts in zip(payloads, shaped, strict=True):
             if isinstance(fitting_or_parts, bytes):
@@ -79,26 +82,41 @@ class Shaper:
         return ShapedPage(bodies, added)
 
     def _use(self, columns: Columns) -> None:
-        evolution = self._evolution
         self.columns = columns
-        self._slots = slots(columns, self._layout, evolution.deselected)
+        self._slots = slots(columns, self._layout, self._evolution.deselected)
+        self._prepare_fitting()
+
+    def _prepare_fitting(self) -> None:
         self._fits = None
+        required = self._evolution.required
         # The bytes of a payload are the record's only if every field keeps its name and place.
-        if self._layout.unpacked and not evolution.deselected:
-            kept = {name: each for name, each in columns.items() if name not in MESSAGE_FIELDS}
-            if kept.keys() >= set(evolution.required):
-                self._fits = fitting_decoder(kept, evolution.required)
+        if self._layout.unpacked and not self._layout.levels and not self._evolution.deselected:
+            kept = {k: each for k, each in self.columns.items() if k not in MESSAGE_FIELDS}
+            if kept.keys() >= set(required):
+                self._fits = Fitting(kept, self._nulls - self.columns.keys(), required)
 
     def _fitting(self, payload: bytes) -> bytes | None:
-        """The members of a payload that fits as it is."""
-        if self._fits is None or may_hold_nul(payload):
+        """The body of a record whose payload fits as it is."""
+        members = self._fits.members(payload) if self._fits else None
+        if members is None:
             return None
-        try:
-            self._fits(payload)
-        except (msgspec.DecodeError, RecursionError):
-            return None
-        # An empty object takes the other path.
-        return payload.strip()[1:-1].strip() or None
+        text, rescued = members
+        if not rescued or self._evolution.mode == NONE:
+            return text
+        return b'%b,"%b":{%b}' % (text, RESCUED.encode(), rescued)
+
+    def _learn_nulls(self, shaped: Sequence[bytes | Parts]) -> None:
+        """Expect fields without a column to be null again: most that are null once always are."""
+        nulls = {
+            path[0]
+            for parts in shaped
+            if isinstance(parts, Parts)
+            for path, raw, is_unknown, name in parts.misfits
+            if is_unknown and raw == NULL and name is None and len(path) == 1
+        } - {*MESSAGE_FIELDS, RESCUED}
+        if self._fits and len(self._nulls) < MAX_NULL_FIELDS and not nulls <= self._nulls:
+            self._nulls |= nulls
+            self._prepare_fitting()
 
     def _take_apart(self, payload: bytes) -> Parts:
         deselected = self._evolution.deselected
