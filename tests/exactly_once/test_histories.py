@@ -196,6 +196,17 @@ def test_a_state_waits_until_the_messages_behind_the_position_are_covered() -> N
     assert pipe.topic() == ["1a", "2a"]
 
 
+def test_a_row_that_the_source_has_deleted_holds_back_states_until_the_input_ends() -> None:
+    """Its record may still come; then the last state covers everything."""
+    pipe = Pipeline()
+    pipe.run(row("1", "a"), row("2", "a"), script=["killed"])
+    sent = [row("2", "a"), pipe.bookmark(1), row("3", "a"), pipe.bookmark(2)]
+    _, *emitted = pipe.run(*sent)
+    assert [state["bookmarks"]["a"]["at"] for state in emitted] == [2]
+    pipe.run(row("1", "a"), pipe.bookmark(3))
+    assert pipe.topic() == ["1a", "2a", "3a", "1a"]
+
+
 def test_an_expired_position_means_reading_from_the_earliest_message() -> None:
     """What is left of ours is found there."""
     pipe = Pipeline()

@@ -206,6 +206,33 @@ def test_a_tap_that_emits_its_state_after_records_loses_nothing(
         assert "This run is at least once, because the tap has not returned a state" in line
 
 
+def test_a_look_up_is_retried_like_any_request(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """It waits as long as the service asks, and holds back the first publish."""
+    emulator.fault("status", operation="consume", status=503)
+    emulator.fault("status", operation="consume", status=429, headers={"Retry-After": "1"})
+    emulator.fault("reset", operation="consume")
+    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
+    assert done.exit_code == 0, done.stderr
+    assert operations(emulator) == ["consume"] * 5 + ["batch"]
+    assert ids(emulator, topic) == [0]
+
+
+def test_a_look_up_that_fails_ends_the_run_before_the_first_publish(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """In one line that names the topic."""
+    emulator.fault("status", operation="consume", status=503, times=-1)
+    done = run_target(
+        state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE, max_retry_secs=0.5
+    )
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert f"orders (topic {topic})" in line
+    assert "batch" not in operations(emulator)
+
+
 def test_hot_rows_cost_requests(emulator: Emulator, topic: int, run_target: RunTarget) -> None:
     """A topic whose records are all of one row: one request per record, in order."""
     properties = {"id": {"type": "integer"}, "v": {"type": "integer"}}

@@ -60,7 +60,10 @@ class ExactlyOnceProducer(Producer):
             producer.builder.mark_state()
         super().close_checkpoint(state)
         if self._is_state_overdue:
-            self._drain()
+            # A topic that has to be retried must not hold up the others.
+            self._producers.submit_all()
+            self._wait_while(lambda: not self._producers.idle and not self._is_any_failing)
+            self.poll()
 
     @override
     def complete_input(self) -> None:
@@ -116,7 +119,12 @@ class ExactlyOnceProducer(Producer):
             and len(self._producers) > 1
             and acknowledgements.unacknowledged > 0
             and not self._rule.open
+            and not self._is_any_failing
         )
+
+    @property
+    def _is_any_failing(self) -> bool:
+        return any(producer.failing for producer in self._producers)
 
     def _look_up(self, producer: TopicProducer) -> None:
         topic_id, label = producer.topic_id, producer.label
