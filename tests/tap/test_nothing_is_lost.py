@@ -103,6 +103,7 @@ def test_a_state_line_is_never_ahead_of_its_records(emulator: Emulator, run_tap:
             "replication_key": "message_id",
             "replication_key_value": last.message_id,
             "message_time": last.time,
+            "topic_id": topic,
         }
 
 
