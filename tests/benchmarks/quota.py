@@ -37,6 +37,7 @@ QUOTA = 60
 LATENCY_SECS = 0.15
 SHARED_SECS = 180
 UNSHARED_SECS = 300
+WARM_UP_SECS = 30
 TAPS = 3
 UNSHARED_TAPS = 8
 CLOCK_AHEAD = Path(__file__).with_name("clock_ahead")
@@ -105,8 +106,9 @@ class Processes:
         starts: dict[int | None, float] = {}
         for request in self.emulator.requests():
             starts.setdefault(request.topic_id, request.at)
-        # Without a store, those that start first have an advantage that says nothing.
-        first = min(starts.values()) if self.scenario.store else max(starts.values())
+        # Without a store, those that start first have an advantage that says nothing: begin when
+        # all have started, between two bursts of requests.
+        first = min(starts.values()) if self.scenario.store else max(starts.values()) + WARM_UP_SECS
         time.sleep(max(0.0, first + self.scenario.secs - time.time()))
         requests = self.emulator.requests()
         for process in self._running:
