@@ -133,7 +133,7 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(
         for kind, plugins in definition["plugins"].items()
     }
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    mine = {"TARGET_POSTGRES_SQLALCHEMY_URL": database.url}
+    mine = {"WAREHOUSE_URL": database.url}
     reader = Reader(path.parent, {**variables(emulator), **mine}, addresses(emulator))
     reader.follow(README)
     assert database.query("SELECT count(*) FROM event_streams.orders") == [(len(lines),)]
