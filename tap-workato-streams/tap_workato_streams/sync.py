@@ -90,8 +90,12 @@ class Sync:
             self._write_state()
             for stream in self._streams:
                 stream.write_schema()
-            self._start_workers()
-            self._wait()
+            # From here on only the emitter may use the state, so look up the bookmarks first.
+            progress = Progress([stream.summary for stream in self._streams], tail=self._tail)
+            waiting = deque((stream, stream.bookmark) for stream in self._streams)
+            with contextlib.closing(progress):
+                self._start_workers(waiting)
+                self._wait(progress)
             self._emitter.close()
             if self._output_error:
                 raise self._output_error
@@ -116,10 +120,7 @@ class Sync:
     def _is_over(self) -> bool:
         return self._stopping or self._limits.reached
 
-    def _start_workers(self) -> None:
-        # From here on only the emitter may use the state, so look up the bookmarks first.
-        waiting = deque((stream, stream.bookmark) for stream in self._streams)
-
+    def _start_workers(self, waiting: deque[tuple[TopicStream, Bookmark | None]]) -> None:
         def consume_one_by_one() -> None:
             with contextlib.suppress(IndexError):  # none is waiting any more
                 while not self._is_over:
@@ -152,21 +153,19 @@ class Sync:
         if self._limits.reached:
             self._ends.put(None)
 
-    def _wait(self) -> None:
+    def _wait(self, progress: Progress) -> None:
         """Wait for the end of all topics or of the run, and emit the state when it is due."""
-        progress = Progress([stream.summary for stream in self._streams], tail=self._tail)
         open_topics = len(self._streams)
-        with contextlib.closing(progress):
-            while open_topics and not self._is_over:
-                waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
-                end = self._next_end(min(wait for wait in waits if wait is not None))
-                if end:
-                    open_topics -= 1
-                    end.stream.summary.end()
-                    if end.error:
-                        self._fail(end.error)
-                self._emitter.emit_state_if_due()
-                progress.report_if_due()
+        while open_topics and not self._is_over:
+            waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
+            end = self._next_end(min(wait for wait in waits if wait is not None))
+            if end:
+                open_topics -= 1
+                end.stream.summary.end()
+                if end.error:
+                    self._fail(end.error)
+            self._emitter.emit_state_if_due()
+            progress.report_if_due()
         self._stopping = True
 
     def _next_end(self, timeout_secs: float) -> _End | None:

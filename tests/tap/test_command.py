@@ -191,8 +191,10 @@ def test_a_schema_test_writes_only_schemas(emulator: Emulator, run_tap: RunTap) 
             '{"api_token": "very-secret" ',
             "config.json: not JSON (Expecting ',' delimiter or '}' at line 1, column 29)",
         ),
+        ("[]", "config.json: not an object of settings"),
+        ("null", "config.json: not an object of settings"),
     ],
-    ids=["no file", "half a file", "no JSON"],
+    ids=["no file", "half a file", "no JSON", "an array", "null"],
 )
 def test_an_unusable_config_file_is_reported_in_one_line(
     tmp_path: Path, text: str | None, words: str

@@ -13,8 +13,6 @@ from ..event_streams.errors import ServiceError
 from ..event_streams.session import ApiSession
 from ..plugin.pages import split_page
 from ..reading.topic import Topic
-from ..records.columns import schemas as column_schemas
-from ..records.inference import infer_columns
 from ..records.settings import RecordSettings
 from . import names, schemas
 from .catalog import names_by_topic
@@ -117,6 +115,10 @@ def _described(topic: Topic, described: WorkspaceTopic | None) -> Topic:
 
 
 def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> Topic:
+    # Most runs start sooner without what only an unknown schema needs.
+    from ..records.columns import schemas as column_schemas  # noqa: PLC0415
+    from ..records.inference import infer_columns  # noqa: PLC0415
+
     session = ApiSession.for_messages(config, limiter, str(topic))
     with contextlib.closing(ConsumeClient(session, topic.id, split_page)) as client:
         payloads = sample(client)
