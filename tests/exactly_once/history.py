@@ -39,6 +39,7 @@ class Options:
         changes: The most changes of the source before a run.
         older_state: How probable it is that a run resumes from any state that was emitted.
         faults: What goes wrong.
+        tap_dies: How probable it is that the tap of a run dies, which may duplicate messages.
         source: What else the source may do; see `Source`.
     """
 
@@ -48,6 +49,7 @@ class Options:
     runs: int = 4
     changes: int = 12
     older_state: float = 0.2
+    tap_dies: float = 0.0
     faults: Faults = field(default_factory=Faults)
     source: Mapping[str, Any] = field(default_factory=dict)
 
@@ -117,8 +119,9 @@ class History:
                 return False
             self.source.change(rng.randint(0, self._options.changes))
         self.service.faults = Faults(0, self._options.faults.lost, self._options.faults.partial)
-        self._run(resumed)
-        self.violations += wrong_at_the_end(self.service, self.source)
+        self._run(resumed, may_die=False)
+        exact = not self._options.tap_dies
+        self.violations += wrong_at_the_end(self.service, self.source, exact=exact)
         return True
 
     def emit(self, line: bytes) -> None:
@@ -135,12 +138,16 @@ class History:
             self.saved.append(Saved(value, promise))
             self.violations += untrue(promise, self.service, self.source)
 
-    def _run(self, resumed: Saved) -> None:
+    def _run(self, resumed: Saved, *, may_die: bool = True) -> None:
         self.runs += 1
         self._resumed = Saved(resumed.value, replace(resumed.promise, newest={}))
         self.service.killed = False
         self.service.note(f"RUN {self.runs} from {resumed.value}")
         lines = self.source.lines(resumed.value, self._resumed.promise, self.runs)
+        if may_die and self._rng.random() < self._options.tap_dies:
+            # Behind its first state and its schemas.
+            first = 1 + len(self.source.kinds)
+            lines = lines[: self._rng.randint(first, len(lines))]
         run_target(self, lines, self._rng)
 
     def _has_positions(self, saved: Saved) -> bool:

@@ -260,6 +260,21 @@ def test_malformed_positions_end_the_run_in_one_line(run_target: RunTarget) -> N
     assert "bookmark of target-workato-streams is malformed" in line
 
 
+def test_sigterm_in_a_look_up_ends_the_run_in_good_order(
+    emulator: Emulator, topic: int, start_target: StartTarget
+) -> None:
+    """Nothing was published, so nothing is unacknowledged."""
+    emulator.fault("latency", secs=5, operation="consume")
+    target = start_target(**EXACTLY_ONCE)
+    target.feed(state_line(orders=0), schema(), *rows(0, 3), state_line(orders=3))
+    eventually(emulator.requests, "the look-up")
+    target.send(signal.SIGTERM)
+    done = target.end(within=10)
+    assert (done.exit_code, done.error_lines) == (0, [])
+    assert done.emitted_states == [{"bookmarks": {"orders": 0}}]
+    assert ids(emulator, topic) == []
+
+
 def test_sigterm_in_a_replay_leaves_a_true_state(
     emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
 ) -> None:

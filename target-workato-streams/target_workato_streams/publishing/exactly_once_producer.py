@@ -76,10 +76,16 @@ class ExactlyOnceProducer(Producer):
 
     @override
     def _publish(self, producer: TopicProducer, message: Message) -> None:
-        if self._is_wanted(producer, message):
+        try:
+            is_wanted = self._is_wanted(producer, message)
+        except Stopped:
+            # Nothing is read after it, so no state covers it.
+            self._positioned.forget(message)
+            raise
+        if is_wanted:
             super()._publish(producer, message)
         else:
-            self._positioned.skip(message)
+            self._positioned.forget(message)
             producer.tally.skipped += 1
             self._emit_state()
 

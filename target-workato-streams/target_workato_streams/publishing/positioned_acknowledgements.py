@@ -43,8 +43,8 @@ class PositionedAcknowledgements(Acknowledgements):
         """The position in the input."""
         return self._sequence
 
-    def skip(self, message: Message) -> None:
-        """Take note that a message is not published, since its topic holds it."""
+    def forget(self, message: Message) -> None:
+        """Take note that a message is not published: its topic holds it, or the run is stopped."""
         super().acknowledge([message])
 
     @override
