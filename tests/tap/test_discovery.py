@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.tap.in_process import discover, read
 from tests.tap.singer import consumed, ids
 
 if TYPE_CHECKING:
@@ -361,3 +362,25 @@ def test_topics_of_the_workspace_can_be_selected_in_the_catalog(
     assert streams(run) == {"returns": returns}
     assert {request.topic_id for request in emulator.requests(operation="consume")} == {returns}
     assert list(run.states[-1]["bookmarks"]) == ["returns"]
+
+
+@pytest.mark.parametrize("cached_catalog", [False, True])
+def test_a_renamed_topic_keeps_its_stream_name_and_bookmark(
+    emulator: Emulator, developer: dict[str, Any], *, cached_catalog: bool
+) -> None:
+    """It is identified by its id, with and without a cached catalog; a new topic takes no name."""
+    emulator.load(emulator.create_topic("Orders", id=1), [{"n": 1}])
+    catalog = discover(emulator, **developer) if cached_catalog else None
+    state = read(emulator, catalog=catalog, **developer).states[-1]
+    renamed = [{"id": 1, "name": "Sales"}]
+    if not cached_catalog:
+        emulator.create_topic("Orders", id=2)
+        renamed.append({"id": 2, "name": "Orders"})
+    for page in (renamed, []):
+        emulator.fault("garbage", operation="topics", body={"data": page})
+    later = emulator.load(1, [{"n": 2}])
+    outcome = read(emulator, catalog=catalog, state=state, **developer)
+    assert ids(outcome, "orders") == later
+    assert {record["topic_id"] for record in outcome.records("orders")} == {1}
+    schemas = [message["stream"] for message in outcome.messages if message["type"] == "SCHEMA"]
+    assert sorted(schemas) == (["orders"] if cached_catalog else ["orders", "orders_2"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.tap.in_process import read
 from tests.tap.running import bookmark
 from tests.tap.singer import assert_states_are_true, consumed, ids
 from tests.tap.times import ago, all_ago
@@ -208,3 +209,40 @@ def test_a_run_without_new_messages_is_one_request(emulator: Emulator, run_tap: 
     assert len(emulator.requests()) == 3
     for topic, message_id in last.items():
         assert message_id.encode() in asked[topic].body
+
+
+TIME = "2026-01-31T00:00:00.000+00:00"
+STARTS: list[tuple[dict[str, Any], dict[str, Any] | None, str]] = [
+    ({}, None, "starting at the earliest message (no bookmark, start_from is earliest)"),
+    (
+        {"start_from": "latest"},
+        None,
+        "starting after the latest message (no bookmark, start_from is latest)",
+    ),
+    ({"start_date": TIME}, None, f"starting at {TIME} (start_date)"),
+    (
+        {"start_date": TIME},
+        {"replication_key_value": "A", "message_time": TIME},
+        f"resuming after message A of {TIME} (bookmark)",
+    ),
+    ({}, {"replication_key_value": "A"}, "resuming after message A (bookmark)"),
+    ({}, {"message_time": TIME}, f"resuming at {TIME} (bookmark)"),
+]
+
+
+@pytest.mark.parametrize(("settings", "given", "line"), STARTS, ids=str)
+def test_the_log_says_where_each_stream_starts_and_why(
+    emulator: Emulator,
+    caplog: pytest.LogCaptureFixture,
+    settings: dict[str, Any],
+    given: dict[str, Any] | None,
+    line: str,
+) -> None:
+    """The bookmark with its time, or the setting."""
+    emulator.load(emulator.create_topic(id=1), [b"{}"])
+    emulator.fault("garbage", body={"messages": []})
+    caplog.set_level("INFO")
+    state = {"bookmarks": {"orders": given}} if given else None
+    read(emulator, topics=[{"id": 1, "name": "orders"}], state=state, **settings)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines.count(f"orders (topic 1): {line}") == 1

@@ -44,7 +44,8 @@ def starts_at_latest(topic: Topic, bookmark: Bookmark | None) -> bool:
 def describe_start(topic: Topic, bookmark: Bookmark | None) -> str:
     """Return where reading starts and why, for the log."""
     if bookmark and bookmark.message_id:
-        return f"resuming after message {bookmark.message_id} of {bookmark.time} (bookmark)"
+        time = f" of {bookmark.time}" if bookmark.time else ""
+        return f"resuming after message {bookmark.message_id}{time} (bookmark)"
     if bookmark:
         return f"resuming at {bookmark.time} (bookmark)"
     if topic.start_date:
