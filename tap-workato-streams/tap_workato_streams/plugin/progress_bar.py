@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 def is_shown() -> bool:
     """Return whether there is a terminal to show it on."""
-    return sys.stderr.isatty()
+    return bool(sys.stderr) and sys.stderr.isatty()
 
 
 class ProgressBar:
