@@ -146,7 +146,8 @@ class Run:
             sys.stdout.write(line)  # Dagster keeps it as the run's log.
             if summary := SUMMARY.search(line):
                 self.messages[summary[1]] = int(summary[2])
-        return self._process.wait()
+        self._process.communicate()  # Waits, and closes the pipe.
+        return self._process.returncode
 
     def stop(self) -> int:
         """End the run so that its last state is stored, and return the exit code."""
