@@ -34,7 +34,7 @@ class About:
 
 
 PREREQ = """\
-An API client in Workato whose access profile includes the topics, and its token. The page
+An API client in Workato with access to the topics, and its token. The page
 [Tokens and permissions]({repo}/blob/main/docs/tokens.md) shows where to find them.
 """
 ABOUT = {

@@ -88,7 +88,7 @@ def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> N
 def test_blocks_that_are_not_run_say_why(page: Path) -> None:
     """The reason stands in the line before the block; any other language is no command."""
     for block in blocks_of(page):
-        assert block.language in {"console", "yaml", "json", "python", "text", "sql", "sh"}
+        assert block.language in {"console", "yaml", "json", "python", "text", "sql"}
         if block.comment.startswith(NOT_RUN):
             assert len(block.comment) > len(NOT_RUN) + 10
 
