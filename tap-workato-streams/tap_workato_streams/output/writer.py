@@ -82,11 +82,13 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         Raises:
             OSError: stdout cannot be written to.
         """
-        head = b'{"type":"RECORD","stream":%b,"record":' % _encode(stream)
-        tail = b',"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
+        head = b'{"type":"RECORD","stream":%b,"record":{"message_id":' % _encode(stream)
+        middle = b',"topic_id":%d,"time":' % topic_id
+        tail = b'},"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
         parts: list[bytes] = []
         for message, body in zip(messages, bodies, strict=True):
-            parts += head, record_text(message, topic_id, body), tail
+            parts += head, _encode(message.message_id), middle, _encode(message.time)
+            parts += b"," if body else b"", body, tail
         _write(b"".join(parts))
         self.flush()
 

@@ -80,6 +80,10 @@ class ColumnRegistry:
             self.columns = merged(self.columns, found)
         return found
 
+    def is_settled(self, path: Path) -> bool:
+        """Whether a field without a column will not get one in this run."""
+        return path in self._settled
+
     def names(self, columns: Columns) -> list[str]:
         """The names that columns have in the record."""
         return [self._layout.column_name(path) for path in paths(columns)]

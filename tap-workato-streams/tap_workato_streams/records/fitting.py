@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -14,14 +14,14 @@ from .json_values import (
     NUMBER,
     OBJECT,
     STRING,
-    may_hold_nul,
 )
-from .rescued import pointer
+from .unpacker import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from .columns import Column, Columns
+    from .slots import Slot
 
 
 class _Object(msgspec.Struct, gc=False):
@@ -43,6 +43,13 @@ _TYPES: dict[str, Any] = {
 }
 
 
+class Fitted(NamedTuple):
+    """The text of a record's columns, and the fields that were cut out of it."""
+
+    text: bytes
+    cut: list[tuple[str, bytes]]
+
+
 class Fitting:
     """Detects payloads whose own text can be the text of the record.
 
@@ -51,74 +58,93 @@ class Fitting:
 
     Args:
         columns: The columns of the payload; none of them is flattened.
-        nulls: Fields without a column that have been null so far. They are cut out.
+        slots: The same columns, prepared for checking one value.
+        cut: Fields that have not fitted before. If they do not fit again, they are cut out.
         required: Fields that must be there and not be null.
     """
 
     def __init__(
-        self, columns: Columns, nulls: Collection[str] = (), required: Collection[str] = ()
+        self,
+        columns: Columns,
+        slots: Mapping[str, Slot],
+        cut: Collection[str] = (),
+        required: Collection[str] = (),
     ) -> None:
         fields: list[Any] = []
         names: dict[str, str] = {}
-        # The attribute of each field that is null, its text, and that of its rescued value.
-        self._nulls: list[tuple[str, bytes, bytes]] = []
-        for number, name in enumerate([*columns, *nulls]):
+        # The attribute, the name and its text, and the slot of each field that may be cut out.
+        self._cut: list[tuple[str, str, bytes, Slot | None]] = []
+        for number, name in enumerate(dict.fromkeys([*columns, *cut])):
             column = columns.get(name)
             attribute = f"field_{number}"
             if not _can_be_named(name) or (column and {OBJECT, ARRAY} <= set(column.types)):
                 continue
             names[attribute] = name
-            if column is None:
-                fields.append((attribute, None, msgspec.UNSET))
-                text = msgspec.json.encode(name) + b":null"
-                rescued = msgspec.json.encode(pointer((name,))) + b":null"
-                self._nulls.append((attribute, text, rescued))
-            elif name in required:
+            if column and name in required:
                 fields.append((attribute, _type(column)))
-            else:
+            elif column and name not in cut:
                 fields.append((attribute, _type(column) | None, None))
+            else:
+                fields.append((attribute, msgspec.Raw, msgspec.UNSET))
+                self._cut.append((attribute, name, msgspec.json.encode(name), slots.get(name)))
         struct = msgspec.defstruct(
             "Payload", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False
         )
         self._decode = msgspec.json.Decoder(struct).decode
 
-    def members(self, payload: bytes) -> tuple[bytes, bytes] | None:
-        """The text of the record's columns and of its rescued nulls.
+    def fitted(self, payload: bytes) -> Fitted | None:
+        """Return the text of the record's columns; None if this payload takes a closer look.
 
-        Returns:
-            None if the payload has to be looked at field by field, as an empty one has.
+        So does an empty one.
         """
-        if may_hold_nul(payload):
+        if b"\\" in payload and (b"\\u0000" in payload or (self._cut and b"\\u" in payload)):
             return None
         try:
             fields = self._decode(payload)
         except (msgspec.DecodeError, RecursionError):
             return None
-        text = payload.strip()[1:-1].strip()
-        if not self._nulls:
-            return (text, b"") if text else None
-        rescued = []
-        for attribute, member, value in self._nulls:
-            if getattr(fields, attribute) is None:
-                cut = _cut(text, member)
-                if cut is None:
+        if payload[0] != _BRACE:  # white space
+            return None
+        text = payload[1:-1]
+        cut: list[tuple[str, bytes]] = []
+        for attribute, name, key, slot in self._cut:
+            raw = getattr(fields, attribute)
+            if raw is msgspec.UNSET:
+                continue
+            raw = bytes(raw)
+            if slot is None or not fits(raw, slot):
+                rest = _without(text, key, raw)
+                if rest is None:
                     return None
-                text = cut
-                rescued.append(value)
-        return (text, b",".join(rescued)) if text else None
+                text = rest
+                cut.append((name, raw))
+        return None if not text or text.isspace() else Fitted(text, cut)
 
 
-def _cut(text: bytes, member: bytes) -> bytes | None:
+_BRACE = ord("{")
+
+
+def _without(text: bytes, key: bytes, raw: bytes) -> bytes | None:
     """Cut a member out of the text of an object that is known to have it.
 
-    Inside of a string, a quotation mark is escaped, so only an inner object can have the same text.
+    If its name is in the text only once, and nothing is escaped, it is not that of an inner object.
     """
-    before, found, after = text.partition(member)
-    if not found or member in after:
+    start = text.find(key)
+    if start < 0:
+        return None
+    before, after = text[:start], text[start + len(key) :]
+    if key in after:
+        return None
+    for separator in (b":", b": "):
+        if after.startswith(separator + raw):
+            after = after[len(separator) + len(raw) :]
+            break
+    else:
         return None
     if after.startswith(b","):
         return before + after[1:]
-    return before[:-1] + after if before.endswith(b",") and not after else None
+    before = before.rstrip()
+    return before[:-1] + after if before.endswith(b",") and not after.strip() else None
 
 
 def _type(column: Column) -> Any:  # noqa: ANN401 - a type expression

@@ -104,6 +104,8 @@ def is_storable(raw: bytes) -> bool:
     They cannot where it holds NUL or a lone surrogate, is nested more deeply than parsers
     recurse, or is a number of more digits than they accept.
     """
+    if raw[0] in b"tfn":
+        return True
     if may_hold_nul(raw) and _NUL.search(raw):
         return False
     if _TYPES.get(raw[0]) is NUMBER:

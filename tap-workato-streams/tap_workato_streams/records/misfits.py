@@ -10,6 +10,7 @@ from .unpacker import NULL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .columns import Path
     from .unpacker import Misfit
 
 # Payloads with ids as field names have any number of fields.
@@ -20,7 +21,7 @@ class MisfitCounts:
     """How often a value of each field had no place in the columns; nulls do not count."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts: dict[Path, int] = {}
         self._others = 0
 
     def add(self, misfits: Sequence[Misfit]) -> None:
@@ -28,13 +29,17 @@ class MisfitCounts:
         for misfit in misfits:
             if misfit.raw == NULL:
                 continue
-            name = pointer(misfit.path) or "the payload"
-            if name in self._counts or len(self._counts) < MAX_FIELDS:
-                self._counts[name] = self._counts.get(name, 0) + 1
+            path = misfit.path
+            if path in self._counts:
+                self._counts[path] += 1
+            elif len(self._counts) < MAX_FIELDS:
+                self._counts[path] = 1
             else:
                 self._others += 1
 
     def __str__(self) -> str:
         """Such as `/total (12), /note (1)`; empty if everything fitted."""
-        shown = [f"{name} ({count:,})" for name, count in self._counts.items()]
+        shown = [
+            f"{pointer(path) or 'the payload'} ({count:,})" for path, count in self._counts.items()
+        ]
         return ", ".join([*shown, *([f"other fields ({self._others:,})"] if self._others else [])])

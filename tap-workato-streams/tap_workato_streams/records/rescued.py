@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,10 +11,10 @@ import msgspec
 from .json_values import as_text, needs_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .columns import Path
     from .unpacker import Misfit
-
-_encode = msgspec.json.encode
 
 
 def pointer(path: Path) -> str:
@@ -21,33 +22,26 @@ def pointer(path: Path) -> str:
     return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in path)
 
 
-class Rescued:
-    """What a payload holds that has no place in the record's columns."""
+def rescued_object(misfits: Sequence[Misfit]) -> bytes:
+    """The JSON object that keeps what has no place in the columns.
 
-    def __init__(self) -> None:
-        self._members: list[bytes] = []
-        self._unnamed: dict[Path, list[bytes]] = {}
-
-    def add(self, misfit: Misfit) -> None:
-        """Keep a value as it was published, or as JSON text if no database can store it.
-
-        A field whose name no database can store is kept in the JSON text of an object, under the
-        pointer of the object that it belongs to.
-        """
-        path, raw, _, name = misfit
+    Values are kept as they were published, or as JSON text if no database can store them. A field
+    whose name no database can store is kept in the JSON text of an object, under the pointer of the
+    object that it belongs to.
+    """
+    members: list[bytes] = []
+    unnamed: dict[Path, list[bytes]] = {}
+    for path, raw, _, name in misfits:
         if name is None:
-            self._members.append(b"%b:%b" % (_encode(pointer(path)), _encoded(raw)))
+            members.append(_key(path) + (as_text(raw) if needs_text(raw) else raw))
         else:
-            self._unnamed.setdefault(path, []).append(b"%b:%b" % (json.dumps(name).encode(), raw))
-
-    def encode(self) -> bytes:
-        """The JSON object."""
-        unnamed = [
-            b"%b:%b" % (_encode(pointer(path)), as_text(b"{%b}" % b",".join(fields)))
-            for path, fields in self._unnamed.items()
-        ]
-        return b"{%b}" % b",".join(self._members + unnamed)
+            unnamed.setdefault(path, []).append(b"%b:%b" % (json.dumps(name).encode(), raw))
+    for path, fields in unnamed.items():
+        members.append(_key(path) + as_text(b"{%b}" % b",".join(fields)))
+    return b"{%b}" % b",".join(members)
 
 
-def _encoded(raw: bytes) -> bytes:
-    return as_text(raw) if needs_text(raw) else raw
+# The same fields do not fit again and again.
+@lru_cache(maxsize=1000)
+def _key(path: Path) -> bytes:
+    return msgspec.json.encode(pointer(path)) + b":"

@@ -8,9 +8,9 @@ from .evolution import ADD_COLUMNS, FAIL, NONE, ColumnRegistry
 from .fitting import Fitting
 from .layout import MESSAGE_FIELDS, PAYLOAD, RESCUED
 from .misfits import MisfitCounts
-from .rescued import Rescued, pointer
+from .rescued import pointer, rescued_object
 from .slots import slots
-from .unpacker import NULL, Parts, take_apart
+from .unpacker import NULL, Misfit, Parts, take_apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from .columns import Columns
     from .evolution import Evolution
     from .layout import Layout
-    from .unpacker import Misfit
 
 
-# Payloads with ids as field names may have any number of fields that are null.
-MAX_NULL_FIELDS = 100
+# Payloads with ids as field names may have any number of fields that do not fit.
+MAX_CUT_FIELDS = 100
+
+_RESCUED_KEY = b'"%b":' % RESCUED.encode()
 
 
 class ShapedPage(NamedTuple):
@@ -52,7 +53,7 @@ class Shaper:
         self._layout = layout
         self._evolution = evolution
         self._registry = ColumnRegistry(layout, columns)
-        self._nulls: set[str] = set()
+        self._cut: set[str] = set()
         self.misfits = MisfitCounts()
         self._use(self._registry.columns)
 
@@ -67,9 +68,9 @@ class Shaper:
         Args:
             payloads: The JSON text of each.
         """
-        shaped = [self._fitting(payload) or self._take_apart(payload) for payload in payloads]
+        shaped = [self._fitted(payload) or self._take_apart(payload) for payload in payloads]
         added = self._add_columns(shaped)
-        self._learn_nulls(shaped)
+        self._expect_misfits(shaped)
         bodies: list[bytes] = []
         for payload, fitting_or_parts in zip(payloads, shaped, strict=True):
             if isinstance(fitting_or_parts, bytes):
@@ -84,38 +85,45 @@ class Shaper:
     def _use(self, columns: Columns) -> None:
         self.columns = columns
         self._slots = slots(columns, self._layout, self._evolution.deselected)
+        self._cut -= columns.keys()
         self._prepare_fitting()
 
     def _prepare_fitting(self) -> None:
-        self._fits = None
+        self._fitting = None
         required = self._evolution.required
         # The bytes of a payload are the record's only if every field keeps its name and place.
         if self._layout.unpacked and not self._layout.levels and not self._evolution.deselected:
             kept = {k: each for k, each in self.columns.items() if k not in MESSAGE_FIELDS}
             if kept.keys() >= set(required):
-                self._fits = Fitting(kept, self._nulls - self.columns.keys(), required)
+                self._fitting = Fitting(kept, self._slots, self._cut, required)
 
-    def _fitting(self, payload: bytes) -> bytes | None:
-        """The body of a record whose payload fits as it is."""
-        members = self._fits.members(payload) if self._fits else None
-        if members is None:
-            return None
-        text, rescued = members
-        if not rescued or self._evolution.mode == NONE:
-            return text
-        return b'%b,"%b":{%b}' % (text, RESCUED.encode(), rescued)
+    def _fitted(self, payload: bytes) -> bytes | Parts | None:
+        """The body of a record whose payload fits as it is, or would without a few fields."""
+        fitted = self._fitting.fitted(payload) if self._fitting else None
+        if fitted is None or not fitted.cut:
+            return fitted and fitted.text
+        misfits = []
+        for name, raw in fitted.cut:
+            is_unknown = name not in self._slots
+            if is_unknown and raw != NULL and self._may_become_column(name):
+                return None
+            misfits.append(Misfit((name,), raw, is_unknown))
+        return Parts([fitted.text], misfits, has_keys=True)
 
-    def _learn_nulls(self, shaped: Sequence[bytes | Parts]) -> None:
-        """Expect fields without a column to be null again: most that are null once always are."""
-        nulls = {
-            path[0]
+    def _may_become_column(self, name: str) -> bool:
+        return self._evolution.mode == ADD_COLUMNS and not self._registry.is_settled((name,))
+
+    def _expect_misfits(self, shaped: Sequence[bytes | Parts]) -> None:
+        """Expect what did not fit not to fit again: most fields do not change in every message."""
+        found = {
+            misfit.path[0]
             for parts in shaped
-            if isinstance(parts, Parts)
-            for path, raw, is_unknown, name in parts.misfits
-            if is_unknown and raw == NULL and name is None and len(path) == 1
-        } - {*MESSAGE_FIELDS, RESCUED}
-        if self._fits and len(self._nulls) < MAX_NULL_FIELDS and not nulls <= self._nulls:
-            self._nulls |= nulls
+            if isinstance(parts, Parts) and not parts.has_keys
+            for misfit in parts.misfits
+            if len(misfit.path) == 1 and misfit.name is None
+        } - {*MESSAGE_FIELDS, RESCUED, *self._evolution.required}
+        if self._fitting and len(self._cut) < MAX_CUT_FIELDS and not found <= self._cut:
+            self._cut |= found
             self._prepare_fitting()
 
     def _take_apart(self, payload: bytes) -> Parts:
@@ -147,7 +155,7 @@ class Shaper:
             if self._evolution.mode == FAIL and misfit.raw != NULL:
                 reason = "is not in the schema" if misfit.is_unknown else "does not fit the schema"
                 return f"{pointer(misfit.path) or 'its payload'} {reason}"
-        for name in self._evolution.required:
+        for name in () if parts.has_keys else self._evolution.required:
             key = self._slots[name].key if name in self._slots else b":"
             if not any(each.startswith(key) and each != key + NULL for each in parts.columns):
                 return missing_key(name)
@@ -160,10 +168,7 @@ class Shaper:
         self.misfits.add(parts.misfits)
         if not parts.misfits or self._evolution.mode == NONE:
             return members
-        rescued = Rescued()
-        for misfit in parts.misfits:
-            rescued.add(misfit)
-        values = b'"%b":%b' % (RESCUED.encode(), rescued.encode())
+        values = _RESCUED_KEY + rescued_object(parts.misfits)
         return b"%b,%b" % (members, values) if members else values
 
 

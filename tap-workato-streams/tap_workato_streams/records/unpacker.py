@@ -35,10 +35,14 @@ class Misfit(NamedTuple):
 
 @dataclass(slots=True)
 class Parts:
-    """A payload that was taken apart: the columns of its record as JSON text, and the rest."""
+    """A payload that was taken apart: the columns of its record as JSON text, and the rest.
+
+    ``has_keys`` is set where the key properties have been checked.
+    """
 
     columns: list[bytes] = field(default_factory=list)
     misfits: list[Misfit] = field(default_factory=list)
+    has_keys: bool = False
 
 
 def take_apart(payload: bytes, slots: Mapping[str, Slot]) -> Parts:
@@ -91,13 +95,14 @@ def _place(
                 yield b"%b{%b}" % (slot.key, b",".join(parts))
             else:
                 misfits.append(Misfit((*parents, name), raw, is_unknown=False))
-        elif _fits(raw, slot) and not (is_suspect and not is_storable(raw)):
+        elif fits(raw, slot) and not (is_suspect and not is_storable(raw)):
             yield slot.key + raw
         else:
             misfits.append(Misfit((*parents, name), raw, is_unknown=False))
 
 
-def _fits(raw: bytes, slot: Slot) -> bool:
+def fits(raw: bytes, slot: Slot) -> bool:
+    """Whether a column can hold a value, which must be storable."""
     try:
         check = slot.checks[raw[0]]
     except KeyError:
