@@ -14,6 +14,7 @@ from tests.benchmarks import (
     tail_latency,
     tap_round_trips,
     tap_throughput,
+    tap_unpacked,
     target_memory,
     target_round_trips,
     target_throughput,
@@ -22,6 +23,7 @@ from tests.benchmarks.scale import FULL, QUICK
 
 BENCHMARKS = {
     "tap": tap_throughput.run,
+    "unpacked": tap_unpacked.run,
     "tap-50ms": tap_round_trips.run,
     "tail": tail_latency.run,
     "target": target_throughput.run,
