@@ -110,8 +110,8 @@ def test_the_fields_of_a_payload_are_columns(
     assert third == {}
     stored = emulator.messages(topic)[1]
     assert (
-        b'{"message_id":"%b","topic_id":%d,"time":"%b","id" : 2,  "total":'
-        b'123456789012345678901234567890.5, "customer":{"name":"Ann"}},"time_extracted":'
+        b'{"message_id":"%b","topic_id":%d,"time":"%b", "id" : 2,  "total":'
+        b'123456789012345678901234567890.5, "customer":{"name":"Ann"} },"time_extracted":'
         % (stored.message_id.encode(), topic, stored.time.encode())
         in run.stdout
     )
