@@ -27,7 +27,6 @@ CAMPAIGNS: Mapping[str, Options] = {
     "snapshot": Options("snapshot"),
     "log whose tap dies": Options("log", tap_dies=0.3, source={"equal_events": True}),
     "tables whose tap dies": Options("mixed tables", streams=3, tap_dies=0.3),
-    "reverted rows": Options("snapshot", changes=3, source={"rows": 1, "versions": 2}),
     "snapshot without keys": Options("keyless snapshot"),
     "incremental without keys": Options("keyless incremental"),
     "one after another, two topics": Options("mixed tables", streams=3),

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..event_streams.errors import RequestRejected, Unavailable
-from ..state.positions import Position
+from .lost_responses import may_be_applied, was_sent
 from .messages import Published, Rejected
 from .publish_client import PublishResult
 
@@ -37,8 +37,6 @@ MESSAGE_STATUSES = frozenset({400, 413, 422})
 # After so many rejected messages in a row, the next ones are sent alone until one is accepted: to
 # bisect a batch in which every message is bad would cost two requests per message.
 STREAK = 2
-# The service did not apply a request that got one of these responses.
-NOT_APPLIED = frozenset({425, 429})
 
 
 class _Part(NamedTuple):
@@ -80,7 +78,6 @@ class BatchSender:
         self._tally = tally
         self._entry_retries = entry_retries
         self._lost_responses = lost_responses
-        self._may_be_applied = False
         self._sent = False
         self._doubtful: set[int] = set()
 
@@ -148,7 +145,8 @@ class BatchSender:
         Raises:
             ServiceError: None of its messages is acknowledged.
         """
-        missing = self._missing(messages)
+        lost = self._lost_responses
+        missing = messages if lost is None else lost.missing(messages)
         if not missing:
             return PublishResult({})
         if self._sent:
@@ -158,55 +156,29 @@ class BatchSender:
             result = self._client.publish([message.body for message in missing], self._tally)
         except Unavailable as exc:
             self.failing = True
-            if _may_be_applied(exc) or (self._lost_responses is not None and _was_sent(exc)):
+            if may_be_applied(exc) or (lost is not None and was_sent(exc)):
                 self._doubt(missing)
             raise
         self.failing = False
         if result.unknown:
             self._doubt([missing[index] for index in result.unknown])
-            if self._lost_responses is not None or len(result.unknown) == len(missing):
+            if lost is not None or len(result.unknown) == len(missing):
                 self.failing = True
                 raise self._client.not_understood(len(result.unknown), len(missing))
-        self._move_position(result, missing)
+        if lost is not None and not lost.acknowledge(result, missing):
+            self.failing = True
+            raise self._client.not_understood(len(missing), len(missing))
         if len(missing) == len(messages):
             return result
         indices = {message.sequence: index for index, message in enumerate(messages)}
         failed = {indices[missing[i].sequence]: reason for i, reason in result.failed.items()}
         return result._replace(failed=failed)
 
-    def _move_position(self, result: PublishResult, sent: Sequence[Message]) -> None:
-        """Move the topic's position to the last message that was acknowledged."""
-        if self._lost_responses is None or not (accepted := result.accepted(sent)):
-            return
-        if result.last_message_id is None:
-            self.failing = self._may_be_applied = True
-            raise self._client.not_understood(len(accepted), len(sent))
-        self._lost_responses.position = Position(result.last_message_id, result.time)
-
-    def _missing(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """Find out which messages have to be sent."""
-        lost = self._lost_responses
-        if lost is None:
-            return messages
-        if self._may_be_applied:
-            lost.look_up(messages)
-            self._may_be_applied = False
-        return lost.missing(messages)
-
     def _doubt(self, messages: Sequence[Message]) -> None:
         """Count messages that may have arrived although there is no acknowledgement, once each."""
         if self._lost_responses is not None:
-            self._may_be_applied = True
+            self._lost_responses.suspect()
             return
         doubtful = {message.sequence for message in messages}
         self._tally.possibly_duplicated += len(doubtful - self._doubtful)
         self._doubtful |= doubtful
-
-
-def _may_be_applied(exc: Unavailable) -> bool:
-    throttled = exc.status == 503 and exc.retry_after is not None
-    return _was_sent(exc) and not throttled
-
-
-def _was_sent(exc: Unavailable) -> bool:
-    return exc.sent and exc.status not in NOT_APPLIED

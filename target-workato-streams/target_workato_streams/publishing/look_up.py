@@ -33,8 +33,7 @@ MAY_BE_THE_POSITION = frozenset(range(400, 500)) - {401, 403, 408, 429}
 class Consumer(Protocol):
     """Consumes one topic; a `ConsumeClient`."""
 
-    def consume(self, cursor: Cursor, *, batch_size: int) -> Messages:
-        """Request the messages after a cursor, within the quota and with retries."""
+    def consume(self, cursor: Cursor, *, batch_size: int) -> Messages: ...  # noqa: D102
 
 
 @dataclass
@@ -93,11 +92,7 @@ class TopicReader:
         return found
 
     def end(self) -> LookUp:
-        """Find the end of the topic, without reading what is long before it.
-
-        Raises:
-            ServiceError: The topic cannot be read.
-        """
+        """Find the end of the topic, without reading what is long before it; raises likewise."""
         self._requests = 0
         found = LookUp(Position(None))
         if page := self._near_the_end():

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from ..state.positions import Position
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..state.positions import Position
+    from ..event_streams.errors import Unavailable
     from .look_up import TopicReader
     from .messages import Message
+    from .publish_client import PublishResult
+
+# The service did not apply a request that got one of these responses.
+NOT_APPLIED = frozenset({425, 429})
 
 
 class LostResponses:
@@ -30,21 +36,52 @@ class LostResponses:
         self.position = position
         self._reader = reader
         self._applied: set[int] = set()
+        self._suspected = False
+
+    def suspect(self) -> None:
+        """Take note that the last request may have been applied."""
+        self._suspected = True
 
     def missing(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages that are not known to be in the topic, in order."""
-        return [message for message in messages if message.sequence not in self._applied]
-
-    def look_up(self, messages: Sequence[Message]) -> None:
-        """Find out which messages are in the topic.
+        """Find out which messages have to be sent, in order.
 
         Raises:
             ServiceError: The topic cannot be read.
         """
+        if self._suspected:
+            self._look_up(messages)
+            self._suspected = False
+        return [message for message in messages if message.sequence not in self._applied]
+
+    def acknowledge(self, result: PublishResult, sent: Sequence[Message]) -> bool:
+        """Move the position to the last message of a request that was acknowledged.
+
+        Returns:
+            Whether that is known; if not, the topic is looked up before anything is sent again.
+        """
+        if result.accepted(sent):
+            if result.last_message_id is None:
+                self.suspect()
+                return False
+            self.position = Position(result.last_message_id, result.time)
+        return True
+
+    def _look_up(self, messages: Sequence[Message]) -> None:
         found = self._reader.behind(self.position)
         self.position = found.position
         versions = Counter(found.versions)
-        for message in self.missing(messages):
-            if message.version is not None and versions[message.version]:
+        for message in messages:
+            if message.sequence not in self._applied and versions[message.version]:
                 versions[message.version] -= 1
                 self._applied.add(message.sequence)
+
+
+def may_be_applied(exc: Unavailable) -> bool:
+    """Whether a request that failed so may have been applied, as far as services behave."""
+    throttled = exc.status == 503 and exc.retry_after is not None
+    return was_sent(exc) and not throttled
+
+
+def was_sent(exc: Unavailable) -> bool:
+    """Whether a request that failed so has reached the service, and was not throttled by it."""
+    return exc.sent and exc.status not in NOT_APPLIED
