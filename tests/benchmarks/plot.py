@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tests.benchmarks.report import RESULTS
 
+__all__ = ["PLOT", "RESULTS", "draw", "main"]
+
 PLOT = Path(__file__).parents[2] / "docs" / "images" / "speed.svg"
 # What the table calls shortly.
 NAMES = {"floor": "bare HTTP loop"}

@@ -20,6 +20,7 @@ from singer_sdk.about import JSONFormatter
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
+from tests.benchmarks import plot
 from tests.project.definitions import VARIANT, as_lock, as_yaml, definition, limits, type_of
 
 if sys.version_info >= (3, 11):
@@ -95,6 +96,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     former = str(yaml.safe_load(written)["repo"])
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     yield ROOT / "README.md", text.replace(former, address())
+    yield plot.PLOT, plot.draw(plot.RESULTS.read_text(encoding="utf-8"))
     for connector in (TAP, TARGET):
         folder = ROOT / connector.name
         yield folder / "meltano-hub.yml", as_yaml(connector.definition)
