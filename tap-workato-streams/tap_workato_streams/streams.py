@@ -131,6 +131,16 @@ class TopicStream(SdkStream):
     def log_summary(self) -> None:
         """Log what has been written in this run."""
         self.summary.log(self.consumer.client.requests)
+        self.log_misfits()
+
+    def log_misfits(self) -> None:
+        """Log which fields did not fit the schema, if that matters for the format."""
+
+    @override
+    def log_sync_costs(self) -> None:
+        """Log at the end of the SDK's own sync."""
+        super().log_sync_costs()
+        self.log_misfits()
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:

@@ -50,13 +50,18 @@ class TableStream(TopicStream):
         columns = from_schema(consumer.topic.payload_schema or {}, layout.levels)
         super().__init__(tap, consumer, layout.record_schema(ColumnNames(layout).admit(columns)))
         self._bookmarked: Columns | None = None
+        self._described: Columns | None = None
+        self._record_schema: dict[str, Any] = {}
         self._mapped = MappedRecords(layout, self.maps)
 
     @property
     @override
     def effective_schema(self) -> dict[str, Any]:
         """The schema of the records from here on: the catalog is the start, not the limit."""
-        return self._layout.record_schema(self._shaper.columns)
+        columns = self._shaper.columns
+        if columns is not self._described:  # the SDK asks for it with each record
+            self._described, self._record_schema = columns, self._layout.record_schema(columns)
+        return self._record_schema
 
     @override
     def register(self) -> None:
@@ -90,8 +95,7 @@ class TableStream(TopicStream):
             raise problem
 
     @override
-    def log_summary(self) -> None:
-        super().log_summary()
+    def log_misfits(self) -> None:
         if misfits := str(self._shaper.misfits):
             what = "dropped" if self._mode == NONE else f"kept in {RESCUED}"
             logger.info("%s: values without a column, %s: %s", self.topic, what, misfits)

@@ -259,6 +259,7 @@ def test_batch_files_hold_unpacked_records(
     assert records[0].keys() == {*FIXED, "_rescued"}
     assert [record["_rescued"] for record in records] == [{"/id": 1}, *[{"/note": 1}] * 60]
     assert len(bookmark(run)["columns"]) == 1
+    assert "values without a column, kept in _rescued: /id (1), /note (60)" in run.stderr
 
 
 KEYED: dict[str, Any] = {
