@@ -174,7 +174,7 @@ def test_names_that_are_taken_get_a_prefix_and_the_second_is_rescued() -> None:
     }
     schema = UNPACKED.record_schema(shaper(columns).columns)
     assert list(schema["properties"]) == [
-        *("message_id", "topic_id", "time", "payload_message_id", "payload_time", "_rescued")
+        *("message_id", "topic_id", "time", "_rescued", "payload_message_id", "payload_time")
     ]
 
 

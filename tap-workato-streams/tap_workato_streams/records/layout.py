@@ -96,8 +96,9 @@ class Layout:
             "type": "object",
             "properties": {
                 **MESSAGE_FIELDS,
-                **fields,
+                # New columns come last, where they do not move others in a CSV file.
                 RESCUED: RESCUED_SCHEMA,
+                **fields,
             },
             "required": ["message_id"],
         }
