@@ -55,6 +55,7 @@ def test_the_last_state_of_a_run_is_kept(project: Project, emulator: Emulator) -
         "replication_key": "message_id",
         "replication_key_value": last.message_id,
         "message_time": last.time,
+        "topic_id": 11,
     }
 
 
