@@ -1,1 +1,1 @@
-"""Benchmarks of the pair: `make bench`, or `python -m tests.benchmarks`."""
+"""Benchmarks of both connectors: `make bench`, or `python -m tests.benchmarks`."""

@@ -1,4 +1,4 @@
-"""All benchmarks in one run: `python -m tests.benchmarks [--quick] [NAME ...]`."""
+"""Run the benchmarks: `python -m tests.benchmarks [--quick] [NAME ...]`."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Run the benchmarks, print their tables, and write RESULTS.md when it was all of them."""
+    """Run the benchmarks and print their tables; a full run also writes RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--quick", action="store_true", help="a tenth, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="use a tenth of the messages")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - BENCHMARKS.keys():
-        parser.error(f"no benchmark is named {', '.join(sorted(unknown))}")
+        parser.error(f"unknown benchmarks: {', '.join(sorted(unknown))}")
     began = time.monotonic()
     sections = []
     for name in arguments.names or BENCHMARKS:
         print(f"{name} ...", flush=True)
         sections.append(BENCHMARKS[name](QUICK if arguments.quick else FULL))
         print(f"\n{sections[-1]}", flush=True)
-    print(f"{time.monotonic() - began:.0f} s in all")
+    print(f"took {time.monotonic() - began:.0f} s")
     if not arguments.quick and not arguments.names:
         report.write(sections)
         plot.main()

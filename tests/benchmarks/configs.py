@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 def tap_config(
     folder: Path, emulator: Emulator, topics: dict[str, int], **settings: object
 ) -> Path:
-    """The tap's: `topics` from stream name to topic id."""
+    """Write the tap's config; `topics` maps stream names to topic ids."""
     listed = [{"id": topic_id, "name": name} for name, topic_id in topics.items()]
     return write_json(folder / "tap.json", {**_access(emulator), "topics": listed, **settings})
 
 
 def target_config(folder: Path, emulator: Emulator, topic_id: int, **settings: object) -> Path:
-    """The target's: all streams to one topic."""
+    """Write the target's config; all streams go to one topic."""
     config = {**_access(emulator), "default_topic_id": topic_id, **settings}
     return write_json(folder / "target.json", config)
 
 
 def contender_config(folder: Path, emulator: Emulator, topic_id: int) -> Path:
-    """That of any contender: where the topic is."""
+    """Write the config of a contender: the URL, the token and the topic."""
     return write_json(folder / "contender.json", {**_access(emulator), "topic_id": topic_id})
 
 

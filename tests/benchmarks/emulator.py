@@ -1,8 +1,7 @@
-"""How many consume pages a second the emulator serves.
+"""How many pages per second the emulator serves.
 
-It must not be the bottleneck of what is measured against it. So the client is the leanest there
-is: one kept connection of `http.client`, following `after_message_id`, cutting the last id out of
-the page without decoding it.
+The emulator must not be the bottleneck of the other benchmarks. The client is therefore minimal:
+one connection of `http.client`, and the last message id is cut out of the page without decoding it.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
 WANTED_PAGES_PER_SEC = 1_500
 ABOUT = """\
-Pages of 50 messages of 500 bytes, read one after another on one connection, not decoded. The
-emulator is no bottleneck as long as this is well above what the contenders ask for."""
+Pages of 50 messages of 500 bytes, read one after another on one connection and not decoded. The
+emulator is not a bottleneck as long as this is well above the rate of any contender."""
 
 
 def run(scale: Scale) -> Section:
-    """Measure how fast a topic can be read at all."""
+    """Measure how fast a topic can be read without a connector."""
     speeds = []
     with Emulator.start() as emulator:
         topic_id = emulator.create_topic()
@@ -38,7 +37,7 @@ def run(scale: Scale) -> Section:
     return Section(
         "The emulator",
         ABOUT,
-        ["", "pages a second"],
+        ["", "pages per second"],
         [["emulator", f"{median:,.0f}"]],
-        goals=[Goal("pages a second", median, WANTED_PAGES_PER_SEC)],
+        goals=[Goal("pages per second", median, WANTED_PAGES_PER_SEC)],
     )

@@ -1,4 +1,4 @@
-"""What `exactly_once` costs: speed where rows do not repeat, requests where they do."""
+"""The cost of `exactly_once`: speed if rows do not repeat, requests if they do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import workload
 from tests.benchmarks.configs import target_config
-from tests.benchmarks.measure import measure, side_by_side
+from tests.benchmarks.measure import measure, measure_in_turn
 from tests.benchmarks.report import Goal, Section, costs
 from tests.emulator.control import Emulator
 from tests.executables import command
@@ -28,18 +28,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "message_key_field": KEY,
     "exactly_once": {**KEY, "exactly_once": True},
 }
-# Records per request, computed: how many random rows are drawn until one comes again, at most 100.
+# Expected records per request: the number of random rows drawn before one repeats, at most 100.
 HOT_ROWS = {5: 2.5, 100: 12.0, 1_000: 39.0, 10_000: 84.0}
 SPEED = """\
-{messages:,} records of 500 bytes, each of another row, from a file into one topic: unchanged, with
-a message key, and exactly once. The last needs two more requests to find the end of the topic."""
+{messages:,} records of 500 bytes, each for a different row, from a file into one topic: without a
+message key, with one, and with `exactly_once`, which needs two more requests to find the end of the
+topic."""
 REQUESTS = """\
-Records of a few rows that change at random, with `exactly_once` and without a STATE in between: a
-batch holds no row twice."""
+Records of a few rows that change at random, with `exactly_once` and without a STATE in between. A
+batch never contains the same row twice."""
 
 
 def speed(scale: Scale) -> Section:
-    """Measure the target with and without."""
+    """Measure the target with and without `exactly_once`."""
     with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = workload.write_singer_file(folder / "orders.jsonl", scale.messages)
@@ -56,18 +57,18 @@ def speed(scale: Scale) -> Section:
 
             return contend
 
-        runs = side_by_side({who: contender(who) for who in SETTINGS}, scale.runs)
+        runs = measure_in_turn({who: contender(who) for who in SETTINGS}, scale.runs)
     more = runs["exactly_once"].requests - runs["without"].requests
     return Section(
         "Exactly once: speed",
         SPEED.format(messages=scale.messages),
         *costs(scale.messages, runs),
-        goals=[Goal("more requests", more, 2, at_most=True)],
+        goals=[Goal("additional requests", more, 2, at_most=True)],
     )
 
 
 def requests(scale: Scale) -> Section:
-    """Count the requests for hot rows."""
+    """Count the requests if few rows change often."""
     count = scale.messages // 20
     rows = []
     goals = []
@@ -86,7 +87,7 @@ def requests(scale: Scale) -> Section:
             found = count / (run.requests - 2)
             rows.append([f"{hot:,}", f"{run.requests:,.0f}", f"{found:.1f}", f"{computed:g}"])
             goals.append(Goal(f"records per request, {hot:,} rows", found, computed * 0.9))
-    columns = ["rows", "requests", "records per request", "computed"]
+    columns = ["rows", "requests", "records per request", "expected"]
     return Section("Exactly once: hot rows", REQUESTS, columns, rows, goals)
 
 

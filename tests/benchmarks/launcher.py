@@ -1,7 +1,7 @@
-"""Runs one command and writes what it cost: `python launcher.py RESULT_FILE COMMAND...`.
+"""Run one command and write its time and memory: `python launcher.py RESULT_FILE COMMAND...`.
 
-A process of its own, with the standard library alone: the peak memory that the kernel tells of a
-process counts from that of the one which started it.
+A separate, small process, because the kernel's peak memory of a process starts at that of its
+parent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run the command with this process's own input and output."""
+    """Run the command with the stdin, stdout and stderr of this process."""
     result, *command = sys.argv[1:]
     began_at, began = time.time(), time.perf_counter()
     pid = os.posix_spawnp(command[0], command, os.environ)

@@ -1,4 +1,4 @@
-"""Measuring contenders: each run a fresh process, its cost, and what it asked of the emulator."""
+"""Measure contenders: the time, memory and requests of each run, which is a new process."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = Path(__file__).with_name("launcher.py")
-LAST_WORDS = 2_000
+STDERR_CHARS = 2_000
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run cost.
+    """The measurements of one run.
 
     Attributes:
         wall_secs: From the start of the process to its end.
         cpu_secs: User and system time.
-        peak_bytes: The largest resident set.
-        requests: How many requests the emulator received.
+        peak_bytes: The peak resident set size.
+        requests: The number of requests that the emulator received.
         first_request_secs: From the start of the process to its first request.
-        serving_secs: From its first request to its last answer.
-        answering_secs: The mean of what the emulator took to answer a request.
+        serving_secs: From the first request to the last response.
+        response_secs: The emulator's mean response time.
     """
 
     wall_secs: float
@@ -46,21 +46,21 @@ class Run:
     requests: int
     first_request_secs: float
     serving_secs: float
-    answering_secs: float
+    response_secs: float
 
     @classmethod
     def median(cls, runs: Sequence[Run]) -> Run:
-        """The median of each number."""
+        """The median of each measurement."""
         fields = cls.__dataclass_fields__
         return cls(
             **{name: statistics.median(getattr(run, name) for run in runs) for name in fields}
         )
 
 
-def side_by_side(contenders: Mapping[str, Callable[[], Run]], runs: int) -> dict[str, Run]:
-    """Run contenders in turn, so many times, and return the medians of each.
+def measure_in_turn(contenders: Mapping[str, Callable[[], Run]], runs: int) -> dict[str, Run]:
+    """Run the contenders in turn, `runs` times, and return the medians of each.
 
-    In turn, so that what else the machine does meets them all alike.
+    In turn, so that other load on the machine affects all of them alike.
     """
     results: dict[str, list[Run]] = {name: [] for name in contenders}
     for number in range(1, runs + 1):
@@ -77,16 +77,16 @@ def measure(
     stdin: Path | IO[bytes] | None = None,
     stdout: Path | None = None,
 ) -> Run:
-    """Run a command to its end.
+    """Run a command until it exits.
 
     Args:
-        emulator: Its log is emptied before the run.
+        emulator: The emulator that the command uses; its request log is cleared before the run.
         command: The command line.
-        stdin: What it reads: a file, or the end of a pipe.
-        stdout: The file that it writes to.
+        stdin: A file, or the end of a pipe.
+        stdout: The file to write to.
 
     Raises:
-        RuntimeError: It failed; the text holds the end of what it wrote to stderr.
+        RuntimeError: The command failed; the message contains the end of its stderr.
     """
     emulator.clear_requests()
     with ExitStack() as stack:
@@ -102,8 +102,8 @@ def measure(
             check=False,
         ).returncode
         if code:
-            words = errors.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:]
-            raise RuntimeError(f"{' '.join(command)} failed with exit code {code}:\n{words}")
+            tail = errors.read_text(encoding="utf-8", errors="replace")[-STDERR_CHARS:]
+            raise RuntimeError(f"{' '.join(command)} failed with exit code {code}:\n{tail}")
         cost = json.loads(result.read_text(encoding="utf-8"))
     log = emulator.requests()
     began, ends = [each.at for each in log], [each.finished_at or each.at for each in log]
@@ -114,17 +114,17 @@ def measure(
         requests=len(log),
         first_request_secs=min(began) - cost["began_at"],
         serving_secs=max(ends) - min(began),
-        answering_secs=statistics.fmean(map(operator.sub, ends, began)),
+        response_secs=statistics.fmean(map(operator.sub, ends, began)),
     )
 
 
 def module(name: str, *args: str | Path) -> list[str]:
-    """The command line of a contender of this package."""
+    """The command line of one of the contenders in this package."""
     return [sys.executable, "-m", f"tests.benchmarks.contenders.{name}", *map(str, args)]
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without what would make Python slower than users have it."""
+    """The environment of this process, without variables that slow Python down."""
     kept = environment(RUNTIME__DLTHUB_TELEMETRY="false")
     for switch in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
         kept.pop(switch, None)

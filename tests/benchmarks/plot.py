@@ -1,6 +1,6 @@
-"""The plot of RESULTS.md: records per second of the connectors and of what they are compared with.
+"""The plot of RESULTS.md: records per second of each contender.
 
-`make bench` draws it; `python -m tests.benchmarks.plot` draws it again without measuring.
+`make bench` draws it; `python -m tests.benchmarks.plot` draws it again without new measurements.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def draw(results: str) -> str:
-    """Draw a group of bars for each of the sections of RESULTS.md."""
+    """Draw a group of bars for the tap and one for the target."""
     parts: list[str] = []
     top = MARGIN
     for title in SECTIONS:
@@ -69,7 +69,7 @@ def draw(results: str) -> str:
 
 
 def speeds(results: str, title: str) -> dict[str, int]:
-    """Read the first column of numbers of a section's table."""
+    """Read the first column of numbers in the table of a section."""
     section = results.partition(f"## {title}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| +([^|]+?) +\| +([\d,]+) +\|", section, flags=re.MULTILINE)
     return {name: int(number.replace(",", "")) for name, number in rows}

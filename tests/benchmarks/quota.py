@@ -1,7 +1,7 @@
 """How several processes share a quota: `python -m tests.benchmarks.quota` writes QUOTA.md.
 
-Every scenario has an emulator of its own with 60 requests per minute and 150 ms of latency. All are
-measured at the same time, since they mostly wait; each starts when the one before it has started.
+Each scenario has its own emulator with 60 requests per minute and 150 ms latency. The scenarios are
+measured concurrently, because they mostly wait; they are started one after another.
 """
 
 from __future__ import annotations
@@ -43,21 +43,20 @@ UNSHARED_TAPS = 8
 CLOCK_AHEAD = Path(__file__).with_name("clock_ahead")
 LIBRARIES = ("pyrate-limiter", "filelock", "psycopg", "redis", "requests")
 ABOUT = """\
-Each tap reads a topic of its own, one message per request. "Rate limited" is the share of all
-requests that got a 429. The fair share is the same for each process of a scenario; the range is
-that of the requests that the processes got through. "One clock ahead" is by 2 seconds, in the
-first process."""
+Each tap reads its own topic, one message per request. "Rate limited" counts the requests that got a
+429. "Requests each" is the range of accepted requests per process, and "least share" compares the
+lowest of them with an equal share. "One clock ahead": the first process's clock is 2 s fast."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Processes on one quota.
+    """Processes that share one quota.
 
     Attributes:
-        name: What it shows.
-        store: The URL of the store; None without one.
-        taps: How many taps read, each its own topic.
-        ahead: Whether the clock of the first is ahead.
+        name: The name of the row in the table.
+        store: The URL of the store, or None for processes without a store.
+        taps: The number of taps; each reads its own topic.
+        ahead: Whether the clock of the first process is fast.
         pipe: Whether one tap is piped into a target instead.
     """
 
@@ -69,7 +68,7 @@ class Scenario:
 
     @property
     def secs(self) -> int:
-        """How long it is measured."""
+        """The time in seconds that is measured."""
         return SHARED_SECS if self.store else UNSHARED_SECS
 
 
@@ -85,7 +84,7 @@ class Processes:
         self.emulator.configure(quota_per_minute=QUOTA, latency_secs=LATENCY_SECS)
 
     def start(self) -> None:
-        """Start them, and wait until each has sent a request."""
+        """Start the processes, and wait until each has sent a request."""
         if self.scenario.pipe:
             self._start_pipe()
         else:
@@ -102,12 +101,12 @@ class Processes:
         )
 
     def measure(self) -> list[LoggedRequest]:
-        """Wait for the end, and return the requests of the time that is measured."""
+        """Wait for the end of the measured time, and return the requests sent in it."""
         starts: dict[int | None, float] = {}
         for request in self.emulator.requests():
             starts.setdefault(request.topic_id, request.at)
-        # Without a store, those that start first have an advantage that says nothing: begin when
-        # all have started, between two bursts of requests.
+        # Without a store, the first processes have an advantage that would distort the result.
+        # The measured time therefore begins when all run, between two bursts of requests.
         first = min(starts.values()) if self.scenario.store else max(starts.values()) + WARM_UP_SECS
         time.sleep(max(0.0, first + self.scenario.secs - time.time()))
         requests = self.emulator.requests()
@@ -174,7 +173,7 @@ class Processes:
 
 
 def run(scenarios: list[Scenario], folder: Path) -> tuple[list[list[str]], list[Goal]]:
-    """Measure scenarios at the same time; a row of each, and the goals."""
+    """Measure the scenarios concurrently; return a row for each, and the goals."""
     with ExitStack() as stack:
         everything = []
         for number, scenario in enumerate(scenarios):
@@ -196,7 +195,7 @@ def run(scenarios: list[Scenario], folder: Path) -> tuple[list[list[str]], list[
 
 
 def evaluate(scenario: Scenario, requests: list[LoggedRequest]) -> tuple[list[str], list[Goal]]:
-    """The row of a scenario, and its goals."""
+    """Compute the row of a scenario and its goals."""
     limited = [request for request in requests if request.status == 429]
     admitted = _by_process([request for request in requests if request.status != 429])
     total = sum(admitted.values())
@@ -222,7 +221,7 @@ def evaluate(scenario: Scenario, requests: list[LoggedRequest]) -> tuple[list[st
 
 
 def main() -> None:
-    """Measure all, print it, and write it down; exit code 1 if a goal was not met."""
+    """Measure all scenarios, print and write the result; exit with 1 if a goal was not met."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stores = {

@@ -1,4 +1,4 @@
-"""What was measured, as text: on the terminal, and in RESULTS.md."""
+"""Format the measurements for the terminal and for RESULTS.md."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ LIBRARIES = ("singer-sdk", "requests", "urllib3", "msgspec", "orjson", "dlt", "u
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`; see the modules beside this file for what each table does. All of a table
-was measured in one run against the emulator on this machine, in turn, each run in a fresh process;
-the numbers are medians. Wall seconds go from the start of a process to its end. Every run was
-checked: each message came through once, in order.
+Written by `make bench` from the modules next to this file. The contenders of a table run in turn,
+each run in a new process, against the emulator on the same machine; the numbers are medians. "Wall
+s" is the time from the start of a process to its end. Each run is checked: every message arrives
+once, in order.
 """
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What should be reached, and what was.
+    """A bound, and the measured value.
 
     Attributes:
-        text: What is compared.
-        reached: What was measured.
-        wanted: The least, or with `at_most` the most, that is wanted.
-        unit: Put behind both numbers.
-        at_most: Whether less is better.
+        text: What is measured.
+        reached: The measured value.
+        wanted: The minimum, or with `at_most` the maximum.
+        unit: Appended to both numbers.
+        at_most: Whether lower is better.
     """
 
     text: str
@@ -48,23 +48,23 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether it was reached."""
+        """Whether the measured value is within the bound."""
         return self.reached <= self.wanted if self.at_most else self.reached >= self.wanted
 
     def __str__(self) -> str:
-        """One line."""
+        """The goal as one line."""
         bound = "at most" if self.at_most else "at least"
         verdict = "met" if self.met else "NOT met"
         reached, wanted = (
             f"{_number(self.reached)}{self.unit}",
             f"{_number(self.wanted)}{self.unit}",
         )
-        return f"{self.text}: {reached} ({bound} {wanted} wanted: {verdict})"
+        return f"{self.text}: {reached} (goal: {bound} {wanted}, {verdict})"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One table, what it shows, and the goals that it was measured for."""
+    """A table with a description and goals."""
 
     title: str
     about: str
@@ -73,7 +73,7 @@ class Section:
     goals: Sequence[Goal] = field(default=())
 
     def __str__(self) -> str:
-        """The section in Markdown, its table readable as it stands."""
+        """The section in Markdown, with aligned columns so that it reads well as plain text."""
         widths = [max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
         lines = [_line(self.columns, widths), _rule(widths)]
         lines += [_line(row, widths) for row in self.rows]
@@ -83,8 +83,8 @@ class Section:
 
 
 def costs(messages: int, runs: Mapping[str, Run]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows that tell what each contender's run cost."""
-    columns = ["", "records a second", "wall s", "CPU s", "peak MB", "requests"]
+    """Columns and rows with the speed, time, memory and requests of each contender."""
+    columns = ["", "records per second", "wall s", "CPU s", "peak MB", "requests"]
     rows = [
         [
             name,
@@ -105,7 +105,7 @@ def write(sections: Iterable[Section]) -> None:
 
 
 def machine(names: Iterable[str] = LIBRARIES) -> str:
-    """On what, with which versions of these libraries and when it was measured."""
+    """The machine, the versions of these libraries, and the date."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     libraries = ", ".join(f"{name} {version(name)}" for name in names)
     return (
@@ -113,7 +113,7 @@ def machine(names: Iterable[str] = LIBRARIES) -> str:
         f"{platform.system()} {platform.release()}\n"
         f"- {platform.python_implementation()} {platform.python_version()}; {libraries}\n"
         f"- Measured on {datetime.now(timezone.utc):%Y-%m-%d at %H:%M} UTC; "
-        f"load average at the end {os.getloadavg()[0]:.1f}\n"
+        f"load average {os.getloadavg()[0]:.1f}\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""How much is measured: all of it, or a tenth to try the benchmarks themselves."""
+"""The size of a run: full, or a tenth for a quick check of the benchmarks themselves."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 
 class Scale(NamedTuple):
-    """How many messages, and how often.
+    """The number of messages and of repetitions.
 
     Attributes:
-        messages: Messages of a run at full speed.
-        slow_pages: Pages, or batches, of a run whose answers take 50 ms.
-        many_messages: Messages of the run whose memory is looked at.
-        arrivals: Messages whose way through a tail is timed.
-        runs: Runs of which the median counts.
-        short_runs: The same where a run takes less than a second.
+        messages: Messages of a run without latency.
+        slow_pages: Pages or batches of a run with 50 ms latency.
+        many_messages: Messages of the run whose memory is measured.
+        arrivals: Messages that are sent to a tap in tail mode.
+        runs: Repetitions of each run; the median is reported.
+        short_runs: Repetitions of runs that take less than a second.
     """
 
     messages: int

@@ -1,4 +1,4 @@
-"""From the start of a process to its first request, and through a run without news."""
+"""The start-up time: until the first request, and of a run with nothing to load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import workload
 from tests.benchmarks.configs import contender_config, tap_config, target_config
-from tests.benchmarks.measure import measure, module, side_by_side
+from tests.benchmarks.measure import measure, measure_in_turn, module
 from tests.benchmarks.report import Section
 from tests.emulator.control import Emulator
 from tests.executables import command
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from tests.benchmarks.scale import Scale
 
 ABOUT = """\
-The taps read an empty topic, the targets publish one record. Nearly all of it is the import of the
-SDK; the floor shows what Python itself takes."""
+The taps read an empty topic, and the targets publish one record. Importing the SDK takes most of
+the time; the floor shows the share of Python itself."""
 
 
 def run(scale: Scale) -> Section:
-    """Measure short runs."""
+    """Measure runs with nothing, or one record, to load."""
     with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = workload.write_singer_file(folder / "orders.jsonl", 1)
@@ -38,7 +38,7 @@ def run(scale: Scale) -> Section:
             "stock SDK target": module("target_stock", "--config", config),
             "floor of a target": module("target_floor", config),
         }
-        runs = side_by_side(
+        runs = measure_in_turn(
             {
                 who: lambda line=line: measure(emulator, line, stdin=source)  # type: ignore[misc]
                 for who, line in commands.items()

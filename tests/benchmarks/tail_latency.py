@@ -1,4 +1,4 @@
-"""How long a message that arrives takes through a tail to standard output."""
+"""The time from the arrival of a message to its RECORD line, in tail mode."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.executables import command, environment
 if TYPE_CHECKING:
     from tests.benchmarks.scale import Scale
 
-# Long enough for the tap to be back in its long poll, most of the time.
+# Long enough for the tap to be in its next long poll, most of the time.
 PAUSE_SECS = 0.02
 ABOUT = """\
-{count} messages, one at a time, into a topic that `tail` follows: from just before each is handed
-to the emulator until its RECORD line has been read from the tap's standard output."""
+{count} messages, one at a time, into a topic that the tap reads in tail mode. The time starts just
+before a message is passed to the emulator, and ends when its RECORD line is read from stdout."""
 
 
 def run(scale: Scale) -> Section:
-    """Measure message by message."""
+    """Measure the latency of each message."""
     with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
         topic_id = emulator.create_topic()
         config = tap_config(Path(name), emulator, {workload.STREAM: topic_id}, tail=True)
@@ -57,7 +57,7 @@ def run(scale: Scale) -> Section:
                 f"{milliseconds[-1]:.1f}",
             ]
         ],
-        goals=[Goal("from arrival to standard output", median, 100, " ms", at_most=True)],
+        goals=[Goal("from arrival to stdout", median, 100, " ms", at_most=True)],
     )
 
 
@@ -80,6 +80,6 @@ def _read_record(tap: subprocess.Popen[bytes], payload: bytes) -> None:
     for line in tap.stdout or ():
         if line.startswith(b'{"type":"RECORD"'):
             if payload not in line:
-                raise RuntimeError("the tail wrote another message than the one that arrived")
+                raise RuntimeError("the tap wrote a different message from the one that arrived")
             return
     raise RuntimeError("the tail ended")

@@ -1,4 +1,4 @@
-"""Unpacked records beside nested ones, and with a field that never fits its column."""
+"""Unpacked records compared with nested ones, and with a field that never fits its column."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import workload
-from tests.benchmarks.measure import measure, side_by_side
+from tests.benchmarks.measure import measure, measure_in_turn
 from tests.benchmarks.report import Goal, Section, costs
 from tests.emulator.control import Emulator
 from tests.executables import command, write_json
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from tests.benchmarks.scale import Scale
 
 ABOUT = """\
-{messages:,} messages of 500 bytes of one topic, written to a file. *Nested* is the default.
-*Unpacked* makes a column of each field; the schema is inferred from a sample, in which one field is
-always null. *With a misfit* declares a schema in which the type of one field is wrong for every
-message. *Flattened* is the SDK's flattening of unpacked records. Speeds are compared by CPU time,
-without that of an empty topic."""
+{messages:,} messages of 500 bytes from one topic, written to a file. *Nested* is the default.
+*Unpacked* makes a column of each field; the schema is inferred from a sample in which one field is
+always null. *With a misfit* sets a schema that gives one field the wrong type for every message.
+*Flattened* is the SDK's flattening of unpacked records. The goals compare CPU time, less that of an
+empty topic."""
 
 UNPACKED: dict[str, Any] = {"record_format": "unpacked"}
 WRONG = {
     "type": "object",
     "properties": {**workload.SCHEMA["properties"], "currency": workload.INTEGER},
 }
-# The settings of the tap, and those of its topic.
+# The settings of the tap, and the settings of its topic.
 FORMATS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nested": ({}, {}),
     "unpacked": (UNPACKED, {}),
@@ -40,7 +40,7 @@ FORMATS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def run(scale: Scale) -> Section:
-    """Measure them side by side."""
+    """Measure the formats in turn."""
     with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         topic, empty = emulator.create_topic(), emulator.create_topic()
@@ -63,19 +63,19 @@ def run(scale: Scale) -> Section:
 
             return contend
 
-        runs = side_by_side(
+        runs = measure_in_turn(
             {name: contender(name, topic, scale.messages) for name in FORMATS}, scale.runs
         )
-        start = side_by_side({"start": contender("nested", empty, 0)}, scale.runs)["start"]
+        start = measure_in_turn({"start": contender("nested", empty, 0)}, scale.runs)["start"]
     speeds = {name: 1 / (each.cpu_secs - start.cpu_secs) for name, each in runs.items()}
     return Section(
         "Unpacked records, 0 ms latency",
         ABOUT.format(messages=scale.messages),
         *costs(scale.messages, runs),
         goals=[
-            Goal("unpacked against nested", speeds["unpacked"] / speeds["nested"], 0.6, "x"),
+            Goal("unpacked relative to nested", speeds["unpacked"] / speeds["nested"], 0.6, "x"),
             Goal(
-                "with a misfit against unpacked",
+                "with a misfit relative to unpacked",
                 speeds["unpacked, with a misfit"] / speeds["unpacked"],
                 0.4,
                 "x",

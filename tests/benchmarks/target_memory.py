@@ -1,4 +1,4 @@
-"""The target's peak memory, with a stream a hundred times as long."""
+"""The target's peak memory for a short stream, and for one that is 100 times as long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import workload
 from tests.benchmarks.configs import target_config
-from tests.benchmarks.measure import ROOT, measure, side_by_side
+from tests.benchmarks.measure import ROOT, measure, measure_in_turn
 from tests.benchmarks.report import MIB, Goal, Section
 from tests.emulator.control import Emulator
 from tests.executables import command
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 LESS = 100
 ABOUT = """\
-Records of 500 bytes through a pipe, made while they are read."""
+Records of 500 bytes through a pipe, generated during the run."""
 
 
 def run(scale: Scale) -> Section:
-    """Measure a short stream beside a long one, each once: memory hardly varies."""
+    """Measure a short and a long stream, once each: memory hardly varies between runs."""
     few, many = scale.many_messages // LESS, scale.many_messages
     with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
         topic_id = emulator.create_topic()
@@ -43,7 +43,7 @@ def run(scale: Scale) -> Section:
             workload.check("the target", workload.published(emulator, topic_id), count)
             return run
 
-        runs = side_by_side(
+        runs = measure_in_turn(
             {f"{count:,} records": lambda count=count: publish(count) for count in (few, many)},  # type: ignore[misc]
             runs=1,
         )
@@ -58,7 +58,7 @@ def run(scale: Scale) -> Section:
         ],
         goals=[
             Goal(
-                f"peak memory of {many:,} records against {few:,}",
+                f"peak memory of {many:,} records relative to {few:,}",
                 long.peak_bytes / short.peak_bytes,
                 1.05,
                 "x",

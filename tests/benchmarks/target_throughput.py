@@ -1,4 +1,4 @@
-"""The target beside a stock SDK target, dlt and the floor, without any latency."""
+"""The target compared with a stock SDK target, dlt and a bare loop, without latency."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import workload
 from tests.benchmarks.configs import contender_config, target_config
-from tests.benchmarks.measure import measure, module, side_by_side
+from tests.benchmarks.measure import measure, measure_in_turn, module
 from tests.benchmarks.report import Goal, Section, costs
 from tests.emulator.control import Emulator
 from tests.executables import command
@@ -23,11 +23,11 @@ BATCH = 100
 ABOUT = """\
 {messages:,} records of 500 bytes from a file into one topic. The stock target is a `BatchSink` of
 100 with `requests.post`; dlt is a pipeline with a custom destination and `batch_size=100`; the
-floor is a loop on `http.client` and orjson. All post the same bodies of 100 messages."""
+floor is a loop with `http.client` and orjson. All of them post the same bodies of 100 messages."""
 
 
 def run(scale: Scale) -> Section:
-    """Measure them side by side."""
+    """Measure the contenders in turn."""
     with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = workload.write_singer_file(folder / "orders.jsonl", scale.messages)
@@ -50,7 +50,7 @@ def run(scale: Scale) -> Section:
             "dlt destination": module("target_dlt", config),
             "floor": module("target_floor", config),
         }
-        runs = side_by_side(
+        runs = measure_in_turn(
             {who: contender(who, line) for who, line in commands.items()}, scale.runs
         )
     target, stock, _, floor = runs.values()
@@ -60,8 +60,8 @@ def run(scale: Scale) -> Section:
         ABOUT.format(messages=scale.messages),
         *costs(scale.messages, runs),
         goals=[
-            Goal("speed against the stock target", stock.wall_secs / target.wall_secs, 10, "x"),
-            Goal("speed against the floor", floor.wall_secs / target.wall_secs, 1 / 2, "x"),
+            Goal("speed relative to the stock target", stock.wall_secs / target.wall_secs, 10, "x"),
+            Goal("speed relative to the floor", floor.wall_secs / target.wall_secs, 1 / 2, "x"),
             Goal("requests", target.requests, fewest, at_most=True),
         ],
     )

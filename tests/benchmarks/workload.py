@@ -1,6 +1,6 @@
-"""What is read and published: orders of about 500 bytes, numbered so that none can be lost unseen.
+"""The messages of the benchmarks: orders of 500 bytes, numbered so that a lost one is noticed.
 
-As a program it writes a Singer stream: `python -m tests.benchmarks.workload 1000000`.
+As a program, it writes a Singer stream: `python -m tests.benchmarks.workload 1000000`.
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ ORDER = re.compile(rb'"order": ?(\d+)')
 
 
 def payloads(count: int) -> Iterator[bytes]:
-    """So many orders, each of exactly `MESSAGE_BYTES` bytes, no two alike."""
+    """Generate `count` different orders of exactly `MESSAGE_BYTES` bytes each."""
     for number in range(count):
         head = HEAD % (number, number % 977, number % 977, number % 7919, number % 6007)
         yield head.ljust(MESSAGE_BYTES - len(TAIL), b"x") + TAIL
 
 
 def orders(text: bytes) -> list[int]:
-    """The numbers of the orders in a text, in order: the output of a tap, or a page of a topic."""
+    """Return the order numbers in the output of a tap or in a page of a topic."""
     return [int(number) for number in ORDER.findall(text)]
 
 
 def singer_lines(count: int) -> Iterator[bytes]:
-    """A Singer stream of so many orders: SCHEMA, RECORD lines, STATE."""
+    """Generate a Singer stream of `count` orders: SCHEMA, RECORD lines, STATE."""
     schema = {"type": "SCHEMA", "stream": STREAM, "schema": SCHEMA, "key_properties": ["order"]}
     yield msgspec.json.encode(schema) + b"\n"
     for payload in payloads(count):
@@ -83,17 +83,17 @@ def singer_lines(count: int) -> Iterator[bytes]:
 
 
 def write_singer_file(path: Path, count: int) -> Path:
-    """Write such a stream to a file."""
+    """Write a Singer stream of `count` orders to a file."""
     with path.open("wb") as file:
         file.writelines(singer_lines(count))
     return path
 
 
 def pages(emulator: Emulator, topic_id: int) -> Iterator[bytes]:
-    """Read a topic from its start to the empty page, as lean as can be.
+    """Read a topic from its start to its end, without decoding the pages.
 
     Yields:
-        The bodies of the answers, undecoded, the empty page left out.
+        The bodies of the responses, except for the empty page at the end.
     """
     connection = HTTPConnection(urlsplit(emulator.url).netloc)
     path = f"/api/v1/topics/{topic_id}/consume"
@@ -113,21 +113,21 @@ def pages(emulator: Emulator, topic_id: int) -> Iterator[bytes]:
 
 
 def published(emulator: Emulator, topic_id: int) -> list[int]:
-    """The numbers of the orders that a topic holds, in order."""
+    """Return the numbers of all orders in a topic, in topic order."""
     return [number for page in pages(emulator, topic_id) for number in orders(page)]
 
 
 def check(who: str, numbers: Iterable[int], count: int) -> None:
-    """Make sure that every order has come through, and in order.
+    """Check that each order arrived once, and in order.
 
     Raises:
-        RuntimeError: Something is missing, doubled or out of order.
+        RuntimeError: An order is missing, duplicated or out of order.
     """
     found = list(numbers)
     if found != list(range(count)):
         raise RuntimeError(
-            f"{who}: {len(found):,} orders came through, {len(set(found)):,} of them different, "
-            f"in place of {count:,} in order"
+            f"{who}: expected {count:,} orders in sequence, got {len(found):,}, "
+            f"{len(set(found)):,} of them distinct"
         )
 
 

@@ -1,1 +1,1 @@
-"""What the connectors are measured against, each a program of its own."""
+"""The programs that the connectors are compared with."""

@@ -1,6 +1,6 @@
-"""dlt's `rest_api` source on the same endpoint, its records written as RECORD lines.
+"""dlt's `rest_api` source for the same endpoint; its records are written as RECORD lines.
 
-The source alone is iterated, without dlt's own normalising and loading: the part that is a tap's.
+The source is iterated without dlt's normalising and loading, because a tap only extracts.
 `python -m tests.benchmarks.contenders.tap_dlt CONFIG_FILE`
 """
 
@@ -15,7 +15,7 @@ from dlt.sources.rest_api import rest_api_source
 
 
 def main() -> None:
-    """Iterate the source, and write each record as it comes."""
+    """Iterate over the source, and write each record immediately."""
     config = orjson.loads(Path(sys.argv[1]).read_bytes())
     source = rest_api_source(
         {

@@ -1,4 +1,4 @@
-"""The floor: the least that reads a topic and writes RECORD lines, with nothing of a connector.
+"""The floor: a bare loop that reads a topic and writes RECORD lines.
 
 `python -m tests.benchmarks.contenders.tap_floor CONFIG_FILE`
 """
@@ -16,7 +16,7 @@ import orjson
 
 
 def main() -> None:
-    """Read page after page on one connection, and write each as it comes."""
+    """Read page after page on one connection, and write each page immediately."""
     config = orjson.loads(Path(sys.argv[1]).read_bytes())
     topic_id = config["topic_id"]
     connection = HTTPConnection(urlsplit(config["api_url"]).netloc)

@@ -1,4 +1,4 @@
-"""A stock tap: a `RESTStream` as the SDK's documentation shows it, for one topic."""
+"""A stock tap: a `RESTStream` for one topic, as in the SDK's documentation."""
 
 from __future__ import annotations
 

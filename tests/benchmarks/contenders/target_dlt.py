@@ -1,4 +1,4 @@
-"""dlt's custom destination, posting 100 records at a time with dlt's own `requests`.
+"""dlt's custom destination, which posts 100 records at a time with dlt's `requests` helper.
 
 `python -m tests.benchmarks.contenders.target_dlt CONFIG_FILE <SINGER_FILE`
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def records() -> Iterator[dict[str, Any]]:
-    """The records of the Singer stream on standard input."""
+    """Read the records of the Singer stream on stdin."""
     for line in sys.stdin.buffer:
         message = orjson.loads(line)
         if message["type"] == "RECORD":
@@ -27,7 +27,7 @@ def records() -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run a pipeline from standard input to the topic."""
+    """Run a pipeline from stdin to the topic."""
     config = orjson.loads(Path(sys.argv[1]).read_bytes())
     url = f"{config['api_url']}/api/v1/batch/topics/{config['topic_id']}/publish"
     headers = {

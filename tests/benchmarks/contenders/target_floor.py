@@ -1,4 +1,4 @@
-"""The floor: the least that reads RECORD lines and publishes them, with nothing of a connector.
+"""The floor: a bare loop that reads RECORD lines and publishes them.
 
 `python -m tests.benchmarks.contenders.target_floor CONFIG_FILE <SINGER_FILE`
 """
@@ -27,9 +27,9 @@ def main() -> None:
     records = (message["record"] for message in messages if message["type"] == "RECORD")
     while batch := list(islice(records, 100)):
         connection.request("POST", path, orjson.dumps({"payloads": batch}), headers)
-        answer = orjson.loads(connection.getresponse().read())
-        if answer["is_partial_error"]:
-            raise RuntimeError("a record was not taken")
+        response = orjson.loads(connection.getresponse().read())
+        if response["is_partial_error"]:
+            raise RuntimeError("a record was rejected")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A stock target: a `BatchSink` as the SDK's documentation shows it, posting 100 records at a time.
+"""A stock target: a `BatchSink` that posts 100 records at a time, as in the SDK's documentation.
 
-`requests` itself cannot serialise the decimals and times that the SDK makes of numbers and texts.
+It serialises batches itself, because `requests` cannot serialise the SDK's decimals and datetimes.
 """
 
 from __future__ import annotations
