@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # A page of 50 messages of 1 MB is smaller.
 MAX_RESPONSE_BYTES = 128 * 1024 * 1024
-BUFFER_BYTES = 65_536
 CHUNK_BYTES = 1024 * 1024
 # As urllib3 counts the versions of HTTP.
 HTTP_1_1 = 11
@@ -151,7 +150,7 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(sock, *args, **kwargs)
         reader = _DeadlineReader(sock, self.fp.detach())
-        self.fp = io.BufferedReader(reader, BUFFER_BYTES)
+        self.fp = io.BufferedReader(reader)
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
