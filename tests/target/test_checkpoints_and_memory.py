@@ -7,7 +7,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from target_workato_streams.state.checkpoints import CheckpointTracker, EmittableState
@@ -85,7 +84,6 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is measured the Unix way")
 def test_memory_does_not_grow_with_the_input(target_config: TargetConfig, tmp_path: Path) -> None:
     """Ten times the records, the same peak (within what an allocator may differ by)."""
     target = command("target-workato-streams", "--config", target_config())
