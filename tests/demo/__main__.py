@@ -104,13 +104,13 @@ def _demo(running: Services, project: Project, report: Report) -> None:
 
 def _publish(running: Services, more: Iterable[dict[str, Any]]) -> None:
     """Publish as any other program would: through the API."""
-    answer = requests.post(
+    response = requests.post(
         f"{running.emulator.url}/api/v1/batch/topics/{TOPIC_ID}/publish",
         data=f'{{"payloads": [{", ".join(map(orders.to_json, more))}]}}'.encode(),
         headers={"Authorization": f"Bearer {running.emulator.token}"},
         timeout=30,
     )
-    answer.raise_for_status()
+    response.raise_for_status()
 
 
 def _rows(running: Services) -> int:

@@ -1,6 +1,6 @@
 """The orders that the demo loads: made up, and the same each time they are made.
 
-`python -m tests.demo.orders` writes `orders.jsonl` anew.
+`python -m tests.demo.orders` writes `orders.jsonl` again.
 """
 
 from __future__ import annotations

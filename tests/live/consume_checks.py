@@ -41,7 +41,7 @@ def error_body(api: Api) -> Finding:
 
 
 def wrong_token(api: Api) -> Finding:
-    """A wrong token is told apart from everything else."""
+    """A wrong token has a status of its own."""
     status = api.consume(token="not-a-token").status_code
     return Finding("wrong token", "HTTP 401", f"HTTP {status}", status == 401)
 

@@ -53,7 +53,7 @@ class Connector:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The JSON Schema of its settings, the SDK's own included, as `--about` tells it."""
+        """The JSON Schema of its settings, the SDK's own included, as `--about` prints it."""
         about = self.plugin._get_about_info()  # noqa: SLF001 - what `--about` prints
         settings: dict[str, Any] = json.loads(JSONFormatter().format_about(about))["settings"]
         return settings

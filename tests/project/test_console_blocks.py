@@ -55,7 +55,7 @@ def database() -> Iterator[Warehouse]:
 
 
 def variables(emulator: Emulator) -> dict[str, str]:
-    """What a reader has exported, and the address of the emulator in place of the data center's."""
+    """What a reader has exported, with the emulator's address instead of the data center's."""
     return {
         "WORKATO_API_TOKEN": emulator.token,
         "WORKATO_DEVELOPER_TOKEN": emulator.developer_token,

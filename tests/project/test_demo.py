@@ -105,7 +105,7 @@ def test_an_interrupted_demo_leaves_nothing(
 
 
 def test_the_services_run_until_they_are_stopped(folder: Path) -> None:
-    """`make services` says how to reach them, and ends when it is told to."""
+    """`make services` prints how to reach them, and stops on SIGTERM."""
     services = start(folder, "tests.demo.services")
     said = read_until(services, "delete its state")
     facts = dict(re.findall(r"^(\w+) {2,}(\S+)$", said, flags=re.MULTILINE))

@@ -26,7 +26,7 @@ KNOWN = {*TAP.settings["properties"], *TARGET.settings["properties"]}
     ("path", "text"), [pytest.param(*page, id=str(page[0].relative_to(ROOT))) for page in pages()]
 )
 def test_settings_in_a_document_are_those_of_the_code(path: Path, text: str) -> None:
-    """Names, kinds, defaults and descriptions are alike; `make docs` makes them so."""
+    """Names, kinds, defaults and descriptions are the same; `make docs` updates them."""
     assert path.read_text(encoding="utf-8") == text
 
 

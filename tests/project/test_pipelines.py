@@ -1,4 +1,4 @@
-"""The two connectors in one Meltano project: a topic into a topic, topics side by side."""
+"""The two connectors in one Meltano project: mirroring, and topics in parallel."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def content() -> dict[str, Any]:
 
 
 def test_it_satisfies_meltanos_own_schema(content: dict[str, Any]) -> None:
-    """Meltano itself ends with 0 on such faults, so they would go unseen."""
+    """Meltano itself exits with code 0 on such errors, so they would go unnoticed."""
     assert list(jsonschema.Draft202012Validator(MELTANO_SCHEMA).iter_errors(content)) == []
 
 
