@@ -91,7 +91,7 @@ class BatchSender:
             ServiceError: A whole request failed, and bisecting cannot help.
             Stopped: The run is being stopped.
         """
-        self._sent = False
+        self._sent = self.failing = False
         self._doubtful.clear()
         pending = [_Part(messages)]
         held: list[Rejected] = []
