@@ -18,6 +18,8 @@ from tests.tap.running import END_SECS, bookmark, read_slowly, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.emulator.control import Emulator
     from tests.tap.conftest import StartTap, TapConfig
 
@@ -189,6 +191,25 @@ def test_max_run_secs_ends_a_run_whose_loader_has_stopped_reading(
     """The limit holds, whether anyone reads or not."""
     process = start_with_pipe(tap_config(topics=[large_topic], max_run_secs=1))
     assert_ended_without_the_loader(process, large_topic)
+
+
+def test_a_signal_ends_batch_mode_whose_loader_has_stopped_reading(
+    emulator: Emulator, tap_config: TapConfig, tmp_path: Path
+) -> None:
+    """There the SDK writes, and the flush at exit would block, too."""
+    topic = emulator.create_topic()
+    storage = {"root": tmp_path.as_uri()}
+    config = tap_config(
+        topics=[{"id": topic, "schema": {"type": "object", "title": "x" * 200_000}}],
+        batch_config={"encoding": {"format": "jsonl"}, "storage": storage},
+    )
+    process = start_with_pipe(config)
+    assert process.stdout
+    # The first line is the SCHEMA, of which the pipe holds a part.
+    assert process.stdout.read(1) == b"{"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WITHOUT_LOADER_SECS) == 0
+    process.communicate()
 
 
 def test_a_slow_loader_is_waited_for(tap_config: TapConfig, large_topic: int) -> None:
