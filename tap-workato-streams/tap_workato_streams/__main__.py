@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .plugin.start import start
+from .plugin.start import starting
 
 
 def main() -> None:
     """Run the tap."""
-    start("tap-workato-streams")
-    from .tap import TapWorkatoStreams  # noqa: PLC0415 - signals are handled while it is imported
+    with starting("tap-workato-streams"):
+        from .tap import TapWorkatoStreams  # noqa: PLC0415 - after the first instructions
 
     TapWorkatoStreams.cli()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .plugin.start import start
+from .plugin.start import starting
 
 
 def main() -> None:
     """Run the target."""
-    start("target-workato-streams")
-    from .target import TargetWorkatoStreams  # noqa: PLC0415 - signals are handled while it is imported
+    with starting("target-workato-streams"):
+        from .target import TargetWorkatoStreams  # noqa: PLC0415 - after the first instructions
 
     TargetWorkatoStreams.cli()
 
