@@ -384,3 +384,19 @@ def test_a_renamed_topic_keeps_its_stream_name_and_bookmark(
     assert {record["topic_id"] for record in outcome.records("orders")} == {1}
     schemas = [message["stream"] for message in outcome.messages if message["type"] == "SCHEMA"]
     assert sorted(schemas) == (["orders"] if cached_catalog else ["orders", "orders_2"])
+
+
+def test_a_topic_that_cannot_be_sampled_costs_a_warning(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It gets an open schema, and the schemas of the other topics are inferred."""
+    for topic in (1, 2):
+        emulator.load(emulator.create_topic(f"topic {topic}", id=topic), [{"n": 1}])
+    emulator.fault("status", status=403, topic_id=1, times=-1)
+    catalog = discover(emulator, topics=[{"id": 1}, {"id": 2}], infer_schema=True)
+    payloads = [stream["schema"]["properties"]["payload"] for stream in catalog["streams"]]
+    assert payloads[0] == {"type": ["object", "null"], "additionalProperties": True}
+    assert list(payloads[1]["properties"]) == ["n"]
+    [line] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert line.startswith("topic_1 (topic 1): HTTP 403")
+    assert line.endswith("; its schema cannot be inferred, and is left open")

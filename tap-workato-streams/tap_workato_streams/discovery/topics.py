@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..event_streams.consume import ConsumeClient
 from ..event_streams.developer_api import DeveloperApi
-from ..event_streams.errors import ServiceError
+from ..event_streams.errors import RequestRejected, ServiceError
 from ..event_streams.session import ApiSession
 from ..plugin.pages import split_page
 from ..reading.topic import Topic
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ..event_streams.rate_limiter import RateLimiter
 
 logger = logging.getLogger("tap-workato-streams")
+
+# The statuses that say nothing about the other topics.
+THIS_TOPIC_ONLY = {403, 404}
 
 
 def discover_topics(
@@ -120,8 +123,14 @@ def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> T
     from ..records.inference import infer_columns  # noqa: PLC0415
 
     session = ApiSession.for_messages(config, limiter, str(topic))
+    payloads: list[bytes] = []
     with contextlib.closing(ConsumeClient(session, topic.id, split_page)) as client:
-        payloads = sample(client)
+        try:
+            payloads = sample(client)
+        except RequestRejected as exc:
+            if exc.status not in THIS_TOPIC_ONLY:
+                raise
+            logger.warning("%s; its schema cannot be inferred, and is left open", exc)
     columns = infer_columns(payloads, RecordSettings.from_config(config).levels)
     schema = {**schemas.OPEN_PAYLOAD, "properties": column_schemas(columns)}
     return replace(
