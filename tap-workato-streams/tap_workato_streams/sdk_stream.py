@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context
     from singer_sdk.mapper import StreamMap
+
+
+mapper_logger = logging.getLogger("singer_sdk.mapper")
 
 
 class SdkStream(Stream):
@@ -70,6 +74,9 @@ class SdkStream(Stream):
             metadata=self.metadata,
             key_properties=self.primary_keys,
         )
+        if self._stream_maps is not None:
+            # The SDK has logged what the maps say.
+            mapper_logger.setLevel(logging.WARNING)
         self._tap.mapper.register_raw_streams_from_catalog(Catalog([(self.name, entry)]))
         self._stream_maps = self._tap.mapper.stream_maps[self.name]
 

@@ -14,10 +14,10 @@ from .output.writer import payload_lines, record_text
 from .plugin.wording import counted
 from .reading.decoding import decoded
 from .reading.pages import Bookmark
+from .records import known_columns
 from .records.columns import from_schema, schemas
 from .records.evolution import NONE, Evolution
 from .records.inference import infer_columns
-from .records.known_columns import from_bookmark, from_catalog, known_columns, with_key
 from .records.layout import MESSAGE_FIELDS, RESCUED, ColumnNames
 from .records.mapped import MappedRecords
 from .records.shaper import Shaper
@@ -153,7 +153,7 @@ class TableStream(TopicStream):
         columns = self._known_columns()
         key_fields = []
         for name in self.maps.payload_keys - MESSAGE_FIELDS.keys():
-            columns, field = with_key(columns, name, self._layout, self._sample)
+            columns, field = known_columns.with_key(columns, name, self._layout, self._sample)
             if field is None:
                 raise EventStreamsError(
                     f"{self.topic}: no message has {name}, which __key_properties__ in stream_maps "
@@ -169,13 +169,13 @@ class TableStream(TopicStream):
         return Shaper(self._layout, columns, evolution)
 
     def _known_columns(self) -> Columns:
-        catalog = from_catalog(super().effective_schema, self._layout)
+        catalog = known_columns.from_catalog(super().effective_schema, self._layout)
         state = self._tap.state.get("bookmarks", {}).get(self.name, {})
         try:
-            bookmarked = from_bookmark(state.get("columns"), self._layout.levels)
+            bookmarked = known_columns.from_bookmark(state.get("columns"), self._layout.levels)
         except ValueError as exc:
             raise EventStreamsError(f"{self.topic}: the state cannot be used: {exc}") from None
-        columns = known_columns(self._declared, bookmarked, catalog, self._mode)
+        columns = known_columns.combined(self._declared, bookmarked, catalog, self._mode)
         if (RESCUED,) in self._deselected:
             # What the catalog does not know is selected only if rescued data is.
             return {name: column for name, column in columns.items() if name in catalog}
@@ -187,7 +187,7 @@ class TableStream(TopicStream):
 
     @cached_property
     def _deselected(self) -> set[Path]:
-        return {crumb[1::2] for crumb, selected in self.mask.items() if crumb and not selected}
+        return known_columns.deselected_paths(self.mask, super().effective_schema, self._layout)
 
     @cached_property
     def _splices(self) -> bool:

@@ -429,12 +429,13 @@ def test_columns_can_be_deselected(emulator: Emulator, run_tap: RunTap, topic: i
     assert "hush" not in run.stdout.decode() + closed.stdout.decode()
 
 
-def deselect(catalog: dict[str, Any], name: str) -> None:
+def deselect(catalog: dict[str, Any], *names: str) -> None:
+    breadcrumb = [crumb for name in names for crumb in ("properties", name)]
     for entry in catalog["streams"][0]["metadata"]:
-        if entry["breadcrumb"] == ["properties", name]:
+        if entry["breadcrumb"] == breadcrumb:
             entry["metadata"]["selected"] = False
             return
-    raise AssertionError(name)
+    raise AssertionError(breadcrumb)
 
 
 def test_columns_of_the_message_can_be_deselected(
@@ -461,6 +462,23 @@ def test_a_catalog_of_nested_records_can_be_used(
 
     assert schemas(run) == [{"id": INTEGER}]
     assert rows(run) == [{"id": 1}, {"_rescued": {"/id": "x"}}]
+
+
+def test_a_column_stays_deselected_if_the_record_format_changes(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    emulator.load(topic, [{"id": 1, "email": "hush"}])
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1}
+    settings: dict[str, dict[str, Any]] = {"nested": {"infer_schema": True}, "unpacked": UNPACKED}
+    catalogs = {name: discover(run_tap, topics=[topic], **each) for name, each in settings.items()}
+    deselect(catalogs["nested"], "payload", "email")
+    deselect(catalogs["unpacked"], "email")
+
+    for catalog, other in ((catalogs["nested"], UNPACKED), (catalogs["unpacked"], flat)):
+        run = run_tap(topics=[topic], catalog=catalog, **other)
+        assert run.exit_code == 0
+        assert len(ids(run)) == 1
+        assert b"hush" not in run.stdout
 
 
 def test_columns_that_cannot_be_used_are_an_error(

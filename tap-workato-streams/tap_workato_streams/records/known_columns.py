@@ -11,7 +11,7 @@ from .layout import MESSAGE_FIELDS, PAYLOAD, PREFIX, RESCUED, prefixed_notes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .columns import Columns
+    from .columns import Columns, Path
     from .layout import Layout
 
 
@@ -36,9 +36,7 @@ def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return {}
-    others = properties.keys() - {*MESSAGE_FIELDS, PAYLOAD, RESCUED}
-    is_nested = RESCUED not in properties if layout.unpacked else not others
-    if is_nested:
+    if _is_nested(properties, layout):
         payload = properties.get(PAYLOAD)
         return from_schema(payload if isinstance(payload, dict) else {}, layout.levels)
     fields = {
@@ -48,9 +46,34 @@ def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
     return {_field(name, column.notes): column for name, column in columns.items()}
 
 
-def known_columns(
-    declared: Columns | None, bookmarked: Columns, catalog: Columns, mode: str
-) -> Columns:
+def deselected_paths(
+    mask: Mapping[tuple[str, ...], bool], schema: Mapping[str, Any], layout: Layout
+) -> set[Path]:
+    """The paths in the record that a catalog deselects, whatever record format it was made for.
+
+    Args:
+        mask: Whether the catalog selects a breadcrumb.
+        schema: The schema of the record in the catalog.
+        layout: The format of the record.
+    """
+    paths = {crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected}
+    is_nested = _is_nested(schema.get("properties", {}), layout)
+    if layout.unpacked and is_nested:
+        return {path[1:] if path[0] == PAYLOAD and len(path) > 1 else path for path in paths}
+    if not layout.unpacked and not is_nested:
+        fixed = {*MESSAGE_FIELDS, RESCUED}
+        return {path if path[0] in fixed else (PAYLOAD, *path) for path in paths}
+    return paths
+
+
+def _is_nested(properties: Mapping[str, Any], layout: Layout) -> bool:
+    """Whether a catalog was made for nested records. Only those can lack rescued data."""
+    if layout.unpacked:
+        return RESCUED not in properties
+    return not properties.keys() - {*MESSAGE_FIELDS, PAYLOAD, RESCUED}
+
+
+def combined(declared: Columns | None, bookmarked: Columns, catalog: Columns, mode: str) -> Columns:
     """Put together the columns that are known, in order of precedence.
 
     Args:
