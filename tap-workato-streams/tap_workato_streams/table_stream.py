@@ -152,17 +152,17 @@ class TableStream(TopicStream):
     def _shaper(self) -> Shaper:
         columns = self._known_columns()
         key_fields = []
-        for name in self.maps.payload_keys - MESSAGE_FIELDS.keys():
+        for name in self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys():
             columns, field = known_columns.with_key(columns, name, self._layout, self._sample)
             if field is None:
                 raise EventStreamsError(
-                    f"{self.topic}: no message has {name}, which __key_properties__ in stream_maps "
-                    "names; declare the topic's schema, or run again when it has such messages"
+                    f"{self.topic}: no message has {name}, which is a key property; "
+                    "declare the topic's schema, or run again when it has such messages"
                 )
             key_fields.append(field)
         evolution = Evolution(
             self._mode,
-            is_deferred=self.maps.has_other_key,
+            is_deferred=self.maps.has_other_key(self.primary_keys),
             deselected=self._deselected,
             required=key_fields if self._splices else (),
         )

@@ -289,6 +289,21 @@ def test_a_topic_of_changes_is_a_table_with_a_business_key(
     assert rows(second, "orders") == [{"id": 2, "note": "y"}]
 
 
+def test_a_key_of_the_catalog_is_a_key(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """As one of the stream maps: new fields wait, and a message without it is an error."""
+    loaded = emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    catalog["streams"][0]["key_properties"] = ["id"]
+    loaded += emulator.load(topic, [{"id": 2, "note": "x"}, {"note": "y"}])
+
+    run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **UNPACKED)
+
+    assert rows(run) == [{"id": 1}, {"id": 2, "_rescued": {"/note": "x"}}]
+    assert schemas(run) == [{"id": INTEGER}]
+    [line] = run.error_lines
+    assert f"message {loaded[2]} cannot be written: it has no value for id" in line
+
+
 def test_a_message_without_the_key_fails_or_is_filtered_out(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
@@ -327,7 +342,7 @@ def test_a_key_that_the_catalog_does_not_know_is_looked_for(
 
     assert empty.exit_code == 1
     [line] = empty.error_lines
-    assert "topic_1 (topic 1): no message has id, which __key_properties__" in line
+    assert "topic_1 (topic 1): no message has id, which is a key property" in line
     assert rows(run, "orders") == [{"id": 1}]
 
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 KEY_PROPERTIES, ALIAS, SOURCE = "__key_properties__", "__alias__", "__source__"
 
@@ -37,20 +37,30 @@ class StreamMaps:
             and self.maps[0].keys() <= {KEY_PROPERTIES, ALIAS}
         )
 
-    @property
-    def payload_keys(self) -> set[str]:
-        """The key properties besides the message's id that have to be in the records."""
-        return {key for map_ in self.maps if map_ for key in _keys(map_) if key not in map_}
+    def payload_keys(self, default: Collection[str]) -> set[str]:
+        """The key properties that have to be in the records before they are mapped.
 
-    @property
-    def has_other_key(self) -> bool:
+        Args:
+            default: The key properties of the stream itself.
+        """
+        if not self.maps:
+            return set(default)
+        keys = ((map_, _keys(map_, default)) for map_ in self.maps if map_ is not None)
+        return {key for map_, names in keys for key in names if key not in map_}
+
+    def has_other_key(self, default: Collection[str]) -> bool:
         """Whether records with the same key may come again, unlike messages."""
-        return any(_keys(map_) not in ([], ["message_id"]) for map_ in self.maps if map_)
+        maps = self.maps or [{}]
+        return any(
+            list(_keys(map_, default)) not in ([], ["message_id"])
+            for map_ in maps
+            if map_ is not None
+        )
 
     def mentions(self, name: str) -> bool:
         """Whether a map sets or removes a property."""
         return any(name in map_ for map_ in self.maps if map_)
 
 
-def _keys(map_: Mapping[str, Any]) -> list[str]:
-    return list(map_.get(KEY_PROPERTIES) or [])
+def _keys(map_: Mapping[str, Any], default: Collection[str]) -> Collection[str]:
+    return (map_[KEY_PROPERTIES] or []) if KEY_PROPERTIES in map_ else default
