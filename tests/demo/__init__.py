@@ -1,1 +1,1 @@
-"""The main job on this machine: a file into a topic, and the topic into PostgreSQL."""
+"""The demo: load a file into a topic, and the topic into PostgreSQL, on this machine."""

@@ -1,6 +1,6 @@
-"""`make demo`: a file into a topic, and the topic into PostgreSQL, three times, counted throughout.
+"""`make demo`: load a file into a topic, and the topic into PostgreSQL, and count every step.
 
-Exits with 1 when a number is not as expected.
+Exits with 1 if a number is not the expected one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from tests.demo import orders
-from tests.demo.interrupts import end_orderly
+from tests.demo.interrupts import exit_on_signals
 from tests.demo.project import MeltanoFailedError, Project
 from tests.demo.report import Report
 from tests.demo.services import ROOT, TOPIC_ID, services
@@ -33,8 +33,8 @@ FROM event_streams.orders ORDER BY payload->>'order_id' DESC LIMIT 5
 
 
 def main() -> int:
-    """Run the demo, and give its exit code."""
-    end_orderly()
+    """Run the demo, and return its exit code."""
+    exit_on_signals()
     began = time.monotonic()
     report = Report()
     with services() as running:
@@ -43,7 +43,9 @@ def main() -> int:
         except MeltanoFailedError as exc:
             print(exc, file=sys.stderr)
             return 1
-    verdict = "Not all is as expected." if report.failed else "All as expected."
+    verdict = (
+        "Some numbers are not as expected." if report.failed else "All numbers are as expected."
+    )
     report.step(f"{verdict} {time.monotonic() - began:.0f} seconds.")
     return int(report.failed)
 
@@ -103,7 +105,7 @@ def _demo(running: Services, project: Project, report: Report) -> None:
 
 
 def _publish(running: Services, more: Iterable[dict[str, Any]]) -> None:
-    """Publish as any other program would: through the API."""
+    """Publish orders through the API, as any other program would."""
     response = requests.post(
         f"{running.emulator.url}/api/v1/batch/topics/{TOPIC_ID}/publish",
         data=f'{{"payloads": [{", ".join(map(orders.to_json, more))}]}}'.encode(),
@@ -114,7 +116,7 @@ def _publish(running: Services, more: Iterable[dict[str, Any]]) -> None:
 
 
 def _rows(running: Services) -> int:
-    """Count the rows of the table, which is not there before the first load."""
+    """Count the rows of the table; 0 if it does not exist yet."""
     [(table,)] = running.warehouse.query("SELECT to_regclass('event_streams.orders')::text")
     if table is None:
         return 0
@@ -131,7 +133,7 @@ def _lines(lines: Iterable[str | bytes]) -> list[dict[str, Any]]:
 
 
 def _alike(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> int:
-    """Count those of `some` that one of `others` equals, digit for digit."""
+    """Count the items of `some` that are also in `others`, digit for digit."""
     by_id = {order["order_id"]: order for order in others}
     return sum(order == by_id.get(order["order_id"]) for order in some)
 

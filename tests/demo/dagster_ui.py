@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.demo import orders
-from tests.demo.interrupts import end_orderly, held_back
+from tests.demo.interrupts import exit_on_signals, signals_delayed
 from tests.demo.project import MELTANO, Project
 from tests.demo.services import ROOT, TOPIC_ID, services
 
@@ -22,15 +22,16 @@ FOLDER = ROOT / "orchestrate" / "dagster"
 
 
 def main() -> None:
-    """Run the UI until a signal comes."""
-    end_orderly()
+    """Run the UI until a signal arrives."""
+    exit_on_signals()
     with services() as running:
         emulator = running.emulator
         emulator.load(TOPIC_ID, (orders.to_json(order).encode() for order in orders.orders()))
         print("meltano install", flush=True)
         Project(ROOT, running.variables).meltano("install")
         print(
-            f"Dagster is at http://127.0.0.1:{PORT} until Ctrl-C. To publish one more message:\n"
+            f"Dagster is running at http://127.0.0.1:{PORT}; stop it with Ctrl-C.\n"
+            "To publish a message:\n"
             f"curl -H 'Authorization: Bearer {emulator.token}'"
             f' -d \'{{"order_id": "ORD-001051"}}\' {emulator.url}/api/v1/topics/{TOPIC_ID}/publish',
             flush=True,
@@ -59,7 +60,7 @@ def _run_dagster(running: Services) -> None:
     try:
         dagster.wait()
     finally:
-        with held_back():
+        with signals_delayed():
             dagster.send_signal(signal.SIGINT)
             dagster.wait()
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's Unix socket as a port on 127.0.0.1, for the plugins that know no other way."""
+"""PostgreSQL's Unix socket as a port on 127.0.0.1, for plugins that only support TCP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNK_BYTES = 65_536
 
 @contextmanager
 def forwarded(path: Path) -> Iterator[int]:
-    """Forward a free port to the socket at `path`, and give the port."""
+    """Forward a free port to the socket at `path`, and yield the port."""
 
     class Connection(socketserver.BaseRequestHandler):
         @override
@@ -47,5 +47,5 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(chunk)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
-        # One side has gone: so has the connection.
+        # One side has closed the connection, so nothing is left to forward.
         source.close()

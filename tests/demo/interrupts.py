@@ -1,4 +1,4 @@
-"""Signals that end a process: each lets it clean up, and none cuts the cleaning short."""
+"""Signal handling: a process cleans up when it is stopped, and is not interrupted while it does."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def end_orderly() -> None:
-    """Let each of these signals raise SystemExit, so that context managers run."""
+def exit_on_signals() -> None:
+    """Let these signals raise SystemExit, so that context managers clean up."""
 
     def end(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    for number in ENDING:
+    for number in SIGNALS:
         signal.signal(number, end)
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Let a signal that comes during the block act at its end."""
-    came: list[int] = []
+def signals_delayed() -> Iterator[None]:
+    """Delay a signal that arrives during the block until the block ends."""
+    pending: list[int] = []
     handlers = {
-        number: signal.signal(number, lambda number, _: came.append(number)) for number in ENDING
+        number: signal.signal(number, lambda number, _: pending.append(number))
+        for number in SIGNALS
     }
     try:
         yield
     finally:
-        for ending, handler in handlers.items():
-            signal.signal(ending, handler)
-    for number in came[:1]:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    for number in pending[:1]:
         signal.raise_signal(number)

@@ -1,6 +1,6 @@
-"""The orders that the demo loads: made up, and the same each time they are made.
+"""The orders that the demo loads: generated, and the same every time.
 
-`python -m tests.demo.orders` writes `orders.jsonl` again.
+`python -m tests.demo.orders` regenerates `orders.jsonl`.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _NOTES = (None, None, None, "Please leave it at the door.", "Geschenk, bitte ein
 
 
 def orders(*, first: int = 1, count: int = ROWS) -> Iterator[dict[str, Any]]:
-    """Make `count` orders, numbered from `first` on; amounts are decimals of two places."""
+    """Generate `count` orders, numbered from `first`; amounts have two decimal places."""
     for number in range(first, first + count):
-        chance = Random(number)  # noqa: S311 - the same order for the same number, nothing secret
+        chance = Random(number)  # noqa: S311 - reproducible, not a secret
         name, city, country, currency = chance.choice(_BUYERS)
         placed = _FIRST_ORDER + timedelta(minutes=29 * number, seconds=chance.randrange(60))
         lines: list[dict[str, Any]] = [
@@ -72,7 +72,7 @@ def orders(*, first: int = 1, count: int = ROWS) -> Iterator[dict[str, Any]]:
 
 
 def to_json(order: dict[str, Any]) -> str:
-    """Write an order as one line of JSON, with every digit: 1.10 stays 1.10."""
+    """Encode an order as one line of JSON that keeps every digit: 1.10 stays 1.10."""
     return simplejson.dumps(order, ensure_ascii=False, use_decimal=True)
 
 

@@ -1,7 +1,6 @@
-"""`make picture`: run the demo, and write its output as docs/images/demo.svg.
+"""`make picture`: run the demo, and draw its output in docs/images/demo.svg.
 
-The texts in the picture are what the demo has printed, and a test compares its numbers with those
-of another run.
+The picture contains the output as text, and a test compares its numbers with those of another run.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ STYLE = (
 
 
 def main() -> int:
-    """Run the demo and draw what it prints; return its exit code."""
+    """Run the demo and draw its output; return its exit code."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.demo"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -39,7 +38,7 @@ def main() -> int:
 
 
 def draw(lines: list[str]) -> str:
-    """Draw lines of text as they stand in a terminal."""
+    """Draw lines of text as in a terminal."""
     width = 2 * MARGIN + CHARACTER_WIDTH * max(map(_columns, lines))
     height = 2 * MARGIN + LINE_HEIGHT * len(lines)
     texts = [
@@ -68,11 +67,11 @@ def text_of(svg: str) -> str:
 
 
 def _style(line: str) -> str:
-    return ' class="step"' if re.match(r"\d\. |\$ |All as", line) else ""
+    return ' class="step"' if re.match(r"\d\. |\$ |All numbers", line) else ""
 
 
 def _columns(line: str) -> int:
-    """How many columns a terminal gives to a line; a character of East Asia takes two."""
+    """The width of a line in columns; East Asian characters take two."""
     return sum(1 + (unicodedata.east_asian_width(each) in "WF") for each in line)
 
 

@@ -1,4 +1,4 @@
-"""Run `meltano` in this project, as one would by hand."""
+"""Run `meltano` in this project, as a user does."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ END_SECS = 10
 
 
 class MeltanoFailedError(Exception):
-    """A `meltano` command failed; the text is all that it said."""
+    """A `meltano` command failed; the message contains its whole output."""
 
 
 class Project:
     """The project in the folder `root`, in its `dev` environment, with these variables.
 
-    Nothing that the user's own environment says of Meltano or of the plugins comes through.
+    Variables in the user's environment that configure Meltano or the plugins have no effect.
     """
 
     def __init__(self, root: Path, variables: Mapping[str, str]) -> None:
@@ -35,10 +35,10 @@ class Project:
         self._root = root
 
     def meltano(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
-        """Run a command to its end, and give its output.
+        """Run a command until it exits, and return its output.
 
         Raises:
-            MeltanoFailedError: It ended with another exit code than 0.
+            MeltanoFailedError: The exit code is not 0.
         """
         with tempfile.TemporaryFile() as log:
             process = self.start(*arguments, variables=variables, log=log)
@@ -59,7 +59,7 @@ class Project:
         variables: Mapping[str, str] | None = None,
         log: IO[bytes] | int = subprocess.DEVNULL,
     ) -> subprocess.Popen[str]:
-        """Start a command in a session of its own, so that it can be ended with its plugins."""
+        """Start a command in a new session, so that it can be stopped together with its plugins."""
         return subprocess.Popen(
             [str(MELTANO), "--environment=dev", *arguments],
             cwd=self._root,
@@ -73,7 +73,7 @@ class Project:
 
 
 def copy_definitions(root: Path, folder: Path) -> None:
-    """Copy the project's lock files to a project whose connectors are installed elsewhere.
+    """Copy the lock files, without `pip_url`, to a project whose connectors are already installed.
 
     Without a `pip_url`, Meltano does not try to install them.
     """
@@ -86,7 +86,7 @@ def copy_definitions(root: Path, folder: Path) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and its descendants, and wait until they are gone."""
+    """Stop a process and its descendants, and wait until they have exited."""
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(END_SECS)

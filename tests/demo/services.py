@@ -1,4 +1,4 @@
-"""The two services that the project's `dev` environment needs, on this machine alone.
+"""The two services that the project's `dev` environment needs, on this machine.
 
 `make services` (`python -m tests.demo.services`) runs them until it is interrupted.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.demo.forwarder import forwarded
-from tests.demo.interrupts import end_orderly
+from tests.demo.interrupts import exit_on_signals
 from tests.demo.warehouse import warehouse
 from tests.emulator.control import Emulator
 
@@ -29,7 +29,7 @@ TOPIC_ID = 11
 
 @dataclass(frozen=True)
 class Services:
-    """The emulator with an empty topic, an empty PostgreSQL, a folder for Meltano's own files."""
+    """The emulator with an empty topic, an empty PostgreSQL, and a folder for Meltano's files."""
 
     emulator: Emulator
     warehouse: Warehouse
@@ -37,18 +37,18 @@ class Services:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables by which `meltano` finds them."""
+        """The environment variables that `meltano` needs to use the services."""
         return {
             "EVENT_STREAMS_URL": self.emulator.url,
             "WAREHOUSE_URL": self.warehouse.url,
-            # Meltano's state goes when the topic and the tables go that it is about.
+            # The state is only valid for this topic and these tables, so it is removed with them.
             "MELTANO_SYS_DIR_ROOT": str(self.folder / "meltano"),
         }
 
 
 @contextmanager
 def services() -> Iterator[Services]:
-    """Start both, and leave nothing of them at the end."""
+    """Start both services; stop them and remove their data at the end."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="event-streams-")))
         emulator = stack.enter_context(Emulator.start())
@@ -58,28 +58,30 @@ def services() -> Iterator[Services]:
 
 
 def main() -> None:
-    """Run both until a signal comes, and say how to use them."""
-    end_orderly()
+    """Run both services until a signal arrives, and print how to use them."""
+    exit_on_signals()
     with (
         services() as running,
         forwarded(running.warehouse.socket / ".s.PGSQL.5432") as port,
     ):
         emulator, database = running.emulator, running.warehouse
-        # Meltano keeps its state where it always does: these are services, not a project.
+        # The state stays in the project, where users of `meltano` expect it.
         variables = {"EVENT_STREAMS_URL": emulator.url, "WAREHOUSE_URL": database.url}
-        print("Event Streams and PostgreSQL are running until Ctrl-C.\n")
+        print("Event Streams and PostgreSQL are running; stop them with Ctrl-C.\n")
         print(f"api_url              {emulator.url}")
         print(f"api_token            {emulator.token}")
         print(f"developer_api_url    {emulator.url}")
         print(f"developer_api_token  {emulator.developer_token}")
         print(f"topic                {TOPIC_ID}")
         print(f"PostgreSQL           postgresql://postgres:x@127.0.0.1:{port}/postgres\n")
-        print("For `meltano` and `psql` in another terminal, in this folder:\n")
+        print("To use `meltano` and `psql` in another terminal, in this folder:\n")
         for name, value in (variables | database.variables).items():
             print(f"export {name}={shlex.quote(value)}")
         folders = f"{ROOT / '.venv' / 'bin'}:{database.programs}"
         print(f"export PATH={shlex.quote(folders)}:$PATH\n")
-        print("The topic is new each time, and Meltano's state is not: run the first pipeline with")
+        print(
+            "The topic is new each time, but Meltano's state is kept: run the first pipeline with"
+        )
         print("--full-refresh, or delete its state.", flush=True)
         signal.pause()
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.demo.forwarder import forwarded
-from tests.demo.interrupts import end_orderly
+from tests.demo.interrupts import exit_on_signals
 from tests.demo.warehouse import warehouse
 from tests.emulator.control import Emulator
 from tests.matrix import loaders, mappers, report, round_trip, sources
@@ -24,7 +24,7 @@ PARTS = {"sources": sources.run, "loaders": loaders.run, "mappers": mappers.run}
 
 def main() -> int:
     """Run the matrix, and return its exit code."""
-    end_orderly()
+    exit_on_signals()
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join([*PARTS, "postgres"]))
     wanted = parser.parse_args().parts or [*PARTS, "postgres"]

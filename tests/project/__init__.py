@@ -1,1 +1,1 @@
-"""The pair and its project: Meltano, packages, documents that follow the code."""
+"""Tests of the repository as a whole: the Meltano project, the packages and the documentation."""

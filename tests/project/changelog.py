@@ -11,10 +11,10 @@ VERSION = ROOT / "tap-workato-streams" / "tap_workato_streams" / "plugin" / "ver
 
 
 def section(version: str, text: str) -> str:
-    """Return what the changelog says about a version.
+    """Return the changelog's section of a version.
 
     Raises:
-        ValueError: It says nothing about it.
+        ValueError: There is no such section.
     """
     pattern = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## \[|\Z)"
     found = re.search(pattern, text, flags=re.DOTALL | re.MULTILINE)
@@ -24,10 +24,10 @@ def section(version: str, text: str) -> str:
 
 
 def main() -> int:
-    """Print the section of the version that is to be released."""
+    """Print the section of the version to release."""
     version = sys.argv[1]
     if f'"{version}"' not in VERSION.read_text(encoding="utf-8"):
-        sys.stderr.write(f"{VERSION} has another version than {version}\n")
+        sys.stderr.write(f"{VERSION} does not contain version {version}\n")
         return 1
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     sys.stdout.write(section(version, text))

@@ -1,4 +1,4 @@
-"""The project, with the connectors of this environment, in a folder of its own."""
+"""A copy of the project in a temporary folder, with the connectors of this environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Definition = dict[str, Any]
 
 @pytest.fixture
 def definition() -> Definition:
-    """What `meltano.yml` says, with the executables that are installed here already."""
+    """The content of `meltano.yml`, with the executables of this environment."""
     text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
     project: Definition = yaml.safe_load(text)
     for kind in ("extractors", "loaders"):
@@ -35,7 +35,7 @@ def definition() -> Definition:
 
 @pytest.fixture
 def in_folder(tmp_path: Path, emulator: Emulator) -> Callable[[Definition], Project]:
-    """Lay out a project in a folder of the test's own; its services are the test's emulator."""
+    """Create a project in a folder; it uses the emulator of the test."""
 
     def lay_out(definition: Definition) -> Project:
         text = yaml.safe_dump(definition, sort_keys=False)
@@ -48,5 +48,5 @@ def in_folder(tmp_path: Path, emulator: Emulator) -> Callable[[Definition], Proj
 
 @pytest.fixture
 def project(in_folder: Callable[[Definition], Project], definition: Definition) -> Project:
-    """The project as it is."""
+    """The unchanged project."""
     return in_folder(definition)

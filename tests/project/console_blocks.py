@@ -1,4 +1,4 @@
-"""The code blocks of a Markdown page, and running them as a reader would."""
+"""Reads the code blocks of a Markdown page, and runs them as a reader would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOT_RUN = "not run: "
 TIMEOUT_SECS = 180
-# Comment, then block; both may be indented as a part of a list.
+# A comment, then a block; both are indented if they are part of a list.
 BLOCK = re.compile(
     r"^(?:[ \t]*<!-- (?P<comment>[^\n]*?) -->\n)?(?P<indent>[ \t]*)```(?P<language>\w+)\n"
     r"(?P<text>.*?)^(?P=indent)```$",
@@ -28,7 +28,7 @@ BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A code block, and the comment in the line before it."""
+    """A code block, and the comment on the line before it."""
 
     language: str
     text: str
@@ -36,7 +36,7 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is for a console, and not said to be left out."""
+        """Whether it is a console block without a comment that excludes it."""
         return self.language == "console" and not self.comment.startswith(NOT_RUN)
 
 
@@ -51,12 +51,12 @@ def blocks_of(page: Path) -> list[Block]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Follows a page in the folder of a Meltano project.
+    """Follows the instructions of a page in the folder of a Meltano project.
 
     Attributes:
         project: The folder, with a `meltano.yml`.
-        variables: What the reader has exported.
-        addresses: What stands in a command, and what the reader has in its place.
+        variables: The environment variables that the reader has exported.
+        addresses: Placeholders in commands, and their replacements.
     """
 
     project: Path
@@ -64,10 +64,10 @@ class Reader:
     addresses: Mapping[str, str]
 
     def follow(self, page: Path) -> None:
-        """Run each console block in turn, and put what is for `meltano.yml` into it.
+        """Run each console block in turn, and merge the YAML blocks into `meltano.yml`.
 
         Raises:
-            AssertionError: A command failed; the text is what it has printed.
+            AssertionError: A command failed; the message is its output.
         """
         for block in blocks_of(page):
             if block.language == "yaml":
@@ -94,7 +94,7 @@ class Reader:
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
     def _configure(self, example: dict[str, Any]) -> None:
-        """Merge the plugins of an example into those that the project has."""
+        """Merge the plugins of an example into the project's plugins."""
         path = self.project / "meltano.yml"
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         for kind, plugins in example.get("plugins", {}).items():

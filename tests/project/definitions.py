@@ -23,7 +23,7 @@ KINDS = {"number": "string"}
 
 @dataclass(frozen=True)
 class About:
-    """What only a person can say of a connector; everything else comes from the code."""
+    """The parts of a definition that cannot be derived from the code."""
 
     description: str
     keywords: tuple[str, ...]
@@ -122,7 +122,7 @@ def as_lock(definition: dict[str, Any], kind: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks."""
+    """Writes multi-line strings as block scalars."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -153,14 +153,14 @@ def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def type_of(schema: dict[str, Any]) -> str:
-    """Return the one type of a setting, besides null."""
+    """Return the type of a setting, apart from null."""
     types = schema["type"]
     [name] = [types] if isinstance(types, str) else [kind for kind in types if kind != "null"]
     return str(name)
 
 
 def limits(schema: dict[str, Any], form: str = "{}") -> str:
-    """Say which values a setting may have; nothing if there is no limit."""
+    """Describe the range of a setting; empty if it has no limits."""
     least, most = schema.get("minimum"), schema.get("maximum")
     if "exclusiveMinimum" in schema:
         return form.format(f"greater than {schema['exclusiveMinimum']}")

@@ -1,7 +1,7 @@
-"""Write what the code says of the connectors into the files that repeat it: `make docs`.
+"""Generate the files, and parts of files, that are derived from the code: `make docs`.
 
-A test fails while one of these files differs: the plugin definitions and lock files, the tables of
-settings in the READMEs, and the repository's address wherever it is needed.
+These are the plugin definitions and lock files, the tables of settings in the READMEs, and the
+repository's URL wherever it is needed. A test fails if one of them is not up to date.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ MELTANO_SCHEMA = json.loads(
 
 @dataclass(frozen=True)
 class Connector:
-    """One of the two connectors, and what it says about itself."""
+    """One of the two connectors and its metadata."""
 
     plugin: type[PluginBase]
     kind: str
 
     @property
     def name(self) -> str:
-        """The name of the plugin, of its executable and of its folder."""
+        """The name of the plugin, its executable and its folder."""
         return str(self.plugin.name)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The JSON Schema of its settings, the SDK's own included, as `--about` prints it."""
+        """The JSON Schema of its settings, including the SDK's, as `--about` prints it."""
         about = self.plugin._get_about_info()  # noqa: SLF001 - what `--about` prints
         settings: dict[str, Any] = json.loads(JSONFormatter().format_about(about))["settings"]
         return settings
 
     @property
     def capabilities(self) -> list[str]:
-        """Its capabilities, as far as Meltano's own schema has a word for them."""
+        """Its capabilities, as far as Meltano's schema knows them."""
         [known] = [
             part["properties"]["capabilities"]["items"]["enum"]
             for part in MELTANO_SCHEMA["$defs"]["plugins"][self.kind]["allOf"]
@@ -70,11 +70,11 @@ class Connector:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """Its plugin definition, as Meltano Hub would have it."""
+        """Its plugin definition in the format of Meltano Hub."""
         return definition(self.name, self.kind, address(), self.settings, self.capabilities)
 
     def table(self) -> str:
-        """Its settings as the README has them."""
+        """The table of its settings for the README."""
         rows = ["| Setting | Type | Default | What it does |", "| --- | --- | --- | --- |"]
         rows.extend(_rows(self.settings))
         return "\n".join(rows) + "\n"
@@ -85,13 +85,13 @@ TARGET = Connector(TargetWorkatoStreams, "loaders")
 
 
 def address() -> str:
-    """Return the repository's address, which the root's pyproject.toml says once for all files."""
+    """Return the repository's URL; it is defined in the root's pyproject.toml only."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         return str(tomllib.load(file)["project"]["urls"]["Repository"])
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Yield each file that repeats what is defined elsewhere, with the text that it should have."""
+    """Yield each generated file with the text that it should have."""
     written = (ROOT / TAP.name / "meltano-hub.yml").read_text(encoding="utf-8")
     former = str(yaml.safe_load(written)["repo"])
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ def pages() -> Iterator[tuple[Path, str]]:
         text = readme.read_text(encoding="utf-8")
         begin = "<!-- settings: written by `make docs` -->\n"
         text = _between(text, begin, f"\n{connector.table()}\n", "<!-- end -->\n")
-        # An index shows the README without the repository around it.
+        # A package index shows the README outside of the repository.
         text = text.replace("](../", f"]({address()}/blob/main/")
         yield readme, text.replace(former, address())
         project = folder / "pyproject.toml"

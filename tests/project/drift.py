@@ -1,4 +1,4 @@
-"""A topic whose payloads drift in every way, and the table that a loader makes of it."""
+"""Payloads whose fields and types change over time, and a check of the table of a loader."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNPACKED = {"TAP_WORKATO_STREAMS_RECORD_FORMAT": "unpacked", "TAP_WORKATO_STREAM
 
 
 def sampled(number: int) -> dict[str, Any]:
-    """A payload as discovery sees it."""
+    """Return a payload of the kind that discovery samples."""
     return {
         "id": number,
         "total": number + 0.25,
@@ -39,7 +39,7 @@ def sampled(number: int) -> dict[str, Any]:
     }
 
 
-# What appears only after the messages that discovery samples.
+# Fields that appear only after the messages that discovery samples.
 LATER: list[bytes | dict[str, Any]] = [
     {"id": 1, "late": 1, "cancelled_at": "2024-03-01"},
     {"id": 2, "late": None, "address": {"zip": 3000}},
@@ -47,7 +47,7 @@ LATER: list[bytes | dict[str, Any]] = [
     {"qty": 1.5},
     {"total": 3},
 ]
-# What a later run finds in the columns that are there by then.
+# Values that a later run finds for columns that exist by then.
 OTHER_TYPES: list[bytes | dict[str, Any]] = [
     {"id": "x", "total": "1.5", "qty": True, "note": 5, "paid": "yes", "late": "text"},
     {"placed_at": "soon", "ship_on": "2024-02-30", "customer": "Ann", "tags": {"a": 1}},
@@ -66,7 +66,7 @@ OTHER_TYPES: list[bytes | dict[str, Any]] = [
 
 
 def check_table(warehouse: Warehouse, messages: list[StoredMessage]) -> None:
-    """Find each value of each message in the database: in its column, or in `_rescued`."""
+    """Check that each value of each message is in the database: in its column or in `_rescued`."""
     table = rows(warehouse)
     assert len(table) == len({message.message_id for message in messages})
     for message in messages:
@@ -74,13 +74,13 @@ def check_table(warehouse: Warehouse, messages: list[StoredMessage]) -> None:
 
 
 def rows(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
-    """The rows of the table by message id; as JSON, in which every digit is kept."""
+    """Return the rows of the table by message id, as JSON, which keeps every digit."""
     found = warehouse.query("SELECT message_id, to_jsonb(o)::text FROM event_streams.orders o")
     return {message_id: loads(row) for message_id, row in found}
 
 
 def check_row(row: Mapping[str, Any], payload: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Compare a row with the payload that it was made of."""
+    """Compare a row with its payload."""
     rescued = {
         pointer: loads(value) if is_text(value) else value
         for pointer, value in (row["_rescued"] or {}).items()
@@ -107,7 +107,7 @@ def check_row(row: Mapping[str, Any], payload: Any) -> None:  # noqa: ANN401 - a
 
 
 def in_utc(text: str) -> datetime:
-    """A time; target-postgres stores it in UTC, without saying so."""
+    """Parse a time; target-postgres stores it in UTC, without an offset."""
     time = datetime.fromisoformat(text.replace("Z", "+00:00"))
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
@@ -117,7 +117,7 @@ def is_text(value: object) -> bool:
 
 
 def loads(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """Decode JSON; every digit counts, and what is too deep is compared as text."""
+    """Decode JSON without losing digits; too deeply nested JSON is returned as text."""
     try:
         return json.loads(text, parse_float=Decimal)
     except RecursionError:
@@ -127,7 +127,7 @@ def loads(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
 def kill_in_the_middle(
     project: Project, warehouse: Warehouse, variables: Mapping[str, str], rows_before: int
 ) -> None:
-    """Start the pipeline, and kill all its processes once it has loaded something."""
+    """Start the pipeline, and kill all its processes once it has loaded some rows."""
     run = project.start(*PIPELINE, variables=variables)
     try:
         deadline = time.monotonic() + 120
@@ -142,6 +142,6 @@ def kill_in_the_middle(
 
 
 def in_chunks(count: int, start: int) -> Iterator[dict[str, Any]]:
-    """Many payloads with a field that is new every thousand messages."""
+    """Generate payloads with a new field every 1,000 messages."""
     for number in range(start, start + count):
         yield {**sampled(number), f"wave_{number // 1000}": number}

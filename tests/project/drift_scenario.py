@@ -1,4 +1,4 @@
-"""`make drift`: a drifting topic through kills and full refreshes, and a table of changes."""
+"""`make drift`: load a drifting topic with kills and full refreshes, and a topic of changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["database"]
 def test_kills_and_full_refreshes_lose_nothing(
     project: Project, emulator: Emulator, database: Warehouse
 ) -> None:
-    """In six runs with one cached catalog: each value is in its column or in `_rescued`."""
+    """After six runs with one cached catalog, each value is in its column or in `_rescued`."""
     emulator.create_topic("orders", id=11)
     variables = {**UNPACKED, "WAREHOUSE_URL": database.url}
 
@@ -44,7 +44,7 @@ def test_kills_and_full_refreshes_lose_nothing(
     before = len(emulator.messages(11))
     emulator.load(11, [*in_chunks(15_000, start=200), *OTHER_TYPES])
     kill_in_the_middle(project, database, variables, before)
-    # Meltano takes the run that was killed for a running one for five minutes.
+    # For five minutes, Meltano considers the killed run to be still running.
     run, *plugins = PIPELINE
     project.meltano(run, "--force", *plugins, variables=variables)
     check_table(database, emulator.messages(11))
@@ -56,10 +56,10 @@ def test_kills_and_full_refreshes_lose_nothing(
     check_table(database, emulator.messages(11))
 
 
-def test_a_topic_of_changes_is_a_table_with_the_latest_row_per_key(
+def test_a_topic_of_changes_becomes_a_table_with_the_latest_row_per_key(
     project: Project, emulator: Emulator, database: Warehouse
 ) -> None:
-    """With the recipe of the documentation; messages without the key are filtered out."""
+    """This is the recipe of the documentation; messages without the key are filtered out."""
     emulator.create_topic("orders", id=11)
     maps = {"orders": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
     variables = {

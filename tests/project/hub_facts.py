@@ -1,7 +1,7 @@
 """What Meltano Hub accepts in a plugin definition.
 
-Facts from the JSON Schemas in the folder `schemas/plugin_definitions` of the Hub's repository, as
-of 2026-11, because the schemas themselves are out of a test's reach.
+Copied from the JSON Schemas in the folder `schemas/plugin_definitions` of the Hub's repository, as
+of 2026-11, because the tests must not need the network.
 """
 
 from __future__ import annotations

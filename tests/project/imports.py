@@ -1,4 +1,4 @@
-"""The imports of both connectors, as their source says, those for type checkers included."""
+"""The imports in the source of both connectors, including those for type checkers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Graph = dict[str, set[str]]
 
 
 def import_graph(package: str) -> Graph:
-    """Return which modules of a package each of its modules imports."""
+    """Return the imports between the modules of a package."""
     folder = PACKAGES[package]
     files = {_module(package, path.relative_to(folder)): path for path in folder.rglob("*.py")}
     # `rglob` does not follow links before Python 3.13.
@@ -35,7 +35,7 @@ def import_graph(package: str) -> Graph:
 
 
 def cycle(graph: Graph) -> list[str] | None:
-    """Return modules of which each imports the next, and the last the first; None without."""
+    """Return the modules of an import cycle, or None if there is no cycle."""
     done: set[str] = set()
 
     def visit(module: str, path: list[str]) -> list[str] | None:
@@ -53,7 +53,7 @@ def cycle(graph: Graph) -> list[str] | None:
 
 
 def between_folders(graph: Graph) -> Graph:
-    """Return which folders each folder imports from; a module at the top is its own folder."""
+    """Return the imports between folders; a top-level module counts as its own folder."""
     folders: Graph = {}
     for module, imported in graph.items():
         folder = _folder(module)
@@ -82,7 +82,7 @@ def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str
 
 
 def _nearest(name: str, files: dict[str, Path]) -> str:
-    """The module from which a name is imported; empty if it is of another package."""
+    """Return the module that a name is imported from; empty if it is in another package."""
     while name not in files and "." in name:
         name = name.rpartition(".")[0]
     return name if name in files else ""

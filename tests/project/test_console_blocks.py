@@ -1,4 +1,4 @@
-"""Every command in the README and in docs/ works as it stands, or says why it is not run."""
+"""Every command in the README and in docs/ works as written, or has a comment why it is not run."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ FOLLOWED = [
     page for page in PAGES if page != README and any(block.is_run for block in blocks_of(page))
 ]
 ORDERS = 10
-# Some orders have a note, which is text: this topic rejects them.
+# Some orders have a note, which is a string, so this topic rejects them.
 SCHEMAS = {"dead-letters.md": [{"name": "note", "type": "integer", "optional": True}]}
 PROJECT_PLUGINS = {"tap-jsonl", "target-postgres"}
 
 
 def title(page: Path) -> str:
-    """Tell the READMEs apart."""
+    """Return a test id that distinguishes the READMEs."""
     return f"{page.parent.name}/{page.name}"
 
 
 @pytest.fixture
 def database() -> Iterator[Warehouse]:
-    """A PostgreSQL whose folder has a path that is short enough for a socket."""
+    """A PostgreSQL in a folder whose path is short enough for a socket."""
     with tempfile.TemporaryDirectory() as name, warehouse(Path(name) / "warehouse") as database:
         yield database
 
 
 def variables(emulator: Emulator) -> dict[str, str]:
-    """What a reader has exported, with the emulator's address instead of the data center's."""
+    """The reader's variables; the emulator's URL replaces that of the data center."""
     return {
         "WORKATO_API_TOKEN": emulator.token,
         "WORKATO_DEVELOPER_TOKEN": emulator.developer_token,
@@ -74,7 +74,7 @@ def addresses(emulator: Emulator) -> dict[str, str]:
 
 
 def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> None:
-    """Write what a reader of a connector's README has: a config file, and a dead letter."""
+    """Write the files that the commands need: a config file and a dead-letter file."""
     topics: object = {"orders": 12} if page.parent.name == TARGET.name else [{"id": 11}]
     config = {"api_url": emulator.url, "api_token": emulator.token, "topics": topics}
     write_json(folder / "config.json", config)
@@ -86,7 +86,7 @@ def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> N
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_blocks_that_are_not_run_say_why(page: Path) -> None:
-    """The reason stands in the line before the block; any other language is no command."""
+    """The reason is in the comment before the block; blocks in other languages are not commands."""
     for block in blocks_of(page):
         assert block.language in {"console", "yaml", "json", "python", "text", "sql"}
         if block.comment.startswith(NOT_RUN):
@@ -95,7 +95,7 @@ def test_blocks_that_are_not_run_say_why(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_links_lead_to_files_of_this_repository(page: Path) -> None:
-    """Relative links exist; a fragment is a heading of the file that it points into."""
+    """The file of a relative link exists, and a fragment is a heading of that file."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if link.startswith("https://"):
@@ -113,7 +113,7 @@ def test_links_lead_to_files_of_this_repository(page: Path) -> None:
 def test_readme_leads_from_a_clone_to_rows_in_postgresql(
     tmp_path: Path, emulator: Emulator, database: Warehouse, definition: Definition
 ) -> None:
-    """In an empty project, with nothing but the README's commands and settings."""
+    """An empty project and the README's commands and settings are enough."""
     (tmp_path / "workato-streams").symlink_to(ROOT)
     emulator.create_topic("orders", id=11)
     emulator.create_topic("orders from a file", id=12)
@@ -122,7 +122,7 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(
     Project(tmp_path, {}).meltano("init", "my-project")
     path = tmp_path / "my-project" / "meltano.yml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    # What the reader brings along: a loader and an extractor of their own.
+    # The README assumes that the project already has a loader and an extractor.
     content["plugins"] = {
         kind: [plugin for plugin in plugins if plugin["name"] in PROJECT_PLUGINS]
         for kind, plugins in definition["plugins"].items()
@@ -143,7 +143,7 @@ def test_commands_of_a_page_work(
     emulator: Emulator,
     tmp_path: Path,
 ) -> None:
-    """In a project that has both connectors and the topics of the page."""
+    """The project has both connectors and the topics of the page."""
     for topic_id in (11, 12, 13):
         emulator.create_topic(f"topic {topic_id}", id=topic_id, schema=SCHEMAS.get(page.name))
     lines = orders.FILE.read_bytes().splitlines(keepends=True)[:ORDERS]

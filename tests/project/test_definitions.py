@@ -1,6 +1,6 @@
-"""The plugin definitions are what Meltano Hub accepts.
+"""The plugin definitions are valid for Meltano Hub.
 
-That `meltano add` works with them is shown by following the README, in test_console_blocks.py.
+test_console_blocks.py shows that `meltano add` works with them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def definition_of(connector: Connector) -> dict[str, Any]:
 
 @CONNECTORS
 def test_definition_is_valid_for_the_hub(connector: Connector) -> None:
-    """Keys, required keys, types and enumerations are those of the Hub's own schemas."""
+    """Keys, required keys, types and enumerations match the Hub's schemas."""
     definition = definition_of(connector)
     kind = connector.kind
     assert definition.keys() >= hub_facts.REQUIRED
@@ -54,12 +54,12 @@ def test_definition_is_valid_for_the_hub(connector: Connector) -> None:
 
 
 @CONNECTORS
-def test_definition_has_what_the_executable_says_of_itself(connector: Connector) -> None:
-    """Settings, and each capability that the Hub knows."""
+def test_definition_matches_the_output_of_about(connector: Connector) -> None:
+    """The definition has the same settings, and each capability that the Hub knows."""
     about = json.loads(run(connector.name, "--about", "--format", "json").stdout)
     definition = definition_of(connector)
     names = [setting["name"] for setting in definition["settings"]]
     assert names == list(about["settings"]["properties"])
     missing = set(about["capabilities"]) - set(definition["capabilities"])
-    # Meltano's own schema lacks the first, the Hub's schema for loaders the second.
+    # Meltano's schema lacks the first capability, the Hub's schema for loaders the second.
     assert missing <= {"validate-records", "structured-logging"}

@@ -1,4 +1,4 @@
-"""`make demo` does what the README shows, and leaves nothing behind."""
+"""`make demo` and `make services` work as documented, and leave no processes or files behind."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.project.docs import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_SECS = 300
+TIMEOUT_SECS = 300
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a path that is short enough for the sockets in it."""
+    """A folder whose path is short enough for sockets."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
 def start(folder: Path, module: str) -> subprocess.Popen[str]:
-    """Start it as `make` does; all that it makes outside of the project goes to `folder`."""
+    """Start a module as `make` does; its temporary files go to `folder`."""
     return subprocess.Popen(
         [sys.executable, "-m", module],
         cwd=ROOT,
@@ -47,7 +47,7 @@ def start(folder: Path, module: str) -> subprocess.Popen[str]:
 
 
 def left_by(folder: Path) -> list[str]:
-    """The processes that still use the folder, and what is in it."""
+    """Return the processes that still use the folder, and the files in it."""
     processes = [
         " ".join(process.info["cmdline"])
         for process in psutil.process_iter(["cmdline"])
@@ -57,25 +57,25 @@ def left_by(folder: Path) -> list[str]:
 
 
 def counts(output: str) -> list[str]:
-    """The titles of the steps and the lines that were counted: the rest differs each time."""
+    """Return the step titles and the lines with numbers; the other lines differ in each run."""
     return re.findall(r"^   [a-z].{43}\S.*$|^\d\. .*$", output, flags=re.MULTILINE)
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
-    """Read its output up to a line with these words."""
+    """Read the output up to the first line that contains these words."""
     assert process.stdout is not None
     read = ""
     for line in process.stdout:
         read += line
         if words in line:
             return read
-    pytest.fail(f"It ended without {words!r}")
+    pytest.fail(f"the process exited without writing {words!r}")
 
 
-def test_the_demo_counts_what_it_expects(folder: Path) -> None:
-    """A file goes into a topic and the topic into PostgreSQL, with the requests that it takes."""
+def test_the_demo_counts_the_expected_numbers(folder: Path) -> None:
+    """Rows, messages and requests are those in the picture of the README."""
     demo = start(folder, "tests.demo")
-    output, _ = demo.communicate(timeout=PATIENCE_SECS)
+    output, _ = demo.communicate(timeout=TIMEOUT_SECS)
     assert demo.returncode == 0, output
     assert counts(output) == counts(text_of(PICTURE.read_text(encoding="utf-8")))
     assert left_by(folder) == []
@@ -90,22 +90,22 @@ def test_the_demo_counts_what_it_expects(folder: Path) -> None:
         ("3. meltano run", signal.SIGTERM),
     ],
 )
-def test_an_interrupted_demo_leaves_nothing(
+def test_an_interrupted_demo_leaves_nothing_behind(
     words: str, number: signal.Signals, folder: Path
 ) -> None:
-    """Whatever it was doing: no process, no file."""
+    """A signal in any step leaves neither processes nor files."""
     demo = start(folder, "tests.demo")
     read_until(demo, words)
     time.sleep(0.5)
     os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
-    output, _ = demo.communicate(timeout=PATIENCE_SECS)
+    output, _ = demo.communicate(timeout=TIMEOUT_SECS)
     assert demo.returncode == 128 + number, output
     assert "Traceback" not in output
     assert left_by(folder) == []
 
 
 def test_the_services_run_until_they_are_stopped(folder: Path) -> None:
-    """`make services` prints how to reach them, and stops on SIGTERM."""
+    """`make services` prints how to connect, and SIGTERM stops the services."""
     services = start(folder, "tests.demo.services")
     said = read_until(services, "delete its state")
     facts = dict(re.findall(r"^(\w+) {2,}(\S+)$", said, flags=re.MULTILINE))
@@ -118,5 +118,5 @@ def test_the_services_run_until_they_are_stopped(folder: Path) -> None:
     # Meltano's state stays in the project.
     assert "MELTANO" not in said
     services.terminate()
-    services.communicate(timeout=PATIENCE_SECS)
+    services.communicate(timeout=TIMEOUT_SECS)
     assert left_by(folder) == []

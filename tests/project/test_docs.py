@@ -1,4 +1,4 @@
-"""`meltano.yml` and the READMEs say of the settings what the code says."""
+"""The settings in `meltano.yml`, the READMEs and docs/ match the code."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ KNOWN = {*TAP.settings["properties"], *TARGET.settings["properties"]}
     ("path", "text"), [pytest.param(*page, id=str(page[0].relative_to(ROOT))) for page in pages()]
 )
 def test_settings_in_a_document_are_those_of_the_code(path: Path, text: str) -> None:
-    """Names, kinds, defaults and descriptions are the same; `make docs` updates them."""
+    """Names, kinds, defaults and descriptions are up to date; `make docs` updates them."""
     assert path.read_text(encoding="utf-8") == text
 
 
 @CONNECTORS
 def test_every_setting_is_described(connector: Connector) -> None:
-    """No setting is left to guess."""
+    """Each setting has a description."""
     settings = connector.settings["properties"]
     assert [name for name, setting in settings.items() if not setting.get("description")] == []
 
 
 @CONNECTORS
 def test_descriptions_give_units(connector: Connector) -> None:
-    """The name ends with the unit, and the description says it again in words."""
+    """If the name ends with a unit, the description contains the unit, too."""
     for name, setting in connector.settings["properties"].items():
         for ending, word in (("_secs", "second"), ("_bytes", "byte")):
             if name.endswith(ending):
@@ -48,7 +48,7 @@ def test_descriptions_give_units(connector: Connector) -> None:
 
 @CONNECTORS
 def test_tokens_are_secret(connector: Connector) -> None:
-    """What `meltano config` must not show is marked."""
+    """Settings that `meltano config` must redact are marked as secret."""
     settings = connector.settings["properties"]
     assert [name for name, setting in settings.items() if setting.get("secret")] == [
         "api_token",
@@ -61,8 +61,8 @@ PAGES = [*ROOT.glob("*-workato-streams/README.md"), ROOT / "README.md", *ROOT.gl
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
-def test_examples_set_what_there_is(page: Path) -> None:
-    """Each `config` of a connector in an example has the names of settings."""
+def test_examples_use_existing_settings(page: Path) -> None:
+    """Each key in a connector's `config` in an example is the name of a setting."""
     text = page.read_text(encoding="utf-8")
     examples = [
         yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
@@ -71,8 +71,8 @@ def test_examples_set_what_there_is(page: Path) -> None:
 
 
 @pytest.mark.parametrize("title", ["Both connectors", TAP.name, TARGET.name])
-def test_troubleshooting_quotes_lines_that_the_code_has(title: str) -> None:
-    """Anyone who searches the page for an error message finds it."""
+def test_troubleshooting_quotes_messages_of_the_code(title: str) -> None:
+    """A reader who searches the page for an error message finds it."""
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     rows = page.split(f"## {title}\n")[1].split("\n## ")[0].splitlines()[3:]
     quotes = [quote for row in rows for quote in re.findall(r"`(.+?)`", row.split("|")[1])]
@@ -80,17 +80,17 @@ def test_troubleshooting_quotes_lines_that_the_code_has(title: str) -> None:
     for connector in (TAP, TARGET):
         if title in {"Both connectors", connector.name}:
             texts = _texts(connector)
-            # The status is filled in when the line is logged.
+            # The status code is inserted when the line is logged.
             words = [re.sub(r" \d+$", "", quote) for quote in quotes]
             assert [quote for quote in words if not any(quote in text for text in texts)] == []
 
 
 def _texts(connector: Connector) -> list[str]:
-    """Return all texts in a connector's code."""
+    """Return all string constants in a connector's code."""
     package = ROOT / connector.name / connector.name.replace("-", "_")
     return [
         node.value
-        # The shared folders by name: a walk does not follow links.
+        # The shared folders are listed, because a recursive search does not follow links.
         for folder in (package, package / "event_streams", package / "plugin")
         for path in folder.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -99,7 +99,7 @@ def _texts(connector: Connector) -> list[str]:
 
 
 def _set(example: object) -> Iterator[str]:
-    """Yield the names of settings that an example gives to our connectors."""
+    """Yield the names of the connectors' settings in an example."""
     if isinstance(example, dict) and "plugins" not in example.get("config", {}):
         plugin = example.get("inherit_from", example.get("name", TAP.name))
         if plugin in {TAP.name, TARGET.name}:

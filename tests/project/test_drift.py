@@ -1,4 +1,4 @@
-"""A drifting topic in real Meltano and real PostgreSQL: no load is blocked, and no value is lost.
+"""Payloads that change over time, with Meltano and PostgreSQL: no load fails, and no value is lost.
 
 `make drift` runs the longer scenario in `drift_scenario.py`.
 """
@@ -31,7 +31,7 @@ def database() -> Iterator[Warehouse]:
 def test_every_value_of_a_drifting_topic_is_in_the_database(
     project: Project, emulator: Emulator, database: Warehouse
 ) -> None:
-    """New fields in the first run; other types in the second, which has the first one's catalog."""
+    """The first run has new fields; the second has other types, and the catalog of the first."""
     emulator.create_topic("orders", id=11)
     variables = {**UNPACKED, "WAREHOUSE_URL": database.url}
 

@@ -1,4 +1,4 @@
-"""A setting that needs an extra names it when it is missing."""
+"""A setting that needs an optional library names the extra if the library is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one:
 
 @CONNECTORS
 def test_extras_of_both_connectors(connector: Connector) -> None:
-    """Each optional library has an extra, so that nobody looks for the right version of it."""
+    """Each optional library has an extra, which installs a version that works."""
     assert {*(metadata(connector.name).get_all("Provides-Extra") or ())} == EXTRAS
 
 
@@ -35,10 +35,10 @@ def test_extras_of_both_connectors(connector: Connector) -> None:
     ],
     ids=["s3", "faker"],
 )
-def test_missing_extra_is_a_setting_error(
+def test_a_missing_extra_is_a_setting_error(
     connector: Connector, settings: dict[str, Any], line: str, tmp_path: Path
 ) -> None:
-    """Before the first request, with the requirement that installs it."""
+    """The error comes before the first request, and names the requirement to install."""
     topics = [{"id": 11}] if connector is TAP else {"orders": 11}
     config = write_json(tmp_path / "c.json", {"api_token": "t", "topics": topics, **settings})
     outcome = run(connector.name, "--config", config)

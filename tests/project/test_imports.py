@@ -1,4 +1,4 @@
-"""Imports point one way: no module and no folder of a connector is part of a cycle."""
+"""Imports point in one direction: no module or folder of a connector is part of a cycle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.project.imports import PACKAGES, between_folders, cycle, import_graph
 
 SHARED = {"event_streams", "plugin"}
-# What each folder of the tap may import from, apart from the shared ones (design: "Layout").
+# The folders that each folder of the tap may import from, apart from the shared ones.
 TAP = {
     "records": set[str](),
     "reading": {"settings"},
@@ -25,33 +25,33 @@ DIRECTIONS = {"tap_workato_streams": TAP, "target_workato_streams": TARGET}
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_is_part_of_a_cycle(package: str) -> None:
-    """Not even through an import for the type checker."""
+    """Imports for the type checker count, too."""
     assert cycle(import_graph(package)) is None
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_folder_is_part_of_a_cycle(package: str) -> None:
-    """A folder can be understood without those that use it."""
+    """A folder can be understood without the folders that use it."""
     assert cycle(between_folders(import_graph(package))) is None
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_folder_imports_only_what_is_below_it(package: str) -> None:
-    """A page goes from reading to output, a record from input to publishing, and not back."""
+    """For example, reading may import output, but not the other way round."""
     folders = between_folders(import_graph(package))
     for folder, allowed in DIRECTIONS[package].items():
         assert folders[folder] - SHARED - {""} <= allowed, folder
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_shared_folders_import_nothing_of_a_connector(package: str) -> None:
-    """The API knows nothing of the program, and neither of them of the tap or the target."""
+def test_the_shared_folders_import_nothing_from_a_connector(package: str) -> None:
+    """`event_streams` does not depend on `plugin`, nor either of them on the tap or the target."""
     folders = between_folders(import_graph(package))
     assert folders["event_streams"] - {""} == set()
     assert folders["plugin"] - {""} <= {"event_streams"}
 
 
 def test_a_cycle_is_found() -> None:
-    """The tests above would pass if none ever were."""
+    """Without this test, the others would pass even if cycles were never detected."""
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
     assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None

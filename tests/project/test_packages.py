@@ -1,4 +1,4 @@
-"""Each connector is a distribution of its own, however it is installed."""
+"""Each connector is a separate package that can be installed from an index, a folder or git."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHARED = ["event_streams/session.py", "plugin/command.py"]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command outside of this environment, and return its stdout."""
+    """Run a command outside of this virtual environment, and return its stdout."""
     kept = {name: text for name, text in os.environ.items() if name != "VIRTUAL_ENV"}
     done = subprocess.run(
         [*map(str, command)], cwd=cwd, env=kept, capture_output=True, text=True, check=False
@@ -37,11 +37,11 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
-    """The wheel and the sdist of each connector, built from the tree."""
+    """The wheel and the sdist of each connector, built from the working tree."""
     built = {}
     for name in NAMES:
         folder = tmp_path_factory.mktemp(name)
-        # First the sdist, then the wheel out of it: so the sdist is complete.
+        # Building the wheel from the sdist shows that the sdist is complete.
         run(find_uv_bin(), "build", "--out-dir", folder, ROOT / name, cwd=folder)
         [wheel], [sdist] = folder.glob("*.whl"), folder.glob("*.tar.gz")
         built[name] = wheel, sdist
@@ -50,7 +50,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree as a git repository of its own, with its links."""
+    """A copy of the working tree as a git repository, with its symbolic links."""
     folder = tmp_path_factory.mktemp("repository")
     for name in NAMES:
         run("cp", "-a", ROOT / name, folder, cwd=folder)
@@ -68,7 +68,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_packages_contain_license_typed_marker_and_shared_code(
     name: str, packages: dict[str, tuple[Path, Path]]
 ) -> None:
-    """Both formats are complete, and the wheel holds nothing else."""
+    """Both formats are complete, and the wheel contains nothing else."""
     wheel, sdist = packages[name]
     package = name.replace("-", "_")
     version = wheel.name.split("-")[1]
@@ -80,7 +80,7 @@ def test_packages_contain_license_typed_marker_and_shared_code(
         members = {member.name: member for member in archive.getmembers()}
     root = f"{package}-{version}"
     for file in [f"{package}/{file}" for file in SHARED] + ["LICENSE", "README.md", "CHANGELOG.md"]:
-        # A link out of the archive would be broken.
+        # A link that points outside of the archive would be broken.
         assert members[f"{root}/{file}"].isfile()
 
 
@@ -88,21 +88,21 @@ def test_packages_contain_license_typed_marker_and_shared_code(
 def test_packages_pass_twine_check(
     name: str, packages: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
-    """The index accepts the metadata, and can render the README."""
+    """The metadata is valid, and the README can be rendered."""
     twine = [sys.executable, "-m", "twine", "--no-color", "check", "--strict"]
     assert "FAILED" not in run(*twine, *packages[name], cwd=tmp_path)
 
 
 @CONNECTORS
 def test_readme_has_no_relative_links(name: str) -> None:
-    """An index shows the README without the repository around it."""
+    """A package index shows the README outside of the repository."""
     readme = (ROOT / name / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((\S+?)\)", readme)
     assert [link for link in links if not link.startswith(("https://", "#"))] == []
 
 
 def test_both_connectors_have_the_same_version(packages: dict[str, tuple[Path, Path]]) -> None:
-    """It is in one file, which both packages contain."""
+    """The version is in one file, which both packages contain."""
     versions = {wheel.name.split("-")[1] for wheel, _ in packages.values()}
     assert versions == {__version__}
 
@@ -116,7 +116,7 @@ def test_a_connector_installs_without_the_other(
     repository: Path,
     tmp_path: Path,
 ) -> None:
-    """From each source its executable runs `--about` in an environment without the other."""
+    """From each source, `--about` runs in an environment without the other connector."""
     wheel, sdist = packages[name]
     requirement = {
         "wheel": str(wheel),

@@ -1,4 +1,4 @@
-"""The two connectors in one Meltano project: mirroring, and topics in parallel."""
+"""Pipelines with both connectors in one Meltano project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.project.conftest import Definition
 
-# Nothing that JSON can hold may change on the way: not a digit, not a space.
+# No JSON value may change on the way, not even in its digits or white space.
 PAYLOADS = [
     b'{"total": 1.10, "big": 123456789012345678901234567890, "at": "2026-11-24T00:00:00Z"}',
     '{"name":"Łukasz 🎁","lines":[{"price":0.0000001}],"_sdc_batched_at":"mine","":1E5}'.encode(),
@@ -22,7 +22,7 @@ PAYLOADS = [
 
 
 def test_a_topic_is_mirrored_into_another(project: Project, emulator: Emulator) -> None:
-    """With `payload_field: payload` the payloads arrive as they were published, in order."""
+    """With `payload_field: payload`, the payloads arrive unchanged and in order."""
     emulator.create_topic("orders", id=11)
     emulator.create_topic("copy", id=12)
     emulator.load(11, PAYLOADS)
@@ -39,7 +39,7 @@ def test_a_topic_is_mirrored_into_another(project: Project, emulator: Emulator) 
 
 
 def test_the_last_state_of_a_run_is_kept(project: Project, emulator: Emulator) -> None:
-    """What Meltano has saved is the bookmark of the last message, with its time."""
+    """Meltano has stored the bookmark of the last message, with its time."""
     emulator.create_topic("orders", id=11)
     emulator.create_topic("copy", id=12)
     emulator.load(11, PAYLOADS)
@@ -59,12 +59,12 @@ def test_the_last_state_of_a_run_is_kept(project: Project, emulator: Emulator) -
     }
 
 
-def test_topics_run_side_by_side_in_plugins_that_inherit(
+def test_inherited_plugins_run_in_parallel(
     in_folder: Callable[[Definition], Project],
     definition: Definition,
     emulator: Emulator,
 ) -> None:
-    """Meltano runs one plugin once at a time: a plugin a topic, with a schedule of its own."""
+    """Meltano runs one instance of a plugin at a time, so each topic has an inherited plugin."""
     for topic_id, name in ((11, "orders"), (12, "returns")):
         emulator.create_topic(name, id=topic_id)
         emulator.load(topic_id, PAYLOADS)
@@ -84,7 +84,9 @@ def test_topics_run_side_by_side_in_plugins_that_inherit(
         )
         emulator.create_topic(f"copy of {name}", id=topic_id + 10)
     project = in_folder(definition)
-    project.meltano("state", "list")  # Two first commands at once would both make the database.
+    project.meltano(
+        "state", "list"
+    )  # If the first two commands ran at the same time, both would create the database.
     with ThreadPoolExecutor() as pool:
         runs = [
             pool.submit(project.meltano, "run", f"tap-{name}", f"target-{name}")
@@ -97,7 +99,7 @@ def test_topics_run_side_by_side_in_plugins_that_inherit(
 
 
 def test_flattening_gives_typed_columns(project: Project, emulator: Emulator) -> None:
-    """With an inferred schema, as the README says, each field of the payload is a column."""
+    """With an inferred schema, each field of the payload becomes a column, as in the README."""
     emulator.create_topic("orders", id=11)
     emulator.load(11, [{"order_id": "ORD-1", "paid": True, "customer": {"points": 5}}])
     output = project.meltano(
@@ -122,7 +124,7 @@ def test_flattening_gives_typed_columns(project: Project, emulator: Emulator) ->
 def test_without_topics_each_topic_of_the_workspace_is_a_stream(
     in_folder: Callable[[Definition], Project], definition: Definition, emulator: Emulator
 ) -> None:
-    """The Developer API names them, and knows their schemas."""
+    """The Developer API lists the topics and their schemas."""
     total = {"name": "total", "type": "number", "optional": True}
     emulator.create_topic("Late Orders", id=11, schema=[total])
     emulator.create_topic("returns", id=12)

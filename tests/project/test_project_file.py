@@ -1,4 +1,4 @@
-"""`meltano.yml` is a project that Meltano takes, and that says what is true."""
+"""`meltano.yml` is a valid Meltano project."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def content() -> dict[str, Any]:
     return content
 
 
-def test_it_satisfies_meltanos_own_schema(content: dict[str, Any]) -> None:
-    """Meltano itself exits with code 0 on such errors, so they would go unnoticed."""
+def test_it_satisfies_meltanos_schema(content: dict[str, Any]) -> None:
+    """Meltano exits with 0 in spite of schema errors, so they would go unnoticed."""
     assert list(jsonschema.Draft202012Validator(MELTANO_SCHEMA).iter_errors(content)) == []
 
 
 def test_nothing_is_sent_anywhere(content: dict[str, Any]) -> None:
-    """Telemetry and the look for a newer Meltano are off."""
+    """Telemetry and the check for a newer Meltano version are disabled."""
     assert content["send_anonymous_usage_stats"] is False
     assert content["cli"]["disable_version_check"] is True
 
@@ -47,8 +47,8 @@ def test_jobs_and_schedule_can_be_run(project: Project) -> None:
             project.meltano(*dry_run, variables=variables)
 
 
-def test_a_variable_that_is_not_set_is_named(project: Project) -> None:
-    """Left out, it would be an empty text, and the run would go to the wrong place."""
+def test_an_unset_variable_is_reported(project: Project) -> None:
+    """Otherwise it would be an empty string, and the run would use the wrong service."""
     with pytest.raises(MeltanoFailedError, match="'WORKATO_API_TOKEN' referenced but not set"):
         project.meltano(
             "--environment=prod", "run", "tap-workato-streams", "target-workato-streams"

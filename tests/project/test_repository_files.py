@@ -1,4 +1,4 @@
-"""What the forge reads is valid, and calls what there is."""
+"""The CI workflows and other files for the code host are valid."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ FILES = [*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_files_are_yaml_and_call_targets_of_the_makefile(path: Path) -> None:
-    """A renamed target would otherwise be noticed by the forge alone."""
+def test_files_are_yaml_and_run_existing_make_targets(path: Path) -> None:
+    """Otherwise a renamed target would only be noticed in CI."""
     text = path.read_text(encoding="utf-8")
     assert isinstance(yaml.safe_load(text), dict)
     assert set(re.findall(r"run: make ([a-z-]+)", text)) <= TARGETS
 
 
 def test_ci_runs_on_every_supported_python() -> None:
-    """The matrix, the classifiers and the definitions name the same versions."""
+    """The CI matrix, the classifiers and the plugin definitions name the same versions."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
     versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
     assert versions == ["3.10", "3.11", "3.12", "3.13", "3.14"]
@@ -42,15 +42,15 @@ def test_ci_runs_on_every_supported_python() -> None:
 
 
 def test_changelog_has_a_section_for_a_release() -> None:
-    """The release workflow takes its notes from there."""
+    """The release workflow takes the release notes from it."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "### Added" in section(__version__, text)
     with pytest.raises(ValueError, match="no section"):
         section("99.0.0", text)
 
 
-def test_address_of_the_repository_is_said_once() -> None:
-    """The root's pyproject.toml has it; `make docs` writes it wherever else it is needed."""
+def test_the_url_of_the_repository_is_defined_once() -> None:
+    """It is in the root's pyproject.toml; `make docs` copies it to the other files."""
     for path in [ROOT / "README.md", *ROOT.glob("*-workato-streams/*.*")]:
         found = re.findall(r"https://github\.com/[^\s/]+/[\w-]+", path.read_text(encoding="utf-8"))
         assert set(found) <= {address()}, path

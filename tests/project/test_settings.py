@@ -1,4 +1,4 @@
-"""Settings that come through an environment arrive with the type that they are meant to have."""
+"""Settings from environment variables get the right type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def singer(*messages: dict[str, Any]) -> bytes:
 
 
 def test_the_taps_settings_arrive_with_their_types(project: Project, emulator: Emulator) -> None:
-    """Numbers, booleans, arrays: all that an environment can hold is text."""
+    """Numbers, booleans and arrays are parsed, because environment variables are strings."""
     emulator.create_topic("other", id=12)
     emulator.load(12, [ORDER])
     output = project.meltano(
@@ -53,7 +53,7 @@ def test_the_taps_settings_arrive_with_their_types(project: Project, emulator: E
 def test_the_targets_settings_arrive_with_their_types(
     project: Project, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """An object replaces the file's mapping of a stream; a number caps a batch."""
+    """An object replaces a stream's mapping in the file, and a number limits a batch."""
     emulator.create_topic("other", id=12)
     rows = tmp_path / "orders.jsonl"
     rows.write_text("".join(json.dumps({**ORDER, "n": n}) + "\n" for n in range(7)))
@@ -76,7 +76,7 @@ def test_the_targets_settings_arrive_with_their_types(
 def test_a_dot_in_a_stream_name_is_written_with_a_backslash(
     in_folder: Callable[[Definition], Project], definition: Definition, emulator: Emulator
 ) -> None:
-    """Meltano nests at a dot, so the README says how to write one."""
+    """Meltano splits names at dots, so the README shows how to escape one."""
     emulator.create_topic("other", id=12)
     [target] = [
         plugin
@@ -89,8 +89,8 @@ def test_a_dot_in_a_stream_name_is_written_with_a_backslash(
     assert json.loads(printed)["topics"] == {"public.orders": 12}
 
 
-def test_an_empty_text_is_a_setting_that_is_not_set(project: Project, emulator: Emulator) -> None:
-    """A variable that is there but empty is what CI systems and .env files give."""
+def test_an_empty_string_counts_as_not_set(project: Project, emulator: Emulator) -> None:
+    """CI systems and .env files define variables that are empty."""
     emulator.create_topic("orders", id=11)
     emulator.load(11, [ORDER])
     output = project.meltano(
@@ -108,7 +108,7 @@ def test_an_empty_text_is_a_setting_that_is_not_set(project: Project, emulator: 
 def test_a_connector_reads_its_settings_from_the_environment_alone(
     emulator: Emulator,
 ) -> None:
-    """Without Meltano: `--config ENV`, every value a text, the empty ones not set."""
+    """`--config=ENV` works without Meltano; empty variables count as not set."""
     emulator.create_topic("orders", id=11)
     common = {"API_TOKEN": emulator.token, "API_URL": emulator.url, "MAX_RETRY_SECS": ""}
     schema = {"type": "object", "properties": {"order_id": {"type": "string"}}}

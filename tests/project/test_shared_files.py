@@ -1,4 +1,4 @@
-"""Code that both connectors need exists once, and depends on neither of them."""
+"""Code that both connectors share exists once, and depends on neither of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILES = [path for folder in SHARED for path in sorted((TAP / folder).rglob("*.py
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield the absolute name of each module that a file imports, as installed with the tap."""
+    """Yield the absolute name of each module that a file of the tap imports."""
     package = ["tap_workato_streams", *path.relative_to(TAP).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -32,7 +32,7 @@ def imported(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("folder", SHARED)
 def test_shared_code_exists_once(folder: str) -> None:
-    """The target's folder is a relative link to the tap's."""
+    """The target's folder is a relative symbolic link to the tap's folder."""
     link = TARGET / folder
     assert link.is_symlink()
     assert not link.readlink().is_absolute()
@@ -40,8 +40,8 @@ def test_shared_code_exists_once(folder: str) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_shared_code_imports_nothing_outside_of_its_folders(path: Path) -> None:
-    """It would be missing from the other package; and `event_streams` knows nothing of `plugin`."""
+def test_shared_code_imports_nothing_outside_its_folders(path: Path) -> None:
+    """Other code would be missing from one package; `event_streams` does not import `plugin`."""
     allowed = SHARED if path.is_relative_to(TAP / "plugin") else ["event_streams"]
     for module in imported(path):
         if module.startswith("target_workato_streams") or module == "tap_workato_streams":
