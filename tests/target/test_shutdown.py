@@ -197,5 +197,5 @@ def test_a_closed_stdin_or_stdout_is_reported_in_one_line(
     assert done.returncode == 1
     assert b"is closed" in done.stderr
     assert b"Traceback" not in done.stderr
-    assert done.stderr.count(b"ERROR") == 1
+    assert done.stderr.count(b"closed") == 1
     assert emulator.requests() == []
