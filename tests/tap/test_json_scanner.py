@@ -66,6 +66,20 @@ def test_a_page_is_checked_as_a_whole_although_one_payload_is_nested_too_deeply(
         split_page(page % b",".join([message % (1, rb'"\ud800"'), message % (2, payload)]))
 
 
+@pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
+def test_repetitions_beyond_those_of_the_regular_expressions_are_split(count: int) -> None:
+    """Many escapes in a string, many members, many elements."""
+    string = b'"%b"' % (rb"\n" * count)
+    array = b"[%b]" % b", ".join([b"1"] * count)
+    fields = b"{%b}" % b", ".join([b'"a" : null'] * count)
+    text = b'{"a":%b,"b":%b,"c":%b,"d":[%b]}' % (string, array, fields, string)
+    expected = {"a": string, "b": array, "c": fields, "d": b"[%b]" % string}
+    assert scan(text, "{") == expected
+    for cut in (text[:-1], text.replace(b"\\n", b"\\x", 1), text.replace(b", 1]", b", 1,]")):
+        with pytest.raises(ValueError, match="not valid JSON"):
+            scan(cut, "{")
+
+
 def test_no_error_quotes_the_text() -> None:
     """It may contain a payload."""
     for text in (

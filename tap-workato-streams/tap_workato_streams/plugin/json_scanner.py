@@ -13,29 +13,31 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from .lone_surrogates import HiddenSurrogates
+from .utf8 import check_utf8
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
-_HIGH, _LOW = rb"[89abAB][0-9a-fA-F]{2}", rb"[c-fC-F][0-9a-fA-F]{2}"
-_LONE_SURROGATE = re.compile(
-    rb"\\u[dD](?:%b(?!\\u[dD]%b)|%b(?<!\\u[dD]%b\\u[dD]%b))" % (_HIGH, _LOW, _LOW, _HIGH, _LOW)
+# The tokens of RFC 8259. All repetitions have a limit, since a match takes memory for each.
+_SPACE = rb"[ \t\r\n]*"
+_UNESCAPED, _ESCAPE = rb'[^"\\\x00-\x1f]*', rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
+_STRING_PART = rb"%b(?:%b%b){0,1000}" % (_UNESCAPED, _ESCAPE, _UNESCAPED)
+_STRING = rb'"%b"' % _STRING_PART
+_OTHER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null"
+_SCALAR = rb"(?:%b|%b)%b" % (_STRING, _OTHER, _SPACE)
+_MEMBER = rb"%b%b:%b%b" % (_STRING, _SPACE, _SPACE, _SCALAR)
+# Most objects and arrays contain no others: the regular expression splits them faster.
+_FLAT = rb"(?:\{%b(?:%b(?:,%b%b){0,500})?\}|\[%b(?:%b(?:,%b%b){0,500})?\])" % (
+    (_SPACE, _MEMBER, _SPACE, _MEMBER, _SPACE, _SCALAR, _SPACE, _SCALAR)
 )
-# The private use area in lower-case escapes, and all ways to write its characters.
-_STAND_IN = re.compile(rb"\\u(?:e[0-9a-f]{3}|f[0-8][0-9a-f]{2})")
-_PRIVATE_USE = range(0xE000, 0xF900)
-_PRIVATE_USE_ESCAPE = re.compile(rb"\\u([eE][0-9a-fA-F]{3}|[fF][0-8][0-9a-fA-F]{2})")
-_PRIVATE_USE_UTF8 = re.compile(rb"\xee[\x80-\xbf]{2}|\xef[\x80-\xa3][\x80-\xbf]")
-
-# The tokens of RFC 8259.
-_TOKEN = re.compile(
-    rb'[ \t\r\n]*(?:(?P<string>"[^"\\\x00-\x1f]*'
-    rb'(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*")'
-    rb"|(?P<other>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
-    rb"|(?P<mark>[{}\[\],:]))"
-)
+_TOKENS = rb"(?P<string>%b)|(?P<other>%b)|(?P<mark>[{}\[\],:])|(?P<begin>\")" % (_STRING, _OTHER)
+_TOKEN = re.compile(rb"%b(?:%b)" % (_SPACE, _TOKENS))
+_TOKEN_OR_FLAT = re.compile(rb"%b(?:(?P<flat>%b)|%b)" % (_SPACE, _FLAT, _TOKENS))
+_REST = re.compile(_STRING_PART)
 _CLOSES = {"{": "}", "[": "]"}
 # What is allowed where; an object or array that has just begun may also end.
 _NAME, _FIRST_NAME, _COLON = "a name", "a name or }", "a colon"
@@ -44,8 +46,8 @@ _ALLOWED = {
     _NAME: {"string"},
     _FIRST_NAME: {"string", "}"},
     _COLON: {":"},
-    _VALUE: {"string", "other", "{", "["},
-    _FIRST_VALUE: {"string", "other", "{", "[", "]"},
+    _VALUE: {"string", "other", "flat", "{", "["},
+    _FIRST_VALUE: {"string", "other", "flat", "{", "[", "]"},
     _COMMA: {",", "}", "]"},
 }
 
@@ -66,7 +68,7 @@ def members(text: bytes) -> dict[str, bytes]:
         return {name: bytes(value) for name, value in _OBJECT.decode(text).items()}
     except (msgspec.DecodeError, RecursionError):
         pass
-    hidden = _HiddenSurrogates(text)
+    hidden = HiddenSurrogates(text)
     try:
         found = _OBJECT.decode(hidden.text)
     except (msgspec.DecodeError, RecursionError):
@@ -84,61 +86,11 @@ def elements(text: bytes) -> list[bytes]:
         return [bytes(value) for value in _ARRAY.decode(text)]
     except (msgspec.DecodeError, RecursionError):
         pass
-    hidden = _HiddenSurrogates(text)
+    hidden = HiddenSurrogates(text)
     try:
         return [hidden.restored(value) for value in _ARRAY.decode(hidden.text)]
     except (msgspec.DecodeError, RecursionError):
         return list(scan(text, "[").values())
-
-
-def check_utf8(text: bytes) -> None:
-    """Check the encoding, which msgspec ignores in what it does not decode.
-
-    Raises:
-        ValueError: The text is not UTF-8.
-    """
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError as exc:
-            raise ValueError(f"not UTF-8 at byte {exc.start + 1}") from None
-
-
-class _HiddenSurrogates:
-    """A text in which each lone surrogate is replaced by a character that it does not contain."""
-
-    def __init__(self, text: bytes) -> None:
-        check_utf8(text)
-        if b"\0" in text:
-            raise ValueError(f"not valid JSON: NUL at byte {text.index(0) + 1}")
-        used = {int(match, 16) for match in _PRIVATE_USE_ESCAPE.findall(text)}
-        used.update(ord(match.decode()) for match in _PRIVATE_USE_UTF8.findall(text))
-        self._free = (code for code in _PRIVATE_USE if code not in used)
-        self._stand_ins: dict[bytes, bytes] = {}
-        # An escaped backslash does not begin another escape.
-        unescaped = text.replace(rb"\\", b"\0\0")
-        self.text = _LONE_SURROGATE.sub(self._hide, unescaped).replace(b"\0\0", rb"\\")
-        self._originals = {stand_in: lone for lone, stand_in in self._stand_ins.items()}
-        self._characters = {
-            ord(json.loads(b'"%b"' % stand_in)): json.loads(b'"%b"' % lone)
-            for stand_in, lone in self._originals.items()
-        }
-
-    def restored(self, part: msgspec.Raw) -> bytes:
-        """A part of the text as it was."""
-        return _STAND_IN.sub(lambda match: self._originals.get(match[0], match[0]), bytes(part))
-
-    def restored_name(self, name: str) -> str:
-        """A decoded name as it was."""
-        return name.translate(self._characters)
-
-    def _hide(self, match: re.Match[bytes]) -> bytes:
-        lone = match[0]
-        if lone not in self._stand_ins:
-            # If there are no more, it stays: then the text is scanned.
-            code = next(self._free, None)
-            self._stand_ins[lone] = lone if code is None else rb"\u%04x" % code
-        return self._stand_ins[lone]
 
 
 def scan(text: bytes, opening: str) -> dict[str, bytes]:
@@ -166,11 +118,7 @@ def _tokens(text: bytes) -> Iterator[tuple[str, int, int]]:
     open_marks: list[tuple[str, int]] = []
     place, position, end = _VALUE, 0, len(text.rstrip(b" \t\r\n"))
     while position < end:
-        match = _TOKEN.match(text, position)
-        kind = "" if match is None else match.lastgroup or ""
-        start, position = (match.start(kind), match.end()) if match else (position, position)
-        if kind == "mark":
-            kind = chr(text[start])
+        kind, start, position = _token(text, position, is_nested=bool(open_marks))
         if kind not in _ALLOWED[place] or (place is _COMMA and not open_marks):
             raise ValueError(f"not valid JSON: {place} is missing at byte {start + 1}")
         if kind in _CLOSES:
@@ -187,6 +135,26 @@ def _tokens(text: bytes) -> Iterator[tuple[str, int, int]]:
         place = _after(kind, place, in_object=bool(open_marks) and open_marks[-1][0] == "{")
     if open_marks or place is not _COMMA:
         raise ValueError("not valid JSON: it ends too early")
+
+
+def _token(text: bytes, position: int, *, is_nested: bool) -> tuple[str, int, int]:
+    """The next token: its kind, which is empty if it is invalid, its start and its end."""
+    match = (_TOKEN_OR_FLAT if is_nested else _TOKEN).match(text, position)
+    if match is None or match.lastgroup is None:
+        return "", position, position
+    kind = match.lastgroup
+    start, end = match.span(kind)
+    if kind == "mark":
+        return chr(text[start]), start, end
+    if kind == "begin":
+        # A string with more escapes than the regular expression repeats.
+        while text[end : end + 1] != b'"':
+            rest = _REST.match(text, end)
+            if rest is None or rest.end() == end:
+                return "", start, start
+            end = rest.end()
+        return "string", start, end + 1
+    return kind, start, end
 
 
 def _after(kind: str, place: str, *, in_object: bool) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ..event_streams.consume import Message
-from .json_scanner import check_utf8, elements, members
+from .json_scanner import elements, members
+from .utf8 import check_utf8
 
 
 class _Body(msgspec.Struct, frozen=True):

@@ -13,7 +13,8 @@ import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 
 from ..event_streams.errors import EventStreamsError
-from ..plugin.json_scanner import check_utf8, members
+from ..plugin.json_scanner import members
+from ..plugin.utf8 import check_utf8
 
 ABSENT = msgspec.Raw()
 
