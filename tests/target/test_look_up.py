@@ -11,8 +11,13 @@ import msgspec
 import pytest
 from target_workato_streams.event_streams.consume import Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
+from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.publishing import messages as msg
 from target_workato_streams.publishing.look_up import TopicReader
+from target_workato_streams.publishing.lost_responses import LostResponses
+from target_workato_streams.state.checkpoints import Checkpoint
 from target_workato_streams.state.positions import Position
+from target_workato_streams.state.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,3 +154,18 @@ def test_a_missing_permission_is_named() -> None:
     """In one line, with the topic."""
     with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): HTTP 403 .* permission"):
         reader(Topic([1.0], status=403)).end()
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_message_that_expired_with_the_position_is_resent(expired: bool) -> None:  # noqa: FBT001
+    """What is found instead may be an older message of the same content."""
+    found = version_of(KEY)
+    assert found is not None
+    record = Record(Stream("orders"), b"{}", 1)
+    message = msg.Message(b"{}", record, 1, Checkpoint(), found)
+    topic = Topic([3.0] * 5, payload=OURS, expired=2 * expired)
+    lost = LostResponses(reader(topic), Position("1"))
+    assert lost.missing([message]) == [message]
+    lost.suspect()
+    assert lost.missing([message]) == ([message] if expired else [])
+    assert lost.position.message_id == "4"

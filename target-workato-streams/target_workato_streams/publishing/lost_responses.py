@@ -69,7 +69,9 @@ class LostResponses:
     def _look_up(self, messages: Sequence[Message]) -> None:
         found = self._reader.behind(self.position)
         self.position = found.position
-        versions = Counter(found.versions)
+        # If the position has expired, older messages of equal content are among those found. To
+        # take one of these for a message of the batch would lose it.
+        versions = Counter(() if found.expired else found.versions)
         for message in messages:
             if message.sequence not in self._applied and versions[message.version]:
                 versions[message.version] -= 1
