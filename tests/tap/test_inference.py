@@ -134,6 +134,7 @@ DECLARED: dict[str, tuple[Schema, Schema]] = {
     "no type": ({"title": "Hologram"}, {**TEXT, "title": "Hologram"}),
     "true": (True, TEXT),  # type: ignore[dict-item]
     "only null": ({"type": "null"}, TEXT),
+    "nonsense": ({"type": 5, "anyOf": 1, "enum": {}, "properties": 3, "format": []}, TEXT),
     "a choice": ({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}, DATE),
     "constants": ({"enum": [1, 2.5, None]}, NUMBER),
     "an array with items": ({"type": "array", "items": {"type": "integer"}}, ARRAY),

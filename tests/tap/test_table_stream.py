@@ -496,11 +496,15 @@ def test_a_column_stays_deselected_if_the_record_format_changes(
         assert b"hush" not in run.stdout
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [["id"], {"id": {"type": ["decimal", "null"]}}],
+)
 def test_columns_that_cannot_be_used_are_an_error(
-    emulator: Emulator, run_tap: RunTap, topic: int
+    emulator: Emulator, run_tap: RunTap, topic: int, columns: object
 ) -> None:
     """They are never taken for none: a type might change."""
-    state = {"bookmarks": {"topic_1": {"columns": ["id"]}}}
+    state = {"bookmarks": {"topic_1": {"columns": columns}}}
 
     run = run_tap(topics=[topic], state=state, **UNPACKED)
 

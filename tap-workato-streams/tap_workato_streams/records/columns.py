@@ -133,34 +133,35 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
 def _named_types(schema: Mapping[str, Any]) -> Iterable[str]:
     named = schema.get("type")
     if named:
-        yield from [named] if isinstance(named, str) else named
+        yield from [named] if isinstance(named, str) else _items(named)
         return
-    options = [*schema.get("anyOf", []), *schema.get("oneOf", []), *schema.get("allOf", [])]
-    for option in options:
-        if isinstance(option, dict):
-            yield from _named_types(option)
-    for value in [*schema.get("enum", []), *([schema["const"]] if "const" in schema else [])]:
-        yield _type_of_constant(value)
+    for option in _options(schema, "anyOf", "oneOf", "allOf"):
+        yield from _named_types(option)
+    constants = [schema["const"]] if "const" in schema else []
+    for value in [*_items(schema.get("enum")), *constants]:
+        yield type_of(json.dumps(value).encode())
     if "properties" in schema:
         yield OBJECT
     if "items" in schema:
         yield ARRAY
 
 
-def _type_of_constant(value: object) -> str:
-    return type_of(json.dumps(value).encode())
-
-
 def _format(schema: Mapping[str, Any]) -> str | None:
-    found = schema.get("format")
-    for option in [*schema.get("anyOf", []), *schema.get("oneOf", [])]:
-        found = found or (isinstance(option, dict) and option.get("format"))
-    return found if found in FORMATS else None
+    formats = [each.get("format") for each in (schema, *_options(schema, "anyOf", "oneOf"))]
+    return next((each for each in formats if isinstance(each, str) and each in FORMATS), None)
 
 
 def _of_object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema, or the option of it, that has the properties."""
-    if "properties" in schema:
-        return schema
-    options = [*schema.get("anyOf", []), *schema.get("oneOf", []), *schema.get("allOf", [])]
-    return next((each for each in options if isinstance(each, dict) and "properties" in each), {})
+    options = [schema, *_options(schema, "anyOf", "oneOf", "allOf")]
+    return next((each for each in options if "properties" in each), {})
+
+
+def _options(schema: Mapping[str, Any], *keywords: str) -> list[Mapping[str, Any]]:
+    options = [each for keyword in keywords for each in _items(schema.get(keyword))]
+    return [each for each in options if isinstance(each, dict)]
+
+
+def _items(value: object) -> list[Any]:
+    """The items of a list; nothing of what a catalog has in its place."""
+    return value if isinstance(value, list) else []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .columns import from_schema, merged, paths
+from .columns import TYPES, from_schema, merged, paths
 from .evolution import ADD_COLUMNS
+from .json_values import NULL
 from .layout import MESSAGE_FIELDS, PAYLOAD, PREFIX, RESCUED, prefixed_notes
 
 if TYPE_CHECKING:
@@ -23,9 +24,21 @@ def from_bookmark(value: object, levels: int) -> Columns:
     """
     if value is None:
         return {}
-    if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
+    if not isinstance(value, dict) or not all(_is_column(each) for each in value.values()):
         raise ValueError("columns must be an object from field names to JSON Schemas")
     return from_schema({"properties": value}, levels)
+
+
+def _is_column(schema: object) -> bool:
+    """Whether this is what the tap writes for a column."""
+    if not isinstance(schema, dict) or not isinstance(schema.get("type"), list):
+        return False
+    fields = schema.get("properties", {})
+    return (
+        all(each in (*TYPES, NULL) for each in schema["type"])
+        and isinstance(fields, dict)
+        and all(_is_column(each) for each in fields.values())
+    )
 
 
 def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
