@@ -1,1 +1,1 @@
-"""Everything that runs against the emulator: tests, the emulator itself, demo, benchmarks."""
+"""The tests, the emulator, and everything else that runs against it: the demo and benchmarks."""

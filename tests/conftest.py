@@ -1,4 +1,4 @@
-"""What all tests share: an emulator, as good as new for each of them."""
+"""Fixtures for all tests: an emulator, which is reset for each test, and config files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class WriteConfig(Protocol):
-    """Writes settings of either connector for the emulator, each time into another file."""
+    """Writes a new config file that connects either connector to the emulator."""
 
     def __call__(self, **settings: Any) -> Path: ...  # noqa: ANN401, D102 - settings are JSON
 
 
 @pytest.fixture(scope="session")
 def emulator_process() -> Iterator[Emulator]:
-    """One server process for the whole session."""
+    """One server process for the whole test session."""
     with Emulator.start() as emulator:
         yield emulator
 

@@ -1,4 +1,4 @@
-"""Run the real executables as subprocesses, and read what they wrote as Singer messages."""
+"""Run the real executables as subprocesses, and parse the Singer messages that they write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_SECS = 60
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of an executable left behind: its exit code and its two outputs."""
+    """The exit code, stdout and stderr of one run of an executable."""
 
     exit_code: int
     stdout: bytes
@@ -28,7 +28,7 @@ class Outcome:
         return [json.loads(line) for line in self.stdout.splitlines()]
 
     def records(self, stream: str | None = None) -> list[dict[str, Any]]:
-        """The records of one stream, or of all."""
+        """The records of one stream, or of all streams."""
         return [
             message["record"]
             for message in self.messages
@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def emitted_states(self) -> list[dict[str, Any]]:
-        """The states that a target told: each line of its output is one."""
+        """The states that a target emitted, one per line of stdout."""
         return [json.loads(line) for line in self.stdout.splitlines()]
 
     @property
@@ -63,7 +63,7 @@ def command(name: str, *args: str | Path) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The machine's environment without what changes a connector, and with `variables`."""
+    """The environment variables of this process, without those that configure a connector."""
     theirs = {"LOGLEVEL", "PYTHONUNBUFFERED"}
     kept = {k: v for k, v in os.environ.items() if "WORKATO_STREAMS" not in k and k not in theirs}
     return {**kept, **variables}
@@ -76,10 +76,10 @@ def run(
     timeout: float = TIMEOUT_SECS,
     env: dict[str, str] | None = None,
 ) -> Outcome:
-    """Run an executable to its end; `timeout` is in seconds.
+    """Run an executable until it exits; `timeout` is in seconds.
 
     Raises:
-        subprocess.TimeoutExpired: It did not end in time.
+        subprocess.TimeoutExpired: It did not exit in time.
     """
     done = subprocess.run(
         command(name, *args),

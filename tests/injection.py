@@ -1,4 +1,4 @@
-"""Faults of the machine, injected into the executables."""
+"""Inject faults of the operating system into the executables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service whose responses a test writes byte by byte: what an HTTP library would never send."""
+"""A server whose responses are written byte by byte, for what an HTTP library would never send."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """A response as it is sent."""
+    """Format a response as it is sent."""
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(head).encode() + body
 
 
 class RawService:
-    """Serves each connection in a thread of its own, on a loopback port.
+    """Serves each connection in a separate thread, on a loopback port.
 
     Args:
         respond: Called with the connection and the number of the request, from 0, once a request
@@ -47,7 +47,7 @@ class RawService:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
-        """Return the service."""
+        """Return the running service."""
         return self
 
     def __exit__(
@@ -57,7 +57,7 @@ class RawService:
         traceback: TracebackType | None,
     ) -> None:
         """Close all connections."""
-        # A thread in accept() keeps the port open until the shutdown wakes it.
+        # Closing the socket does not wake a thread in accept(), which keeps the port open.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -86,7 +86,7 @@ class RawService:
 
 
 def _read_request(connection: socket.socket) -> bytes:
-    """Read a request in full; nothing if the client closes the connection."""
+    """Read a whole request; return nothing if the client closed the connection."""
     request = b""
     while b"\r\n\r\n" not in request:
         if not (part := connection.recv(65_536)):

@@ -1,4 +1,4 @@
-"""An executable that runs while a test goes on: watch what it writes, signal it, kill it."""
+"""Run an executable in the background: read its output, send it signals, kill it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def eventually(condition: Callable[[], object], what: str) -> None:
     """Wait until a condition holds.
 
     Raises:
-        AssertionError: It does not, for as long as `WAIT_SECS`.
+        AssertionError: It does not hold within `WAIT_SECS`.
     """
     deadline = time.monotonic() + WAIT_SECS
     while not condition():
@@ -31,7 +31,7 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 
 
 class Running:
-    """A process of an executable whose two outputs are read all the time."""
+    """A running executable whose stdout and stderr are read continuously."""
 
     def __init__(
         self,
@@ -59,18 +59,18 @@ class Running:
 
     @property
     def stdout(self) -> bytes:
-        """The lines that were written in full so far."""
+        """The complete lines of stdout so far."""
         written = bytes(self._stdout)
         return written[: written.rfind(b"\n") + 1]
 
     @property
     def stderr(self) -> str:
-        """What was logged so far."""
+        """The log so far."""
         return self._stderr.decode(errors="replace")
 
     @property
     def is_running(self) -> bool:
-        """Whether the process has not ended."""
+        """Whether the process has not exited."""
         return self._process.poll() is None
 
     def send(self, signum: signal.Signals) -> None:
@@ -78,10 +78,10 @@ class Running:
         self._process.send_signal(signum)
 
     def end(self, *, within: float = WAIT_SECS) -> Outcome:
-        """Wait for the process to end.
+        """Wait until the process exits.
 
         Raises:
-            subprocess.TimeoutExpired: It did not, within so many seconds.
+            subprocess.TimeoutExpired: It did not exit in time.
         """
         code = self._process.wait(within)
         for reader in self._readers:
@@ -89,7 +89,7 @@ class Running:
         return Outcome(code, bytes(self._stdout), self.stderr)
 
     def kill(self) -> Outcome:
-        """Kill the process, as SIGKILL does: whatever it is doing."""
+        """Kill the process with SIGKILL."""
         self._process.kill()
         return self.end()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def on_a_terminal(*line: str | Path, stdin: bytes | None = None) -> str:
-    """Run a command whose stderr is a terminal; return what it showed."""
+    """Run a command with a terminal as its stderr; return the terminal's content."""
     leader, follower = pty.openpty()
     rows_and_columns = struct.pack("HHHH", 24, 160, 0, 0)
     fcntl.ioctl(follower, termios.TIOCSWINSZ, rows_and_columns)
@@ -36,7 +36,7 @@ def on_a_terminal(*line: str | Path, stdin: bytes | None = None) -> str:
         while True:
             try:
                 chunk = os.read(leader, 65_536)
-            except OSError:  # the last process has closed the terminal
+            except OSError:  # Linux reports EIO when the last process has closed the terminal.
                 break
             shown += chunk
     os.close(leader)

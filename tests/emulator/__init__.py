@@ -1,5 +1,5 @@
-"""An emulator of Workato Event Streams: a real HTTP server for tests, demo and benchmarks.
+"""An emulator of Workato Event Streams: an HTTP server for the tests, the demo and the benchmarks.
 
-Run it by hand with `python -m tests.emulator --port 8080` from the repository's root, or from
-Python with `tests.emulator.control.Emulator`.
+Start it with `python -m tests.emulator --port 8080` in the repository's root, or from Python with
+`tests.emulator.control.Emulator`.
 """

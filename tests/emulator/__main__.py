@@ -1,4 +1,4 @@
-"""The command: `python -m tests.emulator --port 0`, from the repository's root."""
+"""Start the emulator: `python -m tests.emulator --port 0`, in the repository's root."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from tests.emulator.server import serve
 
 
 def main() -> None:
-    """Read the command line and serve."""
+    """Parse the command line and serve requests."""
     parser = argparse.ArgumentParser(prog="python -m tests.emulator", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 (the default): a free one")
-    parser.add_argument("--database", default=":memory:", help="a SQLite file that outlives a run")
     parser.add_argument(
-        "--until-stdin-closes", action="store_true", help="end when the parent process does"
+        "--port",
+        type=int,
+        default=0,
+        help="the port to listen on; 0, the default, takes a free one",
+    )
+    parser.add_argument(
+        "--database",
+        default=":memory:",
+        help="a SQLite file that keeps topics and messages; default: in memory",
+    )
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="exit when the parent process exits"
     )
     options = parser.parse_args()
     serve(

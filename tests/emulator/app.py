@@ -1,4 +1,4 @@
-"""The routes: which path is which operation."""
+"""The routes: the operation of each path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOPICS = "/api/event_streams/topics"
 
 
 async def not_found(_service: Service, _call: Call) -> NoReturn:
-    """Answer what is no path of the service; the legacy domain's batch endpoint is such a one."""
+    """Respond with 404 to unknown paths, such as a batch endpoint in the legacy domain."""
     raise Problem(HTTPStatus.NOT_FOUND, "Not found")
 
 
@@ -36,7 +36,7 @@ def application(service: Service) -> Router:
     purge = Endpoint(service, "topics", developer.purge, ("PUT",))
     any_method = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
     other = Endpoint(service, "other", not_found, any_method)
-    # The routes are tried in this order: the busiest stands first.
+    # The routes are tried in this order, so the most frequent comes first.
     return Router(
         [
             Route("/api/v1/topics/{topic_id}/consume", consuming),

@@ -1,4 +1,4 @@
-"""Long polls that wait for a message of their topic."""
+"""Long polls that wait for a message in their topic."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class Arrivals:
-    """Wakes the long polls of a topic the moment a message is published to it."""
+    """Wakes the long polls of a topic as soon as a message is published to it."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[int, set[asyncio.Future[None]]] = defaultdict(set)
 
     def announce(self, topic_id: int) -> None:
-        """A message has come: wake whoever waits for one."""
+        """Wake the long polls of a topic that has a new message."""
         for waiter in self._waiting.pop(topic_id, ()):
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self, topic_id: int, receive: Receive, timeout_secs: float) -> bool:
-        """Wait for a message; return whether the client is still there to be told."""
+        """Wait for a message; return whether the client is still connected."""
         arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[topic_id].add(arrival)
         leaving = asyncio.ensure_future(disconnected(receive))
@@ -38,6 +38,6 @@ class Arrivals:
 
 
 async def disconnected(receive: Receive) -> None:
-    """Return when the client has gone; the request's body must have been read."""
+    """Return when the client has disconnected; the request's body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The service's clock, which a test may shift, and the two ways in which the API writes a time."""
+"""The service's clock, which a test can shift, and the two formats of times in the API."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ RFC_3339 = re.compile(
 
 
 class Clock:
-    """Now, as the service sees it: the machine's clock plus `offset_secs`."""
+    """The service's clock: the machine's clock plus `offset_secs`."""
 
     def __init__(self) -> None:
         self.offset_secs = 0.0
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """The current Unix time in seconds."""
         return time.time() + self.offset_secs
 
     def stamp(self, ago_secs: float = 0.0) -> str:
-        """The message time of now, or of `ago_secs` before it."""
+        """Format the time `ago_secs` ago as a message time."""
         return stamp(self.now() - ago_secs)
 
     def http_date(self, in_secs: float = 0.0) -> str:
-        """Now, or `in_secs` from now, as the `Date` and `Retry-After` headers write it."""
+        """Format the time in `in_secs` as in the headers `Date` and `Retry-After`."""
         return formatdate(self.now() + in_secs, usegmt=True)
 
 
 def stamp(epoch_secs: float) -> str:
-    """A message time, `2023-04-14T15:07:14.437+00:00`; texts of this form sort by time."""
-    # No message is older than the epoch, however long the retention that is counted back.
+    """Format a Unix time as `2023-04-14T15:07:14.437+00:00`, which sorts by time."""
+    # A long retention would give a time before 1970, but no message is that old.
     return _text(datetime.fromtimestamp(max(0.0, epoch_secs), timezone.utc))
 
 
 def parse(text: str) -> str:
-    """An RFC 3339 time as a message time, cut to milliseconds.
+    """Convert an RFC 3339 time to a message time, truncated to milliseconds.
 
     Raises:
-        ValueError: The text is no RFC 3339 time.
+        ValueError: The text is not an RFC 3339 time.
     """
     match = RFC_3339.fullmatch(text)
     if match is None:

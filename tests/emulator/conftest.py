@@ -1,4 +1,4 @@
-"""Plain HTTP for the tests of the emulator itself."""
+"""An HTTP client for the tests of the emulator itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_SECS = 30
 
 
 class Api:
-    """The emulator's service, asked with `requests` and nothing in between."""
+    """A thin client for the emulator's APIs, based on `requests`."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.url = emulator.url
@@ -25,34 +25,34 @@ class Api:
         self.session = requests.Session()
 
     def post(self, path: str, body: bytes | str | None = None, **options: Any) -> requests.Response:  # noqa: ANN401 - options of requests
-        """POST to the public API; `json=` in the options in place of a body."""
+        """Send a POST request to the public API; `options` may contain `json` instead of a body."""
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         data = body.encode() if isinstance(body, str) else body
         options = {"allow_redirects": False, "timeout": TIMEOUT_SECS, **options}
         return self.session.post(self.url + path, data=data, headers=headers, **options)
 
     def consume(self, topic_id: int, **request: Any) -> requests.Response:  # noqa: ANN401 - any JSON
-        """POST to consume."""
+        """Send a consume request."""
         return self.post(f"/api/v1/topics/{topic_id}/consume", json=request)
 
     def page(self, topic_id: int, **request: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
-        """The messages of a consume request that succeeds."""
+        """Return the messages of a successful consume request."""
         response = self.consume(topic_id, **request)
         assert response.status_code == 200, response.text
         return list(response.json()["messages"])
 
     def publish(self, topic_id: int, body: bytes | str) -> requests.Response:
-        """POST one message."""
+        """Publish one message."""
         return self.post(f"/api/v1/topics/{topic_id}/publish", body)
 
     def batch(self, topic_id: int, *payloads: bytes | str) -> requests.Response:
-        """POST a batch of payloads as they are."""
+        """Publish a batch of unchanged payloads."""
         texts = [each.encode() if isinstance(each, str) else each for each in payloads]
         body = b'{"payloads": [' + b", ".join(texts) + b"]}"
         return self.post(f"/api/v1/batch/topics/{topic_id}/publish", body)
 
     def developer(self, method: str, path: str = "", **options: Any) -> requests.Response:  # noqa: ANN401 - options of requests
-        """Ask the Developer API about topics."""
+        """Send a request to the Developer API's topics endpoint."""
         headers = {"Authorization": f"Bearer {self.developer_token}", **options.pop("headers", {})}
         url = f"{self.url}/api/event_streams/topics{path}"
         return self.session.request(method, url, headers=headers, timeout=TIMEOUT_SECS, **options)
@@ -60,7 +60,7 @@ class Api:
 
 @pytest.fixture
 def api(emulator: Emulator) -> Iterator[Api]:
-    """The emulator's service over plain HTTP."""
+    """A client for the emulator's APIs."""
     api = Api(emulator)
     with api.session:
         yield api

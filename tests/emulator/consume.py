@@ -1,4 +1,4 @@
-"""Consume: pages of a topic's messages, with a long poll where one is asked for."""
+"""The consume endpoint: pages of a topic's messages, with long polls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _request = msgspec.json.Decoder(ConsumeRequest)
 
 
 async def consume(service: Service, call: Call) -> ApiResponse | None:
-    """Respond to `POST .../consume`: the next messages, at once or when the first one comes."""
+    """Respond to `POST .../consume` with the next messages, if need be after a long poll."""
     topic = service.topic(call.topic_id)
     request = read_request(call.body)
     after, since = cursor(service, topic, request)
@@ -50,10 +50,10 @@ async def consume(service: Service, call: Call) -> ApiResponse | None:
 
 
 def read_request(body: bytes) -> ConsumeRequest:
-    """What a consume request asks for.
+    """Parse the body of a consume request.
 
     Raises:
-        Problem: 400, it asks for what cannot be had.
+        Problem: 400, a parameter is invalid.
     """
     try:
         request = _request.decode(body) if body else ConsumeRequest()
@@ -69,10 +69,10 @@ def read_request(body: bytes) -> ConsumeRequest:
 
 
 def cursor(service: Service, topic: Topic, request: ConsumeRequest) -> tuple[int, str]:
-    """Where a page starts: after which position, and newer than which time.
+    """Return the position and the time after which a page starts.
 
     Raises:
-        Problem: `after_message_id` does not exist in the topic, or `since_time` is no time.
+        Problem: `after_message_id` does not exist in the topic, or `since_time` is not a time.
     """
     if request.after_message_id is not None:
         horizon = service.horizon(topic)
@@ -89,14 +89,14 @@ def cursor(service: Service, topic: Topic, request: ConsumeRequest) -> tuple[int
         except ValueError as exc:
             raise Problem(HTTPStatus.BAD_REQUEST, f"since_time: {exc}") from exc
         if since >= service.clock.stamp():
-            # A future time means now. A position says that to the message, a time would not.
+            # A future time means now: a position is exact to the message, a time is not.
             return service.store.last_position, ""
         return service.store.start_of(topic.id, since), since
     return 0, ""
 
 
 def page(rows: list[tuple[str, str, bytes]]) -> bytes:
-    """A page's body, around the payloads' own bytes."""
+    """Build the body of a page around the unchanged bytes of the payloads."""
     messages = [
         b'{"message_id":"%b","payload":%b,"time":"%b"}' % (text.encode(), payload, at.encode())
         for text, at, payload in rows

@@ -1,4 +1,4 @@
-"""The emulator from a test's side: start it, set it up, break it, look into it."""
+"""The client for tests: start the emulator, configure it, inject faults, inspect it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TIMEOUT_SECS = 60
 
 
 class Emulator:
-    """One server process on a loopback port; a context manager that ends it.
+    """A server process on a loopback port; as a context manager, it stops the process on exit.
 
     Attributes:
-        url: Where the public API, the legacy paths and the Developer API are all served.
+        url: The base URL of the public API, the legacy paths and the Developer API.
         token: The Bearer token of the public API and the legacy paths.
         developer_token: The Bearer token of the Developer API.
     """
@@ -40,7 +40,7 @@ class Emulator:
     def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
         self._process = process
         self._session = requests.Session()
-        # Neither a proxy nor .netrc has a say between a test and its emulator.
+        # A proxy or .netrc of the machine must not affect the tests.
         self._session.trust_env = False
         self.url = url
 
@@ -48,20 +48,20 @@ class Emulator:
     def start(cls, *, database: Path | None = None, port: int = 0) -> Emulator:
         """Start a server that keeps its messages in memory, or in the SQLite file `database`.
 
-        It ends with `stop`, or when this process does.
+        It runs until `stop` is called or this process exits.
 
         Raises:
-            RuntimeError: The server did not start; it wrote to stderr why.
+            RuntimeError: The server did not start; the reason is on stderr.
         """
         return cls(*start_process(database=database, port=port))
 
     def stop(self) -> None:
-        """End the server process and wait until it is gone; what is open is cut off."""
+        """Stop the server process, and wait until it has exited; open connections are closed."""
         self._session.close()
         end_process(self._process)
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - the class is not made to be subclassed
-        """The emulator, ended when the block is left."""
+        """Return the emulator."""
         return self
 
     def __exit__(
@@ -70,11 +70,11 @@ class Emulator:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop."""
+        """Stop the server process."""
         self.stop()
 
     def reset(self) -> None:
-        """Forget topics, messages, log and faults; settings back to their defaults."""
+        """Remove topics, messages, the log and faults, and restore the default settings."""
         self._ask("POST", "reset")
 
     def create_topic(
@@ -85,10 +85,10 @@ class Emulator:
         schema: list[dict[str, Any]] | None = None,
         retention: int = 604_800,
     ) -> int:
-        """Make a topic and return its id; `retention` in seconds, `schema` in Workato's format.
+        """Create a topic and return its id; `retention` in seconds, `schema` in Workato's format.
 
         Raises:
-            ValueError: There is a topic with this id.
+            ValueError: A topic with this id exists.
         """
         topic = {"id": id, "name": name, "retention": retention, "schema": schema or []}
         return int(self._ask("POST", "topics", topic))
@@ -102,8 +102,9 @@ class Emulator:
     ) -> list[str]:
         """Store messages without a request to the service, and return their ids.
 
-        Bytes are stored as they are, JSON or not. `times` (RFC 3339) should ascend, one for each
-        payload, default now; those older than the topic's retention are dropped from the start.
+        Payloads are stored unchanged, even if they are not JSON. `times` has an RFC 3339 time for
+        each payload, in ascending order; the default is now. Messages older than the topic's
+        retention have already expired.
         """
         ids: list[str] = []
         encoded = (each if isinstance(each, bytes) else _encode(each) for each in payloads)
@@ -115,29 +116,29 @@ class Emulator:
         return ids
 
     def messages(self, topic_id: int) -> list[StoredMessage]:
-        """The topic's messages in order, payloads byte for byte as published."""
+        """Return the topic's messages in order, with their payloads as they were published."""
         return msgspec.convert(self._ask("GET", f"topics/{topic_id}/messages"), list[StoredMessage])
 
     def payloads(self, topic_id: int) -> list[Any]:
-        """The topic's payloads in order, decoded from JSON."""
+        """Return the topic's payloads in order, decoded from JSON."""
         return [json.loads(message.payload) for message in self.messages(topic_id)]
 
     def requests(
         self, *, operation: str | None = None, topic_id: int | None = None
     ) -> list[LoggedRequest]:
-        """What the service was asked so far, in order, the requests under way included."""
+        """Return the requests so far in order, including those in progress."""
         query = {"operation": operation, "topic_id": topic_id}
         return msgspec.convert(self._ask("GET", "requests", query=query), list[LoggedRequest])
 
     def clear_requests(self) -> None:
-        """Empty the request log."""
+        """Clear the request log."""
         self._ask("DELETE", "requests")
 
     def configure(self, **settings: Any) -> None:  # noqa: ANN401 - see the fields of Settings
         """Change the service's behaviour; see `tests.emulator.settings.Settings`.
 
         Raises:
-            ValueError: A setting has no such name or type.
+            ValueError: A setting is unknown or has the wrong type.
         """
         self._ask("POST", "settings", settings)
 
@@ -151,22 +152,23 @@ class Emulator:
         times: int = 1,
         **options: Any,  # noqa: ANN401 - see the fields of Fault
     ) -> None:
-        """Inject a fault: skip `after` matching requests, then hit `times` of them (-1: forever).
+        """Inject a fault: skip `after` matching requests, then affect the next `times` (-1: all).
 
-        Kinds, with their options (`stored=True`: the request is processed all the same):
+        Kinds, with their options (`stored=True`: the request is processed nevertheless):
 
-        - `latency` (`secs`): processed, `secs` later
-        - `stall` (`secs`, `stored`): no response for `secs`, then the connection ends
+        - `latency` (`secs`): processed, but delayed by `secs`
+        - `stall` (`secs`, `stored`): no response for `secs`, then the connection is closed
         - `status` (`status`, `body`, `headers`, `stored`): this status, 500 by default
-        - `reset`: a TCP RST before the request is processed; `reset_after`: after it
-        - `cut`: processed, half of the response arrives; `cut_json`: half, as if it were whole
-        - `html`, `garbage` (`body`): processed, 200 with a web page, or JSON of another shape
-        - `entry_error` (`indices`, `reason`): these entries of a batch fail, the others do not
-        - `missing_entry` (`indices`, `stored`): these are missing from the response
-        - `redirect` (`status`, `location`): sent elsewhere, not processed
+        - `reset`: a TCP RST before the request is processed; `reset_after`: a TCP RST after it
+        - `cut`: processed, but only half of the body is sent; `cut_json`: the same, with a
+          Content-Length that matches the half
+        - `html`, `garbage` (`body`): processed, but 200 with a web page, or with unexpected JSON
+        - `entry_error` (`indices`, `reason`): these entries of a batch fail
+        - `missing_entry` (`indices`, `stored`): these entries are missing from the response
+        - `redirect` (`status`, `location`): redirected, not processed
 
         Raises:
-            ValueError: There is no such kind or option.
+            ValueError: The kind or an option is unknown.
         """
         body = options.pop("body", None)
         if body is not None:
@@ -177,34 +179,34 @@ class Emulator:
         self._ask("POST", "faults", {**order, "after": after, "times": times, **options})
 
     def clear_faults(self) -> None:
-        """Remove the faults that have not happened yet."""
+        """Remove all faults that are still pending."""
         self._ask("DELETE", "faults")
 
     def expire(self, topic_id: int, up_to: str) -> None:
-        """Drop the topic's messages up to and including this message id, as retention would.
+        """Remove the topic's messages up to and including this one, as if they had expired.
 
         Raises:
-            ValueError: The topic has no such message.
+            ValueError: The message does not exist in the topic.
         """
         self._ask("POST", f"topics/{topic_id}/expire", up_to)
 
     def purge(self, topic_id: int) -> None:
-        """Drop all of the topic's messages."""
+        """Remove all messages of a topic."""
         self._ask("POST", f"topics/{topic_id}/purge")
 
     def _ask(
         self, method: str, path: str, body: object = None, query: dict[str, Any] | None = None
     ) -> Any:  # noqa: ANN401 - whatever the action returns
-        answer = self._session.request(
+        response = self._session.request(
             method,
             f"{self.url}/_emulator/{path}",
             data=None if body is None else msgspec.msgpack.encode(body),
             params=query,
             timeout=TIMEOUT_SECS,
         )
-        if not answer.ok:
-            raise ValueError(answer.text)
-        return msgspec.msgpack.decode(answer.content)
+        if not response.ok:
+            raise ValueError(response.text)
+        return msgspec.msgpack.decode(response.content)
 
 
 def _encode(payload: object) -> bytes:

@@ -1,6 +1,6 @@
-"""What tests ask of the emulator beside the service: set up, look into, break.
+"""The endpoints for tests: configure the emulator, inject faults, inspect it.
 
-Bodies are MessagePack, which carries payloads as bytes, be they JSON or not.
+Bodies are MessagePack, which can contain payloads that are not JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class NewTopic(msgspec.Struct):
 
 
 class Load(msgspec.Struct):
-    """The body of `POST /_emulator/topics/{id}/load`: payloads, with a time for each or now."""
+    """The body of `POST /_emulator/topics/{id}/load`: payloads and, optionally, their times."""
 
     payloads: list[bytes]
     times: list[str] | None
@@ -65,9 +65,9 @@ def routes(service: Service) -> list[Route]:
 def endpoint(
     action: Callable[[Request, bytes], object],
 ) -> Callable[[Request], Awaitable[Response]]:
-    """An action on the control plane as an endpoint: what it returns is the answer."""
+    """Make an endpoint of an action; its return value is the response."""
 
-    async def answer(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         try:
             returned = action(request, await request.body())
         except Problem as problem:
@@ -76,7 +76,7 @@ def endpoint(
             return Response(str(exc), HTTPStatus.BAD_REQUEST)
         return Response(msgspec.msgpack.encode(returned), media_type="application/msgpack")
 
-    return answer
+    return respond
 
 
 class ControlPlane:
@@ -103,7 +103,7 @@ class ControlPlane:
         self._service.faults.clear()
 
     def requests(self, request: Request, _body: bytes) -> object:
-        """The log, of one operation or topic where the query names one."""
+        """Return the log, filtered by operation and topic."""
         wanted = {(name, value) for name, value in request.query_params.items() if value}
         return [
             entry.read()
@@ -112,7 +112,7 @@ class ControlPlane:
         ]
 
     def clear_requests(self, _request: Request, _body: bytes) -> None:
-        """Empty the log."""
+        """Clear the log."""
         self._service.log.clear()
 
     def create_topic(self, _request: Request, body: bytes) -> int:
@@ -123,7 +123,7 @@ class ControlPlane:
         ).id
 
     def load(self, request: Request, body: bytes) -> list[str]:
-        """Store messages, of any bytes, and return their ids."""
+        """Store messages with any content, and return their ids."""
         topic = self._topic(request)
         batch = _read(body, Load)
         if batch.times is None:
@@ -135,14 +135,14 @@ class ControlPlane:
         return ids
 
     def messages(self, request: Request, _body: bytes) -> list[StoredMessage]:
-        """All messages that the topic still has."""
+        """Return all messages in the topic."""
         topic = self._topic(request)
         horizon = self._service.horizon(topic)
         rows = self._service.store.page(topic.id, after=0, newer_than=horizon, limit=-1)
         return [StoredMessage(*row) for row in rows]
 
     def expire(self, request: Request, body: bytes) -> None:
-        """Drop the topic's messages up to and including one."""
+        """Remove the topic's messages up to and including one."""
         topic = self._topic(request)
         position = self._service.store.find(topic.id, _read(body, str), newer_than="")
         if position is None:
@@ -150,7 +150,7 @@ class ControlPlane:
         self._service.store.drop(topic.id, position)
 
     def purge(self, request: Request, _body: bytes) -> None:
-        """Drop all of the topic's messages."""
+        """Remove all messages of the topic."""
         self._service.store.drop(self._topic(request).id, self._service.store.last_position)
 
     def _topic(self, request: Request) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""The Developer API's part: list, make, change, empty and delete topics."""
+"""The Developer API: list, create, update, purge and delete topics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SORTS = {"id", "name", "retention"}
 
 
 class TopicChange(msgspec.Struct):
-    """The body of a create or update request; what is unset stays as it is."""
+    """The body of a create or update request; unset fields are not changed."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     description: str | msgspec.UnsetType = msgspec.UNSET
@@ -33,7 +33,7 @@ class TopicChange(msgspec.Struct):
 
 
 async def topics(service: Service, call: Call) -> ApiResponse:
-    """Respond to `/api/event_streams/topics`: GET lists topics, POST makes one."""
+    """Respond to `/api/event_streams/topics`: GET lists topics, POST creates one."""
     if call.method == "POST":
         request = read_request(call.body)
         if "name" not in request:
@@ -61,14 +61,14 @@ async def topic(service: Service, call: Call) -> ApiResponse:
 
 
 async def purge(service: Service, call: Call) -> ApiResponse:
-    """Respond to `PUT /api/event_streams/topics/{id}/purge`: the topic is empty."""
+    """Respond to `PUT /api/event_streams/topics/{id}/purge`, which removes all messages."""
     found = service.topic(call.topic_id)
     service.store.drop(found.id, service.store.last_position)
     return to_json({"data": {"success": True}})
 
 
 def listed(service: Service, query: Mapping[str, str]) -> list[Topic]:
-    """The topics whose name holds `name`, by `sort`: a field, with `-` before it downwards."""
+    """Return the topics whose name contains `name`, sorted by a field (descending: `-field`)."""
     name = query.get("name", "").casefold()
     sort = query.get("sort", "id")
     if sort.lstrip("-") not in SORTS:
@@ -80,7 +80,7 @@ def listed(service: Service, query: Mapping[str, str]) -> list[Topic]:
 
 
 def show(topic: Topic, *, with_schema: bool) -> dict[str, Any]:
-    """A topic in a list, which leaves schemas out unless they are asked for."""
+    """Encode a topic for a list, which contains schemas only on request."""
     shown = msgspec.structs.asdict(topic)
     if not with_schema:
         del shown["schema"]
@@ -88,10 +88,10 @@ def show(topic: Topic, *, with_schema: bool) -> dict[str, Any]:
 
 
 def number(query: Mapping[str, str], name: str, *, default: int) -> int:
-    """A query parameter that counts from 1.
+    """Parse a query parameter that is a number from 1.
 
     Raises:
-        Problem: 400, it is not such a number.
+        Problem: 400, the parameter is invalid.
     """
     text = query.get(name, str(default))
     if not text.isdecimal() or int(text) < 1:
@@ -100,10 +100,10 @@ def number(query: Mapping[str, str], name: str, *, default: int) -> int:
 
 
 def read_request(body: bytes) -> dict[str, Any]:
-    """What a create or update request sets.
+    """Parse the body of a create or update request.
 
     Raises:
-        Problem: 400, it cannot be set.
+        Problem: 400, a field is invalid.
     """
     try:
         request = msgspec.json.decode(body, type=TopicChange)

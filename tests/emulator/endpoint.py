@@ -1,4 +1,4 @@
-"""What every request of the service goes through: log, latency, token, quota, fault, response."""
+"""The steps that are common to all requests: log, latency, token, quota, faults, response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRANSPORT = "emulator.transport"
 
 
 class Endpoint:
-    """One operation of the service as an ASGI application."""
+    """An operation of the service as an ASGI application."""
 
     def __init__(
         self,
@@ -56,16 +56,16 @@ class Endpoint:
         if service.settings.latency_secs:
             await asyncio.sleep(service.settings.latency_secs)
         try:
-            answer = await self._answer(scope, topic_id, body, receive)
+            response = await self._respond(scope, topic_id, body, receive)
         except Problem as problem:
-            answer = problem.response()
-        if answer is None:
+            response = problem.response()
+        if response is None:
             entry.finish(None)
             return
-        entry.finish(answer.status)
-        await self._send(answer, scope, receive, send)
+        entry.finish(response.status)
+        await self._send(response, scope, receive, send)
 
-    async def _answer(
+    async def _respond(
         self, scope: Scope, topic_id: int | None, body: bytes, receive: Receive
     ) -> ApiResponse | None:
         service = self._service
@@ -100,32 +100,34 @@ class Endpoint:
         ):
             raise Problem(HTTPStatus.UNAUTHORIZED, "Unauthorized: the token is not valid")
 
-    async def _send(self, answer: ApiResponse, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send(
+        self, response: ApiResponse, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         headers = {
             "content-type": "application/json",
-            "content-length": str(len(answer.body)),
-            **answer.headers,
+            "content-length": str(len(response.body)),
+            **response.headers,
         }
         if self._service.settings.date_header:
             offset_secs = self._service.settings.date_offset_secs
             headers.setdefault("date", self._service.clock.http_date(offset_secs))
         start = {
             "type": "http.response.start",
-            "status": answer.status,
+            "status": response.status,
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }
         await send(start)
-        if answer.cut:
-            half = answer.body[: len(answer.body) // 2]
+        if response.cut:
+            half = response.body[: len(response.body) // 2]
             await send({"type": "http.response.body", "body": half, "more_body": True})
             scope["extensions"][TRANSPORT].close()
             await disconnected(receive)
         else:
-            await send({"type": "http.response.body", "body": answer.body})
+            await send({"type": "http.response.body", "body": response.body})
 
 
 async def read_body(receive: Receive) -> bytes:
-    """The whole body of a request, of any length."""
+    """Read the whole body of a request."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False):

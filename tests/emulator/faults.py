@@ -1,4 +1,4 @@
-"""Fault injection: which request fails, and how."""
+"""Fault injection: which requests fail, and how."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ HTML = b"<!DOCTYPE html><html><head><title>Gateway</title></head><body>Sign in</
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One fault: skips `after` matching requests, then hits `times` of them (-1: forever).
+    """A fault: skips `after` matching requests, then affects the next `times` (-1: all).
 
     Attributes:
         kind: See `Emulator.fault`.
-        operation: The operation it hits, `*` for all.
-        topic_id: The topic it hits, None for all.
-        after: How many matching requests still pass before it.
-        times: How many requests it still hits.
-        secs: How long "latency" and "stall" take.
+        operation: The affected operation; `*` for all.
+        topic_id: The affected topic; None for all.
+        after: The number of matching requests that are still skipped.
+        times: The number of requests that are still affected.
+        secs: The duration of "latency" and "stall".
         status: The status of "status" and "redirect".
         body: The body of "status", "html" and "garbage".
-        headers: More headers for "status".
-        stored: Whether the request is processed all the same ("status", "stall", "missing_entry").
-        indices: The entries that "entry_error" and "missing_entry" hit.
-        reason: What "entry_error" says of them.
-        location: Where "redirect" points.
+        headers: Additional headers of "status".
+        stored: Whether the request is processed nevertheless ("status", "stall", "missing_entry").
+        indices: The entries that "entry_error" and "missing_entry" affect.
+        reason: The error of these entries, for "entry_error".
+        location: The target of "redirect".
     """
 
     kind: Kind
@@ -71,20 +71,20 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def processes(self) -> bool:
-        """Whether the request is processed, whatever the client then gets to see."""
+        """Whether the request is processed, regardless of the response."""
         if self.kind in {"status", "stall"}:
             return self.stored
         return self.kind not in {"reset", "redirect"}
 
     def matches(self, operation: Operation, topic_id: int | None) -> bool:
-        """Whether a request is of those that this fault counts."""
+        """Whether the fault applies to this operation and topic."""
         if self.kind in {"entry_error", "missing_entry"} and operation != "batch":
             return False
         return self.operation in {"*", operation} and self.topic_id in {None, topic_id}
 
 
 class Faults:
-    """The injected faults, first come first served; a request gets one at most."""
+    """The injected faults, in order; at most one of them affects a request."""
 
     def __init__(self) -> None:
         self._queue: list[Fault] = []
@@ -98,7 +98,7 @@ class Faults:
         self._queue.clear()
 
     def take(self, operation: Operation, topic_id: int | None) -> Fault | None:
-        """The fault that hits this request, if any."""
+        """Return the fault for this request, if any."""
         taken = None
         for fault in [each for each in self._queue if each.matches(operation, topic_id)]:
             if fault.after:
@@ -117,7 +117,7 @@ async def play(
     transport: asyncio.Transport,
     receive: Receive,
 ) -> ApiResponse | None:
-    """Respond to a request as a fault demands; None if the connection was closed instead."""
+    """Respond to a request according to a fault; None if the connection was closed instead."""
     if fault.kind == "latency":
         await asyncio.sleep(fault.secs)
     processed = await process() if fault.processes else None
@@ -135,7 +135,7 @@ async def play(
 
 
 def disguised(fault: Fault, response: ApiResponse) -> ApiResponse:
-    """The response that the client receives in place of the real one."""
+    """Return the response that replaces the real one."""
     match fault.kind:
         case "status":
             response = problem(fault.status or HTTPStatus.INTERNAL_SERVER_ERROR, "Injected fault")
@@ -163,8 +163,8 @@ async def _stall(secs: float, receive: Receive) -> None:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End a connection with a TCP RST in place of the orderly FIN."""
-    # Lingering for zero seconds is how a socket asks for an RST.
+    """Close a connection with a TCP RST instead of a FIN."""
+    # With a linger time of 0 s, closing a socket sends an RST (see socket(7)).
     transport.get_extra_info("socket").setsockopt(
         socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
     )

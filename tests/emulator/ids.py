@@ -1,17 +1,18 @@
-"""Message ids: opaque text whose length and byte order say nothing about which came first."""
+"""Message ids: opaque strings whose length and sort order do not reflect the topic order."""
 
 from __future__ import annotations
 
 ALPHABET = "mUk5Z1EqatyliD92vOwWsFCRV7QMrbNH6YohKXSJTp3ABfcnG4LxgI0edPzj8u"
 MODULUS = 2**32
-# Odd, so that multiplying is one to one; near the golden ratio, so that neighbours land far apart.
+# Odd, so that the multiplication is a bijection; near the golden ratio, so that consecutive
+# positions give very different ids.
 MULTIPLIER = 2_654_435_761
 INVERSE = pow(MULTIPLIER, -1, MODULUS)
 DIGITS = {character: value for value, character in enumerate(ALPHABET)}
 
 
 def message_id(position: int) -> str:
-    """The id of the message at a position of the workspace (1, 2, 3 ...), such as `A1BRi`."""
+    """Return the id, such as `A1BRi`, of the message at a position in the workspace, from 1."""
     rest = position * MULTIPLIER % MODULUS
     characters = []
     while rest:
@@ -21,7 +22,7 @@ def message_id(position: int) -> str:
 
 
 def position_of(text: str) -> int | None:
-    """The position that `text` is the id of, or None where it is no id at all."""
+    """Return the position that belongs to an id, or None if `text` is not an id."""
     value = 0
     for character in reversed(text[1:]):
         digit = DIGITS.get(character)

@@ -1,4 +1,4 @@
-"""The request log: what the service was asked, and how it responded."""
+"""The request log: the requests to the service, and the status of the responses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Operation = Literal["consume", "publish", "batch", "topics", "other"]
 
 
 class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request; `status` is None if there was no response (reset, stalled, or still waiting).
+    """One request; `status` is None if there was no response (reset, stalled, or in progress).
 
-    `at` and `finished_at` are seconds since the epoch by the machine's own clock; `finished_at` is
-    None while the request is being worked on. Names in `headers` are lower case.
+    `at` and `finished_at` are Unix times of the machine's clock; `finished_at` is None while the
+    request is in progress. Names in `headers` are lower case.
     """
 
     operation: Operation
@@ -32,7 +32,7 @@ class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry:
-    """A request as it is kept while it is worked on: cheap to write, formed when it is read."""
+    """A log entry that is cheap to write; it is formatted when it is read."""
 
     __slots__ = ("_asked", "_body", "at", "finished_at", "operation", "status", "topic_id")
 
@@ -41,7 +41,7 @@ class Entry:
     ) -> None:
         self.operation = operation
         self.topic_id = topic_id
-        # Not the scope itself: it would keep the connection's objects alive.
+        # A reference to the scope would keep the connection's objects alive.
         self._asked = scope["method"], scope["path"], scope["query_string"], scope["headers"]
         self._body = body
         self.status: int | None = None
@@ -49,12 +49,12 @@ class Entry:
         self.finished_at: float | None = None
 
     def finish(self, status: int | None) -> None:
-        """Record the response before it is sent, so that its receiver finds it in the log."""
+        """Record the response before it is sent, so that the client finds it in the log."""
         self.status = status
         self.finished_at = time.time()
 
     def read(self) -> LoggedRequest:
-        """The entry as the control client sees it."""
+        """Return the entry for the control client."""
         method, path, query, headers = self._asked
         return LoggedRequest(
             operation=self.operation,

@@ -1,4 +1,4 @@
-"""Take a request's body apart without decoding the payloads, so that they stay byte for byte."""
+"""Split the body of a request without decoding the payloads, so that their bytes do not change."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _batch = msgspec.json.Decoder(_Batch)
 _any = msgspec.json.Decoder(msgspec.Raw)
 
 
-def _refuse(constant: str) -> None:
+def _reject(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-# Numbers are only skipped: made into Python numbers, a long one would be an error.
-_scanner = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse)
+# Numbers are not converted, because Python rejects very long ones.
+_scanner = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_reject)
 
 
 def split_batch(body: bytes) -> list[bytes]:
-    """The payloads of a batch, each as it stands in the body.
+    """Return the unchanged payloads of a batch.
 
     Raises:
-        Problem: 400, the body is not JSON or holds no list of payloads.
+        Problem: 400, the body is not JSON or contains no list of payloads.
     """
     text = _text(body)
     try:
@@ -41,12 +41,12 @@ def split_batch(body: bytes) -> list[bytes]:
     except msgspec.ValidationError as exc:
         raise Problem(HTTPStatus.BAD_REQUEST, f"payloads must be an array: {exc}") from exc
     except (msgspec.DecodeError, RecursionError):
-        # msgspec refuses lone surrogates, which JSON allows.
+        # msgspec rejects lone surrogates, which JSON allows.
         return [payload.encode() for payload in _scan_batch(text)]
 
 
 def whole(body: bytes) -> bytes:
-    """A body that is one JSON value, without the blanks around it.
+    """Return a body that is a JSON value, without surrounding white space.
 
     Raises:
         Problem: 400, the body is not JSON.
@@ -60,7 +60,7 @@ def whole(body: bytes) -> bytes:
 
 
 def is_object(payload: bytes) -> bool:
-    """Whether a payload, which is JSON, is an object."""
+    """Whether a payload is a JSON object."""
     return payload[:1] == b"{"
 
 
@@ -72,7 +72,7 @@ def _text(body: bytes) -> str:
 
 
 def _scan_batch(text: str) -> list[str]:
-    """The payloads in the text of a batch, found with the standard library's scanner."""
+    """Find the payloads in the text of a batch with the standard library's JSON scanner."""
     payloads: list[str] = []
     at = _expect(text, 0, "{")
     while True:

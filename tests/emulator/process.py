@@ -1,4 +1,4 @@
-"""The server process: started so that it never outlives the one that started it."""
+"""The server process, which exits together with the process that started it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def start_process(*, database: Path | None, port: int) -> tuple[subprocess.Popen
     """Start a server and wait until it listens; return the process and its URL.
 
     Raises:
-        RuntimeError: The server did not start; it wrote to stderr why.
+        RuntimeError: The server did not start; the reason is on stderr.
     """
     command = [sys.executable, "-m", "tests.emulator", "--until-stdin-closes"]
     command += ["--port", str(port)]
@@ -29,8 +29,8 @@ def start_process(*, database: Path | None, port: int) -> tuple[subprocess.Popen
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
-    """End a server and wait until it is gone."""
+    """Stop a server, and wait until it has exited."""
     process.terminate()
-    # Leaving the context closes the pipes and waits.
+    # Leaving the context closes the pipes and waits for the process.
     with process:
         pass

@@ -1,4 +1,4 @@
-"""Publish: one message, or a batch of which each entry gets a result of its own."""
+"""The publish endpoints: one message, or a batch with a result for each entry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_PAYLOADS = 100
 
 
 async def publish(service: Service, call: Call) -> ApiResponse:
-    """Respond to `POST .../publish`: the body is the message."""
+    """Respond to `POST .../publish`, whose body is the message."""
     topic = service.topic(call.topic_id)
     payload = whole(call.body)
     reason = fault_of(service, topic, payload)
@@ -29,7 +29,7 @@ async def publish(service: Service, call: Call) -> ApiResponse:
 
 
 async def publish_batch(service: Service, call: Call) -> ApiResponse:
-    """Respond to `POST /api/v1/batch/...`: up to 100 messages, stored in their order."""
+    """Respond to `POST /api/v1/batch/...` with up to 100 messages, which are stored in order."""
     topic = service.topic(call.topic_id)
     payloads = split_batch(call.body)
     if not 1 <= len(payloads) <= MAX_PAYLOADS:
@@ -67,14 +67,14 @@ async def publish_batch(service: Service, call: Call) -> ApiResponse:
 
 
 def fault_of(service: Service, topic: Topic, payload: bytes) -> str | None:
-    """Why a payload cannot be a message of the topic, or None where it can."""
+    """Return the reason why a payload is rejected, or None if it is valid."""
     if not is_object(payload):
         return "the message must be a JSON object"
     return misfit(payload, topic.schema) if service.settings.schema_checks else None
 
 
 def store(service: Service, topic: Topic, payloads: list[bytes]) -> list[str]:
-    """Store messages as published now, wake the long polls, and return the ids."""
+    """Store messages with the current time, wake the long polls, and return the ids."""
     ids = service.store.append(topic.id, payloads, [service.clock.stamp()] * len(payloads))
     if ids:
         service.arrivals.announce(topic.id)

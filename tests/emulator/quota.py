@@ -1,4 +1,4 @@
-"""Quotas: how many requests a sliding window admits."""
+"""Quotas: a limit on the requests in a sliding window."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import deque
 
 
 class Quota:
-    """Recently admitted requests; a rejected request does not count."""
+    """The recently accepted requests; rejected requests do not count."""
 
     def __init__(self) -> None:
         self._admitted: deque[float] = deque()
 
     def admit(self, limit: int | None, window_secs: float) -> float:
-        """Admit a request now: 0.0, or reject it: the seconds until one is admitted again."""
+        """Count a request; return 0.0, or the seconds to wait if the quota is used up."""
         now = time.monotonic()
         while self._admitted and self._admitted[0] <= now - window_secs:
             self._admitted.popleft()

@@ -1,4 +1,4 @@
-"""A response of the service: a body with a status, or an error in the format of the API."""
+"""Responses of the service, and errors in the format of the API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 @dataclass(slots=True)
 class ApiResponse:
-    """A response before it is sent; with `cut`, half of the body is withheld."""
+    """A response; with `cut`, only half of the body is sent."""
 
     body: bytes
     status: int = HTTPStatus.OK
@@ -19,7 +19,7 @@ class ApiResponse:
 
 
 class Problem(Exception):
-    """Raised where a request cannot be served: the status and message that it gets."""
+    """Raised if a request fails, with the status and message of the response."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -28,12 +28,12 @@ class Problem(Exception):
         self.headers = headers or {}
 
     def response(self) -> ApiResponse:
-        """The problem as a response."""
-        answer = problem(self.status, self.message)
-        answer.headers.update(self.headers)
-        return answer
+        """Return the error response."""
+        response = problem(self.status, self.message)
+        response.headers.update(self.headers)
+        return response
 
 
 def problem(status: int, message: str) -> ApiResponse:
-    """An error in the format of the API."""
+    """Build an error response in the format of the API."""
     return ApiResponse(msgspec.json.encode({"message": message, "code": status}), int(status))

@@ -1,4 +1,4 @@
-"""Topic schemas in Workato's own format: which payloads fit, and which schemas are well formed."""
+"""Topic schemas in Workato's format: validation of payloads, and of the schemas themselves."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def misfit(payload: bytes, schema: list[Field]) -> str | None:
-    """Why a payload does not fit a topic's schema, or None where it does.
+    """Return why a payload does not match a topic's schema, or None if it does.
 
-    The reason names the field and the type that was expected, and never the value.
+    The reason names the field and the expected type, but not the value.
     """
     if not schema:
         return None
-    # Types are looked at, values are not: a number of any length must pass.
+    # Only types are checked, so a number of any length must be accepted.
     try:
         decoded = json.loads(payload, parse_int=lambda _: 0, parse_float=lambda _: 0.5)
     except RecursionError:
@@ -67,7 +67,7 @@ def _value_misfit(value: object, kind: str, field: Field, name: str) -> str | No
     if isinstance(value, dict):
         return _object_misfit(value, field.get("properties", []), f"{name}.")
     if isinstance(value, list) and "of" in field:
-        # The format cannot say what an array within an array holds.
+        # The format does not define the items of an array within an array.
         element = {key: about for key, about in field.items() if key != "of"}
         reasons = (
             _value_misfit(item, field["of"], element, f"{name}[{index}]")
@@ -78,7 +78,7 @@ def _value_misfit(value: object, kind: str, field: Field, name: str) -> str | No
 
 
 def malformed(schema: object, path: str = "schema") -> str | None:
-    """What is wrong with a schema, or None where it is well formed."""
+    """Return what is wrong with a schema, or None if it is valid."""
     if not isinstance(schema, list):
         return f"{path} must be an array of fields"
     for index, field in enumerate(schema):

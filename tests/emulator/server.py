@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, with a way to break a connection, and a quick end."""
+"""The HTTP server: uvicorn, with access to the connection for faults, and a fast shutdown."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from types import FrameType
 
 HOST = "127.0.0.1"
-# Longer than any test: else the server ends idle connections while a client sends on them.
+# Longer than any test, so that the server never closes a connection that a client is about to use.
 KEEP_ALIVE_SECS = 3600
 
 
 class Protocol(HttpToolsProtocol):
-    """Hands the connection's transport to the application, for the faults that end it."""
+    """Passes the connection's transport to the application, for the faults that close it."""
 
     @override
     def on_headers_complete(self) -> None:
-        # ASGI's `extensions` is the place for what a server offers beyond the standard.
+        # ASGI reserves `extensions` for features that are not part of the standard.
         self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
         super().on_headers_complete()
 
 
 class Server(uvicorn.Server):
-    """Says where it listens once it does, and ends without waiting for long polls."""
+    """Prints its URL once it listens, and shuts down without waiting for long polls."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
@@ -54,12 +54,12 @@ class Server(uvicorn.Server):
 
 
 def end() -> None:
-    """End this process at once: SQLite's file is whole at any moment, nothing needs closing."""
+    """Exit immediately: the SQLite file is always consistent, so nothing needs to be closed."""
     os._exit(0)
 
 
 def serve(*, port: int, database: str, until_stdin_closes: bool) -> None:
-    """Serve until a signal comes; with `until_stdin_closes`, or until the parent is gone."""
+    """Serve until a signal arrives or, with `until_stdin_closes`, until the parent exits."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((HOST, port))
@@ -82,6 +82,6 @@ def serve(*, port: int, database: str, until_stdin_closes: bool) -> None:
 
 
 def _wait_for_parent() -> None:
-    # A killed parent's end of the pipe is closed for it, whatever it died of.
+    # The kernel closes the parent's end of the pipe even if the parent is killed.
     sys.stdin.buffer.read()
     end()

@@ -1,4 +1,4 @@
-"""The state of one emulated workspace, and the request that its operations are handed."""
+"""The state of the emulated workspace, and the requests that are passed to its operations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DEVELOPER_TOKEN = "emulator-developer-token"
 
 @dataclass(slots=True)
 class Call:
-    """A request whose token and quota are in order."""
+    """A request that has passed the checks of its token and quota."""
 
     method: str
     topic_id: int | None
@@ -44,7 +44,7 @@ class Call:
 
 
 class Service:
-    """Everything that the emulator knows; made once, emptied by `reset`."""
+    """The whole state of the emulator; created once, cleared by `reset`."""
 
     def __init__(self, database: str = ":memory:") -> None:
         self.store = Store(database)
@@ -60,12 +60,12 @@ class Service:
         self.log: list[Entry] = []
 
     def reset(self) -> None:
-        """Forget topics, messages, log and faults; settings back to their defaults."""
+        """Remove topics, messages, the log and faults, and restore the default settings."""
         self.store.clear()
         self._begin()
 
     def configure(self, settings: Settings) -> None:
-        """Behave by `settings` from now on."""
+        """Apply new settings."""
         self.settings = settings
         self.clock.offset_secs = settings.clock_offset_secs
 
@@ -93,10 +93,10 @@ class Service:
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded", headers)
 
     def topic(self, topic_id: int | None) -> Topic:
-        """The topic of a request.
+        """Return the topic of a request.
 
         Raises:
-            Problem: 404, there is no such topic.
+            Problem: 404, the topic does not exist.
         """
         topic = self.store.topics.get(topic_id or 0)
         if topic is None:
@@ -104,10 +104,10 @@ class Service:
         return topic
 
     def horizon(self, topic: Topic) -> str:
-        """The time up to which the topic's retention has dropped messages."""
+        """Return the time before which the topic's messages have expired."""
         return self.clock.stamp(ago_secs=topic.retention)
 
 
 def to_json(content: Any, status: int = HTTPStatus.OK) -> ApiResponse:  # noqa: ANN401 - any JSON
-    """An answer in JSON."""
+    """Build a JSON response."""
     return ApiResponse(msgspec.json.encode(content), status)

@@ -1,4 +1,4 @@
-"""What a test may change of the service's behaviour, with its defaults."""
+"""The settings that tests can change, and their defaults."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The settings of `Emulator.configure`.
 
     Attributes:
-        latency_secs: How long each request of the service (not of the control plane) takes more.
-        quota_per_minute: Requests that the public API admits in a sliding window; None: no limit.
-        developer_quota_per_minute: The same for the Developer API.
-        quota_window_secs: The length of that window, so that a test need not wait for a minute.
-        retry_after: How a 429 says when to retry.
-        rejection: What a batch gets that holds a message that does not fit the topic's schema.
-        rejection_status: The status where `rejection` is "status".
-        expired_status: The status for an `after_message_id` that does not exist (any more).
-        page_limit: Pages are no longer than this, even where more is requested and available.
+        latency_secs: The delay of each request (not of the control plane).
+        quota_per_minute: The public API's quota in a sliding window; None: unlimited.
+        developer_quota_per_minute: The Developer API's quota.
+        quota_window_secs: The length of the window, so that a test need not wait for a minute.
+        retry_after: The format of the `Retry-After` header of a 429.
+        rejection: The response to a batch with a message that does not match the topic's schema.
+        rejection_status: The status if `rejection` is "status".
+        expired_status: The status for an `after_message_id` that does not exist.
+        page_limit: The maximum number of messages in a page, whatever `batch_size` is.
         clock_offset_secs: Shifts the service's clock: `Date`, message times, `since_time`.
-        date_header: Whether responses carry a `Date` header.
-        date_offset_secs: Shifts the `Date` header alone.
+        date_header: Whether responses have a `Date` header.
+        date_offset_secs: Shifts the `Date` header only.
         reject_cursors: Whether each `after_message_id` is rejected as if it had expired.
-        schema_checks: Whether published messages must fit the topic's schema.
+        schema_checks: Whether messages must match the topic's schema.
     """
 
     latency_secs: float = 0.0
@@ -43,9 +43,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     schema_checks: bool = True
 
     def changed(self, changes: dict[str, Any]) -> Settings:
-        """These settings with `changes`.
+        """Return these settings with `changes`.
 
         Raises:
-            msgspec.ValidationError: A change names no setting, or has the wrong type.
+            msgspec.ValidationError: A setting is unknown or has the wrong type.
         """
         return msgspec.convert({**msgspec.structs.asdict(self), **changes}, Settings)

@@ -1,4 +1,4 @@
-"""What the emulator keeps: topics and messages, in SQLite."""
+"""The storage of topics and messages, in SQLite."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tests.emulator.ids import message_id, position_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The time is text of a fixed form that sorts. A row holds its payload beside its key, so that a
-# page is one walk through neighbouring rows; the page size keeps payloads of usual size there.
+# Times are strings in a format that sorts. Without a rowid, a row stores its payload next to its
+# key, so that a page of messages is one sequential read; SQLite's page size is large enough to
+# keep typical payloads in the row.
 LAYOUT = """
 PRAGMA page_size = 16384;
 PRAGMA journal_mode = WAL;
@@ -38,7 +39,7 @@ SELECT position FROM messages WHERE topic_id = ? AND time > ? ORDER BY time, pos
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """A message of a topic; `payload` is what was published, byte for byte."""
+    """A message of a topic; `payload` is exactly what was published."""
 
     message_id: str
     time: str
@@ -46,7 +47,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
 
 
 class Topic(msgspec.Struct, kw_only=True):
-    """A topic as the Developer API shows it; `retention` in seconds, `schema` in its format."""
+    """A topic in the Developer API; `retention` in seconds, `schema` in Workato's format."""
 
     id: int
     name: str
@@ -56,10 +57,10 @@ class Topic(msgspec.Struct, kw_only=True):
 
 
 class Store:
-    """Topics and messages of one workspace, in memory or in the file `database`.
+    """The topics and messages of a workspace, in memory or in the file `database`.
 
-    Positions count all messages of the workspace, from 1, and are never used twice: so an id that
-    was dropped, or that belongs to another topic, never exists.
+    Positions number all messages of the workspace from 1 and are never reused, so the id of an
+    expired message, or of another topic's message, is never valid.
     """
 
     def __init__(self, database: str = ":memory:") -> None:
@@ -72,7 +73,7 @@ class Store:
         (self.last_position,) = self._sqlite.execute("SELECT position FROM sequence").fetchone()
 
     def clear(self) -> None:
-        """Forget everything, as if newly made."""
+        """Remove everything."""
         self._sqlite.executescript(
             "DELETE FROM topics; DELETE FROM messages; UPDATE sequence SET position = 0;"
             "DELETE FROM sqlite_sequence;"
@@ -81,10 +82,10 @@ class Store:
         self.last_position = 0
 
     def add_topic(self, name: str, *, topic_id: int | None = None, **fields: Any) -> Topic:  # noqa: ANN401
-        """Make a topic, with the next free id unless `topic_id` names one.
+        """Create a topic, with the next free id unless `topic_id` is given.
 
         Raises:
-            ValueError: There is a topic with this id.
+            ValueError: A topic with this id exists.
         """
         if topic_id in self.topics:
             raise ValueError(f"There is a topic {topic_id} already")
@@ -94,14 +95,14 @@ class Store:
         return topic
 
     def keep_topic(self, topic: Topic) -> None:
-        """Write down what has changed of a topic."""
+        """Save the changes of a topic."""
         self.topics[topic.id] = topic
         self._sqlite.execute(
             "UPDATE topics SET topic = ? WHERE id = ?", (msgspec.json.encode(topic), topic.id)
         )
 
     def delete_topic(self, topic_id: int) -> None:
-        """Forget a topic and its messages."""
+        """Delete a topic and its messages."""
         del self.topics[topic_id]
         self._sqlite.execute("DELETE FROM topics WHERE id = ?", (topic_id,))
         self.drop(topic_id, self.last_position)
@@ -123,17 +124,17 @@ class Store:
     def page(
         self, topic_id: int, *, after: int, newer_than: str, limit: int
     ) -> list[tuple[str, str, bytes]]:
-        """The next messages of a topic: id, time, payload; `limit` -1 means all."""
+        """Return the next messages of a topic (id, time, payload); `limit` -1 means all."""
         return self._sqlite.execute(PAGE, (topic_id, after, newer_than, limit)).fetchall()
 
     def find(self, topic_id: int, text: str, *, newer_than: str) -> int | None:
-        """The position of the message with this id, or None where the topic has none."""
+        """Return the position of a message, or None if it is not in the topic."""
         position = position_of(text)
         found = self._sqlite.execute(FIND, (topic_id, position, newer_than)).fetchone()
         return position if found else None
 
     def start_of(self, topic_id: int, since: str) -> int:
-        """The position just before the first message that is newer than `since`."""
+        """Return the position just before the first message that is newer than `since`."""
         first = self._sqlite.execute(FIRST, (topic_id, since)).fetchone()
         return int(first[0]) - 1 if first else self.last_position
 

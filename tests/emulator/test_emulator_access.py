@@ -1,4 +1,4 @@
-"""Tokens, paths, the request log and the control plane."""
+"""The emulator's tokens, paths, request log and control plane."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PUBLIC_PATHS = [
 
 
 @pytest.mark.parametrize("path", PUBLIC_PATHS)
-def test_a_bad_token_is_refused(emulator: Emulator, api: Api, path: str) -> None:
-    """Without the public API's own Bearer token there is a 401, and nothing is counted."""
+def test_a_bad_token_is_rejected(emulator: Emulator, api: Api, path: str) -> None:
+    """Without the public API's Bearer token, the response is a 401, and the quota is not used."""
     topic_id = emulator.create_topic()
     emulator.configure(quota_per_minute=1)
     for token in ("", "Bearer", "Bearer wrong", api.token, f"Bearer {api.developer_token}"):
-        answer = api.post(path.format(topic_id), "{}", headers={"Authorization": token})
-        assert (answer.status_code, answer.json()["code"]) == (401, 401)
+        response = api.post(path.format(topic_id), "{}", headers={"Authorization": token})
+        assert (response.status_code, response.json()["code"]) == (401, 401)
     assert api.consume(topic_id).status_code == 200
 
 
 def test_the_developer_api_has_its_own_token(emulator: Emulator, api: Api) -> None:
-    """The public API's token does not open the Developer API."""
+    """The public API's token is not valid for the Developer API."""
     headers = {"Authorization": f"Bearer {emulator.token}"}
     assert api.developer("GET", headers=headers).status_code == 401
     assert api.developer("GET").status_code == 200
@@ -44,31 +44,31 @@ def test_the_developer_api_has_its_own_token(emulator: Emulator, api: Api) -> No
 @pytest.mark.parametrize("topic", ["7", "orders", "-1", "1.0"])
 @pytest.mark.parametrize("path", PUBLIC_PATHS)
 def test_an_unknown_topic_is_not_found(api: Api, path: str, topic: str) -> None:
-    """A topic that does not exist is a 404 in the API's form."""
-    answer = api.post(path.format(topic), '{"payloads": [{}]}')
-    assert answer.status_code == 404
-    assert answer.json() == {"message": "Topic not found", "code": 404}
+    """A topic that does not exist gives a 404 in the API's format."""
+    response = api.post(path.format(topic), '{"payloads": [{}]}')
+    assert response.status_code == 404
+    assert response.json() == {"message": "Topic not found", "code": 404}
 
 
 def test_the_legacy_paths_work_without_batch(emulator: Emulator, api: Api) -> None:
-    """The legacy domain publishes and consumes the same topics, and has no batch endpoint."""
+    """The legacy domain has the same topics, but no batch endpoint."""
     topic_id = emulator.create_topic()
     assert api.post(f"/api/pubsub/topics/{topic_id}/publish", '{"n": 1}').status_code == 200
-    answer = api.post(f"/api/pubsub/topics/{topic_id}/consume", "{}")
-    assert answer.json()["messages"] == api.page(topic_id)
+    response = api.post(f"/api/pubsub/topics/{topic_id}/consume", "{}")
+    assert response.json()["messages"] == api.page(topic_id)
     path = f"/api/pubsub/batch/topics/{topic_id}/publish"
     assert api.post(path, '{"payloads": [{}]}').status_code == 404
 
 
 def test_other_methods_are_not_allowed(emulator: Emulator, api: Api) -> None:
-    """GET on a path that only knows POST is a 405."""
+    """A GET request to a POST endpoint gives a 405."""
     topic_id = emulator.create_topic()
     headers = {"Authorization": f"Bearer {api.token}"}
     url = f"{emulator.url}/api/v1/topics/{topic_id}/consume"
     assert api.session.get(url, headers=headers, timeout=30).status_code == 405
 
 
-def test_the_log_has_what_was_asked_and_answered(emulator: Emulator, api: Api) -> None:
+def test_the_log_contains_requests_and_their_status(emulator: Emulator, api: Api) -> None:
     """Each request is logged with operation, topic, headers, body and status."""
     topic_id = emulator.create_topic()
     began = time.time()
@@ -95,8 +95,8 @@ def test_the_log_has_what_was_asked_and_answered(emulator: Emulator, api: Api) -
         assert began <= each.at <= each.finished_at <= time.time()
 
 
-def test_the_log_can_be_narrowed_and_cleared(emulator: Emulator, api: Api) -> None:
-    """The log can be asked for one operation, one topic, or both, and emptied."""
+def test_the_log_can_be_filtered_and_cleared(emulator: Emulator, api: Api) -> None:
+    """The log can be filtered by operation and topic, and cleared."""
     one, other = emulator.create_topic(), emulator.create_topic()
     api.consume(one)
     api.consume(other)
@@ -108,8 +108,8 @@ def test_the_log_can_be_narrowed_and_cleared(emulator: Emulator, api: Api) -> No
     assert emulator.requests() == []
 
 
-def test_the_control_plane_is_apart(emulator: Emulator, api: Api) -> None:
-    """Setting up is not logged, and gets neither latency nor faults."""
+def test_the_control_plane_is_not_affected(emulator: Emulator, api: Api) -> None:
+    """Requests to the control plane are not logged, and get neither latency nor faults."""
     emulator.fault("reset", times=-1)
     emulator.configure(latency_secs=30.0)
     topic_id = emulator.create_topic()
@@ -122,7 +122,7 @@ def test_the_control_plane_is_apart(emulator: Emulator, api: Api) -> None:
 
 
 def test_latency_slows_each_request(emulator: Emulator, api: Api) -> None:
-    """With latency a request takes that much longer at least."""
+    """A request takes at least as long as the configured latency."""
     topic_id = emulator.create_topic()
     emulator.configure(latency_secs=0.3)
     api.consume(topic_id)
@@ -131,8 +131,8 @@ def test_latency_slows_each_request(emulator: Emulator, api: Api) -> None:
     assert request.finished_at - request.at >= 0.29
 
 
-def test_reset_forgets_everything(emulator: Emulator, api: Api) -> None:
-    """After a reset there are no topics, messages, log entries, faults or settings left."""
+def test_reset_clears_everything(emulator: Emulator, api: Api) -> None:
+    """After a reset, no topics, messages, log entries, faults or settings are left."""
     topic_id = emulator.create_topic()
     emulator.load(topic_id, [{}])
     emulator.configure(quota_per_minute=0, clock_offset_secs=500_000.0)
@@ -145,8 +145,8 @@ def test_reset_forgets_everything(emulator: Emulator, api: Api) -> None:
     assert api.page(topic_id) == []
 
 
-def test_mistakes_in_the_set_up_are_told(emulator: Emulator) -> None:
-    """An unknown setting, fault, option or topic is a ValueError in the test that made it."""
+def test_mistakes_of_a_test_are_reported(emulator: Emulator) -> None:
+    """An unknown setting, fault, option or topic raises a ValueError in the test."""
     topic_id = emulator.create_topic()
     mistakes: list[Callable[[], object]] = [
         lambda: emulator.configure(latency=1),

@@ -1,4 +1,4 @@
-"""Consume as the contract has it: pages, cursors and times."""
+"""The consume endpoint: pages, cursors and times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def numbers(messages: list[dict[str, Any]]) -> list[int]:
 
 
 def test_pages_follow_one_another_to_the_empty_page(emulator: Emulator, api: Api) -> None:
-    """Following `after_message_id` gives each message once, in order; then an empty page."""
+    """Paging with `after_message_id` gives each message once and in order, then an empty page."""
     topic_id = emulator.create_topic()
     ids = emulator.load(topic_id, numbered(120))
     read: list[dict[str, Any]] = []
@@ -45,12 +45,12 @@ def test_a_body_is_optional(emulator: Emulator, api: Api) -> None:
     """A consume request without a body reads from the start."""
     topic_id = emulator.create_topic()
     emulator.load(topic_id, numbered(2))
-    answer = api.post(f"/api/v1/topics/{topic_id}/consume")
-    assert numbers(answer.json()["messages"]) == [0, 1]
+    response = api.post(f"/api/v1/topics/{topic_id}/consume")
+    assert numbers(response.json()["messages"]) == [0, 1]
 
 
 def test_batch_size_and_page_limit_shorten_a_page(emulator: Emulator, api: Api) -> None:
-    """A page has `batch_size` messages, or fewer where the service wants it so."""
+    """A page has `batch_size` messages, or fewer if `page_limit` is lower."""
     topic_id = emulator.create_topic()
     emulator.load(topic_id, numbered(10))
     assert numbers(api.page(topic_id, batch_size=3)) == [0, 1, 2]
@@ -58,8 +58,8 @@ def test_batch_size_and_page_limit_shorten_a_page(emulator: Emulator, api: Api) 
     assert numbers(api.page(topic_id, batch_size=3)) == [0, 1]
 
 
-def test_a_topic_has_its_own_messages_and_ids(emulator: Emulator, api: Api) -> None:
-    """A message of another topic is neither returned nor known."""
+def test_topics_do_not_share_messages_or_ids(emulator: Emulator, api: Api) -> None:
+    """Messages of another topic are not returned, and their ids are unknown."""
     one, other = emulator.create_topic("one"), emulator.create_topic("other")
     (id_of_one,) = emulator.load(one, [{"n": 1}])
     emulator.load(other, [{"n": 2}])
@@ -68,7 +68,7 @@ def test_a_topic_has_its_own_messages_and_ids(emulator: Emulator, api: Api) -> N
 
 
 def test_since_time_is_exclusive(emulator: Emulator, api: Api) -> None:
-    """`since_time` returns what is strictly newer, to the millisecond and in any zone."""
+    """`since_time` returns newer messages only, with millisecond precision and any UTC offset."""
     topic_id = emulator.create_topic(retention=YEARS)
     times = [f"2023-04-14T15:07:14.{ms}Z" for ms in ("436", "437", "438")]
     emulator.load(topic_id, numbered(3), times=times)
@@ -96,16 +96,16 @@ def test_since_time_is_exclusive(emulator: Emulator, api: Api) -> None:
     ],
 )
 def test_bad_parameters_are_rejected(emulator: Emulator, api: Api, body: dict[str, Any]) -> None:
-    """What the contract does not allow is a 400 with a message."""
+    """An invalid parameter gives a 400 with a message."""
     topic_id = emulator.create_topic()
-    answer = api.consume(topic_id, **body)
-    assert answer.status_code == 400
-    assert answer.json()["code"] == 400
-    assert answer.json()["message"]
+    response = api.consume(topic_id, **body)
+    assert response.status_code == 400
+    assert response.json()["code"] == 400
+    assert response.json()["message"]
 
 
-def test_a_dropped_cursor_does_not_exist(emulator: Emulator, api: Api) -> None:
-    """After retention or purge an id is unknown, with the status that was chosen."""
+def test_an_expired_cursor_does_not_exist(emulator: Emulator, api: Api) -> None:
+    """After an expiry or a purge, an id is unknown; the status is configurable."""
     topic_id = emulator.create_topic()
     ids = emulator.load(topic_id, numbered(4))
     emulator.expire(topic_id, ids[1])
@@ -115,12 +115,12 @@ def test_a_dropped_cursor_does_not_exist(emulator: Emulator, api: Api) -> None:
     emulator.configure(expired_status=410)
     emulator.purge(topic_id)
     assert api.page(topic_id) == []
-    answer = api.consume(topic_id, after_message_id=ids[2])
-    assert (answer.status_code, answer.json()["code"]) == (410, 410)
+    response = api.consume(topic_id, after_message_id=ids[2])
+    assert (response.status_code, response.json()["code"]) == (410, 410)
 
 
-def test_retention_drops_what_is_too_old(emulator: Emulator, api: Api) -> None:
-    """When the service's clock moves on, older messages and their ids are gone."""
+def test_old_messages_expire(emulator: Emulator, api: Api) -> None:
+    """Messages and their ids expire as the service's clock advances."""
     topic_id = emulator.create_topic(retention=3600)
     (old,) = emulator.load(topic_id, numbered(1))
     emulator.configure(clock_offset_secs=3000)
@@ -133,19 +133,19 @@ def test_retention_drops_what_is_too_old(emulator: Emulator, api: Api) -> None:
 
 
 def test_the_clock_can_be_shifted(emulator: Emulator, api: Api) -> None:
-    """The Date header and the message times follow the service's clock, or Date is left out."""
+    """The Date header and the message times follow the service's clock; Date can be omitted."""
     topic_id = emulator.create_topic()
     emulator.configure(clock_offset_secs=400 * 365 * 86_400)
     emulator.load(topic_id, numbered(1))
-    answer = api.consume(topic_id)
-    assert answer.json()["messages"][0]["time"] > "2400"
-    assert int(answer.headers["Date"].split()[3]) >= 2400
+    response = api.consume(topic_id)
+    assert response.json()["messages"][0]["time"] > "2400"
+    assert int(response.headers["Date"].split()[3]) >= 2400
     emulator.configure(date_header=False)
     assert "Date" not in api.consume(topic_id).headers
 
 
 def test_ids_do_not_sort(emulator: Emulator) -> None:
-    """Neither length nor byte order says which message came first; ids are unique."""
+    """Ids are unique, and neither their length nor their sort order reflects the topic order."""
     ids = emulator.load(emulator.create_topic(), numbered(5000))
     assert len(set(ids)) == 5000
     assert len({len(each) for each in ids}) > 1

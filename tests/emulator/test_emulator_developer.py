@@ -1,4 +1,4 @@
-"""The Developer API: list, make, change, empty and delete topics."""
+"""The Developer API: list, create, update, purge and delete topics."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ FIELDS: list[dict[str, Any]] = [
 
 
 def test_topics_are_listed_in_pages(emulator: Emulator, api: Api) -> None:
-    """`count` counts all topics, `data` holds the page that is asked for."""
+    """`count` is the number of all topics, and `data` contains the requested page."""
     ids = [emulator.create_topic(f"Topic {n}") for n in range(5)]
-    answer = api.developer("GET", "?page=2&per_page=2").json()
-    assert answer["count"] == 5
-    assert [topic["id"] for topic in answer["data"]] == ids[2:4]
+    response = api.developer("GET", "?page=2&per_page=2").json()
+    assert response["count"] == 5
+    assert [topic["id"] for topic in response["data"]] == ids[2:4]
     assert api.developer("GET", "?page=4&per_page=2").json()["data"] == []
     assert len(api.developer("GET").json()["data"]) == 5
 
 
-def test_topics_are_found_by_name_and_sorted(emulator: Emulator, api: Api) -> None:
-    """`name` narrows the list, `sort` orders it, downwards with a minus."""
+def test_topics_can_be_filtered_and_sorted(emulator: Emulator, api: Api) -> None:
+    """`name` filters the list, and `sort` orders it; a minus means descending."""
     for name in ("Orders", "Refunds", "Old orders"):
         emulator.create_topic(name)
     names = {
@@ -40,7 +40,7 @@ def test_topics_are_found_by_name_and_sorted(emulator: Emulator, api: Api) -> No
 
 
 def test_schemas_are_listed_on_request(emulator: Emulator, api: Api) -> None:
-    """The list has schemas with `include_schema=true` alone; a single topic has it always."""
+    """The list has schemas with `include_schema=true` only; a single topic always has its own."""
     topic_id = emulator.create_topic("Orders", schema=FIELDS, retention=86_400)
     whole = {"id": topic_id, "name": "Orders", "description": "", "retention": 86_400}
     assert api.developer("GET").json()["data"] == [whole]
@@ -49,8 +49,8 @@ def test_schemas_are_listed_on_request(emulator: Emulator, api: Api) -> None:
     assert api.developer("GET", f"/{topic_id}").json() == {"data": whole}
 
 
-def test_a_topic_can_be_made_and_used(emulator: Emulator, api: Api) -> None:
-    """A new topic checks messages against its schema and keeps 7 days by default."""
+def test_a_topic_can_be_created_and_used(emulator: Emulator, api: Api) -> None:
+    """A new topic validates messages, and its default retention is 7 days."""
     request = {"name": "Orders", "schema": FIELDS, "description": "All of them"}
     made = api.developer("POST", json=request).json()["data"]
     assert made == {**request, "id": made["id"], "retention": 604_800}
@@ -59,16 +59,16 @@ def test_a_topic_can_be_made_and_used(emulator: Emulator, api: Api) -> None:
     assert len(emulator.messages(made["id"])) == 1
 
 
-def test_a_topic_can_be_changed(emulator: Emulator, api: Api) -> None:
-    """An update changes what it names and leaves the rest."""
+def test_a_topic_can_be_updated(emulator: Emulator, api: Api) -> None:
+    """An update changes only the given fields."""
     topic_id = emulator.create_topic("Orders", schema=FIELDS)
     changed = api.developer("PUT", f"/{topic_id}", json={"retention": 3600}).json()["data"]
     assert (changed["name"], changed["retention"], changed["schema"]) == ("Orders", 3600, FIELDS)
     assert api.developer("GET", f"/{topic_id}").json()["data"] == changed
 
 
-def test_a_topic_can_be_emptied_and_deleted(emulator: Emulator, api: Api) -> None:
-    """Purge leaves an empty topic, and ids that do not exist; delete leaves nothing."""
+def test_a_topic_can_be_purged_and_deleted(emulator: Emulator, api: Api) -> None:
+    """A purge removes the messages and their ids; a delete also removes the topic."""
     topic_id = emulator.create_topic()
     (old,) = emulator.load(topic_id, [{}])
     assert api.developer("PUT", f"/{topic_id}/purge").status_code == 200
@@ -96,13 +96,13 @@ def test_a_topic_can_be_emptied_and_deleted(emulator: Emulator, api: Api) -> Non
         {"name": "a", "schema": [{"name": "x", "type": "object"}]},
     ],
 )
-def test_what_is_no_topic_is_refused(api: Api, body: dict[str, Any]) -> None:
-    """A topic without a name, with a bad retention or a malformed schema is a 400."""
+def test_invalid_topics_are_rejected(api: Api, body: dict[str, Any]) -> None:
+    """A missing name, an invalid retention or an invalid schema gives a 400."""
     assert api.developer("POST", json=body).status_code == 400
     assert api.developer("GET").json()["count"] == 0
 
 
 @pytest.mark.parametrize("query", ["?page=0", "?page=x", "?per_page=0", "?sort=colour"])
-def test_bad_queries_are_refused(api: Api, query: str) -> None:
-    """A page or an order that cannot be is a 400."""
+def test_invalid_queries_are_rejected(api: Api, query: str) -> None:
+    """An invalid page number or sort field gives a 400."""
     assert api.developer("GET", query).status_code == 400

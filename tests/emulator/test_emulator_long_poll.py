@@ -1,4 +1,4 @@
-"""Long polls: they answer when a message comes, and wait for nobody who has left."""
+"""Long polls end when a message arrives, and when their client disconnects."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LONG_POLL_SECS = 30
 
 
 def in_flight(emulator: Emulator) -> LoggedRequest:
-    """Wait until a consume request is being worked on."""
+    """Wait until a consume request is in progress."""
     until = time.monotonic() + LONG_POLL_SECS
     while time.monotonic() < until:
         for request in emulator.requests(operation="consume"):
             if request.finished_at is None:
                 return request
         time.sleep(0.01)
-    raise AssertionError("No consume request came")
+    raise AssertionError("no consume request arrived")
 
 
 class Poll(threading.Thread):
-    """A long poll in a thread of its own."""
+    """A long poll in a separate thread."""
 
     def __init__(self, api: Api, topic_id: int, **request: str | int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Poll(threading.Thread):
 
 
 def test_a_future_since_time_means_now(emulator: Emulator, api: Api) -> None:
-    """A long poll from a future time returns what is published while it waits."""
+    """A long poll with a future `since_time` returns messages that are published while it waits."""
     topic_id = emulator.create_topic()
     emulator.load(topic_id, [{"n": 0}])
     assert api.page(topic_id, since_time="2999-01-01T00:00:00Z") == []
@@ -57,8 +57,8 @@ def test_a_future_since_time_means_now(emulator: Emulator, api: Api) -> None:
     assert [message["payload"] for message in poll.messages] == [{"n": 7}]
 
 
-def test_a_long_poll_answers_when_a_message_comes(emulator: Emulator, api: Api) -> None:
-    """A message ends the long poll long before its time is over; another topic's does not."""
+def test_a_long_poll_ends_when_a_message_arrives(emulator: Emulator, api: Api) -> None:
+    """A message in the topic ends the long poll early; one in another topic does not."""
     topic_id, other = emulator.create_topic("one"), emulator.create_topic("other")
     poll = Poll(api, topic_id, timeout_secs=LONG_POLL_SECS)
     poll.start()
@@ -76,8 +76,8 @@ def test_a_long_poll_answers_when_a_message_comes(emulator: Emulator, api: Api) 
     assert poll.ended_at < waiting.at + LONG_POLL_SECS
 
 
-def test_a_long_poll_ends_empty_when_its_time_is_over(emulator: Emulator, api: Api) -> None:
-    """A long poll without news waits for `timeout_secs`, then gives an empty page."""
+def test_a_long_poll_times_out_with_an_empty_page(emulator: Emulator, api: Api) -> None:
+    """A long poll without new messages waits for `timeout_secs`, then returns an empty page."""
     topic_id = emulator.create_topic()
     assert api.page(topic_id, timeout_secs=1) == []
     (request,) = emulator.requests()
@@ -85,8 +85,8 @@ def test_a_long_poll_ends_empty_when_its_time_is_over(emulator: Emulator, api: A
     assert request.finished_at - request.at >= 0.99
 
 
-def test_a_long_poll_ends_when_its_client_leaves(emulator: Emulator, api: Api) -> None:
-    """A client that hangs up is not waited for: the log shows the request as not answered."""
+def test_a_long_poll_ends_when_its_client_disconnects(emulator: Emulator, api: Api) -> None:
+    """The log shows the request of a client that disconnected without a response."""
     topic_id = emulator.create_topic()
     with pytest.raises(requests.ReadTimeout):
         api.post(f"/api/v1/topics/{topic_id}/consume", json={"timeout_secs": 60}, timeout=0.2)

@@ -1,4 +1,4 @@
-"""The server process: it starts, keeps what it should, and leaves nothing behind."""
+"""The server process: it starts, keeps its data if requested, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT_SECS = 30
-# Starts an emulator, tells where it is, and waits to be killed.
+# Starts an emulator, prints its URL, and waits to be killed.
 PARENT = """
 import time
 from tests.emulator.control import Emulator
@@ -28,7 +28,7 @@ time.sleep(600)
 
 
 def wait_until_gone(url: str) -> None:
-    """Return when nobody listens at `url` any more."""
+    """Wait until no process listens at `url`."""
     until = time.monotonic() + TIMEOUT_SECS
     while time.monotonic() < until:
         try:
@@ -36,11 +36,11 @@ def wait_until_gone(url: str) -> None:
         except requests.ConnectionError:
             return
         time.sleep(0.05)
-    raise AssertionError("The emulator is still there")
+    raise AssertionError("the emulator is still running")
 
 
 def test_a_file_outlives_the_process(tmp_path: Path) -> None:
-    """With `database`, topics and messages are there again in the next process; on its port too."""
+    """With `database`, the next process has the same topics and messages, and can use the port."""
     with Emulator.start(database=tmp_path / "emulator.db") as first:
         topic_id = first.create_topic(schema=[{"name": "n", "type": "integer"}])
         ids = first.load(topic_id, [{"n": n} for n in range(3)])
@@ -55,7 +55,7 @@ def test_a_file_outlives_the_process(tmp_path: Path) -> None:
 
 
 def test_stopping_does_not_wait_for_long_polls() -> None:
-    """A stop cuts off whoever waits."""
+    """Stopping closes the connections of long polls."""
     emulator = Emulator.start()
     with emulator:
         topic_id = emulator.create_topic()
@@ -69,8 +69,8 @@ def test_stopping_does_not_wait_for_long_polls() -> None:
     wait_until_gone(emulator.url)
 
 
-def test_the_server_ends_with_its_parent() -> None:
-    """When the process that started it is killed, the server ends by itself."""
+def test_the_server_exits_with_its_parent() -> None:
+    """The server exits if the process that started it is killed."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE
     ) as parent:
@@ -82,7 +82,7 @@ def test_the_server_ends_with_its_parent() -> None:
 
 
 def test_it_can_be_run_by_hand() -> None:
-    """The command says in one JSON line where it listens, and ends on a signal."""
+    """The command prints its URL as a line of JSON, and exits on a signal."""
     command = [sys.executable, "-m", "tests.emulator", "--port", "0"]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
@@ -94,8 +94,8 @@ def test_it_can_be_run_by_hand() -> None:
     assert process.returncode == 0
 
 
-def test_a_server_that_cannot_start_is_told() -> None:
-    """A port that is taken is an error of the caller, and no process is left."""
+def test_a_server_that_cannot_start_raises_an_error() -> None:
+    """A port that is in use raises an error in the caller, and no process is left."""
     with Emulator.start() as emulator:
         port = int(emulator.url.rpartition(":")[2])
         with pytest.raises(RuntimeError, match="did not start"):

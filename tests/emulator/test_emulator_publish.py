@@ -1,4 +1,4 @@
-"""Publish as the contract has it: bytes kept, batches and limits."""
+"""The publish endpoints: unchanged payloads, batches and limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ODD = [
 
 @pytest.mark.parametrize("payload", ODD)
 def test_payloads_come_back_byte_for_byte(emulator: Emulator, api: Api, payload: bytes) -> None:
-    """However a message is published, its payload comes back unchanged."""
+    """The payload does not change, whichever endpoint publishes it."""
     topic_id = emulator.create_topic()
     assert api.publish(topic_id, b"\n " + payload + b" \n").status_code == 200
     assert api.batch(topic_id, b"{}", payload, b"{}").status_code == 200
@@ -35,7 +35,7 @@ def test_payloads_come_back_byte_for_byte(emulator: Emulator, api: Api, payload:
 
 
 def test_load_takes_any_bytes(emulator: Emulator) -> None:
-    """What no API would take can still be put into a topic."""
+    """`load` can store payloads that the API would reject."""
     topic_id = emulator.create_topic()
     emulator.load(topic_id, [b"\xff\x00 no JSON", {"ä": 1}, [1]])
     stored = [message.payload for message in emulator.messages(topic_id)]
@@ -43,7 +43,7 @@ def test_load_takes_any_bytes(emulator: Emulator) -> None:
 
 
 def test_load_and_read_many(emulator: Emulator) -> None:
-    """Loads longer than a chunk keep their order, their times and their number."""
+    """A load of several chunks keeps the order, the times and the number of messages."""
     topic_id = emulator.create_topic(retention=10**10)
     times = [f"2020-01-01T00:{n // 60 % 60:02}:{n % 60:02}Z" for n in range(3600)] * 3
     ids = emulator.load(topic_id, ({"n": n} for n in range(10_800)), times=sorted(times))
@@ -54,21 +54,21 @@ def test_load_and_read_many(emulator: Emulator) -> None:
 
 
 def test_a_message_gets_an_id(emulator: Emulator, api: Api) -> None:
-    """Publishing one message answers with the id under which it is consumed."""
+    """The response to a message contains the id with which it is consumed."""
     topic_id = emulator.create_topic()
-    answer = api.publish(topic_id, '{"Name": "John"}')
+    response = api.publish(topic_id, '{"Name": "John"}')
     (message,) = api.page(topic_id)
-    assert answer.json() == {"message_id": message["message_id"]}
+    assert response.json() == {"message_id": message["message_id"]}
     assert message["payload"] == {"Name": "John"}
 
 
 def test_a_batch_gets_results_by_index(emulator: Emulator, api: Api) -> None:
-    """A batch of 100 is stored in its order, each entry answered under its index."""
+    """A batch of 100 is stored in order, and the response has a result for each index."""
     topic_id = emulator.create_topic()
-    answer = api.batch(topic_id, *[f'{{"n":{n}}}' for n in range(100)]).json()
+    response = api.batch(topic_id, *[f'{{"n":{n}}}' for n in range(100)]).json()
     ids = [message.message_id for message in emulator.messages(topic_id)]
-    assert answer["is_partial_error"] is False
-    assert answer["message_ids"] == {
+    assert response["is_partial_error"] is False
+    assert response["message_ids"] == {
         str(n): {"message_id": each, "result": "success"} for n, each in enumerate(ids)
     }
     assert [payload["n"] for payload in emulator.payloads(topic_id)] == list(range(100))
@@ -93,29 +93,29 @@ def test_a_batch_gets_results_by_index(emulator: Emulator, api: Api) -> None:
         b'{"payloads": [' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"]}",
     ],
 )
-def test_what_is_no_batch_is_refused(emulator: Emulator, api: Api, body: bytes) -> None:
-    """A body that is not JSON, or not 1 to 100 payloads, is a 400 and stores nothing."""
+def test_invalid_batches_are_rejected(emulator: Emulator, api: Api, body: bytes) -> None:
+    """A body that is not JSON, or has not 1 to 100 payloads, gives a 400 and stores nothing."""
     topic_id = emulator.create_topic()
-    answer = api.post(f"/api/v1/batch/topics/{topic_id}/publish", body)
-    assert answer.status_code == 400
-    assert answer.json()["code"] == 400
+    response = api.post(f"/api/v1/batch/topics/{topic_id}/publish", body)
+    assert response.status_code == 400
+    assert response.json()["code"] == 400
     assert emulator.messages(topic_id) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"text"', b"1", b"{", b'{"a":1} 2', b'{"a":"\xff"}'])
-def test_what_is_no_message_is_refused(emulator: Emulator, api: Api, body: bytes) -> None:
-    """A message is a JSON object; anything else is a 400."""
+def test_invalid_messages_are_rejected(emulator: Emulator, api: Api, body: bytes) -> None:
+    """A message that is not a JSON object gives a 400."""
     topic_id = emulator.create_topic()
     assert api.publish(topic_id, body).status_code == 400
     assert emulator.messages(topic_id) == []
 
 
 def test_a_body_may_have_a_mebibyte(emulator: Emulator, api: Api) -> None:
-    """1,048,576 bytes pass, one more is a 413 and stores nothing."""
+    """A body of 1,048,576 bytes is accepted; one more byte gives a 413 and stores nothing."""
     topic_id = emulator.create_topic()
     fits = b'{"a":"' + b"x" * (1_048_576 - 8) + b'"}'
     assert len(fits) == 1_048_576
     assert api.publish(topic_id, fits).status_code == 200
-    answer = api.publish(topic_id, fits + b" ")
-    assert (answer.status_code, answer.json()["code"]) == (413, 413)
+    response = api.publish(topic_id, fits + b" ")
+    assert (response.status_code, response.json()["code"]) == (413, 413)
     assert len(emulator.messages(topic_id)) == 1

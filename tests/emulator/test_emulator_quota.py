@@ -1,4 +1,4 @@
-"""Quotas: who shares them, what counts, and what a 429 says."""
+"""Quotas: which requests count, and the content of a 429."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
 
 
-def test_the_quota_is_shared_and_refusals_do_not_count(emulator: Emulator, api: Api) -> None:
-    """All public requests share the quota; past the window, as many are admitted again."""
+def test_the_quota_is_shared_and_rejected_requests_do_not_count(
+    emulator: Emulator, api: Api
+) -> None:
+    """All public requests share the quota, which is available again after the window."""
     topic_id = emulator.create_topic()
     emulator.configure(quota_per_minute=3)
     statuses = [
@@ -22,9 +24,9 @@ def test_the_quota_is_shared_and_refusals_do_not_count(emulator: Emulator, api: 
     ]
     assert statuses == [200, 200, 200]
     for _ in range(5):
-        answer = api.consume(topic_id)
-        assert answer.status_code == 429
-        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        response = api.consume(topic_id)
+        assert response.status_code == 429
+        assert 1 <= int(response.headers["Retry-After"]) <= 60
     emulator.configure(quota_window_secs=0.2)
     time.sleep(0.3)
     assert [api.consume(topic_id).status_code for _ in range(3)] == [200, 200, 200]
@@ -32,7 +34,7 @@ def test_the_quota_is_shared_and_refusals_do_not_count(emulator: Emulator, api: 
 
 
 def test_retry_after_has_three_forms(emulator: Emulator, api: Api) -> None:
-    """A 429 names the seconds, the date by the service's clock, or nothing."""
+    """`Retry-After` is in seconds, a date by the service's clock, or missing."""
     topic_id = emulator.create_topic()
     emulator.configure(quota_per_minute=0)
     assert api.consume(topic_id).headers["Retry-After"] == "60"
@@ -44,8 +46,8 @@ def test_retry_after_has_three_forms(emulator: Emulator, api: Api) -> None:
     assert "Retry-After" not in api.consume(topic_id).headers
 
 
-def test_the_developer_api_has_a_quota_of_its_own(emulator: Emulator, api: Api) -> None:
-    """60 requests a minute by default, apart from the public API's."""
+def test_the_developer_api_has_its_own_quota(emulator: Emulator, api: Api) -> None:
+    """The default is 60 requests per minute, separate from the public API's quota."""
     topic_id = emulator.create_topic()
     statuses = [api.developer("GET").status_code for _ in range(61)]
     assert statuses == [200] * 60 + [429]

@@ -1,4 +1,4 @@
-"""Topic schemas: which messages fit, and what becomes of those that do not."""
+"""Topic schemas: which messages match, and what happens to the others."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ SCHEMA: list[dict[str, Any]] = [
         ({"tags": ["a", 1]}, "tags[1]: expected string"),
     ],
 )
-def test_messages_must_fit_the_schema(
+def test_messages_must_match_the_schema(
     emulator: Emulator, api: Api, change: dict[str, Any], reason: str
 ) -> None:
-    """The reason names field and type, never the value; the batch's other messages are stored."""
+    """The reason has the field and type, not the value; the other messages are stored."""
     topic_id = emulator.create_topic(schema=SCHEMA)
     good = {"id": 7, "title": "secret"}
     bad = json.dumps({**good, **change})
     assert api.publish(topic_id, bad).json() == {"message": reason, "code": 400}
-    answer = api.batch(topic_id, json.dumps(good), bad, json.dumps(good)).json()
-    assert answer["is_partial_error"] is True
-    assert answer["message_ids"]["1"] == {"result": "error", "error": reason}
-    assert [answer["message_ids"][index]["result"] for index in "02"] == ["success"] * 2
+    response = api.batch(topic_id, json.dumps(good), bad, json.dumps(good)).json()
+    assert response["is_partial_error"] is True
+    assert response["message_ids"]["1"] == {"result": "error", "error": reason}
+    assert [response["message_ids"][index]["result"] for index in "02"] == ["success"] * 2
     assert emulator.payloads(topic_id) == [good, good]
 
 
-def test_messages_that_fit_pass(emulator: Emulator, api: Api) -> None:
-    """Optional fields may be missing or null; fields outside the schema pass."""
+def test_matching_messages_are_accepted(emulator: Emulator, api: Api) -> None:
+    """Optional fields may be missing or null, and fields outside the schema are accepted."""
     topic_id = emulator.create_topic(schema=SCHEMA)
     full = {
         "id": 1,
@@ -83,27 +83,27 @@ def test_messages_that_fit_pass(emulator: Emulator, api: Api) -> None:
         "tags": [],
         "more": 1,
     }
-    answer = api.batch(topic_id, json.dumps(full), '{"id":1,"title":"a","total":null}')
-    assert answer.json()["is_partial_error"] is False
+    response = api.batch(topic_id, json.dumps(full), '{"id":1,"title":"a","total":null}')
+    assert response.json()["is_partial_error"] is False
 
 
-def test_a_batch_can_be_refused_as_a_whole(emulator: Emulator, api: Api) -> None:
-    """With `rejection="status"` one bad message refuses all, and the answer says which."""
+def test_a_batch_can_be_rejected_as_a_whole(emulator: Emulator, api: Api) -> None:
+    """With `rejection="status"`, one bad message rejects the batch; the response names it."""
     topic_id = emulator.create_topic(schema=SCHEMA)
     emulator.configure(rejection="status", rejection_status=422)
     good, bad = '{"id":1,"title":"a"}', '{"id":"1","title":"a"}'
-    answer = api.batch(topic_id, good, bad, bad)
-    assert answer.status_code == 422
-    assert answer.json()["message"] == "payloads[1]: id: expected integer"
+    response = api.batch(topic_id, good, bad, bad)
+    assert response.status_code == 422
+    assert response.json()["message"] == "payloads[1]: id: expected integer"
     assert emulator.messages(topic_id) == []
     emulator.configure(schema_checks=False)
     assert api.batch(topic_id, good, bad, bad).status_code == 200
 
 
-def test_an_entry_that_is_no_object_fails(emulator: Emulator, api: Api) -> None:
-    """A payload that is not an object is a failed entry of its batch."""
+def test_an_entry_that_is_not_an_object_fails(emulator: Emulator, api: Api) -> None:
+    """A payload that is not an object fails, and the other entries are stored."""
     topic_id = emulator.create_topic()
-    answer = api.batch(topic_id, "{}", "[]").json()
-    assert answer["is_partial_error"] is True
-    assert answer["message_ids"]["1"]["result"] == "error"
+    response = api.batch(topic_id, "{}", "[]").json()
+    assert response["is_partial_error"] is True
+    assert response["message_ids"]["1"]["result"] == "error"
     assert emulator.payloads(topic_id) == [{}]
