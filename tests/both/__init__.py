@@ -1,1 +1,1 @@
-"""What both connectors promise, through their executables."""
+"""Tests of promises that both connectors make, through their executables."""

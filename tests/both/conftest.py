@@ -1,4 +1,4 @@
-"""Either connector, run against any service."""
+"""A fixture for each connector, which can be run against any service."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Connector:
 
     Attributes:
         name: The name of its executable.
-        topics: Its setting ``topics``, for topic 1.
-        body: The body of a response with which it is content.
-        input: What it reads from stdin.
+        topics: Its setting `topics`, for topic 1.
+        body: The body of a valid response.
+        input: Its stdin.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Connector:
         return command(self.name, "--config", write_json(self.folder / "config.json", config))
 
     def run(self, url: str, env: dict[str, str] | None = None, **settings: Any) -> Outcome:  # noqa: ANN401
-        """Run it against a service, to its end."""
+        """Run the connector against a service until it exits."""
         _, *arguments = self.command(url, **settings)
         return run(self.name, *arguments, stdin=self.input, env=env)
 

@@ -27,7 +27,7 @@ NO_EXCEPTIONS = {"no_proxy": "", "NO_PROXY": ""}
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
-    """TLS with a certificate that nobody trusts, and the file with this certificate."""
+    """TLS with a self-signed certificate, and the file with this certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([])
     now = dt.datetime.now(dt.timezone.utc)
@@ -57,7 +57,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]
 def test_a_certificate_that_is_not_trusted_is_final(
     connector: Connector, tls: tuple[ssl.SSLContext, Path]
 ) -> None:
-    """No retry fixes it; one that REQUESTS_CA_BUNDLE contains is trusted."""
+    """A retry would not help; a certificate in REQUESTS_CA_BUNDLE is trusted."""
     response = http_response(connector.body)
     context, path = tls
     with RawService(lambda connection, _number: connection.sendall(response), context) as service:
@@ -74,10 +74,10 @@ def test_a_connection_that_is_cut_during_the_handshake_is_retried(connector: Con
     """Only a certificate that fails verification is final."""
 
     def respond(_connection: socket.socket, _number: int) -> None:
-        """No handshake comes to its end here."""
+        """Do nothing: no handshake is completed."""
 
     with RawService(respond) as service:
-        # The service reads the handshake as a request without an end, and closes.
+        # The service reads the handshake as an incomplete request, and closes the connection.
         outcome = connector.run(
             service.url.replace("http:", "https:"), request_timeout_secs=0.2, max_retry_secs=0.5
         )
@@ -93,10 +93,10 @@ def test_a_connection_that_is_cut_during_the_handshake_is_retried(connector: Con
         ("https://no-such-host.invalid", "gaierror: "),
     ],
 )
-def test_the_first_request_says_at_once_that_nothing_is_there(
+def test_a_failed_first_connection_is_logged_immediately(
     connector: Connector, url: str, reason: str
 ) -> None:
-    """A refused connection, an unknown host: a warning that names the setting to check."""
+    """A refused connection or an unknown host gives a warning that names the setting to check."""
     outcome = connector.run(url, max_retry_secs=0.3)
     assert outcome.exit_code == 1
     warning = next(line for line in outcome.stderr.splitlines() if "WARNING" in line)
@@ -107,7 +107,7 @@ def test_the_first_request_says_at_once_that_nothing_is_there(
 def test_a_service_on_this_machine_is_never_requested_through_a_proxy(
     connector: Connector,
 ) -> None:
-    """Whatever the environment says: the token is sent in clear text."""
+    """The proxy variables do not apply, because the token is sent in clear text."""
     response = http_response(connector.body)
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), NOBODY)
     with RawService(lambda connection, _number: connection.sendall(response)) as service:
@@ -119,8 +119,8 @@ def test_a_service_on_this_machine_is_never_requested_through_a_proxy(
     "proxy",
     ["http://user:pass-word@", "http://us er:pass-word@pro xy:99999", "socks5://u:pass-word@h"],
 )
-def test_a_proxy_url_is_never_shown(connector: Connector, proxy: str) -> None:
-    """A malformed one, or one that cannot be used, is one line without its password."""
+def test_the_password_of_a_proxy_is_redacted(connector: Connector, proxy: str) -> None:
+    """A malformed or unusable proxy URL gives one line without the password."""
     env = {"https_proxy": proxy, "LOGLEVEL": "DEBUG", **NO_EXCEPTIONS}
     outcome = connector.run("https://example.invalid", env=env, max_retry_secs=0)
     assert outcome.exit_code == 1
@@ -128,8 +128,8 @@ def test_a_proxy_url_is_never_shown(connector: Connector, proxy: str) -> None:
     assert "pass-word" not in outcome.stderr
 
 
-def test_a_proxy_that_does_not_connect_is_named(connector: Connector) -> None:
-    """Its status is reported, its text is not."""
+def test_a_proxy_that_does_not_connect_is_reported(connector: Connector) -> None:
+    """The error contains the proxy's status, but not its text."""
     response = b"HTTP/1.1 407 top-secret-token\r\nContent-Length: 0\r\n\r\n"
 
     def respond(connection: socket.socket, _number: int) -> None:

@@ -1,4 +1,4 @@
-"""Settings, interrupts and tracebacks: a program that ends says why, and shows no secret."""
+"""Settings, interrupts and tracebacks: errors name the cause, and contain no secrets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOSTS = [
 
 
 def test_every_bad_setting_is_one_line_without_its_value(connector: Connector) -> None:
-    """A token in the wrong place, hosts that cannot exist, numbers too large for a socket."""
+    """For example a token in the wrong setting, an invalid host, or a timeout that is too large."""
     outcome = connector.run(
         NOBODY,
         data_center=TOKEN,
@@ -52,7 +52,7 @@ def test_every_bad_setting_is_one_line_without_its_value(connector: Connector) -
 
 @pytest.mark.parametrize("url", HOSTS)
 def test_a_host_that_cannot_exist_is_a_setting_error(url: str) -> None:
-    """Without it, the error comes from deep within a request, or not at all."""
+    """Otherwise the error would only come from the HTTP library, or not at all."""
     from tap_workato_streams.plugin.config_check import problems  # noqa: PLC0415
 
     schema: dict[str, Any] = {"properties": {}}
@@ -61,16 +61,16 @@ def test_a_host_that_cannot_exist_is_a_setting_error(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://h", "https://a_b.c-d.:8/p/", "https://[::1]", NOBODY])
-def test_a_host_that_may_exist_is_accepted(url: str) -> None:
-    """Names of internal networks and addresses, too."""
+def test_a_valid_host_is_accepted(url: str) -> None:
+    """IP addresses and names in internal networks are valid, too."""
     from tap_workato_streams.plugin.config_check import problems  # noqa: PLC0415
 
     assert problems({"api_url": url}, {"properties": {}}) == []
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "{"])
-def test_a_config_file_that_is_no_object_is_named(connector: Connector, content: str) -> None:
-    """In one line, which says where it is no JSON."""
+def test_an_invalid_config_file_is_reported(connector: Connector, content: str) -> None:
+    """One line has the file and the position of the JSON error."""
     command = connector.command(NOBODY)
     config = connector.folder / "config.json"
     config.write_text(content, encoding="utf-8")
@@ -84,8 +84,8 @@ def test_a_config_file_that_is_no_object_is_named(connector: Connector, content:
     assert b"Traceback" not in done.stderr
 
 
-def test_an_interrupt_during_imports_is_no_traceback(connector: Connector) -> None:
-    """From the first instruction on; the SDK is the slowest of the imports."""
+def test_an_interrupt_during_imports_prints_no_traceback(connector: Connector) -> None:
+    """This includes the import of the SDK, which takes longest."""
     folder = connector.folder / "imports" / "singer_sdk"
     folder.mkdir(parents=True)
     begun = connector.folder / "begun"
@@ -106,8 +106,8 @@ def test_an_interrupt_during_imports_is_no_traceback(connector: Connector) -> No
     assert (process.returncode, stdout, stderr) == (-signal.SIGINT, b"", b"")
 
 
-def test_a_traceback_shows_no_payload(connector: Connector) -> None:
-    """At debug level, where a failing stream map brings one."""
+def test_a_traceback_contains_no_payload(connector: Connector) -> None:
+    """A failing stream map logs a traceback at debug level."""
     page = json.dumps(
         {
             "messages": [

@@ -1,4 +1,4 @@
-"""Whatever a service sends, and however slowly: a run ends, and says what happened in one line."""
+"""Slow, large or malformed responses: a run ends with one line that names the cause."""
 
 from __future__ import annotations
 
@@ -25,10 +25,8 @@ HINTS = (
 
 
 @pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\n\r\n{"])
-def test_a_response_has_a_deadline_however_slowly_it_comes(
-    connector: Connector, begin: bytes
-) -> None:
-    """`request_timeout_secs` is for the whole response, headers and body, not for each byte."""
+def test_a_slow_response_has_a_deadline(connector: Connector, begin: bytes) -> None:
+    """`request_timeout_secs` covers the whole response, not the time between two bytes."""
 
     def trickle(connection: socket.socket, _number: int) -> None:
         connection.sendall(begin)
@@ -45,8 +43,8 @@ def test_a_response_has_a_deadline_however_slowly_it_comes(
     assert "orders (topic 1): no complete response (TimeoutError" in line
 
 
-def test_a_response_has_a_size_limit_however_well_it_is_compressed(connector: Connector) -> None:
-    """A megabyte that becomes a gigabyte costs no more memory than the limit."""
+def test_a_compressed_response_has_a_size_limit(connector: Connector) -> None:
+    """A megabyte that decompresses to a gigabyte needs no more memory than the limit."""
     bomb = gzip.compress(bytes(10 * MEGABYTE)) * 100
     response = http_response(bomb, "Content-Encoding: gzip")
 
@@ -72,7 +70,7 @@ def _limit_memory() -> None:
 
 
 def test_interim_responses_are_skipped(connector: Connector) -> None:
-    """Such as early hints: the response is what comes after them."""
+    """For example, early hints precede the response."""
     response = HINTS + http_response(connector.body)
 
     with RawService(lambda connection, _number: connection.sendall(response)) as service:
@@ -82,7 +80,7 @@ def test_interim_responses_are_skipped(connector: Connector) -> None:
 
 
 def test_a_proxy_that_requires_a_password_is_named(connector: Connector) -> None:
-    """It is not the service that responds with 407."""
+    """The error says that the 407 came from the proxy, not from the service."""
     response = http_response(b"", status="407 Proxy Authentication Required")
 
     with RawService(lambda connection, _number: connection.sendall(response)) as service:
@@ -113,12 +111,12 @@ MALFORMED = {
 }
 
 
-# A run of the target ends with the first error, so that each response costs a run.
+# The target stops at the first error, so each response needs its own run.
 FOR_THE_TARGET = ("status line", "chunks", "header", "content type", "json error")
 
 
-def test_no_log_line_contains_what_was_read(connector: Connector) -> None:
-    """Neither a token nor a payload that a service or a gateway echoes, at any level."""
+def test_no_log_line_contains_text_from_a_response(connector: Connector) -> None:
+    """A token or payload that a service or gateway echoes is not logged, at any level."""
     if not connector.input:
         _check_log(connector, list(MALFORMED))
         return
@@ -142,13 +140,13 @@ def _check_log(connector: Connector, names: list[str]) -> None:
     assert len(outcome.error_lines) == len(names)
     assert all("topic" in line or "orders, line 2" in line for line in outcome.error_lines)
     assert "top-secret" not in outcome.stderr
-    # The tap sends no payload, so that a service cannot echo one in an error.
+    # The tap sends no payloads that a service could echo in an error.
     echoed = "id private-payload; token ***"
     assert "private-payload" not in outcome.stderr.replace("" if connector.input else echoed, "")
 
 
-def test_a_late_second_response_is_not_taken_for_the_next_one(connector: Connector) -> None:
-    """A connection with unread bytes is closed before it is reused."""
+def test_a_second_response_is_not_used_for_the_next_request(connector: Connector) -> None:
+    """A connection with unread bytes is closed instead of being reused."""
     late = http_response(b'{"message": "late"}' + b" " * MEGABYTE, status="404 Not Found")
 
     def respond(connection: socket.socket, number: int) -> None:
@@ -167,7 +165,7 @@ def test_a_late_second_response_is_not_taken_for_the_next_one(connector: Connect
 
 
 def _run_with_a_pause(connector: Connector, url: str) -> Outcome:
-    """Run the target with two batches, the second of which is sent later."""
+    """Run the target with two batches; the second one follows after a pause."""
     process = subprocess.Popen(
         connector.command(url, max_batch_age_secs=0),
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Retries: what the log says of them is what happens, and `max_retry_secs` bounds them."""
+"""Retries: the log is accurate, and `max_retry_secs` limits them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 THROTTLED = http_response(b"", status="429 Too Many Requests")
 
 
-def test_the_wait_that_is_logged_is_the_wait_before_the_next_request(connector: Connector) -> None:
-    """After a 429 without Retry-After, too; each retry is a warning, in both connectors."""
+def test_the_logged_wait_is_the_actual_wait(connector: Connector) -> None:
+    """Both connectors log a warning for each retry, also after a 429 without Retry-After."""
     times: list[float] = []
 
     def respond(connection: socket.socket, number: int) -> None:
@@ -33,12 +33,12 @@ def test_the_wait_that_is_logged_is_the_wait_before_the_next_request(connector: 
     waited = [later - earlier for earlier, later in pairwise(times)]
     assert len(logged) == len(waited) == 2
     for said, actual in zip(logged, waited, strict=True):
-        # A loaded machine may be late, but nothing is sent before its time.
+        # On a loaded machine a request may be late, but never early.
         assert said - 0.1 <= actual <= said + 1.0
 
 
 def test_retries_end_after_max_retry_secs(connector: Connector) -> None:
-    """Pauses after a 429 included."""
+    """Pauses after a 429 count, too."""
     times: list[float] = []
 
     def respond(connection: socket.socket, _number: int) -> None:

@@ -1,1 +1,1 @@
-"""Random rounds against the target's executable: records, states, faults and signals."""
+"""Random tests of the target's executable, with records, states, faults and signals."""

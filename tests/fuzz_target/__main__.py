@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz_target [ROUNDS] [SEED]`: play random rounds, two at a time, and count."""
+"""`python -m tests.fuzz_target [ROUNDS] [SEED]`: run random rounds, two at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECKED = ("lost records", "untrue states", "records out of order", "good record
 
 
 def main(rounds: int, seed: int) -> int:
-    """Play rounds; return the exit code."""
+    """Run the rounds, print the counts, and return the exit code."""
     mine = local()
     emulators: list[Emulator] = []
 

@@ -1,4 +1,4 @@
-"""One round: random input and settings, and runs with faults and signals until all is published."""
+"""A round: random input and settings, and runs with faults until everything is published."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.target.singer import record, schema, state
 if TYPE_CHECKING:
     from tests.emulator.control import Emulator
 
-# Each kind of fault, its options, and whether a message may be overtaken by those after it.
+# The kinds of faults, their options, and whether they allow later messages to overtake one.
 WHOLE: list[tuple[str, dict[str, Any]]] = [
     ("reset", {}),
     ("reset_after", {}),
@@ -51,15 +51,15 @@ SECS = 60.0
 
 @dataclass
 class Round:
-    """The input of a source, and what the target makes of it.
+    """The input of a round, and the results of its runs.
 
     Args:
         emulator: The service, which is reset.
-        seed: What the round is made from.
+        seed: The seed of all random choices.
 
     Attributes:
-        problems: What went wrong, in words.
-        counts: How often what happened.
+        problems: Descriptions of broken promises.
+        counts: The number of times that each kind of event happened.
     """
 
     emulator: Emulator
@@ -94,7 +94,7 @@ class Round:
         }
 
     def play(self) -> None:
-        """Run the target until it has published everything, and check it after each run."""
+        """Run the target until everything is published, and check the result of each run."""
         with tempfile.TemporaryDirectory() as folder:
             self.dead = Path(folder) / "dead.jsonl"
             config = {
@@ -117,9 +117,9 @@ class Round:
                 self.problems.append(f"lost: {sorted(lost)[:10]}")
 
     def _run(self, start: int, *, disturbed: bool) -> tuple[bool, int]:
-        """Run the target once, from a record on; return whether it completed, and where to resume.
+        """Run the target once; return whether it completed, and the record to resume from.
 
-        The emulator applies what it has received within a moment.
+        The emulator processes requests that it has received shortly after the target exits.
         """
         chance = self.chance
         before = [len(self.emulator.messages(topic)) for topic in self.topics]
@@ -170,7 +170,7 @@ class Round:
         return {int(json.loads(line)["record"]["n"]) for line in lines if b'"RECORD"' in line}
 
     def _check_states(self, emitted: list[int], start: int) -> None:
-        """Check that the emitted states cover only what is published or in the file."""
+        """Check that emitted states cover only records that are published or dead letters."""
         covered = emitted[-1] if emitted else start - 1
         untrue = set(range(covered + 1)) - self._published() - self._rejected()
         if untrue or emitted != sorted(set(emitted)):
@@ -181,7 +181,7 @@ class Round:
             self.problems.append(f"good records in the dead-letter file: {sorted(unexpected)[:10]}")
 
     def _check_order(self, before: list[int]) -> None:
-        """Check that what this run has published first is in the order of the input."""
+        """Check that the first copies of all messages are in the order of the input."""
         for topic, count in zip(self.topics, before, strict=True):
             numbers = [payload["n"] for payload in self.emulator.payloads(topic)[count:]]
             firsts = list(dict.fromkeys(numbers))

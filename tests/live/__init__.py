@@ -1,1 +1,1 @@
-"""What the connectors assume about the API, checked against a real workspace: `make check-live`."""
+"""Checks of the connectors' assumptions about the API in a real workspace: `make check-live`."""

@@ -1,6 +1,6 @@
 """`make check-live`: compare a real workspace with what the connectors assume.
 
-Exits with 1 if an assumption does not hold, and with 0, saying so, if there is no token.
+Exits with 1 if an assumption does not hold. Without a token, it prints a note and exits with 0.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tests.live.checks import run
 from tests.live.finding import table
 
 MISSING = """\
-skipped: set WORKATO_API_TOKEN and WORKATO_TOPIC_ID, and WORKATO_DATA_CENTER (us if not set) or
-WORKATO_API_URL. The topic must be one that nothing else uses, with the fields n (integer, required)
-and data (string, optional). The token must be allowed to consume from it and to publish to it.
-The checks publish about 300 messages."""
-# With 60 requests per minute, 16 checks of about 4 requests must not run into the quota.
+skipped: set WORKATO_API_TOKEN and WORKATO_TOPIC_ID, and WORKATO_DATA_CENTER (default: us) or
+WORKATO_API_URL. The topic must not be used by anything else, and needs the fields n (integer,
+required) and data (string, optional). The token needs permission to consume from the topic and to
+publish to it. The checks publish about 300 messages."""
+# 16 checks of about 4 requests each must stay below the default quota of 60 requests per minute.
 PAUSE_SECS = 5.0
 
 

@@ -1,4 +1,4 @@
-"""The API with nothing in between: each check sends exactly the bytes that it is about."""
+"""A minimal API client, with which each check can send exact bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Api:
     Attributes:
         url: Base URL of the messages API.
         token: A token that may consume from and publish to the topic.
-        topic_id: A topic that nothing else uses. Its schema has a required field `n` of type
+        topic_id: A topic that is not used otherwise. Its schema has a required field `n` of type
             integer and an optional field `data` of type string.
     """
 
@@ -33,7 +33,7 @@ class Api:
     def post(
         self, path: str, body: bytes, *, token: str | None = None, timeout: float = TIMEOUT_SECS
     ) -> requests.Response:
-        """Send a request to the topic; `path` is what follows the topic's id."""
+        """Send a request to the topic; `path` is the part after the topic's id."""
         return self.session.post(
             path.format(url=self.url, topic=self.topic_id),
             data=body,
@@ -58,10 +58,10 @@ class Api:
         return self.post(BATCH, b'{"payloads":[' + b",".join(payloads) + b"]}")
 
     def mark(self) -> str:
-        """Publish a message and return its id: what follows it is of the check alone.
+        """Publish a message and return its id; all later messages belong to the check.
 
         Raises:
-            requests.HTTPError: The token or the topic does not allow it.
+            requests.HTTPError: The request was rejected.
         """
         response = self.publish(b'{"n":0}')
         response.raise_for_status()

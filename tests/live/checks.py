@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def run(api: Api, *, use_up_quota: bool, pause_secs: float = 0.0) -> Iterator[Finding]:
-    """Yield what each check finds; a check that cannot be done is a finding, too.
+    """Yield the finding of each check, including checks that failed with an error.
 
     Args:
         api: The topic to use.
         use_up_quota: Whether to send requests until one is rate limited.
-        pause_secs: How long to wait before each check, so that a small quota lasts.
+        pause_secs: The pause before each check, to stay within a small quota.
     """
     checks: list[Check] = [*consume_checks.CHECKS, *publish_checks.CHECKS]
     if use_up_quota:
@@ -35,6 +35,6 @@ def run(api: Api, *, use_up_quota: bool, pause_secs: float = 0.0) -> Iterator[Fi
             yield check(api)
         except requests.RequestException as exc:
             title = check.__name__.replace("_", " ")
-            # Of a response, only the status: the body may hold anything.
+            # Only the status is shown, because the body may contain anything.
             status = exc.response.status_code if exc.response is not None else type(exc).__name__
             yield Finding(title, "can be checked", f"failed with {status}", same=False)

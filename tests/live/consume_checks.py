@@ -18,7 +18,7 @@ POLL_SECS, ARRIVAL_SECS = 2, 0.5
 
 
 def unknown_cursor(api: Api) -> Finding:
-    """A cursor that does not exist gets a status by which the tap can recognise it."""
+    """The status for a cursor that does not exist can be recognised by the tap."""
     status = api.consume(after_message_id="A00000000").status_code
     return Finding(
         "unknown after_message_id",
@@ -41,7 +41,7 @@ def error_body(api: Api) -> Finding:
 
 
 def wrong_token(api: Api) -> Finding:
-    """A wrong token has a status of its own."""
+    """A wrong token has its own status."""
     status = api.consume(token="not-a-token").status_code
     return Finding("wrong token", "HTTP 401", f"HTTP {status}", status == 401)
 
@@ -116,7 +116,7 @@ def long_poll_returns(api: Api) -> Finding:
 
 
 def date_header(api: Api) -> Finding:
-    """The service's clock is known from each response."""
+    """Each response contains the time of the service's clock."""
     value = api.consume(batch_size=1).headers.get("Date")
     difference = abs(parsedate_to_datetime(value).timestamp() - time.time()) if value else 0.0
     seen = f"present, {difference:.0f} s from the clock here" if value else "absent"

@@ -1,4 +1,4 @@
-"""What a check has found, and the table of all of them."""
+"""The result of a check, and the table of all results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTHS = (30, 44, 44, 4)
 
 @dataclass(frozen=True)
 class Finding:
-    """One assumption, what was seen, and whether the connectors can rely on the assumption."""
+    """An assumption, the observation, and whether the assumption holds."""
 
     subject: str
     assumed: str

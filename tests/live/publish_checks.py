@@ -20,7 +20,7 @@ NUMBERS = b'{"n":1,"data":"x","d":1.10,"i":123456789012345678901234567890,"e":1E
 
 
 def bad_message_in_batch(api: Api) -> Finding:
-    """One bad message fails its entry or the batch; the target handles both."""
+    """One bad message fails either its entry or the whole batch; the target handles both."""
     response = api.batch([b'{"n":1}', b'{"n":"text"}', b'{"n":3}'])
     if response.status_code == 200:
         body = response.json()
@@ -40,7 +40,7 @@ def bad_message_in_batch(api: Api) -> Finding:
 
 
 def bad_message(api: Api) -> Finding:
-    """A bad message alone is a 4xx, so that bisecting a batch ends."""
+    """A bad message on its own gives a 4xx, so that bisecting a batch ends."""
     status = api.publish(b'{"n":"text"}').status_code
     return Finding("one bad message alone", "a 4xx", f"HTTP {status}", 400 <= status < 500)
 
@@ -112,7 +112,7 @@ def timeout(api: Api) -> Finding:
 
 
 def quota(api: Api) -> Finding:
-    """Over the quota: 429, perhaps with the time to wait. Uses up the workspace's quota."""
+    """Requests over the quota get a 429. This uses up the workspace's quota."""
     for number in range(MOST_REQUESTS):
         response = api.consume(batch_size=1)
         if response.status_code == 429:

@@ -1,4 +1,4 @@
-"""The checks of `make check-live`, against the emulator: it behaves as the connectors assume."""
+"""The checks of `make check-live` pass with the emulator."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCHEMA = [
 
 @pytest.fixture
 def api(emulator: Emulator) -> Api:
-    """A topic like the one that the checks ask for."""
+    """A topic that meets the requirements of the checks."""
     return Api(emulator.url, emulator.token, emulator.create_topic("checks", schema=SCHEMA))
 
 
@@ -32,15 +32,15 @@ def api(emulator: Emulator) -> Api:
 def test_emulator_behaves_as_the_connectors_assume(
     api: Api, emulator: Emulator, rejection: str
 ) -> None:
-    """In both ways in which the service may reject a message of a batch."""
+    """This holds for both ways in which the service may reject a message in a batch."""
     emulator.configure(rejection=rejection, quota_per_minute=200)
     findings = list(run(api, use_up_quota=True))
     assert [finding for finding in findings if not finding.same] == []
     assert len(findings) == 17
 
 
-def test_difference_is_found(api: Api, emulator: Emulator) -> None:
-    """A service that is not as assumed is reported, not an exception."""
+def test_differences_are_reported(api: Api, emulator: Emulator) -> None:
+    """An assumption that does not hold is reported as a finding, not raised as an error."""
     emulator.configure(expired_status=500, quota_per_minute=2)
     findings = {finding.subject: finding for finding in run(api, use_up_quota=False)}
     assert not findings["unknown after_message_id"].same
@@ -49,14 +49,14 @@ def test_difference_is_found(api: Api, emulator: Emulator) -> None:
 
 
 def test_table_shows_each_finding() -> None:
-    """Assumed, seen, same or not."""
+    """A row has the assumption, the observation, and whether they match."""
     text = table([Finding("wrong token", "HTTP 401", "HTTP 403", same=False)])
     assert text.splitlines()[-1].split("  ")[0] == "wrong token"
     assert text.endswith("NO")
 
 
 def test_without_a_token_it_is_skipped_and_says_so() -> None:
-    """`make check-live` in CI, where there is none."""
+    """CI has no token, and `make check-live` must not fail there."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.live"],
         env=environment(WORKATO_API_TOKEN="", WORKATO_TOPIC_ID=""),

@@ -1,1 +1,1 @@
-"""Real plugins from PyPI in front of and behind the connectors: `make matrix`."""
+"""Pipelines of the connectors and other plugins from PyPI: `make matrix`."""

@@ -60,7 +60,7 @@ def main() -> int:
     print(f"{report.PAGE} written after {time.monotonic() - began:.0f} s")
     ours = [result for result in results if result.blamed & set(CONNECTORS)]
     for result in ours:
-        print(f"NOT as promised: {result.pipeline}: {result.notes}", file=sys.stderr)
+        print(f"FAILED: {result.pipeline}: {result.notes}", file=sys.stderr)
     return 1 if ours else 0
 
 

@@ -1,4 +1,4 @@
-"""What plugins that load rows make of the records of tap-workato-streams."""
+"""Loaders with the records of tap-workato-streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.matrix.setting import Case, Setting
     from tests.matrix.values import Rows
 
-# DuckDB is in the plugin's environment, not in ours.
+# DuckDB is only installed in the plugin's environment.
 READ_DUCKDB = """
 import duckdb, json, sys
 table = duckdb.connect(sys.argv[1], read_only=True).sql("SELECT * FROM main.orders")
@@ -32,7 +32,7 @@ print(json.dumps([dict(zip(table.columns, row)) for row in table.fetchall()], de
 
 @dataclass(frozen=True)
 class Loader:
-    """A target, how to configure it in a case, and how to read what it has loaded."""
+    """A target, its config for a case, and a function that reads the loaded rows."""
 
     plugin: Plugin
     configure: Callable[[Case], dict[str, Any]]

@@ -1,6 +1,6 @@
-"""Mappers between a tap and our target, and between our tap and a loader.
+"""Mappers between a tap and target-workato-streams, and between tap-workato-streams and a loader.
 
-Each of them removes the value of one field, and leaves the others alone.
+Each mapper removes the value of one field, and must not change the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAPPERS = (plugins.MAP_TRANSFORM, plugins.TRANSFORM_FIELD)
 
 
 def run(setting: Setting) -> Iterator[Result]:
-    """Run each mapper in both places."""
+    """Run each mapper with both connectors."""
     for plugin in MAPPERS:
         result = Result(f"{plugins.TAP_JSONL} → {plugin} → {CONNECTORS[1]}")
         try:

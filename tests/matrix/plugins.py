@@ -1,4 +1,4 @@
-"""The plugins under test: which distributions, and an environment for each."""
+"""The plugins under test, and their virtual environments."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TIMEOUT_SECS = 180
 
 
 class PluginFailedError(Exception):
-    """A plugin failed; the text is its name, its exit code and the last line that it logged."""
+    """A plugin failed; the message has its name, its exit code and its last log line."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A distribution on PyPI, pinned, with the executable that it installs."""
+    """A pinned distribution on PyPI, and its executable."""
 
     distribution: str
     version: str
@@ -44,11 +44,11 @@ class Plugin:
 
     @property
     def python(self) -> Path:
-        """The interpreter of its environment, for reading what its libraries have written."""
+        """The Python of its environment, which has the libraries to read its output."""
         return self.folder / "bin" / "python"
 
     def __str__(self) -> str:
-        """What the table calls it."""
+        """The name in the tables."""
         return " ".join((self.distribution, self.version, *(f"({r})" for r in self.requirements)))
 
 
@@ -69,10 +69,10 @@ PLUGINS = tuple(each for each in list(globals().values()) if isinstance(each, Pl
 
 
 def install(plugin: Plugin) -> None:
-    """Make the plugin's environment, unless it is there already.
+    """Create the plugin's environment, unless it exists.
 
     Raises:
-        PluginFailedError: It does not install.
+        PluginFailedError: The installation failed.
     """
     if plugin.path.exists():
         return
@@ -87,10 +87,10 @@ def run(
     stdin: Path | None = None,
     stdout: Path | None = None,
 ) -> None:
-    """Run an executable to its end, reading from and writing to files.
+    """Run an executable with files as stdin and stdout.
 
     Raises:
-        PluginFailedError: It ended with an exit code other than 0.
+        PluginFailedError: The exit code is not 0.
     """
     with (
         (stdin or Path(os.devnull)).open("rb") as source,
@@ -107,12 +107,12 @@ def run(
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["(nothing logged)"]
         name = Path(command[0]).name
-        raise PluginFailedError(f"{name} ended with exit code {done.returncode}: {lines[-1]}")
+        raise PluginFailedError(f"{name} failed with exit code {done.returncode}: {lines[-1]}")
 
 
 def _uv(*arguments: str) -> None:
     kept = {name: text for name, text in os.environ.items() if name != "UV_PROJECT_ENVIRONMENT"}
-    # What this project's configuration says of its own packages is not for plugins.
+    # This project's uv settings apply to its own packages, not to the plugins.
     command = [find_uv_bin(), "--no-config", *arguments]
     run_uv = subprocess.run(command, env=kept, capture_output=True, text=True, check=False)
     if run_uv.returncode:

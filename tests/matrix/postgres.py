@@ -1,4 +1,4 @@
-"""How the plugins for PostgreSQL are configured, and how a table is read."""
+"""The configs of the plugins for PostgreSQL, and a function that reads a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def schema_of(case: Case) -> str:
     """The database schema of a case's tables."""
-    # The distribution's name without its version: a name may have 63 characters.
+    # The version is left out, because a name may have at most 63 characters.
     return re.sub(r"[-.]|\d+\.[.\d]+", "_", case.folder.name).replace("postgres", "pg").strip("_")
 
 
 def _connection(case: Case) -> dict[str, Any]:
-    """The keyword arguments that PipelineWise's plugins hand to psycopg2."""
+    """Return the connection settings of PipelineWise's plugins, which psycopg2 receives."""
     return {
         "host": "127.0.0.1",
         "port": case.setting.warehouse_port,
@@ -61,6 +61,6 @@ EXTRACTORS = {
 
 
 def read_table(case: Case, table: str = "orders") -> list[dict[str, Any]]:
-    """Return a table's rows as PostgreSQL writes them in JSON, with every digit."""
+    """Return a table's rows as JSON from PostgreSQL, which keeps every digit."""
     query = f"SELECT to_jsonb(t)::text FROM {schema_of(case)}.{table} t"  # noqa: S608 - our names
     return [decode(text) for (text,) in case.setting.warehouse.query(query)]

@@ -1,4 +1,4 @@
-"""The results as tables in docs/compatibility.md."""
+"""Writes the results as tables to docs/compatibility.md."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PAGE = ROOT / "docs" / "compatibility.md"
 
 @dataclass
 class Result:
-    """What came of one pipeline.
+    """The result of one pipeline.
 
     Attributes:
-        pipeline: The plugins that it consists of, ours included.
-        rows: How many rows were sent, and how many have arrived.
-        changes: What changed on the way, each with the name of the plugin that changed it.
-        failure: Why it does not work, if it does not.
+        pipeline: All plugins of the pipeline.
+        rows: The number of rows that arrived, and of rows that were sent.
+        changes: The changes of values, by the name of the plugin that made them.
+        failure: The error, if the pipeline failed.
     """
 
     pipeline: str
@@ -33,7 +33,7 @@ class Result:
     lost: str | None = None
 
     def add(self, plugin: str, comparison: Comparison) -> None:
-        """Add what one stage has done to the rows."""
+        """Add the comparison of the rows before and after a stage."""
         self.rows = f"{comparison.arrived:,} of {comparison.expected:,}"
         for column, change in comparison.differences.items():
             self.changes.append((plugin, f"`{column}`: {change}"))
@@ -42,19 +42,19 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """Works, works with a caveat, or does not work."""
+        """Whether the pipeline works, works with a caveat, or does not work."""
         if self.failure or self.lost:
             return "does not work"
         return "works with a caveat" if self.changes else "works"
 
     @property
     def blamed(self) -> set[str]:
-        """The plugins that lost or changed something."""
+        """The plugins that lost or changed data."""
         return {plugin for plugin, _ in self.changes} | ({self.lost} if self.lost else set())
 
     @property
     def notes(self) -> str:
-        """Why the verdict is not just "works"."""
+        """The reasons if the verdict is not "works"."""
         notes = [self.failure] if self.failure else []
         notes += [f"{self.lost} loses rows"] if self.lost else []
         for plugin in dict.fromkeys(plugin for plugin, _ in self.changes):
@@ -65,7 +65,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page, between markers that carry its name."""
+    """A table on the page, between markers with its name."""
 
     name: str
     columns: Sequence[str]
@@ -85,13 +85,13 @@ def summary(name: str, results: Iterable[Result]) -> Table:
 
 
 def write(tables: Iterable[Table]) -> None:
-    """Put the tables in their places on the page."""
+    """Replace the tables on the page."""
     text = PAGE.read_text(encoding="utf-8")
     for table in tables:
         begin, end = f"<!-- {table.name}: written by `make matrix` -->\n", "<!-- end -->"
         before, found, after = text.partition(begin)
         if not found:
-            raise ValueError(f"{PAGE.name} has no place for the table {table.name!r}")
+            raise ValueError(f"{PAGE.name} has no marker for the table {table.name!r}")
         text = f"{before}{begin}\n{table}\n{end}{after.partition(end)[2]}"
     PAGE.write_text(text, encoding="utf-8")
 

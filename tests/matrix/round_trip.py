@@ -1,4 +1,4 @@
-"""A table of PostgreSQL into a topic, and the topic into another table, value by value."""
+"""Round trips: a PostgreSQL table into a topic, and the topic into another table."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ INSERT INTO {schema}.things VALUES
 
 
 def run(setting: Setting) -> tuple[list[Result], Table]:
-    """Run each tap for PostgreSQL into a topic, and each topic into each loader."""
+    """Load the table with each tap into a topic, and each topic with each loader."""
     results: list[Result] = []
     changes: dict[str, dict[str, str]] = {}
     for extractor in EXTRACTORS:
@@ -83,7 +83,7 @@ def _run(
     result: Result,
     changes: dict[str, dict[str, str]],
 ) -> None:
-    """Compare after each stage, so that a difference has one plugin that causes it."""
+    """Compare the rows after each stage, so that each difference has one cause."""
     extractor, loader, record_format = pipeline
 
     def add(plugin: str, comparison: Comparison, suffix: str = "") -> None:
@@ -107,7 +107,7 @@ def _run(
 
 
 def _payloads(records: Iterable[Row]) -> Rows:
-    """Return the payloads of records in either format; jsonb may have arrived as text."""
+    """Return the payloads of records in either format; jsonb values may be strings."""
     return by_key(map(_payload, records), "id")
 
 
@@ -134,7 +134,7 @@ def _create(case: Case) -> None:
 
 
 def _catalog(case: Case, extractor: Plugin) -> list[str | Path]:
-    """Select the table: both taps read only what a catalog selects."""
+    """Create a catalog that selects the table, which both taps require."""
     config = write_json(case.folder / "discover.json", EXTRACTORS[extractor](case))
     path = case.folder / "catalog.json"
     run_plugin([extractor.path, "--config", config, "--discover"], stdout=path)

@@ -1,4 +1,4 @@
-"""What every case uses: the emulator, PostgreSQL, a folder, and our two connectors."""
+"""The environment of the cases: the emulator, PostgreSQL, a folder, and the two connectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """The services, and a folder in which each case has one of its own."""
+    """The services, and the parent folder of all cases."""
 
     emulator: Emulator
     warehouse: Warehouse
@@ -35,7 +35,7 @@ class Setting:
     folder: Path
 
     def case(self, name: str) -> Case:
-        """Make a topic and a folder for a case."""
+        """Create a topic and a folder for a case."""
         folder = self.folder / name
         folder.mkdir()
         return Case(self, folder, self.emulator.create_topic(name))
@@ -43,20 +43,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Case:
-    """One pipeline, run stage by stage; each stage writes a file that the next one reads."""
+    """A pipeline that is run stage by stage; each stage writes a file for the next one."""
 
     setting: Setting
     folder: Path
     topic_id: int
 
     def inner(self, name: str) -> Case:
-        """Return a case with the same topic and a folder of its own."""
+        """Return a case with the same topic, but its own folder."""
         folder = self.folder / name
         folder.mkdir()
         return replace(self, folder=folder)
 
     def extract(self, plugin: Plugin, config: dict[str, Any], *options: str | Path) -> Path:
-        """Run a tap and return the file of its messages."""
+        """Run a tap, and return the file with its messages."""
         return self._stage(
             [plugin.path, "--config", write_json(self.folder / "source.json", config), *options],
             None,
@@ -64,12 +64,12 @@ class Case:
         )
 
     def map(self, plugin: Plugin, config: dict[str, Any], messages: Path) -> Path:
-        """Run a mapper and return the file of its messages."""
+        """Run a mapper, and return the file with its messages."""
         path = write_json(self.folder / "mapper.json", config)
         return self._stage([plugin.path, "--config", path], messages, "mapped.singer")
 
     def publish(self, messages: Path) -> Rows:
-        """Run target-workato-streams; return the topic's payloads by the text of their key."""
+        """Run target-workato-streams; return the topic's payloads by their key as text."""
         config = write_json(
             self.folder / "target.json", {**self._access(), "default_topic_id": self.topic_id}
         )
@@ -77,12 +77,12 @@ class Case:
         return self.payloads(_key_of(messages))
 
     def payloads(self, key: str) -> Rows:
-        """Return the topic's payloads by the text of their key."""
+        """Return the topic's payloads by their key as text."""
         messages = self.setting.emulator.messages(self.topic_id)
         return by_key((decode(message.payload) for message in messages), key)
 
     def consume(self, **settings: Any) -> Path:  # noqa: ANN401 - any setting of the tap
-        """Run tap-workato-streams and return the file of its messages."""
+        """Run tap-workato-streams, and return the file with its messages."""
         topics = [{"id": self.topic_id, "name": "orders"}]
         config = {**self._access(), "topics": topics, **settings}
         path = write_json(self.folder / "tap.json", config)
@@ -103,13 +103,13 @@ class Case:
 
 
 def messages_of(path: Path, kind: str) -> list[dict[str, Any]]:
-    """Read the messages of one type from a file of Singer messages."""
+    """Read all messages of one type from a file with Singer messages."""
     with path.open("rb") as lines:
         return [message for message in map(decode, lines) if message["type"] == kind]
 
 
 def records_of(path: Path) -> Rows:
-    """Read the records from a file of Singer messages, by the text of their key."""
+    """Read the records from a file with Singer messages, by their key as text."""
     records = [message["record"] for message in messages_of(path, "RECORD")]
     return by_key(records, _key_of(path))
 

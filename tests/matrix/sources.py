@@ -1,4 +1,4 @@
-"""Plugins that read a file, and what they publish through target-workato-streams."""
+"""Taps that read files, with target-workato-streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.matrix.setting import Case, Setting
     from tests.matrix.values import Row, Rows
 
-# openpyxl is in the plugin's environment, not in ours.
+# openpyxl is only installed in the plugin's environment.
 WRITE_EXCEL = """
 import json, sys
 from openpyxl import Workbook
@@ -37,7 +37,7 @@ book.save(sys.argv[1])
 
 @dataclass(frozen=True)
 class Source:
-    """A tap, how to configure it in a folder, and the rows that it has to read."""
+    """A tap, its config for a folder, and the rows that it should read."""
 
     plugin: Plugin
     name: str
@@ -46,7 +46,7 @@ class Source:
 
 
 def run(setting: Setting) -> Iterator[Result]:
-    """Run each source into a topic of its own."""
+    """Load each source into its own topic."""
     flat = [_flat(row) for row in ORDERS]
     for source in (
         Source(plugins.TAP_JSONL, "JSON Lines", _jsonl, by_key(ORDERS, "order_id")),
@@ -100,7 +100,7 @@ def _spreadsheet(path: Path, kind: str, **more: str) -> dict[str, Any]:
 
 
 def _flat(order: Row) -> Row:
-    """An order as a row of a spreadsheet."""
+    """Flatten an order to a row of a spreadsheet."""
     columns = ("order_id", "placed_at", "currency", "total")
     return {**{name: order[name] for name in columns}, "buyer": order["customer"]["name"]}
 

@@ -1,4 +1,4 @@
-"""The comparison behind docs/compatibility.md finds what a plugin does to a value."""
+"""The comparison behind docs/compatibility.md recognises how a plugin changes values."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ DIFFERENT: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("sent", "arrived"), SAME)
-def test_same_value_in_another_form_is_no_difference(sent: object, arrived: object) -> None:
-    """The table is about values, not about how they are written."""
+def test_the_same_value_in_another_format_is_no_difference(sent: object, arrived: object) -> None:
+    """The tables are about values, not about their notation."""
     comparison = compare({"1": {"c": sent}}, {"1": {"c": arrived}}, ["c"])
     assert comparison.complete
     assert comparison.differences == {}
 
 
 @pytest.mark.parametrize(("sent", "arrived", "difference"), DIFFERENT)
-def test_difference_is_named(sent: object, arrived: object, difference: str) -> None:
-    """In words that say whether it matters."""
+def test_differences_are_described(sent: object, arrived: object, difference: str) -> None:
+    """The description shows whether the difference matters."""
     comparison = compare({"1": {"c": sent}}, {"1": {"c": arrived}}, ["c"])
     assert comparison.differences == {"c": difference}
 
 
 def test_missing_rows_and_columns_are_found() -> None:
-    """A row that did not arrive, and a column that is absent although it had a value."""
+    """A row is missing, or a column although it had a value."""
     comparison = compare({"1": {"c": 1}, "2": {"c": 2}}, {"1": {}}, ["c"])
     assert (comparison.expected, comparison.arrived, comparison.complete) == (2, 1, False)
     assert comparison.differences == {"c": "absent"}

@@ -1,4 +1,4 @@
-"""Comparing what was sent with what has arrived, value by value."""
+"""Compares the rows that were sent with the rows that arrived, value by value."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def decode(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
 
 
 def by_key(rows: Iterable[Row], key: str) -> Rows:
-    """Rows by the text of their key."""
+    """Return the rows by their key as text."""
     return {str(row[key]): row for row in rows}
 
 
 @dataclass
 class Comparison:
-    """How rows arrived: how many of them, and how the values of each column differ, if they do."""
+    """The number of rows that arrived, and the differences in each column."""
 
     expected: int
     arrived: int
@@ -35,12 +35,12 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Whether each row arrived once."""
+        """Whether each row arrived exactly once."""
         return self.arrived == self.expected
 
 
 def compare(sent: Rows, arrived: Rows, columns: Iterable[str]) -> Comparison:
-    """Compare rows that were sent with rows that have arrived."""
+    """Compare the rows that were sent with the rows that arrived."""
     found = [key for key in sent if key in arrived]
     differences: dict[str, str] = {}
     for column in columns:
@@ -56,7 +56,7 @@ _ABSENT = object()
 
 
 def _difference(sent: object, arrived: object) -> str | None:
-    """Say how a value differs; None means that it is the same value."""
+    """Describe how a value differs; None if it is the same value."""
     difference: str | None = f"`{_short(sent)}` becomes `{_short(arrived)}`"
     if arrived is _ABSENT:
         difference = None if sent is None else "absent"
@@ -121,7 +121,7 @@ def _rounded(value: object) -> object:
 
 
 def _moment(text: str) -> datetime | None:
-    """The time that a text gives, if it is an ISO 8601 date and time."""
+    """Parse an ISO 8601 date and time; None if the text is something else."""
     if len(text) < len("2026-11-24 00:00:00"):
         return None
     try:

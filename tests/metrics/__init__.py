@@ -1,1 +1,1 @@
-"""Tests of what is measured during a run."""
+"""Tests of the metrics."""

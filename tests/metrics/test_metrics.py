@@ -1,4 +1,4 @@
-"""The real executables serve metrics while they run; a dashboard shows them."""
+"""The executables serve metrics while they run, and the dashboard shows them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Metrics = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
 
 def scrape(running: Running) -> tuple[str, Metrics]:
-    """Read the endpoint that a connector names in its log."""
+    """Read the metrics from the URL in a connector's log."""
     pattern = re.compile(r"metrics are served at (http://127\.0\.0\.1:\d+/metrics)")
     eventually(lambda: pattern.search(running.stderr), "the endpoint to be named")
     found = pattern.search(running.stderr)
@@ -49,7 +49,7 @@ def scrape(running: Running) -> tuple[str, Metrics]:
 
 
 def scraped_when(running: Running, condition: Callable[[Metrics], object]) -> tuple[str, Metrics]:
-    """Read the endpoint until what it says meets a condition."""
+    """Read the metrics until they meet a condition."""
     last: list[tuple[str, Metrics]] = []
 
     def met() -> bool:
@@ -66,7 +66,7 @@ def line(**message: Any) -> bytes:  # noqa: ANN401 - a Singer message is JSON
 
 @pytest.fixture
 def tap_metrics(emulator: Emulator, write_config: WriteConfig) -> Iterator[tuple[str, Metrics]]:
-    """What a tap in tail mode serves after three messages, one 429 and one retry."""
+    """The metrics of a tap in tail mode after three messages, one 429 and one retry."""
     topic = emulator.create_topic("orders")
     emulator.load(topic, [{"n": n, "note": SECRET_PAYLOAD} for n in range(3)])
     emulator.fault("status", status=429, times=1, headers={"Retry-After": "1"})
@@ -87,7 +87,7 @@ def tap_metrics(emulator: Emulator, write_config: WriteConfig) -> Iterator[tuple
 
 @pytest.fixture
 def target_metrics(write_config: WriteConfig, topic: int) -> Iterator[tuple[str, Metrics]]:
-    """What a target serves that has published two messages and waits for more."""
+    """The metrics of a target that has published two messages and waits for more."""
     config = write_config(default_topic_id=topic, metrics_address=ANY_PORT, max_batch_age_secs=0.1)
     published = "workato_streams_target_messages_published_total"
     label = (("topic_id", str(topic)),)
@@ -132,7 +132,7 @@ def test_the_tap_serves_metrics_while_it_runs(
 def test_the_target_serves_metrics_while_it_runs(
     emulator: Emulator, target_metrics: tuple[str, Metrics], topic: int
 ) -> None:
-    """Published, rejected and avoided messages, batches in flight, latency as a histogram."""
+    """Published and rejected messages, avoided duplicates, batches in flight, and latency."""
     text, metrics = target_metrics
     label = (("topic_id", str(topic)),)
     assert metrics["workato_streams_target_messages_published_total"] == {label: 2}
@@ -151,7 +151,7 @@ def test_the_target_serves_metrics_while_it_runs(
 def test_the_dashboard_shows_metrics_that_exist(
     tap_metrics: tuple[str, Metrics], target_metrics: tuple[str, Metrics]
 ) -> None:
-    """Every metric in a panel is served, and every one that is served is in a panel."""
+    """Each metric in a panel exists, and each metric is in a panel."""
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     expressions = [
         target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
@@ -165,10 +165,10 @@ def test_the_dashboard_shows_metrics_that_exist(
 
 
 @pytest.mark.parametrize("name", ["tap-workato-streams", "target-workato-streams"])
-def test_an_address_in_use_is_one_line(
+def test_an_address_in_use_is_reported_in_one_line(
     name: str, emulator: Emulator, write_config: WriteConfig, topic: int
 ) -> None:
-    """Each process needs a port of its own."""
+    """Each process needs its own port."""
     routes = {"topics": [{"id": topic}]} if name.startswith("tap") else {"default_topic_id": topic}
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
@@ -181,18 +181,18 @@ def test_an_address_in_use_is_one_line(
 
 @pytest.mark.parametrize("address", ["9464", ":9464", "localhost", "localhost:http", "a:70000"])
 def test_a_wrong_address_is_explained(address: str) -> None:
-    """With an example of a right one."""
+    """The error contains an example of a valid address."""
     assert metrics_address_problem(address) == "must be host:port, such as 127.0.0.1:9464"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9464", "localhost:1", "[::1]:9464", "0.0.0.0:0"])
 def test_an_address_is_accepted(address: str) -> None:
-    """Names, IPv4 and IPv6."""
+    """Names, IPv4 and IPv6 addresses are valid."""
     assert metrics_address_problem(address) is None
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """prometheus-client is an extra."""
+    """prometheus-client is optional."""
     monkeypatch.setattr(prometheus, "find_spec", lambda _: None)
     problem = metrics_address_problem("127.0.0.1:9464")
     assert problem is not None
@@ -200,7 +200,7 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_histogram_cumulates_its_buckets() -> None:
-    """As Prometheus expects: each bucket includes the smaller ones."""
+    """Each bucket includes the smaller ones, as Prometheus expects."""
     histogram = Histogram("seconds", "Durations.", (0.1, 1.0))
     for secs in (0.05, 0.1, 0.5, 3.0):
         histogram.observe(secs)

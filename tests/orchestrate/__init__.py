@@ -1,1 +1,1 @@
-"""Pipelines run unattended: the supervisor script and the examples in `orchestrate/`."""
+"""Tests of `orchestrate/`: the script that runs a pipeline, and the examples."""

@@ -1,4 +1,4 @@
-"""`orchestrate/airflow/` in a real Airflow, in an environment of its own: `make test-airflow`."""
+"""`orchestrate/airflow/` in a real Airflow, which has its own environment: `make test-airflow`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Airflow:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    """Wait for the end of a command, which must succeed, and return its output."""
+    """Wait until a command exits, check that it succeeded, and return its output."""
     output, _ = process.communicate(timeout=TIMEOUT_SECS)
     assert process.returncode == 0, output
     return output
@@ -65,7 +65,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def airflow(pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
-    """An Airflow that has the pool."""
+    """An Airflow with the pool that the DAG uses."""
     (pipelines.root / "orchestrate").symlink_to(ROOT / "orchestrate")
     airflow = Airflow(pipelines, tmp_path_factory.mktemp("airflow"))
     airflow.run("db", "migrate")
@@ -75,7 +75,7 @@ def airflow(pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @pytest.mark.usefixtures("last_message")
 def test_a_task_loads_the_topic(airflow: Airflow, pipelines: Pipelines, emulator: Emulator) -> None:
-    """The DAG is parsed without an error and has a task per plugin, which loads all messages."""
+    """The DAG has no errors, and has a task for each plugin, which loads all messages."""
     assert "No data found" in airflow.run("dags", "list-import-errors", "--local")
     assert airflow.run("tasks", "list", "event_streams").split()[-1] == TAP
     output = airflow.run("dags", "test", "event_streams")

@@ -1,4 +1,4 @@
-"""One project for all tests of a file, with its loaders installed and its database running."""
+"""A project for all tests of a file, with installed loaders and a running database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.emulator.control import Emulator
 
-# Dagster has an environment of its own: `make test-dagster`.
+# Dagster needs its own environment: `make test-dagster`.
 collect_ignore = [] if find_spec("dagster") else ["test_dagster.py"]
 
 
@@ -24,7 +24,7 @@ collect_ignore = [] if find_spec("dagster") else ["test_dagster.py"]
 def pipelines(
     tmp_path_factory: pytest.TempPathFactory, emulator_process: Emulator
 ) -> Iterator[Pipelines]:
-    """The project, in which `meltano install` has been run."""
+    """The project, after `meltano install`."""
     root = tmp_path_factory.mktemp("project")
     lay_out(root)
     with warehouse_url() as url:
@@ -32,12 +32,12 @@ def pipelines(
         pipelines = Pipelines(root, variables)
         pipelines.meltano("install", "loader", "target-jsonl", "target-postgres")
         yield pipelines
-    # Plugins' environments are large, and pytest keeps the folders of three sessions.
+    # The plugins' environments are large, and pytest would keep those of three sessions.
     shutil.rmtree(root / ".meltano")
 
 
 @pytest.fixture
 def last_message(emulator: Emulator) -> str:
-    """A topic of 120 messages, which is three pages; the id of the last."""
+    """The id of the last message in a topic of 120 messages, which are three pages."""
     emulator.create_topic("orders", id=TOPIC_ID)
     return emulator.load(TOPIC_ID, [{"order_id": number} for number in range(120)])[-1]

@@ -1,4 +1,4 @@
-"""A Meltano project with two loaders that run for real, and pipelines in it that tail a topic."""
+"""A Meltano project with two real loaders, and pipelines that read a topic in tail mode."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TARGET_JSONL = {
 
 
 class Pipeline:
-    """A command that runs a pipeline in a project; its output goes to a file in the folder."""
+    """A command that runs a pipeline in a project, and writes its output to a file."""
 
     def __init__(self, project: Path, env: dict[str, str], command: Sequence[str | Path]) -> None:
         self._log = project / "run.log"
@@ -53,26 +53,26 @@ class Pipeline:
 
     @property
     def log(self) -> str:
-        """What the command and its descendants have written so far."""
+        """The output of the command and its descendants so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the command alone."""
+        """Send a signal to the command only."""
         self._process.send_signal(number)
 
     def end(self, *, within: float = 60) -> int:
-        """Wait for the end of the command, and give its exit code.
+        """Wait until the command exits, and return its exit code.
 
         Raises:
-            AssertionError: It has not ended after so many seconds.
+            AssertionError: The command has not exited after `within` seconds.
         """
         try:
             return self._process.wait(within)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"not ended after {within:.0f} s:\n{self.log}") from None
+            raise AssertionError(f"still running after {within:.0f} s:\n{self.log}") from None
 
     def kill(self) -> None:
-        """Kill what is left of it."""
+        """Kill the command and its descendants if they are still running."""
         if self._process.poll() is None:
             for process in self.descendants():
                 process.kill()
@@ -80,18 +80,18 @@ class Pipeline:
             self._process.wait()
 
     def descendants(self) -> list[psutil.Process]:
-        """The processes below the command."""
+        """The descendants of the command."""
         return psutil.Process(self._process.pid).children(recursive=True)
 
 
 class Pipelines:
-    """A Meltano project in the folder `root` in which TAP tails the topic `orders`."""
+    """A Meltano project in the folder `root`, in which TAP tails the topic `orders`."""
 
     def __init__(self, root: Path, variables: dict[str, str]) -> None:
         self.root = root
         self._project = Project(root, variables)
         self.variables = {
-            # Nothing of the user's own settings for Meltano comes through.
+            # Meltano settings in the user's environment must not affect the tests.
             **{name: text for name, text in os.environ.items() if "MELTANO" not in name},
             "PATH": f"{MELTANO.parent}:{os.environ['PATH']}",
             "MELTANO_ENVIRONMENT": "dev",
@@ -102,7 +102,7 @@ class Pipelines:
 
     @contextmanager
     def run(self, *command: str | Path) -> Iterator[Pipeline]:
-        """Start a command in the project; kill what is left of it when the block is left."""
+        """Start a command in the project; kill it at the end of the block if it still runs."""
         pipeline = Pipeline(self.root, self.variables, command)
         try:
             yield pipeline
@@ -110,7 +110,7 @@ class Pipelines:
             pipeline.kill()
 
     def position(self, loader: str, suffix: str | None = None) -> str | None:
-        """The message id in the state that Meltano has stored for the pipeline, if any."""
+        """The message id in the pipeline's stored state, or None without a state."""
         state_id = ":".join(filter(None, ("dev", f"{TAP}-to-{loader}", suffix)))
         text = self.meltano("state", "get", state_id)
         bookmarks = json.loads(text or "{}").get("singer_state", {}).get("bookmarks", {})
@@ -118,7 +118,7 @@ class Pipelines:
         return position
 
     def rows(self) -> set[str] | None:
-        """The message ids in the warehouse; None before the loader has created the table."""
+        """The message ids in the database; None before the loader has created the table."""
         url = self.variables["WAREHOUSE_URL"].replace("+psycopg2", "")
         with psycopg.connect(url) as connection:
             try:
@@ -128,7 +128,7 @@ class Pipelines:
             return {message_id for (message_id,) in rows}
 
     def processes(self) -> list[str]:
-        """The processes of plugins in this project."""
+        """The running plugins of this project."""
         return [
             " ".join(process.info["cmdline"])
             for process in psutil.process_iter(["cmdline"])
@@ -137,20 +137,20 @@ class Pipelines:
 
 
 def tailing(emulator: Emulator) -> bool:
-    """Whether the tap has read all of the topic, and waits for more."""
+    """Whether the tap has read the whole topic, and waits for new messages."""
     last = emulator.messages(TOPIC_ID)[-1].message_id.encode()
     requests = emulator.requests(operation="consume")
     return bool(requests) and requests[-1].status is None and last in requests[-1].body
 
 
 def wait_until_tailing(emulator: Emulator) -> None:
-    """Wait until the tap has read all of the topic, and waits for more."""
+    """Wait until the tap has read the whole topic, and waits for new messages."""
     eventually(lambda: tailing(emulator), "the end of the topic")
 
 
 @contextmanager
 def warehouse_url() -> Iterator[str]:
-    """Run a PostgreSQL, in a process of its own: a process can start only one."""
+    """Run a PostgreSQL in a separate process, because a process can start only one."""
     services = subprocess.Popen(
         [sys.executable, "-m", "tests.demo.services"],
         cwd=ROOT,
@@ -168,7 +168,7 @@ def warehouse_url() -> Iterator[str]:
 
 
 def lay_out(root: Path) -> None:
-    """Write the project's `meltano.yml`, with the connectors that are installed here already."""
+    """Write the project's `meltano.yml`, with the connectors of this environment."""
     project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
     loaders = project["plugins"]["loaders"]
     loaders.append(TARGET_JSONL)

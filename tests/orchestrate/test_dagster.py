@@ -1,4 +1,4 @@
-"""`orchestrate/dagster/` with real pipelines, in this process: `make test-dagster`."""
+"""`orchestrate/dagster/` with real pipelines: `make test-dagster`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture
 def module(pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module, loaded for the project of these tests."""
+    """The module with the definitions, loaded for the project of these tests."""
     variables = {
         **pipelines.variables,
         "MELTANO_PROJECT_ROOT": str(pipelines.root),
@@ -52,7 +52,7 @@ def module(pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def instance() -> Any:  # noqa: ANN401 - Dagster is not installed where types are checked
-    """A Dagster instance of this test's own."""
+    """A new Dagster instance for each test."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
@@ -72,7 +72,7 @@ def test_a_topic_is_an_asset(
     emulator: Emulator,
     last_message: str,
 ) -> None:
-    """A materialization loads the topic; the count and the lag are its metadata."""
+    """A materialization loads the topic, and has the message count and the lag as metadata."""
     backlog = module.defs.get_sensor_def("backlog")
 
     def requested() -> list[str]:
@@ -96,11 +96,11 @@ def test_a_topic_is_an_asset(
 def test_a_terminated_run_stores_its_state(
     module: ModuleType, instance: dg.DagsterInstance, emulator: Emulator, last_message: str
 ) -> None:
-    """In tail mode, the end of a run is its termination: all is loaded, and the asset says so."""
+    """In tail mode, a run ends by termination: all messages are loaded, and the asset shows it."""
 
     def terminate() -> None:
         wait_until_tailing(emulator)
-        # What the UI does: it marks the run, then the run's process gets a signal.
+        # Like Dagster's UI: mark the run as canceling, then send a signal to its process.
         [run] = instance.get_runs()
         instance.report_run_canceling(run)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -119,7 +119,7 @@ def test_a_terminated_run_stores_its_state(
 
 
 def test_the_pool_limits_how_many_pipelines_run(tmp_path: Path, emulator: Emulator) -> None:
-    """With a limit of 1, two runs in two processes take turns; a script stands in for Meltano."""
+    """With a limit of 1, two runs do not overlap; a script replaces Meltano."""
     taps: list[dict[str, Any]] = [{"name": TAP}]
     for topic_id, name in ((11, "orders"), (12, "returns")):
         emulator.create_topic(name, id=topic_id)
@@ -161,7 +161,7 @@ def test_the_pool_limits_how_many_pipelines_run(tmp_path: Path, emulator: Emulat
 
 
 def test_each_inherited_plugin_is_an_op(module: ModuleType) -> None:
-    """Their topics are assets; the plugin that they inherit from is none."""
+    """Their topics are assets, but not those of the plugin that they inherit from."""
     base = {"name": TAP, "config": {"topics": [{"id": 1}]}}
     orders = {
         "name": "tap-orders",

@@ -1,4 +1,4 @@
-"""`orchestrate/docker/Dockerfile` copies what a pipeline needs; this needs no container engine."""
+"""`orchestrate/docker/Dockerfile` copies all files of a pipeline; checked without containers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COPY = re.compile(r"^COPY (?:--\S+ )*(?P<source>\S+) (?P<target>\S+)$", flags=re
 
 
 def test_the_image_has_the_whole_project(tmp_path: Path) -> None:
-    """Meltano finds the plugins of a pipeline in what is copied, and does not ask the Hub."""
+    """Meltano finds the pipeline's plugins in the copied files, without Meltano Hub."""
     dockerfile = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
     ignored, *sent = (
         line.removeprefix("!")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROWS = 120
 STOP_SECS = 10
 
-# /bin/sh of Debian, Red Hat and Alpine.
+# The shells that are /bin/sh in Debian, Red Hat and Alpine.
 SHELLS = [
     pytest.param(
         shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason="no such shell")
@@ -34,7 +34,7 @@ SHELLS = [
     for shell in (("dash",), ("bash", "--posix"), ("busybox", "ash"))
 ]
 
-# As in a container: the script is process 1, and sees no process from outside.
+# As in a container, the script is process 1, and no other processes are visible.
 CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 can_unshare = (
     shutil.which("unshare") is not None
@@ -46,23 +46,23 @@ needs_unshare = pytest.mark.skipif(
 
 
 def stop(pipeline: Pipeline) -> int:
-    """Send SIGTERM, and give the exit code; the run must end within `STOP_SECS`."""
+    """Send SIGTERM, and return the exit code; the run must end within `STOP_SECS`."""
     pipeline.send(signal.SIGTERM)
     return pipeline.end(within=STOP_SECS)
 
 
 class TestWithMeltano:
-    """Real pipelines that tail a topic, and wait for its next message."""
+    """Real pipelines in tail mode that wait for the next message."""
 
     def test_meltano_alone_loads_rows_and_stores_no_state(
         self, pipelines: Pipelines, emulator: Emulator, last_message: str
     ) -> None:
-        """Why there is a script: the rows are loaded, and the next run loads them again."""
+        """The reason for the script: without it, the next run loads the same rows again."""
         suffix = "alone"
         command = ("meltano", "run", TAP, "target-postgres", "--state-id-suffix", suffix)
         with pipelines.run(*command) as pipeline:
             wait_until_tailing(emulator)
-            # Before that, the loader is still starting, and would be killed without a row.
+            # A loader that is still starting would be killed before it has loaded a row.
             eventually(lambda: pipelines.rows() is not None, "the table")
             time.sleep(0.5)
             code = stop(pipeline)
@@ -72,7 +72,7 @@ class TestWithMeltano:
         assert pipelines.position("target-postgres", suffix) != last_message
 
     def test_postgres(self, pipelines: Pipelines, emulator: Emulator, last_message: str) -> None:
-        """Exit code 0, all rows, and the state is the last message."""
+        """The exit code is 0, all rows are loaded, and the state is at the last message."""
         command = (RUN_SH, TAP, "target-postgres", "--state-id-suffix=postgres")
         with pipelines.run(*command) as pipeline:
             wait_until_tailing(emulator)
@@ -86,11 +86,11 @@ class TestWithMeltano:
     def test_jsonl_in_a_container(
         self, pipelines: Pipelines, emulator: Emulator, last_message: str
     ) -> None:
-        """The same as process 1, and with a loader that writes each record as it comes."""
+        """The script is process 1, and the loader writes each record immediately."""
         command = (*CONTAINER, RUN_SH, TAP, "target-jsonl", "--state-id-suffix=jsonl")
         with pipelines.run(*command) as pipeline:
             wait_until_tailing(emulator)
-            # unshare itself passes no signal on.
+            # unshare itself does not forward signals.
             pipeline.descendants()[0].terminate()
             code = pipeline.end(within=STOP_SECS)
         assert code == 0, pipeline.log
@@ -99,7 +99,7 @@ class TestWithMeltano:
 
     @pytest.mark.usefixtures("last_message")
     def test_a_second_signal_ends_all(self, pipelines: Pipelines, emulator: Emulator) -> None:
-        """Meltano and both plugins get it; a loader that hangs does not keep them."""
+        """Meltano and both plugins get the signal, so a hanging loader does not block the stop."""
         suffix = "--state-id-suffix=twice"
         with pipelines.run(RUN_SH, TAP, "target-jsonl", suffix) as pipeline:
             wait_until_tailing(emulator)
@@ -126,18 +126,18 @@ def write_script(path: Path, text: str) -> None:
 
 
 class TestWithoutMeltano:
-    """What Meltano does only sometimes, or takes long to do: a script stands in for it."""
+    """Cases that are rare or slow with Meltano; a script replaces it."""
 
     @pytest.fixture
     def env(self, tmp_path: Path) -> dict[str, str]:
-        """An environment whose `meltano` is the test's."""
+        """An environment in which `meltano` is a script of the test."""
         return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
     @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
     def test_the_exit_code_is_meltanos(
         self, shell: tuple[str, ...], tmp_path: Path, env: dict[str, str]
     ) -> None:
-        """Whatever it is; the arguments are those of `meltano run`."""
+        """The script passes its arguments to `meltano run`, and returns its exit code."""
         write_script(tmp_path / "meltano", '#!/bin/sh\necho "$@"\nexit 7\n')
         pipeline = Pipeline(tmp_path, env, (*shell, RUN_SH, "tap-a", "target-b", "--full-refresh"))
         assert pipeline.end() == 7
@@ -147,7 +147,7 @@ class TestWithoutMeltano:
     def test_a_run_that_is_just_starting_is_stopped(
         self, number: signal.Signals, tmp_path: Path, env: dict[str, str]
     ) -> None:
-        """The tap is spared during discovery, and until it handles the signal."""
+        """The signal is sent only after discovery, and when the tap handles it."""
         tap = tmp_path / "run" / "tap-a"
         write_script(
             tmp_path / "tap",
@@ -177,10 +177,10 @@ class TestWithoutMeltano:
         assert pipeline.log.splitlines()[-1] == "stopped"
 
     @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
-    def test_nobody_reads_the_log(
+    def test_a_closed_stderr_does_not_prevent_a_stop(
         self, shell: tuple[str, ...], tmp_path: Path, env: dict[str, str]
     ) -> None:
-        """An orchestrator that is killed takes its end of the pipe along; a stop still works."""
+        """A stop works even if stderr is a closed pipe because the orchestrator was killed."""
         write_script(
             tmp_path / "tap",
             """
@@ -209,7 +209,7 @@ class TestWithoutMeltano:
 
     @needs_unshare
     def test_process_1_leaves_no_zombies(self, tmp_path: Path, env: dict[str, str]) -> None:
-        """Processes whose parent has ended become its children; it waits for them, too."""
+        """Orphaned processes become children of process 1, which has to wait for them."""
         write_script(tmp_path / "meltano", "#!/bin/sh\n(true &)\necho started\nsleep 1\n")
         pipeline = Pipeline(tmp_path, env, (*CONTAINER, RUN_SH, "tap-a", "target-b"))
         eventually(lambda: "started" in pipeline.log, "the orphan")
@@ -221,8 +221,8 @@ class TestWithoutMeltano:
         assert pipeline.end() == 0
 
     @pytest.mark.parametrize("missing", ["meltano", "setsid", "sleep", "tr"])
-    def test_a_missing_tool_is_named(self, missing: str, tmp_path: Path) -> None:
-        """In an image that is too slim, the script says what to install."""
+    def test_a_missing_tool_is_reported(self, missing: str, tmp_path: Path) -> None:
+        """In a minimal image, the error says what to install."""
         for tool in {"meltano", "setsid", "sleep", "tr"} - {missing}:
             (tmp_path / tool).symlink_to("/bin/true")
         pipeline = Pipeline(tmp_path, {"PATH": str(tmp_path)}, (RUN_SH, "tap-a", "target-b"))
@@ -232,7 +232,7 @@ class TestWithoutMeltano:
 
     @needs_unshare
     def test_proc_is_needed(self, tmp_path: Path, env: dict[str, str]) -> None:
-        """Without it no tap would be found, and a stop would do nothing."""
+        """Without /proc the script could not find the tap, and a stop would do nothing."""
         write_script(tmp_path / "meltano", "#!/bin/sh\n")
         hidden = f'mount -t tmpfs none /proc && exec {RUN_SH} "$@"'
         command = ("unshare", "--mount", "sh", "-c", hidden, "sh", "tap-a", "target-b")
@@ -241,7 +241,7 @@ class TestWithoutMeltano:
         assert pipeline.log.startswith("run.sh: /proc is not mounted")
 
     def test_usage(self, tmp_path: Path, env: dict[str, str]) -> None:
-        """A tap alone is no pipeline."""
+        """A pipeline needs a tap and a loader."""
         pipeline = Pipeline(tmp_path, env, (RUN_SH, "tap-a"))
         assert pipeline.end() == 2
         assert pipeline.log.startswith("run.sh: usage: run.sh TAP LOADER")

@@ -1,1 +1,1 @@
-"""Tests of the quota that several processes share."""
+"""Tests of a quota that is shared by several processes."""

@@ -1,4 +1,4 @@
-"""The stores that can hold a shared quota, each a real one."""
+"""Real stores for a shared quota: SQLite, Redis and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Store:
-    """A store, and the URL of a quota in it that no other test uses."""
+    """A store, and the URL of a quota that no other test uses."""
 
     kind: str
     url: str
@@ -30,7 +30,7 @@ class Store:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Warehouse]:
     """A PostgreSQL server for the session."""
-    # Not in pytest's folder: every start of pytest makes that inaccessible to the server's user.
+    # Not in pytest's temporary folder, which the server's user cannot access.
     with tempfile.TemporaryDirectory(prefix="quota-") as name, warehouse(Path(name, "data")) as it:
         yield it
 
@@ -46,7 +46,7 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(params=["file", "postgresql", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """Each store in turn."""
+    """Each of the stores."""
     kind = str(request.param)
     name = f"test_{abs(hash(tmp_path)):x}"[:32]
     if kind == "file":

@@ -1,4 +1,4 @@
-"""Redis on this machine, for the tests of the shared quota."""
+"""A Redis server for the tests of the shared quota."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def redis_is_installed() -> bool:
 
 
 class RedisServer:
-    """A Redis server that can be stopped and started again; it forgets everything then."""
+    """A Redis server that can be restarted; its data is lost then."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -60,7 +60,7 @@ class RedisServer:
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[RedisServer]:
-    """Run a server for the block."""
+    """Run a server until the end of the block."""
     server = RedisServer(folder)
     server.start()
     try:

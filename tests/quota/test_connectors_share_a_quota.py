@@ -1,4 +1,4 @@
-"""Several processes of the real executables on one quota."""
+"""Several processes of the executables share a quota."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ STATE = b'{"type": "STATE", "value": {"at": 1}}\n'
 
 
 def fail(connector: str, config: Path) -> tuple[Outcome, float]:
-    """Run a connector that is expected to fail; also the seconds until it did."""
+    """Run a connector that should fail; return the outcome and the duration in seconds."""
     began = time.monotonic()
     outcome = run(connector, "--config", config, stdin=ORDERS)
     return outcome, time.monotonic() - began
 
 
 def routes(connector: str, topic: int) -> dict[str, Any]:
-    """The settings by which a connector uses a topic."""
+    """Return the settings for a connector that uses a topic."""
     return {"topics": [{"id": topic}] if connector.startswith("tap") else {"orders": topic}}
 
 
@@ -53,7 +53,7 @@ def routes(connector: str, topic: int) -> dict[str, Any]:
 def test_settings_are_checked_all_at_once(
     connector: str, write_config: WriteConfig, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """A folder that does not exist, and a limit that is missing: before the first request."""
+    """A missing folder and a missing limit are reported together, before the first request."""
     topic = emulator.create_topic()
     url = f"file://{tmp_path}/missing/quota.db"
     outcome, _ = fail(connector, write_config(**routes(connector, topic), quota_url=url))
@@ -67,10 +67,10 @@ def test_settings_are_checked_all_at_once(
 
 @pytest.mark.parametrize("connector", CONNECTORS)
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
-def test_a_store_that_cannot_be_reached_is_one_line(
+def test_an_unreachable_store_is_reported_in_one_line(
     connector: str, scheme: str, write_config: WriteConfig, emulator: Emulator
 ) -> None:
-    """With the reason and the remedy, without the password, in less than 10 s."""
+    """Within 10 s, with the reason and the remedy, and without the password."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
     port = free_port()
@@ -86,10 +86,10 @@ def test_a_store_that_cannot_be_reached_is_one_line(
     assert emulator.requests() == []
 
 
-def test_a_store_that_does_not_respond_is_one_line_within_10_seconds(
+def test_a_store_that_does_not_respond_is_reported_within_10_seconds(
     write_config: WriteConfig, emulator: Emulator
 ) -> None:
-    """However many topics wait for it, and at the debug level too."""
+    """There is one line, even if several topics wait for the store, and at debug level."""
     topics = [{"id": emulator.create_topic(f"topic {n}")} for n in range(3)]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://me:{SECRET}@127.0.0.1:{silent.getsockname()[1]}/0"
@@ -108,7 +108,7 @@ def test_a_store_that_does_not_respond_is_one_line_within_10_seconds(
 def test_processes_count_their_requests_together(
     store: Store, write_config: WriteConfig, emulator: Emulator
 ) -> None:
-    """A tap piped into a target, and another tap that has to wait; it still stops at once."""
+    """A tap is piped into a target, and another tap has to wait; it can be stopped immediately."""
     source, destination = emulator.create_topic("source"), emulator.create_topic("destination")
     emulator.load(source, [{"n": n} for n in range(5)])
     quota = {"quota_url": store.url, "max_requests_per_minute": 11}
@@ -136,10 +136,10 @@ def test_processes_count_their_requests_together(
         waiting.kill()
 
 
-def test_a_pipe_of_tap_and_target_on_one_quota_does_not_block_itself(
+def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(
     write_config: WriteConfig, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """Both use the same file at the same time."""
+    """Both processes use the same file concurrently."""
     source, destination = emulator.create_topic("source"), emulator.create_topic("destination")
     emulator.load(source, [{"n": n} for n in range(60)])
     quota = {"quota_url": f"file://{tmp_path}/quota.db", "max_requests_per_minute": 200}
@@ -172,7 +172,7 @@ def test_a_pipe_of_tap_and_target_on_one_quota_does_not_block_itself(
 def test_a_store_that_is_lost_during_a_run_ends_it_with_its_state(
     write_config: WriteConfig, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """After the time of a restart; what was read or acknowledged before is covered."""
+    """The run waits for a restart first; the state covers all messages that are done."""
     source, destination = emulator.create_topic("source"), emulator.create_topic("destination")
     [message_id] = emulator.load(source, [{"n": 1}])
     with redis_server(tmp_path) as server:

@@ -1,4 +1,4 @@
-"""A `quota_url` is checked before anything is opened, and its password is never shown."""
+"""`quota_url` is validated before the store is opened, and its password is redacted."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SECRET = "s3cret"
         "postgresql:///meltano?host=/var/run/postgresql",
     ],
 )
-def test_a_url_of_a_store_is_accepted(url: str) -> None:
-    """File, Redis and PostgreSQL, with and without options."""
+def test_a_valid_url_is_accepted(url: str) -> None:
+    """URLs of files, Redis and PostgreSQL are valid, with and without options."""
     assert list(quota_url_problems(url)) == []
 
 
@@ -48,8 +48,8 @@ def test_a_url_of_a_store_is_accepted(url: str) -> None:
         ("redis://localhost?name=a'b", "name must be 1 to 32 lower-case letters"),
     ],
 )
-def test_a_wrong_url_is_explained(url: str, problem: str) -> None:
-    """In one line, without what may be a password."""
+def test_an_invalid_url_is_explained(url: str, problem: str) -> None:
+    """The error is one line, without anything that may be a password."""
     [line] = quota_url_problems(url)
     assert problem in line
     assert SECRET not in line
@@ -66,15 +66,15 @@ def test_a_wrong_url_is_explained(url: str, problem: str) -> None:
 def test_a_store_whose_library_is_missing_names_the_extra(
     url: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file needs none."""
+    """A file needs no extra."""
     monkeypatch.setattr(quota_url, "find_spec", lambda _: None)
     [line] = quota_url_problems(url)
     assert f"install {extra}" in line
     assert list(quota_url_problems("file:///tmp/quota.db")) == []
 
 
-def test_a_url_is_taken_apart() -> None:
-    """The name is ours; every other option belongs to the store's library."""
+def test_a_url_is_parsed() -> None:
+    """The option `name` is removed; all others are passed to the store's library."""
     url = QuotaUrl.parse(
         f"postgresql://me:{SECRET}@db/meltano?sslmode=require&name=sales&application_name=el"
     )
@@ -86,8 +86,8 @@ def test_a_url_is_taken_apart() -> None:
     assert QuotaUrl.parse("file:///tmp/my%20quota.db?name=a").path == Path("/tmp/my quota.db")  # noqa: S108
 
 
-def test_a_password_is_shown_nowhere() -> None:
-    """Neither as it is in the URL nor decoded, in no text form."""
+def test_passwords_are_redacted() -> None:
+    """The password is redacted both as in the URL and decoded."""
     url = QuotaUrl.parse("redis://me:p%40ss@cache:6379/0?name=a&sentinel_password=0ther")
     assert str(url) == "redis://cache:6379/0"
     assert "p%40ss" not in repr(url)

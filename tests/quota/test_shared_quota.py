@@ -1,4 +1,4 @@
-"""A quota in a real store: counted once for all, by the store's clock."""
+"""A shared quota in a real store, which counts requests by its own clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOUR_MS = 3_600_000
 
 
 def test_a_window_has_no_more_requests_than_the_quota(store: Store) -> None:
-    """Whoever sends them; when the window has passed, there is room again."""
+    """The quota holds for all processes together, and is available again after the window."""
     with (
         closing(SharedQuota(store.url, 3, 1.0)) as one,
         closing(SharedQuota(store.url, 3, 1.0)) as other,
@@ -48,7 +48,7 @@ def test_a_window_has_no_more_requests_than_the_quota(store: Store) -> None:
 
 
 def test_names_separate_workspaces(store: Store) -> None:
-    """Two workspaces may share a store, each with its own quota."""
+    """Two workspaces can share a store, each with its own quota."""
     with (
         closing(SharedQuota(f"{store.url}", 1, 60)) as one,
         closing(SharedQuota(store.url.replace("name=test", "name=other"), 1, 60)) as other,
@@ -59,7 +59,7 @@ def test_names_separate_workspaces(store: Store) -> None:
 
 
 def test_concurrent_requests_are_each_counted(store: Store) -> None:
-    """However many connections ask at the same moment, exactly the quota is admitted."""
+    """If many connections send requests at the same time, exactly the quota is admitted."""
     admitted: list[float] = []
 
     def ask() -> None:
@@ -79,7 +79,7 @@ def test_concurrent_requests_are_each_counted(store: Store) -> None:
 
 
 def test_a_process_whose_clock_is_ahead_counts_like_the_others(store: Store) -> None:
-    """The store's clock counts: no request of the window is missed, none counts for longer."""
+    """Only the store's clock counts, so each request counts for exactly one window."""
     script = (
         "import sys; from tap_workato_streams.event_streams.shared_quota import SharedQuota\n"
         "quota = SharedQuota(sys.argv[1], 3, 5.0); print([quota.take() for _ in range(3)])"
@@ -96,8 +96,8 @@ def test_a_process_whose_clock_is_ahead_counts_like_the_others(store: Store) -> 
         assert 0 < quota.take() < 5.1
 
 
-def test_a_store_whose_clock_is_set_back_does_not_block_for_as_long(store: Store) -> None:
-    """Requests from the future are forgotten; else an hour set back would be an hour to wait."""
+def test_setting_back_the_clock_of_a_store_does_not_block(store: Store) -> None:
+    """Requests from the future are removed; otherwise all requests would wait for an hour."""
     with closing(SharedQuota(store.url, 2, 60)) as quota:
         assert [quota.take(), quota.take()] == [0.0, 0.0]
         _move_into_the_future(store)
@@ -107,20 +107,20 @@ def test_a_store_whose_clock_is_set_back_does_not_block_for_as_long(store: Store
 
 
 def test_old_requests_are_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store does not grow with the number of requests."""
+    """The store's size does not grow with the number of requests."""
     monkeypatch.setattr(shared_quota, "LEAK_SECS", 0.0)
     with closing(SharedQuota(store.url, 5, 0.2)) as quota:
         for _ in range(3):
             assert [quota.take() for _ in range(5)] == [0.0] * 5
             time.sleep(0.3)
         assert quota.take() == 0.0
-        bucket = quota._bucket  # noqa: SLF001 - what is in the store
+        bucket = quota._bucket  # noqa: SLF001 - the content of the store
         assert bucket is not None
         assert bucket.count() == 1
 
 
-def test_a_store_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
-    """What failed, where, why and what to do, without the password."""
+def test_an_unreachable_store_is_one_clear_error(tmp_path: Path) -> None:
+    """The error has the URL without the password, the cause and the remedy."""
     port = free_port()
     no_database = tmp_path / "quota.db"
     no_database.write_text("not a database" * 100)
@@ -143,10 +143,10 @@ def test_a_store_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
-def test_a_store_that_does_not_respond_is_an_error_in_time(
+def test_a_store_that_does_not_respond_times_out(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A port that accepts a connection and says nothing."""
+    """The port accepts connections, but sends nothing."""
     monkeypatch.setattr(shared_quota, "STORE_TIMEOUT_SECS", 0.5)
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -156,8 +156,8 @@ def test_a_store_that_does_not_respond_is_an_error_in_time(
             quota.take()
 
 
-def test_a_wrong_password_is_not_shown(store: Store) -> None:
-    """The store's own words about it are."""
+def test_a_wrong_password_is_redacted(store: Store) -> None:
+    """The error contains the store's message, but not the password."""
     if store.kind != "redis":
         pytest.skip("only Redis asks for a password here")
     url = store.url.replace(PASSWORD, "wr0ng")
@@ -167,8 +167,8 @@ def test_a_wrong_password_is_not_shown(store: Store) -> None:
     assert "wr0ng" not in str(raised.value)
 
 
-def test_a_stop_wakes_who_waits_for_the_store() -> None:
-    """A run that is told to stop does not wait for a store that does not respond."""
+def test_a_stop_does_not_wait_for_the_store() -> None:
+    """Stopping a run does not wait for a store that does not respond."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         quota = SharedQuota(f"redis://127.0.0.1:{server.getsockname()[1]}/0", 60, 61)
         threading.Timer(0.2, quota.stop).start()
@@ -182,7 +182,7 @@ def test_a_stop_wakes_who_waits_for_the_store() -> None:
 def test_a_server_may_be_restarted_during_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a while requests wait for it; one that stays away ends the run."""
+    """Requests wait for a short time; if the server stays unreachable, the run ends."""
     with redis_server(tmp_path) as server, closing(SharedQuota(server.url, 60, 61)) as quota:
         assert quota.take() == 0.0
         server.stop()
@@ -195,7 +195,7 @@ def test_a_server_may_be_restarted_during_a_run(
 
 
 def _move_into_the_future(store: Store) -> None:
-    """As a clock leaves them that was an hour ahead and has been set right."""
+    """Move the requests to the future, as if the clock had been an hour fast and was corrected."""
     base, _, name = store.url.rpartition("name=")
     if store.kind == "redis":
         with redis.Redis.from_url(base.rstrip("?")) as client:
