@@ -97,8 +97,6 @@ class StdinReader(GenericSingerReader[bytes]):
         try:
             for line in self._lines(source):
                 self.line_number += 1
-                if self.line_number == 1:
-                    line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
                 if line.isspace() or not line:
                     continue
                 message = self.deserialize_json(line)
@@ -144,7 +142,8 @@ class StdinReader(GenericSingerReader[bytes]):
         if descriptor is None:
             for line in source:
                 self.poller.poll()
-                yield line.encode() if isinstance(line, str) else line
+                text = line.encode() if isinstance(line, str) else line
+                yield text if self.line_number else text.removeprefix(codecs.BOM_UTF8)
             return
         # A line may span many chunks: they are joined once, when the line is complete.
         pieces: list[bytes] = []
@@ -160,7 +159,7 @@ class StdinReader(GenericSingerReader[bytes]):
             yield from self._last(b"".join(pieces))
 
     def _chunks(self, descriptor: int) -> Iterator[bytes]:
-        poller = self.poller
+        poller, mark = self.poller, codecs.BOM_UTF8
         while not poller.stopping:
             readable = poller.wait(descriptor)
             poller.poll()
@@ -168,7 +167,9 @@ class StdinReader(GenericSingerReader[bytes]):
                 chunk = os.read(descriptor, CHUNK_BYTES)
                 if not chunk:
                     return
-                yield chunk
+                # Only the first chunk can begin with a byte order mark.
+                yield chunk.removeprefix(mark)
+                mark = b""
 
     def _last(self, line: bytes) -> Iterator[bytes]:
         """Yield the last line, which has no newline, if it is complete."""

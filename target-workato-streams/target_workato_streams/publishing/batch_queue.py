@@ -25,7 +25,7 @@ class BatchQueue:
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
         self._waiting: deque[Sequence[Message]] = deque()
-        self._waiting_bytes = 0
+        self._sizes: deque[int] = deque()
         self._taken = 0
         self._in_flight: set[int] = set()
         self._changed = threading.Condition()
@@ -38,7 +38,8 @@ class BatchQueue:
     @property
     def memory(self) -> int:
         """How many bytes of memory the batches that wait take, roughly."""
-        return self._waiting_bytes
+        with self._changed:
+            return sum(self._sizes)
 
     @property
     def busy(self) -> int:
@@ -56,7 +57,7 @@ class BatchQueue:
         with self._changed:
             if batch and not self._closed:
                 self._waiting.append(batch)
-                self._waiting_bytes += _memory(batch)
+                self._sizes.append(_memory(batch))
                 self._changed.notify()
 
     def take(self) -> tuple[int, Sequence[Message]] | None:
@@ -67,7 +68,7 @@ class BatchQueue:
                     return None
                 self._changed.wait()
             number, batch = self._taken, self._waiting.popleft()
-            self._waiting_bytes -= _memory(batch)
+            self._sizes.popleft()
             self._taken += 1
             self._in_flight.add(number)
         return number, batch
@@ -83,14 +84,14 @@ class BatchQueue:
         with self._changed:
             batches = [[m for m in batch if m.sequence < sequence] for batch in self._waiting]
             self._waiting = deque(filter(None, batches))
-            self._waiting_bytes = sum(map(_memory, self._waiting))
+            self._sizes = deque(map(_memory, self._waiting))
 
     def close(self) -> None:
         """Accept no more batches and drop those that wait."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
-            self._waiting_bytes = 0
+            self._sizes.clear()
             self._changed.notify_all()
 
     @property
@@ -105,4 +106,4 @@ class BatchQueue:
 
 
 def _memory(batch: Sequence[Message]) -> int:
-    return sum(len(message.body) + MESSAGE_BYTES for message in batch)
+    return sum([len(message.body) for message in batch]) + len(batch) * MESSAGE_BYTES

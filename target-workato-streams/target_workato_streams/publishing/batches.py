@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 100
 MAX_BODY_BYTES = 1_048_576
 _OPENING, _SEPARATOR, _CLOSING = b'{"payloads":[', b",", b"]}"
+SEPARATOR_BYTES = len(_SEPARATOR)
 FRAME_BYTES = len(_OPENING) + len(_CLOSING)
 
 
@@ -67,6 +68,7 @@ class BatchBuilder:
     def __init__(self, settings: BatchSettings) -> None:
         self.messages: list[Message] = []
         self._settings = settings
+        self._max_messages, self._max_bytes = settings.max_messages, settings.max_bytes
         self._started_at = 0.0
         self._bytes = 0
 
@@ -77,7 +79,7 @@ class BatchBuilder:
 
     def has_room_for(self, message: Message) -> bool:
         """Whether a message fits into the request."""
-        return self._bytes + len(message.body) + len(_SEPARATOR) <= self._settings.max_bytes
+        return self._bytes + len(message.body) + SEPARATOR_BYTES <= self._max_bytes
 
     def add(self, message: Message) -> Sequence[list[Message]]:
         """Add a message that fits into a request of its own.
@@ -86,15 +88,16 @@ class BatchBuilder:
             The batches that are complete now: the previous messages if the new one does not fit,
             and all messages if it fills the batch.
         """
+        size = len(message.body) + SEPARATOR_BYTES
         complete: tuple[list[Message], ...] = ()
         if not self.messages:
             self._start()
-        elif not self.has_room_for(message):
+        elif self._bytes + size > self._max_bytes:
             complete = (self.close(),)
             self._start()
         self.messages.append(message)
-        self._bytes += len(message.body) + len(_SEPARATOR)
-        if len(self.messages) >= self._settings.max_messages:
+        self._bytes += size
+        if len(self.messages) >= self._max_messages:
             return (*complete, self.close())
         return complete
 
@@ -108,5 +111,5 @@ class BatchBuilder:
 
     def _start(self) -> None:
         # No comma precedes the first message.
-        self._bytes = self._settings.frame_bytes - len(_SEPARATOR)
+        self._bytes = self._settings.frame_bytes - SEPARATOR_BYTES
         self._started_at = time.monotonic()

@@ -41,6 +41,7 @@ class Producer(MainLoop):
         self.dead_letter_path = context.settings.dead_letter_path
         self._payload = context.settings.payload
         self._batch_settings = context.settings.batch
+        self._publishes_records = self._payload.is_record
         self.metrics = partial(target_metrics, self._producers, context)
 
     def route(self, stream: str, topic_id: int | None) -> None:
@@ -61,9 +62,10 @@ class Producer(MainLoop):
         producer = self._producers.of_stream(stream.name)
         if producer is None:
             return
-        payload = self._payload
+        body, version = text, NO_VERSION
         try:
-            body, version = (text, NO_VERSION) if payload.is_record else payload.of(text, stream)
+            if not self._publishes_records:
+                body, version = self._payload.of(text, stream)
             self._batch_settings.check(body)
         except InvalidPayloadError as exc:
             self.reject(stream, record, str(exc))
@@ -73,7 +75,9 @@ class Producer(MainLoop):
 
     def _publish(self, producer: TopicProducer, message: Message) -> None:
         """Put a message into its batch, and wait until there is room for another one."""
-        if producer.add(message):
+        if batches := producer.builder.add(message):
+            for batch in batches:
+                producer.submit(batch)
             # Even if there is room: a chunk of the input may hold many batches.
             self.poll()
             while self._producers.has_to_pause(producer) and not self.stopping:
