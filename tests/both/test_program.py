@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tap_workato_streams.plugin.config_check import problems
 
 from tests.both.conftest import PAYLOAD, TOKEN
 from tests.executables import environment
@@ -53,8 +54,6 @@ def test_every_bad_setting_is_one_line_without_its_value(connector: Connector) -
 @pytest.mark.parametrize("url", HOSTS)
 def test_a_host_that_cannot_exist_is_a_setting_error(url: str) -> None:
     """Otherwise the error would only come from the HTTP library, or not at all."""
-    from tap_workato_streams.plugin.config_check import problems  # noqa: PLC0415
-
     schema: dict[str, Any] = {"properties": {}}
     [line] = problems({"api_url": url}, schema)
     assert line.startswith("api_url: ")
@@ -63,8 +62,6 @@ def test_a_host_that_cannot_exist_is_a_setting_error(url: str) -> None:
 @pytest.mark.parametrize("url", ["https://h", "https://a_b.c-d.:8/p/", "https://[::1]", NOBODY])
 def test_a_valid_host_is_accepted(url: str) -> None:
     """IP addresses and names in internal networks are valid, too."""
-    from tap_workato_streams.plugin.config_check import problems  # noqa: PLC0415
-
     assert problems({"api_url": url}, {"properties": {}}) == []
 
 
