@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from .discovery.schemas import OPEN_PAYLOAD, record_schema
+from .event_streams.errors import EventStreamsError
 from .reading.decoding import decoded_record
 from .streams import TopicStream
 
@@ -28,6 +29,31 @@ class NestedStream(TopicStream):
         super().__init__(
             tap, consumer, record_schema(consumer.topic.payload_schema or OPEN_PAYLOAD)
         )
+
+    @property
+    @override
+    def effective_schema(self) -> dict[str, Any]:
+        """The schema of the catalog, with all properties of the records and no others.
+
+        A loader drops what has no property, without a word. The catalog may be edited, or older
+        than the record format.
+        """
+        schema, own = super().effective_schema, self.schema
+        known = schema.get("properties", {})
+        properties = {name: known.get(name, own["properties"][name]) for name in own["properties"]}
+        return {**own, **schema, "properties": properties}
+
+    @override
+    def write_schema(self) -> None:
+        for stream_map in self.stream_maps:
+            names = stream_map.transformed_schema.get("properties", {})
+            for key in stream_map.transformed_key_properties or ():
+                if key not in names:
+                    raise EventStreamsError(
+                        f"{self.topic}: the records have no {key}, which is a key property; "
+                        "set record_format to unpacked, or add it in stream_maps"
+                    )
+        super().write_schema()
 
     @cached_property
     def passes_unchanged(self) -> bool:

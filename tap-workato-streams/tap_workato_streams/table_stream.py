@@ -77,7 +77,7 @@ class TableStream(TopicStream):
     def write_messages(self, messages: Sequence[Message]) -> None:
         bodies, problem = self._shape(messages)
         written = messages[: len(bodies)]
-        if self._splices:
+        if self._splices and self.is_emitted:
             alias = self.stream_maps[0].stream_alias
             self.writer.write_records(alias, self.topic.id, written, bodies)
         else:
@@ -175,9 +175,9 @@ class TableStream(TopicStream):
             bookmarked = known_columns.from_bookmark(state.get("columns"), self._layout.levels)
         except ValueError as exc:
             raise EventStreamsError(f"{self.topic}: the state cannot be used: {exc}") from None
-        columns = known_columns.combined(self._declared, bookmarked, catalog, self._mode)
-        if (RESCUED,) in self._deselected:
-            # What the catalog does not know is selected only if rescued data is.
+        known = self._declared, bookmarked, catalog
+        columns = known_columns.combined(*known, self._mode, self._layout)
+        if (RESCUED,) in self._deselected:  # so what the catalog does not know is deselected, too
             return {name: column for name, column in columns.items() if name in catalog}
         return columns
 

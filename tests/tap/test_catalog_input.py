@@ -39,6 +39,21 @@ REJECTED: list[tuple[Any, str]] = [
         {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": []}]}]},
         "catalog: streams[0].metadata has an item without metadata",
     ),
+    *(
+        (
+            {"streams": [{"tap_stream_id": "a", "schema": schema}]},
+            f"catalog: streams[0].schema{where} is not valid in a JSON Schema",
+        )
+        for schema, where in (
+            ({"properties": 5}, ".properties"),
+            ({"properties": {"id": True}}, ".properties.id"),
+            ({"properties": {"id": {"items": []}}}, ".properties.id.items"),
+            ({"properties": {"id": {"type": 5}}}, ".properties.id.type"),
+            ({"properties": {"id": {"type": [["x"]]}}}, ".properties.id.type"),
+            ({"properties": {"id": {"type": "text"}}}, ".properties.id.type"),
+            ({"properties": {"id": {"anyOf": [{"enum": 5}]}}}, ".properties.id.anyOf[0].enum"),
+        )
+    ),
 ]
 ORDERS: dict[str, Any] = {"topics": [{"id": 1, "name": "orders"}]}
 
@@ -105,6 +120,21 @@ def test_the_replication_key_is_always_message_id(
     assert bookmark(second.states[-1], "orders") == later[-1]
     [schema] = [message for message in second.messages if message["type"] == "SCHEMA"]
     assert schema["key_properties"] == ["message_id"]
+
+
+def test_a_key_that_nested_records_do_not_have_is_an_error(
+    emulator: Emulator, run_tap: RunTap, published: list[str]
+) -> None:
+    """In one line: a loader would fail, or merge all rows into one."""
+    assert published
+    catalog = discover(emulator, **ORDERS)
+    catalog["streams"][0]["key_properties"] = ["n"]
+
+    run = run_tap(catalog=catalog, **ORDERS)
+
+    assert (run.exit_code, run.records()) == (1, [])
+    [line] = run.error_lines
+    assert "orders (topic 1): the records have no n, which is a key property; " in line
 
 
 def test_a_full_table_is_read_only_on_request(emulator: Emulator, published: list[str]) -> None:

@@ -145,13 +145,18 @@ def test_a_filter_that_drops_records_moves_the_bookmark(
     assert second.exit_code == 0
 
 
-def test_streams_without_a_map_can_be_left_out(emulator: Emulator, run_tap: RunTap) -> None:
+@pytest.mark.parametrize("record_format", ["nested", "unpacked"])
+def test_streams_without_a_map_can_be_left_out(
+    emulator: Emulator, run_tap: RunTap, record_format: str
+) -> None:
     """With `__else__`, or with a map that is null, they have neither SCHEMA nor RECORD."""
     for _ in range(3):
         emulator.load(emulator.create_topic(), [{"n": 1}])
 
     run = run_tap(
-        topics=[1, 2, 3], stream_maps={"topic_1": {"x": "1"}, "topic_2": None, "__else__": None}
+        topics=[1, 2, 3],
+        stream_maps={"topic_1": {"x": "1"}, "topic_2": None, "__else__": None},
+        record_format=record_format,
     )
 
     assert {message["stream"] for message in run.messages if "stream" in message} == {"topic_1"}

@@ -496,14 +496,43 @@ def test_a_column_stays_deselected_if_the_record_format_changes(
         assert b"hush" not in run.stdout
 
 
+def test_a_catalog_of_columns_can_be_used_for_nested_records(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """Without a property, a loader would drop the payload and say nothing."""
+    emulator.load(topic, [{"id": 1}])
+    unpacked = discover(run_tap, topics=[topic], **UNPACKED)
+
+    run = run_tap(topics=[topic], catalog=unpacked)
+
+    [schema] = [message["schema"] for message in run.messages if message["type"] == "SCHEMA"]
+    [record] = run.records()
+    assert record["payload"] == {"id": 1}
+    assert list(schema["properties"]) == list(record)
+
+
+def test_a_name_stays_with_the_field_that_had_it_first(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """In the next run, too: the column's type is that field's."""
+    emulator.load(topic, [{"time": "noon"}])
+    first = run_tap(topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"time": "later", "payload_time": 5}])
+
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    assert schemas(second) == schemas(first)
+    assert rows(second) == [{"payload_time": "later", "_rescued": {"/payload_time": 5}}]
+
+
 @pytest.mark.parametrize(
     "columns",
-    [["id"], {"id": {"type": ["decimal", "null"]}}],
+    [["id"], {"id": {"type": ["decimal", "null"]}}, {"id": {"type": 5}}],
 )
 def test_columns_that_cannot_be_used_are_an_error(
     emulator: Emulator, run_tap: RunTap, topic: int, columns: object
 ) -> None:
-    """They are never taken for none: a type might change."""
+    """They are never taken for none, or for text: a type might change."""
     state = {"bookmarks": {"topic_1": {"columns": columns}}}
 
     run = run_tap(topics=[topic], state=state, **UNPACKED)

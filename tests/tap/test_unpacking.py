@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -299,6 +300,28 @@ def test_field_names_without_end_do_not_become_columns_without_end() -> None:
     assert len(record["_rescued"]) == 10
 
 
+@pytest.mark.parametrize("prefix", ["f", "%", "f" * 70])
+@pytest.mark.parametrize("mode", MODES)
+def test_field_names_without_end_need_no_memory_without_end(mode: str, prefix: str) -> None:
+    """Whether they could be names of columns or not; and the stream stays fast."""
+    topic = shaper({}, mode)
+
+    def memory_of_pages(first: int, last: int) -> int:
+        for page in range(first, last):
+            texts = (f'"{prefix}{page}_{number}":1' for number in range(3000))
+            topic.shape([b"{%b}" % ",".join(texts).encode()])
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        settled = memory_of_pages(0, 4)
+        later = memory_of_pages(4, 8)
+    finally:
+        tracemalloc.stop()
+    # Remembering 12,000 fields takes 2 MB and more.
+    assert later - settled < 500_000
+
+
 @pytest.mark.parametrize("payload", ["{}", '{"id":null}', '{"id":"x"}', "null"])
 @pytest.mark.parametrize("mode", ["add_columns", "rescue", "none"])
 def test_a_message_without_its_key_is_a_problem(payload: str, mode: str) -> None:
@@ -530,6 +553,7 @@ CUT = {
     b'{"a":1,"n":null,"b":{"n":null}}': None,
     b'{"a":1,"n" :1,"b":{"n":1}}': None,
     b'{"a":1,"\\u006e":1,"b":{"n":1}}': None,
+    b'{"b":{"n/m":1,"x":1},"n\\/m":1}': None,
     b'{"n":null}': None,
     b'{"n":null,"a":1,"n":null}': None,
 }
@@ -544,7 +568,7 @@ def test_a_field_that_never_fits_is_cut_out(
     columns = columns_of(a="integer", s="string", b="object", **({"n": kind} if kind else {}))
     topic = shaper(columns)
     before = topic.shape([payload]).bodies
-    topic.shape([b'{"n":"misfit"}'])
+    topic.shape([b'{"n":"misfit","n/m":"misfit"}'])
     [after] = topic.shape([payload]).bodies
 
     assert loads(b"{%b}" % after) == loads(b"{%b}" % before[0])

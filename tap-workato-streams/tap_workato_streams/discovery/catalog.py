@@ -10,6 +10,7 @@ from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from ..event_streams.errors import SettingError
+from ..records.schema_check import malformed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,4 +112,6 @@ def _problem(stream: Any) -> str | None:  # noqa: ANN401 - JSON
             return ".metadata has an item whose breadcrumb is not an array of strings"
         if not isinstance(item.get("metadata"), dict):
             return ".metadata has an item without metadata"
+    if where := malformed(stream.get("schema", {}), ".schema"):
+        return f"{where} is not valid in a JSON Schema"
     return None

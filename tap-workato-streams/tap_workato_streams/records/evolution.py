@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .columns import Column, merged, paths
 from .inference import infer_column
-from .layout import RESCUED, ColumnNames
+from .layout import MAX_COLUMNS, RESCUED, ColumnNames
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ADD_COLUMNS, RESCUE, FAIL, NONE = "add_columns", "rescue", "fail", "none"
 MODES = (ADD_COLUMNS, RESCUE, FAIL, NONE)
+# Ids as field names have no end. So many fields, with and without a column, are remembered.
+MAX_SETTLED = 10 * MAX_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,12 @@ class ColumnRegistry:
         """
         samples: dict[Path, list[bytes]] = {}
         for path, raw, is_unknown, name in misfits:
-            if is_unknown and name is None and path[-1] and path not in self._settled:
+            if is_unknown and name is None and path[-1] and not self.is_settled(path):
                 samples.setdefault(path, []).append(raw)
         found: Columns = {}
         for path, values in samples.items():
+            if self._is_closed:
+                break
             levels = self._layout.levels - len(path) + 1
             if column := infer_column(values, levels, formats=False):
                 self._settled.add(path)
@@ -82,7 +86,11 @@ class ColumnRegistry:
 
     def is_settled(self, path: Path) -> bool:
         """Whether a field without a column will not get one in this run."""
-        return path in self._settled
+        return self._is_closed or path in self._settled
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._names.are_used_up or len(self._settled) >= MAX_SETTLED
 
     def names(self, columns: Columns) -> list[str]:
         """The names that columns have in the record."""

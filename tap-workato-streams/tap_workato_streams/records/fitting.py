@@ -97,7 +97,9 @@ class Fitting:
 
         So does an empty one.
         """
-        if b"\\" in payload and (b"\\u0000" in payload or (self._cut and b"\\u" in payload)):
+        if b"\\" in payload and (
+            b"\\u0000" in payload or (self._cut and (b"\\u" in payload or b"\\/" in payload))
+        ):
             return None
         try:
             fields = self._decode(payload)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .columns import TYPES, from_schema, merged, paths
 from .evolution import ADD_COLUMNS
 from .json_values import NULL
-from .layout import MESSAGE_FIELDS, PAYLOAD, PREFIX, RESCUED, prefixed_notes
+from .layout import MESSAGE_FIELDS, PAYLOAD, PREFIX, RESCUED, ColumnNames, prefixed_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +36,7 @@ def _is_column(schema: object) -> bool:
     fields = schema.get("properties", {})
     return (
         all(each in (*TYPES, NULL) for each in schema["type"])
+        and isinstance(schema.get("format", ""), str)
         and isinstance(fields, dict)
         and all(_is_column(each) for each in fields.values())
     )
@@ -86,7 +87,9 @@ def _is_nested(properties: Mapping[str, Any], layout: Layout) -> bool:
     return not properties.keys() - {*MESSAGE_FIELDS, PAYLOAD, RESCUED}
 
 
-def combined(declared: Columns | None, bookmarked: Columns, catalog: Columns, mode: str) -> Columns:
+def combined(
+    declared: Columns | None, bookmarked: Columns, catalog: Columns, mode: str, layout: Layout
+) -> Columns:
     """Put together the columns that are known, in order of precedence.
 
     Args:
@@ -94,10 +97,15 @@ def combined(declared: Columns | None, bookmarked: Columns, catalog: Columns, mo
         bookmarked: The columns that the last run emitted. A column keeps its first type.
         catalog: The columns of the catalog, or of a sample.
         mode: The setting `schema_evolution`.
+        layout: The format of the record.
     """
     if declared is None:
-        return merged(bookmarked, catalog)
-    return merged(declared, bookmarked) if mode == ADD_COLUMNS else declared
+        first, second = bookmarked, catalog
+    else:
+        first, second = declared, bookmarked if mode == ADD_COLUMNS else {}
+    # A name belongs to the field that had it first: its type is that field's.
+    names = ColumnNames(layout)
+    return merged(names.admit(first), names.admit(second))
 
 
 def with_key(

@@ -147,6 +147,11 @@ class ColumnNames:
                 admitted[name] = column
         return {name: admitted[name] for name in columns if name in admitted}
 
+    @property
+    def are_used_up(self) -> bool:
+        """Whether there is no room for another column."""
+        return len(self._columns) >= MAX_COLUMNS + len(MESSAGE_FIELDS) + 1
+
     def _has_member(self, path: Path) -> bool:
         if not self._layout.unpacked:
             return True
@@ -154,7 +159,7 @@ class ColumnNames:
 
     def _claim(self, path: Path) -> bool:
         name = self._layout.column_name(path)
-        if len(self._columns) >= MAX_COLUMNS + len(MESSAGE_FIELDS) + 1 or not _is_loadable(name):
+        if self.are_used_up or not _is_loadable(name):
             return False
         return self._columns.setdefault(name, path) == path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from .evolution import ADD_COLUMNS, FAIL, NONE, ColumnRegistry
@@ -115,15 +116,19 @@ class Shaper:
 
     def _expect_misfits(self, shaped: Sequence[bytes | Parts]) -> None:
         """Expect what did not fit not to fit again: most fields do not change in every message."""
-        found = {
+        if not self._fitting or len(self._cut) >= MAX_CUT_FIELDS:
+            return
+        counts = Counter(
             misfit.path[0]
             for parts in shaped
             if isinstance(parts, Parts) and not parts.has_keys
             for misfit in parts.misfits
             if len(misfit.path) == 1 and misfit.name is None
-        } - {*MESSAGE_FIELDS, RESCUED, *self._evolution.required}
-        if self._fitting and len(self._cut) < MAX_CUT_FIELDS and not found <= self._cut:
-            self._cut |= found
+        )
+        others = {*MESSAGE_FIELDS, RESCUED, *self._evolution.required, *self._cut}
+        found = [name for name, _ in counts.most_common() if name not in others]
+        if found:
+            self._cut.update(found[: MAX_CUT_FIELDS - len(self._cut)])
             self._prepare_fitting()
 
     def _take_apart(self, payload: bytes) -> Parts:
