@@ -16,7 +16,7 @@ from tap_workato_streams.records.evolution import MODES, Evolution
 from tap_workato_streams.records.fitting import Fitting
 from tap_workato_streams.records.inference import infer_columns
 from tap_workato_streams.records.layout import MAX_COLUMNS, Layout
-from tap_workato_streams.records.shaper import Shaper
+from tap_workato_streams.records.shaper import MAX_CUT_FIELDS, Shaper
 from tap_workato_streams.records.slots import slots
 from tap_workato_streams.records.unpacker import Parts, take_apart
 
@@ -288,6 +288,15 @@ def test_what_is_counted_is_bounded() -> None:
 
     assert str(topic.misfits).startswith("/f0 (1), /f1 (1), ")
     assert str(topic.misfits).endswith("/f19 (1), other fields (30)")
+
+
+def test_what_is_expected_not_to_fit_is_bounded() -> None:
+    """Detecting a fitting payload must not become slower with each new field name."""
+    topic = shaper(columns_of(a="integer"))
+    for number in range(300):
+        shape(topic, f'{{"a":1,"f{number}":1}}')
+
+    assert len(topic._cut) <= MAX_CUT_FIELDS  # noqa: SLF001 - it shows in no record
 
 
 def test_field_names_without_end_do_not_become_columns_without_end() -> None:
