@@ -92,7 +92,7 @@ def test_a_lost_response_duplicates_nothing(
 def test_what_a_killed_run_published_is_not_published_again(
     emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
 ) -> None:
-    """SIGKILL with requests under way: the next run skips what it finds, and says so."""
+    """SIGKILL with requests in flight: the next run skips what it finds, and says so."""
     target = start_target(**EXACTLY_ONCE, batch_size_rows=10, max_batch_age_secs=0.1)
     emulator.fault("latency", secs=LATENCY_SECS, operation="batch", times=-1)
     target.feed(state_line(), schema(), *rows(0, 45))

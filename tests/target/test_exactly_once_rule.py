@@ -120,7 +120,7 @@ def test_a_reverted_row_is_kept_until_the_input_ends() -> None:
 
 
 def test_a_later_record_resolves_a_reverted_row() -> None:
-    """It was no revert, but a history that is told again."""
+    """It was no revert, but a history that is replayed."""
     given = Input(version("1", "a"), version("1", "b"))
     assert [given.send("1", "a"), given.send("1", "b")] == [KEEP, SKIP]
     assert given.covers()

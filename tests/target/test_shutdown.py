@@ -60,7 +60,7 @@ def test_a_signal_during_a_request_waits_for_its_response(
 def test_a_signal_while_reading_pauses_ends_the_run(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """With more coming in than goes out, what was taken in is published, and the rest is left."""
+    """If input arrives faster than it is published, the records that were read are published."""
     emulator.configure(latency_secs=0.2)
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(500, state_every=10))
