@@ -432,6 +432,15 @@ def test_an_object_does_not_hide_another_member_before_it_is_flattened() -> None
     ]
 
 
+def test_an_object_with_the_name_of_a_column_is_rescued() -> None:
+    """The SDK would not flatten it, but put its text into that column."""
+    topic = shaper({}, "add_columns", flattened(unpacked=True))
+
+    assert shape(topic, '{"a__b":1,"a":{"b":{"c":2},"d":3}}') == [
+        {"a__b": N("1"), "a": {"d": N("3")}, "_rescued": {"/a/b": {"c": N("2")}}}
+    ]
+
+
 def test_long_names_are_told_apart() -> None:
     """The SDK shortens them, and then two may be the same."""
     options = FlatteningOptions(enabled=True, max_level=2, max_key_length=12)

@@ -141,7 +141,8 @@ class ColumnNames:
             if not self._has_member(path):
                 continue
             if column.fields:
-                if fields := self.admit(column.fields, path):
+                # The SDK does not flatten an object that has the name of a column.
+                if self._claim(path) and (fields := self.admit(column.fields, path)):
                     admitted[name] = Column(column.types, fields=fields, notes=column.notes)
             elif self._claim(path):
                 admitted[name] = column
