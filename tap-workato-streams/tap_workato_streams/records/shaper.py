@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from .evolution import ADD_COLUMNS, FAIL, NONE, ColumnRegistry
@@ -103,6 +104,10 @@ class Shaper:
         fitted = self._fitting.fitted(payload) if self._fitting else None
         if fitted is None or not fitted.cut:
             return fitted and fitted.text
+        if all(raw == NULL for _, raw in fitted.cut):
+            # Null fails nothing and is not counted.
+            nulls = _rescued_nulls(tuple(name for name, _ in fitted.cut))
+            return fitted.text if self._evolution.mode == NONE else fitted.text + nulls
         misfits = []
         for name, raw in fitted.cut:
             is_unknown = name not in self._slots
@@ -175,6 +180,13 @@ class Shaper:
             return members
         values = _RESCUED_KEY + rescued_object(parts.misfits)
         return b"%b,%b" % (members, values) if members else values
+
+
+# The same fields are null again and again.
+@lru_cache(maxsize=1000)
+def _rescued_nulls(names: tuple[str, ...]) -> bytes:
+    misfits = [Misfit((name,), NULL, is_unknown=True) for name in names]
+    return b"," + _RESCUED_KEY + rescued_object(misfits)
 
 
 def missing_key(name: str) -> str:
