@@ -16,7 +16,7 @@ from .reading.decoding import decoded
 from .reading.pages import Bookmark
 from .records import known_columns
 from .records.columns import from_schema, schemas
-from .records.evolution import NONE, Evolution
+from .records.evolution import Evolution
 from .records.inference import infer_columns
 from .records.layout import MESSAGE_FIELDS, RESCUED, ColumnNames
 from .records.mapped import MappedRecords
@@ -97,7 +97,7 @@ class TableStream(TopicStream):
     @override
     def log_misfits(self) -> None:
         if misfits := str(self._shaper.misfits):
-            what = "dropped" if self._mode == NONE else f"kept in {RESCUED}"
+            what = "dropped" if self._shaper.drops else f"kept in {RESCUED}"
             logger.info("%s: values without a column, %s: %s", self.topic, what, misfits)
 
     @override

@@ -161,6 +161,17 @@ def test_a_renamed_stream_finds_its_bookmark_by_topic_id(
     assert outcome.states[-1]["bookmarks"]["first"] == old
 
 
+def test_a_bookmark_of_another_topic_is_rejected_if_a_topic_is_read_twice(
+    emulator: Emulator, published: list[str]
+) -> None:
+    """Its message id is never sent: no topic id says which of the two streams it belongs to."""
+    emulator.create_topic(id=2)
+    given = {"a": {"replication_key_value": published[1], "topic_id": 2}}
+    topics = [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}, {"id": 2, "name": "c"}]
+    with pytest.raises(SettingError, match=r"a \(topic 1\): .* belongs to topic 2"):
+        read(emulator, topics=topics, state={"bookmarks": given})
+
+
 def test_two_streams_that_swap_their_names_keep_their_positions(
     emulator: Emulator, published: list[str]
 ) -> None:

@@ -365,6 +365,31 @@ def test_new_fields_are_selected_only_if_rescued_data_is() -> None:
     assert list(topic.columns) == ["a"]
 
 
+def test_a_selected_value_is_not_dropped_silently() -> None:
+    """Even if rescued data is deselected: it is counted, or the run fails."""
+    deselected = {("_rescued",)}
+    topic = shaper(columns_of(a="integer"), Evolution("rescue", deselected=deselected))
+    failing = shaper(columns_of(a="integer"), Evolution("fail", deselected=deselected))
+
+    assert shape(topic, '{"a":"x","b":1}', "[1]") == [{}, {}]
+    assert str(topic.misfits) == "/a (1), the payload (1)"
+    assert failing.shape([b'{"b":1}', b'{"a":"x"}']).problem == "/a does not fit the schema"
+
+
+def test_a_name_is_shown_on_one_line() -> None:
+    """Whoever publishes chooses it, and must not write lines into the log."""
+    name = "a\nERROR b" + "c" * 1000
+    payload = json.dumps({name: 1}).encode()
+    shown = f"/a?ERROR b{'c' * 90}..."
+
+    assert shaper({}, "fail").shape([payload]).problem == f"{shown} is not in the schema"
+    topic = shaper({})
+    topic.shape([payload])
+    assert str(topic.misfits) == f"{shown} (1)"
+    [added] = shaper({}, "add_columns").shape([b'{"a\\nb":1}']).added
+    assert added == "a?b"
+
+
 def test_selection_below_a_payload() -> None:
     layout = flattened(unpacked=False)
     columns = columns_of(a="integer", b="integer")

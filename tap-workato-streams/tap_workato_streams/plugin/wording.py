@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+MAX_NAME = 100
+
+
+def shown(name: str) -> str:
+    """Return a name that others chose, such as that of a field, so that it fits in a log line."""
+    text = "".join(char if char.isprintable() else "?" for char in name[:MAX_NAME])
+    return text if len(name) <= MAX_NAME else f"{text}..."
+
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: 1 message, 2 messages."""

@@ -64,7 +64,8 @@ def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state")
     for topic in topics:
         own = bookmarks.get(topic.name)
         other = own.get("topic_id", topic.id) if isinstance(own, dict) else topic.id
-        if other not in {topic.id, *counts}:
+        is_ambiguous = other != topic.id and counts[topic.id] > 1
+        if other not in {topic.id, *counts} or is_ambiguous:
             raise SettingError(
                 f"{topic}: the bookmark in {file} belongs to topic {other}; "
                 "rename the stream, or remove the bookmark"

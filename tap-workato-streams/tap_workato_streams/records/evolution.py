@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..plugin.wording import shown
 from .columns import Column, merged, paths
 from .inference import infer_column
 from .layout import MAX_COLUMNS, RESCUED, ColumnNames
@@ -42,6 +43,11 @@ class Evolution:
     def rescues(self) -> bool:
         """Whether `_rescued` is selected. If not, new fields are not selected either."""
         return (RESCUED,) not in self.deselected
+
+    @property
+    def drops(self) -> bool:
+        """Whether values that do not fit their columns are dropped."""
+        return self.mode == NONE or not self.rescues
 
 
 class ColumnRegistry:
@@ -93,8 +99,8 @@ class ColumnRegistry:
         return self._names.are_used_up or len(self._settled) >= MAX_SETTLED
 
     def names(self, columns: Columns) -> list[str]:
-        """The names that columns have in the record."""
-        return [self._layout.column_name(path) for path in paths(columns)]
+        """The names that columns have in the record, for the log."""
+        return [shown(self._layout.column_name(path)) for path in paths(columns)]
 
 
 def _below(parents: Path, columns: Columns) -> Columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..plugin.wording import shown
 from .rescued import pointer
 from .unpacker import NULL
 
@@ -39,7 +40,8 @@ class MisfitCounts:
 
     def __str__(self) -> str:
         """Such as `/total (12), /note (1)`; empty if everything fitted."""
-        shown = [
-            f"{pointer(path) or 'the payload'} ({count:,})" for path, count in self._counts.items()
+        fields = [
+            f"{shown(pointer(path)) or 'the payload'} ({count:,})"
+            for path, count in self._counts.items()
         ]
-        return ", ".join([*shown, *([f"other fields ({self._others:,})"] if self._others else [])])
+        return ", ".join([*fields, *([f"other fields ({self._others:,})"] if self._others else [])])

@@ -6,7 +6,8 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from .evolution import ADD_COLUMNS, FAIL, NONE, ColumnRegistry
+from ..plugin.wording import shown
+from .evolution import ADD_COLUMNS, FAIL, ColumnRegistry
 from .fitting import Fitting
 from .layout import MESSAGE_FIELDS, PAYLOAD, RESCUED
 from .misfits import MisfitCounts
@@ -64,6 +65,11 @@ class Shaper:
         """The columns that the next run starts with."""
         return self._registry.columns
 
+    @property
+    def drops(self) -> bool:
+        """Whether values that do not fit their columns are dropped."""
+        return self._evolution.drops
+
     def shape(self, payloads: Sequence[bytes]) -> ShapedPage:
         """Shape the payloads of a page.
 
@@ -107,7 +113,7 @@ class Shaper:
         if all(raw == NULL for _, raw in fitted.cut):
             # Null fails nothing and is not counted.
             nulls = _rescued_nulls(tuple(name for name, _ in fitted.cut))
-            return fitted.text if self._evolution.mode == NONE else fitted.text + nulls
+            return fitted.text if self._evolution.drops else fitted.text + nulls
         misfits = []
         for name, raw in fitted.cut:
             is_unknown = name not in self._slots
@@ -147,7 +153,8 @@ class Shaper:
 
     def _is_selected(self, misfit: Misfit) -> bool:
         path = self._layout.record_path(misfit.path)
-        return self._evolution.rescues and path not in self._evolution.deselected
+        is_new = misfit.is_unknown and not self._evolution.rescues
+        return not is_new and path not in self._evolution.deselected
 
     def _add_columns(self, shaped: Sequence[bytes | Parts]) -> list[str]:
         if self._evolution.mode != ADD_COLUMNS:
@@ -164,7 +171,7 @@ class Shaper:
         for misfit in parts.misfits:
             if self._evolution.mode == FAIL and misfit.raw != NULL:
                 reason = "is not in the schema" if misfit.is_unknown else "does not fit the schema"
-                return f"{pointer(misfit.path) or 'its payload'} {reason}"
+                return f"{shown(pointer(misfit.path)) or 'its payload'} {reason}"
         for name in () if parts.has_keys else self._evolution.required:
             key = self._slots[name].key if name in self._slots else b":"
             if not any(each.startswith(key) and each != key + NULL for each in parts.columns):
@@ -176,7 +183,7 @@ class Shaper:
         if not self._layout.unpacked and (PAYLOAD,) not in self._evolution.deselected:
             members = b'"%b":{%b}' % (PAYLOAD.encode(), members)
         self.misfits.add(parts.misfits)
-        if not parts.misfits or self._evolution.mode == NONE:
+        if not parts.misfits or self._evolution.drops:
             return members
         values = _RESCUED_KEY + rescued_object(parts.misfits)
         return b"%b,%b" % (members, values) if members else values
