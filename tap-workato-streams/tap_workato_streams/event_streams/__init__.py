@@ -1,4 +1,4 @@
-"""The Event Streams API, for both connectors: nothing of Singer belongs here."""
+"""The Event Streams API, for both connectors; this package does not depend on Singer."""
 
-# This code is part of two packages; each names itself to the service and in the log.
+# This code is part of two packages; each uses its own name in requests and log lines.
 CONNECTOR = __name__.partition(".")[0].replace("_", "-")

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from .session import ApiSession
 
 JSON = {"Content-Type": "application/json"}
-# All responses of a second have the same date.
+# All responses within a second have the same Date header, so parsed dates are cached.
 _date = functools.lru_cache(maxsize=1)(http_date)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """A message of a topic; its payload is the publisher's own JSON text, as bytes."""
+    """A message of a topic; its payload is the unchanged JSON text, as bytes."""
 
     message_id: str
     payload: msgspec.Raw
@@ -31,14 +31,14 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Messages(NamedTuple):
-    """What one request returned: messages in topic order, and the time by the service's clock."""
+    """The response to a request: messages in topic order, and the time by the service's clock."""
 
     messages: list[Message]
     date: datetime | None = None
 
 
 class Cursor(NamedTuple):
-    """From where to consume: after a message, or since a time, or from the earliest message."""
+    """Where to start: after a message, since a time, or at the earliest message."""
 
     after_message_id: str | None = None
     since_time: str | None = None
@@ -48,12 +48,12 @@ EARLIEST = Cursor()
 
 
 class ConsumeClient:
-    """Consumes one topic; for the use of one thread at a time.
+    """Consumes one topic; not thread-safe.
 
     Args:
         session: The session, whose subject is the topic.
         topic_id: The id of the topic.
-        split: Splits the body of a response into messages; a ValueError says that it is no page.
+        split: Splits the body of a response into messages; raises ValueError if it is not a page.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ConsumeClient:
         self.requests = 0
         self._split = split
         self._must_connect = True
-        # One prepared request with a new body each time: preparing costs more than sending.
+        # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume", headers=JSON)
 
     def consume(
@@ -78,17 +78,17 @@ class ConsumeClient:
         """Request the messages after a cursor.
 
         Args:
-            cursor: From where to consume.
+            cursor: Where to start.
             batch_size: The maximum number of messages, 1 to 50.
-            timeout_secs: For how many seconds the service may wait for a message, 0 to 60.
-            while_waiting: Called once or more: when the request has been sent, and before anything
-                that may take long. It must not raise: to the connection its error would be its own.
+            timeout_secs: The maximum time in seconds that the service waits for a message, 0 to 60.
+            while_waiting: Called at least once: after the request has been sent, and before any
+                long wait. It must not raise, because its error would be taken for a network error.
 
         Returns:
-            The messages; none if there are none after the cursor.
+            The messages; empty if there are none after the cursor.
 
         Raises:
-            RequestRejected: The service rejected the request; no retry helps.
+            RequestRejected: The service rejected the request; a retry would not help.
             GaveUp: Retries took longer than ``max_retry_secs``.
         """
         body: dict[str, Any] = {"batch_size": batch_size}
@@ -114,7 +114,7 @@ class ConsumeClient:
         except Unavailable:
             body.while_waiting()
             raise
-        # A new connection may take its time.
+        # Opening a new connection may take long.
         self._must_connect = response.is_last
         try:
             messages = self._split(response.content)

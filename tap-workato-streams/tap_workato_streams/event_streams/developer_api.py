@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(CONNECTOR)
 
-# Contract: "Developer API"; its quota is not that of the messages.
+# Contract: "Developer API"; it has its own quota.
 REQUESTS_PER_MINUTE = 60
 TOPICS_PER_PAGE = 100
 PATH = "/api/event_streams/topics"
-# The API does not say with which status it rejects a name that exists.
+# The API does not document the status for a name that already exists.
 CONFLICT, MAY_BE_A_CONFLICT = 409, frozenset({400, 422})
 
 
 class WorkspaceTopic(msgspec.Struct, frozen=True):
-    """A topic as the Developer API describes it; what is missing or malformed is None.
+    """A topic in the Developer API; missing or malformed fields are None.
 
     Attributes:
-        id: Its id.
+        id: The topic's id.
         name: Its title; empty if it has none.
-        retention: For how many seconds it keeps a message.
+        retention: Its retention in seconds.
         schema: Its fields, in Workato's format.
     """
 
@@ -47,7 +47,7 @@ class WorkspaceTopic(msgspec.Struct, frozen=True):
 
 
 class TopicExists(RequestRejected):
-    """There is already a topic of this name."""
+    """A topic with this name already exists."""
 
 
 class DeveloperApi:
@@ -62,11 +62,11 @@ class DeveloperApi:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DeveloperApi:
-        """Connect as the settings say, which have a ``developer_api_token``."""
+        """Connect with the settings, which must contain ``developer_api_token``."""
         return cls(ApiSession.for_developer_api(config, RateLimiter(REQUESTS_PER_MINUTE)))
 
     def topics(self) -> list[WorkspaceTopic]:
-        """List all topics, by their ids.
+        """List all topics by id.
 
         Raises:
             ServiceError: The Developer API rejected a request, or did not respond.
@@ -92,7 +92,7 @@ class DeveloperApi:
             schema: Its fields, in Workato's format.
 
         Raises:
-            TopicExists: There is already a topic of this name.
+            TopicExists: A topic with this name already exists.
             ServiceError: The Developer API rejected the request, or did not respond.
         """
         request = self.session.prepare("POST", PATH, json={"name": name, "schema": schema})
@@ -127,7 +127,7 @@ class DeveloperApi:
 
 
 def _key(item: object) -> str:
-    """What distinguishes a listed topic from others."""
+    """Return a key that identifies a listed topic."""
     return str(_id(item) or item)
 
 
@@ -137,7 +137,7 @@ def _id(item: object) -> int | None:
 
 
 def _topic(item: dict[str, Any]) -> WorkspaceTopic | None:
-    """Read a topic; what is malformed costs a warning, and the topic only if it is the id."""
+    """Parse a topic; log a warning for malformed fields, and ignore a topic without a valid id."""
     topic_id = _id(item)
     if topic_id is None:
         logger.warning("Developer API: a topic without a usable id is ignored")
@@ -156,7 +156,7 @@ def _topic(item: dict[str, Any]) -> WorkspaceTopic | None:
 
 
 class _Field(msgspec.Struct):
-    """What has to be right of a field, so that a schema can be made of it."""
+    """The part of a field that must be valid to convert it to JSON Schema."""
 
     name: str | None = None
     type: str | None = None
@@ -166,7 +166,7 @@ class _Field(msgspec.Struct):
 
 
 def _read(value: object, kind: type[Any]) -> Any:  # noqa: ANN401
-    """A value as the type that it should have, be it given as text or not; None if it is not."""
+    """Convert a value, which may be a string, to the given type; None if it is invalid."""
     try:
         return msgspec.convert(value, kind, strict=False)
     except (msgspec.ValidationError, RecursionError):
@@ -174,7 +174,7 @@ def _read(value: object, kind: type[Any]) -> Any:  # noqa: ANN401
 
 
 def _parsed(schema: object) -> Any:  # noqa: ANN401
-    """A schema, which may be listed as a JSON text."""
+    """Decode a schema that may be listed as JSON text."""
     if not isinstance(schema, str):
         return schema
     try:

@@ -5,19 +5,19 @@
       x Stopped             the run is being stopped
       x QuotaStoreError     the store of a shared quota cannot be used
       + ServiceError        the service responded with an error, or did not respond
-        x RequestRejected   no retry helps: redirects, and 4xx other than those below
-        + Unavailable       worth a retry: 408, 425, 429, 5xx, no or an unexpected response
+        x RequestRejected   not retried: redirects, and 4xx other than those below
+        + Unavailable       retried: 408, 425, 429, 5xx, no response or an unexpected one
           x GaveUp          retries took longer than ``max_retry_secs``
 
-The text of an exception is the line that the user sees: the topic, the status, the cause, the
-remedy. It never contains a token or a payload.
+The message of an exception is the line that users see, with the topic, the status, the cause and
+the remedy. It never contains a token or a payload.
 """
 
 from __future__ import annotations
 
 
 class EventStreamsError(Exception):
-    """Base class of all errors of this connector; its text is one line for the user."""
+    """Base class of all errors of this connector; the message is one line for the user."""
 
 
 class SettingError(EventStreamsError):

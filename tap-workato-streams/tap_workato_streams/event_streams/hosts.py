@@ -1,4 +1,4 @@
-"""The hosts of the API by data centre, and the settings that say how to reach them."""
+"""The hosts of the API by data center, and the settings for connecting to them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ WORKSPACE_URLS = {
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the API, and the settings that a user has to check if it rejects a request.
+    """A host of the API, and the names of its settings, for error messages.
 
     Attributes:
-        url: The base URL, without a slash at its end.
+        url: The base URL, without a trailing slash.
         token: The Bearer token.
-        api: ``api`` or ``developer_api``: the beginning of the names of its settings.
+        api: ``api`` or ``developer_api``: the prefix of its settings.
         legacy: Whether it is the legacy domain, which has other paths and no batch endpoint.
     """
 
@@ -63,11 +63,11 @@ class Host:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long requests may take.
+    """The time limits of requests.
 
     Attributes:
-        request_secs: The time for a response, on top of a long poll.
-        retry_secs: The time for which one request may be retried in total.
+        request_secs: The maximum time for a response, in addition to a long poll.
+        retry_secs: The maximum time in total for which a request is retried.
     """
 
     request_secs: float = 30.0
@@ -88,13 +88,13 @@ def is_loopback(name: str) -> bool:
 
 
 def messages_host(config: Mapping[str, Any]) -> Host:
-    """The host on which messages are published and consumed."""
+    """Return the host for publishing and consuming messages."""
     urls = WORKSPACE_URLS if config["legacy_api"] else PUBLIC_URLS
     url = str(config.get("api_url") or urls[config["data_center"]])
     return Host(url.rstrip("/"), config["api_token"], legacy=config["legacy_api"])
 
 
 def developer_host(config: Mapping[str, Any]) -> Host:
-    """The host of the Developer API, which knows the topics of the workspace."""
+    """Return the host of the Developer API."""
     url = str(config.get("developer_api_url") or WORKSPACE_URLS[config["data_center"]])
     return Host(url.rstrip("/"), config["developer_api_token"], api="developer_api")

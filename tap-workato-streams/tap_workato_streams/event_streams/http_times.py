@@ -21,7 +21,7 @@ def http_date(value: str) -> datetime | None:
 
 
 def retry_after(response: Response) -> float | None:
-    """The seconds to wait: the header contains seconds, or a date by the service's clock."""
+    """Parse ``Retry-After``, which is in seconds or a date by the service's clock, to seconds."""
     value = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         return float(value)

@@ -1,4 +1,4 @@
-"""Counting the requests of this process alone."""
+"""A quota that only counts the requests of this process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 
 class LocalQuota:
-    """The requests of one process; for the use of one thread at a time.
+    """The requests of one process; not thread-safe.
 
     Args:
-        max_requests: How many requests may be sent in a window.
+        max_requests: The maximum number of requests in a window.
         window_secs: The length of the window.
     """
 
@@ -20,10 +20,10 @@ class LocalQuota:
         self._bucket = InMemoryBucket([Rate(max_requests, round(window_secs * 1000))])
 
     def take(self) -> float:
-        """Count a request, if the quota has room for it.
+        """Count a request, unless the quota is used up.
 
         Returns:
-            0.0 if the request may be sent; else the seconds after which to try again.
+            0.0 if the request may be sent; otherwise the seconds after which to try again.
         """
         item = RateItem("request", time.monotonic_ns() // 1_000_000)
         self._bucket.leak(item.timestamp)

@@ -1,4 +1,4 @@
-"""A quota that the processes of several machines share through PostgreSQL."""
+"""A quota that is shared by processes on several machines through PostgreSQL."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CONNECT_TIMEOUT_SECS = 5
 
 
 class SingleConnection:
-    """What pyrate-limiter needs of a connection pool, with one connection and no threads.
+    """A replacement for the connection pool that pyrate-limiter expects, without threads.
 
-    A failed connection is reported at once, where a pool would try again in the background.
+    It reports a failed connection immediately, whereas a pool would retry in the background.
     """
 
     def __init__(self, address: str) -> None:
@@ -59,7 +59,7 @@ class SingleConnection:
 
 
 class ServerTimePostgresBucket(PostgresBucket):
-    """pyrate-limiter's PostgreSQL bucket, counting by the server's clock alone.
+    """pyrate-limiter's PostgreSQL bucket, which counts by the server's clock only.
 
     The original falls back to the client's clock if the server does not respond.
     """
@@ -76,6 +76,6 @@ def open_bucket(url: QuotaUrl, rate: Rate) -> ServerTimePostgresBucket:
     """Connect to the server, and create the table if it does not exist.
 
     Raises:
-        psycopg.Error: It cannot be reached, or rejects the login or the table.
+        psycopg.Error: The server cannot be reached, or rejects the login or the table.
     """
     return ServerTimePostgresBucket(SingleConnection(url.address), url.name, [rate])

@@ -1,4 +1,4 @@
-"""The quota of requests per minute: of this process, or of all that share a store."""
+"""The quota of requests per minute, for this process or for all processes that share a store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WINDOW_SECS = 61.0
 
 
 class Quota(Protocol):
-    """Counts requests, for this process or for all that share a store."""
+    """Counts requests, for this process or for all processes that share a store."""
 
     def take(self) -> float:
         """Count a request and return 0.0, or return the seconds after which to try again."""
@@ -19,10 +19,10 @@ class Quota(Protocol):
 
 
 def open_quota(max_requests_per_minute: int | None, quota_url: str | None) -> Quota | None:
-    """Make the quota that the settings ask for; None for no limit."""
+    """Create the quota from the settings; None if there is no limit."""
     if max_requests_per_minute is None:
         return None
-    # Most runs set no limit of their own, and start sooner without the library.
+    # Most runs set no limit, and start faster without importing the library.
     if quota_url is None:
         from .local_quota import LocalQuota  # noqa: PLC0415
 

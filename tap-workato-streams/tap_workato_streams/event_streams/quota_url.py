@@ -1,4 +1,4 @@
-"""What ``quota_url`` may be, and what is wrong with it; nothing here opens a connection."""
+"""Parsing and validation of ``quota_url``; nothing here opens a connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 DEFAULT_NAME = "workato_streams"
-# It becomes part of a table's name, and PostgreSQL's names have at most 63 characters.
+# The name becomes part of a table name, which PostgreSQL limits to 63 characters.
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
 # The extra of each scheme, and the module that it installs.
 EXTRAS = {
@@ -29,12 +29,12 @@ CONNECTOR = __name__.partition(".")[0].replace("_", "-")
 
 @dataclass(frozen=True)
 class QuotaUrl:
-    """A ``quota_url`` taken apart.
+    """A parsed ``quota_url``.
 
     Attributes:
         scheme: One of file, redis, rediss, postgresql.
-        name: Separates workspaces that share a store.
-        address: The URL as the store's own library takes it; it may hold a password.
+        name: Distinguishes workspaces that share a store.
+        address: The URL for the store's library; it may contain a password.
     """
 
     scheme: str
@@ -43,7 +43,7 @@ class QuotaUrl:
 
     @classmethod
     def parse(cls, url: str) -> QuotaUrl:
-        """Take apart a URL for which ``quota_url_problems`` finds nothing."""
+        """Parse a URL in which ``quota_url_problems`` finds no problems."""
         parts = urlsplit(url)
         query = parse_qsl(parts.query, keep_blank_values=True)
         names = [value for key, value in query if key == "name"]
@@ -77,7 +77,7 @@ def quota_url_problems(url: str) -> Iterator[str]:
     """Check a ``quota_url``.
 
     Yields:
-        What is wrong, without the URL, which may hold a password.
+        The problems, without the URL, which may contain a password.
     """
     try:
         parts = urlsplit(url)
@@ -111,7 +111,7 @@ def _file_problems(parts: SplitResult) -> Iterator[str]:
 
 
 def _server_problems(parts: SplitResult) -> Iterator[str]:
-    # PostgreSQL may take its host from an option or from the environment.
+    # libpq can also take the host from an option or from the environment.
     if parts.scheme != "postgresql" and not parts.hostname:
         yield f"name the host, such as {parts.scheme}://localhost:6379/0"
     extra, module = EXTRAS[parts.scheme]

@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
-# After a 429, requests are sent one by one, this far apart, until one succeeds. A 429 comes at
-# once, so a request that is still open after this time (a long poll) has been admitted.
+# After a 429, requests are sent one by one with this interval until one succeeds. A 429 arrives
+# immediately, so a request that is still open after this time (a long poll) was accepted.
 CAREFUL_SECS = 1.0
-# A wait that is not worth counting.
+# Shorter waits are not counted in the metrics.
 SHORT_WAIT_SECS = 0.01
 
 
 class PauseTooLong(Exception):
-    """A pause after a 429 lasts longer than the caller may wait."""
+    """A pause after a 429 is longer than the caller can wait."""
 
 
 class RateLimiter:
-    """Admits requests in the order in which they ask, at the rate that the workspace allows.
+    """Admits requests in the order of their arrival, at the rate that the workspace allows.
 
     Args:
         max_requests_per_minute: The maximum number of requests in any minute; None for no limit.
-        quota_url: The store in which all processes count these requests; None if the limit is
-            that of this process alone.
+        quota_url: The store in which all processes count their requests; None if the limit only
+            applies to this process.
     """
 
     def __init__(
@@ -55,17 +55,17 @@ class RateLimiter:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RateLimiter:
-        """Make the rate limiter of the messages API that the settings of a connector ask for."""
+        """Create the rate limiter of the messages API from the settings of a connector."""
         return cls(config.get("max_requests_per_minute"), config.get("quota_url"))
 
     @property
     def is_free(self) -> bool:
-        """Whether a request that asks now need not wait: there is no limit and no pause."""
+        """Whether a request would not have to wait: there is no limit and no pause."""
         return self._quota is None and not self._throttled
 
     @property
     def pause_secs(self) -> float:
-        """How long a pause after a 429 still holds back a request that asks now."""
+        """The remaining seconds of a pause after a 429."""
         if not self._throttled:
             return 0.0
         pause = self._not_before - time.monotonic()
@@ -73,19 +73,19 @@ class RateLimiter:
 
     @contextmanager
     def acquire(self, max_pause_secs: float | None = None) -> Iterator[float]:
-        """Wait until a request may be sent; the request belongs into the block.
+        """Wait until a request may be sent, and send it in the block of the ``with`` statement.
 
-        A ``ServiceError`` of status 429 that leaves the block pauses all requests until the time
-        that the service named, or for a time that grows with each 429 if it named none.
+        If the block raises a ``ServiceError`` with status 429, all requests pause until the time
+        given by the service or, if it gives none, for a time that grows with each 429.
 
         Args:
-            max_pause_secs: The longest time to wait for pauses; None for any time.
+            max_pause_secs: The maximum time to wait for pauses; None for no maximum.
 
         Yields:
-            For how many seconds a pause held back this request.
+            The seconds for which this request waited for a pause.
 
         Raises:
-            PauseTooLong: A pause lasts longer than that.
+            PauseTooLong: A pause is longer than ``max_pause_secs``.
             Stopped: ``stop`` was called.
             QuotaStoreError: The store of a shared quota cannot be used.
         """
@@ -102,7 +102,7 @@ class RateLimiter:
             self._resume(sent_at)
 
     def sleep(self, secs: float) -> None:
-        """Wait for so many seconds before a retry, or until ``stop``."""
+        """Wait for this many seconds before a retry, or until ``stop``."""
         self.stats.retries += 1
         until = time.monotonic() + secs
         with self._changed:
@@ -122,7 +122,7 @@ class RateLimiter:
             self.stats.by_status[status] += 1
 
     def _wait(self, max_pause_secs: float | None) -> tuple[float, float]:
-        """Wait for admission; the time of admission, and the seconds spent in pauses."""
+        """Wait; return the time at which the wait ended, and the seconds spent in pauses."""
         asked_at = time.monotonic()
         ticket = object()
         paused = 0.0
@@ -158,7 +158,7 @@ class RateLimiter:
     def _pause(self, secs: float | None, sent_at: float) -> None:
         with self._changed:
             now = time.monotonic()
-            # Requests that were in flight at the first 429 say nothing new.
+            # 429s for requests that were in flight at the first 429 do not extend the pause.
             if sent_at > self._paused_at:
                 self._throttled += 1
                 self._paused_at = now
@@ -166,7 +166,7 @@ class RateLimiter:
                 longest = min(LONGEST_PAUSE_SECS, 2.0 ** (self._throttled - 1))
                 secs = random.uniform(longest / 2, longest)  # noqa: S311
             else:
-                # A little later than named: others who share the quota wait for the same moment.
+                # Add a random delay, because other processes on the quota wait for the same time.
                 secs += random.uniform(0, min(1.0, secs / 10))  # noqa: S311
             self._not_before = max(self._not_before, now + secs)
 

@@ -1,4 +1,4 @@
-"""What the service says about a request, without the token and the payloads of that request."""
+"""Removes the token and the payloads of a request from the service's error message."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 REASON_LIMIT = 300
 REDACTED = "***"
-# So many characters of a payload in a row are not there by chance.
+# A shorter sequence may match characters of a payload by chance.
 FRAGMENT = 8
 _QUOTES = "\"'`"
 
 
 def redact(text: str, token: str, body: bytes = b"") -> str:
-    """Make one short line of a text from the service, without secrets.
+    """Convert a text from the service to one short line without secrets.
 
     Args:
         text: The text.
         token: The token of the request.
-        body: The body of the request, whose values must not be repeated.
+        body: The body of the request, whose values must not appear in the line.
     """
     for form in {token, json.dumps(token)[1:-1], quote(token, safe="")}:
         text = text.replace(form, REDACTED)
@@ -41,7 +41,7 @@ def redact(text: str, token: str, body: bytes = b"") -> str:
 
 
 def _values(value: object) -> Iterator[str]:
-    """The texts and numbers of a decoded JSON value, at every depth; not the names of fields."""
+    """Yield the strings and numbers in a decoded JSON value, at any depth, without field names."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -52,7 +52,7 @@ def _values(value: object) -> Iterator[str]:
 
 
 def _forms(value: str) -> set[str]:
-    """A value as it may be quoted: as it is, on one line, escaped in JSON or in JSON in JSON."""
+    """Yield a value as it may be quoted: unchanged, on one line, or escaped once or twice."""
     escaped = json.dumps(value)[1:-1]
     return {
         " ".join(value.split()),
@@ -67,7 +67,7 @@ def _without_value(text: str, value: str) -> str:
         return text
     before, after = (r"(?<!\w)", r"(?!\w)")
     if len(value) == 1 and value.isalpha():
-        # It may be a word of the text, unless it is quoted.
+        # A short value may be a word of the text, unless it is quoted.
         before, after = rf"(?<=[{_QUOTES}])", rf"(?=[{_QUOTES}])"
     return re.sub(before + re.escape(value) + after, REDACTED, text)
 

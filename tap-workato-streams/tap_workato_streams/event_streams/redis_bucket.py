@@ -1,4 +1,4 @@
-"""A quota that the processes of several machines share through Redis."""
+"""A quota that is shared by processes on several machines through Redis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CALL_TIMEOUT_SECS = 5.0
 
 # Returns the milliseconds to wait; -1 if the request was counted. The time is read in the script:
 # if it were read before, a request counted in between would lie in the future and be overlooked.
-# Requires Redis 5, which replicates the effects of a script and not its text.
+# Requires Redis 5, which replicates the effects of a script instead of its text.
 PUT = """
 local limit, interval, member = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local time = redis.call('TIME')
@@ -37,9 +37,9 @@ return -1
 
 
 class ServerTimeRedisBucket(RedisBucket):
-    """pyrate-limiter's Redis bucket, counting by the server's clock.
+    """pyrate-limiter's Redis bucket, but with the server's clock.
 
-    The original counts by the client's clock: one that is 2 s ahead doubles the rate.
+    The original uses the client's clock, and a clock that is 2 s fast allows twice the rate.
     """
 
     @override
@@ -50,7 +50,7 @@ class ServerTimeRedisBucket(RedisBucket):
     @override
     def put(self, item: RateItem) -> bool:
         [rate] = self.rates
-        # A registered script is loaded again by itself after a restart of the server.
+        # The client reloads a registered script automatically after a restart of the server.
         put = self.redis.register_script(PUT)
         wait_ms = cast("int", put([self.bucket_key], [rate.limit, rate.interval, uuid.uuid4().hex]))
         if wait_ms < 0:
@@ -66,7 +66,7 @@ def open_bucket(url: QuotaUrl, rate: Rate) -> ServerTimeRedisBucket:
     """Connect to the server.
 
     Raises:
-        redis.RedisError: It cannot be reached or rejects the login.
+        redis.RedisError: The server cannot be reached, or rejects the login.
     """
     redis = Redis.from_url(
         url.address,

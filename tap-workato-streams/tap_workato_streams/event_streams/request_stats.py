@@ -1,4 +1,4 @@
-"""What is counted about the requests of a process, for its metrics."""
+"""The statistics of a process's requests, for its metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RequestStats:
         by_status: Requests by the status of their response; ``none`` without a response.
         retries: Requests that were sent again.
         quota_waits: Requests that had to wait for the quota, or for the end of a pause.
-        quota_wait_secs: The seconds that they waited.
+        quota_wait_secs: The total time in seconds that they waited.
     """
 
     by_status: Counter[str] = field(default_factory=Counter)

@@ -1,6 +1,6 @@
-"""The error for a response or for an exception of the HTTP libraries.
+"""The errors for responses and for exceptions of the HTTP libraries.
 
-The texts of these exceptions quote what was read, so only the kind of an exception is reported.
+The messages of these exceptions may quote a response, so only their type is reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .transport import Response
 
 RETRIABLE = frozenset({408, 425, 429})
-# A refused connection, an unknown host, or no response to the attempt to connect.
+# A refused connection, an unknown host, or a connection timeout.
 NO_CONNECTION = (NewConnectionError, ConnectTimeoutError)
 PROXY_SETTINGS = "the proxy settings (https_proxy)"
 MEDIA_TYPES = frozenset({"application/json", "application/xml", "text/html", "text/plain"})
@@ -40,7 +40,7 @@ ADVICE = {
     429: "raise the quota of the workspace, or set max_requests_per_minute below it",
 }
 
-# What no retry helps against.
+# Errors that a retry would not fix.
 FINAL: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "no secure connection ({reason}); check {url}"),
     (ResponseTooLarge, f"a response larger than {MAX_RESPONSE_BYTES >> 20} MB; check {{url}}"),
@@ -53,13 +53,13 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
 
     Args:
         response: The response.
-        subject: What the line begins with, such as ``orders (topic 11)``.
-        host: The host that sent it.
+        subject: The beginning of the line, such as ``orders (topic 11)``.
+        host: The host that sent the response.
         body: The body of the request, which the response may quote.
 
     Raises:
         Unavailable: For 408, 425, 429 and 5xx.
-        RequestRejected: For every other status but 2xx.
+        RequestRejected: For every other status except 2xx.
     """
     status = response.status
     if 200 <= status < 300:
@@ -81,11 +81,11 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
 
 
 def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
-    """The error for an exception of the HTTP libraries: no response, or only a part of one.
+    """Return the error for an exception of the HTTP libraries: no response, or only part of one.
 
     Returns:
-        RequestRejected if no retry helps, as for a certificate that is not trusted; otherwise
-        Unavailable.
+        RequestRejected if a retry would not help, for example for an untrusted certificate;
+        otherwise Unavailable.
     """
     chain = list(_chain(exc))
     for kind, text in FINAL:
@@ -93,7 +93,7 @@ def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
             line = text.format(reason=_kind(chain[-1]), url=host.url_setting)
             return RequestRejected(f"{subject}: {line}", reason=line)
     if isinstance(exc, OSError) and not isinstance(exc, requests.RequestException):
-        # requests raises it before the first request if there is no such file.
+        # requests raises it before the first request if the file does not exist.
         line = "cannot read the CA certificates; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
         return RequestRejected(f"{subject}: {line}", reason=line)
     status = _tunnel_status(chain)
@@ -109,10 +109,10 @@ def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
 
 
 def unexpected(response: Response, subject: str, host: Host) -> Unavailable:
-    """The error for a response whose status is 2xx and whose body is not what the API sends.
+    """Return the error for a response with status 2xx and an unexpected body.
 
     Returns:
-        An Unavailable: a gateway may have responded, or the body was cut off.
+        Unavailable, because a gateway may have responded, or the body may have been truncated.
     """
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     named = kind if kind in MEDIA_TYPES else "other content" if kind else "no content type"
@@ -131,7 +131,7 @@ def _general_advice(status: int, *, retriable: bool) -> str:
 
 
 def _reason(response: Response) -> str:
-    """The message of a JSON error, else the name of the status."""
+    """Return the message of a JSON error, or else the name of the status."""
     try:
         body = json.loads(response.content)
     except (ValueError, RecursionError):
@@ -146,7 +146,7 @@ def _reason(response: Response) -> str:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """An exception and what it was raised from, the deepest last."""
+    """Yield an exception and its causes, the root cause last."""
     inner: BaseException | None = exc
     while inner is not None:
         yield inner
@@ -154,7 +154,7 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _kind(exc: BaseException) -> str:
-    """The kind of an exception, and what is known not to quote the response."""
+    """Describe an exception without any text that may quote the response."""
     detail = ""
     if isinstance(exc, ssl.SSLCertVerificationError):
         detail = exc.verify_message
@@ -170,14 +170,14 @@ def _kind(exc: BaseException) -> str:
 
 
 def _size(partial: bytes | int) -> int:
-    # It is a number for urllib3, and the bytes for http.client.
+    # urllib3 has the number of bytes here, http.client the bytes themselves.
     return (
         partial if isinstance(partial, int) else len(partial) if isinstance(partial, bytes) else 0
     )
 
 
 def _tunnel_status(chain: list[BaseException]) -> int | None:
-    """The status of a proxy that did not connect to the host, which http.client puts in a text."""
+    """Return the status of a failed CONNECT request, which http.client only has in its message."""
     for exc in chain:
         if match := re.match(r"Tunnel connection failed: (\d{3})\b", str(exc)):
             return int(match[1])

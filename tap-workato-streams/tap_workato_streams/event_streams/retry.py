@@ -1,4 +1,4 @@
-"""The retry policy of all requests: what is retried, after which wait, and for how long."""
+"""The retry policy of all requests: which errors are retried, how often, and for how long."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ LONGEST_WAIT_SECS = 30.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Retries requests that failed for a transient reason, at the pace of the rate limiter.
+    """Retries requests that failed for a transient reason, within the rate limit.
 
     Attributes:
         limiter: The rate limiter of the process; each attempt acquires it.
-        max_retry_secs: The time for which one request may be retried in total: its attempts after
-            the first, the waits between them and pauses after a 429. Waiting for
-            ``max_requests_per_minute`` does not count.
+        max_retry_secs: The maximum time in total for which a request is retried, including waits
+            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count.
     """
 
     limiter: RateLimiter
     max_retry_secs: float
 
     def call(self, request: Callable[[], T]) -> T:
-        """Call a function that sends one request, until it succeeds or the time is used up.
+        """Call a function that sends a request, until it succeeds or the time is used up.
+
+        Any exception of the function except ``Unavailable`` propagates unchanged.
 
         Raises:
             GaveUp: Retries took longer than ``max_retry_secs``.
-            Stopped: The run is being stopped. Any other exception but ``Unavailable`` from the
-                function propagates unchanged, too.
+            Stopped: The run is being stopped.
         """
         try:
             with self.limiter.acquire():
                 return request()
         except GaveUp:
-            raise  # by a request that this one needed first
+            raise  # Raised by a nested request, which has already used up its time.
         except Unavailable as exc:
             return self._retry(request, exc)
 
     def _retry(self, request: Callable[[], T], error: Unavailable) -> T:
         waits = backoff.expo(factor=FIRST_WAIT_SECS, max_value=LONGEST_WAIT_SECS)
-        next(waits)  # backoff's generators begin with a None
+        next(waits)  # The first value of backoff's generators is None.
         spent = 0.0
         while True:
             pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
@@ -71,7 +71,7 @@ class RetryPolicy:
             self.limiter.sleep(wait)
             spent += wait
             try:
-                # The rest of a pause is spent in here, in the order in which requests asked.
+                # The rest of a pause is spent here, so that requests keep their order.
                 with self.limiter.acquire(self.max_retry_secs - spent) as paused:
                     spent += paused
                     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A session: requests to one host, rate limited, retried, and with errors that name the topic."""
+"""A session for requests to one host, with rate limiting, retries, and errors with the topic."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ T = TypeVar("T")
 
 
 class ApiSession:
-    """Sends requests to one host over a kept connection; for the use of one thread at a time.
+    """Sends requests to one host over a persistent connection; not thread-safe.
 
-    For each request a ``requests.Session`` looks up proxies, certificates, cookies, redirects
-    and the host's connection pool, which takes a fifth of the time of a page. Here proxies,
-    certificates and pool are looked up once; cookies are not kept, and redirects not followed.
+    A ``requests.Session`` looks up proxies, certificates, cookies, redirects and the host's
+    connection pool for each request, which takes a fifth of the time for a page. This session
+    looks up proxies, certificates and the pool once; it does not keep cookies or follow redirects.
 
     Args:
         host: The host.
-        timeouts: How long requests may take.
+        timeouts: The time limits of requests.
         limiter: The rate limiter of the process.
-        subject: What errors begin with, such as ``orders (topic 11)``.
+        subject: The beginning of errors, such as ``orders (topic 11)``.
     """
 
     def __init__(self, host: Host, timeouts: Timeouts, limiter: RateLimiter, subject: str) -> None:
@@ -59,16 +59,16 @@ class ApiSession:
     def for_messages(
         cls, config: Mapping[str, Any], limiter: RateLimiter, subject: str
     ) -> ApiSession:
-        """A session for publishing and consuming messages, as the settings say."""
+        """Create a session for publishing and consuming messages from the settings."""
         return cls(messages_host(config), Timeouts.from_config(config), limiter, subject)
 
     @classmethod
     def for_developer_api(cls, config: Mapping[str, Any], limiter: RateLimiter) -> ApiSession:
-        """A session for the Developer API, as the settings say."""
+        """Create a session for the Developer API from the settings."""
         return cls(developer_host(config), Timeouts.from_config(config), limiter, "Developer API")
 
     def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401
-        """Prepare a request, which may be sent many times; ``kwargs`` as of ``Request``."""
+        """Prepare a request, which can be sent many times; ``kwargs`` as for ``Request``."""
         headers = {**self._headers, **kwargs.pop("headers", {})}
         return requests.Request(method, f"{self.host.url}{path}", headers, **kwargs).prepare()
 
@@ -87,30 +87,30 @@ class ApiSession:
 
         Args:
             request: The request.
-            body: The body to send instead of the one with which it was prepared.
-            poll_secs: For how many seconds longer the service may wait for a message.
+            body: The body; overrides that of the prepared request.
+            poll_secs: The time in seconds that the service may wait for a message.
 
         Returns:
             The response, whose status is 2xx.
 
         Raises:
-            ServiceError: Another status, or no complete response.
+            ServiceError: The status is not 2xx, or there is no complete response.
         """
         if body is not None:
-            # requests sends anything that yields bytes, although its types do not say so.
+            # requests accepts any iterable of bytes, although its types do not.
             request.body = body  # type: ignore[assignment]
             request.headers["Content-Length"] = str(len(body))
         timeout = (self._timeouts.request_secs, self._timeouts.request_secs + poll_secs)
         try:
             response = self._adapter.exchange(request, timeout=timeout, **self._options)
         except (OSError, HTTPError, InvalidProxy, ResponseTooLarge) as exc:
-            # Without the original exception, whose text may quote what was read.
+            # Without the original exception, whose message may quote a response.
             raise unreachable(exc, self.subject, self.host) from None
         check(response, self.subject, self.host, body if isinstance(body, bytes) else b"")
         return response
 
     def unexpected(self, response: Response) -> Unavailable:
-        """The error for a response with a status of 2xx and a body that the API does not send."""
+        """Return the error for a response with status 2xx and an unexpected body."""
         return unexpected(response, self.subject, self.host)
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class ApiSession:
 
 @functools.lru_cache(maxsize=4)
 def _options(host: Host) -> Mapping[str, Any]:
-    """Return what the environment says about the requests to a host: certificates and proxies."""
+    """Return the certificates and proxies for a host from the environment."""
     with requests.Session() as session:
         found = session.merge_environment_settings(
             host.url, proxies={}, stream=None, verify=None, cert=None

@@ -1,4 +1,4 @@
-"""Counting requests in the store, with a time limit on everything that the store does."""
+"""A quota that counts requests in a shared store, with a time limit for all operations."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ STORES = {
     "rediss": "redis_bucket",
     "postgresql": "postgres_bucket",
 }
-# A store that does not respond is reported within 10 s, the start of the process included.
+# With the start of the process, a store that does not respond is reported within 10 s.
 STORE_TIMEOUT_SECS = 6.0
 RECONNECT_SECS = 0.5
-# How often rows that no longer count are deleted.
+# The interval at which expired rows are deleted.
 LEAK_SECS = 10.0
-# If a store is busy with the request of another process, try again after a moment.
+# If a store is busy with a request of another process, try again after this time.
 BUSY_SECS = 0.02
-# How far apart the clock readings of two processes may arrive at the store.
+# The maximum delay between reading the clock and counting a request.
 CLOCK_TOLERANCE_SECS = 1.0
 REASON_LIMIT = 300
 SERVER_REMEDY = "check that it is running and that quota_url is correct"
@@ -43,11 +43,11 @@ FILE_REMEDY = "check that it can be written and that no suspended process has lo
 
 
 class SharedQuota:
-    """The requests of all processes that share a quota; for the use of one thread at a time.
+    """The requests of all processes that share a quota; not thread-safe.
 
     Args:
         url: The setting ``quota_url``.
-        max_requests: How many requests may be sent in a window, by all processes together.
+        max_requests: The maximum number of requests in a window, for all processes together.
         window_secs: The length of the window.
     """
 
@@ -61,17 +61,17 @@ class SharedQuota:
         self._stopped = False
 
     def take(self) -> float:
-        """Count a request, if the quota has room for it.
+        """Count a request, unless the quota is used up.
 
         Returns:
-            0.0 if the request may be sent; else the seconds after which to try again.
+            0.0 if the request may be sent; otherwise the seconds after which to try again.
 
         Raises:
-            QuotaStoreError: The store has not been usable for ``STORE_TIMEOUT_SECS``.
+            QuotaStoreError: The store was unusable for ``STORE_TIMEOUT_SECS``.
             Stopped: ``stop`` was called.
         """
-        # In a thread of its own, since name resolution, a server that is suspended and a file lock
-        # know no time limit.
+        # In a separate thread, since name resolution, a suspended server and a file lock can block
+        # without a time limit.
         results: list[float | Exception] = []
 
         def run() -> None:
@@ -90,7 +90,7 @@ class SharedQuota:
                 raise Stopped("the run is being stopped")
         result = results[0] if results else TimeoutError("no response")
         if isinstance(result, Exception):
-            # Without the original exception: it may quote the password.
+            # Without the original exception, which may quote the password.
             raise QuotaStoreError(
                 f"quota_url: cannot use the quota store {self._url} ({self._reason(result)}); "
                 f"{FILE_REMEDY if self._url.scheme == 'file' else SERVER_REMEDY}"
@@ -108,7 +108,7 @@ class SharedQuota:
         self._discard()
 
     def _persist(self, deadline: float) -> float | Exception:
-        """Repeat what fails, if the store worked before: a server may be restarted."""
+        """Retry failed operations if the store worked before, since a server may be restarted."""
         while isinstance(result := self._try(), Exception):
             if not self._was_connected or time.monotonic() + RECONNECT_SECS > deadline:
                 break
@@ -136,7 +136,7 @@ class SharedQuota:
 
     def _open(self) -> AbstractBucket:
         if self._bucket is None:
-            # The library of one store alone is imported; that of another may not be installed.
+            # Only the library of this store is imported; the others may not be installed.
             store = import_module(f".{STORES[self._url.scheme]}", __package__)
             bucket: AbstractBucket = store.open_bucket(self._url, self._rate)
             self._bucket = bucket
@@ -157,5 +157,5 @@ class SharedQuota:
             logger.warning("quota_url: the clock of the quota store was set back; counting anew")
             bucket.flush()
             return BUSY_SECS
-        # Without chance, the same process would be the first each time.
+        # Without a random delay, the same process would be the first each time.
         return max(wait_secs, 0.0) + random.uniform(0, BUSY_SECS)  # noqa: S311

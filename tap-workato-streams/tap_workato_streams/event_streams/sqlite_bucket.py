@@ -1,4 +1,4 @@
-"""A quota that the processes of one machine share through a file."""
+"""A quota that is shared by processes on one machine through a file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class FileBucket(SQLiteBucket):
-    """pyrate-limiter's SQLite bucket, counting by the clock of the file system.
+    """pyrate-limiter's SQLite bucket, but with the clock of the file system.
 
-    SQLite itself has no clock but that of the process.
+    SQLite only has the clock of the process.
     """
 
     path: str
@@ -33,9 +33,9 @@ def open_bucket(url: QuotaUrl, rate: Rate) -> FileBucket:
     """Open the file, and create it if it does not exist.
 
     Raises:
-        sqlite3.Error: It is not an SQLite database, or cannot be written.
+        sqlite3.Error: The file is not an SQLite database, or cannot be written.
     """
-    # Without the file lock, a process may wait for half a second for another to finish.
+    # Without the file lock, a process may wait up to half a second for another one.
     path = str(url.path)
     opened = FileBucket.init_from_file([rate], table=url.name, db_path=path, use_file_lock=True)
     bucket = cast("FileBucket", opened)  # the annotation names the base class

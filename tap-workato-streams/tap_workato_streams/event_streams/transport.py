@@ -1,7 +1,7 @@
-"""HTTP as this project needs it, on top of requests and urllib3.
+"""The HTTP transport, based on requests and urllib3.
 
-A response has a deadline, however slowly its bytes arrive, and a size limit, however well it is
-compressed. Interim responses are skipped.
+A response has a deadline, even if its bytes arrive slowly, and a size limit, also after
+decompression. Interim responses are skipped.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from urllib3 import HTTPResponse
     from urllib3.connectionpool import ConnectionPool
 
-# A page of 50 messages of 1 MB is smaller.
+# More than a page of 50 messages of 1 MB.
 MAX_RESPONSE_BYTES = 128 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
-# As urllib3 counts the versions of HTTP.
+# The version number of HTTP/1.1 in urllib3.
 HTTP_1_1 = 11
 
-# Its warnings quote headers and what it could not parse.
+# urllib3's warnings quote headers and malformed data.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
@@ -61,7 +61,7 @@ class Response(NamedTuple):
 
 
 class OneHostAdapter(HTTPAdapter):
-    """Sends requests to one host, for which the connection pool is looked up once."""
+    """Sends requests to one host, whose connection pool is looked up only once."""
 
     _pool: ConnectionPool | None = None
 
@@ -71,7 +71,7 @@ class OneHostAdapter(HTTPAdapter):
             try:
                 pool = super().get_connection_with_tls_context(*args, **kwargs)
             except (AttributeError, TypeError, ValueError):
-                # The URL of the host was checked before; these exceptions quote that of the proxy.
+                # The host's URL has been validated, so these exceptions are about the proxy.
                 raise InvalidProxy from None
             if isinstance(pool, HTTPSConnectionPool):
                 pool.ConnectionCls = _SecureConnection
@@ -81,13 +81,13 @@ class OneHostAdapter(HTTPAdapter):
         return self._pool
 
     def exchange(self, request: requests.PreparedRequest, **kwargs: Any) -> Response:  # noqa: ANN401
-        """Send a request, and read the whole response; ``kwargs`` as of ``send``.
+        """Send a request, and read the whole response; ``kwargs`` as for ``send``.
 
         Raises:
             InvalidProxy: The proxy settings of the environment cannot be used.
             ResponseTooLarge: The response is larger than ``MAX_RESPONSE_BYTES``.
             requests.RequestException: There was no response.
-            urllib3.exceptions.HTTPError: There was only a part of one.
+            urllib3.exceptions.HTTPError: The response is incomplete.
         """
         response = self.send(request, stream=True, **kwargs)
         raw: HTTPResponse = response.raw
@@ -117,7 +117,7 @@ def _read(raw: HTTPResponse) -> bytes:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket until its timeout has passed since this object was created."""
+    """Reads from a socket; its timeout is a deadline, counted from the creation of this object."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._sock = sock

@@ -9,15 +9,16 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """The body of a request, and what to do once it has been sent.
+    """The body of a request, and a function to call once it has been sent.
 
-    ``requests`` sends a body that it can iterate part by part, and asks for the next part before
-    it waits for the response: by then everything has been sent. Doing the work at this moment needs
-    no second thread, and handing a page from thread to thread costs more than writing it.
+    ``requests`` sends an iterable body part by part, and requests the next part before it waits
+    for the response, when everything has been sent. Calling the function at this moment needs no
+    second thread; passing a page to another thread would take longer than writing it.
 
     Args:
         body: The body.
-        while_waiting: The work. It must not raise: to the connection its error would be its own.
+        while_waiting: The function. It must not raise, because its error would be taken for a
+            network error.
     """
 
     def __init__(self, body: bytes, while_waiting: Callable[[], None]) -> None:
@@ -29,6 +30,6 @@ class Body:
         return len(self._body)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the body, and do the work once it has been sent."""
+        """Yield the body, and call the function once it has been sent."""
         yield self._body
         self.while_waiting()

@@ -1,1 +1,1 @@
-"""How a connector behaves as a program, for both connectors: nothing here sends a request."""
+"""The command line, settings, logging and metrics of both connectors; nothing sends requests."""

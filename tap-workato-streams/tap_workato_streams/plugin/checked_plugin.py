@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class CheckedPlugin(ConfigFilePlugin):
-    """A plugin whose settings are read and checked here instead of by the SDK.
+    """A plugin that parses and validates its settings itself.
 
-    The SDK has no public hook that runs before discovery. It fails on an environment variable that
-    is empty where a number is expected, checks nothing but JSON Schema, and shows secrets.
+    The SDK has no public hook that runs before discovery. Its own validation fails for an empty
+    environment variable where a number is expected, is limited to JSON Schema, and shows secrets.
     """
 
     @classmethod
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        """Find problems of the settings that only this plugin has, one line for each.
+        """Yield a line for each problem with the settings that only this plugin has.
 
         Args:
-            config: The settings, with their defaults; values may be of a wrong type.
+            config: The settings, with their defaults; values may have a wrong type.
         """
         raise NotImplementedError
 
@@ -44,7 +44,7 @@ class CheckedPlugin(ConfigFilePlugin):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Convert the settings to their types, add defaults, and find all problems at once."""
+        """Convert the settings to their types, add defaults, and report all problems together."""
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
         for line in unknown_settings(self._config, schema):

@@ -1,4 +1,4 @@
-"""The command line: a run that fails says why in one line."""
+"""The command line, which reports a failure in one line."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ConnectorCommand(SingerCommand):
 
     @classmethod
     def of(cls, command: click.Command, logger: logging.Logger) -> ConnectorCommand:
-        """Make one of the SDK's command of a plugin.
+        """Convert the SDK's command of a plugin.
 
         Args:
-            command: What the SDK's ``get_singer_command`` returned.
+            command: The return value of the SDK's ``get_singer_command``.
             logger: The logger of the plugin.
         """
         return cls(
@@ -39,7 +39,7 @@ class ConnectorCommand(SingerCommand):
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command; discovery and tests already run while its options are parsed."""
+        """Run the command, including discovery and tests, which run while options are parsed."""
         hide_exception_texts()
         try:
             return super().main(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The settings that tap and target have in common."""
+"""The settings that the tap and the target have in common."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ COMMON_SETTINGS = (
         th.BooleanType,
         default=False,
         title="Legacy API",
-        description="Use the endpoints of the legacy domain; it has no batches and no trial "
-        "data center",
+        description="Use the legacy domain, which has no batch endpoint and no trial data center",
     ),
     th.Property(
         "max_requests_per_minute",
@@ -52,11 +51,11 @@ COMMON_SETTINGS = (
     ),
     th.Property(
         "request_timeout_secs",
-        # More than a day is too much for a socket of some systems.
+        # Some operating systems do not support a socket timeout of more than a day.
         th.NumberType(exclusive_minimum=0, maximum=86_400),
         default=30,
         title="Request timeout (seconds)",
-        description="Maximum time in seconds for a whole response, on top of a long poll",
+        description="Maximum time in seconds for a whole response, in addition to a long poll",
     ),
     th.Property(
         "max_retry_secs",
@@ -82,6 +81,6 @@ COMMON_SETTINGS = (
         "metrics_address",
         th.StringType(min_length=1),
         title="Metrics address",
-        description="host:port at which Prometheus can read metrics while a run lasts",
+        description="host:port on which metrics for Prometheus are served during a run",
     ),
 )

@@ -1,4 +1,4 @@
-"""Checks of the settings that tap and target have in common; no line shows a value."""
+"""Checks of settings for both connectors; problems never contain a value."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from jsonschema import ValidationError
 
-# More is too much for the timeouts of the operating system, and decades.
+# About 30 years; the operating system does not support much longer timeouts.
 MAX_SECS = 1_000_000_000
-# What to say of a value that a keyword of JSON Schema rejects.
+# The text for a value that violates a keyword of JSON Schema.
 RULES = {
     "minimum": "must be at least {}",
     "maximum": "must be at most {}",
@@ -27,7 +27,7 @@ RULES = {
 
 
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Add the defaults, and find everything that is wrong with the settings.
+    """Add the defaults, and find all problems with the settings.
 
     Args:
         config: The settings; defaults are added to them.
@@ -53,7 +53,7 @@ def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[
         schema: The JSON Schema of the settings.
 
     Returns:
-        One line for each.
+        One line for each unknown setting.
     """
     known = list(schema["properties"])
     names = sorted(config.keys() - known)
@@ -78,7 +78,7 @@ def _line(error: ValidationError) -> str:
     elif error.validator == "enum":
         text = f"must be one of {', '.join(str(value) for value in rule if value is not None)}"
     elif error.validator in {"required", "additionalProperties"}:
-        text = error.message  # it contains the names of settings only
+        text = error.message  # This message only contains the names of settings.
     else:
         text = RULES.get(str(error.validator), f"is rejected by {error.validator}").format(rule)
     return f"{path.lstrip('.')}: {text}" if path else text
@@ -86,6 +86,6 @@ def _line(error: ValidationError) -> str:
 
 def _duration_problems(config: Mapping[str, Any]) -> Iterator[str]:
     for name, value in config.items():
-        # Not a number is not less than anything.
+        # NaN passes every comparison of JSON Schema.
         if name.endswith("_secs") and isinstance(value, int | float) and not value <= MAX_SECS:
             yield f"{name}: must be at most {MAX_SECS}"

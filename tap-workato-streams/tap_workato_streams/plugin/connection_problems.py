@@ -1,4 +1,4 @@
-"""What is wrong with the settings that say where to connect, and with which token."""
+"""Checks of tokens, URLs and addresses in the settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_HOST_LENGTH = 253
 
 
 def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Check tokens, URLs and addresses; values may be of a wrong type.
+    """Check tokens, URLs and addresses; values may have a wrong type.
 
     Yields:
         One line for each problem, without the values, which may be secrets.
@@ -64,7 +64,7 @@ def _url_problem(url: str) -> str | None:
 
 def _is_host(host: str) -> bool:
     if ":" in host:
-        return True  # an IPv6 address, which urlsplit has checked
+        return True  # An IPv6 address, which urlsplit has validated.
     labels = host.removesuffix(".").split(".")
     return len(host) <= MAX_HOST_LENGTH and all(LABEL.fullmatch(label) for label in labels)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ConfigFilePlugin(PluginBase):
-    """A plugin that reports an unusable config file in one line, which the SDK does not."""
+    """A plugin that reports an invalid config file in one line, unlike the SDK."""
 
     @classmethod
     @override
@@ -35,7 +35,7 @@ def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON
 
     Args:
         file: The open file.
-        label: What the file is, for errors, such as ``state file state.json``.
+        label: The description of the file in errors, such as ``state file state.json``.
 
     Raises:
         SettingError: Its content is not JSON.
@@ -57,7 +57,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Read a config file.
 
     Raises:
-        SettingError: It does not exist, or does not contain a JSON object.
+        SettingError: The file does not exist, or does not contain a JSON object.
     """
     label = f"config file {path}"
     try:

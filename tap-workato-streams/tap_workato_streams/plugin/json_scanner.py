@@ -1,8 +1,8 @@
-"""Splitting JSON objects and arrays into their parts without decoding them, whatever they contain.
+"""Splits any JSON object or array into its parts without decoding them.
 
-msgspec does this, and fast, for all valid JSON but two kinds: lone surrogates, and nesting deeper
-than Python's recursion limit. The first are hidden from it; the second is scanned here, token by
-token. Each takes time in proportion to the length of the text.
+msgspec is faster, but rejects lone surrogates and nesting that exceeds Python's recursion limit.
+For msgspec, the first are replaced; the second is scanned here, token by token. Both take linear
+time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
-# The tokens of RFC 8259. All repetitions have a limit, since a match takes memory for each.
+# The tokens of RFC 8259. All repetitions are limited, because each takes memory in a match.
 _SPACE = rb"[ \t\r\n]*"
 _UNESCAPED, _ESCAPE = rb'[^"\\\x00-\x1f]*', rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
 _STRING_PART = rb"%b(?:%b%b){0,1000}" % (_UNESCAPED, _ESCAPE, _UNESCAPED)
@@ -30,7 +30,7 @@ _STRING = rb'"%b"' % _STRING_PART
 _OTHER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null"
 _SCALAR = rb"(?:%b|%b)%b" % (_STRING, _OTHER, _SPACE)
 _MEMBER = rb"%b%b:%b%b" % (_STRING, _SPACE, _SPACE, _SCALAR)
-# Most objects and arrays contain no others: the regular expression splits them faster.
+# Most objects and arrays contain no others, and a regular expression splits them faster.
 _FLAT = rb"(?:\{%b(?:%b(?:,%b%b){0,500})?\}|\[%b(?:%b(?:,%b%b){0,500})?\])" % (
     (_SPACE, _MEMBER, _SPACE, _MEMBER, _SPACE, _SCALAR, _SPACE, _SCALAR)
 )
@@ -39,7 +39,7 @@ _TOKEN = re.compile(rb"%b(?:%b)" % (_SPACE, _TOKENS))
 _TOKEN_OR_FLAT = re.compile(rb"%b(?:(?P<flat>%b)|%b)" % (_SPACE, _FLAT, _TOKENS))
 _REST = re.compile(_STRING_PART)
 _CLOSES = {"{": "}", "[": "]"}
-# What is allowed where; an object or array that has just begun may also end.
+# The tokens that are allowed next; an object or array that has just begun may also end.
 _NAME, _FIRST_NAME, _COLON = "a name", "a name or }", "a colon"
 _VALUE, _FIRST_VALUE, _COMMA = "a value", "a value or ]", "a comma or the end"
 _ALLOWED = {
@@ -59,7 +59,7 @@ def members(text: bytes) -> dict[str, bytes]:
         text: The object.
 
     Returns:
-        The bytes of each member's value by its name; of names that occur twice, the last.
+        The bytes of each member's value by its name; if a name occurs twice, the last value.
 
     Raises:
         ValueError: The text is not a JSON object in UTF-8; the reason never quotes the text.
@@ -94,7 +94,7 @@ def elements(text: bytes) -> list[bytes]:
 
 
 def scan(text: bytes, opening: str) -> dict[str, bytes]:
-    """Split an object or array of any depth; elements are named by their places."""
+    """Split an object or array of any depth; the names of elements are their indices."""
     check_utf8(text)
     if not text.lstrip(b" \t\r\n").startswith(opening.encode()):
         raise ValueError(f"not a JSON {'object' if opening == '{' else 'array'}")
@@ -112,9 +112,9 @@ def _tokens(text: bytes) -> Iterator[tuple[str, int, int]]:
     """Check the grammar.
 
     Yields:
-        Each name and value of the outermost object or array: what it is, its start and its end.
+        The kind, start and end of each name and value of the outermost object or array.
     """
-    # The brackets that are open, and where they are.
+    # The open brackets and their positions.
     open_marks: list[tuple[str, int]] = []
     place, position, end = _VALUE, 0, len(text.rstrip(b" \t\r\n"))
     while position < end:
@@ -138,7 +138,7 @@ def _tokens(text: bytes) -> Iterator[tuple[str, int, int]]:
 
 
 def _token(text: bytes, position: int, *, is_nested: bool) -> tuple[str, int, int]:
-    """The next token: its kind, which is empty if it is invalid, its start and its end."""
+    """Return the kind, start and end of the next token; the kind is empty if it is invalid."""
     match = (_TOKEN_OR_FLAT if is_nested else _TOKEN).match(text, position)
     if match is None or match.lastgroup is None:
         return "", position, position
@@ -147,7 +147,7 @@ def _token(text: bytes, position: int, *, is_nested: bool) -> tuple[str, int, in
     if kind == "mark":
         return chr(text[start]), start, end
     if kind == "begin":
-        # A string with more escapes than the regular expression repeats.
+        # The string has more escapes than the regular expression allows.
         while text[end : end + 1] != b'"':
             rest = _REST.match(text, end)
             if rest is None or rest.end() == end:

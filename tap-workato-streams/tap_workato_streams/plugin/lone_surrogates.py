@@ -1,4 +1,4 @@
-"""Lone surrogates, which JSON allows and msgspec rejects."""
+"""Replaces lone surrogates, which JSON allows but msgspec rejects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PRIVATE_USE_UTF8 = re.compile(rb"\xee[\x80-\xbf]{2}|\xef[\x80-\xa3][\x80-\xbf]"
 
 
 class HiddenSurrogates:
-    """A text in which each lone surrogate is replaced by a character that it does not contain."""
+    """A text whose lone surrogates are replaced by characters that it does not contain."""
 
     def __init__(self, text: bytes) -> None:
         check_utf8(text)
@@ -43,17 +43,17 @@ class HiddenSurrogates:
         }
 
     def restored(self, part: msgspec.Raw) -> bytes:
-        """A part of the text as it was."""
+        """Return a part of the original text."""
         return _STAND_IN.sub(lambda match: self._originals.get(match[0], match[0]), bytes(part))
 
     def restored_name(self, name: str) -> str:
-        """A decoded name as it was."""
+        """Return an original name from a decoded one."""
         return name.translate(self._characters)
 
     def _hide(self, match: re.Match[bytes]) -> bytes:
         lone = match[0]
         if lone not in self._stand_ins:
-            # If there are no more, it stays: then the text is scanned.
+            # If no unused character is left, the surrogate stays, and the text is scanned.
             code = next(self._free, None)
             self._stand_ins[lone] = lone if code is None else rb"\u%04x" % code
         return self._stand_ins[lone]

@@ -1,4 +1,4 @@
-"""What a run measures: plain numbers, described for whoever monitors it."""
+"""The metrics that both connectors have in common."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Metric(NamedTuple):
     """A metric and its current values.
 
     Attributes:
-        name: Without the prefix; a counter ends with ``_total``.
-        kind: How Prometheus treats it.
+        name: The name without the prefix; that of a counter ends with ``_total``.
+        kind: The type in Prometheus.
         description: One sentence.
         labels: The names of its labels.
         values: The value for each combination of label values.
@@ -31,10 +31,10 @@ class Metric(NamedTuple):
 
 
 class Histogram:
-    """A metric that counts durations by size; safe to use in several threads.
+    """A histogram of durations; thread-safe.
 
     Args:
-        name: Without the prefix.
+        name: The name without the prefix.
         description: One sentence.
         bounds: The upper bounds of the buckets, in seconds.
     """
@@ -54,7 +54,7 @@ class Histogram:
             self._sum += secs
 
     def buckets(self) -> tuple[list[tuple[str, float]], float]:
-        """Return the cumulated count of each bucket by its upper bound, and the sum."""
+        """Return the cumulative count of each bucket by its upper bound, and the sum."""
         with self._lock:
             counts, total = list(self._counts), self._sum
         bounds = [*map(str, self._bounds), "+Inf"]
@@ -62,7 +62,7 @@ class Histogram:
 
 
 def request_metrics(stats: RequestStats) -> Iterator[Metric]:
-    """Describe what both connectors count about their requests."""
+    """Yield the metrics of a connector's requests."""
     yield Metric(
         "requests_total",
         "counter",

@@ -1,4 +1,4 @@
-"""Splitting a page of messages without decoding their payloads."""
+"""Splits a page of messages without decoding their payloads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def split_page(body: bytes) -> list[Message]:
         body: The body.
 
     Returns:
-        The messages, each payload byte for byte as in the body.
+        The messages with unchanged payloads.
 
     Raises:
         ValueError: The body is not UTF-8, not JSON, or not a page of messages.
@@ -36,7 +36,7 @@ def split_page(body: bytes) -> list[Message]:
 
 
 def _split_slowly(body: bytes) -> list[Message]:
-    """Split what msgspec rejects although it is JSON: lone surrogates and very deep nesting."""
+    """Split a page that msgspec rejects because of lone surrogates or very deep nesting."""
     try:
         return [_message(members(part)) for part in elements(members(body)["messages"])]
     except KeyError as exc:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 
 def is_shown() -> bool:
-    """Return whether there is a terminal to show it on."""
+    """Return whether stderr is a terminal."""
     return bool(sys.stderr) and sys.stderr.isatty()
 
 
@@ -15,12 +15,12 @@ class ProgressBar:
     """A progress bar above which log lines scroll.
 
     Args:
-        description: What is in progress.
-        unit: What is counted; None for a share of the whole, from 0 to 1.
+        description: The text before the bar.
+        unit: The unit of the count; None for a share from 0 to 1.
     """
 
     def __init__(self, description: str, unit: str | None = None) -> None:
-        # Needed on a terminal only.
+        # Only needed on a terminal.
         from tqdm import tqdm  # noqa: PLC0415
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
 
@@ -42,7 +42,7 @@ class ProgressBar:
         )
 
     def show(self, done: float, text: str = "") -> None:
-        """Show how much is done, a count or a share, and more about it."""
+        """Update the count or share, and the text after it."""
         self._bar.n = done
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.refresh()

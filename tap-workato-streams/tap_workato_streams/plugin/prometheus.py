@@ -26,7 +26,7 @@ PREFIX = "workato_streams_"
 
 
 def metrics_address_problem(address: str) -> str | None:
-    """Check the setting ``metrics_address``, and return what is wrong with it."""
+    """Return the problem with the setting ``metrics_address``, if any."""
     host, port = _split(address)
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
         return "must be host:port, such as 127.0.0.1:9464"
@@ -43,9 +43,9 @@ def serve_metrics(address: str, metrics: Callable[[], Iterable[Metric | Histogra
         metrics: Returns the metrics and their current values.
 
     Raises:
-        SettingError: The address cannot be listened on.
+        SettingError: The server cannot listen on the address.
     """
-    # Imported late: an extra that most runs do not have.
+    # Imported here, because it is an extra that most installations do not have.
     from prometheus_client import (  # noqa: PLC0415
         CollectorRegistry,
         ProcessCollector,
@@ -61,13 +61,13 @@ def serve_metrics(address: str, metrics: Callable[[], Iterable[Metric | Histogra
     except OSError as exc:
         raise SettingError(
             f"metrics_address: cannot listen on {address} ({exc.strerror}); "
-            "each process needs a port of its own"
+            "each process needs its own port"
         ) from exc
     logger.info("metrics are served at http://%s:%d/metrics", host, server.server_port)
 
 
 class _Collector:
-    """Hands the metrics to prometheus-client."""
+    """Passes the metrics to prometheus-client."""
 
     def __init__(self, metrics: Callable[[], Iterable[Metric | Histogram]]) -> None:
         self._metrics = metrics
@@ -96,6 +96,6 @@ class _Collector:
 
 
 def _split(address: str) -> tuple[str, str]:
-    """The host, without the brackets of an IPv6 address, and the port."""
+    """Return the host, without the brackets of an IPv6 address, and the port."""
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), port

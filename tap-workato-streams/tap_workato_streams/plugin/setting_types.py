@@ -1,4 +1,4 @@
-"""Settings that were given as text, as by environment variables, in their own types."""
+"""Converts settings that are given as text, for example in environment variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The words that the SDK accepts for true, and their opposites; it takes all others for false.
+# The SDK's words for true, and their opposites; the SDK treats all other words as false.
 BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
@@ -24,8 +24,8 @@ def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         schema: The JSON Schema of the settings.
 
     Returns:
-        The settings. One that is an empty text counts as not set; a text that cannot be converted
-        remains, for ``problems`` to report.
+        The settings. Empty strings count as not set; a string that cannot be converted is kept,
+        so that ``problems`` reports it.
     """
     return {
         name: _typed(value, schema["properties"].get(name, {}))
@@ -40,14 +40,16 @@ def _typed(value: Any, schema: object) -> Any:  # noqa: ANN401
     kinds = schema.get("type", [])
     if isinstance(value, str) and kinds and "string" not in kinds:
         value = _parse(value, kinds)
-    # Meltano puts an environment variable into a list or an object as text.
+    # Meltano inserts environment variables into arrays and objects as text.
     if isinstance(value, list):
         return [_typed(each, schema.get("items")) for each in value]
     if isinstance(value, dict):
         named, others = schema.get("properties", {}), schema.get("additionalProperties")
         return {name: _typed(each, named.get(name, others)) for name, each in value.items()}
     if isinstance(value, Decimal):
-        value = float(value)  # the SDK reads a config file like this; seconds are floats
+        value = float(
+            value
+        )  # The SDK parses numbers in a config file in the same way; seconds are floats.
     whole = isinstance(value, float) and value.is_integer()
     return int(value) if whole and "integer" in kinds else value
 

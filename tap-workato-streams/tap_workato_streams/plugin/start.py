@@ -1,4 +1,4 @@
-"""The first instructions of a connector, before its imports, which take most of a second."""
+"""The first instructions of a connector, before its imports, which take a part of a second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def starting(name: str) -> Iterator[None]:
         name: The name of the connector.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Without a stdout, the next file or connection would take its place.
+    # If stdout is closed, the next file or connection would get its descriptor.
     if sys.stdout is None:
         print(f"{name}: stdout is closed; there is nowhere to write to", file=sys.stderr)  # noqa: T201
         sys.exit(1)

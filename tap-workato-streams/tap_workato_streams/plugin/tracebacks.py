@@ -1,4 +1,4 @@
-"""Tracebacks without the texts of exceptions, which may quote payloads and tokens."""
+"""Logs tracebacks without exception messages, which may quote payloads and tokens."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..event_streams.errors import EventStreamsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The texts of these name files, settings and expressions. Those of others, also of the SDK, may
-# quote a record.
+# The messages of these exceptions contain names of files and settings, and expressions. Those of
+# other exceptions, also of the SDK, may quote a record.
 SAFE_TEXTS = (
     ConfigValidationError,
     DiscoveryError,
@@ -32,19 +32,19 @@ SAFE_TEXTS = (
 
 
 def safe_text(exc: BaseException) -> str:
-    """The text of an exception on one line, or its type if the text may quote a record."""
+    """Return the message of an exception on one line, or its type if it may quote a record."""
     return " ".join(str(exc).split()) if is_safe(exc) else type(exc).__name__
 
 
 def is_safe(exc: BaseException) -> bool:
-    """Whether the text of an exception is known not to quote records or responses."""
-    # An OSError of a library, such as those of requests, is another matter.
+    """Whether the message of an exception is known not to quote records or responses."""
+    # Libraries such as requests derive their own exceptions from OSError.
     is_system = isinstance(exc, OSError) and type(exc).__module__ == "builtins"
     return is_system or isinstance(exc, SAFE_TEXTS)
 
 
 def hide_exception_texts() -> None:
-    """Log all tracebacks of this process without the texts of their exceptions.
+    """Log all tracebacks of this process without exception messages.
 
     The SDK and its libraries log exceptions, too.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def check_utf8(text: bytes) -> None:
-    """Check the encoding, which msgspec ignores in what it does not decode.
+    """Check the encoding, because msgspec does not check text that it does not decode.
 
     Raises:
         ValueError: The text is not UTF-8.

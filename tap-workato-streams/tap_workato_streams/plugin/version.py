@@ -1,3 +1,3 @@
-"""The version of both connectors: the one place that a release changes."""
+"""The version of both connectors."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""How numbers and durations are written in log lines."""
+"""Formats numbers and durations in log lines."""
 
 from __future__ import annotations
 
