@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .layout import PAYLOAD, RESCUED, RESCUED_SCHEMA
-from .shaper import missing_key
+from .misfits import missing_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -45,3 +45,11 @@ class MisfitCounts:
             for path, count in self._counts.items()
         ]
         return ", ".join([*fields, *([f"other fields ({self._others:,})"] if self._others else [])])
+
+
+def missing_key(name: str) -> str:
+    """What is wrong with a message that lacks a key property."""
+    return (
+        f"it has no value for {name}, which is a key property; "
+        "leave such messages out with a __filter__ in stream_maps"
+    )

@@ -10,7 +10,7 @@ from ..plugin.wording import shown
 from .evolution import ADD_COLUMNS, FAIL, ColumnRegistry
 from .fitting import Fitting
 from .layout import MESSAGE_FIELDS, PAYLOAD, RESCUED
-from .misfits import MisfitCounts
+from .misfits import MisfitCounts, missing_key
 from .rescued import pointer, rescued_object
 from .slots import slots
 from .unpacker import NULL, Misfit, Parts, take_apart
@@ -194,11 +194,3 @@ class Shaper:
 def _rescued_nulls(names: tuple[str, ...]) -> bytes:
     misfits = [Misfit((name,), NULL, is_unknown=True) for name in names]
     return b"," + _RESCUED_KEY + rescued_object(misfits)
-
-
-def missing_key(name: str) -> str:
-    """What is wrong with a message that lacks a key property."""
-    return (
-        f"it has no value for {name}, which is a key property; "
-        "leave such messages out with a __filter__ in stream_maps"
-    )
