@@ -45,6 +45,14 @@ class NestedStream(TopicStream):
 
     @override
     def write_schema(self) -> None:
+        known = {*self.schema["properties"], "_rescued"}
+        for crumb, is_selected in self.mask.items():
+            if crumb and not is_selected and crumb[1] not in known:
+                # It would be emitted inside of the payload.
+                raise EventStreamsError(
+                    f"{self.topic}: the catalog deselects {crumb[1]}, which is no property of "
+                    "nested records; run discovery again (Meltano: --refresh-catalog)"
+                )
         for stream_map in self.stream_maps:
             names = stream_map.transformed_schema.get("properties", {})
             for key in stream_map.transformed_key_properties or ():
