@@ -1,4 +1,4 @@
-"""Builds the parts of the target from its checked settings."""
+"""Creates the parts of the target from its validated settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer:
-    """Make the producer that the settings ask for, and serve its metrics if they do."""
+    """Create the producer from the settings, and serve its metrics if they are enabled."""
     context = _context(config)
     producer = (
         ExactlyOnceProducer(context, logger, open_reader(config, context.limiter))
@@ -40,7 +40,7 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
 
 
 def make_router(config: Mapping[str, Any], producer: Producer) -> Router:
-    """Make the router that the settings ask for."""
+    """Create the router from the settings."""
     settings = RoutingSettings(
         topics=config.get("topics") or {},
         default_topic_id=config.get("default_topic_id"),
@@ -52,7 +52,7 @@ def make_router(config: Mapping[str, Any], producer: Producer) -> Router:
 
 
 def _context(config: Mapping[str, Any]) -> PublishContext:
-    """Read how records are published."""
+    """Create the context of all producers from the settings."""
     max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
     # Contract: "Legacy domain": no batch endpoint.
     batch = (
@@ -82,7 +82,7 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
 def open_reader(
     config: Mapping[str, Any], limiter: RateLimiter
 ) -> Callable[[int, str], TopicReader]:
-    """Return what opens a connection that reads a topic, by its id and its label."""
+    """Return a function that opens a connection for reading a topic, by its id and label."""
 
     def open_one(topic_id: int, label: str) -> TopicReader:
         session = ApiSession.for_messages(config, limiter, label)

@@ -1,4 +1,4 @@
-"""Checks the target's own settings beyond their types."""
+"""Checks of the target's settings beyond their types."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
     """Find settings that contradict each other or the file system.
 
     Args:
-        config: The settings, with defaults; values may be of a wrong type.
+        config: The settings, with defaults; values may have a wrong type.
 
     Returns:
         One line for each problem.

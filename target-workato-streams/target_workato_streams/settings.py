@@ -80,18 +80,17 @@ SETTINGS = th.PropertiesList(
         "message_key_field",
         th.StringType(min_length=1),
         title="Message key field",
-        description="Add a field of this name that identifies the version of the row: the same "
-        "whenever it is published again, another after an update, so that a consumer can drop "
-        "duplicates",
+        description="Name of a field to add to each message. It identifies the version of the "
+        "row, so that consumers can drop duplicates",
     ),
     th.Property(
         "exactly_once",
         th.BooleanType,
         default=False,
         title="Exactly once",
-        description="Publish only what the topic does not hold, after a lost response and after "
-        "an interrupted run; requires message_key_field, max_in_flight 1 and an API client that "
-        "may also consume from the topics",
+        description="After a lost response or an interrupted run, publish only messages that the "
+        "topic does not contain yet; requires `message_key_field`, `max_in_flight: 1`, and "
+        "permission to consume from the topics",
     ),
     th.Property(
         "on_rejected",
@@ -115,7 +114,7 @@ SETTINGS = th.PropertiesList(
         description="Maximum number of messages in the dead-letter file before the run fails; "
         "not limited if not set",
     ),
-    # The SDK's own setting, with another default: the topic's schema is what matters.
+    # The SDK's setting with another default, because only the topic's schema matters.
     th.Property(
         "validate_records",
         th.BooleanType,

@@ -1,20 +1,21 @@
-"""Why a run ends before its input does, and how much time is left for that."""
+"""The shutdown of a run before the end of its input: its reason and its deadline."""
 
 from __future__ import annotations
 
 import time
 
-# A stopped run has 10 seconds in total; after a failure, requests in flight have this long, too.
+# After a signal, a run has 10 seconds in total; after a failure, requests in flight have this time.
 GRACE_SECS = 8.0
 
 
 class Shutdown:
-    """What ends the run: a signal, or the first failure.
+    """The reason for a shutdown (a signal or the first failure), and the deadline.
 
     Attributes:
         stopping: Whether a signal was received.
         failure: The first failure.
-        deadline: When the run has to end, on the monotonic clock; None before a shutdown.
+        deadline: The time on the monotonic clock at which the run has to end; None before a
+            shutdown.
     """
 
     def __init__(self) -> None:
@@ -23,17 +24,17 @@ class Shutdown:
         self.deadline: float | None = None
 
     def stop(self) -> None:
-        """Take note of a signal."""
+        """Start a shutdown because of a signal."""
         self.stopping = True
         self._set_deadline()
 
     def fail(self, failure: Exception, *, immediately: bool) -> None:
-        """Take note of a failure; the first one is reported.
+        """Start a shutdown because of a failure; only the first failure is reported.
 
         Args:
             failure: The failure.
-            immediately: Whether nothing more is published; otherwise, what precedes the failure
-                in the input still is.
+            immediately: Whether to publish nothing more; otherwise, the records before the failure
+                are still published.
         """
         self.failure = self.failure or failure
         if immediately:

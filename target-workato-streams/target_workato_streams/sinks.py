@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Digits(Decimal):
-    """A number that is encoded as it was decoded, such as 1E5 or 1.10."""
+    """A number that keeps its notation, such as 1E5 or 1.10."""
 
     _text: str
 
@@ -47,8 +47,8 @@ def decode(text: bytes) -> Any:  # noqa: ANN401
     """Decode JSON so that `encode` restores every digit.
 
     Raises:
-        ValueError: It cannot be decoded.
-        RecursionError: It is nested too deeply.
+        ValueError: The text cannot be decoded.
+        RecursionError: The text is nested too deeply.
     """
     return json.loads(text, parse_float=Digits, parse_int=_integer)
 
@@ -67,8 +67,8 @@ def mapping(stream: str) -> Iterator[None]:
     """Name the stream if the SDK fails to apply a stream map or flattening.
 
     Raises:
-        InputError: It failed. The text of other exceptions than the SDK's own may contain a part of
-            a record.
+        InputError: The stream map or flattening failed. The message of exceptions other than the
+            SDK's is omitted, because it may quote a record.
     """
     try:
         yield
@@ -87,8 +87,8 @@ class MessageSink(RecordSink):
     """Passes on each record that the SDK has mapped, flattened or validated.
 
     Attributes:
-        stream: The stream that it publishes, after stream maps.
-        publish: Called with the sink, the encoded record, and why it is invalid if it is.
+        stream: The stream after stream maps.
+        publish: Called with the sink, the encoded record, and the problem if it is invalid.
     """
 
     publish: Callable[[MessageSink, bytes, str | None], None]
@@ -100,7 +100,7 @@ class MessageSink(RecordSink):
 
     @override
     def get_validator(self) -> None:
-        """Leave it to `Validator`."""
+        """Return no validator: `Validator` is used instead."""
 
     @override
     def get_sink_record_counter(self) -> metrics.Counter:
@@ -121,12 +121,12 @@ class MessageSink(RecordSink):
 
     @override
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
-        # The SDK's own logs the record, ends the run, and converts date-times.
+        # The SDK's method would log the record, end the run, and convert date-times.
         return record
 
     @override
     def _singer_validate_message(self, record: dict[str, Any]) -> None:
-        """Leave it to `process_record`: the SDK's own ends the run."""
+        """Do nothing: the SDK's method would end the run, so `process_record` validates."""
 
     @override
     def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:

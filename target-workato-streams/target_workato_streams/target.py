@@ -1,4 +1,4 @@
-"""The target: what it does with each message of the input."""
+"""The target: handles each message of the input."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from .input.singer_lines import Line
 
-# How many records of batch files are read between two polls.
+# The number of records in batch files that are read between two polls.
 RECORDS_BETWEEN_POLLS = 500
-# A shell adds this to the number of the signal that ended a process.
+# Shells add this to the number of a signal to get the exit code.
 SIGNALLED = 128
 
 
@@ -53,7 +53,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     message_reader_class = StdinReader
     message_reader: StdinReader
 
-    # A signal may arrive before there is anything to finish.
+    # A signal may arrive before the producer exists.
     _ready = False
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
@@ -70,7 +70,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @classmethod
     @override
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
-        # Without load_method: records can only be appended to a topic.
+        # load_method is left out, because records can only be appended to a topic.
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
 
@@ -94,11 +94,11 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._streams[line.stream] = stream
 
     def _register(self, line: Line, schema: dict[str, Any]) -> None:
-        """Let the SDK apply stream maps to a schema and create the sinks."""
+        """Let the SDK apply stream maps to a schema, and create the sinks."""
         message = {"stream": line.stream, "schema": schema, "key_properties": line.key_properties}
         with mapping(line.stream):
             super()._process_schema_message(message)
-        # Replaced sinks hold no records; the SDK would keep them until the end.
+        # Replaced sinks contain no records, but the SDK would keep them until the end.
         self.drain_all()
         for sink in self._sinks_active.values():
             if isinstance(sink, MessageSink):
@@ -164,8 +164,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             super()._process_record_message(message)
 
     def _publish_mapped(self, sink: MessageSink, text: bytes, invalid: str | None) -> None:
-        """Publish what the SDK has made of a record, once for each of its stream maps."""
-        # Not at the schema: a stream that a map removes needs no topic.
+        """Publish a mapped record, once for each of its stream maps."""
+        # Routed only here, because a stream that is removed by a map needs no topic.
         self._router.route(sink.stream_name, sink.schema)
         if invalid is None:
             self._producer.add(sink.stream, text, self._record)
@@ -174,18 +174,18 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def _handle_max_record_age(self) -> None:
-        """Leave it to batches, which have a maximum age of their own."""
+        """Do nothing: batches have their own maximum age."""
 
     @override
     def process_endofpipe(self) -> None:
-        # A tap that fails does not end with a STATE.
+        # The output of a tap that fails does not end with a STATE.
         if self.message_reader.last_type == "STATE" and not self._producer.stopping:
             self._producer.complete_input()
         self._producer.finish()
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop in an orderly way; immediately on a second signal, or if nothing has been read."""
+        """Shut down; exit immediately on a second signal, or if nothing has been read."""
         if not self._ready:
             sys.exit(0)
         if self._producer.stopping:

@@ -1,4 +1,4 @@
-"""Validates records against the schemas of their streams, to every digit."""
+"""Validates records against the schemas of their streams, without rounding numbers."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 class Validator:
     """Validates the records of a stream.
 
-    The SDK's own validator compares decimals with floats: ``multipleOf: 0.01`` fails with 1.10.
+    The SDK's validator compares decimals with floats, so that ``multipleOf: 0.01`` rejects 1.10.
 
     Args:
         schema: The JSON Schema of the stream.
 
     Raises:
-        InvalidJSONSchema: It is not a JSON Schema.
+        InvalidJSONSchema: The schema is not a JSON Schema.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
         import jsonschema_rs  # noqa: PLC0415 - only with validate_records
 
         try:
-            # Like the SDK: draft 7, without formats. A reference to another host is not followed.
+            # Draft 7 without formats, like the SDK. References to other hosts are not resolved.
             self._validator = jsonschema_rs.Draft7Validator(
                 schema, validate_formats=False, offline=True
             )
@@ -42,7 +42,7 @@ class Validator:
     def problem(self, record: bytes) -> str | None:
         """Return which rule a record violates, without its content; None if it is valid.
 
-        Whatever validating one record raises is a problem of this record only.
+        An exception during validation is also a problem of the record, and does not end the run.
         """
         try:
             value = json.loads(
@@ -64,7 +64,7 @@ def _integer(text: str) -> int | Decimal:
 
 
 def _path(schema_path: Sequence[str | int]) -> str:
-    """Name a field as the schema does: names that only a record has may be data."""
+    """Return the path of a field in the schema; names that are only in the record may be data."""
     path, parts = "$", iter(schema_path[:-1])
     for part in parts:
         if part == "properties":

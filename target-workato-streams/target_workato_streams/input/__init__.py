@@ -1,1 +1,1 @@
-"""Reads the Singer messages on stdin and the files that they name."""
+"""Reads Singer messages from stdin, and the files of BATCH messages."""

@@ -29,7 +29,7 @@ def records(message: Line, batch_config: Mapping[str, Any] | None) -> Iterator[t
 
     Args:
         message: The message.
-        batch_config: The setting of that name, which may say where the files are.
+        batch_config: The setting ``batch_config``, which may contain the location of the files.
 
     Yields:
         The file name and line number of each record, and the record.

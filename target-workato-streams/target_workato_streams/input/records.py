@@ -1,4 +1,4 @@
-"""What the input consists of: streams, as their SCHEMA messages describe them, and records."""
+"""The streams and records of the input."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """A stream, as its latest SCHEMA message describes it.
+    """A stream according to its latest SCHEMA message.
 
     Args:
-        name: Its name.
-        key_properties: The names of its key properties.
-        schema: Its JSON Schema as received; empty for a stream that a stream map created.
+        name: The name.
+        key_properties: The names of the key properties.
+        schema: The JSON Schema as received; empty for a stream that is created by a stream map.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Record(NamedTuple):
     Attributes:
         stream: Its stream.
         text: The JSON object.
-        line: The number of its line of the input; for a record of a batch file, also its place in
-            the file.
-        version: The ``version`` of its RECORD message, as received; empty without one.
-        time_extracted: The ``time_extracted``, likewise.
+        line: The line number in the input; for a record in a batch file, also the position in the
+            file.
+        version: The ``version`` of its RECORD message, as received; empty if there is none.
+        time_extracted: The ``time_extracted`` of its RECORD message, likewise.
     """
 
     stream: Stream

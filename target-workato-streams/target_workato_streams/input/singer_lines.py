@@ -1,7 +1,7 @@
 """Splits a line of the input into the fields of its Singer message.
 
-Fields that may be large (record, schema, state) stay as received: data that nothing inspects is not
-decoded, so every digit, date and escape is preserved.
+Fields that may be large (record, schema, state) are not decoded unless necessary, so every digit,
+date and escape is preserved.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ABSENT = msgspec.Raw()
 
 
 class InputError(EventStreamsError):
-    """The input is invalid; the text gives the reason, never the content."""
+    """The input is invalid; the message contains the reason, but no content."""
 
 
 class RecordBeforeSchemaError(InputError, RecordsWithoutSchemaException):
@@ -42,20 +42,20 @@ class Line(msgspec.Struct, gc=False):
     key_properties: list[str] | None = None
 
     def need(self, *fields: str) -> None:
-        """Check that the message has its fields.
+        """Check that the message has all fields of its type.
 
         Raises:
-            InputError: One is missing.
+            InputError: A field is missing.
         """
         missing = [name for name in fields if getattr(self, name) in ("", ABSENT)]
         if missing:
             raise InputError(f"the {self.type} message has no {' and no '.join(missing)}")
 
     def decoded_schema(self) -> dict[str, Any]:
-        """Decode the schema of a SCHEMA message; one without properties is open.
+        """Decode the schema of a SCHEMA message; a schema without properties allows all of them.
 
         Raises:
-            InputError: It cannot be decoded, or is not a schema.
+            InputError: The schema cannot be decoded, or is not the schema of an object.
         """
         try:
             schema = json.loads(bytes(self.schema))
@@ -76,7 +76,7 @@ def split(line: bytes) -> Line:
     """Split a line of the input.
 
     Raises:
-        InputError: It is not a JSON object in UTF-8, or a field is of a wrong type.
+        InputError: The line is not a JSON object in UTF-8, or a field has a wrong type.
     """
     try:
         message = _LINE.decode(line)

@@ -1,4 +1,4 @@
-"""Reads stdin without blocking on it: workers, timers and signals are handled in between."""
+"""Reads stdin without blocking, so that workers, timers and signals can be handled in between."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Poller(Protocol):
-    """What has to be polled while the input is read.
+    """An object that is polled while the input is read.
 
     Attributes:
-        dead_letter_path: A file that the run appends to, and that must not be its input.
+        dead_letter_path: The file that the run appends to, which must not be its input.
     """
 
     dead_letter_path: Path | None
@@ -38,13 +38,13 @@ class Poller(Protocol):
         """Whether reading should stop."""
 
     def wait(self, readable: int) -> bool:
-        """Wait until `poll` has something to do, or a descriptor is readable (returns True)."""
+        """Wait until `poll` has something to do, or a descriptor is readable; return the latter."""
 
     def poll(self) -> None:
         """Handle what is due."""
 
     def finish(self) -> None:
-        """Publish what has been read."""
+        """Publish the records that have been read."""
 
 
 class StdinReader(GenericSingerReader[bytes]):
@@ -70,7 +70,7 @@ class StdinReader(GenericSingerReader[bytes]):
 
     @override
     def deserialize_json(self, line: bytes) -> Line:  # type: ignore[override]
-        """Split a line into its fields; large ones are not decoded."""
+        """Split a line into its fields, without decoding large ones."""
         return split(line)
 
     @override
@@ -89,8 +89,8 @@ class StdinReader(GenericSingerReader[bytes]):
             The number of messages of each type.
 
         Raises:
-            InputError: A line is invalid. What precedes it has been published, as after any other
-                error.
+            InputError: A line is invalid. The records before it have been published, as after any
+                other error.
         """
         counts: Counter[str] = Counter()
         source = self._checked(file_input)
@@ -106,7 +106,7 @@ class StdinReader(GenericSingerReader[bytes]):
                 if self.poller.stopping:
                     break
         except Stopped:
-            # A signal arrived while a message was processed that has published nothing yet.
+            # A signal arrived while a message was processed, before anything was published.
             return counts
         except InputError as exc:
             exc.args = (f"line {self.line_number} of the input: {exc}",)
@@ -118,12 +118,12 @@ class StdinReader(GenericSingerReader[bytes]):
         return counts
 
     def _checked(self, file_input: IO[str] | IO[bytes] | None) -> IO[str] | IO[bytes]:
-        """Check what a run needs before its first request.
+        """Check that stdin and stdout are open, before the first request.
 
-        Python sets the files that are closed when it starts to None.
+        Python sets the standard streams that are closed at its start to None.
 
         Raises:
-            EventStreamsError: Something is missing.
+            EventStreamsError: One of them is closed, or the input is the dead-letter file.
         """
         if sys.stdout is None:
             raise EventStreamsError("stdout is closed, so no state can be emitted; redirect it")
@@ -145,7 +145,7 @@ class StdinReader(GenericSingerReader[bytes]):
                 text = line.encode() if isinstance(line, str) else line
                 yield text if self.line_number else text.removeprefix(codecs.BOM_UTF8)
             return
-        # A line may span many chunks: they are joined once, when the line is complete.
+        # A line may span many chunks, which are joined only once, when the line is complete.
         pieces: list[bytes] = []
         for chunk in self._chunks(descriptor):
             head, newline, tail = chunk.rpartition(b"\n")
@@ -172,7 +172,7 @@ class StdinReader(GenericSingerReader[bytes]):
                 mark = b""
 
     def _last(self, line: bytes) -> Iterator[bytes]:
-        """Yield the last line, which has no newline, if it is complete."""
+        """Yield the last line, if it has no newline but is complete."""
         try:
             split(line)
         except InputError as exc:

@@ -1,1 +1,1 @@
-"""Publishes records, from the record to the outcome of its message."""
+"""Publishes records: from a record to the outcome of its message."""

@@ -1,4 +1,4 @@
-"""Which messages are acknowledged, and the states that may be emitted because of that."""
+"""Tracks acknowledged messages, and emits the states that cover them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 class Acknowledgements:
     """Tracks the messages of all topics, from the record to the state that covers it.
 
-    For the main thread. All methods that write raise ``EventStreamsError`` if they cannot.
+    For the main thread only. Methods that write raise ``EventStreamsError`` if writing fails.
 
     Args:
         dead_letter_path: The dead-letter file, if there is one.
 
     Attributes:
-        unacknowledged: How many messages are neither acknowledged nor in the dead-letter file.
+        unacknowledged: The number of messages that are neither acknowledged nor dead letters.
     """
 
     def __init__(self, dead_letter_path: Path | None) -> None:
@@ -40,7 +40,7 @@ class Acknowledgements:
         self._state_writer = StateWriter(self._dead_letters)
 
     def track(self, body: bytes, record: Record, version: Version = NO_VERSION) -> Message:
-        """Make the message of the record that was read last."""
+        """Create the message of the record that was read last."""
         checkpoint = self._checkpoints.current
         checkpoint.unacknowledged += 1
         self.unacknowledged += 1
@@ -48,7 +48,7 @@ class Acknowledgements:
         return Message(body, record, self._sequence, checkpoint, version)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Take note that the service acknowledged messages."""
+        """Mark messages as acknowledged by the service."""
         self.unacknowledged -= len(messages)
         for message in messages:
             self._checkpoints.acknowledge(message.checkpoint)
@@ -67,17 +67,17 @@ class Acknowledgements:
         self.acknowledge([rejected.message])
 
     def close_checkpoint(self, state: bytes) -> None:
-        """Take the value of a STATE message, which covers all records before it."""
+        """Accept the value of a STATE message, which covers all records before it."""
         self._checkpoints.close(EmittableState(state, self._sequence))
 
     def emit_state(self) -> None:
-        """Emit the newest state that covers acknowledged messages only, unless it was emitted."""
+        """Emit the newest state that covers only acknowledged messages, unless already emitted."""
         state = self._checkpoints.take()
         self._state_writer.write(None if state is None else without_positions(state.value))
 
     @property
     def output(self) -> int | None:
-        """The descriptor for which a state waits until it is writable, if one does."""
+        """The descriptor of stdout if a state is waiting for it to be writable."""
         return self._state_writer.fileno() if self._state_writer.pending else None
 
     def close(self) -> None:

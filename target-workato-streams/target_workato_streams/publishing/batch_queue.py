@@ -1,4 +1,4 @@
-"""The batches of one topic that wait to be published."""
+"""The queue of the batches of one topic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .messages import Message
 
-# What a message takes in memory besides its body and its record.
+# The memory that a message takes in addition to its body and its record.
 MESSAGE_BYTES = 500
 
 
@@ -32,24 +32,24 @@ class BatchQueue:
         self._closed = False
 
     def __len__(self) -> int:
-        """Return how many batches wait."""
+        """Return the number of waiting batches."""
         return len(self._waiting)
 
     @property
     def memory(self) -> int:
-        """How many bytes of memory the batches that wait take, roughly."""
+        """The approximate memory of the waiting batches in bytes."""
         with self._changed:
             return sum(self._sizes)
 
     @property
     def busy(self) -> int:
-        """How many batches wait or are in flight."""
+        """The number of batches that wait or are in flight."""
         with self._changed:
             return len(self._waiting) + len(self._in_flight)
 
     @property
     def in_flight(self) -> int:
-        """How many batches have been taken and are not done."""
+        """The number of batches that have been taken but are not done."""
         return len(self._in_flight)
 
     def put(self, batch: Sequence[Message]) -> None:
@@ -74,20 +74,20 @@ class BatchQueue:
         return number, batch
 
     def done(self, number: int) -> None:
-        """Take note that the outcomes of a batch have been reported."""
+        """Mark a batch as done: all of its outcomes have been reported."""
         with self._changed:
             self._in_flight.remove(number)
             self._changed.notify_all()
 
     def drop_from(self, sequence: int) -> None:
-        """Drop the waiting messages from a position on."""
+        """Drop the waiting messages from a sequence number on."""
         with self._changed:
             batches = [[m for m in batch if m.sequence < sequence] for batch in self._waiting]
             self._waiting = deque(filter(None, batches))
             self._sizes = deque(map(_memory, self._waiting))
 
     def close(self) -> None:
-        """Accept no more batches and drop those that wait."""
+        """Accept no more batches, and drop the waiting ones."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
@@ -98,8 +98,8 @@ class BatchQueue:
     def _is_too_far_ahead(self) -> bool:
         """Whether the next batch has to wait for the oldest one, although a worker is free.
 
-        Otherwise the other workers would continue while one batch is retried, and all that they
-        publish would be duplicated after a kill, and out of order by as much.
+        Otherwise the other workers would continue while one batch is retried, and everything that
+        they publish would be out of order, and duplicated after a kill.
         """
         oldest = min(self._in_flight, default=self._taken)
         return self._taken - oldest >= self.max_in_flight

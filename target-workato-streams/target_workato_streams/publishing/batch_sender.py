@@ -1,11 +1,11 @@
-"""Publishes one batch after another: what happens to its messages, by the response.
+"""Publishes batches, and handles the responses.
 
 response                        action
 --------                        ------
 success for all                 published
-partial error                   the others are published; failed entries are retried alone, with
-                                backoff, then rejected (see `EntryRetries`)
-success without some entries    these may have arrived: resent alone
+partial error                   failed entries are retried separately with backoff, then rejected
+                                (see `EntryRetries`); the others are published
+success without some entries    these may have arrived, so they are resent separately
 400, 413, 422                   bisected, the left half first, down to the rejected messages
 other 4xx                       raised: a setting is wrong
 408, 425, 429, 5xx, no response retried within ``max_retry_secs``, then raised
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from .rejections import EntryRetries
     from .summary import Tally
 
-# A single message can be the reason for these; the others are accepted without it.
+# A single message may be the cause; the others are accepted without it.
 MESSAGE_STATUSES = frozenset({400, 413, 422})
-# After so many rejected messages in a row, the next ones are sent alone until one is accepted: to
-# bisect a batch in which every message is bad would cost two requests per message.
+# After this many consecutive rejections, messages are sent one by one until one is accepted:
+# bisecting a batch in which all messages are bad would cost two requests per message.
 STREAK = 2
 
 
@@ -58,9 +58,9 @@ class BatchSender:
 
     Args:
         client: The client of the topic.
-        tally: Where requests are counted.
-        entry_retries: How failed entries are retried.
-        lost_responses: What looks up the topic before messages are sent again, if anything does.
+        tally: Counts the requests.
+        entry_retries: Decides whether failed entries are retried.
+        lost_responses: Looks up the topic before messages are resent, with `exactly_once`.
 
     Attributes:
         failing: Whether the last request failed, and is being retried.
@@ -82,13 +82,13 @@ class BatchSender:
         self._doubtful: set[int] = set()
 
     def publish(self, messages: Sequence[Message]) -> Iterator[Published | Rejected]:
-        """Publish messages. Each has exactly one outcome, unless an exception is raised.
+        """Publish messages; unless an exception is raised, each has exactly one outcome.
 
         Yields:
             The outcomes, as soon as they are known.
 
         Raises:
-            ServiceError: A whole request failed, and bisecting cannot help.
+            ServiceError: A whole request failed, and bisecting would not help.
             Stopped: The run is being stopped.
         """
         self._sent = self.failing = False
@@ -116,13 +116,13 @@ class BatchSender:
                 if accepted := result.accepted(part.messages):
                     yield Published(accepted)
                 held += self._judge(part, result, pending)
-            # A rejected message may end the run, so what precedes it comes first.
+            # A rejected message may end the run, so the outcomes before it are reported first.
             first = min((each.messages[0].sequence for each in pending), default=math.inf)
             yield from [each for each in held if each.message.sequence < first]
             held = [each for each in held if each.message.sequence > first]
 
     def _judge(self, part: _Part, result: PublishResult, pending: list[_Part]) -> list[Rejected]:
-        """Decide what happens to the messages that were not accepted; return those rejected."""
+        """Decide about the messages that were not accepted; return the rejected ones."""
         failed_at = part.failed_at or time.monotonic()
         rejected, retried = [], []
         for index, reason in sorted(result.failed.items()):
@@ -143,7 +143,7 @@ class BatchSender:
         """Send one request.
 
         Raises:
-            ServiceError: None of its messages is acknowledged.
+            ServiceError: None of the messages is acknowledged.
         """
         lost = self._lost_responses
         missing = messages if lost is None else lost.missing(messages)
@@ -175,7 +175,7 @@ class BatchSender:
         return result._replace(failed=failed)
 
     def _doubt(self, messages: Sequence[Message]) -> None:
-        """Count messages that may have arrived although there is no acknowledgement, once each."""
+        """Count messages that may have arrived without an acknowledgement, each of them once."""
         if self._lost_responses is not None:
             self._lost_responses.suspect()
             return

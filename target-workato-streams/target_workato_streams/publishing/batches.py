@@ -1,4 +1,4 @@
-"""Batches: the requests that messages are grouped into."""
+"""Groups messages into batches, each of which is one request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def encode(bodies: Iterable[bytes]) -> bytes:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """When a batch is complete.
+    """The limits of a batch.
 
     Args:
         max_messages: Maximum number of messages.
@@ -43,10 +43,10 @@ class BatchSettings:
     frame_bytes: int = FRAME_BYTES
 
     def check(self, body: bytes) -> None:
-        """Check that a message fits into a request of its own.
+        """Check that a message fits into a request.
 
         Raises:
-            InvalidPayloadError: It is too large.
+            InvalidPayloadError: The message is too large.
         """
         excess = self.frame_bytes + len(body) - self.max_bytes
         if excess > 0:
@@ -59,10 +59,10 @@ class BatchBuilder:
     """The batch of a topic that is under construction.
 
     Args:
-        settings: When it is complete.
+        settings: The limits of a batch.
 
     Attributes:
-        messages: Its messages so far.
+        messages: The messages so far.
     """
 
     def __init__(self, settings: BatchSettings) -> None:
@@ -74,15 +74,15 @@ class BatchBuilder:
 
     @property
     def due_at(self) -> float:
-        """When the batch has to be sent even if it is not full, on the monotonic clock."""
+        """The time on the monotonic clock at which the batch is sent even if it is not full."""
         return self._started_at + self._settings.max_age_secs
 
     def has_room_for(self, message: Message) -> bool:
-        """Whether a message fits into the request."""
+        """Whether a message fits into the batch."""
         return self._bytes + len(message.body) + SEPARATOR_BYTES <= self._max_bytes
 
     def add(self, message: Message) -> Sequence[list[Message]]:
-        """Add a message that fits into a request of its own.
+        """Add a message, which must fit into a request.
 
         Returns:
             The batches that are complete now: the previous messages if the new one does not fit,
@@ -102,7 +102,7 @@ class BatchBuilder:
         return complete
 
     def mark_state(self) -> None:
-        """Take note that a STATE follows the messages so far."""
+        """Mark that a STATE follows the messages so far."""
 
     def close(self) -> list[Message]:
         """Return the messages so far and start a new batch."""

@@ -1,4 +1,4 @@
-"""What the producers of all topics share."""
+"""The context that the producers of all topics share."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PublishSettings:
-    """How records are published.
+    """The settings for publishing.
 
     Args:
-        payload: What is published of a record.
-        batch: When a batch is complete.
+        payload: The part of a record that is published.
+        batch: The limits of a batch.
         max_in_flight: Maximum number of batches of one topic that are sent concurrently.
         max_retry_secs: Maximum total time in seconds of the retries of one request.
         max_rejected: Maximum number of rejected messages; None for no maximum.
         dead_letter_path: The dead-letter file; None if rejected messages end the run.
-        exactly_once: Whether only what the topic does not hold is published.
+        exactly_once: Whether only messages that the topic does not contain are published.
     """
 
     payload: Payload
@@ -47,18 +47,18 @@ class PublishSettings:
 
 @dataclass
 class PublishContext:
-    """What the producers of all topics share.
+    """The objects that the producers of all topics share.
 
     Args:
-        settings: How records are published.
+        settings: The settings for publishing.
         connect: Opens a connection to a topic, for one worker.
         limiter: The rate limiter of all requests.
 
     Attributes:
         rejection_limit: Counts the rejected messages.
-        entry_retries: How failed entries are retried.
+        entry_retries: Decides whether failed entries are retried.
         outcomes: Outcomes for the main thread, with their topic ids.
-        latency: How long batches take until they are acknowledged.
+        latency: The time until batches are acknowledged.
         wakeup: Wakes the main thread when there is an outcome, or room for another batch.
     """
 
@@ -72,7 +72,7 @@ class PublishContext:
     wakeup: Wakeup = field(default_factory=Wakeup, init=False)
 
     def __post_init__(self) -> None:
-        """Set what follows from the settings."""
+        """Create the objects that depend on the settings."""
         self.rejection_limit = RejectionLimit(self.settings.max_rejected)
         self.entry_retries = EntryRetries(self.limiter, self.settings.max_retry_secs)
 

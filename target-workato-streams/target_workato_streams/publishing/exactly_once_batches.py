@@ -1,4 +1,4 @@
-"""Batches of which neither a partial failure nor a kill can change a row's last version."""
+"""Batches for `exactly_once`, in which a partial failure cannot reorder the versions of a row."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class ExactlyOnceBatchBuilder(BatchBuilder):
-    """A batch that holds no two records of one keyed row, and does not span a STATE.
+    """A batch that contains at most one record of each keyed row, and does not span a STATE.
 
-    If it is complete and a STATE has come after some of its messages, it ends at the last one;
-    the other messages start the next batch. So a state can be emitted as soon as the batch before
-    it is acknowledged, with no message of a later record in the topic.
+    If a complete batch contains a STATE, it ends there, and the other messages start the next
+    batch. A state can therefore be emitted as soon as the batch before it is acknowledged, when
+    the topic contains no message of a later record.
 
     Args:
-        settings: When it is complete.
+        settings: The limits of a batch.
     """
 
     def __init__(self, settings: BatchSettings) -> None:
@@ -33,7 +33,7 @@ class ExactlyOnceBatchBuilder(BatchBuilder):
 
     @override
     def mark_state(self) -> None:
-        """Take note that a STATE follows the messages so far."""
+        """Mark that a STATE follows the messages so far."""
         self._before_state = len(self.messages)
 
     @override

@@ -1,4 +1,4 @@
-"""What the log says with `exactly_once`."""
+"""The log lines of `exactly_once`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ExactlyOnceLog:
-    """Says what was found in the topics, and which runs are at least once.
+    """Logs the results of look-ups, and why a run is at least once.
 
     Args:
         logger: The logger of the plugin.
@@ -25,7 +25,7 @@ class ExactlyOnceLog:
         self._at_least_once = False
 
     def state(self, returned: ReturnedState, *, after_records: bool) -> None:
-        """Say what a state means that lacks positions or bookmarks, or came late."""
+        """Log a warning if the tap's state lacks positions or bookmarks, or came late."""
         if returned.positions and after_records:
             self._warn_at_least_once("the tap returned its positions after its first record")
         elif returned.positions and not returned.has_bookmarks:
@@ -40,11 +40,11 @@ class ExactlyOnceLog:
             )
 
     def no_state(self) -> None:
-        """Say that a record came before the tap's first state."""
+        """Log a warning if a record came before the tap's first state."""
         self._warn_at_least_once("the tap has not returned a state before its first record")
 
     def look_up(self, label: str, position: Position | None, found: LookUp) -> None:
-        """Say what a look-up has found."""
+        """Log the result of a look-up."""
         if position is None:
             self._logger.info(
                 "%s: first contact with the topic, which ends with %s; %s",

@@ -1,4 +1,4 @@
-"""The main thread's side of publishing with `exactly_once`: does what the rule says."""
+"""The producer for `exactly_once`, which publishes the records that the rule selects."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from .messages import Message, Outcome
     from .topic_producer import TopicProducer
 
-# With several topics, one may always be ahead of a state that another one is behind. After this
-# time without a state, reading waits until all topics are at one.
+# With several topics, no state may ever cover exactly the messages of all of them. After this
+# time without an emitted state, reading pauses until all topics have reached the same state.
 MAX_SECS_WITHOUT_STATE = 5.0
 
 
 class ExactlyOnceProducer(Producer):
-    """Publishes the records that their topics do not hold.
+    """Publishes the records that their topics do not contain yet.
 
     Args:
-        context: What the producers of all topics share.
+        context: The context that the producers of all topics share.
         logger: The logger of the plugin.
-        open_reader: Opens a connection that reads a topic, by its id and its label.
+        open_reader: Opens a connection for reading a topic, by its id and label.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ExactlyOnceProducer(Producer):
             producer.builder.mark_state()
         super().close_checkpoint(state)
         if self._is_state_overdue:
-            # A topic that has to be retried must not hold up the others.
+            # A topic whose requests are retried must not block the others.
             self._producers.submit_all()
             self._wait_while(lambda: not self._producers.idle and not self._is_any_failing)
             self.poll()
@@ -79,7 +79,7 @@ class ExactlyOnceProducer(Producer):
         try:
             is_wanted = self._is_wanted(producer, message)
         except Stopped:
-            # Nothing is read after it, so no state covers it.
+            # Nothing is read after this record, so no state covers it.
             self._positioned.forget(message)
             raise
         if is_wanted:
@@ -90,7 +90,7 @@ class ExactlyOnceProducer(Producer):
             self._emit_state()
 
     def _is_wanted(self, producer: TopicProducer, message: Message) -> bool:
-        """Look up the topic if necessary, and let the rule decide."""
+        """Look up the topic if necessary, and ask the rule whether to publish the record."""
         rule, topic_id = self._rule, producer.topic_id
         if rule.needs_look_up(topic_id):
             self._look_up(producer)
@@ -114,7 +114,7 @@ class ExactlyOnceProducer(Producer):
         elif isinstance(outcome, Rejected) and not self._rule.needs_look_up(topic_id):
             self._rule.reject(topic_id, outcome.message)
         super()._handle(topic_id, outcome)
-        # With each outcome: the next one may be that of a record behind the state.
+        # Check after each outcome, because the next one may be for a record after the state.
         self._emit_state()
 
     @property
@@ -159,10 +159,10 @@ class ExactlyOnceProducer(Producer):
             self._producers.of_topic(topic_id).add(again)
 
     def _drain(self) -> None:
-        """Publish all that was read, and handle the outcomes.
+        """Publish everything that was read, and handle the outcomes.
 
         Raises:
-            Stopped: A signal came first.
+            Stopped: A signal arrived first.
             EventStreamsError: The run has failed.
         """
         self._producers.submit_all()

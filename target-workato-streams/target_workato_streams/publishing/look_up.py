@@ -1,4 +1,4 @@
-"""Reading a destination topic: which messages of ours are behind a position, and where it ends."""
+"""Reads a destination topic: the keys of our messages after a position, and the topic's end."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ..event_streams.consume import Messages
     from ..state.versions import Version
 
-# How far apart the clocks of one service may be. The Date header counts whole seconds.
+# The maximum difference between the service's clocks. The Date header is in whole seconds.
 CLOCK_TOLERANCE = timedelta(seconds=6)
-# How far back the end of a topic is looked for: a busy topic has a message in the first step.
+# The steps back in time to find the end of a topic; a busy topic has a message in the first one.
 STEPS_SECS = tuple(10.0**power for power in range(1, 8))
 SHORTEST_STEP_SECS = 1.0
 PAGE_SIZE = 50
 FORBIDDEN = 403
 MAX_SKEW = timedelta(minutes=1)
-# Of these 4xx the position may be the cause (contract: "What is undocumented").
+# The 4xx that may be caused by the position (contract: "What is undocumented").
 MAY_BE_THE_POSITION = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
@@ -38,14 +38,14 @@ class Consumer(Protocol):
 
 @dataclass
 class LookUp:
-    """What reading a topic has shown.
+    """The result of reading a topic.
 
     Attributes:
         position: The last message that was read.
         versions: The versions of our messages, in topic order.
-        others: How many messages of other producers were read.
-        requests: How many requests it took.
-        expired: Whether the position had expired, so that reading began at the earliest message.
+        others: The number of messages of other producers.
+        requests: The number of requests.
+        expired: Whether the position had expired, so that reading started at the earliest message.
     """
 
     position: Position
@@ -56,12 +56,12 @@ class LookUp:
 
 
 class TopicReader:
-    """Reads one topic; for the use of one thread at a time.
+    """Reads one topic; not thread-safe.
 
     Args:
         consumer: Consumes the topic.
         label: The topic and its streams, for errors.
-        key_field: The field of a payload that holds the message key.
+        key_field: The field of a payload that contains the message key.
     """
 
     def __init__(self, consumer: Consumer, label: str, key_field: str) -> None:
@@ -72,7 +72,7 @@ class TopicReader:
         self._requests = 0
 
     def behind(self, position: Position) -> LookUp:
-        """Read from after a position to the first message that is newer than the look-up.
+        """Read the messages after a position, up to the first one that is newer than the look-up.
 
         Raises:
             ServiceError: The topic cannot be read.
@@ -92,7 +92,11 @@ class TopicReader:
         return found
 
     def end(self) -> LookUp:
-        """Find the end of the topic, without reading what is long before it; raises likewise."""
+        """Find the end of the topic without reading the whole topic.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
         self._requests = 0
         found = LookUp(Position(None))
         if page := self._near_the_end():
@@ -102,7 +106,7 @@ class TopicReader:
         return found
 
     def _near_the_end(self) -> Messages | None:
-        """Find a page that is not empty and not long before the end; None if there is none."""
+        """Find a page shortly before the end that is not empty; None if there is none."""
         now = datetime.now(timezone.utc)
         empty_secs = 0.0
         for secs in STEPS_SECS:
@@ -120,7 +124,7 @@ class TopicReader:
         return self._consume(EARLIEST)
 
     def _nearer(self, page: Messages, now: datetime, empty_secs: float, secs: float) -> Messages:
-        """Bisect the time before the end while that may save reading more than a page."""
+        """Bisect the time before the end as long as this may save reading more than a page."""
         while len(page.messages) >= PAGE_SIZE and secs - empty_secs > SHORTEST_STEP_SECS:
             middle = (empty_secs + secs) / 2
             nearer = self._since(now, middle)
@@ -131,7 +135,8 @@ class TopicReader:
         return page
 
     def _read_on(self, page: Messages, found: LookUp) -> None:
-        # Without the service's time, only an empty page tells the end: the local clock may be slow.
+        # Without the service's time, only an empty page shows the end, since the local clock may be
+        # slow.
         end = page.date + CLOCK_TOLERANCE if page.date else None
         while page.messages:
             for message in page.messages:
@@ -157,7 +162,7 @@ class TopicReader:
             return None
 
     def _exists(self, position: Position, rejection: RequestRejected) -> bool:
-        """Find out whether a rejection was about the position or about the topic."""
+        """Find out whether the position or the topic was the cause of a rejection."""
         try:
             self._consume(EARLIEST, 1)
         except RequestRejected:

@@ -1,4 +1,4 @@
-"""Which messages of a batch are in the topic although no response has said so."""
+"""Finds messages that are in the topic although their response was lost."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from .messages import Message
     from .publish_client import PublishResult
 
-# The service did not apply a request that got one of these responses.
+# With these responses, the service has not applied the request.
 NOT_APPLIED = frozenset({425, 429})
 
 
 class LostResponses:
-    """Looks up a topic before messages are sent again that may already be in it.
+    """Looks up a topic before resending messages that may already be in it.
 
-    For the one worker of a topic: no other thread publishes to it.
+    For the only worker of a topic: no other thread of this process publishes to it.
 
     Args:
         reader: Reads the topic.
         position: The last message that was read or acknowledged.
 
     Attributes:
-        position: Likewise.
+        position: The last message that was read or acknowledged.
     """
 
     def __init__(self, reader: TopicReader, position: Position) -> None:
@@ -39,11 +39,11 @@ class LostResponses:
         self._suspected = False
 
     def suspect(self) -> None:
-        """Take note that the last request may have been applied."""
+        """Mark that the last request may have been applied."""
         self._suspected = True
 
     def missing(self, messages: Sequence[Message]) -> list[Message]:
-        """Find out which messages have to be sent, in order.
+        """Return the messages that have to be sent, in order.
 
         Raises:
             ServiceError: The topic cannot be read.
@@ -79,11 +79,11 @@ class LostResponses:
 
 
 def may_be_applied(exc: Unavailable) -> bool:
-    """Whether a request that failed so may have been applied, as far as services behave."""
+    """Whether a request that failed with this error may have been applied."""
     throttled = exc.status == 503 and exc.retry_after is not None
     return was_sent(exc) and not throttled
 
 
 def was_sent(exc: Unavailable) -> bool:
-    """Whether a request that failed so has reached the service, and was not throttled by it."""
+    """Whether a request that failed with this error was sent, and was not rate limited."""
     return exc.sent and exc.status not in NOT_APPLIED

@@ -1,4 +1,4 @@
-"""The loop of the main thread: it handles what the workers report, timers and signals."""
+"""The loop of the main thread, which handles outcomes, timers and signals."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ T = TypeVar("T")
 class MainLoop:
     """Handles outcomes, batches at their maximum age, states and failures.
 
-    For the main thread, which calls it between two records and while it waits.
+    For the main thread only, which calls it between two records and while it waits.
 
     Args:
-        context: What the producers of all topics share.
+        context: The context that the producers of all topics share.
         logger: The logger of the plugin.
     """
 
@@ -47,7 +47,7 @@ class MainLoop:
         return self._shutdown.stopping
 
     def stop(self) -> None:
-        """Stop reading, and finish within the time that a signal leaves (signal-safe)."""
+        """Stop reading, and finish within the time limit after a signal; signal-safe."""
         self._shutdown.stop()
         self._context.wakeup.call()
 
@@ -58,7 +58,7 @@ class MainLoop:
             readable: A descriptor that also ends the wait when it is readable.
 
         Returns:
-            Whether it is.
+            Whether the descriptor is readable.
         """
         now = time.monotonic()
         deadline = self._shutdown.deadline or now + PROGRESS_SECS
@@ -118,7 +118,7 @@ class MainLoop:
             self._rejections.add(outcome, producer.label)
 
     def _fail(self, failed: Failed) -> None:
-        """Publish only what precedes the rejected message that ends the run, or nothing more."""
+        """Shut down after a failure; only messages before a rejected one are still published."""
         rejected = failed.rejected
         self._shutdown.fail(failed.error, immediately=rejected is None)
         if rejected is None:

@@ -1,6 +1,6 @@
-"""Which version of which row a message is: the same in every run, whatever a message key is for.
+"""Computes the message key, which identifies a version of a row and is the same in every run.
 
-Its form and content are part of the public interface.
+Its format and content are part of the public interface.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..input.records import Stream
 
 DIGITS = 32
-# Fields that targets add: they differ from run to run, or say how a row was read.
+# Fields that taps and targets add: they differ from run to run, or describe how a row was read.
 METADATA_PREFIX = "_sdc_"
 DELETED_AT = "_sdc_deleted_at"
 
@@ -42,11 +42,12 @@ def version(payload: bytes, record: bytes, stream: Stream) -> Version:
 
     Args:
         payload: What is published, without the key itself.
-        record: The record that it is made of, which holds the row's key.
+        record: The record of the message, which contains the row's key.
         stream: The stream of the record.
 
     Returns:
-        The version. A row without a key is identified by its content; then both hashes are equal.
+        The version. A row without a key is identified by its content, so that both hashes are
+        equal.
     """
     fields = _fields(payload)
     content = _content(payload, fields)
@@ -62,7 +63,7 @@ def version(payload: bytes, record: bytes, stream: Stream) -> Version:
 
 
 def row_key(record: bytes, stream: Stream) -> list[bytes] | None:
-    """The values of the key properties; None where they do not tell rows apart."""
+    """Return the values of the key properties; None if they do not identify a row."""
     if not stream.key_properties:
         return None
     fields = members(record)
@@ -71,13 +72,13 @@ def row_key(record: bytes, stream: Stream) -> list[bytes] | None:
 
 
 def _row_key(fields: Mapping[str, Any], stream: Stream) -> list[bytes] | None:
-    """Likewise, from decoded fields."""
+    """Return the values of the key properties from decoded fields."""
     values = [fields.get(name) for name in stream.key_properties]
     return None if None in values or not values else [_encode(value) for value in values]
 
 
 def _fields(payload: bytes) -> dict[str, Any] | None:
-    """The decoded fields; None for lone surrogates, deep nesting and numbers of many digits."""
+    """Decode the fields; None for lone surrogates, deep nesting and numbers with many digits."""
     try:
         fields: dict[str, Any] = _decode(payload)
     except (msgspec.DecodeError, RecursionError):
@@ -108,7 +109,7 @@ def _canonical(text: bytes) -> bytes:
         value: Any = json.loads(text, parse_float=Decimal, parse_int=Decimal)
         return simplejson.dumps(value, use_decimal=True, sort_keys=True).encode()
     except (ValueError, ArithmeticError, RecursionError):
-        # Nested too deeply, or a number beyond Decimal: the text itself has to do.
+        # For deep nesting, or a number beyond Decimal, use the text itself.
         return text
 
 
@@ -120,6 +121,6 @@ def _prefix(stream: str) -> str:
 def _hash(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        # The length keeps ("ab", "c") and ("a", "bc") apart.
+        # With the length, ("ab", "c") and ("a", "bc") have different hashes.
         digest.update(b"%d:%b" % (len(part), part))
     return digest.hexdigest()[:DIGITS]

@@ -1,4 +1,4 @@
-"""A message on its way to a topic, and the possible outcomes of publishing it."""
+"""Messages to publish, and the possible outcomes of publishing them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     Attributes:
         body: The JSON object to publish.
-        record: The record that it was made from.
-        sequence: Its position among all messages of the run.
-        checkpoint: The checkpoint that waits for it.
-        version: The version of its row that its key names, if it has one.
+        record: The record of the message.
+        sequence: The number of the message within the run.
+        checkpoint: The checkpoint that waits for the message.
+        version: The version in the message key, if there is one.
     """
 
     body: bytes
@@ -52,7 +52,7 @@ class Rejected(NamedTuple):
 
     Attributes:
         message: The message.
-        reason: The reason given by the service, or why the message was not sent.
+        reason: The reason from the service, or why the message was not sent.
         status: The HTTP status; None if the message was not sent.
         attempts: The number of requests that contained it, not counting retries of a request.
     """

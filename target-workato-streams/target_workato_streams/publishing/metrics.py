@@ -19,8 +19,8 @@ LABELS = ("topic_id",)
 def target_metrics(
     producers: ProducerRegistry, context: PublishContext
 ) -> Iterator[Metric | Histogram]:
-    """Describe what a run has counted so far."""
-    # A copy, since the main thread may add a topic.
+    """Return the metrics of a run so far."""
+    # A copy, because the main thread may add a topic.
     topics = {(str(producer.topic_id),): producer for producer in list(producers)}
     tallies = {labels: producer.total for labels, producer in topics.items()}
     yield Metric(
@@ -40,14 +40,14 @@ def target_metrics(
     yield Metric(
         "target_duplicates_avoided_total",
         "counter",
-        "Messages not published again, since the topic already holds them.",
+        "Messages not published again, because the topic already contains them.",
         LABELS,
         {labels: tally.skipped for labels, tally in tallies.items()},
     )
     yield Metric(
         "target_batches_in_flight",
         "gauge",
-        "Batches sent and not yet acknowledged.",
+        "Batches that are sent but not yet acknowledged.",
         LABELS,
         {labels: producer.in_flight for labels, producer in topics.items()},
     )

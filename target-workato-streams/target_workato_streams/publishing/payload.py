@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class InvalidPayloadError(Exception):
-    """A record that cannot become a message; the text gives the reason, without its content."""
+    """A record cannot become a message; the message has the reason, but no content."""
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What is published of a record.
+    """The part of a record that is published.
 
     Args:
-        field: Publish this field instead of the record.
-        key_field: Name of the field in which to add the message key.
+        field: The field to publish instead of the record.
+        key_field: The name of the field to add with the message key.
     """
 
     field: str | None = None
@@ -38,17 +38,17 @@ class Payload:
         return self.field is None and self.key_field is None
 
     def of(self, record: bytes, stream: Stream) -> tuple[bytes, Version]:
-        """Make the JSON object to publish.
+        """Build the JSON object to publish.
 
         Args:
             record: The record.
-            stream: Its stream.
+            stream: The stream of the record.
 
         Returns:
-            The object, and the version that its key names.
+            The object, and the version in its message key.
 
         Raises:
-            InvalidPayloadError: The payload is missing, or already has a field of the key's name.
+            InvalidPayloadError: The payload is missing, or already has a field with the key's name.
         """
         body = record
         if self.field is not None:
@@ -68,7 +68,7 @@ class Payload:
         return b"%b%b%b" % (body[:-1], comma, key), named
 
     def _has_key_field(self, body: bytes) -> bool:
-        # Nearly all payloads contain neither its name nor an escape.
+        # Nearly all payloads contain neither the name nor an escape, so most need no decoding.
         return (self._key_name in body or b"\\" in body) and self.key_field in members(body)
 
     @cached_property
@@ -76,7 +76,7 @@ class Payload:
         return json.dumps(self.key_field, ensure_ascii=False).encode()
 
     def schema(self, schema: dict[str, Any]) -> object:
-        """Return the JSON Schema of the payloads, from that of the records."""
+        """Return the JSON Schema of the payloads, given that of the records."""
         properties = schema["properties"]
         described = schema if self.field is None else properties.get(self.field)
         if self.key_field is None or not isinstance(described, dict):

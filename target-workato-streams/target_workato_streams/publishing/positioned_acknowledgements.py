@@ -1,4 +1,4 @@
-"""Acknowledgements with `exactly_once`: each state that is emitted holds the topics' positions."""
+"""Acknowledgements with `exactly_once`: each emitted state contains the topics' positions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class PositionedAcknowledgements(Acknowledgements):
-    """Tracks the messages of all topics, and emits the states that cover them with the positions.
+    """Tracks the messages of all topics, and emits states together with the topics' positions.
 
     Args:
         dead_letter_path: The dead-letter file, if there is one.
-        rule: Knows the positions, and what is covered.
+        rule: Keeps the positions, and decides which states may be emitted.
     """
 
     def __init__(self, dead_letter_path: Path | None, rule: ExactlyOnce[Message]) -> None:
@@ -35,16 +35,16 @@ class PositionedAcknowledgements(Acknowledgements):
 
     @property
     def secs_since_emitted(self) -> float:
-        """How long ago a state was emitted, or the run began."""
+        """The seconds since the last emitted state or, without one, since the start of the run."""
         return time.monotonic() - self._emitted_at
 
     @property
     def sequence(self) -> int:
-        """The position in the input."""
+        """The sequence number of the last record."""
         return self._sequence
 
     def forget(self, message: Message) -> None:
-        """Take note that a message is not published: its topic holds it, or the run is stopped."""
+        """Forget a message that is not published: the topic contains it, or the run is stopped."""
         super().acknowledge([message])
 
     @override
@@ -61,7 +61,7 @@ class PositionedAcknowledgements(Acknowledgements):
             self._state_writer.flush()
 
     def emit_last_state(self) -> None:
-        """Emit the last state, which covers everything: the input is complete and published."""
+        """Emit the last state, which covers everything, after the whole input is published."""
         if self._last is not None:
             self._states.emit(self._last.value)
 

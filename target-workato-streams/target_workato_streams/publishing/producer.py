@@ -1,4 +1,4 @@
-"""The main thread's side of publishing: from a record to its outcome."""
+"""The producer, which publishes records from the main thread."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 class Producer(MainLoop):
     """Publishes records and emits the states that cover them.
 
-    For the main thread.
+    For the main thread only.
 
     Args:
-        context: What the producers of all topics share.
+        context: The context that the producers of all topics share.
         logger: The logger of the plugin.
 
     Attributes:
         dead_letter_path: The dead-letter file, if there is one.
-        metrics: Describes what has been counted so far; for any thread.
+        metrics: Returns the metrics so far; may be called from any thread.
     """
 
     def __init__(self, context: PublishContext, logger: logging.Logger) -> None:
@@ -52,7 +52,7 @@ class Producer(MainLoop):
         """Publish a record; returns when there is room for another one.
 
         Args:
-            stream: The stream that it is published from, which has been routed.
+            stream: The stream of the record after stream maps, which has been routed.
             text: The record as JSON, after stream maps.
             record: The record as received.
 
@@ -78,7 +78,7 @@ class Producer(MainLoop):
         if batches := producer.builder.add(message):
             for batch in batches:
                 producer.submit(batch)
-            # Even if there is room: a chunk of the input may hold many batches.
+            # Poll even if there is room, because a chunk of the input may contain many batches.
             self.poll()
             while self._producers.has_to_pause(producer) and not self.stopping:
                 self.wait()
@@ -88,9 +88,9 @@ class Producer(MainLoop):
         """Reject a record that cannot be published.
 
         Args:
-            stream: The stream that it would be published from, which has been routed.
+            stream: The stream of the record after stream maps, which has been routed.
             record: The record as received.
-            reason: Why it cannot be published.
+            reason: Why the record cannot be published.
 
         Raises:
             EventStreamsError: The run has failed.
@@ -103,15 +103,17 @@ class Producer(MainLoop):
         self.poll()
 
     def close_checkpoint(self, state: bytes) -> None:
-        """Take the value of a STATE message, which covers all records before it."""
+        """Accept the value of a STATE message, which covers all records before it."""
         self._acknowledgements.close_checkpoint(state)
         self._emit_state()
 
     def complete_input(self) -> None:
-        """Take note that the input has ended with a STATE, as that of a tap that has not failed."""
+        """Mark that the input has ended with a STATE, as it does if the tap has not failed."""
 
     def finish(self) -> None:
-        """Publish what was read and emit its state, as far as possible after a failure or signal.
+        """Publish the records that were read, and emit the state that covers them.
+
+        After a failure or a signal, it does so as far as possible.
 
         Raises:
             EventStreamsError: The run has failed, or messages are unacknowledged.
@@ -127,17 +129,17 @@ class Producer(MainLoop):
         if self._acknowledgements.output is not None:
             raise EventStreamsError(
                 "the last state is not written, since nothing reads stdout; check the program "
-                "that should, and run again"
+                "that reads the states, and run again"
             )
         if count := self._acknowledgements.unacknowledged:
             raise EventStreamsError(
-                f"stopped with {counted(count, 'unacknowledged message')}; the next run publishes "
-                "what follows the last state again"
+                f"stopped with {counted(count, 'unacknowledged message')}; the next run resumes "
+                "from the last state and publishes them again"
             )
 
     @property
     def _idle(self) -> bool:
-        """Whether all batches are done and all states written."""
+        """Whether all batches are done and all states are written."""
         return (
             self._producers.idle
             and not self._context.outcomes

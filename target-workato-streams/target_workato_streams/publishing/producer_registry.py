@@ -1,4 +1,4 @@
-"""The producers of all topics, and which of them publishes which stream."""
+"""The producers of all topics, by topic and by stream."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from .context import PublishContext
     from .summary import Tally
 
-# How many messages may wait for a topic whose requests fail.
+# The maximum number of messages that wait for a topic whose requests fail.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 
 
 class ProducerRegistry:
-    """One producer per topic, for the main thread.
+    """The producers of all topics; for the main thread only.
 
     Args:
-        context: What they share.
+        context: The context that they share.
     """
 
     def __init__(self, context: PublishContext) -> None:
@@ -51,19 +51,19 @@ class ProducerRegistry:
         return iter(self._by_topic.values())
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of producers."""
         return len(self._by_topic)
 
     @property
     def idle(self) -> bool:
-        """Whether no batch waits or is in flight, in any topic."""
+        """Whether no topic has a batch that waits or is in flight."""
         return all(producer.idle for producer in self._by_topic.values())
 
     def has_to_pause(self, producer: TopicProducer) -> bool:
         """Whether reading should pause because enough batches of a topic wait.
 
-        While the requests of one topic fail, the records of others are published, as far as memory
-        is bounded.
+        If the requests of one topic fail, the records of the others are still published, within
+        the memory limit.
         """
         if not producer.full:
             return False
@@ -73,7 +73,7 @@ class ProducerRegistry:
 
     @property
     def due_at(self) -> float:
-        """When the next batch is due, on the monotonic clock; infinity if there is none."""
+        """The time on the monotonic clock at which the next batch is due; infinity without one."""
         due = (producer.due_at for producer in self._by_topic.values())
         return min((at for at in due if at is not None), default=float("inf"))
 
@@ -90,12 +90,12 @@ class ProducerRegistry:
             producer.submit_open()
 
     def drop_from(self, sequence: int) -> None:
-        """Drop the messages from a position on, except those in flight."""
+        """Drop the messages from a sequence number on, except those in flight."""
         for producer in self._by_topic.values():
             producer.drop_from(sequence)
 
     def close(self, *, join: bool) -> None:
-        """Accept no more batches and drop those that wait.
+        """Accept no more batches, and drop the waiting ones.
 
         Args:
             join: Whether to wait for the workers, which must be idle.
@@ -107,5 +107,5 @@ class ProducerRegistry:
                 producer.join()
 
     def tallies(self) -> dict[str, Tally]:
-        """Return the counts of each topic, by its label."""
+        """Return the counts of each topic by label."""
         return {producer.label: producer.total for producer in self._by_topic.values()}

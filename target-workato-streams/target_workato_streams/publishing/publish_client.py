@@ -25,14 +25,13 @@ T = TypeVar("T")
 
 
 class PublishResult(NamedTuple):
-    """What became of the messages of a request.
+    """The result of a request.
 
     Attributes:
-        failed: The reason of each message that the service rejected, by its index.
-        unknown: The indices of those whose outcome the response does not give: they may have
-            arrived.
-        last_message_id: The id of the last message that it acknowledged; None if it gives none.
-        time: When it responded, by its own clock.
+        failed: The reasons of rejected messages, by index.
+        unknown: The indices of messages without a result in the response; they may have arrived.
+        last_message_id: The id of the last acknowledged message; None if it is unknown.
+        time: The time of the response by the service's clock.
     """
 
     failed: Mapping[int, str]
@@ -49,7 +48,7 @@ class PublishResult(NamedTuple):
 
 
 class PublishClient:
-    """Publishes to one topic; for the use of one thread at a time.
+    """Publishes to one topic; not thread-safe.
 
     Args:
         session: The session, whose subject is the topic.
@@ -60,18 +59,18 @@ class PublishClient:
         self.session = session
         self._legacy = session.host.legacy
         path = "/api/pubsub" if self._legacy else "/api/v1/batch"
-        # One prepared request with a new body each time: preparing costs more than sending.
+        # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/publish", headers=JSON)
 
     def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
         """Publish messages with one request, which is not retried.
 
         Args:
-            bodies: The messages, each a JSON object; on the legacy domain, one.
-            tally: Where the request is counted.
+            bodies: The messages, each a JSON object; in the legacy domain, exactly one.
+            tally: Counts the request.
 
         Returns:
-            What became of them.
+            The result of each message.
 
         Raises:
             ServiceError: None of the messages is acknowledged.
@@ -89,7 +88,7 @@ class PublishClient:
         last_message_id = None
         for index in range(len(bodies)):
             entry = entries.get(str(index))
-            # Contract: any other result than success is a failure. Without one, it is unknown.
+            # Contract: any result other than success is a failure. Without a result, it is unknown.
             if not isinstance(entry, dict) or entry.get("result") is None:
                 unknown.append(index)
             elif entry["result"] != "success":
@@ -100,7 +99,7 @@ class PublishClient:
         return PublishResult(failed, unknown, last_message_id, _time(response))
 
     def not_understood(self, unknown: int, count: int) -> Unavailable:
-        """Return the error for a response that does not give the outcome of messages."""
+        """Return the error for a response without a result for some messages."""
         of_them = "the message" if count == 1 else f"{unknown} of {count} messages"
         return Unavailable(
             f"{self.session.subject}: the response was not understood: it does not say whether "
@@ -113,7 +112,7 @@ class PublishClient:
         self.session.close()
 
     def _reason(self, entry: object, body: bytes) -> str:
-        """The whole entry: the API does not say which field contains its reason."""
+        """Return the whole entry, because the API does not document the field with the reason."""
         return redact(json.dumps(entry, ensure_ascii=False), self.session.host.token, body)
 
     def _decode(self, response: Response, kind: type[T]) -> T:
@@ -121,7 +120,7 @@ class PublishClient:
             try:
                 return msgspec.json.decode(response.content, type=kind)
             except msgspec.DecodeError:
-                # msgspec rejects lone surrogates, which the service may repeat from a message.
+                # msgspec rejects lone surrogates, which the service may quote from a message.
                 return msgspec.convert(json.loads(response.content), kind)
         except (ValueError, RecursionError):
             raise self.session.unexpected(response) from None

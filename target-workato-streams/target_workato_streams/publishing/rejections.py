@@ -1,4 +1,4 @@
-"""Rejected messages: how many are allowed, when they are retried before, and what is logged."""
+"""Rejected messages: their retries, their maximum number, and their log lines."""
 
 from __future__ import annotations
 
@@ -19,29 +19,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-workato-streams")
 
-# A failed entry is retried for so long: its reason may be transient.
+# The time in seconds for which a failed entry is retried, since its reason may be transient.
 RETRY_SECS = 10.0
 FIRST_WAIT_SECS = 0.2
 LONGEST_WAIT_SECS = 4.0
-# As often is an entry tried whose reason did not go away for others.
+# The number of attempts if the same reason has persisted for other messages.
 PERSISTENT_TRIES = 2
-# After so many rejections for one reason, a line says so.
+# The number of rejections for one reason after which a warning is logged.
 MANY = 100
 
 
 def _kind(reason: str) -> str:
-    """Return what the reasons of several messages have in common."""
+    """Return the part of a reason that is the same for several messages."""
     return re.sub(r"\d+", "#", reason)
 
 
 class EntryRetries:
-    """How failed entries of accepted batches are retried.
-
-    For all workers.
+    """The retry policy for failed entries of accepted batches; thread-safe.
 
     Args:
         limiter: The rate limiter, which ends a wait when the run is stopped.
-        max_secs: For how long; not longer than `RETRY_SECS`.
+        max_secs: The maximum time in seconds of retries, at most `RETRY_SECS`.
     """
 
     def __init__(self, limiter: RateLimiter, max_secs: float) -> None:
@@ -50,12 +48,12 @@ class EntryRetries:
         self._persistent: set[str] = set()
 
     def may_retry(self, reason: str, failed_at: float, tries: int) -> bool:
-        """Decide about a failed entry.
+        """Whether a failed entry is retried.
 
         Args:
-            reason: The reason.
-            failed_at: When it failed for the first time, on the monotonic clock.
-            tries: How many times it has been sent.
+            reason: The reason of the failure.
+            failed_at: The time of the first failure, on the monotonic clock.
+            tries: The number of attempts so far.
         """
         kind = _kind(reason)
         if kind in self._persistent:
@@ -66,16 +64,16 @@ class EntryRetries:
         return False
 
     def wait(self, tries: int) -> None:
-        """Wait before failed entries are sent again."""
+        """Wait before failed entries are resent."""
         wait = min(FIRST_WAIT_SECS * 2**tries, LONGEST_WAIT_SECS)
         self._limiter.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311
 
 
 class RejectionLimit:
-    """Counts the rejected messages of all topics, for all workers.
+    """Counts the rejected messages of all topics; thread-safe.
 
     Args:
-        limit: How many are allowed; None for any number.
+        limit: The maximum number of rejected messages; None for no maximum.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -86,7 +84,7 @@ class RejectionLimit:
         """Count a rejected message.
 
         Returns:
-            The message, if it may be written to the dead-letter file; otherwise the failure.
+            The message if it may be written to the dead-letter file, otherwise the failure.
         """
         with self._lock:
             if self._left is not None:
@@ -113,7 +111,7 @@ class RejectionLog:
         self._topics: set[str] = set()
 
     def add(self, rejected: Rejected, label: str) -> None:
-        """Take note of a message that was written to the dead-letter file.
+        """Log a message that was written to the dead-letter file, if necessary.
 
         Args:
             rejected: The message.
@@ -122,8 +120,8 @@ class RejectionLog:
         if label not in self._topics:
             self._topics.add(label)
             logger.warning(
-                "%s: rejected and written to the dead-letter file: %s; the summary counts further "
-                "ones",
+                "%s: rejected and written to the dead-letter file: %s; further ones are counted in "
+                "the summary",
                 rejected.message.record,
                 rejected.reason,
             )

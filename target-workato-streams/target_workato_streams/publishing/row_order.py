@@ -1,4 +1,4 @@
-"""Keeps a partial failure from leaving a topic with an older version of a row than it had."""
+"""Ensures that a topic does not end with an older version of a row after a partial failure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def publish_in_row_order(
     messages: Sequence[Message],
     publish: Callable[[Sequence[Message]], Iterator[Published | Rejected]],
 ) -> Iterator[Published | Rejected]:
-    """Publish a batch; what a retried entry of the same row has overtaken is published once more.
+    """Publish a batch; if a retried message comes after a newer version, publish that once more.
 
     Args:
         messages: The messages, in order.
-        publish: Publishes messages, with exactly one outcome of each.
+        publish: Publishes messages, with exactly one outcome for each.
 
     Yields:
-        One outcome of each message. Those of a row's versions come when its last one is in place.
+        One outcome for each message, after the newest version of its row is the last one.
     """
     outcomes = publish(messages)
     first = next(outcomes)
@@ -39,7 +39,7 @@ def publish_in_row_order(
                 yield Published(free)
         else:
             rows.reject(outcome.message)
-            # It may end the run.
+            # A rejected message may end the run.
             yield from _settle(rows, publish)
             yield outcome
     yield from _settle(rows, publish)
@@ -59,7 +59,7 @@ def _publish_newest(
     overtaken: list[list[Message]],
     publish: Callable[[Sequence[Message]], Iterator[Published | Rejected]],
 ) -> Iterator[Published | Rejected]:
-    """Publish the newest version of each row once more; a row is all its accepted versions."""
+    """Publish the newest version of each row, given all accepted versions, once more."""
     rows = {_newest(row): row for row in overtaken}
     for outcome in publish(sorted(rows, key=_sequence)):
         if isinstance(outcome, Published):
@@ -74,19 +74,19 @@ def _publish_newest(
 
 
 class _Rows:
-    """The rows of a batch that was not accepted as a whole."""
+    """The rows of a batch that was only partly accepted."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._rows = {message.sequence: _row(message) for message in messages}
         self._pending = {message.sequence for message in messages}
-        # The accepted versions of rows of which a newer one was accepted first, in topic order.
+        # The accepted versions, in topic order, of rows whose newest version is not the last one.
         self._held: dict[tuple[str, ...], list[Message]] = {}
 
     def accept(self, messages: Sequence[Message]) -> list[Message]:
-        """Take accepted messages, in topic order.
+        """Record accepted messages, in topic order.
 
         Returns:
-            Those that no retried entry can overtake.
+            The messages whose rows have no versions that are still retried.
         """
         free = []
         for message in messages:
@@ -100,11 +100,11 @@ class _Rows:
         return free
 
     def reject(self, message: Message) -> None:
-        """Take a rejected message."""
+        """Record a rejected message."""
         self._pending.discard(message.sequence)
 
     def take_settled(self) -> tuple[list[Message], list[list[Message]]]:
-        """Return the rows of which no version is pending.
+        """Return the rows that have no pending versions.
 
         Returns:
             The messages of rows that end with the newest version, and the other rows.
@@ -136,7 +136,7 @@ def _newest(messages: Sequence[Message]) -> Message:
 
 
 def _row(message: Message) -> tuple[str, ...] | None:
-    """What identifies the row of a message; None if it has no key."""
+    """Return a key that identifies the row of a message; None if the row has no key."""
     stream = message.record.stream
     key = row_key(message.record.text, stream)
     return None if key is None else (stream.name, *(value.decode() for value in key))

@@ -24,17 +24,17 @@ BAR_SECS = 1.0
 
 @dataclass
 class Tally:
-    """Counts of one topic, or of one of its workers: each is written by one thread only.
+    """The counts of one topic or of one of its workers; each is updated by one thread only.
 
     Attributes:
         published: Messages that the service acknowledged.
-        skipped: Records that the topic already held, with `exactly_once`.
+        skipped: Records that were already in the topic, with `exactly_once`.
         dead_lettered: Messages written to the dead-letter file.
-        resent: Messages of requests other than their first.
-        possibly_duplicated: Messages of requests that may have been applied although no complete
+        resent: Messages in requests after their first one.
+        possibly_duplicated: Messages in requests that may have been applied although no complete
             response was received.
         requests: HTTP requests.
-        body_bytes: Bytes of their bodies.
+        body_bytes: The size of all request bodies.
     """
 
     published: int = 0
@@ -62,7 +62,7 @@ class Tally:
 
 
 class Summary:
-    """Logs how far the run has got.
+    """Logs the progress and the result of a run.
 
     Args:
         logger: The logger of the plugin.
@@ -87,7 +87,7 @@ class Summary:
             self._counters[stream].increment(count)
 
     def progress(self) -> None:
-        """Log progress once a minute, or show it on a terminal."""
+        """Log the progress once a minute, or show it on a terminal."""
         now = time.monotonic()
         if now >= self._next_progress:
             self._next_progress = now + self._interval_secs

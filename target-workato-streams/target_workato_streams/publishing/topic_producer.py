@@ -1,4 +1,4 @@
-"""Publishes the batches of one topic, while the main thread reads on."""
+"""Publishes the batches of one topic in worker threads, while the main thread reads the input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .messages import Message, Outcome
     from .publish_client import PublishClient
 
-# How many streams of a topic are named in a line.
+# The maximum number of streams of a topic that are named in a line.
 MAX_NAMES = 5
 
 
@@ -36,13 +36,13 @@ class TopicProducer:
 
     Args:
         topic_id: The topic.
-        context: What the producers of all topics share.
+        context: The context that the producers of all topics share.
 
     Attributes:
         builder: The batch under construction.
         streams: The names of the streams that are published to this topic.
-        tally: What the main thread counts.
-        lost_responses: With `exactly_once`, looks up the topic before messages are sent again.
+        tally: The counts of the main thread.
+        lost_responses: With `exactly_once`, looks up the topic before messages are resent.
     """
 
     def __init__(self, topic_id: int, context: PublishContext) -> None:
@@ -81,7 +81,7 @@ class TopicProducer:
 
     @property
     def memory(self) -> int:
-        """How many bytes of memory the batches that wait take, roughly."""
+        """The approximate memory of the waiting batches in bytes."""
         return self._queue.memory
 
     @property
@@ -91,20 +91,20 @@ class TopicProducer:
 
     @property
     def due_at(self) -> float | None:
-        """When the batch under construction is due, on the monotonic clock.
+        """The time on the monotonic clock at which the batch under construction is due.
 
-        None if it is empty, or has to wait for others anyway and can continue to fill.
+        None if it is empty, or if it has to wait for other batches and can still grow.
         """
         return self.builder.due_at if self.builder.messages and not self._queue else None
 
     @property
     def idle(self) -> bool:
-        """Whether no batch waits or is in flight; a worker that has died is not waited for."""
+        """Whether no batch waits or is in flight, apart from those of a failed worker."""
         return not self._queue.busy or not any(worker.is_alive() for worker in self._workers)
 
     @property
     def in_flight(self) -> int:
-        """How many batches have been sent and are not acknowledged."""
+        """The number of batches that are sent but not yet acknowledged."""
         return self._queue.in_flight
 
     def add(self, message: Message) -> bool:
@@ -126,13 +126,13 @@ class TopicProducer:
             self._start_worker()
 
     def drop_from(self, sequence: int) -> None:
-        """Drop the messages from a position on, except those in flight."""
+        """Drop the messages from a sequence number on, except those in flight."""
         self._queue.drop_from(sequence)
         while batch := self.builder.close():
             self.submit([message for message in batch if message.sequence < sequence])
 
     def close(self) -> None:
-        """Accept no more batches, drop those that wait, and let the workers end."""
+        """Accept no more batches, drop the waiting ones, and let the workers end."""
         self._queue.close()
 
     def join(self) -> None:
@@ -145,7 +145,8 @@ class TopicProducer:
         try:
             client = self._context.connect(self.topic_id)
             sender = BatchSender(client, tally, self._context.entry_retries, self.lost_responses)
-            # A daemon thread, so that the end of a run does not wait for a service that hangs.
+            # A daemon thread, so that a service that does not respond does not delay the end of a
+            # run.
             worker = threading.Thread(target=self._work, args=(client, sender), daemon=True)
             worker.start()
         except Exception as exc:  # noqa: BLE001 - ends the run
@@ -177,7 +178,7 @@ class TopicProducer:
                 elif self.lost_responses is not None:
                     judged = Published(outcome.messages, self.lost_responses.position)
                 if isinstance(judged, Failed):
-                    # What follows in this topic must not overtake it.
+                    # Later batches of this topic must not overtake the failed one.
                     self.close()
                     self._context.report(self.topic_id, judged)
                     return
@@ -188,7 +189,7 @@ class TopicProducer:
             self._fail(exc)
 
     def _fail(self, exc: BaseException) -> None:
-        """Report to the main thread what ends the run."""
+        """Report a failure, which ends the run, to the main thread."""
         self.close()
         if not isinstance(exc, EventStreamsError):
             # The text of other exceptions may quote a payload.

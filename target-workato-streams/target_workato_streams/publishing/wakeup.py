@@ -1,4 +1,4 @@
-"""Wakes the main thread, which waits for input, workers and timers at the same time."""
+"""Wakes the main thread, which waits for input, workers and timers together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Wakeup:
-    """A pipe to wait on. Any thread, and a signal handler, may write to it."""
+    """A pipe to wait on; any thread or signal handler may write to it."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
@@ -38,7 +38,7 @@ class Wakeup:
                 os.write(self._writer, b"\0")
 
     def clear(self) -> None:
-        """Forget previous calls; check for what they announced after this."""
+        """Forget previous calls; callers must check for new events only after this."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
         # Last: a call made before this line is either seen by the check that follows, or wakes the

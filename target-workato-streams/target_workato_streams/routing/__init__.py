@@ -1,1 +1,1 @@
-"""Decides which topic a stream is published to, and creates topics."""
+"""Determines the topic of each stream, and creates missing topics."""

@@ -1,4 +1,4 @@
-"""Which topic a stream is published to."""
+"""Determines the topic of each stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RoutingSettings:
         topics: Topic ids by stream name or glob (``*``, ``?``, ``[...]``; case matters).
         default_topic_id: Topic of all other streams, if there is one.
         skip_unmapped: Whether a stream without a topic is skipped; otherwise it ends the run.
-        payload: What is published of a record; the schema of a new topic describes it.
+        payload: The part of a record that is published, which determines the schema of new topics.
     """
 
     topics: Mapping[str, int]
@@ -52,8 +52,8 @@ class Router:
     """Routes each new stream to its topic.
 
     Args:
-        settings: Which topic a stream is published to.
-        topics: Creates missing topics, if they are to be created.
+        settings: The topics of the streams.
+        topics: Creates missing topics; None if they are not created.
         producer: Publishes the streams.
     """
 
@@ -73,9 +73,9 @@ class Router:
             schema: Its JSON Schema.
 
         Raises:
-            SettingError: No setting gives it a topic.
-            ServiceError: Its topic could not be looked up or created.
-            Stopped: The run was stopped before its topic was found.
+            SettingError: The settings contain no topic for the stream.
+            ServiceError: The topic could not be looked up or created.
+            Stopped: The run was stopped.
         """
         if stream in self._routed:
             return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-workato-streams")
 
-# How many fields are named in a line.
+# The maximum number of fields that are named in a line.
 MAX_NAMES = 5
 
 
@@ -31,7 +31,7 @@ class TopicDirectory:
         self._known: dict[str, int] | None = None
 
     def ensure(self, name: str, schema: WorkatoSchema) -> int:
-        """Return the id of the topic of this name, which is created if it does not exist.
+        """Return the id of the topic with this name, and create the topic if it does not exist.
 
         Args:
             name: The name of the stream, and of its topic.
@@ -48,12 +48,12 @@ class TopicDirectory:
 
     def _list(self) -> dict[str, int]:
         if self._known is None:
-            # Names are not unique: every process uses the topic with the lowest id.
+            # Names are not unique, so every process uses the topic with the lowest id.
             self._known = {topic.name: topic.id for topic in reversed(self._api.topics())}
         return self._known
 
     def _create_once(self, name: str, schema: WorkatoSchema) -> int:
-        # A request whose response was lost may have created it.
+        # A request whose response was lost may have created the topic.
         if (topic_id := self._list().get(name)) is not None:
             return topic_id
         try:
@@ -62,12 +62,12 @@ class TopicDirectory:
             self._known = None
             raise
         except TopicExists:
-            # Another process was faster; its topic is used, unless the list does not show it.
+            # Another process has created the topic; use it if it is in the list.
             self._known = None
             if (topic_id := self._list().get(name)) is not None:
                 return topic_id
             raise
-        # Another process may have created one at the same time: then both use the older one.
+        # If another process has created a topic at the same time, both use the older one.
         self._known = None
         topic_id = self._list().get(name, created)
         if topic_id == created:

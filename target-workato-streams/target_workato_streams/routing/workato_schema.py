@@ -15,8 +15,8 @@ class WorkatoSchema(NamedTuple):
 
     Attributes:
         fields: Its fields, in Workato's format.
-        omitted: The names of the properties that the format has no type for. A message may have
-            fields that the schema of its topic lacks.
+        omitted: The names of properties that the format has no type for. Messages may contain
+            fields that are not in the schema.
     """
 
     fields: list[Field]
@@ -27,8 +27,8 @@ def to_workato(schema: object) -> WorkatoSchema:
     """Convert the JSON Schema of an object.
 
     A property that may be null or is not required is optional. A property of several types, or of
-    any type, is omitted: each type of the format would reject some of its values. So is an array
-    whose elements are such. No schema raises an exception, however unusual it is.
+    any type, is omitted, because each type of the format would reject some of its values. The same
+    applies to an array with such elements. Unusual schemas do not raise exceptions.
 
     Args:
         schema: The JSON Schema of the records.
@@ -50,7 +50,7 @@ def to_workato(schema: object) -> WorkatoSchema:
 
 
 def _typed(choices: list[Field], omitted: list[str], prefix: str) -> Field | None:
-    """Return the type of a field and what belongs to it; None if the format has none."""
+    """Return the type and further attributes of a field; None if the format has no such type."""
     types = {name for choice in choices for name in _types(choice)} - {"null"}
     if types == {"integer", "number"}:
         types = {"number"}
@@ -81,7 +81,7 @@ def _array(schema: Field, omitted: list[str], prefix: str) -> Field | None:
 
 
 def _choices(schema: object) -> list[Field]:
-    """Return the alternatives that a field is described by; an empty one stands for any type."""
+    """Return the alternative schemas of a field; an empty schema allows any type."""
     if not isinstance(schema, dict):
         return [{}]
     for keyword in ("anyOf", "oneOf"):
@@ -103,7 +103,7 @@ def _types(schema: Field) -> set[str]:
         named = {name for name in types if isinstance(name, str)}
     if types is None and isinstance(schema.get("properties"), dict):
         named = {"object"}
-    # Without a type, or with an unknown one, it may be anything.
+    # Without a known type, the field may have any value.
     return named if named and named <= {*_TYPES, "null"} else set(_TYPES)
 
 

@@ -1,1 +1,1 @@
-"""Decides which state may be emitted, and keeps rejected messages."""
+"""Decides which states may be emitted, and writes states and dead letters."""

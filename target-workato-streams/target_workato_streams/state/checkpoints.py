@@ -1,4 +1,4 @@
-"""Which state may be emitted: the newest that covers no unacknowledged record.
+"""Determines the newest state that covers only acknowledged records.
 
 The records between two STATE messages form a checkpoint. A record refers to its checkpoint, and a
 checkpoint counts its unacknowledged records, so a record costs one addition and one subtraction.
@@ -13,8 +13,8 @@ class EmittableState(NamedTuple):
     """A state, and its position in the input.
 
     Attributes:
-        value: The value of its STATE message.
-        sequence: The sequence of the last message before it.
+        value: The value of the STATE message.
+        sequence: The sequence number of the last message before it.
     """
 
     value: bytes
@@ -25,9 +25,8 @@ class Checkpoint:
     """The records that were read between two STATE messages.
 
     Attributes:
-        unacknowledged: How many of its records are neither acknowledged nor in the dead-letter
-            file.
-        state: The state that closed it; None while it is open.
+        unacknowledged: The number of records that are neither acknowledged nor dead letters.
+        state: The state that closed the checkpoint; None while it is open.
     """
 
     __slots__ = ("following", "previous", "state", "unacknowledged")
@@ -52,7 +51,7 @@ class CheckpointTracker:
         self._ready: EmittableState | None = None
 
     def close(self, state: EmittableState) -> None:
-        """Take a state, which covers all records read so far."""
+        """Close the checkpoint with a state, which covers all records so far."""
         checkpoint = self.current
         checkpoint.state = state
         self.current = checkpoint.following = Checkpoint(previous=checkpoint)

@@ -23,7 +23,7 @@ BLOCK_BYTES = 64 * 1024
 class DeadLetters:
     """A file of SCHEMA and RECORD lines; each RECORD message has an additional ``_error``.
 
-    The file is opened for the first message, and only appended to. All methods raise
+    The file is opened for the first message, in append mode. All methods raise
     ``EventStreamsError`` if it cannot be written.
 
     Args:
@@ -37,11 +37,11 @@ class DeadLetters:
         self._described: dict[str, Stream] = {}
 
     def write(self, record: Record, error: Mapping[str, object]) -> None:
-        """Append a record, after the schema of its stream if that is new.
+        """Append a record, preceded by the schema of its stream if that is new.
 
         Args:
             record: The record.
-            error: Why it was rejected.
+            error: Why the record was rejected.
         """
         stream = record.stream
         name = json.dumps(stream.name).encode()
@@ -87,15 +87,15 @@ class DeadLetters:
 
 
 def _metadata(record: Record) -> bytes:
-    """The fields of its RECORD message that the SDK's metadata columns are made of."""
+    """Return the fields of a RECORD message from which the SDK fills its metadata columns."""
     fields = {b"version": record.version, b"time_extracted": record.time_extracted}
     return b"".join(b',"%b":%b' % field for field in fields.items() if field[1])
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open the file after its last complete line, and make its name durable."""
+    """Open the file after its last complete line, and flush its directory entry to disk."""
     new = not path.exists()
-    # It holds payloads, so only its owner may read it.
+    # The file contains payloads, so only its owner may read it.
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     file = os.fdopen(descriptor, "ab+")
     _repair_last_line(file)

@@ -1,7 +1,7 @@
-"""The rule of exactly once: which records are published, and which states may be emitted.
+"""The rule of `exactly_once`: which records are published, and which states may be emitted.
 
 Like `replay`, it does no input or output: the producer asks it about each record and state, and
-reports what it has read from the topics and what became of the records.
+reports the results of look-ups and the outcomes of records.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from .positions import Position, ReturnedState
     from .versions import Version
 
-# The most records that are published and neither acknowledged nor rejected. A replay is over
-# after as many records without a listed one: the records of an interrupted run that did not
-# reach their topic cannot have been more.
+# The maximum number of records that are published but neither acknowledged nor rejected. A replay
+# is over after this many consecutive records that were in no list: an interrupted run cannot have
+# left more records that did not reach their topic.
 MAX_UNACKNOWLEDGED = 1000
 
 
 class ExactlyOnce(Generic[R]):
-    """Matches the records of one run with what the topics already hold.
+    """Matches the records of a run with the messages that the topics already contain.
 
     Args:
         max_unacknowledged: See `MAX_UNACKNOWLEDGED`.
@@ -35,15 +35,15 @@ class ExactlyOnce(Generic[R]):
         self._positions: dict[int, Position] = {}
         self._topics: dict[int, TopicReplay[R]] = {}
         self._returned: ReturnedState | None = None
-        # The record up to which the input has to be covered by a state: the last one, in the order
-        # of the input, that covers a message behind a position.
+        # A state has to cover the input up to this record: the last one that covers a message after
+        # a position.
         self._covered_by = 0
 
     def take_state(self, state: bytes) -> ReturnedState | None:
-        """Take the positions from the tap's first STATE message.
+        """Read the positions from the tap's first STATE message.
 
         Returns:
-            What it holds; None if it is not the first.
+            The content of the state; None if it is not the first one.
 
         Raises:
             EventStreamsError: The positions are malformed.
@@ -51,7 +51,7 @@ class ExactlyOnce(Generic[R]):
         if self._returned is not None:
             return None
         self._returned = read_state(state)
-        # A topic that was looked up before is at a later position by now.
+        # A topic that was already looked up has a later position.
         self._positions = {**(self._returned.positions or {}), **self._positions}
         return self._returned
 
@@ -62,27 +62,27 @@ class ExactlyOnce(Generic[R]):
 
     @property
     def positions(self) -> Mapping[int, Position]:
-        """The position of each topic that has one, to go with a state that may be emitted now."""
+        """The positions of the topics, for a state that is emitted now."""
         return dict(self._positions)
 
     def needs_look_up(self, topic_id: int) -> bool:
-        """Whether a topic has to be looked up before a record is published to it."""
+        """Whether a topic has to be looked up before publishing a record."""
         return topic_id not in self._topics
 
     def look_up(self, topic_id: int, position: Position, found: Iterable[Version] = ()) -> None:
-        """Take what a look-up has found.
+        """Add the result of a look-up.
 
         Args:
             topic_id: The topic.
             position: The last message that was read.
-            found: The versions of our messages behind the topic's former position, in topic
-                order; none if it had no position.
+            found: The versions of our messages after the topic's previous position, in topic
+                order; empty if it had no position.
         """
         self._topics[topic_id] = TopicReplay(found)
         self._positions[topic_id] = position
 
     def decide(self, topic_id: int, record: R) -> Decision:
-        """Decide about a record; see `Decision` for what to do then."""
+        """Decide about a record; see `Decision`."""
         decision = self._topics[topic_id].decide(record)
         if decision in {Decision.SKIP, Decision.KEEP}:
             self._covered_by = max(self._covered_by, record.sequence)
@@ -93,19 +93,19 @@ class ExactlyOnce(Generic[R]):
         self._positions[topic_id] = position
 
     def accept(self, topic_id: int, record: R) -> None:
-        """Take note that a record to publish is in its topic."""
+        """Mark a record as acknowledged by its topic."""
         self._topics[topic_id].accept(record)
         self._covered_by = max(self._covered_by, record.sequence)
         for topic in self._topics.values():
             topic.count(record)
 
     def reject(self, topic_id: int, record: R) -> None:
-        """Take note that a record to publish will never be in its topic."""
+        """Mark a record as rejected by its topic."""
         self._topics[topic_id].reject(record)
 
     @property
     def open(self) -> int:
-        """How many messages behind the positions the input has not covered yet."""
+        """The number of messages after the positions that the input has not covered yet."""
         return sum(topic.open for topic in self._topics.values())
 
     @property
@@ -121,7 +121,7 @@ class ExactlyOnce(Generic[R]):
 
         Returns:
             The records that were kept, in the order of the input, with their topics. They have to
-            be published as records of this position in the input.
+            be published with this position in the input.
         """
         self._covered_by = max(self._covered_by, sequence)
         return self._end(self.max_unacknowledged)
@@ -130,15 +130,15 @@ class ExactlyOnce(Generic[R]):
         """End all replays after a complete input, whose last message was a STATE.
 
         Returns:
-            As `end_replays`. The last state may be emitted when they are in their topics.
+            As `end_replays`. The last state may be emitted when these records are in their topics.
         """
         return self._end(None)
 
     def covers(self, sequence: int) -> bool:
-        """Whether a state covers all messages of ours that are known.
+        """Whether a state covers all of our known messages.
 
         Args:
-            sequence: The position of the state in the input, all records before which are
+            sequence: The position of the state in the input; all records before it are
                 acknowledged or rejected.
         """
         return self._covered_by <= sequence and not self.open

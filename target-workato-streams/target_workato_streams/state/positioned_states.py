@@ -1,4 +1,4 @@
-"""Emitting states together with the positions of the topics that they cover."""
+"""Emits states together with the positions of the topics that they cover."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class PositionedStates:
-    """Emits a state if it covers all messages of ours that are known.
+    """Emits a state if it covers all of our known messages.
 
-    A state that does not is dropped: each message that it fails to cover will be covered by a
-    record behind it, so it never will; a later state takes its place.
+    Other states are dropped: the messages that such a state does not cover belong to records after
+    it, so only a later state can cover them.
 
     Args:
-        writer: Writes to standard output.
-        rule: Knows the positions, and what is covered.
+        writer: Writes to stdout.
+        rule: Keeps the positions, and decides which states may be emitted.
     """
 
     def __init__(self, writer: StateWriter, rule: ExactlyOnce[Any]) -> None:
@@ -32,14 +32,14 @@ class PositionedStates:
         self._positions: dict[int, Position] = {}
 
     def emit_if_covering(self, state: bytes, sequence: int) -> bool:
-        """Emit a state all records before which are acknowledged or rejected.
+        """Emit a state if it covers all messages.
 
         Args:
-            state: Its value.
+            state: Its value. All records before it are acknowledged or rejected.
             sequence: Its position in the input.
 
         Raises:
-            EventStreamsError: It, or a dead letter, cannot be written.
+            EventStreamsError: The state or a dead letter cannot be written.
         """
         covers = self._rule.covers(sequence)
         if covers:
@@ -47,20 +47,21 @@ class PositionedStates:
         return covers
 
     def emit(self, state: bytes) -> None:
-        """Emit a state that is known to cover all messages, with all positions.
+        """Emit a state that covers all messages, with all positions.
 
         Raises:
-            EventStreamsError: It, or a dead letter, cannot be written.
+            EventStreamsError: The state or a dead letter cannot be written.
         """
         self._write(state, self._rule.positions)
 
     def add_position(self, topic_id: int, position: Position) -> None:
         """Emit the last state again, with the position of a topic that had none.
 
-        The tap has to have emitted one: a state of ours alone would replace its bookmarks.
+        The tap must have emitted a state, because a state with positions only would replace its
+        bookmarks.
 
         Raises:
-            EventStreamsError: It cannot be written.
+            EventStreamsError: The state cannot be written.
         """
         if self._state is not None:
             self._write(self._state, {**self._positions, topic_id: position})

@@ -1,4 +1,4 @@
-"""Positions in the state: up to which message of each topic it covers what was published."""
+"""The topics' positions in the state: it covers all messages up to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..plugin.json_scanner import members
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# SDK taps return whatever is in `bookmarks`, under any name, and nothing else (design: Position).
+# SDK taps emit everything in `bookmarks`, under any name, but nothing outside of it.
 BOOKMARKS = "bookmarks"
 BOOKMARK = "target-workato-streams"
 _MALFORMED = "the state's bookmark of target-workato-streams is malformed"
@@ -24,8 +24,8 @@ class Position(NamedTuple):
     """The last message of a topic that was read or acknowledged.
 
     Attributes:
-        message_id: Its id; None if the topic was empty.
-        message_time: Its time by the service's clock, for people; None if it is not known.
+        message_id: The id; None if the topic was empty.
+        message_time: The time by the service's clock, for information; None if unknown.
     """
 
     message_id: str | None = None
@@ -33,10 +33,10 @@ class Position(NamedTuple):
 
 
 class ReturnedState(NamedTuple):
-    """What the tap's first STATE message holds.
+    """The content of the tap's first STATE message.
 
     Attributes:
-        positions: The position of each topic by its id; None if the state has no positions.
+        positions: The positions by topic id; None if the state has no positions.
         has_bookmarks: Whether the state has bookmarks of the tap.
     """
 
@@ -67,11 +67,11 @@ def read_state(state: bytes) -> ReturnedState:
 
 
 def with_positions(state: bytes, positions: Mapping[int, Position]) -> bytes:
-    """Put positions into the value of a STATE message; everything else stays as it is.
+    """Add positions to the value of a STATE message; everything else is unchanged.
 
     Args:
         state: The value, a JSON object.
-        positions: The position of each topic by its id.
+        positions: The positions by topic id.
 
     Raises:
         EventStreamsError: The state's bookmarks are not an object.
@@ -87,10 +87,10 @@ def with_positions(state: bytes, positions: Mapping[int, Position]) -> bytes:
 
 
 def without_positions(state: bytes) -> bytes:
-    """Remove the positions from the value of a STATE message; everything else stays as it is.
+    """Remove the positions from the value of a STATE message; everything else is unchanged.
 
-    For a run without `exactly_once`: it publishes without moving the positions, and what it has
-    published would be taken for uncovered later, and equal records for duplicates.
+    A run without `exactly_once` does not update the positions, so a later run would treat its
+    messages as not covered, and equal records as duplicates.
     """
     if BOOKMARK.encode() not in state:
         return state
@@ -110,7 +110,7 @@ def _bookmarks(fields: Mapping[str, bytes]) -> dict[str, bytes]:
         return {}
     if not text.startswith(b"{"):
         raise EventStreamsError(
-            "the state's bookmarks are not an object, so they cannot hold the positions of "
+            "the state's bookmarks are not an object, so they cannot contain the positions of "
             "exactly_once; use a tap that follows the Singer specification"
         )
     return members(text)

@@ -1,8 +1,8 @@
-"""What a look-up found in a topic, and what that means for each record that the tap sends again.
+"""Matches the records that a tap repeats with the messages that a look-up has found.
 
 After a kill, a lost state or an older state, the tap repeats records that the topic already
-holds. A look-up finds their versions behind the position; this module matches the records with
-them. It does no input or output.
+contains. A look-up finds their versions after the position, and this module matches the records
+with them. It does no input or output.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class Decision(enum.Enum):
     """What to do with a record.
 
     Attributes:
-        PUBLISH: Publish it. The outcome must be reported.
-        SKIP: The topic already holds it, and it counts as acknowledged.
-        KEEP: The topic already holds it, but holds another version behind it: the source may have
-            gone back to this one. It is kept here until a later record of the row resolves it or
-            the replay is over.
-        WAIT: The row's previous record must be acknowledged or rejected first; then ask again.
+        PUBLISH: Publish it, and report the outcome.
+        SKIP: The topic already contains it, so it counts as acknowledged.
+        KEEP: The topic already contains it, but also a later version: the source may have gone back
+            to this one. It is kept here until a later record of the row resolves it, or until the
+            replay is over.
+        WAIT: Wait until the row's previous record is acknowledged or rejected, then ask again.
     """
 
     PUBLISH = enum.auto()
@@ -35,15 +35,15 @@ class Decision(enum.Enum):
 
 
 class Versioned(Protocol):
-    """A record on its way to a topic."""
+    """A record that is to be published."""
 
     @property
     def version(self) -> Version:
-        """The version of its row that it is."""
+        """The version of its row."""
 
     @property
     def sequence(self) -> int:
-        """Its position in the input; a later record has a higher one."""
+        """Its position in the input; higher for later records."""
 
 
 R = TypeVar("R", bound=Versioned)
@@ -64,9 +64,9 @@ class _StreamReplay(Generic[R]):
     """The rows of one stream in one topic.
 
     Attributes:
-        open: How many messages the input has not covered yet.
-        unlisted: How many records of any stream were accepted by the topics since this stream's
-            last record that was in a list; None before the stream's first record.
+        open: The number of messages that the input has not covered yet.
+        unlisted: The number of records of all streams that were accepted since this stream's last
+            record that was in a list; None before the stream's first record.
     """
 
     __slots__ = ("_rows", "_since", "open", "unlisted")
@@ -108,25 +108,25 @@ class _StreamReplay(Generic[R]):
         return Decision.SKIP
 
     def accept(self, record: R) -> None:
-        """Count a record that was in no list; all versions before it are covered."""
+        """Count an accepted record that was in no list; it covers all versions before it."""
         row = self._rows.get(record.version.row)
         if row is not None and row.publishing:
             self.open -= len(row.contents)
             del self._rows[record.version.row]
 
     def reject(self, record: R) -> None:
-        """Forget a record that was in no list: the topic still ends with the listed versions."""
+        """Forget a rejected record that was in no list; the listed versions remain the latest."""
         row = self._rows.get(record.version.row)
         if row is not None:
             row.publishing = False
 
     def count(self, record: R) -> None:
-        """Count a record of any stream that was in no list and is now in its topic."""
+        """Count an accepted record of any stream that was in no list."""
         if self.unlisted is not None and record.sequence > self._since:
             self.unlisted += 1
 
     def kept(self) -> list[R]:
-        """The records whose rows have not been resolved."""
+        """The records that are kept because their rows are not resolved."""
         return [row.kept for row in self._rows.values() if row.kept is not None]
 
     def _restart_count(self, sequence: int) -> None:
@@ -138,7 +138,7 @@ class TopicReplay(Generic[R]):
     """The versions that a look-up has found in one topic.
 
     Args:
-        found: The versions of our messages behind the position, in topic order.
+        found: The versions of our messages after the position, in topic order.
     """
 
     def __init__(self, found: Iterable[Version] = ()) -> None:
@@ -148,7 +148,7 @@ class TopicReplay(Generic[R]):
 
     @property
     def open(self) -> int:
-        """How many messages the input has not covered yet."""
+        """The number of messages that the input has not covered yet."""
         return sum(stream.open for stream in self._streams.values())
 
     def decide(self, record: R) -> Decision:
@@ -157,18 +157,18 @@ class TopicReplay(Generic[R]):
         return Decision.PUBLISH if stream is None else stream.decide(record)
 
     def accept(self, record: R) -> None:
-        """Take note that a published record is in the topic."""
+        """Mark a record as acknowledged by the topic."""
         if stream := self._streams.get(record.version.stream):
             stream.accept(record)
             self._drop_if_done(record.version.stream, stream)
 
     def reject(self, record: R) -> None:
-        """Take note that a record will not be in the topic."""
+        """Mark a record as rejected by the topic."""
         if stream := self._streams.get(record.version.stream):
             stream.reject(record)
 
     def count(self, record: R) -> None:
-        """Count a record that was in no list of its topic and was accepted there."""
+        """Count an accepted record of any topic that was in no list."""
         for stream in self._streams.values():
             stream.count(record)
 
@@ -180,10 +180,10 @@ class TopicReplay(Generic[R]):
         """Drop the lists of the streams whose replay is over.
 
         Args:
-            limit: As for `is_over`; None drops all lists, since the input has ended.
+            limit: As for `is_over`; None drops all lists, because the input has ended.
 
         Returns:
-            The records that were kept, in the order of the input; they have to be published.
+            The records that were kept, in the order of the input; they must be published.
         """
         kept = []
         for name, stream in list(self._streams.items()):

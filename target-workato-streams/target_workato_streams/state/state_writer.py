@@ -1,4 +1,4 @@
-"""Emits states on stdout, without blocking on a program that does not read them."""
+"""Emits states on stdout without blocking if the reader is slow."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..event_streams.errors import EventStreamsError
 if TYPE_CHECKING:
     from .dead_letters import DeadLetters
 
-# pipe(7): a pipe that is writable takes as much without blocking.
+# According to pipe(7), a writable pipe accepts this many bytes without blocking.
 PIPE_BYTES = select.PIPE_BUF
 
 
 class StateWriter:
     """Writes each state once, after the dead letters that it covers are on disk.
 
-    A state that could not be written yet is replaced by a newer one. After a failure, no state is
-    written any more: a flush that succeeds after one that failed proves nothing (fsync(2)).
+    A state that could not be written yet is replaced by a newer one. After a failure, no more
+    states are written: a successful flush after a failed one proves nothing (fsync(2)).
 
     Args:
         dead_letters: The dead-letter file, if there is one.
@@ -61,10 +61,10 @@ class StateWriter:
         self.flush()
 
     def flush(self) -> None:
-        """Write as much as stdout takes now.
+        """Write as much as stdout accepts without blocking.
 
         Raises:
-            EventStreamsError: It cannot be written.
+            EventStreamsError: The state cannot be written.
         """
         try:
             while self.pending:
@@ -84,11 +84,11 @@ class StateWriter:
 
 
 def _write(line: memoryview) -> int:
-    """Write a part of a line; returns 0 if stdout takes nothing now."""
+    """Write a part of a line; return 0 if stdout would block."""
     try:
         stdout = sys.stdout.fileno()
     except (AttributeError, io.UnsupportedOperation):
-        # Not a file, such as in tests.
+        # stdout is not a file, for example in tests.
         return sys.stdout.buffer.write(line)
     if not select.select([], [stdout], [], 0)[1]:
         return 0

@@ -1,6 +1,6 @@
-"""The message key: which version of which row of which stream a message is.
+"""The message key, which identifies a version of a row of a stream.
 
-Its format is part of the public interface: consumers compare it.
+Its format is part of the public interface, because consumers compare keys.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class Version(NamedTuple):
     """A version of a row.
 
     Attributes:
-        row: 32 hexadecimal digits: a hash of the stream and the row's key. The first 8 are those of
-            the stream alone.
-        content: 32 hexadecimal digits: a hash of the content. Of a row without a key, both are the
-            same.
+        row: A hash of the stream and the row's key, with 32 hexadecimal digits. The first 8 digits
+            only depend on the stream.
+        content: A hash of the content, with 32 hexadecimal digits. For a row without a key, both
+            hashes are the same.
     """
 
     row: str
@@ -32,7 +32,7 @@ class Version(NamedTuple):
 
     @property
     def stream(self) -> str:
-        """What the rows of one stream have in common."""
+        """The part of the key that all rows of a stream have in common."""
         return self.row[:STREAM_DIGITS]
 
     @property
@@ -41,7 +41,7 @@ class Version(NamedTuple):
         return self.row != self.content
 
 
-# That of a message without a key: no message of a topic has it.
+# The version of messages without a key; it never matches a message in a topic.
 NO_VERSION = Version("", "")
 
 
