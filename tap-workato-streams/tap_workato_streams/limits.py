@@ -1,4 +1,4 @@
-"""Limits of a run, and what is due at intervals while it lasts."""
+"""The limits of a run, and the intervals of repeated actions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunLimits:
         return None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
 
     def take(self, messages: int) -> int:
-        """Count messages that are about to be written, and return how many of them may be."""
+        """Count messages before they are written, and return how many of them may be written."""
         if self._messages_left is None:
             return messages
         taken = min(messages, self._messages_left)
@@ -41,10 +41,10 @@ class RunLimits:
 
 
 class Interval:
-    """Says when something that happens repeatedly is due.
+    """The interval of a repeated action.
 
     Args:
-        secs: Seconds between two times.
+        secs: The length of the interval in seconds.
     """
 
     def __init__(self, secs: float) -> None:
@@ -53,11 +53,11 @@ class Interval:
 
     @property
     def left(self) -> float:
-        """Seconds until it is due."""
+        """The remaining seconds of the interval."""
         return max(0.0, self._began + self._secs - time.monotonic())
 
     def is_over(self) -> bool:
-        """Return whether it is due; if so, start the next interval."""
+        """Return whether the interval is over; if so, start the next one."""
         if self.left:
             return False
         self._began = time.monotonic()

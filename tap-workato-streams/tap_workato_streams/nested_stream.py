@@ -1,4 +1,4 @@
-"""A topic whose records hold the payload as it was published."""
+"""A topic whose records contain the unchanged payload."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class NestedStream(TopicStream):
     def effective_schema(self) -> dict[str, Any]:
         """The schema of the catalog, with all properties of the records and no others.
 
-        A loader drops what has no property, without a word. The catalog may be edited, or older
-        than the record format.
+        Loaders silently drop fields without a property, and the catalog may have been edited or
+        made for another record format.
         """
         schema, own = super().effective_schema, self.schema
         known = schema.get("properties", {})
@@ -65,7 +65,7 @@ class NestedStream(TopicStream):
 
     @cached_property
     def passes_unchanged(self) -> bool:
-        """Whether nothing inspects the records, so that they need not be decoded."""
+        """Whether the records can be emitted without decoding them."""
         return self.maps.keep_records and all(self.mask.values()) and self.is_emitted
 
     @override

@@ -1,4 +1,4 @@
-"""Choosing the kind of stream by the format of its records."""
+"""Creates the stream of a topic, depending on the record format."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def new_stream(tap: Tap, consumer: TopicConsumer) -> TopicStream:
-    """Make a stream of a topic."""
+    """Create the stream of a topic."""
     settings = RecordSettings.from_config(tap.config)
     if settings.layout:
-        # Runs that emit nested records start sooner without what takes them apart.
+        # Runs with nested records start faster without this import.
         from .table_stream import TableStream  # noqa: PLC0415
 
         return TableStream(tap, consumer, settings, settings.layout)

@@ -18,7 +18,7 @@ LABELS = ("stream", "topic_id")
 
 
 def tap_metrics(streams: Sequence[TopicStream], stats: RequestStats) -> Iterator[Metric]:
-    """Describe what a run has counted so far."""
+    """Return the metrics of a run so far."""
     yield Metric(
         "tap_messages_total",
         "counter",
@@ -29,7 +29,7 @@ def tap_metrics(streams: Sequence[TopicStream], stats: RequestStats) -> Iterator
     yield Metric(
         "tap_lag_seconds",
         "gauge",
-        "How old the last message was when it was read; 0 at the end of the topic.",
+        "Age of the last message when it was read; 0 at the end of the topic.",
         LABELS,
         {_labels(s): lag for s in streams if (lag := _lag_secs(s)) is not None},
     )
@@ -37,7 +37,7 @@ def tap_metrics(streams: Sequence[TopicStream], stats: RequestStats) -> Iterator
     yield Metric(
         "tap_bookmark_age_seconds",
         "gauge",
-        "Time since the message at which the next run would resume.",
+        "Time since the message after which the next run would resume.",
         LABELS,
         {
             _labels(stream): max(0.0, now - bookmarked.timestamp())

@@ -1,4 +1,4 @@
-"""The SDK's stream, where this tap needs it to behave differently."""
+"""The base class of streams, which overrides parts of the SDK's stream."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class SdkStream(Stream):
     @property
     @override
     def is_sorted(self) -> bool:
-        return True  # an interrupted run is resumable
+        return True  # The messages are in topic order, so an interrupted run can resume.
 
     @property
     @override
     def check_sorted(self) -> bool:
-        return False  # message ids cannot be compared
+        return False  # Message ids are opaque, so the SDK must not compare them.
 
     @property
     @override
@@ -49,9 +49,9 @@ class SdkStream(Stream):
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
-        """Take selection and schema from a catalog; a replication key in it is ignored.
+        """Apply the selection and schema of a catalog, but ignore its replication key.
 
-        With another key, the SDK would write its name next to a message id. Without one, it would
+        With another key, the SDK would write its name next to a message id. Without a key, it would
         read the full table in each run.
         """
         super().apply_catalog(catalog)
@@ -60,13 +60,13 @@ class SdkStream(Stream):
     @property
     @override
     def stream_maps(self) -> list[StreamMap]:
-        """The stream maps, set up when they are first needed: the state is known by then."""
+        """The stream maps; created when first needed, because the state must be known."""
         if self._stream_maps is None:
             self.register()
         return super().stream_maps
 
     def register(self) -> None:
-        """Set up the stream maps for the schema of the stream, again if it has changed."""
+        """Create the stream maps for the schema of the stream, again after each change."""
         entry = CatalogEntry(
             tap_stream_id=self.tap_stream_id,
             stream=self.name,
@@ -75,14 +75,14 @@ class SdkStream(Stream):
             key_properties=self.primary_keys,
         )
         if self._stream_maps is not None:
-            # The SDK has logged what the maps say.
+            # The SDK has already logged its messages about the maps.
             mapper_logger.setLevel(logging.WARNING)
         self._tap.mapper.register_raw_streams_from_catalog(Catalog([(self.name, entry)]))
         self._stream_maps = self._tap.mapper.stream_maps[self.name]
 
     @property
     def is_emitted(self) -> bool:
-        """Whether the stream maps leave the stream in."""
+        """Whether the stream maps keep the stream."""
         return not isinstance(self.stream_maps[0], RemoveRecordTransform)
 
     @override
@@ -91,10 +91,10 @@ class SdkStream(Stream):
         batch_config: BatchConfig,
         context: Context | None = None,
     ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Write batch files as the SDK does: with gzip, whatever the setting says.
+        """Write batch files with the SDK, which always uses gzip, regardless of the setting.
 
         Yields:
-            The encoding that the files really have, and their URLs.
+            The actual encoding of the files, and their URLs.
         """
         for encoding, files in super().get_batches(batch_config, context):
             yield replace(encoding, compression="gzip"), files

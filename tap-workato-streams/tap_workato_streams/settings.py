@@ -1,4 +1,4 @@
-"""The tap's own settings: their definition, and one dataclass for each concern."""
+"""The definitions of the tap's settings, and a dataclass for each concern."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ TAP_SETTINGS = (
         "max_messages",
         th.IntegerType(minimum=1),
         title="Max messages",
-        description="End the run after this number of messages, all topics together",
+        description="End the run after this number of messages in all topics together",
     ),
     th.Property(
         "max_run_secs",
@@ -149,7 +149,7 @@ TAP_SETTINGS = (
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """How to consume a topic; the long poll is None where it depends on the mode."""
+    """The settings for consuming a topic; `timeout_secs` is None if it depends on the mode."""
 
     batch_size: int
     timeout_secs: int | None
@@ -165,7 +165,7 @@ class ReadSettings:
         )
 
     def poll_secs(self, *, tail: bool) -> int:
-        """How long a request may wait for messages, in seconds."""
+        """The time in seconds that a request may wait for messages."""
         if self.timeout_secs is not None:
             return self.timeout_secs
         return TAIL_TIMEOUT_SECS if tail else 0
@@ -173,7 +173,7 @@ class ReadSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run proceeds, and when it ends."""
+    """The settings of a run."""
 
     tail: bool
     max_messages: int | None

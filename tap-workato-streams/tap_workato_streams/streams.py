@@ -1,4 +1,4 @@
-"""A topic as a Singer stream, whatever the format of its records."""
+"""The base class of a topic as a Singer stream, for all record formats."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TopicStream(SdkStream):
         self.primary_keys = ["message_id"]
         self.replication_key = "message_id"
         self.consumer = consumer
-        # The limits of a run through the SDK's own sync; the tap shares one among all streams.
+        # Without limits for the SDK's own sync; otherwise, all streams share those of the tap.
         self.limits = RunLimits()
 
     @property
@@ -73,7 +73,7 @@ class TopicStream(SdkStream):
 
     @cached_property
     def summary(self) -> TopicSummary:
-        """What has been written in this run."""
+        """The progress of the topic in this run."""
         return TopicSummary(self.topic, self.bookmark)
 
     @property
@@ -87,7 +87,7 @@ class TopicStream(SdkStream):
 
     @abstractmethod
     def write_messages(self, messages: Sequence[Message]) -> None:
-        """Write messages as RECORD lines; if one fails, the bookmark is at the one before it."""
+        """Write messages as RECORD lines; if one fails, the bookmark is at the one before."""
 
     @abstractmethod
     def decoded(self, messages: Sequence[Message]) -> Iterable[Record]:
@@ -110,7 +110,7 @@ class TopicStream(SdkStream):
         """Write the records of messages through the SDK, and move the bookmark with each.
 
         Raises:
-            EventStreamsError: A stream map fails on one; the bookmark is at the message before it.
+            EventStreamsError: A stream map failed; the bookmark is at the message before.
             OSError: stdout cannot be written to.
         """
         for message, record in zip(messages, records, strict=True):
@@ -119,7 +119,7 @@ class TopicStream(SdkStream):
             except (OSError, EventStreamsError):
                 raise
             except Exception as exc:
-                # Of all exceptions, only the SDK's own text is known not to quote the payload.
+                # Only the messages of the SDK's own exceptions never quote the payload.
                 reason = exc if isinstance(exc, MappingError) else type(exc).__name__
                 raise EventStreamsError(
                     f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
@@ -129,12 +129,12 @@ class TopicStream(SdkStream):
         self.writer.flush()
 
     def log_summary(self) -> None:
-        """Log what has been written in this run."""
+        """Log the summary of the topic."""
         self.summary.log(self.consumer.client.requests)
         self.log_misfits()
 
     def log_misfits(self) -> None:
-        """Log which fields did not fit the schema, if that matters for the format."""
+        """Log which fields did not fit the schema, if the format has columns."""
 
     @override
     def log_sync_costs(self) -> None:
@@ -149,7 +149,7 @@ class TopicStream(SdkStream):
         Yields:
             Decoded records, in topic order.
         """
-        # At one record more than ``--test`` requests, the SDK logs an error.
+        # With one record more than ``--test`` requests, the SDK would log an error.
         yield from islice(self._records(), self.ABORT_AT_RECORD_COUNT)
 
     def _records(self) -> Iterable[Record]:
@@ -162,7 +162,7 @@ class TopicStream(SdkStream):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        """Keep the message's time next to the bookmark, which the SDK is about to move."""
+        """Store the message's time with the bookmark, which the SDK moves after this call."""
         self.stream_state["message_time"] = row["time"]
         self.stream_state["topic_id"] = self.topic.id
         return row

@@ -1,4 +1,4 @@
-"""One run: topics are consumed concurrently, one emitter writes, one state covers them all."""
+"""Runs a sync: topics are consumed concurrently, and share an emitter and a state."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class _End(NamedTuple):
 class Sync:
     """Consumes topics in workers, each of which writes a page while it requests the next one.
 
-    No topic has more than these two pages in memory.
+    At most two pages per topic are in memory.
 
     Args:
         streams: The streams to sync.
-        settings: How the run proceeds, and when it ends.
+        settings: The settings of the run.
         write_state: Writes a STATE line if the state has changed since the last one.
     """
 
@@ -70,7 +70,7 @@ class Sync:
         )
 
     def stop(self) -> None:
-        """End the run soon, after writing what has been read; safe in a signal handler."""
+        """End the run after writing the pages that have been read; safe in a signal handler."""
         self._stopping = True
         self._ends.put(None)
         self._watchdog.expect_end()
@@ -79,18 +79,19 @@ class Sync:
         """Sync the streams until they end, a limit is reached, one fails, or ``stop`` is called.
 
         Raises:
-            EventStreamsError: A topic failed, or stdout did. What was read before is written, and
-                the state covers it.
+            EventStreamsError: A topic or stdout failed. Pages that were read before are written,
+            and
+                the state covers them.
         """
         topics = counted(len(self._streams), "topic")
         logger.info("reading %s, %d concurrently", topics, self._workers)
         self._watchdog.start()
         try:
-            # The given state holds until there is a newer one.
+            # The initial state is valid until there is a newer one.
             self._write_state()
             for stream in self._streams:
                 stream.write_schema()
-            # From here on only the emitter may use the state, so look up the bookmarks first.
+            # From here on, only the emitter may use the state, so the bookmarks are read first.
             progress = Progress([stream.summary for stream in self._streams], tail=self._tail)
             waiting = deque((stream, stream.bookmark) for stream in self._streams)
             with contextlib.closing(progress):
@@ -99,7 +100,7 @@ class Sync:
             self._emitter.close()
             if self._output_error:
                 raise self._output_error
-        except OSError as exc:  # stdout: files and sockets are used by the workers only
+        except OSError as exc:  # from stdout: only the workers use other files and sockets
             self._stopping = True
             _discard_stdout()
             if not isinstance(exc, BrokenPipeError):
@@ -127,7 +128,7 @@ class Sync:
                     self._consume(*waiting.popleft())
 
         for _ in range(self._workers):
-            # Daemons: a long poll must not delay the end of the process.
+            # Daemon threads, because a long poll must not delay the end of the process.
             threading.Thread(target=consume_one_by_one, daemon=True).start()
 
     def _consume(self, stream: TopicStream, bookmark: Bookmark | None) -> None:
@@ -154,7 +155,7 @@ class Sync:
             self._ends.put(None)
 
     def _wait(self, progress: Progress) -> None:
-        """Wait for the end of all topics or of the run, and emit the state when it is due."""
+        """Wait until all topics or the run ends, and emit the state when it is due."""
         open_topics = len(self._streams)
         while open_topics and not self._is_over:
             waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
@@ -184,8 +185,8 @@ class Sync:
 
     def _fail(self, error: Exception) -> None:
         self._errors.append(error)
-        # In tail mode the other topics would never end. Without quota they would all wait as long
-        # as retries may take. Such a run ends with the first failure.
+        # In tail mode, the other topics would never end, and without quota, all of them would wait
+        # as long as retries may take. The run therefore ends with the first failure.
         if self._tail or _is_quota(error):
             self.stop()
 
@@ -195,5 +196,5 @@ def _is_quota(error: Exception) -> bool:
     return rate_limited or isinstance(error, QuotaStoreError)
 
 
-def _discard_stdout() -> None:  # otherwise the flush at exit fails
+def _discard_stdout() -> None:  # Otherwise, the flush at exit would fail.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

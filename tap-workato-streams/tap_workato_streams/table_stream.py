@@ -40,7 +40,7 @@ logger = logging.getLogger("tap-workato-streams")
 
 
 class TableStream(TopicStream):
-    """A topic whose records are taken apart."""
+    """A topic whose payloads are split into columns."""
 
     def __init__(
         self, tap: Tap, consumer: TopicConsumer, settings: RecordSettings, layout: Layout
@@ -57,9 +57,9 @@ class TableStream(TopicStream):
     @property
     @override
     def effective_schema(self) -> dict[str, Any]:
-        """The schema of the records from here on: the catalog is the start, not the limit."""
+        """The current schema of the records, which may have more columns than the catalog."""
         columns = self._shaper.columns
-        if columns is not self._described:  # the SDK asks for it with each record
+        if columns is not self._described:  # The SDK reads this property for each record.
             self._described, self._record_schema = columns, self._layout.record_schema(columns)
         return self._record_schema
 
@@ -116,7 +116,7 @@ class TableStream(TopicStream):
             yield decoded(text, message, self.topic)
 
     def _shape(self, messages: Sequence[Message]) -> tuple[list[bytes], EventStreamsError | None]:
-        """Shape the messages up to one that cannot be written; write the SCHEMA if it changes."""
+        """Convert the messages up to one that cannot be written; write a changed SCHEMA."""
         page = self._shaper.shape(payload_lines(messages))
         if page.added:
             names = ", ".join(page.added)
@@ -132,7 +132,7 @@ class TableStream(TopicStream):
         return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
 
     def _bookmark_columns(self) -> None:
-        """Keep the columns in the state: they take precedence in the next run."""
+        """Store the columns in the state, since they take precedence in the next run."""
         columns = self._shaper.next_columns
         if columns is not self._bookmarked:
             self.stream_state["columns"] = schemas(columns)
@@ -177,12 +177,12 @@ class TableStream(TopicStream):
             raise EventStreamsError(f"{self.topic}: the state cannot be used: {exc}") from None
         known = self._declared, bookmarked, catalog
         columns = known_columns.combined(*known, self._mode, self._layout)
-        if (RESCUED,) in self._deselected:  # so what the catalog does not know is deselected, too
+        if (RESCUED,) in self._deselected:  # so columns that are not in the catalog are, too
             return {name: column for name, column in columns.items() if name in catalog}
         return columns
 
     def _sample(self) -> Columns:
-        """Columns of a new sample: the catalog may be older than the data."""
+        """Infer columns from a new sample, because the catalog may be older than the data."""
         return infer_columns(sample(self.consumer.client), self._layout.levels)
 
     @cached_property
@@ -191,7 +191,7 @@ class TableStream(TopicStream):
 
     @cached_property
     def _splices(self) -> bool:
-        """Whether the text of the columns is the text of the record."""
+        """Whether the text of the columns can be used as the text of the record."""
         return (
             self.maps.keep_records
             and self._layout.unpacked

@@ -1,4 +1,4 @@
-"""The tap: the plugin that Singer and Meltano run."""
+"""The tap plugin."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         if self._bookmarks:
             self._state["bookmarks"] = self._bookmarks
         if not os.environ.keys() & LOG_SETTINGS:
-            # The SDK's metrics are JSON; the summaries are meant for people.
+            # The SDK's metrics are JSON lines, and the summaries replace them for users.
             self.metrics_logger.setLevel(logging.WARNING)
 
     @classmethod
@@ -101,7 +101,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         catalog: IO[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Run the tap with these files; unlike in the SDK, an error says which one is meant."""
+        """Run the tap with these files; unlike in the SDK, errors contain the file's name."""
         super(Tap, cls).invoke(**kwargs)
         cls.print_version(print_fn=cls.logger.info)
         config = config or _ConfigInput()
@@ -117,7 +117,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
 
     @override
     def discover_streams(self) -> list[TopicStream]:
-        """Make a stream of each topic in the settings, or in the workspace."""
+        """Create a stream for each topic in the settings, or in the workspace."""
         limiter = self._limiter = RateLimiter.from_config(self.config)
         settings = ReadSettings.from_config(self.config)
         clock = RunClock()
@@ -132,16 +132,16 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
 
     @override
     def setup_mapper(self) -> None:
-        """Read the stream maps. Each stream sets up its own, when its state is known."""
+        """Do nothing: each stream creates its own maps when its state is known."""
         PluginBase.setup_mapper(self)
 
     @override  # type: ignore[misc]
     def sync_all(self) -> None:
         """Sync the selected streams concurrently.
 
-        The SDK syncs one stream after another and marks this method final, but it is the only
-        place where the order can be chosen: everything that runs a tap calls it. Batch files are
-        left to the SDK.
+        The SDK syncs one stream after another and marks this method as final, but everything that
+        runs a tap calls it, so it is the only place to change this. Batch files are written by the
+        SDK's own sync.
         """
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
@@ -176,7 +176,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @classmethod
     @override
     def get_singer_command(cls) -> click.Command:
-        """Return a command that reports failures in one line each."""
+        """Return a command that reports a failure in one line."""
         return ConnectorCommand.of(super().get_singer_command(), cls.logger)
 
     @classmethod
@@ -187,10 +187,10 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Set a flag at the first signal; a second one ends the process at once.
+        """Stop the run at the first signal; exit immediately at the second one.
 
-        The SDK's handler emits the state wherever the signal arrives: in the middle of a line, or,
-        with batch files, ahead of records whose file has not been reported yet.
+        The SDK's handler would emit the state immediately: in the middle of a line or, with batch
+        files, before records whose file has not been reported yet.
         """
         signal.signal(signum, signal.SIG_DFL)
         if self._sync is None:

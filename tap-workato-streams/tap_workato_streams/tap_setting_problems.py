@@ -1,4 +1,4 @@
-"""Checks of the settings that only the tap has, before the first request."""
+"""Checks of the settings that only the tap has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tap_problems(config: Mapping[str, Any]) -> list[str]:
-    """Find problems beyond wrong types, which are reported elsewhere.
+    """Find problems other than wrong types, which are reported elsewhere.
 
     Args:
         config: The settings, with their defaults.

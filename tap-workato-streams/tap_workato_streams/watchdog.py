@@ -1,4 +1,4 @@
-"""The watchdog: ends the process if the loader has stopped reading when the run has to end."""
+"""The watchdog, which ends the process if the loader does not read when the run has to end."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-workato-streams")
 
-# How long stdout may block once the run has to end. The promise is 5 s, signal to exit.
+# The maximum time that stdout may block when the run has to end. The promise is 5 s in total.
 GRACE_SECS = 3.0
 CHECK_SECS = 0.5
 
 
 class Watchdog:
-    """Ends the process if nothing more can be written although the run has to end.
+    """Ends the process if the run has to end but stdout is blocked.
 
-    A write to a full pipe blocks as long as the loader does not read; no signal and no time limit
-    interrupts it. A slow loader is waited for as long as it reads.
+    A write to a full pipe blocks until the loader reads, and cannot be interrupted by a signal or a
+    time limit. The watchdog waits for a slow loader as long as it reads.
 
     Args:
-        written: Returns how many bytes have been written to stdout.
-        max_run_secs: When the run has to end; None if only a signal ends it.
+        written: Returns the number of bytes written to stdout.
+        max_run_secs: The maximum duration of the run; None if only a signal ends it.
     """
 
     def __init__(self, written: Callable[[], int], max_run_secs: float | None) -> None:
@@ -38,15 +38,15 @@ class Watchdog:
         self._expected_end: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Start to watch the run."""
+        """Start watching."""
         threading.Thread(target=self._watch, daemon=True).start()
 
     def expect_end(self) -> None:
-        """Expect the run to end from now on; safe in a signal handler."""
+        """Expect the run to end soon; safe in a signal handler."""
         self._expected_end.put(None)
 
     def stop(self) -> None:
-        """Stop watching: the run has ended."""
+        """Stop watching, because the run has ended."""
         self._is_over.set()
         self.expect_end()
 
@@ -64,5 +64,5 @@ class Watchdog:
             "cannot write to stdout (the loader has stopped reading); "
             "messages that were not written are read by the next run"
         )
-        # No orderly exit is possible: the flush at exit would block, too.
+        # A normal exit is not possible, because the flush at exit would block, too.
         os._exit(1)

@@ -188,7 +188,7 @@ def test_a_stream_whose_topic_is_gone_is_reported(
     assert ids(read(emulator, catalog=catalog, **ORDERS)) == published
     assert warnings(caplog) == [
         (
-            "returns: selected in the catalog, but there is no such topic any more, so not read; "
+            "returns: selected in the catalog, but the topic no longer exists, so not read; "
             "to remove it, run discovery again (Meltano: --refresh-catalog)"
         )
     ]

@@ -45,10 +45,10 @@ UNUSABLE: list[tuple[Any, str]] = [
     ([], f"{BOOKMARK} is an array; expected an object"),
     (
         {"replication_key": "id", "replication_key_value": "7"},
-        f"{BOOKMARK} is for id, not for message_id: it is another tap's",
+        f"{BOOKMARK} is for id, not for message_id: it belongs to another tap",
     ),
-    ({"last_id": 7}, f"{BOOKMARK} has no message_id: it is another tap's"),
-    ({"partitions": []}, f"{BOOKMARK} has no message_id: it is another tap's"),
+    ({"last_id": 7}, f"{BOOKMARK} has no message_id: it belongs to another tap"),
+    ({"partitions": []}, f"{BOOKMARK} has no message_id: it belongs to another tap"),
     (
         {"replication_key_value": 7},
         f"{BOOKMARK} has a replication_key_value that is not a message id",

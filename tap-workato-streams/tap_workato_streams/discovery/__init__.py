@@ -1,1 +1,1 @@
-"""Which topics there are, under which stream names and with which schemas."""
+"""Discovers the topics to read, their stream names and their schemas."""

@@ -1,4 +1,4 @@
-"""The catalog of a run: checked, and with the topic id in each stream's metadata."""
+"""Validates the catalog of a run, and keeps the topic id in each stream's metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("tap-workato-streams")
 
 @dataclass(slots=True)
 class TopicMetadata(StreamMetadata):
-    """A stream's metadata with the topic id, by which a renamed topic keeps its stream name."""
+    """A stream's metadata with the topic id, so that a renamed topic keeps its stream name."""
 
     topic_id: int | None = None
 
@@ -35,8 +35,8 @@ def parse_catalog(document: object, file: str = "catalog") -> Catalog:
     """Parse a catalog.
 
     Args:
-        document: The document in the catalog file.
-        file: Its name, for errors.
+        document: The content of the catalog file.
+        file: The name of the file, for errors.
 
     Raises:
         SettingError: The document is not a catalog.
@@ -80,7 +80,7 @@ def names_by_topic(catalog: Catalog | None) -> dict[int, str]:
 
 
 def log_differences(catalog: Catalog, streams: Sequence[str]) -> None:
-    """Log which streams are missing from the catalog, and which of its topics are gone."""
+    """Log which streams are missing from the catalog, and which of its topics no longer exist."""
     if missing := sorted(set(streams) - catalog.keys()):
         logger.warning(
             "%s: not in the catalog, so not read; to add %s, run discovery again "
@@ -93,7 +93,7 @@ def log_differences(catalog: Catalog, streams: Sequence[str]) -> None:
     }
     if gone := sorted(selected - set(streams)):
         logger.warning(
-            "%s: selected in the catalog, but there is no such topic any more, so not read; to "
+            "%s: selected in the catalog, but the topic no longer exists, so not read; to "
             "remove %s, run discovery again (Meltano: --refresh-catalog)",
             ", ".join(gone),
             "it" if len(gone) == 1 else "them",

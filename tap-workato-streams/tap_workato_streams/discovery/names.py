@@ -1,4 +1,4 @@
-"""Stream names: from settings or titles, kept if a topic was renamed, and unique."""
+"""Determines unique stream names from settings or titles; a renamed topic keeps its name."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def named(
     in_catalog: Mapping[int, str],
     bookmarks: Mapping[str, Any] | None = None,
 ) -> list[Topic]:
-    """Give each topic its stream name.
+    """Set the stream name of each topic.
 
     Args:
-        topics: The topics with the names that they would have. Of two with the same name the first
-            one keeps it.
+        topics: The topics with their default names. If two have the same name, the first one keeps
+            it.
         in_catalog: The names in the catalog by topic id; they take precedence.
         bookmarks: The bookmarks by stream name; their names come next.
 
     Returns:
-        The topics; no two of them have the same name.
+        The topics, with unique names.
     """
-    # A topic that is listed twice is read under two names; neither of them is known by its id.
+    # A topic that is listed twice has two stream names, so neither can be found by its id.
     once = {topic_id for topic_id, count in Counter(t.id for t in topics).items() if count == 1}
     names = {topic_id: name for topic_id, name in in_catalog.items() if topic_id in once}
     for topic in topics if bookmarks else ():

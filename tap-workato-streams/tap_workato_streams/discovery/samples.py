@@ -1,4 +1,4 @@
-"""Sample messages of a topic: its oldest page, and its newest."""
+"""Samples the oldest and the newest messages of a topic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOK_BACKS = (timedelta(minutes=5), timedelta(days=1))
 def sample(client: ConsumeClient) -> list[bytes]:
     """Read the payloads of a topic's oldest page and of its newest, without overlap.
 
-    It takes two requests, unless the topic has been idle for long: then up to four.
+    This takes two requests, or up to four if the topic has been idle for long.
 
     Args:
         client: The client that consumes the topic.
@@ -42,7 +42,7 @@ def sample(client: ConsumeClient) -> list[bytes]:
 
 
 def _cursors(oldest: list[Message], now: datetime) -> Iterator[Cursor]:
-    """Where to look for the newest messages: never before the end of the oldest page."""
+    """Yield the cursors of a search for the newest messages, which starts after the oldest page."""
     end = parse_time(oldest[-1].time)
     for look_back in LOOK_BACKS:
         since = now - look_back

@@ -1,4 +1,4 @@
-"""JSON Schemas of a topic's records: from Workato's own format, from a sample, or open."""
+"""The JSON Schema of a topic's records: from the settings, from Workato, or open."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCALARS: dict[str, dict[str, Any]] = {
 
 
 def record_schema(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON Schema of a record, around that of its payload."""
+    """Return the JSON Schema of a record with this payload."""
     return {
         "type": "object",
         "properties": {
@@ -46,14 +46,14 @@ def record_schema(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the JSON Schema in a topic's settings, or in the file that they name.
+    """Read the JSON Schema in a topic's settings, or in the file ``schema_path``.
 
     Args:
         topic: An item of the ``topics`` setting.
 
     Returns:
-        The schema with its references resolved, since it becomes part of another one; None if
-        there is none.
+        The schema with its references resolved, because it becomes part of another schema; None
+        if there is none.
 
     Raises:
         SettingError: The file does not exist, or its content is not a JSON Schema.
@@ -84,12 +84,12 @@ def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         fields: The fields, as listed by the Developer API.
 
     Returns:
-        The schema of an object whose fields may all be null: the format says which fields are
-        optional, and a payload that does not conform is emitted all the same.
+        The schema of an object whose fields may all be null, because the format does not define
+        whether they may, and a payload that does not conform is emitted, too.
     """
     return {
         "type": ["object", "null"],
-        # A field without a name describes no key.
+        # A field without a name cannot be matched to a key.
         "properties": {f["name"]: _nullable(_field(f)) for f in fields if f.get("name")},
         "additionalProperties": True,
     }

@@ -1,4 +1,4 @@
-"""Which topics to read, under which stream names, and with which schemas."""
+"""Discovers the topics to read, from the settings or the Developer API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-workato-streams")
 
-# The statuses that say nothing about the other topics.
+# With these statuses, the other topics may still be readable.
 THIS_TOPIC_ONLY = {403, 404}
 
 
@@ -47,7 +47,7 @@ def discover_topics(
         limiter: The rate limiter of the process, for samples.
 
     Returns:
-        The topics of the ``topics`` setting, else all topics of the workspace.
+        The topics in the ``topics`` setting, or else all topics of the workspace.
 
     Raises:
         ServiceError: The request for topics or for a sample failed.
@@ -82,7 +82,7 @@ def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, 
     except ServiceError as exc:
         if catalog is None or not config.get("topics"):
             raise
-        # The settings and the catalog contain all that is needed, apart from the retention.
+        # The settings and the catalog contain everything except the retention.
         logger.warning("%s; continuing without it", exc)
         return {}
 
@@ -118,7 +118,7 @@ def _described(topic: Topic, described: WorkspaceTopic | None) -> Topic:
 
 
 def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> Topic:
-    # Most runs start sooner without what only an unknown schema needs.
+    # Only unknown schemas need these imports, and most runs start faster without them.
     from ..records.columns import schemas as column_schemas  # noqa: PLC0415
     from ..records.inference import infer_columns  # noqa: PLC0415
 

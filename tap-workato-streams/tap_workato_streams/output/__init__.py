@@ -1,1 +1,1 @@
-"""What goes to stdout, and in which order; what a run logs."""
+"""Writes records and states to stdout, and logs progress."""

@@ -1,4 +1,4 @@
-"""The emitter: one writer at a time, and a STATE line covers the records before it."""
+"""The emitter, which writes pages and STATE lines one at a time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ..limits import Interval, RunLimits
     from ..reading.pages import Page
 
-# How long the main thread waits for a worker that is writing; the worker then emits the state.
+# The maximum time that the main thread waits for a writing worker, which then emits the state.
 LOCK_TIMEOUT_SECS = 0.1
 
 
 class PageSink(Protocol):
-    """A stream, as the emitter sees it."""
+    """The interface of a stream for the emitter."""
 
     def write_page(self, page: Page) -> None:
         """Write a page's messages and move the bookmark; raise OSError if stdout fails."""
@@ -26,15 +26,15 @@ class PageSink(Protocol):
 class Emitter:
     """Holds one page per topic, and writes pages and STATE lines one at a time.
 
-    The lock is held while a whole page is written and its bookmark is moved, and while the state
-    is emitted, so a STATE line covers exactly the records before it. After a page that cannot be
-    written, its topic writes no more. Errors are passed to ``on_error``, never raised: the caller
-    may be in the middle of a request.
+    The lock is held while a page is written and its bookmark is moved, and while the state is
+    emitted, so a STATE line covers exactly the records before it. After a page that cannot be
+    written, no more pages of its topic are written. Errors are passed to ``on_error`` instead of
+    being raised, because the caller may be in the middle of a request.
 
     Args:
         write_state: Writes a STATE line if the state has changed since the last one.
-        limits: How many messages may be written.
-        state_interval: How often to emit the state.
+        limits: The limits of the run.
+        state_interval: The interval at which the state is emitted.
         on_error: Called with the error that ended a topic, or with the OSError of stdout, after
             which nothing more is written.
     """
@@ -56,7 +56,7 @@ class Emitter:
         self._closed = False
 
     def hold(self, stream: PageSink, page: Page) -> None:
-        """Keep a page to be written next; the stream's previous page must have been written."""
+        """Hold a page to be written next; the stream's previous page must have been written."""
         self._held[stream] = page
 
     def write_held(self, stream: PageSink) -> None:
@@ -67,14 +67,14 @@ class Emitter:
                 self._emit_state_if_due()
 
     def emit_state_if_due(self) -> None:
-        """Emit the state if it is due, unless a worker is writing, which then does so."""
+        """Emit the state if it is due; if a worker is writing, the worker emits it."""
         if not self._state_interval.left:
             with self._locked(LOCK_TIMEOUT_SECS) as is_locked:
                 if is_locked:
                     self._emit_state_if_due()
 
     def close(self) -> None:
-        """Write all pages that are held, emit the state, and accept nothing more."""
+        """Write all held pages, emit the state, and accept no more pages."""
         with self._locked():
             self._write_all()
             self._closed = True
@@ -89,7 +89,7 @@ class Emitter:
         try:
             yield is_locked
         except OSError as exc:
-            # While the lock is held: nothing may follow a truncated line.
+            # Closed while the lock is held, because nothing may follow a truncated line.
             self._closed = True
             self._on_error(exc)
         finally:
@@ -114,7 +114,7 @@ class Emitter:
             self._write_all()
 
     def _write_all(self) -> None:
-        # Some of the held pages may belong to requests that cannot be sent yet.
+        # Some held pages may belong to topics whose next request has to wait.
         for stream in list(self._held):
             self._write(stream)
         if not self._closed:

@@ -19,22 +19,22 @@ logger = logging.getLogger("tap-workato-streams")
 
 INTERVAL_SECS = 60.0
 BAR_INTERVAL_SECS = 1.0
-# Below this number of active topics each has a line; above it, only the slowest ones do.
+# With fewer active topics, each has a line; otherwise, only the slowest ones do.
 MANY_TOPICS = 10
 SLOWEST = 3
-# A lag that is due to the time between two requests.
+# A smaller lag may be due to the time between two requests.
 UP_TO_DATE_SECS = 60.0
 
 
 class _Reading(NamedTuple):
-    """How far a topic was at a point in time."""
+    """The progress of a topic at a point in time."""
 
     messages: int
     newest: float | None
 
 
 class Progress:
-    """Reports how far each topic is, how far behind, and when its backlog will be done.
+    """Reports the progress, the lag and the remaining time of each topic.
 
     Args:
         summaries: The summary of each topic.
@@ -89,7 +89,7 @@ class Progress:
         """Return when the backlog is done at the rate of the last interval."""
         before = self._readings[summary].newest or summary.oldest_secs or 0.0
         newest = summary.newest_secs or before
-        # Seconds of messages per second; in tail mode, new messages keep arriving.
+        # In seconds of messages per second; in tail mode, new messages keep arriving.
         speed = (newest - before) / max(now - self._reported_at, 1e-3) - (1 if self._tail else 0)
         backlog = lag if self._tail else lag - (now - self._began)
         if speed <= 0:

@@ -1,4 +1,4 @@
-"""What has been read of a topic in this run."""
+"""The progress of a topic in this run."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class TopicSummary:
     """Counts the messages of one topic, for the log and for metrics.
 
     Attributes:
-        messages: Messages written.
-        newest: The time of the last one.
+        messages: The number of messages written.
+        newest: The time of the last message.
         resume_time: The time of the bookmark, from which the next run would resume.
     """
 
@@ -35,7 +35,7 @@ class TopicSummary:
         self.resume_time = bookmark.time if bookmark else None
         self.newest: str | None = None
         self._oldest: str | None = None
-        # The service's clock at the last page, and this machine's at the same moment.
+        # The times of the service's clock and of the local clock at the last page.
         self._service_secs = 0.0
         self._seen_at = 0.0
         self._began = time.monotonic()
@@ -69,21 +69,21 @@ class TopicSummary:
 
     @property
     def oldest_secs(self) -> float | None:
-        """The time of the oldest message, in seconds since the epoch."""
+        """The Unix time of the oldest message."""
         return _secs(self._oldest)
 
     @property
     def newest_secs(self) -> float | None:
-        """The time of the newest message, in seconds since the epoch."""
+        """The Unix time of the newest message."""
         return _secs(self.newest)
 
     @property
     def lag_secs(self) -> float | None:
-        """How old the newest message was when it was read; None without messages."""
+        """The age of the newest message in seconds when it was read; None without messages."""
         return self.lag_at(self._seen_at)
 
     def lag_at(self, now: float) -> float | None:
-        """Return how old the newest message is, in seconds; None without messages.
+        """Return the age of the newest message in seconds; None without messages.
 
         Args:
             now: The time by ``time.monotonic()``.
@@ -94,14 +94,14 @@ class TopicSummary:
         return max(0.0, self._service_secs + now - self._seen_at - newest)
 
     def share_done(self) -> float:
-        """Return how much of the time since the first message has been read, from 0 to 1."""
+        """Return the share of the time since the first message that has been read, from 0 to 1."""
         oldest, newest = self.oldest_secs, self.newest_secs
         if self.has_ended or oldest is None or newest is None:
             return float(self.has_ended)
         return min(1.0, (newest - oldest) / max(self._service_secs - oldest, 1e-3))
 
     def log(self, requests: int) -> None:
-        """Log one line about the topic."""
+        """Log a summary line."""
         self.end()
         line = f"{counted(self.messages, 'message')}, {counted(requests, 'request')}"
         lag = self.lag_secs

@@ -1,4 +1,4 @@
-"""The writer: Singer messages as lines on stdout, a page at a time."""
+"""Writes Singer messages to stdout, one page at a time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from ..event_streams.consume import Message
 
 _encode = msgspec.json.encode
-# What a pipe holds: a larger write would not show whether the loader is reading.
+# The capacity of a pipe: a larger write would not show whether the loader is reading.
 CHUNK_BYTES = 65_536
 _written = 0
 
 
 class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
-    """Writes lines to stdout; flushes records once per page, and other messages at once."""
+    """Writes lines to stdout; flushes records once per page, and other messages immediately."""
 
     @override
     def serialize_message(self, message: SingerMessage) -> bytes:
@@ -37,8 +37,7 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
     def write_message(self, message: SingerMessage) -> None:
         """Write a message of the SDK.
 
-        The SDK flushes each record; here it is flushed with its page, or with the STATE that
-        covers it.
+        Unlike in the SDK, records are not flushed one by one, but with their page or their STATE.
 
         Raises:
             OSError: stdout cannot be written to.
@@ -71,7 +70,7 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
     def write_records(
         self, stream: str, topic_id: int, messages: Sequence[Message], bodies: Sequence[bytes]
     ) -> None:
-        """Write messages as RECORD lines whose members after ``time`` are given, and flush.
+        """Write messages as RECORD lines with the given members after ``time``, and flush.
 
         Args:
             stream: The name of the stream.
@@ -109,42 +108,45 @@ def record_text(message: Message, topic_id: int, body: bytes) -> bytes:
 
 
 def check_stdout() -> None:
-    """Check that something still reads stdout, which an idle run would never notice.
+    """Check that stdout is still open, which an idle run would not notice otherwise.
 
     Raises:
-        BrokenPipeError: The reader has closed it.
+        BrokenPipeError: The loader has closed it.
     """
     try:
         poll = select.poll()
         poll.register(sys.stdout.buffer, 0)
-    except (AttributeError, OSError):  # not a file, as in tests: the next write will show it
+    except (
+        AttributeError,
+        OSError,
+    ):  # stdout is not a file, for example in tests; the next write will show the error.
         return
     if any(event & select.POLLERR for _, event in poll.poll(0)):
         raise BrokenPipeError
 
 
 def payload_lines(messages: Sequence[Message]) -> list[bytes]:
-    """Return the payloads' bytes; line breaks, which JSON allows, become spaces."""
+    """Return the payloads as bytes; line breaks, which JSON allows, become spaces."""
     payloads = [bytes(message.payload) for message in messages]
-    # Few have any, and one search in all of them is faster than a search in each.
+    # Line breaks are rare, and one search in all payloads is faster than a search in each of them.
     together = b"".join(payloads)
     if b"\n" in together or b"\r" in together:
         return [payload.translate(_BREAKS) for payload in payloads]
     return payloads
 
 
-# Inside a JSON string, line breaks are escaped, so one in the text is white space.
+# Line breaks in JSON strings are escaped, so all others are white space.
 _BREAKS = bytes.maketrans(b"\n\r", b"  ")
 
 
 def bytes_written() -> int:
-    """Return how many bytes have been written to stdout, to tell a slow loader from a stuck one."""
+    """Return the number of bytes written to stdout, which shows whether the loader reads."""
     return _written
 
 
 def _write(data: bytes) -> None:
     global _written  # noqa: PLW0603 - there is one stdout
-    # With PYTHONUNBUFFERED the buffer is the raw file, which may write less than it was given.
+    # With PYTHONUNBUFFERED, the buffer is the raw file, whose write() may be partial.
     view = memoryview(data)
     while view:
         count = sys.stdout.buffer.write(view[:CHUNK_BYTES])

@@ -1,1 +1,1 @@
-"""Consuming one topic: positions, pages, expired bookmarks."""
+"""Consumes a topic: positions, pages and expired bookmarks."""

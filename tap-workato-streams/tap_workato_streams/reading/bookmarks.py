@@ -1,4 +1,4 @@
-"""Bookmarks in a state file: unwrapped, checked, and found by topic id if a stream was renamed."""
+"""Reads the bookmarks in a state file, and finds those of renamed streams by topic id."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 Bookmarks = dict[str, Any]
 
-# What a bookmark of this tap may contain without saying where to resume.
+# The keys that a bookmark of this tap may contain in addition to the position.
 NO_POSITION = frozenset(
     {"topic_id", "columns", "replication_key", "starting_replication_value", "progress_markers"}
 )
 
 
 def bookmarks_of(state: object, file: str = "state") -> Bookmarks:
-    """Return the bookmarks of a state, which may be wrapped as Singer or Meltano do.
+    """Return the bookmarks of a state, which may be a STATE line or in Meltano's format.
 
     Args:
-        state: The document in the state file.
-        file: Its name, for errors.
+        state: The content of the state file.
+        file: The name of the file, for errors.
 
     Raises:
         SettingError: The document is not a state.
@@ -37,7 +37,7 @@ def bookmarks_of(state: object, file: str = "state") -> Bookmarks:
         if isinstance(state, dict) and "bookmarks" not in state and wrapper in state:
             return bookmarks_of(state[wrapper], file)
     if isinstance(state, dict) and "bookmarks" not in state and {"completed", "partial"} & {*state}:
-        # Meltano's own format: what an interrupted run has reached is newer.
+        # In Meltano's format, the state of an interrupted run is newer.
         parts = [state.get("completed"), state.get("partial")]
         return {k: v for part in parts if part for k, v in bookmarks_of(part, file).items()}
     if state == {}:
@@ -53,7 +53,7 @@ def bookmarks_of(state: object, file: str = "state") -> Bookmarks:
 
 
 def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state") -> Bookmarks:
-    """Return the bookmark of each topic by stream name, found by topic id or else by name.
+    """Return the bookmark of each topic by stream name; it is found by topic id or by name.
 
     Raises:
         SettingError: A bookmark cannot be used, or belongs to another topic.
@@ -83,7 +83,7 @@ def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | No
     """Parse a bookmark in a state; return None if it contains no position.
 
     Raises:
-        SettingError: It is not a bookmark of this tap.
+        SettingError: The bookmark does not belong to this tap.
     """
     if not isinstance(bookmark, dict):
         raise SettingError(f"{subject} is {_kind(bookmark)}; expected an object")
@@ -91,11 +91,11 @@ def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | No
     key = bookmark.get("replication_key")
     # An older version of this tap wrote the catalog's replication key next to a message id.
     if key not in {None, "message_id"} and time is None:
-        raise SettingError(f"{subject} is for {key}, not for message_id: it is another tap's")
+        raise SettingError(f"{subject} is for {key}, not for message_id: it belongs to another tap")
     if message_id is None and time is None:
         if bookmark.keys() <= NO_POSITION:
             return None
-        raise SettingError(f"{subject} has no message_id: it is another tap's")
+        raise SettingError(f"{subject} has no message_id: it belongs to another tap")
     if message_id is not None and not (isinstance(message_id, str) and message_id):
         raise SettingError(f"{subject} has a replication_key_value that is not a message id")
     if time is not None and parse_time(time) is None:
@@ -104,7 +104,7 @@ def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | No
 
 
 def name_of_topic(bookmarks: Mapping[str, Any], topic_id: int) -> str | None:
-    """Return the stream name under which a topic has a bookmark, the newest if several."""
+    """Return the stream name of a topic's bookmark, the newest one if there are several."""
     names = [
         name
         for name, bookmark in bookmarks.items()
@@ -119,7 +119,7 @@ def _time(bookmark: Mapping[str, Any]) -> float:
 
 
 def _kind(value: object) -> str:
-    """Return what kind of JSON value this is, never the value."""
+    """Return the kind of a JSON value, without the value."""
     kinds: dict[object, str] = {
         type(None): "null",
         bool: "a boolean",

@@ -1,4 +1,4 @@
-"""The consumer of one topic: from its start position to its end, or on and on."""
+"""The consumer of one topic, which reads to the end of the topic or, in tail mode, continuously."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-workato-streams")
 
-# A long poll that returns an empty page sooner than this did not wait: do not request in a loop.
+# A long poll that returns an empty page sooner did not wait, and must not be repeated immediately.
 SHORTEST_POLL_SECS = 1.0
 
 
 def do_nothing() -> None:
-    """Do nothing while the service handles a request."""
+    """Do nothing while the service processes a request."""
 
 
 class TopicConsumer:
@@ -43,8 +43,8 @@ class TopicConsumer:
 
     Args:
         topic: The topic.
-        client: The client that consumes it.
-        settings: How to consume it.
+        client: The client for the topic.
+        settings: The settings for reading.
         clock: The clock that all consumers of a run share.
 
     Attributes:
@@ -73,13 +73,13 @@ class TopicConsumer:
         """Consume the topic.
 
         Args:
-            bookmark: The bookmark of the last run; None to start where the settings say.
-            tail: Whether to continue when the end is reached.
-            while_waiting: Called while the service handles a request; must not raise.
+            bookmark: The bookmark of the last run; None to start as set in the settings.
+            tail: Whether to continue at the end of the topic.
+            while_waiting: Called while the service processes a request; must not raise.
 
         Yields:
-            Pages with messages, and pages that only move the bookmark. Without ``tail``, the last
-            one is followed by an empty page or contains a message newer than the run.
+            Pages with messages, and pages that only move the bookmark. Without ``tail``, they end
+            before an empty page, or with a message that is newer than the start of the run.
 
         Raises:
             ServiceError: The service rejected a request, or retries took too long.
@@ -124,7 +124,7 @@ class TopicConsumer:
         return page, cursor
 
     def _position_instead(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
-        """Give up an expired position, and return where to continue."""
+        """Return the position that replaces an expired one."""
         message_id = str(cursor.after_message_id)
         if message_id in self._given_up:
             raise EventStreamsError(

@@ -1,4 +1,4 @@
-"""Messages as decoded records, for everything that inspects them."""
+"""Decodes messages, for stream maps, flattening and selection."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def decoded_record(message: Message, topic: Topic) -> dict[str, Any]:
 
 
 def decoded(text: bytes, message: Message, topic: Topic) -> Any:  # noqa: ANN401 - any JSON value
-    """Decode JSON text that was made of a message.
+    """Decode JSON text from a message.
 
     Raises:
-        EventStreamsError: It is nested too deeply.
+        EventStreamsError: The text is nested too deeply.
     """
     try:
         return json.loads(text, parse_float=Decimal, parse_int=_integer)

@@ -1,4 +1,4 @@
-"""Fetching the pages of a topic: rejected cursors are probed, repeated pages detected."""
+"""Fetches the pages of a topic, and detects expired cursors and repeated pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-workato-streams")
 
-# The statuses that may be due to the cursor. The other 4xx are due to the token or the quota
+# The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
 # (contract: "What is undocumented, and what to assume").
 MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
@@ -36,7 +36,7 @@ class PageFetcher:
     Args:
         topic: The topic.
         client: The client that consumes it.
-        clock: The clock of the run, which sees each page.
+        clock: The clock of the run, which is updated with each page.
         batch_size: Maximum number of messages per page.
     """
 
@@ -54,8 +54,8 @@ class PageFetcher:
         """Request the page after a cursor.
 
         Args:
-            cursor: From where to consume.
-            poll_secs: How long the service may wait for messages.
+            cursor: Where to start.
+            poll_secs: The maximum time in seconds that the service waits for messages.
 
         Raises:
             CursorExpired: The message of the cursor no longer exists.
@@ -76,11 +76,11 @@ class PageFetcher:
         return page
 
     def _probe(self, cursor: Cursor, rejection: RequestRejected) -> Page:
-        """Find out whether a rejection was due to the cursor; return the page if it was not.
+        """Find out whether the cursor was the cause of a rejection; return the page if it was not.
 
-        The API does not document the status for an expired message id. If the same request works
-        without it, and is rejected again with it, the message has expired or was purged. Otherwise
-        the topic is the problem, or the rejection was a stray one.
+        The API does not document the status for an expired message id. If the request succeeds
+        without the cursor, and is rejected again with it, the message has expired or was purged.
+        Otherwise, the topic was the cause, or the rejection was transient.
         """
         try:
             earliest = self._client.consume(EARLIEST, batch_size=1).messages

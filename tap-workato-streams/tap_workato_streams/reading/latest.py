@@ -1,4 +1,4 @@
-"""The position after the latest message, for ``start_from: latest``."""
+"""Finds the position after the latest message, for ``start_from: latest``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     Fetch = Callable[[Cursor], Page]
 
-# How far back to look for the latest message: more than the clocks of one service differ.
+# The start of the search for the latest message: more than the service's clocks can differ.
 LOOK_BACK = timedelta(seconds=5)
-# How far the local clock may be behind the service's before the search is repeated by the latter.
+# If the local clock is slower than the service's by more, the search is repeated with the latter.
 SMALL_SKEW = timedelta(minutes=1)
-# By which factor each look goes back further than the one before it, and how far the last one is.
+# The factor by which the search goes further back in each step, and the limit of the last step.
 GROWTH = 8
 LONGEST_LOOK_BACK = timedelta(days=10_000)
 
@@ -54,13 +54,13 @@ def find_latest(fetch: Fetch, clock: RunClock) -> Bookmark:
 
 
 def _search(fetch: Fetch, now: datetime) -> tuple[datetime, Page]:
-    """Search the latest page if no clock can be trusted: back in growing steps, then bisect.
+    """Search for the latest page without a reliable clock: go back in growing steps, then bisect.
 
-    A timestamp in the future means now (contract: "Public API"): as a bookmark it would skip the
-    messages until then, so only a time that has messages after it is safe.
+    A timestamp in the future means now (contract: "Public API"): as a bookmark, it would skip the
+    messages until then, so only a time with messages after it is safe.
 
     Returns:
-        A time and the page since then; the page is empty only if the topic is.
+        A time and the page since then; the page is empty only if the topic is empty.
     """
     newer, look_back = now, LOOK_BACK
     page = _fetch_since(fetch, now - look_back)
@@ -68,7 +68,7 @@ def _search(fetch: Fetch, now: datetime) -> tuple[datetime, Page]:
         newer, look_back = now - look_back, min(look_back * GROWTH, LONGEST_LOOK_BACK)
         page = _fetch_since(fetch, now - look_back)
     since, full = now - look_back, len(page.messages)
-    # A page with fewer messages is close enough to the end.
+    # A page with fewer messages is near enough to the end.
     while len(page.messages) >= full and newer - since > LOOK_BACK:
         middle = since + (newer - since) / 2
         if (found := _fetch_since(fetch, middle)).messages:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Bookmark(NamedTuple):
-    """The last message that was read; only a time if the topic had no message to name."""
+    """The last message that was read, or only a time if the topic had no recent message."""
 
     message_id: str | None
     time: str | None
@@ -20,7 +20,7 @@ class Bookmark(NamedTuple):
 class Page(NamedTuple):
     """Messages in topic order, and the time by the service's clock.
 
-    ``start`` is the bookmark of a page that only says where reading starts.
+    ``start`` is the bookmark of a page without messages, which only sets where reading starts.
     """
 
     messages: list[Message]
@@ -28,7 +28,7 @@ class Page(NamedTuple):
     start: Bookmark | None = None
 
     def bookmark(self) -> Bookmark | None:
-        """Where reading resumes once all messages of the page are written."""
+        """The bookmark after all messages of the page are written."""
         if not self.messages:
             return self.start
         return Bookmark(self.messages[-1].message_id, self.messages[-1].time)

@@ -1,4 +1,4 @@
-"""Positions in a topic: where to start, resume, and continue after an expired bookmark."""
+"""Determines the positions at which to start, to resume, and to continue after an expiry."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from .pages import Bookmark
     from .topic import Topic
 
-# Messages of one batch share a millisecond, and `since_time` returns what is newer than it.
+# Messages of a batch have the same millisecond, and `since_time` only returns newer messages.
 JUST_BEFORE = timedelta(milliseconds=1)
 # The share of the retention after which a bookmark is close to expiring.
 NEAR_RETENTION = 0.8
 
 
 def cursor_after(bookmark: Bookmark) -> Cursor:
-    """Return the cursor after a bookmark: its message, or its time if it has no message."""
+    """Return the cursor for a bookmark: its message, or its time if it has no message."""
     if bookmark.message_id:
         return Cursor(after_message_id=bookmark.message_id)
     return Cursor(since_time=bookmark.time)
 
 
 def first_cursor(topic: Topic, bookmark: Bookmark | None) -> Cursor:
-    """Return where to start reading: after the bookmark, else where the settings say.
+    """Return the first cursor: after the bookmark or, without one, according to the settings.
 
-    The latest message is not a cursor: the consumer has to search for it.
+    The consumer has to search for the latest message, since there is no cursor for it.
     """
     if bookmark:
         return cursor_after(bookmark)
@@ -42,7 +42,7 @@ def starts_at_latest(topic: Topic, bookmark: Bookmark | None) -> bool:
 
 
 def describe_start(topic: Topic, bookmark: Bookmark | None) -> str:
-    """Return where reading starts and why, for the log."""
+    """Describe where reading starts and why, for the log."""
     if bookmark and bookmark.message_id:
         time = f" of {bookmark.time}" if bookmark.time else ""
         return f"resuming after message {bookmark.message_id}{time} (bookmark)"
@@ -56,11 +56,11 @@ def describe_start(topic: Topic, bookmark: Bookmark | None) -> str:
 
 
 def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
-    """Return where to continue if a bookmark has expired; None to fail.
+    """Return the cursor that replaces an expired bookmark; None to fail.
 
     All remaining messages are newer than the expired one, so ``earliest`` skips none of them.
-    ``since_time`` does the same if the bookmark has no time. It starts just before that time:
-    other messages of the same millisecond may be unread.
+    ``since_time`` does the same if the bookmark has no time. Otherwise, it starts just before the
+    time, because other messages with the same time may be unread.
     """
     if policy == "fail":
         return None

@@ -1,12 +1,12 @@
-"""Detecting a service that returns the same pages again and again."""
+"""Detects a service that returns the same pages repeatedly."""
 
 from __future__ import annotations
 
 
 class Repetition:
-    """Detects a page that comes again, without remembering all pages (Brent's algorithm).
+    """Detects a repeated page without remembering all pages (Brent's algorithm).
 
-    It remembers one page, and the next one after twice as many pages.
+    It remembers one page at a time, and replaces it after twice as many pages as before.
     """
 
     def __init__(self) -> None:
@@ -15,7 +15,7 @@ class Repetition:
         self._remember_for = 1
 
     def sees(self, message_id: str) -> bool:
-        """Take the last message of a page; return whether it is the remembered one."""
+        """Return whether the last message of a page is the remembered one."""
         if message_id == self._remembered:
             return True
         self._pages += 1

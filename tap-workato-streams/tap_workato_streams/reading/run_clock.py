@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-workato-streams")
 
-# A difference that no time zone explains: either the Date header or the local clock is wrong.
+# With a larger difference, either the Date header or the local clock is wrong.
 DAY_OFF = timedelta(hours=12)
-# How far ahead of a clock a message may be before it proves the clock wrong.
+# A message that is this far ahead of a clock proves that the clock is wrong.
 TOLERANCE = timedelta(minutes=2)
 
 
@@ -25,19 +25,19 @@ class RunClock:
     """Estimates when the run began; all consumers of a run share it.
 
     The first ``Date`` of the service decides, so a wrong local clock does not end the run early or
-    late. But the messages know best: a clock by which one of them comes from the future is wrong.
-    Without a usable clock, a run ends at an empty page.
+    late. If a message comes from the future according to a clock, that clock is wrong and no longer
+    used. Without a usable clock, a run ends at an empty page.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._first_response = 0.0
-        # Estimates of the start, best first; None until the first response.
+        # Estimates of the start of the run, best first; None until the first response.
         self._starts: list[datetime] | None = None
         self._has_warned = False
 
     def see(self, page: Page) -> None:
-        """Take the date of a response, and the time of its newest message."""
+        """Update the estimates with a response's date and the time of its newest message."""
         with self._lock:
             if self._starts is None:
                 self._first_response = time.monotonic()
@@ -53,7 +53,7 @@ class RunClock:
                     "%s; the run ends %s",
                     page.messages[-1].time,
                     wrong.isoformat(timespec="seconds"),
-                    "by another clock" if self._starts else "where a topic has no more messages",
+                    "by another clock" if self._starts else "at the first empty page of each topic",
                 )
 
     def started_before(self, time: str | None) -> bool:
@@ -61,7 +61,7 @@ class RunClock:
         published = parse_time(time)
         with self._lock:
             start = self._starts[0] if self._starts else None
-        # The header counts whole seconds: messages of this second may be older than the run.
+        # The header has whole seconds, so messages of the same second may be older than the run.
         return bool(published and start and published >= start + timedelta(seconds=1))
 
     def _estimates(self, date: datetime | None) -> list[datetime]:
@@ -77,7 +77,7 @@ class RunClock:
                 local.isoformat(timespec="seconds"),
                 abs(date - local).total_seconds() / 3600,
             )
-            # The earlier one ends the run on a busy topic; if it is wrong, a message will show it.
+            # The earlier time ends the run on a busy topic; if it is wrong, a message will show it.
             return sorted([date, local])
         return [date, local]
 

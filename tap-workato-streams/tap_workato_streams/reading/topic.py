@@ -17,10 +17,10 @@ class Topic:
         id: The topic's id.
         name: The name of the stream.
         start_from: Where to start without a bookmark: earliest or latest.
-        start_date: The time to start at instead.
-        payload_schema: The JSON Schema of the payload, None if unknown.
-        is_declared: Whether that schema was declared, and not inferred from a sample.
-        retention: In seconds, None if unknown.
+        start_date: The time at which to start instead.
+        payload_schema: The JSON Schema of the payload; None if unknown.
+        is_declared: Whether the schema is declared rather than inferred from a sample.
+        retention: The retention in seconds; None if unknown.
     """
 
     id: int
@@ -32,5 +32,5 @@ class Topic:
     retention: float | None = None
 
     def __str__(self) -> str:
-        """Return the name for log lines and errors."""
+        """Return the stream name and topic id for log lines and errors."""
         return f"{self.name} (topic {self.id})"

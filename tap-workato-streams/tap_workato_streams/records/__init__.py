@@ -1,1 +1,1 @@
-"""The shape of a record: nested or unpacked, its columns, and what does not fit them."""
+"""Converts payloads to records with columns, and evolves their schema."""

@@ -1,4 +1,4 @@
-"""The columns of a payload: one for each field, or, with flattening, for fields of fields."""
+"""The columns of a payload: one per field or, with flattening, per nested field."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .json_values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# Of a declared schema only what a column can keep: a value that violates any other rule, such as
-# `maxLength`, would fail the load.
+# The keywords of a declared schema that columns keep. With others, such as `maxLength`, a value
+# that violates them would fail the load.
 FORMATS = frozenset({"date", "date-time"})
 NOTES = ("title", "description")
 TYPES = (STRING, INTEGER, NUMBER, BOOLEAN, OBJECT, ARRAY)
@@ -35,10 +35,10 @@ class Column:
     """A field of a payload that becomes a column, or an object whose fields become columns.
 
     Args:
-        types: The JSON Schema types that its values may have besides null.
+        types: The JSON Schema types of its values, apart from null.
         format: ``date`` or ``date-time``.
-        fields: The columns of an object that is flattened; it has no column of its own.
-        notes: Title and description.
+        fields: The columns of an object that is flattened, and has no column itself.
+        notes: The title and description.
     """
 
     types: tuple[str, ...]
@@ -47,7 +47,7 @@ class Column:
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of the column. Nothing inside objects and arrays is typed."""
+        """The JSON Schema of the column, without types inside objects and arrays."""
         schema: dict[str, Any] = {"type": [*self.types, NULL], **self.notes}
         if self.format:
             schema["format"] = self.format
@@ -60,12 +60,12 @@ Columns = dict[str, Column]
 
 
 def schemas(columns: Columns) -> dict[str, dict[str, Any]]:
-    """The JSON Schema of each column by the field's name."""
+    """Return the JSON Schema of each column by field name."""
     return {name: column.schema() for name, column in columns.items()}
 
 
 def paths(columns: Columns, parents: Path = ()) -> list[Path]:
-    """The fields that have a column, at every depth."""
+    """Return the paths of the fields that have a column, at any depth."""
     found: list[Path] = []
     for name, each in columns.items():
         path = (*parents, name)
@@ -81,8 +81,8 @@ def from_schema(schema: Mapping[str, Any], levels: int) -> Columns:
         levels: How many levels of objects below the payload are flattened.
 
     Returns:
-        A column for each of its properties, nullable and without ``required``, since messages
-        may lack any field.
+        A column for each property, nullable and without ``required``, because any field may be
+        missing from a message.
     """
     properties = schema.get("properties")
     if not isinstance(properties, dict):
@@ -109,7 +109,7 @@ def is_column_name(name: str) -> bool:
 
 
 def merged(first: Columns, second: Columns) -> Columns:
-    """Add to some columns those of others that they lack, at every depth."""
+    """Add the missing columns of `others` to columns, at any depth."""
     result = dict(first)
     for name, other in second.items():
         mine = result.get(name)
@@ -126,7 +126,7 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
     found = set(_named_types(schema))
     if NUMBER in found:
         found.discard(INTEGER)
-    # A property without any type is text, as the SDK's flattening has it.
+    # As in the SDK's flattening, a property without a type is text.
     return tuple(each for each in TYPES if each in found) or (STRING,)
 
 
@@ -152,7 +152,7 @@ def _format(schema: Mapping[str, Any]) -> str | None:
 
 
 def _of_object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema, or the option of it, that has the properties."""
+    """Return the schema with properties: the schema itself, or one of its alternatives."""
     options = [schema, *_options(schema, "anyOf", "oneOf", "allOf")]
     return next((each for each in options if "properties" in each), {})
 
@@ -163,5 +163,5 @@ def _options(schema: Mapping[str, Any], *keywords: str) -> list[Mapping[str, Any
 
 
 def _items(value: object) -> list[Any]:
-    """The items of a list; nothing of what a catalog has in its place."""
+    """Return the items of a list; an edited catalog may contain something else instead."""
     return value if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Schema evolution: what happens to data that does not fit, and the columns that it brings."""
+"""Schema evolution: the handling of data that does not fit, and new columns."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 ADD_COLUMNS, RESCUE, FAIL, NONE = "add_columns", "rescue", "fail", "none"
 MODES = (ADD_COLUMNS, RESCUE, FAIL, NONE)
-# Ids as field names have no end. So many fields, with and without a column, are remembered.
+# The maximum number of remembered fields, since payloads may have ids as field names.
 MAX_SETTLED = 10 * MAX_COLUMNS
 
 
 @dataclass(frozen=True)
 class Evolution:
-    """What happens to data that does not fit.
+    """The handling of data that does not fit.
 
     Args:
         mode: The setting `schema_evolution`.
         is_deferred: Whether new columns have to wait for the next run.
         deselected: The paths in the record that the catalog deselects.
-        required: Fields of the payload that are key properties.
+        required: The fields of the payload that are key properties.
     """
 
     mode: str
@@ -41,7 +41,7 @@ class Evolution:
 
     @property
     def rescues(self) -> bool:
-        """Whether `_rescued` is selected. If not, new fields are not selected either."""
+        """Whether `_rescued` is selected; if not, new fields are not selected, either."""
         return (RESCUED,) not in self.deselected
 
     @property
@@ -51,7 +51,7 @@ class Evolution:
 
 
 class ColumnRegistry:
-    """The columns that a topic has had so far, and the names that they have taken.
+    """The columns of a topic so far, and their names.
 
     Args:
         layout: The format of the record.
@@ -61,17 +61,17 @@ class ColumnRegistry:
     def __init__(self, layout: Layout, columns: Columns) -> None:
         self._layout = layout
         self._names = ColumnNames(layout)
-        # A column keeps its first type, and a name its first field.
+        # A column keeps its first type, and a name belongs to its first field.
         self._settled: set[Path] = set()
         self.columns = self._names.admit(columns)
 
     def new_columns(self, misfits: Iterable[Misfit]) -> Columns:
-        """Make columns of fields that have none yet.
+        """Create columns for fields that have none yet.
 
-        A field that shows no type, such as one that is always null, has to wait.
+        A field without a type, such as one that is always null, has to wait.
 
         Args:
-            misfits: Values that have no place in the columns.
+            misfits: The values that do not fit the columns.
         """
         samples: dict[Path, list[bytes]] = {}
         for path, raw, is_unknown, name in misfits:
@@ -99,7 +99,7 @@ class ColumnRegistry:
         return self._names.are_used_up or len(self._settled) >= MAX_SETTLED
 
     def names(self, columns: Columns) -> list[str]:
-        """The names that columns have in the record, for the log."""
+        """Return the names of columns in the record, for the log."""
         return [shown(self._layout.column_name(path)) for path in paths(columns)]
 
 

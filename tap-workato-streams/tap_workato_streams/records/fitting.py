@@ -1,4 +1,4 @@
-"""Detecting a payload that fits its columns, in one pass and without building its values."""
+"""Detects payloads that fit their columns, in one pass and without decoding their values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Array(msgspec.Struct, array_like=True, gc=False):
     """Any array: further elements are skipped."""
 
 
-# msgspec takes 1.0 for no integer, 1 for a float, and rejects a float that is out of range.
+# For msgspec, 1.0 is not an integer, 1 is a valid float, and out-of-range floats are invalid.
 _TYPES: dict[str, Any] = {
     STRING: str,
     INTEGER: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
@@ -44,23 +44,23 @@ _TYPES: dict[str, Any] = {
 
 
 class Fitted(NamedTuple):
-    """The text of a record's columns, and the fields that were cut out of it."""
+    """The text of a record's columns, and the fields that were cut out."""
 
     text: bytes
     cut: list[tuple[str, bytes]]
 
 
 class Fitting:
-    """Detects payloads whose own text can be the text of the record.
+    """Detects payloads whose text can be used as the text of the record.
 
-    It accepts fewer payloads than the columns do, never more: whatever it rejects has to be looked
-    at field by field.
+    It accepts fewer payloads than the columns do, but never more. Rejected payloads have to be
+    checked field by field.
 
     Args:
         columns: The columns of the payload; none of them is flattened.
-        slots: The same columns, prepared for checking one value.
-        cut: Fields that have not fitted before. If they do not fit again, they are cut out.
-        required: Fields that must be there and not be null.
+        slots: The same columns, prepared for checking single values.
+        cut: Fields that did not fit before; if they do not fit again, they are cut out.
+        required: Fields that must exist and must not be null.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class Fitting:
         self._decode = msgspec.json.Decoder(struct).decode
 
     def fitted(self, payload: bytes) -> Fitted | None:
-        """Return the text of the record's columns; None if this payload takes a closer look.
+        """Return the text of the record's columns.
 
-        So does an empty one.
+        None if the payload has to be checked field by field, or is empty.
         """
         if b"\\" in payload and (
             b"\\u0000" in payload or (self._cut and (b"\\u" in payload or b"\\/" in payload))
@@ -127,9 +127,9 @@ _BRACE = ord("{")
 
 
 def _without(text: bytes, key: bytes, raw: bytes) -> bytes | None:
-    """Cut a member out of the text of an object that is known to have it.
+    """Cut a member out of the text of an object that contains it.
 
-    If its name is in the text only once, and nothing is escaped, it is not that of an inner object.
+    If the name is in the text only once, and nothing is escaped, it is not in a nested object.
     """
     start = text.find(key)
     if start < 0:

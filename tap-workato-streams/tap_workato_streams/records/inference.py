@@ -1,4 +1,4 @@
-"""Columns inferred from sample payloads, which are split but never decoded."""
+"""Infers columns from sample payloads, which are split but not decoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .columns import Columns
 
-# One string that looks like a date may be chance.
+# A single string may look like a date by chance.
 MIN_FORMAT_SAMPLES = 2
 
 
@@ -37,8 +37,8 @@ def infer_columns(payloads: Iterable[bytes], levels: int, *, formats: bool = Tru
         formats: Whether strings may become date and date-time columns.
 
     Returns:
-        A column for each field that shows a value. A field that is null in every sample has no
-        type yet.
+        A column for each field that has a value. A field that is null in every sample has no type
+        yet.
     """
     samples: dict[str, list[bytes]] = {}
     for payload in payloads:
@@ -57,10 +57,10 @@ def infer_columns(payloads: Iterable[bytes], levels: int, *, formats: bool = Tru
 
 
 def infer_column(values: Sequence[bytes], levels: int, *, formats: bool = True) -> Column | None:
-    """Infer one column from the values of a field; None if they show no type."""
+    """Infer one column from the values of a field; None if they have no type."""
     typed = [(type_of(raw), raw) for raw in values if is_storable(raw)]
     counts = Counter(kind for kind, _ in typed)
-    # An integer beyond 64 bits fits in no column, so it says nothing about the others.
+    # An integer beyond 64 bits fits in no column, so it must not affect the type.
     scalars = {STRING, INTEGER, NUMBER, BOOLEAN} & counts.keys()
     shapes = {
         OBJECT: counts[OBJECT],

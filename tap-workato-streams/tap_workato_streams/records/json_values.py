@@ -1,4 +1,4 @@
-"""What a JSON value is, seen from its bytes: its type, and whether a database can store it."""
+"""Inspects the text of JSON values: their type, and whether a database can store them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _check_value = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def type_of(raw: bytes) -> str:
-    """The JSON Schema type of a value, or ``BIG_INTEGER``.
+    """Return the JSON Schema type of a value, or ``BIG_INTEGER``.
 
     An integer is a literal without a point or an exponent: 1.0 is a number.
     """
@@ -74,7 +74,7 @@ def is_integer(raw: bytes) -> bool:
 
 
 def is_finite(raw: bytes) -> bool:
-    """Whether a number is within the range of a double; its digits may be more."""
+    """Whether a number is within the range of a double; it may have more digits."""
     return len(raw) <= MAX_DIGITS and isfinite(float(raw))
 
 
@@ -89,20 +89,20 @@ def has_format(raw: bytes, name: str) -> bool:
         datetime.strptime(leap_day[1].decode(), "%Y-%m-%d")  # noqa: DTZ007 - only the day counts
     except ValueError:
         return False
-    # The rest is judged on a day that every year has.
+    # The other parts are checked with a day that exists in every year.
     return bool(_FORMATS[name].match(raw[1:-1].replace(b"-02-29", b"-02-28", 1)))
 
 
 def may_hold_nul(text: bytes) -> bool:
-    """Whether a text may hold an escaped NUL, which no PostgreSQL type can store."""
+    """Whether a text may contain an escaped NUL, which no PostgreSQL type can store."""
     return b"\\" in text and b"\\u0000" in text
 
 
 def is_storable(raw: bytes) -> bool:
-    """Whether databases and JSON libraries can hold a value as it is.
+    """Whether databases and JSON libraries can store a value unchanged.
 
-    They cannot where it holds NUL or a lone surrogate, is nested more deeply than parsers
-    recurse, or is a number of more digits than they accept.
+    They cannot if it contains NUL or a lone surrogate, is nested too deeply for parsers, or is a
+    number with too many digits.
     """
     if raw[0] in b"tfn":
         return True
@@ -129,14 +129,14 @@ def is_storable_name(name: str) -> bool:
 
 
 def as_text(raw: bytes) -> bytes:
-    """A JSON string that holds a value's own JSON text."""
+    """Encode the JSON text of a value as a JSON string."""
     return json.dumps(raw.decode()).encode()
 
 
 def needs_text(raw: bytes) -> bool:
-    """Whether a value can only be kept as a string that holds its JSON text.
+    """Whether a value can only be stored as a string that contains its JSON text.
 
-    So are strings that read like such a text, so that the two can be told apart.
+    This includes strings that look like such a text, so that the two can be distinguished.
     """
     if not is_storable(raw):
         return True
@@ -144,7 +144,7 @@ def needs_text(raw: bytes) -> bool:
 
 
 def is_json_text(content: bytes) -> bool:
-    """Whether a string's content is the JSON text of a value that had to be kept as text."""
+    """Whether a string contains the JSON text of a value that had to be stored as text."""
     if not content or content[0] not in _TYPES:
         return False
     if is_storable(content):

@@ -1,4 +1,4 @@
-"""The columns that are known when a run starts: declared, bookmarked, or in a catalog."""
+"""The columns that are known at the start of a run: declared, bookmarked, or in a catalog."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def from_bookmark(value: object, levels: int) -> Columns:
-    """Read the columns that a bookmark holds.
+    """Read the columns in a bookmark.
 
     Raises:
-        ValueError: They are not JSON Schemas by name.
+        ValueError: They are not an object of JSON Schemas.
     """
     if value is None:
         return {}
@@ -30,7 +30,7 @@ def from_bookmark(value: object, levels: int) -> Columns:
 
 
 def _is_column(schema: object) -> bool:
-    """Whether this is what the tap writes for a column."""
+    """Whether a schema has the format that the tap writes for a column."""
     if not isinstance(schema, dict) or not isinstance(schema.get("type"), list):
         return False
     fields = schema.get("properties", {})
@@ -45,7 +45,7 @@ def _is_column(schema: object) -> bool:
 def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
     """Read the columns of a payload from the schema of its record.
 
-    A catalog that was made for the other record format is understood, too.
+    The catalog may have been made for the other record format.
     """
     properties = schema.get("properties")
     if not isinstance(properties, dict):
@@ -63,7 +63,7 @@ def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
 def deselected_paths(
     mask: Mapping[tuple[str, ...], bool], schema: Mapping[str, Any], layout: Layout
 ) -> set[Path]:
-    """The paths in the record that a catalog deselects, whatever record format it was made for.
+    """Return the paths in the record that a catalog deselects, whichever format it was made for.
 
     Args:
         mask: Whether the catalog selects a breadcrumb.
@@ -81,7 +81,7 @@ def deselected_paths(
 
 
 def _is_nested(properties: Mapping[str, Any], layout: Layout) -> bool:
-    """Whether a catalog was made for nested records. Only those can lack rescued data."""
+    """Whether a catalog was made for nested records, since only those have no rescued data."""
     if layout.unpacked:
         return RESCUED not in properties
     return not properties.keys() - {*MESSAGE_FIELDS, PAYLOAD, RESCUED}
@@ -90,7 +90,7 @@ def _is_nested(properties: Mapping[str, Any], layout: Layout) -> bool:
 def combined(
     declared: Columns | None, bookmarked: Columns, catalog: Columns, mode: str, layout: Layout
 ) -> Columns:
-    """Put together the columns that are known, in order of precedence.
+    """Combine the known columns in order of precedence.
 
     Args:
         declared: The columns of a declared schema; None without one.
@@ -103,7 +103,7 @@ def combined(
         first, second = bookmarked, catalog
     else:
         first, second = declared, bookmarked if mode == ADD_COLUMNS else {}
-    # A name belongs to the field that had it first: its type is that field's.
+    # A name belongs to the first field that had it, and has the type of that field.
     names = ColumnNames(layout)
     return merged(names.admit(first), names.admit(second))
 
@@ -114,10 +114,10 @@ def with_key(
     """Find the field of the payload whose column is a key property.
 
     Args:
-        columns: The columns that are known.
+        columns: The known columns.
         name: The key property.
         layout: The format of the record.
-        resample: Infers columns anew, in case those that are known are older than the data.
+        resample: Infers columns from a new sample, in case the known ones are outdated.
 
     Returns:
         The columns, with those of a new sample if it was needed, and the field.
@@ -131,7 +131,7 @@ def with_key(
 
 
 def _field(column: str, notes: Mapping[str, str]) -> str:
-    """The field of the payload that a column belongs to."""
+    """Return the field of the payload that a column belongs to."""
     field = column.removeprefix(PREFIX)
     if column != field and field in MESSAGE_FIELDS and notes == prefixed_notes(field):
         return field

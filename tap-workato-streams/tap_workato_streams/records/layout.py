@@ -1,4 +1,4 @@
-"""Where the columns of a payload stand in the record, and under which names."""
+"""The positions and names of a payload's columns in the record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RESCUED = "_rescued"
 PAYLOAD = "payload"
 PREFIX = "payload_"
-# The first three are the record's own fields in both formats.
+# In both formats, a record has the first three fields.
 MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
     "message_id": {"type": "string", "description": "Opaque; its order says nothing"},
     "topic_id": {"type": "integer"},
@@ -29,20 +29,20 @@ RESCUED_SCHEMA: Mapping[str, Any] = {
     "type": ["object", "null"],
     "description": "Values without a column, by JSON Pointer",
 }
-# PostgreSQL has room for 1,600 columns, and less in wide rows. Fields beyond these are rescued, so
-# that payloads with ids as field names do not block the load.
+# PostgreSQL allows 1,600 columns, and fewer in wide rows. Further fields are rescued, so that
+# payloads with ids as field names do not block the load.
 MAX_COLUMNS = 1000
-# PostgreSQL cuts off longer names, and then target-postgres adds the column again in each run.
+# PostgreSQL truncates longer names, and target-postgres would then add the column in each run.
 MAX_NAME_BYTES = 63
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The format of a record that is taken apart.
+    """The format of a record that is split into columns.
 
     Args:
-        unpacked: Whether the payload's fields stand next to the record's own, or below `payload`.
-        flattening: The options of the SDK's flattening; None without it.
+        unpacked: Whether the payload's fields are at the top level of the record or in `payload`.
+        flattening: The options of the SDK's flattening; None without flattening.
     """
 
     unpacked: bool
@@ -50,13 +50,13 @@ class Layout:
 
     @property
     def levels(self) -> int:
-        """How many levels of objects below the payload become columns of their own."""
+        """The number of levels of objects below the payload that become columns."""
         if self.flattening is None:
             return 0
         return self.flattening.max_level - (0 if self.unpacked else 1)
 
     def record_path(self, path: Path) -> Path:
-        """Where a field of the payload stands in the record before flattening."""
+        """Return the path of a payload's field in the record before flattening."""
         if not self.unpacked:
             return (PAYLOAD, *path)
         if not path:
@@ -65,7 +65,7 @@ class Layout:
         return (first, *path[1:])
 
     def column_name(self, path: Path) -> str:
-        """The name of a field's column."""
+        """Return the name of a field's column."""
         *parents, name = self.record_path(path)
         if self.flattening is None:
             return name
@@ -77,11 +77,11 @@ class Layout:
         )
 
     def breadcrumb(self, path: Path) -> Path:
-        """Where the catalog's metadata selects a field."""
+        """Return the breadcrumb of a field in the catalog's metadata."""
         return tuple(crumb for name in self.record_path(path) for crumb in ("properties", name))
 
     def record_schema(self, columns: Columns) -> dict[str, Any]:
-        """The JSON Schema of the record before flattening."""
+        """Return the JSON Schema of the record before flattening."""
         if self.unpacked:
             fields = {
                 self.record_path((name,))[0]: {**schema, **prefixed_notes(name)}
@@ -90,13 +90,13 @@ class Layout:
         elif columns:
             fields = {PAYLOAD: {"type": ["object", "null"], "properties": schemas(columns)}}
         else:
-            # Flattening would turn an object without properties into a column of text.
+            # Flattening would turn an object without properties into a text column.
             fields = {}
         return {
             "type": "object",
             "properties": {
                 **MESSAGE_FIELDS,
-                # New columns come last, where they do not move others in a CSV file.
+                # New columns come last, so that they do not move others in a CSV file.
                 RESCUED: RESCUED_SCHEMA,
                 **fields,
             },
@@ -105,12 +105,12 @@ class Layout:
 
 
 def prefixed_notes(name: str) -> dict[str, str]:
-    """What a schema says about a column that got a prefix, by which a catalog's is recognised."""
+    """Return the note for a column with a prefix, by which it is recognised in a catalog."""
     return {"description": f"`{name}` of the payload"} if name in MESSAGE_FIELDS else {}
 
 
 class ColumnNames:
-    """The names that columns have; each belongs to one field.
+    """The names of columns, each of which belongs to one field.
 
     Args:
         layout: The format of the record.
@@ -120,21 +120,22 @@ class ColumnNames:
         self._layout = layout
         taken = (*MESSAGE_FIELDS, RESCUED)
         self._columns: dict[str, Path] = dict.fromkeys(taken, ())
-        # Before flattening: an object has a name in the record, though no column.
+        # Before flattening, an object has a name in the record, even if it has no column.
         self._members: dict[str, Path] = dict.fromkeys(taken, ())
 
     def admit(self, columns: Columns, parents: Path = ()) -> Columns:
-        """Give columns their names.
+        """Assign names to columns.
 
         Args:
-            columns: Columns, by the name of the field below ``parents``.
+            columns: The columns, by the name of the field below ``parents``.
             parents: The objects that the fields belong to.
 
         Returns:
-            The columns without those whose name another field has: their values are rescued.
+            The columns, without those whose name belongs to another field; their values are
+            rescued.
         """
         admitted: Columns = {}
-        # A field keeps its own name before another one gets it with a prefix.
+        # A field's own name takes precedence over another field's name with a prefix.
         for name in sorted(columns, key=lambda name: not parents and name in MESSAGE_FIELDS):
             path = (*parents, name)
             column = columns[name]
@@ -150,7 +151,7 @@ class ColumnNames:
 
     @property
     def are_used_up(self) -> bool:
-        """Whether there is no room for another column."""
+        """Whether no more columns can be added."""
         return len(self._columns) >= MAX_COLUMNS + len(MESSAGE_FIELDS) + 1
 
     def _has_member(self, path: Path) -> bool:
@@ -168,7 +169,7 @@ class ColumnNames:
 def _is_loadable(name: str) -> bool:
     """Whether loaders can add a column with this name.
 
-    target-postgres doubles a percent sign in the name of a column that it adds, and loaders of the
-    SDK overwrite what begins with `_sdc_`.
+    target-postgres escapes a percent sign in the name of a column that it adds, and loaders based
+    on the SDK overwrite columns with the prefix `_sdc_`.
     """
     return len(name.encode()) <= MAX_NAME_BYTES and "%" not in name and not name.startswith("_sdc_")

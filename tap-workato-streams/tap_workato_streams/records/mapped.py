@@ -1,4 +1,4 @@
-"""Records on their way through the SDK's stream maps and flattening."""
+"""Prepares records for the SDK's stream maps and flattening."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class MappedRecords:
-    """What records need before and after the SDK handles them.
+    """Adapts records and schemas before and after the SDK maps them.
 
     Args:
         layout: The format of the records.
@@ -29,7 +29,8 @@ class MappedRecords:
     def __init__(self, layout: Layout, maps: StreamMaps) -> None:
         self._layout = layout
         self._maps = maps
-        # Flattening makes JSON text of an object without properties, which rescued data is not.
+        # Flattening encodes an object without properties as JSON text, but rescued data stays an
+        # object.
         self._restores = layout.flattening is not None and not maps.mentions(RESCUED)
 
     def restore_schemas(self, stream_maps: Sequence[StreamMap]) -> None:
@@ -40,7 +41,7 @@ class MappedRecords:
                 properties[RESCUED] = RESCUED_SCHEMA
 
     def fill(self, record: dict[str, Any], columns: Columns) -> list[str]:
-        """Add the columns that a record lacks as null, so that expressions can name them.
+        """Add the missing columns of a record as null, so that expressions can use them.
 
         Returns:
             The names of these columns.
@@ -57,10 +58,10 @@ class MappedRecords:
         filled: Collection[str],
         stream_maps: Sequence[StreamMap],
     ) -> str | None:
-        """Undo in a record what was only for the SDK.
+        """Revert the changes to a record that were only made for the SDK.
 
         Returns:
-            Why the record cannot be written; None if it can.
+            The reason why the record cannot be written, or None.
         """
         record = message.record
         for name in filled:

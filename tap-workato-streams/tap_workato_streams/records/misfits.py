@@ -1,4 +1,4 @@
-"""Counting what did not fit the columns, for one log line per run."""
+"""Counts values that did not fit the columns, for one log line per run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from .columns import Path
     from .unpacker import Misfit
 
-# Payloads with ids as field names have any number of fields.
+# Limits the number of counted fields, since payloads may have ids as field names.
 MAX_FIELDS = 20
 
 
 class MisfitCounts:
-    """How often a value of each field had no place in the columns; nulls do not count."""
+    """The number of values of each field that did not fit the columns, without nulls."""
 
     def __init__(self) -> None:
         self._counts: dict[Path, int] = {}
@@ -39,7 +39,7 @@ class MisfitCounts:
                 self._others += 1
 
     def __str__(self) -> str:
-        """Such as `/total (12), /note (1)`; empty if everything fitted."""
+        """Return a text such as `/total (12), /note (1)`; empty if everything fitted."""
         fields = [
             f"{shown(pointer(path)) or 'the payload'} ({count:,})"
             for path, count in self._counts.items()
@@ -48,8 +48,8 @@ class MisfitCounts:
 
 
 def missing_key(name: str) -> str:
-    """What is wrong with a message that lacks a key property."""
+    """Return the problem of a message that lacks a key property."""
     return (
         f"it has no value for {name}, which is a key property; "
-        "leave such messages out with a __filter__ in stream_maps"
+        "remove such messages with a __filter__ in stream_maps"
     )

@@ -1,4 +1,4 @@
-"""The `_rescued` object of a record: JSON Pointers and the values that have no column."""
+"""The `_rescued` object of a record, which maps JSON Pointers to values without a column."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def pointer(path: Path) -> str:
-    """A JSON Pointer (RFC 6901) to a field of the payload."""
+    """Return the JSON Pointer (RFC 6901) to a field of the payload."""
     return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in path)
 
 
 def rescued_object(misfits: Sequence[Misfit]) -> bytes:
-    """The JSON object that keeps what has no place in the columns.
+    """Build the JSON object with the values that do not fit the columns.
 
-    Values are kept as they were published, or as JSON text if no database can store them. A field
-    whose name no database can store is kept in the JSON text of an object, under the pointer of the
-    object that it belongs to.
+    Values are unchanged, or JSON text if no database can store them. A field whose name no database
+    can store is kept in the JSON text of an object, under the pointer to the object that contains
+    the field.
     """
     members: list[bytes] = []
     unnamed: dict[Path, list[bytes]] = {}
@@ -41,7 +41,7 @@ def rescued_object(misfits: Sequence[Misfit]) -> bytes:
     return b"{%b}" % b",".join(members)
 
 
-# The same fields do not fit again and again.
+# Cached, because it is usually the same fields that do not fit.
 @lru_cache(maxsize=1000)
 def _key(path: Path) -> bytes:
     return msgspec.json.encode(pointer(path)) + b":"

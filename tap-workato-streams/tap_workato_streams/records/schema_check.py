@@ -1,4 +1,4 @@
-"""Checking JSON Schemas that may have been edited by hand; full validation takes too long."""
+"""Checks JSON Schemas that may have been edited by hand; full validation would take too long."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def malformed(schema: object, where: str = "") -> str | None:
     """Find what is malformed in a JSON Schema.
 
     Args:
-        schema: The schema; only what the tap reads of it is checked.
-        where: Its place in the document.
+        schema: The schema; only the parts that the tap uses are checked.
+        where: The path of the schema in the document.
 
     Returns:
-        The place of the first malformed part; None if there is none.
+        The path of the first malformed part; None if there is none.
     """
     if not isinstance(schema, dict):
         return where

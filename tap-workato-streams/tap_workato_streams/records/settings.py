@@ -1,4 +1,4 @@
-"""The settings that decide the shape of a record."""
+"""The settings for the format of records."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ RECORD_FORMATS = (NESTED, UNPACKED)
 
 @dataclass(frozen=True)
 class RecordSettings:
-    """The shape of records, and how their schema evolves.
+    """The format of records, and the evolution of their schema.
 
     Args:
-        layout: The format of records that are taken apart; None for nested ones.
+        layout: The format of records that are split into columns; None for nested records.
         schema_evolution: The setting; None for the default, which depends on the topic.
         has_batch_files: Whether records are written to batch files.
         stream_maps: The setting.
@@ -51,11 +51,11 @@ class RecordSettings:
 
     @property
     def levels(self) -> int:
-        """How many levels of objects below the payload become columns of their own."""
+        """The number of levels of objects below the payload that become columns."""
         return self.layout.levels if self.layout else 0
 
     def mode(self, *, is_declared: bool) -> str:
-        """What happens to data that does not fit the schema of a topic."""
+        """Return the schema evolution of a topic."""
         if self.schema_evolution:
             return self.schema_evolution
         return RESCUE if is_declared or self.has_batch_files else ADD_COLUMNS

@@ -1,4 +1,4 @@
-"""Turning the payloads of a page into records that conform to their SCHEMA."""
+"""Converts the payloads of a page to records that conform to their SCHEMA."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .layout import Layout
 
 
-# Payloads with ids as field names may have any number of fields that do not fit.
+# Limits the number of remembered fields, since payloads may have ids as field names.
 MAX_CUT_FIELDS = 100
 
 _RESCUED_KEY = b'"%b":' % RESCUED.encode()
@@ -34,8 +34,8 @@ class ShapedPage(NamedTuple):
 
     Args:
         bodies: The JSON text of each record's members after `time`; it may be empty.
-        added: The names of the columns that the page brought: the SCHEMA has changed.
-        problem: Why the message after these records cannot be written.
+        added: The names of new columns; if there are any, the SCHEMA has changed.
+        problem: The reason why the message after these records cannot be written.
     """
 
     bodies: list[bytes]
@@ -44,12 +44,12 @@ class ShapedPage(NamedTuple):
 
 
 class Shaper:
-    """Shapes the payloads of one topic, and keeps their columns.
+    """Converts the payloads of one topic, and keeps track of their columns.
 
     Args:
         layout: The format of the record.
-        columns: The columns known at the start of the run.
-        evolution: What happens to data that does not fit.
+        columns: The columns that are known at the start of the run.
+        evolution: The handling of data that does not fit.
     """
 
     def __init__(self, layout: Layout, columns: Columns, evolution: Evolution) -> None:
@@ -62,7 +62,7 @@ class Shaper:
 
     @property
     def next_columns(self) -> Columns:
-        """The columns that the next run starts with."""
+        """The columns with which the next run starts."""
         return self._registry.columns
 
     @property
@@ -71,7 +71,7 @@ class Shaper:
         return self._evolution.drops
 
     def shape(self, payloads: Sequence[bytes]) -> ShapedPage:
-        """Shape the payloads of a page.
+        """Convert the payloads of a page.
 
         Args:
             payloads: The JSON text of each.
@@ -99,14 +99,14 @@ class Shaper:
     def _prepare_fitting(self) -> None:
         self._fitting = None
         required = self._evolution.required
-        # The bytes of a payload are the record's only if every field keeps its name and place.
+        # A payload can only be used unchanged if every field keeps its name and position.
         if self._layout.unpacked and not self._layout.levels and not self._evolution.deselected:
             kept = {k: each for k, each in self.columns.items() if k not in MESSAGE_FIELDS}
             if kept.keys() >= set(required):
                 self._fitting = Fitting(kept, self._slots, self._cut, required)
 
     def _fitted(self, payload: bytes) -> bytes | Parts | None:
-        """The body of a record whose payload fits as it is, or would without a few fields."""
+        """Return the body of a record whose payload fits, possibly without a few fields."""
         fitted = self._fitting.fitted(payload) if self._fitting else None
         if fitted is None or not fitted.cut:
             return fitted and fitted.text
@@ -126,7 +126,7 @@ class Shaper:
         return self._evolution.mode == ADD_COLUMNS and not self._registry.is_settled((name,))
 
     def _expect_misfits(self, shaped: Sequence[bytes | Parts]) -> None:
-        """Expect what did not fit not to fit again: most fields do not change in every message."""
+        """Remember the fields that did not fit, since they usually do not fit again."""
         if not self._fitting or len(self._cut) >= MAX_CUT_FIELDS:
             return
         counts = Counter(

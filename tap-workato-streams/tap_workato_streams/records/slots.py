@@ -1,4 +1,4 @@
-"""The columns of a payload, prepared for taking payloads apart."""
+"""The columns of a payload, prepared for splitting payloads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Slot:
 
     Args:
         key: The column's name as the JSON text before its value.
-        checks: What the first byte of a fitting value may be, and the check of the rest of it.
+        checks: The checks of a value by its first byte; other first bytes do not fit.
         fields: The columns below it, if it is flattened.
         selected: Whether the catalog selects it.
     """

@@ -1,4 +1,4 @@
-"""What the `stream_maps` setting says about one stream."""
+"""The stream maps of one stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY_PROPERTIES, ALIAS, SOURCE = "__key_properties__", "__alias__", "__source__"
 
 @dataclass(frozen=True)
 class StreamMaps:
-    """The maps of one stream: None for a map that removes it."""
+    """The maps of one stream; None is a map that removes the stream."""
 
     maps: Sequence[Mapping[str, Any] | None]
 
@@ -30,7 +30,7 @@ class StreamMaps:
 
     @property
     def keep_records(self) -> bool:
-        """Whether the records are emitted as they are, under whatever name and key."""
+        """Whether the records are emitted unchanged, possibly with another stream name or key."""
         return not self.maps or (
             len(self.maps) == 1
             and self.maps[0] is not None
@@ -38,10 +38,10 @@ class StreamMaps:
         )
 
     def payload_keys(self, default: Collection[str]) -> set[str]:
-        """The key properties that have to be in the records before they are mapped.
+        """Return the key properties that must be in the records before they are mapped.
 
         Args:
-            default: The key properties of the stream itself.
+            default: The key properties of the unmapped stream.
         """
         if not self.maps:
             return set(default)
@@ -49,7 +49,7 @@ class StreamMaps:
         return {key for map_, names in keys for key in names if key not in map_}
 
     def has_other_key(self, default: Collection[str]) -> bool:
-        """Whether records with the same key may come again, unlike messages."""
+        """Whether several records may have the same key, unlike messages."""
         maps = self.maps or [{}]
         return any(
             list(_keys(map_, default)) not in ([], ["message_id"])

@@ -1,4 +1,4 @@
-"""Taking a payload apart: what fits its columns, and what has no place in them."""
+"""Splits a payload into values that fit its columns, and values that do not."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Misfit(NamedTuple):
-    """A value that has no place in the columns.
+    """A value that does not fit the columns.
 
-    ``name`` is that of a field whose name no database can store; ``path`` is then its object's.
+    ``name`` is only set for a field whose name no database can store; ``path`` is then the path of
+    its object.
     """
 
     path: Path
@@ -35,9 +36,9 @@ class Misfit(NamedTuple):
 
 @dataclass(slots=True)
 class Parts:
-    """A payload that was taken apart: the columns of its record as JSON text, and the rest.
+    """A payload that was split: the columns of its record as JSON text, and the misfits.
 
-    ``has_keys`` is set where the key properties have been checked.
+    ``has_keys`` is set if the key properties have been checked.
     """
 
     columns: list[bytes] = field(default_factory=list)
@@ -46,10 +47,10 @@ class Parts:
 
 
 def take_apart(payload: bytes, slots: Mapping[str, Slot]) -> Parts:
-    """Take a payload apart.
+    """Split a payload.
 
     Args:
-        payload: Its JSON text.
+        payload: The JSON text of the payload.
         slots: The columns of the record.
     """
     parts = Parts()
@@ -63,7 +64,7 @@ def take_apart(payload: bytes, slots: Mapping[str, Slot]) -> Parts:
 
 
 def _fields(text: bytes) -> tuple[dict[str, bytes], bool]:
-    """The fields of an object, and whether it may hold what no database can store."""
+    """Return the fields of an object, and whether it may contain values that cannot be stored."""
     try:
         return {name: bytes(raw) for name, raw in _split(text).items()}, may_hold_nul(text)
     except (msgspec.DecodeError, RecursionError):
@@ -88,7 +89,7 @@ def _place(
         elif not slot.selected:
             continue
         elif slot.fields is not None:
-            # An object without fields would leave no trace in the flattened record.
+            # An object without fields would be missing from the flattened record.
             if raw.startswith(b"{") and (inner := _fields(raw)[0]):
                 path = (*parents, name)
                 parts = _place(inner, slot.fields, path, misfits, is_suspect=is_suspect)
@@ -102,7 +103,7 @@ def _place(
 
 
 def fits(raw: bytes, slot: Slot) -> bool:
-    """Whether a column can hold a value, which must be storable."""
+    """Whether a storable value fits a column."""
     try:
         check = slot.checks[raw[0]]
     except KeyError:
