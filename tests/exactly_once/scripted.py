@@ -24,7 +24,7 @@ NOTHING = Faults(0, 0, 0, 0)
 
 @dataclass
 class ScriptedService(Service):
-    """A service that does with each publish request what it is told.
+    """A service whose response to each publish request is scripted.
 
     Attributes:
         script: "ok", "lost" (applied), "not applied" (and no response), "kill" (before the request)

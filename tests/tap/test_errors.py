@@ -95,7 +95,7 @@ def error_of(response: Response, host: Host = HOST) -> ServiceError:
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
-def test_an_answer_of_2xx_passes(status: int) -> None:
+def test_a_2xx_response_is_accepted(status: int) -> None:
     """Whatever its body."""
     check(response_of(status, b"?"), WHAT, HOST)
 

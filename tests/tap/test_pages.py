@@ -73,7 +73,7 @@ def test_an_empty_page_has_no_messages(body: bytes) -> None:
     assert split_page(body) == []
 
 
-def test_keys_beside_the_known_ones_are_passed_over() -> None:
+def test_unknown_keys_are_ignored() -> None:
     """The API may add to a page and to a message, on either way of splitting."""
     extended = (
         b'{"a":[1,{"messages":[]}],"messages":[{"b":{"time":"x"},"time":"t","payload":%b,'

@@ -129,7 +129,7 @@ def test_workatos_format_becomes_json_schema(field: Schema, expected: Schema) ->
     check(record_schema(schema))
 
 
-def test_a_field_without_a_name_is_passed_over() -> None:
+def test_a_field_without_a_name_is_ignored() -> None:
     """It ends no run, and the fields beside it count."""
     assert from_workato([{"type": "integer"}, {"name": "a"}])["properties"] == {
         "a": {"type": ["string", "null"]}

@@ -227,8 +227,8 @@ def test_a_map_that_fails_ends_its_topic_with_one_line(
     )
     assert bookmarks["topic_3"]["replication_key_value"] == others[-1]
 
-    mended = run_tap(topics=[1], state=run.states[-1])
-    assert ids(mended) == [each.message_id for each in stored[len(before) :]]
+    fixed = run_tap(topics=[1], state=run.states[-1])
+    assert ids(fixed) == [each.message_id for each in stored[len(before) :]]
 
 
 def test_an_invalid_map_is_rejected_before_the_first_request(

@@ -198,7 +198,7 @@ def test_a_field_whose_name_cannot_be_stored_is_rescued_as_json_text() -> None:
     assert record == {"a": N("1"), "_rescued": {"": '{"\\u0000":2,"\\ud800":{"x":1.10}}'}}
 
 
-def test_text_that_reads_like_rescued_json_is_told_apart() -> None:
+def test_text_that_looks_like_rescued_json_is_distinguished() -> None:
     """A published string is never taken for the JSON text of another value."""
     text = '"a\\u0000b"'
     for published in (json.dumps(text), '"\\"\\\\ud800\\""', '"1e999999"'):
@@ -466,7 +466,7 @@ def test_an_object_with_the_name_of_a_column_is_rescued() -> None:
     ]
 
 
-def test_long_names_are_told_apart() -> None:
+def test_long_names_stay_distinct() -> None:
     """The SDK shortens them, and then two may be the same."""
     options = FlatteningOptions(enabled=True, max_level=2, max_key_length=12)
     layout = Layout(unpacked=True, flattening=options)

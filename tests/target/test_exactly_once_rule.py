@@ -94,7 +94,7 @@ def test_a_rejected_record_does_not_end_the_list() -> None:
 
 
 def test_only_the_row_itself_waits_for_a_published_record() -> None:
-    """Other rows go on meanwhile; no state covers the list before the record is acknowledged."""
+    """Other rows continue; no state covers the list before the record is acknowledged."""
     given = Input(version("1", "a"), version("2", "a"))
     assert given.send("1", "b") is PUBLISH
     published = given.last
