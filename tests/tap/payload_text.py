@@ -105,9 +105,7 @@ def _put(payload: dict[str, Json], pointer: str, value: Json) -> None:
         place[names[-1]] = value
         return
     # Fields whose names cannot be stored are those of the object itself.
-    for name in names:
-        place = place[name]
-    place.update(value)
+    (place[names[-1]] if names else place).update(value)
 
 
 def leaves(columns: Columns, parents: Path = ()) -> dict[Path, str]:
