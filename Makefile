@@ -72,7 +72,7 @@ services: setup
 # A worker a core, each with an emulator of its own; a file of tests stays with one.
 test: setup
 	@echo 'Running all tests: about 5 minutes on 2 cores ...'
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	@$(UV) sync --frozen --quiet --python $(PYTHON) --group bench
@@ -161,7 +161,7 @@ packages: setup
 # Beyond what the requirements allow, to see early what is going to break.
 test-newest: setup
 	@$(UV) pip install --quiet --python $(BIN)/python --upgrade singer-sdk meltano
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 clean:
 	@rm -rf .uv .uv.part .venv .airflow .dagster .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis
