@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tap_workato_streams.event_streams.errors import EventStreamsError
-from tap_workato_streams.reading.repetition import Repetition
+from tap_workato_streams.event_streams.repetition import Repetition
 
 from tests.tap.in_process import read
 from tests.tap.running import bookmark

@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..event_streams.consume import EARLIEST
-from ..event_streams.errors import EventStreamsError, RequestRejected
+from ..event_streams.errors import RequestRejected
+from ..event_streams.repetition import Repetition
 from .pages import Page
-from .repetition import Repetition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,8 @@ class PageFetcher:
         if cursor.after_message_id is None:
             self._repetition = Repetition()
         if page.messages:
-            self._check_progress(cursor, page.messages[-1].message_id)
+            last = page.messages[-1].message_id
+            self._repetition.check(str(self._topic), cursor.after_message_id, last)
         self._clock.see(page)
         return page
 
@@ -101,13 +102,6 @@ class PageFetcher:
             rejection.reason,
         )
         return page
-
-    def _check_progress(self, cursor: Cursor, last: str) -> None:
-        if last == cursor.after_message_id or self._repetition.sees(last):
-            raise EventStreamsError(
-                f"{self._topic}: the service returned message {last} again after it was read; "
-                "run again, and report this to the service's support if it persists"
-            )
 
     def _request(self, cursor: Cursor, poll_secs: int) -> Page:
         found = self._client.consume(

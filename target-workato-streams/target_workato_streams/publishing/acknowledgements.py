@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..input.records import Record
     from ..state.versions import Version
-    from .messages import Rejected
+    from .messages import Mapped, Rejected
 
 
 class Acknowledgements:
@@ -39,13 +39,19 @@ class Acknowledgements:
         self._dead_letters = DeadLetters(dead_letter_path) if dead_letter_path else None
         self._state_writer = StateWriter(self._dead_letters)
 
-    def track(self, body: bytes, record: Record, version: Version = NO_VERSION) -> Message:
-        """Create the message of the record that was read last."""
+    def track(
+        self,
+        body: bytes,
+        record: Record,
+        version: Version = NO_VERSION,
+        mapped: Mapped | None = None,
+    ) -> Message:
+        """Create the message of the record that was read last; see `Message` for the arguments."""
         checkpoint = self._checkpoints.current
         checkpoint.unacknowledged += 1
         self.unacknowledged += 1
         self._sequence += 1
-        return Message(body, record, self._sequence, checkpoint, version)
+        return Message(body, record, self._sequence, checkpoint, version, mapped)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Mark messages as acknowledged by the service."""

@@ -106,4 +106,6 @@ class BatchQueue:
 
 
 def _memory(batch: Sequence[Message]) -> int:
-    return sum([len(message.body) for message in batch]) + len(batch) * MESSAGE_BYTES
+    # A record that was mapped or got a key is kept next to its payload, for the dead-letter file.
+    kept = sum([len(m.record.text) for m in batch if m.record.text is not m.body])
+    return kept + sum([len(m.body) for m in batch]) + len(batch) * MESSAGE_BYTES

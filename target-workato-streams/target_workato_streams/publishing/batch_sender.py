@@ -24,7 +24,7 @@ from .messages import Published, Rejected
 from .publish_client import PublishResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .lost_responses import LostResponses
     from .messages import Message
@@ -61,6 +61,7 @@ class BatchSender:
         tally: Counts the requests.
         entry_retries: Decides whether failed entries are retried.
         lost_responses: Looks up the topic before messages are resent, with `exactly_once`.
+        on_failing: Wakes the main thread, which need not wait for a topic that fails.
 
     Attributes:
         failing: Whether the last request failed, and is being retried.
@@ -72,8 +73,10 @@ class BatchSender:
         tally: Tally,
         entry_retries: EntryRetries,
         lost_responses: LostResponses | None = None,
+        on_failing: Callable[[], None] = lambda: None,
     ) -> None:
         self.failing = False
+        self._on_failing = on_failing
         self._client = client
         self._tally = tally
         self._entry_retries = entry_retries
@@ -132,7 +135,7 @@ class BatchSender:
             else:
                 rejected.append(Rejected(message, reason, 200, part.attempts))
         if retried:
-            self.failing = True
+            self._fail()
             self._entry_retries.wait(part.entry_tries)
             pending.append(_Part(retried, part.attempts + 1, part.entry_tries + 1, failed_at))
         if unknown := [part.messages[index] for index in result.unknown]:
@@ -155,7 +158,7 @@ class BatchSender:
         try:
             result = self._client.publish([message.body for message in missing], self._tally)
         except Unavailable as exc:
-            self.failing = True
+            self._fail()
             if may_be_applied(exc) or (lost is not None and was_sent(exc)):
                 self._doubt(missing)
             raise
@@ -163,16 +166,20 @@ class BatchSender:
         if result.unknown:
             self._doubt([missing[index] for index in result.unknown])
             if lost is not None or len(result.unknown) == len(missing):
-                self.failing = True
+                self._fail()
                 raise self._client.not_understood(len(result.unknown), len(missing))
         if lost is not None and not lost.acknowledge(result, missing):
-            self.failing = True
+            self._fail()
             raise self._client.not_understood(len(missing), len(missing))
         if len(missing) == len(messages):
             return result
         indices = {message.sequence: index for index, message in enumerate(messages)}
         failed = {indices[missing[i].sequence]: reason for i, reason in result.failed.items()}
         return result._replace(failed=failed)
+
+    def _fail(self) -> None:
+        self.failing = True
+        self._on_failing()
 
     def _doubt(self, messages: Sequence[Message]) -> None:
         """Count messages that may have arrived without an acknowledgement, each of them once."""

@@ -69,10 +69,13 @@ class ExactlyOnceProducer(Producer):
     def complete_input(self) -> None:
         # `finish` reports a failure or a signal.
         with contextlib.suppress(EventStreamsError):
+            # A state of null, as some taps emit it, covers nothing.
+            covered = self._positioned.is_covered_by_last_state
             self._drain()
             self._publish_kept(self._rule.end_input())
             self._drain()
-            self._positioned.emit_last_state()
+            if covered:
+                self._positioned.emit_last_state()
 
     @override
     def _publish(self, producer: TopicProducer, message: Message) -> None:
@@ -143,7 +146,9 @@ class ExactlyOnceProducer(Producer):
         except Stopped:
             raise
         except EventStreamsError as exc:
-            self._fail(Failed(exc))
+            # That of another topic has been handled already.
+            if self._shutdown.failure is None:
+                self._fail(Failed(exc))
             raise
         self._rule.look_up(topic_id, found.position, found.versions)
         producer.lost_responses = LostResponses(reader, found.position)

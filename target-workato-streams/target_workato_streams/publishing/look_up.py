@@ -10,6 +10,7 @@ import msgspec
 
 from ..event_streams.consume import EARLIEST, Cursor
 from ..event_streams.errors import EventStreamsError, RequestRejected
+from ..event_streams.repetition import Repetition
 from ..plugin.json_scanner import members
 from ..state.positions import Position
 from ..state.versions import version_of
@@ -138,6 +139,7 @@ class TopicReader:
         # Without the service's time, only an empty page shows the end, since the local clock may be
         # slow.
         end = page.date + CLOCK_TOLERANCE if page.date else None
+        repetition = Repetition()
         while page.messages:
             for message in page.messages:
                 version = self._version(bytes(message.payload))
@@ -150,6 +152,8 @@ class TopicReader:
             if end is not None and _is_after(last.time, end):
                 break
             page = self._after(found.position)
+            if page.messages:
+                repetition.check(self._label, last.message_id, page.messages[-1].message_id)
         found.requests = self._requests
 
     def _version(self, payload: bytes) -> Version | None:
@@ -169,7 +173,9 @@ class TopicReader:
             raise rejection from None
         try:
             self._after(position)
-        except RequestRejected:
+        except RequestRejected as again:
+            if again.status not in MAY_BE_THE_POSITION:
+                raise
             return False
         return True
 

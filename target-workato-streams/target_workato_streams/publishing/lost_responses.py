@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from ..event_streams.errors import EventStreamsError, RequestRejected
 from ..state.positions import Position
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class LostResponses:
         return True
 
     def _look_up(self, messages: Sequence[Message]) -> None:
-        found = self._reader.behind(self.position)
+        try:
+            found = self._reader.behind(self.position)
+        except RequestRejected as exc:
+            # It says nothing about the messages, which are not to be rejected for it.
+            raise EventStreamsError(f"{exc} (look-up after a lost response)") from None
         self.position = found.position
         # If the position has expired, older messages of equal content are among those found. To
         # take one of these for a message of the batch would lose it.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from ..input.records import Record  # noqa: TC001 - msgspec reads the annotations
+from ..input.records import Record, Stream  # noqa: TC001 - msgspec reads the annotations
 from ..state.checkpoints import Checkpoint  # noqa: TC001 - msgspec reads the annotations
 from ..state.versions import NO_VERSION, Version  # noqa: TC001 - msgspec reads the annotations
 
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..state.positions import Position
+
+
+class Mapped(NamedTuple):
+    """A record after stream maps, and its stream, whose name and key they may have changed."""
+
+    stream: Stream
+    text: bytes
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -25,6 +32,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
         sequence: The number of the message within the run.
         checkpoint: The checkpoint that waits for the message.
         version: The version in the message key, if there is one.
+        mapped: The record after stream maps, which decide its row; None if nothing maps it.
     """
 
     body: bytes
@@ -32,6 +40,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
     sequence: int
     checkpoint: Checkpoint
     version: Version = NO_VERSION
+    mapped: Mapped | None = None
 
 
 class Published(NamedTuple):

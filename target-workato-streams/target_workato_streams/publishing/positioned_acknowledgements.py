@@ -60,6 +60,11 @@ class PositionedAcknowledgements(Acknowledgements):
         else:
             self._state_writer.flush()
 
+    @property
+    def is_covered_by_last_state(self) -> bool:
+        """Whether no record has been read since the last state."""
+        return self._last is not None and self._last.sequence == self._sequence
+
     def emit_last_state(self) -> None:
         """Emit the last state, which covers everything, after the whole input is published."""
         if self._last is not None:

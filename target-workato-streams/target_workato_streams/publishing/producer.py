@@ -9,7 +9,7 @@ from ..event_streams.errors import EventStreamsError
 from ..plugin.wording import counted
 from ..state.versions import NO_VERSION
 from .main_loop import MainLoop
-from .messages import Rejected
+from .messages import Mapped, Rejected
 from .metrics import target_metrics
 from .payload import InvalidPayloadError
 
@@ -70,7 +70,8 @@ class Producer(MainLoop):
         except InvalidPayloadError as exc:
             self.reject(stream, record, str(exc))
             return
-        message = self._acknowledgements.track(body, record, version)
+        mapped = None if text is record.text else Mapped(stream, text)
+        message = self._acknowledgements.track(body, record, version, mapped)
         self._publish(producer, message)
 
     def _publish(self, producer: TopicProducer, message: Message) -> None:

@@ -137,6 +137,6 @@ def _newest(messages: Sequence[Message]) -> Message:
 
 def _row(message: Message) -> tuple[str, ...] | None:
     """Return a key that identifies the row of a message; None if the row has no key."""
-    stream = message.record.stream
-    key = row_key(message.record.text, stream)
+    stream, text = message.mapped or message.record[:2]
+    key = row_key(text, stream)
     return None if key is None else (stream.name, *(value.decode() for value in key))

@@ -144,9 +144,9 @@ class TopicProducer:
         tally = Tally()
         try:
             client = self._context.connect(self.topic_id)
-            sender = BatchSender(client, tally, self._context.entry_retries, self.lost_responses)
-            # A daemon thread, so that a service that does not respond does not delay the end of a
-            # run.
+            retries, on_failing = self._context.entry_retries, self._context.wakeup.call
+            sender = BatchSender(client, tally, retries, self.lost_responses, on_failing)
+            # A daemon thread, so that the end of a run does not wait for a service that hangs.
             worker = threading.Thread(target=self._work, args=(client, sender), daemon=True)
             worker.start()
         except Exception as exc:  # noqa: BLE001 - ends the run
@@ -171,7 +171,11 @@ class TopicProducer:
 
     def _publish(self, batch: Sequence[Message], sender: BatchSender) -> None:
         try:
-            for outcome in publish_in_row_order(batch, sender.publish):
+            # With `exactly_once`, a batch holds no two records of a row.
+            plain = self.lost_responses is None
+            for outcome in (
+                publish_in_row_order(batch, sender.publish) if plain else sender.publish(batch)
+            ):
                 judged: Outcome = outcome
                 if isinstance(outcome, Rejected):
                     judged = self._context.rejection_limit.judge(outcome)

@@ -33,7 +33,7 @@ class DeadLetters:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
-        self._unsynced = False
+        self._unsynced = self._failed = False
         self._described: dict[str, Stream] = {}
 
     def write(self, record: Record, error: Mapping[str, object]) -> None:
@@ -79,9 +79,12 @@ class DeadLetters:
 
     @contextmanager
     def _naming_the_file(self) -> Iterator[None]:
+        if self._failed:
+            raise EventStreamsError(f"dead_letter_path {self._path}: an earlier write failed")
         try:
             yield
         except OSError as exc:
+            self._failed = True  # the file may end within a line
             reason = exc.strerror or type(exc).__name__
             raise EventStreamsError(f"dead_letter_path {self._path}: {reason}") from exc
 
@@ -119,7 +122,7 @@ def _repair_last_line(file: BinaryIO) -> None:
     if last:
         try:
             json.loads(last)
-        except ValueError:
+        except (ValueError, RecursionError):
             file.truncate(size - len(last))
         else:
             file.write(b"\n")

@@ -40,15 +40,16 @@ class ExactlyOnce(Generic[R]):
         self._covered_by = 0
 
     def take_state(self, state: bytes) -> ReturnedState | None:
-        """Read the positions from the tap's first STATE message.
+        """Read the positions from the state that the tap returns before its first record.
 
         Returns:
-            The content of the state; None if it is not the first one.
+            The content of the state; None if an earlier one had positions or a topic is known.
 
         Raises:
             EventStreamsError: The positions are malformed.
         """
-        if self._returned is not None:
+        # Some taps emit an empty state before the one that they were given.
+        if self._returned is not None and (self._returned.positions or self._topics):
             return None
         self._returned = read_state(state)
         # A topic that was already looked up has a later position.
