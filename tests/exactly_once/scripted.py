@@ -112,7 +112,8 @@ class Pipeline:
         self.service.killed = False
         self.service.script = deque(script)
         first = [state_line(self.state)] if first_state else []
-        schemas = [schema(stream, keys, v={"type": "string"}) for stream in self.routes]
+        text = {"type": "string"}
+        schemas = [schema(stream, keys, id=text, v=text) for stream in self.routes]
         given = [line + b"\n" for line in (*first, *schemas, *sent)]
         run_target(self, given, _Never(), **settings)
         return self.states[known:]

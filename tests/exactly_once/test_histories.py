@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING, Any
 
-from tests.exactly_once.scripted import Pipeline, keyless, row
+import pytest
+from target_workato_streams.event_streams.errors import EventStreamsError
+
+from tests.exactly_once.scripted import Pipeline, keyless, row, state_line
+from tests.exactly_once.service import Expired
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_workato_streams.event_streams.consume import Messages
 
 POSITIONS = "target-workato-streams"
 
@@ -234,3 +243,54 @@ def test_a_deletion_is_another_version() -> None:
     assert pipe.topic() == ["1a", "1a"]
     pipe.run(row("1", "a"), gone, pipe.bookmark(2))
     assert pipe.topic() == ["1a", "1a"]
+
+
+def test_a_record_that_stream_maps_copy_to_one_topic_is_no_second_version_of_its_row() -> None:
+    """The first entry is retried, and the copy that was acknowledged is not published again."""
+    pipe = Pipeline()
+    maps = {"a": {}, "b": {"__source__": "a"}}
+    sent = [row("1", "x"), row("2", "x"), pipe.bookmark(2)]
+    pipe.run(*sent, script=[{0}], stream_maps=maps, topics={"*": 0})
+    assert sorted(pipe.topic()) == ["1x", "1x", "2x", "2x"]
+    assert len({bytes(message.payload) for message in pipe.service.by_id[0].messages}) == 4
+
+
+def test_rows_that_lose_their_key_to_a_stream_map_are_not_published_again() -> None:
+    """Without a key, neither is a version of the other."""
+    pipe = Pipeline()
+    sent = [row("1", "x"), row("1", "y"), pipe.bookmark(2)]
+    pipe.run(*sent, script=[{0}], stream_maps={"a": {"__key_properties__": []}})
+    assert pipe.topic() == ["1y", "1x"]
+
+
+def test_a_look_up_that_is_rejected_does_not_reject_the_messages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They may be in the topic: the run fails, and no state covers them."""
+    pipe = Pipeline()
+    pipe.run(row("1", "x"), pipe.bookmark(1))
+    consume = pipe.service.consume
+
+    def rejected_after_the_publish(*args: Any) -> Messages:  # noqa: ANN401 - as they are
+        if len(pipe.service.batches) > 1:
+            raise Expired
+        return consume(*args)
+
+    monkeypatch.setattr(pipe.service, "consume", rejected_after_the_publish)
+    file = tmp_path / "dead.jsonl"
+    sent = [row("2", "x"), row("3", "x"), pipe.bookmark(3)]
+    with pytest.raises(EventStreamsError, match="look-up after a lost response"):
+        pipe.run(*sent, script=["lost"], dead_letter_path=str(file))
+    assert pipe.topic() == ["1x", "2x", "3x"]
+    assert not file.exists()
+    assert pipe.state["bookmarks"]["a"] == {"at": 1}
+
+
+def test_positions_behind_an_empty_first_state_are_used() -> None:
+    """Some taps emit an empty state before the one that they were given."""
+    pipe = Pipeline()
+    pipe.run(row("1", "x"), pipe.bookmark(1))
+    stored = pipe.state
+    pipe.run(row("2", "x"), script=["killed"])
+    pipe.run(state_line({}), state_line(stored), row("2", "x"), pipe.bookmark(2), first_state=False)
+    assert pipe.topic() == ["1x", "2x"]

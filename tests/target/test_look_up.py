@@ -77,6 +77,22 @@ class Topic:
         return Messages(found[:batch_size], self._now if self.dated else None)
 
 
+@dataclass
+class RepeatedPages:
+    """A topic whose service returns the same pages of one message in turn, whatever is asked."""
+
+    ids: str
+    requests: int = 0
+
+    def consume(self, cursor: Cursor, *, batch_size: int) -> Messages:  # noqa: ARG002
+        """Respond as no service should."""
+        assert self.requests < 100
+        now = datetime.now(timezone.utc)
+        found = self.ids[self.requests % len(self.ids)]
+        self.requests += 1
+        return Messages([Message(found, msgspec.Raw(OURS), now.isoformat())], now)
+
+
 def reader(topic: Topic) -> TopicReader:
     """A reader of a topic."""
     return TopicReader(topic, "orders (topic 11)", "key")
@@ -126,6 +142,15 @@ def test_a_look_up_ends_at_a_message_that_is_newer() -> None:
     assert len(found.versions) == 100
     undated = Topic([-20.0] * 160, dated=False, payload=OURS)
     assert len(reader(undated).behind(Position(None)).versions) == 160
+
+
+@pytest.mark.parametrize("pages", ["A", "AB"])
+def test_a_look_up_ends_with_an_error_where_the_service_repeats_pages(pages: str) -> None:
+    """The same page again and again, or the same ones in turn."""
+    topic = RepeatedPages(pages)
+    with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): .* again after it was read"):
+        TopicReader(topic, "orders (topic 11)", "key").behind(Position("0"))
+    assert topic.requests <= 8
 
 
 @pytest.mark.parametrize("payload", [b"[1]", b'{"key":1}', b'{"key":"x"}', b'{"a":"key"}', b"1"])

@@ -138,3 +138,16 @@ def test_a_topic_does_not_end_with_the_older_version_of_a_row(
     done = run_target(schema(v={"type": "string"}), *sent, state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [p["v"] for p in emulator.payloads(topic)] == ["x", "new", "old", "new"]
+
+
+def test_the_row_of_a_message_is_that_of_its_stream_map(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """A stream map changes the key: records of different ids are versions of one row."""
+    emulator.fault("entry_error", indices=[0])
+    sent = [record(id=1, group="g", v="old"), record(id=2, group="g", v="new")]
+    described = schema(id={}, group={}, v={})
+    maps = {"orders": {"__key_properties__": ["group"]}}
+    done = run_target(described, *sent, state("all"), stream_maps=maps)
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert [p["v"] for p in emulator.payloads(topic)] == ["new", "old", "new"]

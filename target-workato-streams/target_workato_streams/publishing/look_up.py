@@ -11,9 +11,8 @@ import msgspec
 from ..event_streams.consume import EARLIEST, Cursor
 from ..event_streams.errors import EventStreamsError, RequestRejected
 from ..event_streams.repetition import Repetition
-from ..plugin.json_scanner import members
 from ..state.positions import Position
-from ..state.versions import version_of
+from .message_key import read_version
 
 if TYPE_CHECKING:
     from ..event_streams.consume import Messages
@@ -142,7 +141,8 @@ class TopicReader:
         repetition = Repetition()
         while page.messages:
             for message in page.messages:
-                version = self._version(bytes(message.payload))
+                payload = bytes(message.payload)
+                version = read_version(payload, self._key_field) if self._mark in payload else None
                 if version is None:
                     found.others += 1
                 else:
@@ -155,15 +155,6 @@ class TopicReader:
             if page.messages:
                 repetition.check(self._label, last.message_id, page.messages[-1].message_id)
         found.requests = self._requests
-
-    def _version(self, payload: bytes) -> Version | None:
-        if self._mark not in payload:
-            return None
-        try:
-            key = members(payload).get(self._key_field, b"")
-            return version_of(msgspec.json.decode(key))
-        except (ValueError, RecursionError):
-            return None
 
     def _exists(self, position: Position, rejection: RequestRejected) -> bool:
         """Find out whether the position or the topic was the cause of a rejection."""

@@ -1,4 +1,4 @@
-"""Computes the message key, which identifies a version of a row and is the same in every run.
+"""Computes and reads the message key: it identifies a version of a row, the same in every run.
 
 Its format and content are part of the public interface.
 """
@@ -16,7 +16,7 @@ import msgspec
 import simplejson
 
 from ..plugin.json_scanner import members
-from ..state.versions import STREAM_DIGITS, Version
+from ..state.versions import STREAM_DIGITS, Version, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,6 +60,14 @@ def version(payload: bytes, record: bytes, stream: Stream) -> Version:
         row = prefix + _hash([b"content", *content])[:-STREAM_DIGITS]
         return Version(row, row)
     return Version(prefix + _hash(values)[:-STREAM_DIGITS], _hash(content))
+
+
+def read_version(payload: bytes, key_field: str) -> Version | None:
+    """Read the message key from a message of a topic; None if another producer published it."""
+    try:
+        return version_of(msgspec.json.decode(members(payload).get(key_field, b"")))
+    except (ValueError, RecursionError):
+        return None
 
 
 def row_key(record: bytes, stream: Stream) -> list[bytes] | None:
