@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
-from target_workato_streams.state.checkpoints import CheckpointTracker, EmittableState
+from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.publishing.batch_queue import BatchQueue
+from target_workato_streams.publishing.messages import Message
+from target_workato_streams.state.checkpoints import Checkpoint, CheckpointTracker, EmittableState
 
 from tests.executables import command, environment
 from tests.target.singer import record, schema, state
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from target_workato_streams.state.checkpoints import Checkpoint
 
     from tests.target.conftest import TargetConfig
 
@@ -75,6 +76,19 @@ def test_a_slow_topic_does_not_accumulate_checkpoints() -> None:
     assert tracker.take() is None
     tracker.acknowledge(first)
     assert tracker.take() == EmittableState(b"", 999)
+
+
+def test_a_record_that_is_kept_next_to_its_payload_counts_as_memory() -> None:
+    """As with `payload_field`; a record that is its own payload counts once."""
+    text = b"x" * 100_000
+    memory = []
+    for body in (text, b"{}"):
+        queue = BatchQueue(1)
+        queue.put([Message(body, Record(Stream("orders"), text, 1), 1, Checkpoint())])
+        memory.append(queue.memory)
+    record_as_payload, payload_of_a_field = memory
+    assert 100_000 < record_as_payload < 110_000
+    assert payload_of_a_field == record_as_payload + len(b"{}")
 
 
 MEASURE = """

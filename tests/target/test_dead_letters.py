@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from target_workato_streams.event_streams.errors import EventStreamsError
+from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.state.dead_letters import DeadLetters
+from target_workato_streams.state.state_writer import StateWriter
+from typing_extensions import override
 
 from tests.executables import command, environment
 from tests.injection import injected
@@ -206,6 +214,56 @@ def test_an_incomplete_line_of_a_killed_run_is_removed(
     done = run_target(*dead.read_bytes().splitlines(), default_topic_id=topic)
     assert done.exit_code == 0
     assert [payload["id"] for payload in emulator.payloads(topic)] == ["a", "b"]
+
+
+def test_an_incomplete_line_is_removed_however_deeply_it_is_nested(dead: Path) -> None:
+    """It is not JSON, although a parser gives up on it for its depth."""
+    whole = b'{"type":"RECORD","stream":"orders","record":{}}\n'
+    dead.write_bytes(whole + b'{"type":"RECORD","stream":"orders","record":' + b"[" * 100_000)
+    letter = DeadLetters(dead)
+    letter.write(Record(Stream("orders", schema=b"{}"), b'{"id":1}', 1), {})
+    letter.close()
+    assert dead.read_bytes().startswith(whole)
+    assert [each["type"] for each in letters(dead)] == ["RECORD", "SCHEMA", "RECORD"]
+
+
+class FullOnce(io.FileIO):
+    """A file on a disk that is full at the second write, and has room again afterwards."""
+
+    writes = 0
+
+    @override
+    def write(self, text: Any, /) -> int:
+        self.writes += 1
+        if self.writes == 2:
+            super().write(text[: len(text) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def test_after_a_failed_write_nothing_more_is_written(
+    dead: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither to the dead-letter file, which may end within a line, nor a state to stdout."""
+    opened: list[FullOnce] = []
+
+    def fdopen(descriptor: int, _mode: str) -> FullOnce:
+        opened.append(FullOnce(descriptor, "rb+"))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "fdopen", fdopen)
+    letter, stream = DeadLetters(dead), Stream("orders", schema=b"{}")
+    letter.write(Record(stream, b'{"id":1}', 1), {})
+    with pytest.raises(EventStreamsError, match="No space left"):
+        letter.write(Record(stream, b'{"id":2}', 2), {})
+    written = dead.read_bytes()
+    with pytest.raises(EventStreamsError, match="an earlier write failed"):
+        letter.write(Record(stream, b'{"id":3}', 3), {})
+    with pytest.raises(EventStreamsError, match="an earlier write failed"):
+        StateWriter(letter).write(b'{"at":3}')
+    opened[0].close()
+    assert dead.read_bytes() == written
+    assert not capsys.readouterr().out
 
 
 FULL_DISK = """

@@ -293,3 +293,16 @@ def test_sigterm_in_a_replay_leaves_a_true_state(
     assert "orders" not in final["bookmarks"]
     run_target(returned(final), schema(), *rows(0, 40), returned(final, orders=40), **EXACTLY_ONCE)
     assert ids(emulator, topic) == list(range(40))
+
+
+def test_a_last_state_of_null_covers_no_records(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """An older state must not be emitted with positions behind records that it does not cover."""
+    null = b'{"type": "STATE", "value": null}'
+    first = run_target(state_line(orders=0), schema(), *rows(0, 3), null, **EXACTLY_ONCE)
+    assert first.exit_code == 0, first.stderr
+    last = first.emitted_states[-1]
+    assert last["bookmarks"][OURS][str(topic)]["message_id"] is None
+    run_target(returned(last), schema(), *rows(0, 3), returned(last, orders=3), **EXACTLY_ONCE)
+    assert ids(emulator, topic) == [0, 1, 2]

@@ -156,3 +156,18 @@ def test_a_topic_that_fails_does_not_starve_the_others(
     target.feed(schema(), schema("failing"), *fed)
     eventually(lambda: len(emulator.payloads(topic)) > 1200, "the records of the other topic")
     assert emulator.payloads(failing) == []
+
+
+def test_a_topic_that_begins_to_fail_does_not_hold_up_the_others(
+    emulator: Emulator, topic: int, start_target: StartTarget
+) -> None:
+    """Reading pauses while its first request is in flight, and continues when that has failed."""
+    failing = emulator.create_topic("failing")
+    emulator.fault("status", status=500, topic_id=failing, times=-1)
+    emulator.configure(latency_secs=0.3)
+    target = start_target(topics={"failing": failing})
+    target.feed(schema(), schema("failing"), *orders(100))
+    eventually(lambda: len(emulator.payloads(topic)) == 100, "the first batch of the other topic")
+    target.feed(*(record("failing", id=n) for n in range(500)), *orders(300, start=100))
+    eventually(lambda: len(emulator.payloads(topic)) == 400, "the records of the other topic")
+    assert emulator.payloads(failing) == []

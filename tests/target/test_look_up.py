@@ -37,6 +37,7 @@ class Topic:
         dated: Whether responses have a Date header.
         expired: How many messages have expired.
         status: What each request is rejected with.
+        only_request: The number of the only request that is rejected with it.
     """
 
     ages: Sequence[float]
@@ -44,6 +45,7 @@ class Topic:
     dated: bool = True
     expired: int = 0
     status: int | None = None
+    only_request: int | None = None
     payload: bytes = b'{"id":1}'
     cursors: list[Cursor] = field(default_factory=list)
 
@@ -62,7 +64,7 @@ class Topic:
     def consume(self, cursor: Cursor, *, batch_size: int) -> Messages:
         """Respond as the service does."""
         self.cursors.append(cursor)
-        if self.status is not None:
+        if self.status is not None and self.only_request in {None, len(self.cursors)}:
             raise RequestRejected("no", status=self.status, reason="no")
         found = self._messages
         if cursor.after_message_id is not None:
@@ -173,6 +175,16 @@ def test_a_topic_that_cannot_be_read_is_no_expired_position(status: int) -> None
     """The rejection is about the topic or the token."""
     with pytest.raises(RequestRejected):
         reader(Topic([1.0], status=status)).behind(Position("0"))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_second_rejection_for_another_reason_is_no_expired_position(status: int) -> None:
+    """The third request asks again for the position that the first one did not find."""
+    topic = Topic([3.0] * 5, expired=2, status=status, only_request=3)
+    with pytest.raises(EventStreamsError) as caught:
+        reader(topic).behind(Position("1"))
+    assert len(topic.cursors) == 3
+    assert isinstance(caught.value, RequestRejected) or "HTTP 403" in str(caught.value)
 
 
 def test_a_missing_permission_is_named() -> None:

@@ -107,12 +107,10 @@ class TopicProducer:
         """The number of batches that are sent but not yet acknowledged."""
         return self._queue.in_flight
 
-    def add(self, message: Message) -> bool:
-        """Add a message to the batch under construction; return whether it is complete."""
-        batches = self.builder.add(message)
-        for batch in batches:
+    def add(self, message: Message) -> None:
+        """Add a message to the batch under construction."""
+        for batch in self.builder.add(message):
             self.submit(batch)
-        return bool(batches)
 
     def submit_open(self) -> None:
         """Close and queue the batch under construction."""
@@ -171,16 +169,14 @@ class TopicProducer:
 
     def _publish(self, batch: Sequence[Message], sender: BatchSender) -> None:
         try:
+            publish, lost = sender.publish, self.lost_responses
             # With `exactly_once`, a batch holds no two records of a row.
-            plain = self.lost_responses is None
-            for outcome in (
-                publish_in_row_order(batch, sender.publish) if plain else sender.publish(batch)
-            ):
+            for outcome in publish(batch) if lost else publish_in_row_order(batch, publish):
                 judged: Outcome = outcome
                 if isinstance(outcome, Rejected):
                     judged = self._context.rejection_limit.judge(outcome)
-                elif self.lost_responses is not None:
-                    judged = Published(outcome.messages, self.lost_responses.position)
+                elif lost is not None:
+                    judged = Published(outcome.messages, lost.position)
                 if isinstance(judged, Failed):
                     # Later batches of this topic must not overtake the failed one.
                     self.close()
