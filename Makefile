@@ -69,7 +69,8 @@ emulator: setup
 services: setup
 	@$(BIN)/python -m tests.demo.services
 
-# A worker a core, each with an emulator of its own; a file of tests stays with one.
+# Each worker has an emulator of its own, and a file of tests stays with one. In the order of the
+# folders: the files that take longest have few tests, and would otherwise be started last.
 test: setup
 	@echo 'Running all tests: about 5 minutes on 2 cores ...'
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -18,6 +19,11 @@ class WriteConfig(Protocol):
     """Writes a new config file that connects either connector to the emulator."""
 
     def __call__(self, **settings: Any) -> Path: ...  # noqa: ANN401, D102 - settings are JSON
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of workers for `-n auto`: three for two cores, since many tests wait."""
+    return (os.cpu_count() or 1) * 3 // 2 or 1
 
 
 @pytest.fixture(scope="session")
