@@ -19,7 +19,7 @@ help:
 	@echo 'make demo                load a file into a topic and the topic into PostgreSQL (40 s)'
 	@echo 'make services            start the emulator and PostgreSQL, for meltano run by hand'
 	@echo 'make emulator            start the emulator alone: make emulator PORT=8085'
-	@echo 'make test                run all tests (5 minutes on 2 cores)'
+	@echo 'make test                run all tests (7 minutes on 2 cores)'
 	@echo 'make lint                check style and types'
 	@echo 'make fuzz-target         play random records, states, faults and signals against the target (10 minutes)'
 	@echo 'make fuzz-exactly-once   play random histories against exactly_once (1 minute)'
@@ -72,7 +72,7 @@ services: setup
 # Each worker has an emulator of its own, and a file of tests stays with one. In the order of the
 # folders: the files that take longest have few tests, and would otherwise be started last.
 test: setup
-	@echo 'Running all tests: about 5 minutes on 2 cores ...'
+	@echo 'Running all tests: about 7 minutes on 2 cores ...'
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: setup
