@@ -45,6 +45,9 @@ class Cursor(NamedTuple):
 
 
 EARLIEST = Cursor()
+# The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
+# (contract: "What is undocumented, and what to assume").
+MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
 class ConsumeClient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..event_streams.consume import EARLIEST
+from ..event_streams.consume import EARLIEST, MAY_BE_THE_CURSOR
 from ..event_streams.errors import RequestRejected
 from ..event_streams.repetition import Repetition
 from .pages import Page
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from .topic import Topic
 
 logger = logging.getLogger("tap-workato-streams")
-
-# The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
-# (contract: "What is undocumented, and what to assume").
-MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
 class CursorExpired(RequestRejected):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ..event_streams.consume import EARLIEST, Cursor
+from ..event_streams.consume import EARLIEST, MAY_BE_THE_CURSOR, Cursor
 from ..event_streams.errors import EventStreamsError, RequestRejected
 from ..event_streams.repetition import Repetition
 from ..state.positions import Position
@@ -26,8 +26,6 @@ SHORTEST_STEP_SECS = 1.0
 PAGE_SIZE = 50
 FORBIDDEN = 403
 MAX_SKEW = timedelta(minutes=1)
-# The 4xx that may be caused by the position (contract: "What is undocumented").
-MAY_BE_THE_POSITION = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
 class Consumer(Protocol):
@@ -82,7 +80,7 @@ class TopicReader:
         try:
             page = self._after(position)
         except RequestRejected as exc:
-            if position.message_id is None or exc.status not in MAY_BE_THE_POSITION:
+            if position.message_id is None or exc.status not in MAY_BE_THE_CURSOR:
                 raise
             found.expired = not self._exists(position, exc)
             if found.expired:
@@ -165,7 +163,7 @@ class TopicReader:
         try:
             self._after(position)
         except RequestRejected as again:
-            if again.status not in MAY_BE_THE_POSITION:
+            if again.status not in MAY_BE_THE_CURSOR:
                 raise
             return False
         return True
