@@ -57,15 +57,8 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         Raises:
             OSError: stdout cannot be written to.
         """
-        head = b'{"type":"RECORD","stream":%b,"record":{"message_id":' % _encode(stream)
-        middle = b',"topic_id":%d,"time":' % topic_id
-        tail = b'},"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
-        parts: list[bytes] = []
-        for message, payload in zip(messages, payload_lines(messages), strict=True):
-            parts += head, _encode(message.message_id), middle, _encode(message.time)
-            parts += b',"payload":', payload, tail
-        _write(b"".join(parts))
-        self.flush()
+        bodies = [b'"payload":' + payload for payload in payload_lines(messages)]
+        self.write_records(stream, topic_id, messages, bodies)
 
     def write_records(
         self, stream: str, topic_id: int, messages: Sequence[Message], bodies: Sequence[bytes]

@@ -76,9 +76,7 @@ class Producer(MainLoop):
 
     def _publish(self, producer: TopicProducer, message: Message) -> None:
         """Put a message into its batch, and wait until there is room for another one."""
-        if batches := producer.builder.add(message):
-            for batch in batches:
-                producer.submit(batch)
+        if producer.add(message):
             # Poll even if there is room, because a chunk of the input may contain many batches.
             self.poll()
             while self._producers.has_to_pause(producer) and not self.stopping:

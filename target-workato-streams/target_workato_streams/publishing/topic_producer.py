@@ -107,10 +107,11 @@ class TopicProducer:
         """The number of batches that are sent but not yet acknowledged."""
         return self._queue.in_flight
 
-    def add(self, message: Message) -> None:
-        """Add a message to the batch under construction."""
-        for batch in self.builder.add(message):
+    def add(self, message: Message) -> bool:
+        """Add a message to the batch under construction; return whether that submitted any."""
+        for batch in (batches := self.builder.add(message)):
             self.submit(batch)
+        return bool(batches)
 
     def submit_open(self) -> None:
         """Close and queue the batch under construction."""
