@@ -187,6 +187,15 @@ def test_a_second_rejection_for_another_reason_is_no_expired_position(status: in
     assert isinstance(caught.value, RequestRejected) or "HTTP 403" in str(caught.value)
 
 
+@pytest.mark.parametrize("request_number", [1, 2])
+def test_one_stray_rejection_is_no_expired_position(request_number: int) -> None:
+    """It works again after a probe, at the position or in the middle of the look-up."""
+    topic = Topic([3.0] * 70, payload=OURS, status=404, only_request=request_number)
+    found = reader(topic).behind(Position("1"))
+    assert (found.expired, len(found.versions), found.position.message_id) == (False, 68, "69")
+    assert len(topic.cursors) == found.requests == 5
+
+
 def test_a_missing_permission_is_named() -> None:
     """In one line, with the topic."""
     with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): HTTP 403 .* permission"):

@@ -7,8 +7,9 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from ..event_streams.consume import CursorExpired
 from ..event_streams.errors import EventStreamsError
-from .fetcher import CursorExpired, PageFetcher
+from .fetcher import PageFetcher
 from .latest import find_latest
 from .pages import Bookmark, Page
 from .positions import (

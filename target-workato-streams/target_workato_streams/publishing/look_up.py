@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ..event_streams.consume import EARLIEST, MAY_BE_THE_CURSOR, Cursor
+from ..event_streams.consume import EARLIEST, Cursor, CursorExpired, consume_again
 from ..event_streams.errors import EventStreamsError, RequestRejected
 from ..event_streams.repetition import Repetition
 from ..state.positions import Position
@@ -79,13 +79,10 @@ class TopicReader:
         found = LookUp(position)
         try:
             page = self._after(position)
-        except RequestRejected as exc:
-            if position.message_id is None or exc.status not in MAY_BE_THE_CURSOR:
-                raise
-            found.expired = not self._exists(position, exc)
-            if found.expired:
-                found.position = position = Position(None)
-            page = self._after(position)
+        except CursorExpired:
+            found.expired = True
+            found.position = Position(None)
+            page = self._consume(EARLIEST)
         self._read_on(page, found)
         return found
 
@@ -154,22 +151,12 @@ class TopicReader:
                 repetition.check(self._label, last.message_id, page.messages[-1].message_id)
         found.requests = self._requests
 
-    def _exists(self, position: Position, rejection: RequestRejected) -> bool:
-        """Find out whether the position or the topic was the cause of a rejection."""
-        try:
-            self._consume(EARLIEST, 1)
-        except RequestRejected:
-            raise rejection from None
-        try:
-            self._after(position)
-        except RequestRejected as again:
-            if again.status not in MAY_BE_THE_CURSOR:
-                raise
-            return False
-        return True
-
     def _after(self, position: Position) -> Messages:
-        return self._consume(Cursor(after_message_id=position.message_id))
+        cursor = Cursor(after_message_id=position.message_id)
+        try:
+            return self._consume(cursor)
+        except RequestRejected as rejection:
+            return consume_again(cursor, PAGE_SIZE, rejection, self._consume)
 
     def _since(self, now: datetime, secs: float) -> Messages:
         since = (now - timedelta(seconds=secs)).astimezone(timezone.utc)
