@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.state import dead_letters
 from target_workato_streams.state.dead_letters import DeadLetters
 from target_workato_streams.state.state_writer import StateWriter
 from typing_extensions import override
@@ -141,11 +142,8 @@ def test_more_than_max_rejected_ends_the_run(  # noqa: PLR0913, PLR0917 - a tabl
     )
     assert done.exit_code == exit_code
     assert done.emitted_states == ([{"at": "all"}] if exit_code == 0 else [])
-    dead_lettered = (
-        [letter["record"]["id"] for letter in letters(dead) if "record" in letter]
-        if dead.exists()
-        else []
-    )
+    written = letters(dead) if dead.exists() else []
+    dead_lettered = [letter["record"]["id"] for letter in written if "record" in letter]
     assert dead_lettered == ["10", "20", "30"][: 3 if limit is None else limit]
     last = 34 if exit_code == 0 else (limit + 1) * 10 - 1
     published = [payload["id"] for payload in emulator.payloads(checked)]
@@ -247,11 +245,11 @@ def test_after_a_failed_write_nothing_more_is_written(
     """Neither to the dead-letter file, which may end within a line, nor a state to stdout."""
     opened: list[FullOnce] = []
 
-    def fdopen(descriptor: int, _mode: str) -> FullOnce:
-        opened.append(FullOnce(descriptor, "rb+"))
+    def open_file(descriptor: int, mode: str) -> FullOnce:
+        opened.append(FullOnce(descriptor, mode))
         return opened[-1]
 
-    monkeypatch.setattr(os, "fdopen", fdopen)
+    monkeypatch.setattr(dead_letters, "FileIO", open_file)
     letter, stream = DeadLetters(dead), Stream("orders", schema=b"{}")
     letter.write(Record(stream, b'{"id":1}', 1), {})
     with pytest.raises(EventStreamsError, match="No space left"):
@@ -261,27 +259,17 @@ def test_after_a_failed_write_nothing_more_is_written(
         letter.write(Record(stream, b'{"id":3}', 3), {})
     with pytest.raises(EventStreamsError, match="an earlier write failed"):
         StateWriter(letter).write(b'{"at":3}')
-    opened[0].close()
+    with pytest.raises(EventStreamsError, match="an earlier write failed"):
+        letter.close()
+    assert opened[0].closed
     assert dead.read_bytes() == written
     assert not capsys.readouterr().out
 
 
-FULL_DISK = """
-    import os
-    opened = os.fdopen
-    def fdopen(*args, **kwargs):
-        file = opened(*args, **kwargs)
-        def full():
-            raise OSError(28, "No space left on device")
-        class Full:
-            def __getattr__(self, name):
-                return full if name == "flush" else getattr(file, name)
-            def __enter__(self):
-                return self
-            def __exit__(self, *_):
-                file.close()
-        return Full()
-    os.fdopen = fdopen
+# The file ends within a line, as on a full disk.
+NO_ROOM = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 """
 # As ext4 does: the second call succeeds although the pages are lost.
 FIRST_FSYNC_FAILS = """
@@ -298,7 +286,7 @@ FIRST_FSYNC_FAILS = """
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [(FULL_DISK, "No space left"), (FIRST_FSYNC_FAILS, "Input/output error")],
+    [(NO_ROOM, "File too large"), (FIRST_FSYNC_FAILS, "Input/output error")],
 )
 def test_no_state_follows_a_dead_letter_that_could_not_be_written(
     checked: int, start_target: StartTarget, dead: Path, fault: str, reason: str

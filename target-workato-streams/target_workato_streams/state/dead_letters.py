@@ -6,7 +6,8 @@ import json
 import os
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, BinaryIO
+from io import FileIO
+from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError
 
@@ -32,7 +33,7 @@ class DeadLetters:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._unsynced = self._failed = False
         self._described: dict[str, Stream] = {}
 
@@ -58,24 +59,26 @@ class DeadLetters:
             schema = b'{"type":"SCHEMA","stream":%b,"schema":%b,"key_properties":%b}\n'
             text = schema % (name, stream.schema, keys) + text
         with self._naming_the_file():
-            if self._file is None:
-                self._file = _open(self._path)
-            self._file.write(text)
+            self._file = self._file or _open(self._path)
+            left = memoryview(text)
+            while left:
+                left = left[self._file.write(left) :]
         self._unsynced = True
 
     def sync(self) -> None:
         """Flush the file to disk, so that a state may cover its messages."""
-        if self._file is not None and self._unsynced:
-            with self._naming_the_file():
-                self._file.flush()
+        with self._naming_the_file():
+            if self._file is not None and self._unsynced:
                 os.fsync(self._file.fileno())
-            self._unsynced = False
+        self._unsynced = False
 
     def close(self) -> None:
-        """Flush and close the file."""
-        if self._file is not None:
-            with self._naming_the_file(), self._file:
-                self.sync()
+        """Flush the file to disk, and close it in any case."""
+        try:
+            self.sync()
+        finally:
+            if self._file is not None:
+                self._file.close()
 
     @contextmanager
     def _naming_the_file(self) -> Iterator[None]:
@@ -95,12 +98,13 @@ def _metadata(record: Record) -> bytes:
     return b"".join(b',"%b":%b' % field for field in fields.items() if field[1])
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> FileIO:
     """Open the file after its last complete line, and flush its directory entry to disk."""
     new = not path.exists()
     # The file contains payloads, so only its owner may read it.
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    file = os.fdopen(descriptor, "ab+")
+    # Without a buffer, nothing that failed is written again when the file is closed.
+    file = FileIO(descriptor, "ab+")
     _repair_last_line(file)
     if new:
         folder = os.open(path.parent, os.O_RDONLY)
@@ -111,7 +115,7 @@ def _open(path: Path) -> BinaryIO:
     return file
 
 
-def _repair_last_line(file: BinaryIO) -> None:
+def _repair_last_line(file: FileIO) -> None:
     """Remove an incomplete line of a killed run: no state covers it, and it cannot be replayed."""
     size = start = file.seek(0, os.SEEK_END)
     tail = b""

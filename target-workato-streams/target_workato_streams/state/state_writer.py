@@ -20,8 +20,8 @@ PIPE_BYTES = select.PIPE_BUF
 class StateWriter:
     """Writes each state once, after the dead letters that it covers are on disk.
 
-    A state that could not be written yet is replaced by a newer one. After a failure, no more
-    states are written: a successful flush after a failed one proves nothing (fsync(2)).
+    A state that could not be written yet is replaced by a newer one. After a failure, no later
+    state is written: a successful flush after a failed one proves nothing (fsync(2)).
 
     Args:
         dead_letters: The dead-letter file, if there is one.
@@ -50,13 +50,9 @@ class StateWriter:
             EventStreamsError: The state or a dead letter cannot be written.
         """
         if state is not None and state != self._last and not self._failed:
-            self._last = state
             if self._dead_letters is not None:
-                try:
-                    self._dead_letters.sync()
-                except EventStreamsError:
-                    self._failed = True
-                    raise
+                self._dead_letters.sync()
+            self._last = state
             self._next = state + b"\n"
         self.flush()
 
