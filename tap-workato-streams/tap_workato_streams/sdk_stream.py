@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import RemoveRecordTransform
@@ -29,6 +29,12 @@ class SdkStream(Stream):
 
     # A payload that does not conform to its schema is emitted unchanged.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+
+    @override
+    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
+        # The SDK logs only that a sync has failed as an error; the command logs why.
+        if level < logging.ERROR:
+            super().log(message, *args, level=level, **kwargs)
 
     @property
     @override

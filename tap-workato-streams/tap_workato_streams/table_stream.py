@@ -11,20 +11,22 @@ from typing_extensions import override
 from .discovery.samples import sample
 from .event_streams.errors import EventStreamsError
 from .output.writer import payload_lines, record_text
-from .plugin.wording import counted
+from .plugin.wording import counted, listed
 from .reading.decoding import decoded
 from .reading.pages import Bookmark
 from .records import known_columns
-from .records.columns import from_schema, schemas
+from .records.columns import common, from_schema, merged, paths, schemas
 from .records.evolution import Evolution
 from .records.inference import infer_columns
 from .records.layout import MESSAGE_FIELDS, RESCUED, ColumnNames
 from .records.mapped import MappedRecords
+from .records.misfits import key_problem
+from .records.rescued import pointer
 from .records.shaper import Shaper
 from .streams import TopicStream
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.singerlib import RecordMessage
@@ -106,8 +108,8 @@ class TableStream(TopicStream):
         filled = self._mapped.fill(record, self._shaper.columns)
         message_id = record["message_id"]
         for message in super()._generate_record_messages(record):
-            if problem := self._mapped.finish(message, rescued, filled, self.stream_maps):
-                raise self._cannot_write(message_id, problem)
+            if key := self._mapped.finish(message, rescued, filled, self.stream_maps):
+                raise self._cannot_write(message_id, self._key_problem(key, rescued or {}))
             yield message
 
     def _decoded(self, messages: Sequence[Message], bodies: Sequence[bytes]) -> Iterator[Record]:
@@ -119,8 +121,8 @@ class TableStream(TopicStream):
         """Convert the messages up to one that cannot be written; write a changed SCHEMA."""
         page = self._shaper.shape(payload_lines(messages))
         if page.added:
-            names = ", ".join(page.added)
-            logger.info("%s: added %s: %s", self.topic, counted(len(page.added), "column"), names)
+            count = counted(len(page.added), "column")
+            logger.info("%s: added %s: %s", self.topic, count, listed(page.added))
             self.register()
             self.write_schema()
         self._bookmark_columns()
@@ -131,11 +133,16 @@ class TableStream(TopicStream):
     def _cannot_write(self, message_id: str, problem: str) -> EventStreamsError:
         return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
 
+    def _key_problem(self, key: str, rescued: Collection[str]) -> str:
+        fields = [p for p in paths(self._shaper.columns) if self._layout.column_name(p) == key]
+        is_misfit = any(pointer(path) in rescued for path in fields)
+        return key_problem(key, is_misfit=None if self._shaper.drops else is_misfit)
+
     def _bookmark_columns(self) -> None:
         """Store the columns in the state, since they take precedence in the next run."""
         columns = self._shaper.next_columns
         if columns is not self._bookmarked:
-            self.stream_state["columns"] = schemas(columns)
+            self.stream_state["columns"] = schemas(merged(columns, self._known_columns))
             self._bookmarked = columns
 
     @property
@@ -150,7 +157,9 @@ class TableStream(TopicStream):
 
     @cached_property
     def _shaper(self) -> Shaper:
-        columns = self._known_columns()
+        columns = self._known_columns
+        if (RESCUED,) in self._deselected:  # so columns that are not in the catalog are, too
+            columns = common(columns, self._catalog_columns)
         key_fields = []
         for name in self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys():
             columns, field = known_columns.with_key(columns, name, self._layout, self._sample)
@@ -168,18 +177,19 @@ class TableStream(TopicStream):
         )
         return Shaper(self._layout, columns, evolution)
 
+    @cached_property
+    def _catalog_columns(self) -> Columns:
+        return known_columns.from_catalog(super().effective_schema, self._layout)
+
+    @cached_property
     def _known_columns(self) -> Columns:
-        catalog = known_columns.from_catalog(super().effective_schema, self._layout)
         state = self._tap.state.get("bookmarks", {}).get(self.name, {})
         try:
             bookmarked = known_columns.from_bookmark(state.get("columns"), self._layout.levels)
         except ValueError as exc:
             raise EventStreamsError(f"{self.topic}: the state cannot be used: {exc}") from None
-        known = self._declared, bookmarked, catalog
-        columns = known_columns.combined(*known, self._mode, self._layout)
-        if (RESCUED,) in self._deselected:  # so columns that are not in the catalog are, too
-            return {name: column for name, column in columns.items() if name in catalog}
-        return columns
+        known = self._declared, bookmarked, self._catalog_columns
+        return known_columns.combined(*known, self._mode, self._layout)
 
     def _sample(self) -> Columns:
         """Infer columns from a new sample, because the catalog may be older than the data."""

@@ -191,7 +191,8 @@ def test_a_failure_leaves_the_state_of_the_files(
     run = run_tap(topics=[topic], batch_config=batch_config, batch_size=10)
 
     assert run.exit_code == 1
-    assert "topic_1 (topic 1): HTTP 403" in run.error_lines[-1]
+    [line] = run.error_lines
+    assert "topic_1 (topic 1): HTTP 403" in line
     assert batched(run) == loaded[:20]
     assert_bookmarks_are_true(run)
     rest = run_tap(topics=[topic], batch_config=batch_config, state=run.states[-1])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LONG = b"9" * 5000
 # What a decoded payload is written as: digits, dates and lone surrogates are as they were.
 KEPT = {
+    b'{"n":-0}': b'{"n":-0}',
     b'{"n":1.10}': b'{"n":1.10}',
     b'{"n":0.1234567890123456789012345}': b'{"n":0.1234567890123456789012345}',
     b'{"n":123456789012345678901234567890}': b'{"n":123456789012345678901234567890}',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,20 @@ def test_new_fields_become_columns_and_the_next_run_knows_them(
     assert "values without a column, kept in _rescued: /a (1), /c (1)" in third.stderr
 
 
+def test_a_page_with_many_new_columns_is_one_short_line(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{f"field_{number}": 1 for number in range(1000)}])
+
+    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
+
+    [line] = [line for line in run.stderr.splitlines() if "added" in line]
+    names = ", ".join(f"field_{number}" for number in range(10))
+    assert line.endswith(f"topic_1 (topic 1): added 999 columns: {names} and 989 more")
+
+
 def test_a_declared_schema_does_not_change(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
     """Not by itself: what it has no column for is rescued, and columns of old runs are gone."""
     emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
@@ -329,6 +344,22 @@ def test_a_message_without_the_key_fails_or_is_filtered_out(
     assert bookmark(filtered)["replication_key_value"] == loaded[-1]
 
 
+@pytest.mark.parametrize("more", [{}, {"double": "id"}], ids=["spliced", "mapped"])
+def test_a_key_that_does_not_fit_its_column_is_not_reported_as_missing(
+    emulator: Emulator, run_tap: RunTap, topic: int, more: dict[str, str]
+) -> None:
+    [only] = emulator.load(topic, [{"id": "hush"}])
+    maps = {"topic_1": {"__key_properties__": ["id"], **more}}
+
+    run = run_tap(topics=[{"id": topic, "schema": DECLARED}], stream_maps=maps, **UNPACKED)
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"message {only} cannot be written: its value for id, which is a key property, " in line
+    assert "does not fit the column" in line
+    assert "hush" not in run.stderr
+
+
 def test_a_key_that_the_catalog_does_not_know_is_looked_for(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
@@ -442,6 +473,29 @@ def test_columns_can_be_deselected(emulator: Emulator, run_tap: RunTap, topic: i
     assert rows(run) == [{"id": 1}, {"id": 2, "note": "x"}]
     assert rows(closed) == [{"id": 1}, {"id": 2}]
     assert "hush" not in run.stdout.decode() + closed.stdout.decode()
+
+
+def test_columns_are_remembered_while_rescued_data_is_deselected(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """Once they are selected again, they have the type that the table has."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"note": "x"}])
+    settings: dict[str, Any] = {"topics": [topic], "batch_size": 1, **UNPACKED}
+    first = run_tap(catalog=catalog, **settings)
+    emulator.load(topic, [{"id": 2, "note": "hush"}])
+    closed = deepcopy(catalog)
+    deselect(closed, "_rescued")
+
+    without = run_tap(catalog=closed, state=first.states[-1], **settings)
+    emulator.load(topic, [{"note": 5}])
+    again = run_tap(catalog=catalog, state=without.states[-1], **settings)
+
+    assert rows(without) == [{"id": 2}]
+    assert without.messages[1]["schema"]["properties"].keys() == {*FIXED, "id"}
+    assert schemas(again) == [{"id": INTEGER, "note": TEXT}]
+    assert rows(again) == [{"_rescued": {"/note": 5}}]
 
 
 def deselect(catalog: dict[str, Any], *names: str) -> None:

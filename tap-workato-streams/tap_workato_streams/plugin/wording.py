@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MAX_NAME = 100
+MAX_NAMES = 10
 
 
 def shown(name: str) -> str:
     """Return a name that others chose, such as that of a field, so that it fits in a log line."""
     text = "".join(char if char.isprintable() else "?" for char in name[:MAX_NAME])
     return text if len(name) <= MAX_NAME else f"{text}..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many others there are."""
+    text = ", ".join(names[:MAX_NAMES])
+    return text if len(names) <= MAX_NAMES else f"{text} and {len(names) - MAX_NAMES} more"
 
 
 def counted(number: int, noun: str) -> str:

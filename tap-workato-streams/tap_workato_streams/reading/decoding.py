@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..event_streams.consume import Message
     from .topic import Topic
 
-# Python's int() rejects integers with more digits; a Decimal keeps them all.
+# Python's int() rejects integers with more digits; a Decimal keeps them all, and the sign of -0.
 MAX_INT_DIGITS = 4300
 
 
@@ -46,4 +46,4 @@ def decoded(text: bytes, message: Message, topic: Topic) -> Any:  # noqa: ANN401
 
 
 def _integer(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) <= MAX_INT_DIGITS else Decimal(digits)
+    return Decimal(digits) if len(digits) > MAX_INT_DIGITS or digits == "-0" else int(digits)

@@ -122,6 +122,19 @@ def merged(first: Columns, second: Columns) -> Columns:
     return result
 
 
+def common(first: Columns, second: Columns) -> Columns:
+    """Return the columns of `first` that `second` has, too, at any depth."""
+    result = {}
+    for name, mine in first.items():
+        other = second.get(name)
+        if mine.fields and other and other.fields:
+            if fields := common(mine.fields, other.fields):
+                result[name] = Column(mine.types, fields=fields, notes=mine.notes)
+        elif other and not mine.fields:
+            result[name] = mine
+    return result
+
+
 def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
     found = set(_named_types(schema))
     if NUMBER in found:

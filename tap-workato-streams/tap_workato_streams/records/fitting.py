@@ -14,6 +14,8 @@ from .json_values import (
     NUMBER,
     OBJECT,
     STRING,
+    may_hold_long_number,
+    may_hold_tiny_number,
 )
 from .unpacker import fits
 
@@ -72,6 +74,7 @@ class Fitting:
     ) -> None:
         fields: list[Any] = []
         names: dict[str, str] = {}
+        self._numbers: list[str] = []
         # The attribute, the name and its text, and the slot of each field that may be cut out.
         self._cut: list[tuple[str, str, bytes, Slot | None]] = []
         for number, name in enumerate(dict.fromkeys([*columns, *cut])):
@@ -80,6 +83,8 @@ class Fitting:
             if not _can_be_named(name) or (column and {OBJECT, ARRAY} <= set(column.types)):
                 continue
             names[attribute] = name
+            if column and NUMBER in column.types and name not in cut:
+                self._numbers.append(attribute)
             if column and name in required:
                 fields.append((attribute, _type(column)))
             elif column and name not in cut:
@@ -105,7 +110,8 @@ class Fitting:
             fields = self._decode(payload)
         except (msgspec.DecodeError, RecursionError):
             return None
-        if payload[0] != _BRACE:  # white space
+        # What comes before the brace can only be white space.
+        if payload[0] != _BRACE or self._may_hold_extreme_number(payload, fields):
             return None
         text = payload[1:-1]
         cut: list[tuple[str, bytes]] = []
@@ -121,6 +127,15 @@ class Fitting:
                 text = rest
                 cut.append((name, raw))
         return None if not text or text.isspace() else Fitted(text, cut)
+
+    def _may_hold_extreme_number(self, payload: bytes, fields: object) -> bool:
+        """Whether a number may be too long or too small for its column; msgspec accepts both."""
+        if may_hold_long_number(payload):
+            return True
+        for attribute in self._numbers:
+            if getattr(fields, attribute) == 0:
+                return may_hold_tiny_number(payload)
+        return False
 
 
 _BRACE = ord("{")

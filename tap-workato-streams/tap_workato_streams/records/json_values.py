@@ -32,10 +32,10 @@ FORMAT_PATTERNS = {
     "date-time": rf"\A{DATE_PATTERN}{TIME_PATTERN}\Z",
 }
 
-# More digits than Python's int() accepts, or exponents near the limits of PostgreSQL's numeric
-# type, fail in a loader before they reach a column.
+# Python's int() accepts 4,300 digits; PostgreSQL's numeric type 131,072 before the point and 16,383
+# after it, exponents included. A number beyond that fails in a loader before it reaches a column.
 MAX_DIGITS = 4000
-MAX_EXPONENT_DIGITS = 5
+MAX_EXPONENT_DIGITS = 4
 
 _DIGITS = frozenset(b"-0123456789")
 _TYPES = {
@@ -51,6 +51,8 @@ _FORMATS = {name: re.compile(pattern.encode()) for name, pattern in FORMAT_PATTE
 _LEAP_DAY = re.compile(rb'\A"([0-9]{4}-02-29)(?:T.*)?"\Z')
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _EXPONENT = re.compile(rb"[eE][+-]?0*([0-9]+)\Z")
+_EXPONENT_MEMBER = re.compile(rb":\s*-?[0-9.]+[eE]")
+_LONG_NUMBER = re.compile(rb"[0-9.]{3}")
 _check_value = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -73,9 +75,26 @@ def is_integer(raw: bytes) -> bool:
     return len(raw) < 19 or (len(raw) < 21 and -(2**63) <= int(raw) < 2**63)
 
 
-def is_finite(raw: bytes) -> bool:
-    """Whether a number is within the range of a double; it may have more digits."""
-    return len(raw) <= MAX_DIGITS and isfinite(float(raw))
+def is_double(raw: bytes) -> bool:
+    """Whether a number is within the range of a double; it may have more digits.
+
+    A number that a double rounds to 0 is not: PostgreSQL's double precision rejects it.
+    """
+    if not _is_storable_number(raw):
+        return False
+    value = float(raw)
+    return isfinite(value) and (value != 0 or not raw.lower().partition(b"e")[0].strip(b"-0."))
+
+
+def may_hold_long_number(text: bytes) -> bool:
+    """Whether a text may contain a number with too many digits."""
+    # Such a number covers three of the bytes that are left of every 1,000.
+    return len(text) > MAX_DIGITS and bool(_LONG_NUMBER.search(text[:: MAX_DIGITS // 4]))
+
+
+def may_hold_tiny_number(text: bytes) -> bool:
+    """Whether a member of an object may be a number that only looks like 0 once it is decoded."""
+    return bool(_EXPONENT_MEMBER.search(text)) or b"0" * 200 in text
 
 
 def has_format(raw: bytes, name: str) -> bool:
@@ -109,15 +128,17 @@ def is_storable(raw: bytes) -> bool:
     if may_hold_nul(raw) and _NUL.search(raw):
         return False
     if _TYPES.get(raw[0]) is NUMBER:
-        exponent = _EXPONENT.search(raw)
-        return len(raw) <= MAX_DIGITS and (
-            exponent is None or len(exponent[1]) <= MAX_EXPONENT_DIGITS
-        )
+        return _is_storable_number(raw)
     try:
         _check_value(raw)
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
+
+
+def _is_storable_number(raw: bytes) -> bool:
+    exponent = _EXPONENT.search(raw)
+    return len(raw) <= MAX_DIGITS and (exponent is None or len(exponent[1]) <= MAX_EXPONENT_DIGITS)
 
 
 def is_storable_name(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .layout import PAYLOAD, RESCUED, RESCUED_SCHEMA
-from .misfits import missing_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -61,7 +60,7 @@ class MappedRecords:
         """Revert the changes to a record that were only made for the SDK.
 
         Returns:
-            The reason why the record cannot be written, or None.
+            A key property without a value, or None.
         """
         record = message.record
         for name in filled:
@@ -73,7 +72,7 @@ class MappedRecords:
             if stream_map.stream_alias == message.stream:
                 for key in stream_map.transformed_key_properties or ():
                     if record.get(key) is None:
-                        return missing_key(key)
+                        return key
         return None
 
     def _filled(self, part: dict[str, Any], columns: Columns, parents: Path) -> list[str]:

@@ -47,9 +47,16 @@ class MisfitCounts:
         return ", ".join([*fields, *([f"other fields ({self._others:,})"] if self._others else [])])
 
 
-def missing_key(name: str) -> str:
-    """Return the problem of a message that lacks a key property."""
-    return (
-        f"it has no value for {name}, which is a key property; "
-        "remove such messages with a __filter__ in stream_maps"
-    )
+def key_problem(name: str, *, is_misfit: bool | None) -> str:
+    """Return the problem of a message without a key property.
+
+    Args:
+        name: The key property.
+        is_misfit: Whether its value does not fit the column; None if this is unknown.
+    """
+    about = f"{name}, which is a key property"
+    if is_misfit:
+        problem = f"its value for {about}, does not fit the column"
+    else:
+        problem = f"it has no {'valid ' if is_misfit is None else ''}value for {about}"
+    return f"{problem}; remove such messages with a __filter__ in stream_maps"

@@ -10,7 +10,7 @@ from ..plugin.wording import shown
 from .evolution import ADD_COLUMNS, FAIL, ColumnRegistry
 from .fitting import Fitting
 from .layout import MESSAGE_FIELDS, PAYLOAD, RESCUED
-from .misfits import MisfitCounts, missing_key
+from .misfits import MisfitCounts, key_problem
 from .rescued import pointer, rescued_object
 from .slots import slots
 from .unpacker import NULL, Misfit, Parts, take_apart
@@ -175,7 +175,8 @@ class Shaper:
         for name in () if parts.has_keys else self._evolution.required:
             key = self._slots[name].key if name in self._slots else b":"
             if not any(each.startswith(key) and each != key + NULL for each in parts.columns):
-                return missing_key(name)
+                is_misfit = any(misfit.path == (name,) for misfit in parts.misfits)
+                return key_problem(name, is_misfit=is_misfit)
         return None
 
     def _body(self, parts: Parts) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .json_values import ARRAY, BOOLEAN, INTEGER, NUMBER, OBJECT, STRING, has_format, is_finite
+from .json_values import ARRAY, BOOLEAN, INTEGER, NUMBER, OBJECT, STRING, has_format, is_double
 from .json_values import is_integer as is_int64
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _checks(column: Column) -> dict[int, Callable[[bytes], bool] | None]:
     checks: dict[int, Callable[[bytes], bool] | None] = {ord("n"): None}
     for kind in column.types:
         if kind in {INTEGER, NUMBER}:
-            checks |= dict.fromkeys(_NUMBERS, is_int64 if kind == INTEGER else is_finite)
+            checks |= dict.fromkeys(_NUMBERS, is_int64 if kind == INTEGER else is_double)
         elif kind == STRING and column.format:
             checks[ord('"')] = partial(has_format, name=column.format)
         else:
