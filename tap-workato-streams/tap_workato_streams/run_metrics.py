@@ -11,7 +11,7 @@ from .reading.positions import parse_time
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .event_streams.request_stats import RequestStats
+    from .event_streams.rate_limiter import RequestStats
     from .streams import TopicStream
 
 LABELS = ("stream", "topic_id")

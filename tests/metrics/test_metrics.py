@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
-from tap_workato_streams.plugin import prometheus
 from tap_workato_streams.plugin.metrics import Histogram
 from tap_workato_streams.plugin.prometheus import metrics_address_problem
 
@@ -189,14 +188,6 @@ def test_a_wrong_address_is_explained(address: str) -> None:
 def test_an_address_is_accepted(address: str) -> None:
     """Names, IPv4 and IPv6 addresses are valid."""
     assert metrics_address_problem(address) is None
-
-
-def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """prometheus-client is optional."""
-    monkeypatch.setattr(prometheus, "find_spec", lambda _: None)
-    problem = metrics_address_problem("127.0.0.1:9464")
-    assert problem is not None
-    assert "install tap-workato-streams[metrics]" in problem
 
 
 def test_a_histogram_cumulates_its_buckets() -> None:

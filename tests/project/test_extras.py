@@ -6,6 +6,8 @@ from importlib.metadata import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tap_workato_streams.plugin import config_check
+from tap_workato_streams.plugin.config_check import problems
 
 from tests.executables import run, write_json
 from tests.project.docs import TAP, TARGET
@@ -24,6 +26,27 @@ CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one:
 def test_extras_of_both_connectors(connector: Connector) -> None:
     """Each optional library has an extra, which installs a version that works."""
     assert {*(metadata(connector.name).get_all("Provides-Extra") or ())} == EXTRAS
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"metrics_address": "127.0.0.1:9464"}, "metrics_address: needs the extra metrics"),
+        ({"quota_url": "redis://localhost"}, "quota_url: redis:// needs the extra redis"),
+        ({"quota_url": "rediss://localhost"}, "quota_url: rediss:// needs the extra redis"),
+        ({"quota_url": "postgresql://host"}, "quota_url: postgresql:// needs the extra postgres"),
+        ({"quota_url": "file:///tmp/quota.db"}, ""),
+    ],
+)
+def test_an_extra_that_the_tests_have_installed(
+    settings: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics and the servers of a shared quota need a library; a file does not."""
+    monkeypatch.setattr(config_check, "find_spec", lambda _: None)
+    config = {"max_requests_per_minute": 60, **settings}
+    extra = line.rpartition(" ")[2]
+    install = f"install tap-workato-streams[{extra}] in place of tap-workato-streams"
+    assert problems(config, {"properties": {}}) == ([f"{line}; {install}"] if line else [])
 
 
 @CONNECTORS

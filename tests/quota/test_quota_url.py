@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tap_workato_streams.event_streams import quota_url
 from tap_workato_streams.event_streams.quota_url import QuotaUrl, quota_url_problems
 
 SECRET = "s3cret"
@@ -53,24 +52,6 @@ def test_an_invalid_url_is_explained(url: str, problem: str) -> None:
     [line] = quota_url_problems(url)
     assert problem in line
     assert SECRET not in line
-
-
-@pytest.mark.parametrize(
-    ("url", "extra"),
-    [
-        ("redis://localhost", "tap-workato-streams[redis]"),
-        ("rediss://localhost", "tap-workato-streams[redis]"),
-        ("postgresql://localhost/meltano", "tap-workato-streams[postgres]"),
-    ],
-)
-def test_a_store_whose_library_is_missing_names_the_extra(
-    url: str, extra: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file needs no extra."""
-    monkeypatch.setattr(quota_url, "find_spec", lambda _: None)
-    [line] = quota_url_problems(url)
-    assert f"install {extra}" in line
-    assert list(quota_url_problems("file:///tmp/quota.db")) == []
 
 
 def test_a_url_is_parsed() -> None:

@@ -18,8 +18,8 @@ from tap_workato_streams.event_streams.errors import (
 )
 from tap_workato_streams.event_streams.hosts import Host
 from tap_workato_streams.event_streams.redaction import redact
+from tap_workato_streams.event_streams.response import Response
 from tap_workato_streams.event_streams.response_errors import check, unexpected, unreachable
-from tap_workato_streams.event_streams.transport import Response
 
 WHAT = "orders (topic 11)"
 SECRET = "very-secret"

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from tap_workato_streams.event_streams import local_quota, rate_limiter
+from tap_workato_streams.event_streams import quota, rate_limiter
 from tap_workato_streams.event_streams.errors import GaveUp, RequestRejected, Stopped, Unavailable
 from tap_workato_streams.event_streams.rate_limiter import RateLimiter
 from tap_workato_streams.event_streams.retry import LONGEST_WAIT_SECS, RetryPolicy
@@ -63,7 +63,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             return True
 
     monkeypatch.setattr(rate_limiter, "time", clock)
-    monkeypatch.setattr(local_quota, "time", clock)
+    monkeypatch.setattr(quota, "time", clock)
     monkeypatch.setattr("tap_workato_streams.event_streams.retry.time", clock)
     monkeypatch.setattr(rate_limiter, "threading", SimpleNamespace(Condition=Condition))
     return clock

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from .errors import RequestRejected, Unavailable
-from .http_times import http_date
-from .while_waiting import Body
+from .errors import Unavailable
+from .session import Body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from .session import ApiSession
 
 JSON = {"Content-Type": "application/json"}
-# All responses within a second have the same Date header, so parsed dates are cached.
-_date = functools.lru_cache(maxsize=1)(http_date)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -45,15 +41,6 @@ class Cursor(NamedTuple):
 
 
 EARLIEST = Cursor()
-# The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
-# (contract: "What is undocumented, and what to assume").
-MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
-
-
-class CursorExpired(RequestRejected):
-    """The message of a cursor has expired or was purged; ``until`` is the earliest time left."""
-
-    until = "now"
 
 
 class ConsumeClient:
@@ -129,46 +116,4 @@ class ConsumeClient:
             messages = self._split(response.content)
         except ValueError:
             raise self.session.unexpected(response) from None
-        return Messages(messages, date=_date(response.headers.get("Date", "")))
-
-
-def consume_again(
-    cursor: Cursor,
-    batch_size: int,
-    rejection: RequestRejected,
-    consume: Callable[[Cursor, int], Messages],
-) -> Messages:
-    """Repeat a request that was rejected, if its cursor may be the cause.
-
-    The API does not document the status for an expired message id. If a request succeeds without
-    the cursor, and is rejected again with it, the message has expired or was purged. Otherwise, the
-    topic was the cause, or the rejection was transient.
-
-    Args:
-        cursor: The cursor of the request.
-        batch_size: The maximum number of messages.
-        rejection: The response to the request.
-        consume: Requests the messages after a cursor, at most as many as its second argument.
-
-    Returns:
-        The messages after the cursor, because the rejection was transient.
-
-    Raises:
-        CursorExpired: The message of the cursor no longer exists.
-        RequestRejected: The cursor is not the cause of the rejection.
-        ServiceError: One of the two requests failed for another reason.
-    """
-    if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
-        raise rejection
-    try:
-        earliest = consume(EARLIEST, 1).messages
-    except RequestRejected:
-        raise rejection from None
-    try:
-        return consume(cursor, batch_size)
-    except RequestRejected as again:
-        if again.status not in MAY_BE_THE_CURSOR:
-            raise
-        expired = CursorExpired(str(again), status=again.status, reason=again.reason)
-        expired.until = earliest[0].time if earliest else "now"
-        raise expired from None
+        return Messages(messages, date=response.date)

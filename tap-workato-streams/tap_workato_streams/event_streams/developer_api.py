@@ -18,7 +18,7 @@ from .session import ApiSession
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .transport import Response
+    from .response import Response
 
 logger = logging.getLogger(CONNECTOR)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -17,14 +16,6 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "workato_streams"
 # The name becomes part of a table name, which PostgreSQL limits to 63 characters.
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
-# The extra of each scheme, and the module that it installs.
-EXTRAS = {
-    "redis": ("redis", "redis"),
-    "rediss": ("redis", "redis"),
-    "postgresql": ("postgres", "psycopg"),
-}
-# The connector that this shared module is part of.
-CONNECTOR = __name__.partition(".")[0].replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -87,9 +78,11 @@ def quota_url_problems(url: str) -> Iterator[str]:
         return
     if parts.scheme == "file":
         yield from _file_problems(parts)
-    elif parts.scheme in EXTRAS:
-        yield from _server_problems(parts)
-    else:
+    elif parts.scheme in {"redis", "rediss"}:
+        if not parts.hostname:
+            yield f"name the host, such as {parts.scheme}://localhost:6379/0"
+    # libpq can take the host from an option or from the environment.
+    elif parts.scheme != "postgresql":
         yield "must begin with file:///, redis://, rediss:// or postgresql://"
         return
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -108,15 +101,3 @@ def _file_problems(parts: SplitResult) -> Iterator[str]:
         yield f"{path} is a folder; name a file in it"
     elif not path.parent.is_dir():
         yield f"the folder {path.parent} does not exist; create it"
-
-
-def _server_problems(parts: SplitResult) -> Iterator[str]:
-    # libpq can also take the host from an option or from the environment.
-    if parts.scheme != "postgresql" and not parts.hostname:
-        yield f"name the host, such as {parts.scheme}://localhost:6379/0"
-    extra, module = EXTRAS[parts.scheme]
-    if find_spec(module) is None:
-        yield (
-            f"{parts.scheme}:// needs the extra {extra}; "
-            f"install {CONNECTOR}[{extra}] in place of {CONNECTOR}"
-        )

@@ -8,16 +8,18 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import ServiceError, Stopped
-from .quota import open_quota
-from .request_stats import RequestStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from .quota import LocalQuota
+    from .shared_quota import SharedQuota
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
@@ -30,6 +32,23 @@ SHORT_WAIT_SECS = 0.01
 
 class PauseTooLong(Exception):
     """A pause after a 429 is longer than the caller can wait."""
+
+
+@dataclass
+class RequestStats:
+    """The statistics of all requests that share a rate limiter, for the metrics.
+
+    Attributes:
+        by_status: Requests by the status of their response; ``none`` without a response.
+        retries: Requests that were sent again.
+        quota_waits: Requests that had to wait for the quota, or for the end of a pause.
+        quota_wait_secs: The total time in seconds that they waited.
+    """
+
+    by_status: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+    quota_waits: int = 0
+    quota_wait_secs: float = 0.0
 
 
 class RateLimiter:
@@ -45,7 +64,12 @@ class RateLimiter:
         self, max_requests_per_minute: int | None = None, quota_url: str | None = None
     ) -> None:
         self.stats = RequestStats()
-        self._quota = open_quota(max_requests_per_minute, quota_url)
+        self._quota: LocalQuota | SharedQuota | None = None
+        if max_requests_per_minute is not None:
+            # Most runs set no limit, and start faster without importing the library.
+            from .quota import open_quota  # noqa: PLC0415
+
+            self._quota = open_quota(max_requests_per_minute, quota_url)
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._not_before = 0.0

@@ -16,7 +16,6 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from .errors import RequestRejected, Unavailable
-from .http_times import retry_after
 from .redaction import redact
 from .transport import MAX_RESPONSE_BYTES, InvalidProxy, ResponseTooLarge
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from .errors import ServiceError
     from .hosts import Host
-    from .transport import Response
+    from .response import Response
 
 RETRIABLE = frozenset({408, 425, 429})
 # A refused connection, an unknown host, or a connection timeout.
@@ -76,7 +75,7 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
         f"{subject}: HTTP {status} ({reason}); {advice}",
         status=status,
         reason=reason,
-        retry_after=retry_after(response),
+        retry_after=response.retry_after,
     )
 
 

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from importlib import import_module
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, cast
 
 from pyrate_limiter import Rate, RateItem
@@ -57,7 +58,7 @@ class SharedQuota:
         self._bucket: AbstractBucket | None = None
         self._was_connected = False
         self._leak_at = 0.0
-        self._changed = threading.Condition()
+        self._results: SimpleQueue[float | Exception] = SimpleQueue()
         self._stopped = False
 
     def take(self) -> float:
@@ -72,23 +73,20 @@ class SharedQuota:
         """
         # In a separate thread, since name resolution, a suspended server and a file lock can block
         # without a time limit.
-        results: list[float | Exception] = []
-
-        def run() -> None:
-            result = self._persist(deadline)
-            with self._changed:
-                results.append(result)
-                self._changed.notify_all()
-
+        results: SimpleQueue[float | Exception] = SimpleQueue()
+        self._results = results
+        if self._stopped:
+            raise Stopped("the run is being stopped")
         deadline = time.monotonic() + STORE_TIMEOUT_SECS
-        threading.Thread(target=run, name="quota store", daemon=True).start()
-        with self._changed:
-            self._changed.wait_for(
-                lambda: results or self._stopped, timeout=deadline - time.monotonic()
-            )
-            if self._stopped:
-                raise Stopped("the run is being stopped")
-        result = results[0] if results else TimeoutError("no response")
+        threading.Thread(
+            target=lambda: results.put(self._persist(deadline)), name="quota store", daemon=True
+        ).start()
+        try:
+            result = results.get(timeout=STORE_TIMEOUT_SECS)
+        except Empty:
+            result = TimeoutError("no response")
+        if isinstance(result, Stopped):
+            raise result
         if isinstance(result, Exception):
             # Without the original exception, which may quote the password.
             raise QuotaStoreError(
@@ -99,13 +97,15 @@ class SharedQuota:
 
     def stop(self) -> None:
         """Wake the thread that waits for the store."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+        self._stopped = True
+        self._results.put(Stopped("the run is being stopped"))
 
     def close(self) -> None:
-        """Close the connection to the store."""
-        self._discard()
+        """Close the connection to the store; the next request opens a new one."""
+        bucket, self._bucket = self._bucket, None
+        if bucket is not None:
+            with contextlib.suppress(Exception):
+                bucket.close()
 
     def _persist(self, deadline: float) -> float | Exception:
         """Retry failed operations if the store worked before, since a server may be restarted."""
@@ -119,16 +119,10 @@ class SharedQuota:
         try:
             result = self._take()
         except Exception as exc:  # noqa: BLE001 - of any of three libraries
-            self._discard()
+            self.close()
             return exc
         self._was_connected = True
         return result
-
-    def _discard(self) -> None:
-        bucket, self._bucket = self._bucket, None
-        if bucket is not None:
-            with contextlib.suppress(Exception):
-                bucket.close()
 
     def _reason(self, exc: Exception) -> str:
         text = self._url.redact(f"{type(exc).__name__}: {exc}")

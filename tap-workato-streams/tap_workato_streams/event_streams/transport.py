@@ -10,16 +10,17 @@ import http.client
 import io
 import logging
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from .response import Response
+
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
 
     import requests
     from typing_extensions import Buffer
@@ -42,22 +43,6 @@ class ResponseTooLarge(Exception):
 
 class InvalidProxy(Exception):
     """The proxy settings of the environment cannot be used."""
-
-
-class Response(NamedTuple):
-    """A response that was read in full.
-
-    Attributes:
-        status: The HTTP status.
-        headers: The headers; their names are case-insensitive.
-        content: The body, decompressed.
-        is_last: Whether the service closes the connection after it.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes = b""
-    is_last: bool = False
 
 
 class OneHostAdapter(HTTPAdapter):

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.plugin_base import PluginBase, _ConfigInput
 from typing_extensions import override
 
 from .config_check import problems, unknown_settings
-from .input_files import ConfigFilePlugin
+from .input_files import read_config
 from .setting_types import typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import click
 
-class CheckedPlugin(ConfigFilePlugin):
+
+class CheckedPlugin(PluginBase):
     """A plugin that parses and validates its settings itself.
 
     The SDK has no public hook that runs before discovery. Its own validation fails for an empty
@@ -32,6 +35,18 @@ class CheckedPlugin(ConfigFilePlugin):
             config: The settings, with their defaults; values may have a wrong type.
         """
         raise NotImplementedError
+
+    @classmethod
+    @override
+    def cb_config(
+        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
+    ) -> _ConfigInput:
+        """Read the config files, of which later ones override earlier ones."""
+        config: dict[str, Any] = {}
+        for path in value:
+            if path != "ENV":
+                config |= read_config(path)
+        return _ConfigInput(config=config, parse_env="ENV" in value)
 
     @classproperty
     @override

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.plugin_base import JSONSchemaValidator
 
+from ..event_streams import CONNECTOR
 from .connection_problems import connection_problems
-from .extras import missing_extras
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from jsonschema import ValidationError
 
@@ -41,7 +43,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         *[_line(error) for error in errors],
         *connection_problems(config),
         *_duration_problems(config),
-        *missing_extras(config),
+        *_missing_extras(config),
     ]
 
 
@@ -89,3 +91,28 @@ def _duration_problems(config: Mapping[str, Any]) -> Iterator[str]:
         # NaN passes every comparison of JSON Schema.
         if name.endswith("_secs") and isinstance(value, int | float) and not value <= MAX_SECS:
             yield f"{name}: must be at most {MAX_SECS}"
+
+
+def _missing_extras(config: Mapping[str, Any]) -> Iterator[str]:
+    for setting, module, extra in _libraries(config):
+        if find_spec(module) is None:
+            advice = f"install {CONNECTOR}[{extra}] in place of {CONNECTOR}"
+            yield f"{setting} needs the extra {extra}; {advice}"
+
+
+def _libraries(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield each setting in use that needs a library, the library's module, and its extra."""
+    if config.get("faker_config"):
+        yield "faker_config:", "faker", "faker"
+    if config.get("metrics_address"):
+        yield "metrics_address:", "prometheus_client", "metrics"
+    scheme = str(config.get("quota_url")).partition(":")[0]
+    if scheme in {"redis", "rediss"}:
+        yield f"quota_url: {scheme}://", "redis", "redis"
+    if scheme == "postgresql":
+        yield "quota_url: postgresql://", "psycopg", "postgres"
+    batch = config.get("batch_config")
+    storage = batch.get("storage") if isinstance(batch, Mapping) else None
+    root = storage.get("root") if isinstance(storage, Mapping) else None
+    if isinstance(root, str) and root.startswith("s3://"):
+        yield "batch_config: s3://", "s3fs", "s3"

@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import simplejson
-from singer_sdk.plugin_base import PluginBase, _ConfigInput
-from typing_extensions import override
 
 from ..event_streams.errors import SettingError
-
-if TYPE_CHECKING:
-    import click
-
-
-class ConfigFilePlugin(PluginBase):
-    """A plugin that reports an invalid config file in one line, unlike the SDK."""
-
-    @classmethod
-    @override
-    def cb_config(
-        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
-    ) -> _ConfigInput:
-        """Read the config files; later ones override earlier ones."""
-        files = [read_config(path) for path in value if path != "ENV"]
-        config = {name: setting for file in files for name, setting in file.items()}
-        return _ConfigInput(config=config, parse_env="ENV" in value)
 
 
 def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON

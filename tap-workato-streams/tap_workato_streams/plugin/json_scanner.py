@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .lone_surrogates import HiddenSurrogates
-from .utf8 import check_utf8
+from .json_text import HiddenSurrogates, check_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

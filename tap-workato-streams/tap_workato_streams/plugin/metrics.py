@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ..event_streams.request_stats import RequestStats
+    from ..event_streams.rate_limiter import RequestStats
 
 
 class Metric(NamedTuple):

@@ -6,7 +6,7 @@ import msgspec
 
 from ..event_streams.consume import Message
 from .json_scanner import elements, members
-from .utf8 import check_utf8
+from .json_text import check_utf8
 
 
 class _Body(msgspec.Struct, frozen=True):

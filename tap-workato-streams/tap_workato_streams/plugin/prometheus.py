@@ -6,7 +6,6 @@ prometheus-client is imported only if the setting ``metrics_address`` is used: i
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ..event_streams import CONNECTOR
@@ -30,8 +29,6 @@ def metrics_address_problem(address: str) -> str | None:
     host, port = _split(address)
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
         return "must be host:port, such as 127.0.0.1:9464"
-    if find_spec("prometheus_client") is None:
-        return f"needs the extra metrics; install {CONNECTOR}[metrics] in place of {CONNECTOR}"
     return None
 
 

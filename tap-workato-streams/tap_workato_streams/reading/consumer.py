@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ..event_streams.consume import CursorExpired
+from ..event_streams.cursors import CursorExpired
 from ..event_streams.errors import EventStreamsError
 from .fetcher import PageFetcher
 from .latest import find_latest

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..event_streams.consume import consume_again
+from ..event_streams.cursors import Repetition, consume_again
 from ..event_streams.errors import RequestRejected
-from ..event_streams.repetition import Repetition
 from .pages import Page
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from ..plugin.json_scanner import members
-from ..plugin.utf8 import check_utf8
+from ..plugin.json_text import check_utf8
 from .singer_lines import InputError
 
 if TYPE_CHECKING:

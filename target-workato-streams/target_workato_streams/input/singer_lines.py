@@ -14,7 +14,7 @@ from singer_sdk.exceptions import RecordsWithoutSchemaException
 
 from ..event_streams.errors import EventStreamsError
 from ..plugin.json_scanner import members
-from ..plugin.utf8 import check_utf8
+from ..plugin.json_text import check_utf8
 
 ABSENT = msgspec.Raw()
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ..event_streams.consume import EARLIEST, Cursor, CursorExpired, consume_again
+from ..event_streams.consume import EARLIEST, Cursor
+from ..event_streams.cursors import CursorExpired, Repetition, consume_again
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from ..event_streams.repetition import Repetition
 from ..state.positions import Position
 from .message_key import read_version
 

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from ..event_streams.errors import Unavailable
-from ..event_streams.http_times import http_date
 from ..event_streams.redaction import redact
 from .batches import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..event_streams.response import Response
     from ..event_streams.session import ApiSession
-    from ..event_streams.transport import Response
     from .messages import Message
     from .summary import Tally
 
@@ -127,8 +126,7 @@ class PublishClient:
 
 
 def _time(response: Response) -> str | None:
-    date = http_date(response.headers.get("Date", ""))
-    return date.isoformat() if date else None
+    return response.date.isoformat() if response.date else None
 
 
 class _Acknowledged(msgspec.Struct):

@@ -1,12 +1,10 @@
-"""Replaces lone surrogates, which JSON allows but msgspec rejects."""
+"""What msgspec does not handle in JSON text: invalid UTF-8, and lone surrogates."""
 
 from __future__ import annotations
 
 import json
 import re
 from typing import TYPE_CHECKING
-
-from .utf8 import check_utf8
 
 if TYPE_CHECKING:
     import msgspec
@@ -20,6 +18,19 @@ _STAND_IN = re.compile(rb"\\u(?:e[0-9a-f]{3}|f[0-8][0-9a-f]{2})")
 _PRIVATE_USE = range(0xE000, 0xF900)
 _PRIVATE_USE_ESCAPE = re.compile(rb"\\u([eE][0-9a-fA-F]{3}|[fF][0-8][0-9a-fA-F]{2})")
 _PRIVATE_USE_UTF8 = re.compile(rb"\xee[\x80-\xbf]{2}|\xef[\x80-\xa3][\x80-\xbf]")
+
+
+def check_utf8(text: bytes) -> None:
+    """Check the encoding, because msgspec does not check text that it does not decode.
+
+    Raises:
+        ValueError: The text is not UTF-8.
+    """
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError as exc:
+            raise ValueError(f"not UTF-8 at byte {exc.start + 1}") from None
 
 
 class HiddenSurrogates:
