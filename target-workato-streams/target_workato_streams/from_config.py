@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from .publishing.batches import BatchSettings
 from .publishing.context import PublishContext, PublishSettings
 from .publishing.exactly_once_producer import ExactlyOnceProducer
 from .publishing.look_up import TopicReader
+from .publishing.metrics import target_metrics
 from .publishing.payload import Payload
 from .publishing.producer import Producer
 from .publishing.publish_client import PublishClient
@@ -35,7 +37,7 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
         else Producer(context, logger)
     )
     if address := config.get("metrics_address"):
-        serve_metrics(address, producer.metrics)
+        serve_metrics(address, partial(target_metrics, producer.producers, context))
     return producer
 
 

@@ -155,7 +155,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             message = {"type": "RECORD", "stream": stream.name, "record": decode(record.text)}
         except (ValueError, RecursionError):
             self._router.route(stream.name, json.loads(stream.schema))
-            self._producer.reject(stream, record, "nested too deeply to be decoded")
+            self._producer.add(stream, record.text, record, "nested too deeply to be decoded")
             return
         for name in ("version", "time_extracted"):
             if raw := getattr(record, name):
@@ -163,14 +163,11 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         with mapping(stream.name):
             super()._process_record_message(message)
 
-    def _publish_mapped(self, sink: MessageSink, text: bytes, invalid: str | None) -> None:
+    def _publish_mapped(self, sink: MessageSink, text: bytes, problem: str | None) -> None:
         """Publish a mapped record, once for each of its stream maps."""
         # Routed only here, because a stream that is removed by a map needs no topic.
         self._router.route(sink.stream_name, sink.schema)
-        if invalid is None:
-            self._producer.add(sink.stream, text, self._record)
-        else:
-            self._producer.reject(sink.stream, self._record, invalid)
+        self._producer.add(sink.stream, text, self._record, problem)
 
     @override
     def _handle_max_record_age(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .latency import acknowledgement_histogram
+from ..plugin.metrics import Histogram
 from .rejections import EntryRetries, RejectionLimit
 from .wakeup import Wakeup
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..event_streams.rate_limiter import RateLimiter
-    from ..plugin.metrics import Histogram
     from .batches import BatchSettings
     from .messages import Outcome
     from .payload import Payload
     from .publish_client import PublishClient
+
+# From a fast response to a wait for the quota of several minutes.
+LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class PublishSettings:
     exactly_once: bool = False
 
 
-@dataclass
 class PublishContext:
     """The objects that the producers of all topics share.
 
@@ -62,19 +63,24 @@ class PublishContext:
         wakeup: Wakes the main thread when there is an outcome, or room for another batch.
     """
 
-    settings: PublishSettings
-    connect: Callable[[int], PublishClient]
-    limiter: RateLimiter
-    rejection_limit: RejectionLimit = field(init=False)
-    entry_retries: EntryRetries = field(init=False)
-    outcomes: deque[tuple[int, Outcome]] = field(default_factory=deque, init=False)
-    latency: Histogram = field(default_factory=acknowledgement_histogram, init=False)
-    wakeup: Wakeup = field(default_factory=Wakeup, init=False)
-
-    def __post_init__(self) -> None:
-        """Create the objects that depend on the settings."""
-        self.rejection_limit = RejectionLimit(self.settings.max_rejected)
-        self.entry_retries = EntryRetries(self.limiter, self.settings.max_retry_secs)
+    def __init__(
+        self,
+        settings: PublishSettings,
+        connect: Callable[[int], PublishClient],
+        limiter: RateLimiter,
+    ) -> None:
+        self.settings = settings
+        self.connect = connect
+        self.limiter = limiter
+        self.rejection_limit = RejectionLimit(settings.max_rejected)
+        self.entry_retries = EntryRetries(limiter, settings.max_retry_secs)
+        self.outcomes: deque[tuple[int, Outcome]] = deque()
+        self.latency = Histogram(
+            "target_acknowledgement_seconds",
+            "Time from sending a batch to its acknowledgement, including retries and quota waits.",
+            LATENCY_BOUNDS,
+        )
+        self.wakeup = Wakeup()
 
     def report(self, topic_id: int, outcome: Outcome) -> None:
         """Report an outcome to the main thread."""

@@ -47,7 +47,9 @@ class ExactlyOnceProducer(Producer):
     ) -> None:
         super().__init__(context, logger)
         self._rule: ExactlyOnce[Message] = ExactlyOnce(MAX_UNACKNOWLEDGED)
-        self._positioned = PositionedAcknowledgements(context.settings.dead_letter_path, self._rule)
+        self._positioned = PositionedAcknowledgements(
+            self.dead_letter_path, self._shutdown, self._rule
+        )
         self._acknowledgements = self._positioned
         self._open_reader = open_reader
         self._log = ExactlyOnceLog(logger)
@@ -56,13 +58,13 @@ class ExactlyOnceProducer(Producer):
     def close_checkpoint(self, state: bytes) -> None:
         if returned := self._rule.take_state(state):
             self._log.state(returned, after_records=self._positioned.sequence > 0)
-        for producer in self._producers:
+        for producer in self.producers:
             producer.builder.mark_state()
         super().close_checkpoint(state)
         if self._is_state_overdue:
             # A topic whose requests are retried must not block the others.
-            self._producers.submit_all()
-            self._wait_while(lambda: not self._producers.idle and not self._is_any_failing)
+            self.producers.submit_all()
+            self._wait_while(lambda: not self.producers.idle and not self._is_any_failing)
             self.poll()
 
     @override
@@ -90,7 +92,7 @@ class ExactlyOnceProducer(Producer):
         else:
             self._positioned.forget(message)
             producer.tally.skipped += 1
-            self._emit_state()
+            self._acknowledgements.emit_state()
 
     def _is_wanted(self, producer: TopicProducer, message: Message) -> bool:
         """Look up the topic if necessary, and ask the rule whether to publish the record."""
@@ -101,7 +103,7 @@ class ExactlyOnceProducer(Producer):
             self._drain()
             self._publish_kept(rule.end_replays(self._positioned.sequence))
         if self._positioned.unacknowledged >= rule.max_unacknowledged:
-            self._producers.submit_all()
+            self.producers.submit_all()
             self._wait_while(lambda: self._positioned.unacknowledged >= rule.max_unacknowledged)
         while (decision := rule.decide(topic_id, message)) is Decision.WAIT:
             self._drain()
@@ -118,14 +120,14 @@ class ExactlyOnceProducer(Producer):
             self._rule.reject(topic_id, outcome.message)
         super()._handle(topic_id, outcome)
         # Check after each outcome, because the next one may be for a record after the state.
-        self._emit_state()
+        self._acknowledgements.emit_state()
 
     @property
     def _is_state_overdue(self) -> bool:
         acknowledgements = self._positioned
         return (
             acknowledgements.secs_since_emitted > MAX_SECS_WITHOUT_STATE
-            and len(self._producers) > 1
+            and len(self.producers) > 1
             and acknowledgements.unacknowledged > 0
             and not self._rule.open
             and not self._is_any_failing
@@ -133,7 +135,7 @@ class ExactlyOnceProducer(Producer):
 
     @property
     def _is_any_failing(self) -> bool:
-        return any(producer.failing for producer in self._producers)
+        return any(producer.failing for producer in self.producers)
 
     def _look_up(self, producer: TopicProducer) -> None:
         topic_id, label = producer.topic_id, producer.label
@@ -148,7 +150,7 @@ class ExactlyOnceProducer(Producer):
         except EventStreamsError as exc:
             # That of another topic has been handled already.
             if self._shutdown.failure is None:
-                self._fail(Failed(exc))
+                self._shutdown.fail(Failed(exc))
             raise
         self._rule.look_up(topic_id, found.position, found.versions)
         producer.lost_responses = LostResponses(reader, found.position)
@@ -161,7 +163,7 @@ class ExactlyOnceProducer(Producer):
     def _publish_kept(self, kept: list[tuple[int, Message]]) -> None:
         for topic_id, message in kept:
             again = self._positioned.track(message.body, message.record, message.version)
-            self._producers.of_topic(topic_id).add(again)
+            self.producers.of_topic(topic_id).add(again)
 
     def _drain(self) -> None:
         """Publish everything that was read, and handle the outcomes.
@@ -170,13 +172,6 @@ class ExactlyOnceProducer(Producer):
             Stopped: A signal arrived first.
             EventStreamsError: The run has failed.
         """
-        self._producers.submit_all()
-        self._wait_while(lambda: not self._producers.idle)
+        self.producers.submit_all()
+        self._wait_while(lambda: not self.producers.idle)
         self.poll()
-
-    def _wait_while(self, condition: Callable[[], bool]) -> None:
-        while condition():
-            if self.stopping:
-                raise Stopped("the run is being stopped")
-            self.wait()
-            self.poll()

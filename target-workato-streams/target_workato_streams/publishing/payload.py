@@ -32,11 +32,6 @@ class Payload:
     field: str | None = None
     key_field: str | None = None
 
-    @property
-    def is_record(self) -> bool:
-        """Whether each record is published unchanged."""
-        return self.field is None and self.key_field is None
-
     def of(self, record: bytes, stream: Stream) -> tuple[bytes, Version]:
         """Build the JSON object to publish.
 

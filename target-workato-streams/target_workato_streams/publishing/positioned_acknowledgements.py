@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..state.exactly_once import ExactlyOnce
     from ..state.positions import Position
     from .messages import Message
+    from .shutdown import Shutdown
 
 
 class PositionedAcknowledgements(Acknowledgements):
@@ -24,12 +25,15 @@ class PositionedAcknowledgements(Acknowledgements):
 
     Args:
         dead_letter_path: The dead-letter file, if there is one.
+        shutdown: Ends the run if a state or a dead letter cannot be written.
         rule: Keeps the positions, and decides which states may be emitted.
     """
 
-    def __init__(self, dead_letter_path: Path | None, rule: ExactlyOnce[Message]) -> None:
-        super().__init__(dead_letter_path)
-        self._states = PositionedStates(self._state_writer, rule)
+    def __init__(
+        self, dead_letter_path: Path | None, shutdown: Shutdown, rule: ExactlyOnce[Message]
+    ) -> None:
+        super().__init__(dead_letter_path, shutdown)
+        self._states = PositionedStates(self.write, rule)
         self._last: EmittableState | None = None
         self._emitted_at = time.monotonic()
 
@@ -58,7 +62,7 @@ class PositionedAcknowledgements(Acknowledgements):
         if state is not None and self._states.emit_if_covering(state.value, state.sequence):
             self._emitted_at = time.monotonic()
         else:
-            self._state_writer.flush()
+            self.write(None)
 
     @property
     def is_covered_by_last_state(self) -> bool:

@@ -91,5 +91,5 @@ class Router:
                     "on_unmapped_stream to skip"
                 )
             logger.warning("%s: has no topic and is skipped", stream)
-        self._producer.route(stream, topic_id)
+        self._producer.producers.route(stream, topic_id)
         self._routed.add(stream)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from .positions import with_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .exactly_once import ExactlyOnce
     from .positions import Position
-    from .state_writer import StateWriter
 
 
 class PositionedStates:
@@ -21,12 +20,12 @@ class PositionedStates:
     it, so only a later state can cover them.
 
     Args:
-        writer: Writes to stdout.
+        write: Writes a state to stdout.
         rule: Keeps the positions, and decides which states may be emitted.
     """
 
-    def __init__(self, writer: StateWriter, rule: ExactlyOnce[Any]) -> None:
-        self._writer = writer
+    def __init__(self, write: Callable[[bytes], None], rule: ExactlyOnce[Any]) -> None:
+        self._write_state = write
         self._rule = rule
         self._state: bytes | None = None
         self._positions: dict[int, Position] = {}
@@ -37,9 +36,6 @@ class PositionedStates:
         Args:
             state: Its value. All records before it are acknowledged or rejected.
             sequence: Its position in the input.
-
-        Raises:
-            EventStreamsError: The state or a dead letter cannot be written.
         """
         covers = self._rule.covers(sequence)
         if covers:
@@ -47,11 +43,7 @@ class PositionedStates:
         return covers
 
     def emit(self, state: bytes) -> None:
-        """Emit a state that covers all messages, with all positions.
-
-        Raises:
-            EventStreamsError: The state or a dead letter cannot be written.
-        """
+        """Emit a state that covers all messages, with all positions."""
         self._write(state, self._rule.positions)
 
     def add_position(self, topic_id: int, position: Position) -> None:
@@ -59,13 +51,10 @@ class PositionedStates:
 
         The tap must have emitted a state, because a state with positions only would replace its
         bookmarks.
-
-        Raises:
-            EventStreamsError: The state cannot be written.
         """
         if self._state is not None:
             self._write(self._state, {**self._positions, topic_id: position})
 
     def _write(self, state: bytes, positions: Mapping[int, Position]) -> None:
-        self._writer.write(with_positions(state, positions))
+        self._write_state(with_positions(state, positions))
         self._state, self._positions = state, dict(positions)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .context import PublishContext
+    from .messages import Failed
+    from .producer_registry import ProducerRegistry
 
 # After a signal, a run has 10 seconds in total; after a failure, requests in flight have this time.
 GRACE_SECS = 8.0
@@ -11,6 +17,10 @@ GRACE_SECS = 8.0
 class Shutdown:
     """The reason for a shutdown (a signal or the first failure), and the deadline.
 
+    Args:
+        context: The context that the producers of all topics share.
+        producers: The producers of all topics.
+
     Attributes:
         stopping: Whether a signal was received.
         failure: The first failure.
@@ -18,27 +28,31 @@ class Shutdown:
             shutdown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, context: PublishContext, producers: ProducerRegistry) -> None:
         self.stopping = False
         self.failure: Exception | None = None
         self.deadline: float | None = None
+        self._context = context
+        self._producers = producers
 
     def stop(self) -> None:
-        """Start a shutdown because of a signal."""
+        """Start a shutdown because of a signal; signal-safe."""
         self.stopping = True
         self._set_deadline()
+        self._context.wakeup.call()
 
-    def fail(self, failure: Exception, *, immediately: bool) -> None:
+    def fail(self, failed: Failed) -> None:
         """Start a shutdown because of a failure; only the first failure is reported.
 
-        Args:
-            failure: The failure.
-            immediately: Whether to publish nothing more; otherwise, the records before the failure
-                are still published.
+        Messages before a rejected one are still published; after another failure, nothing is.
         """
-        self.failure = self.failure or failure
-        if immediately:
+        self.failure = self.failure or failed.error
+        if failed.rejected is None:
             self._set_deadline()
+            self._context.limiter.stop()
+            self._producers.drop_from(0)
+        else:
+            self._producers.drop_from(failed.rejected.message.sequence)
 
     @property
     def overdue(self) -> bool:
