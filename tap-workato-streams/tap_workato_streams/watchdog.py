@@ -17,6 +17,7 @@ logger = logging.getLogger("tap-workato-streams")
 # The maximum time that stdout may block when the run has to end. The promise is 5 s in total.
 GRACE_SECS = 3.0
 CHECK_SECS = 0.5
+LOG_SECS = 0.5
 
 
 class Watchdog:
@@ -60,6 +61,8 @@ class Watchdog:
             blocked_secs += CHECK_SECS
             if self._written() != written:
                 written, blocked_secs = self._written(), 0.0
+        # If stderr is blocked, too, the error cannot be logged, either.
+        threading.Timer(LOG_SECS, os._exit, [1]).start()
         logger.error(
             "cannot write to stdout (the loader has stopped reading); "
             "messages that were not written are read by the next run"

@@ -60,13 +60,15 @@ def bookmark(state: dict[str, Any], stream: str) -> str | None:
     return value
 
 
-def start_with_pipe(config: Path, **variables: str) -> subprocess.Popen[bytes]:
+def start_with_pipe(
+    config: Path, stderr: int = subprocess.PIPE, **variables: str
+) -> subprocess.Popen[bytes]:
     """Start a tap whose stdout is read only by the test, if at all."""
     return subprocess.Popen(
         command("tap-workato-streams", "--config", config),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         env=environment(**variables),
     )
 

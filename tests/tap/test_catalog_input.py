@@ -24,6 +24,22 @@ REJECTED: list[tuple[Any, str]] = [
     ({"streams": ["orders"]}, "catalog: streams[0] is not an object"),
     ({"streams": [{}]}, "catalog: streams[0].tap_stream_id is missing, or of the wrong type"),
     (
+        {"streams": [{"tap_stream_id": ""}]},
+        "catalog: streams[0].tap_stream_id is missing, or of the wrong type",
+    ),
+    (
+        {"streams": [{"tap_stream_id": "a", "stream": ["a"]}]},
+        "catalog: streams[0].stream is missing, or of the wrong type",
+    ),
+    (
+        {"streams": [{"tap_stream_id": "a", "key_properties": "message_id"}]},
+        "catalog: streams[0].key_properties is missing, or of the wrong type",
+    ),
+    (
+        {"streams": [{"tap_stream_id": "a", "key_properties": [["message_id"]]}]},
+        "catalog: streams[0].key_properties is missing, or of the wrong type",
+    ),
+    (
         {"streams": [{"tap_stream_id": "a", "schema": []}]},
         "catalog: streams[0].schema is missing, or of the wrong type",
     ),
@@ -34,6 +50,23 @@ REJECTED: list[tuple[Any, str]] = [
     (
         {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": None}]}]},
         "catalog: streams[0].metadata has an item whose breadcrumb is not an array of strings",
+    ),
+    *(
+        (
+            {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": crumb}]}]},
+            "catalog: streams[0].metadata has an item whose breadcrumb names no property",
+        )
+        for crumb in (["payload"], ["properties"])
+    ),
+    *(
+        (
+            {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": [], "metadata": m}]}]},
+            f"catalog: streams[0].metadata has an item whose {name} is of the wrong type",
+        )
+        for name, m in (
+            ("selected", {"selected": "false"}),
+            ("table-key-properties", {"table-key-properties": "message_id"}),
+        )
     ),
     (
         {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": []}]}]},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -183,6 +185,24 @@ def test_a_signal_ends_a_run_whose_loader_has_stopped_reading(
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     assert_ended_without_the_loader(process, large_topic)
+
+
+def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(
+    tap_config: TapConfig, large_topic: int
+) -> None:
+    """The line that would say why cannot be written either."""
+    unread, stderr = os.pipe()
+    os.set_blocking(stderr, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(stderr, b"x" * 65_536)
+    os.set_blocking(stderr, True)
+    config = tap_config(topics=[large_topic], max_run_secs=0.1)
+    process = start_with_pipe(config, stderr=stderr, LOGLEVEL="ERROR")
+    assert process.wait(WITHOUT_LOADER_SECS) == 1
+    process.communicate()
+    os.close(stderr)
+    os.close(unread)
 
 
 def test_max_run_secs_ends_a_run_whose_loader_has_stopped_reading(

@@ -43,6 +43,7 @@ BOOKMARK = "topic_1 (topic 1): the bookmark in state"
 UNUSABLE: list[tuple[Any, str]] = [
     ("A12y", f"{BOOKMARK} is a string; expected an object"),
     ([], f"{BOOKMARK} is an array; expected an object"),
+    (None, f"{BOOKMARK} is null; expected an object"),
     (
         {"replication_key": "id", "replication_key_value": "7"},
         f"{BOOKMARK} is for id, not for message_id: it belongs to another tap",
@@ -52,6 +53,13 @@ UNUSABLE: list[tuple[Any, str]] = [
     (
         {"replication_key_value": 7},
         f"{BOOKMARK} has a replication_key_value that is not a message id",
+    ),
+    *(
+        (
+            {"replication_key_value": "A12y", "topic_id": each},
+            f"{BOOKMARK} has a topic_id that is not a number",
+        )
+        for each in (None, "1", [1])
     ),
     ({"message_time": "soon"}, f"{BOOKMARK} has a message_time that is not an RFC 3339 time"),
     (

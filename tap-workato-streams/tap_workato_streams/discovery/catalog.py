@@ -103,15 +103,39 @@ def log_differences(catalog: Catalog, streams: Sequence[str]) -> None:
 def _problem(stream: Any) -> str | None:  # noqa: ANN401 - JSON
     if not isinstance(stream, dict):
         return " is not an object"
-    for key, kind in (("tap_stream_id", str), ("schema", dict), ("metadata", list)):
-        if not isinstance(stream.get(key, None if kind is str else kind()), kind):
+    checks = {
+        "tap_stream_id": isinstance(stream.get("tap_stream_id"), str) and stream["tap_stream_id"],
+        "stream": isinstance(stream.get("stream"), str | None),
+        "schema": isinstance(stream.get("schema", {}), dict),
+        "metadata": isinstance(stream.get("metadata", []), list),
+        "key_properties": _are_names(stream.get("key_properties") or []),
+    }
+    for key, is_valid in checks.items():
+        if not is_valid:
             return f".{key} is missing, or of the wrong type"
     for item in stream.get("metadata", []):
-        crumb = item.get("breadcrumb") if isinstance(item, dict) else None
-        if not isinstance(crumb, list) or not all(isinstance(each, str) for each in crumb):
-            return ".metadata has an item whose breadcrumb is not an array of strings"
-        if not isinstance(item.get("metadata"), dict):
-            return ".metadata has an item without metadata"
+        if problem := _metadata_problem(item):
+            return f".metadata has an item {problem}"
     if where := malformed(stream.get("schema", {}), ".schema"):
         return f"{where} is not valid in a JSON Schema"
     return None
+
+
+def _metadata_problem(item: Any) -> str | None:  # noqa: ANN401 - JSON
+    crumb = item.get("breadcrumb") if isinstance(item, dict) else None
+    if not _are_names(crumb):
+        return "whose breadcrumb is not an array of strings"
+    if crumb and (crumb[0] != "properties" or len(crumb) == 1):
+        return "whose breadcrumb names no property"
+    metadata = item.get("metadata")
+    if not isinstance(metadata, dict):
+        return "without metadata"
+    if not isinstance(metadata.get("selected"), bool | None):
+        return "whose selected is of the wrong type"
+    if not _are_names(metadata.get("table-key-properties") or []):
+        return "whose table-key-properties is of the wrong type"
+    return None
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import deepcopy
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from ..event_streams.errors import SettingError
@@ -62,20 +63,21 @@ def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state")
     counts = Counter(topic.id for topic in topics)
     found = {}
     for topic in topics:
-        own = bookmarks.get(topic.name)
-        other = own.get("topic_id", topic.id) if isinstance(own, dict) else topic.id
-        is_ambiguous = other != topic.id and counts[topic.id] > 1
-        if other not in {topic.id, *counts} or is_ambiguous:
-            raise SettingError(
-                f"{topic}: the bookmark in {file} belongs to topic {other}; "
-                "rename the stream, or remove the bookmark"
-            )
-        if (own is None or other != topic.id) and counts[topic.id] == 1:
+        label = f"{topic}: the bookmark in {file}"
+        name: str | None = topic.name
+        if name in bookmarks:
+            parse_bookmark(bookmarks[name], label)
+            other = bookmarks[name].get("topic_id", topic.id)
+            if other not in {topic.id, *counts} or (other != topic.id and counts[topic.id] > 1):
+                raise SettingError(
+                    f"{label} belongs to topic {other}; rename the stream, or remove the bookmark"
+                )
+            name = name if other == topic.id else name_of_topic(bookmarks, topic.id)
+        elif counts[topic.id] == 1:
             name = name_of_topic(bookmarks, topic.id)
-            own = None if name is None else bookmarks[name]
-        if own is not None:
-            parse_bookmark(own, f"{topic}: the bookmark in {file}")
-            found[topic.name] = own
+        if name in bookmarks:
+            parse_bookmark(bookmarks[name], label)
+            found[topic.name] = bookmarks[name]
     return found
 
 
@@ -98,6 +100,8 @@ def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | No
         raise SettingError(f"{subject} has no message_id: it belongs to another tap")
     if message_id is not None and not (isinstance(message_id, str) and message_id):
         raise SettingError(f"{subject} has a replication_key_value that is not a message id")
+    if not isinstance(bookmark.get("topic_id", 0), Number):
+        raise SettingError(f"{subject} has a topic_id that is not a number")
     if time is not None and parse_time(time) is None:
         raise SettingError(f"{subject} has a message_time that is not an RFC 3339 time")
     return Bookmark(message_id, time)
