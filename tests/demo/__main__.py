@@ -39,7 +39,7 @@ def main() -> int:
     report = Report()
     with services() as running:
         try:
-            _demo(running, Project(ROOT, running.variables), report)
+            _demo(running, Project(ROOT, running.variables | running.temporary_state), report)
         except MeltanoFailedError as exc:
             print(exc, file=sys.stderr)
             return 1

@@ -28,7 +28,7 @@ def main() -> None:
         emulator = running.emulator
         emulator.load(TOPIC_ID, (orders.to_json(order).encode() for order in orders.orders()))
         print("meltano install", flush=True)
-        Project(ROOT, running.variables).meltano("install")
+        Project(ROOT, running.variables | running.temporary_state).meltano("install")
         print(
             f"Dagster is running at http://127.0.0.1:{PORT}; stop it with Ctrl-C.\n"
             "To publish a message:\n"
@@ -44,9 +44,10 @@ def _run_dagster(running: Services) -> None:
     home.mkdir()
     shutil.copy(FOLDER / "dagster.yaml", home)
     variables = {
+        **running.variables,
+        **running.temporary_state,
         "DAGSTER_HOME": str(home),
         "PATH": f"{MELTANO.parent}:{os.environ['PATH']}",
-        "WORKATO_API_TOKEN": running.emulator.token,
     }
     dagster = subprocess.Popen(
         [
@@ -54,7 +55,7 @@ def _run_dagster(running: Services) -> None:
             f"--python-file={FOLDER / 'definitions.py'}",
         ],
         cwd=ROOT,
-        env={**os.environ, **running.variables, **variables},
+        env={**os.environ, **variables},
         start_new_session=True,
     )
     try:

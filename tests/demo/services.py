@@ -37,13 +37,23 @@ class Services:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables that `meltano` needs to use the services."""
+        """The variables with which `meltano` and `psql` use the services.
+
+        The project in this repository and one that follows the README need no other settings.
+        """
         return {
             "EVENT_STREAMS_URL": self.emulator.url,
             "WAREHOUSE_URL": self.warehouse.url,
-            # The state is only valid for this topic and these tables, so it is removed with them.
-            "MELTANO_SYS_DIR_ROOT": str(self.folder / "meltano"),
+            "WORKATO_API_TOKEN": self.emulator.token,
+            "TAP_WORKATO_STREAMS_API_URL": self.emulator.url,
+            "TARGET_WORKATO_STREAMS_API_URL": self.emulator.url,
+            **self.warehouse.variables,
         }
+
+    @property
+    def temporary_state(self) -> dict[str, str]:
+        """Variables for a project whose state is removed together with the topic and the tables."""
+        return {"MELTANO_SYS_DIR_ROOT": str(self.folder / "meltano")}
 
 
 @contextmanager
@@ -65,8 +75,6 @@ def main() -> None:
         forwarded(running.warehouse.socket / ".s.PGSQL.5432") as port,
     ):
         emulator, database = running.emulator, running.warehouse
-        # The state stays in the project, where users of `meltano` expect it.
-        variables = {"EVENT_STREAMS_URL": emulator.url, "WAREHOUSE_URL": database.url}
         print("Event Streams and PostgreSQL are running; stop them with Ctrl-C.\n")
         print(f"api_url              {emulator.url}")
         print(f"api_token            {emulator.token}")
@@ -74,8 +82,8 @@ def main() -> None:
         print(f"developer_api_token  {emulator.developer_token}")
         print(f"topic                {TOPIC_ID}")
         print(f"PostgreSQL           postgresql://postgres:x@127.0.0.1:{port}/postgres\n")
-        print("To use `meltano` and `psql` in another terminal, in this folder:\n")
-        for name, value in (variables | database.variables).items():
+        print("To use `meltano` and `psql` in another terminal, in this or your own project:\n")
+        for name, value in running.variables.items():
             print(f"export {name}={shlex.quote(value)}")
         folders = f"{ROOT / '.venv' / 'bin'}:{database.programs}"
         print(f"export PATH={shlex.quote(folders)}:$PATH\n")

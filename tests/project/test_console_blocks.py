@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,15 +11,16 @@ import yaml
 
 from tests.demo import orders
 from tests.demo.project import Project
-from tests.demo.warehouse import warehouse
+from tests.demo.services import TOPIC_ID, services
 from tests.executables import write_json
 from tests.project.console_blocks import NOT_RUN, Reader, blocks_of
 from tests.project.docs import ROOT, TAP, TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from tests.demo.warehouse import Warehouse
+    from tests.demo.services import Services
     from tests.emulator.control import Emulator
     from tests.project.conftest import Definition
 
@@ -39,6 +38,12 @@ FOLLOWED = [
 ORDERS = 10
 # Some orders have a note, which is a string, so this topic rejects them.
 SCHEMAS = {"dead-letters.md": [{"name": "note", "type": "integer", "optional": True}]}
+# The page creates its own topic.
+WITHOUT_TOPICS = {"emulator.md"}
+OFFLINE = {
+    "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
+}
 PROJECT_PLUGINS = {"tap-jsonl", "target-postgres"}
 
 
@@ -48,10 +53,10 @@ def title(page: Path) -> str:
 
 
 @pytest.fixture
-def database() -> Iterator[Warehouse]:
-    """A PostgreSQL in a folder whose path is short enough for a socket."""
-    with tempfile.TemporaryDirectory() as name, warehouse(Path(name) / "warehouse") as database:
-        yield database
+def running() -> Iterator[Services]:
+    """What `make services` runs."""
+    with services() as running:
+        yield running
 
 
 def variables(emulator: Emulator) -> dict[str, str]:
@@ -62,9 +67,7 @@ def variables(emulator: Emulator) -> dict[str, str]:
         "EVENT_STREAMS_URL": emulator.url,
         "TAP_WORKATO_STREAMS_API_URL": emulator.url,
         "TARGET_WORKATO_STREAMS_API_URL": emulator.url,
-        "TAP_JSONL_PATH": str(orders.FILE),
-        "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
+        **OFFLINE,
     }
 
 
@@ -111,14 +114,13 @@ def test_links_lead_to_files_of_this_repository(page: Path) -> None:
 
 
 def test_readme_leads_from_a_clone_to_rows_in_postgresql(
-    tmp_path: Path, emulator: Emulator, database: Warehouse, definition: Definition
+    tmp_path: Path, running: Services, definition: Definition
 ) -> None:
-    """An empty project and the README's commands and settings are enough."""
+    """An empty project, `make services`, and the README's commands and settings are enough."""
     (tmp_path / "workato-streams").symlink_to(ROOT)
-    emulator.create_topic("orders", id=11)
-    emulator.create_topic("orders from a file", id=12)
+    emulator = running.emulator
     lines = orders.FILE.read_bytes().splitlines()
-    emulator.load(11, lines)
+    emulator.load(TOPIC_ID, lines)
     Project(tmp_path, {}).meltano("init", "my-project")
     path = tmp_path / "my-project" / "meltano.yml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -128,11 +130,12 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(
         for kind, plugins in definition["plugins"].items()
     }
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    mine = {"WAREHOUSE_URL": database.url}
-    reader = Reader(path.parent, {**variables(emulator), **mine}, addresses(emulator))
-    reader.follow(README)
-    assert database.query("SELECT count(*) FROM event_streams.orders") == [(len(lines),)]
-    assert len(emulator.messages(12)) == len(lines)
+    mine = {**running.variables, **OFFLINE, "TAP_JSONL_PATH": str(orders.FILE)}
+    Reader(path.parent, mine, addresses(emulator)).follow(README)
+    rows = running.warehouse.query("SELECT count(*) FROM event_streams.orders")
+    assert rows == [(len(lines),)]
+    # The second half of the README has published the file once more.
+    assert len(emulator.messages(TOPIC_ID)) == 2 * len(lines)
 
 
 @pytest.mark.parametrize("page", FOLLOWED, ids=title)
@@ -144,11 +147,12 @@ def test_commands_of_a_page_work(
     tmp_path: Path,
 ) -> None:
     """The project has both connectors and the topics of the page."""
-    for topic_id in (11, 12, 13):
-        emulator.create_topic(f"topic {topic_id}", id=topic_id, schema=SCHEMAS.get(page.name))
     lines = orders.FILE.read_bytes().splitlines(keepends=True)[:ORDERS]
     (tmp_path / "orders.jsonl").write_bytes(b"".join(lines))
-    emulator.load(11, lines)
+    if page.name not in WITHOUT_TOPICS:
+        for topic_id in (11, 12, 13):
+            emulator.create_topic(f"topic {topic_id}", id=topic_id, schema=SCHEMAS.get(page.name))
+        emulator.load(11, lines)
     in_folder(definition)
     write_files(tmp_path, page, emulator, lines[0])
     (tmp_path / "output").mkdir()

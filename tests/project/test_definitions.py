@@ -1,22 +1,30 @@
-"""The plugin definitions are valid for Meltano Hub.
+"""The plugin definitions are valid for Meltano Hub, and for `meltano add`.
 
-test_console_blocks.py shows that `meltano add` works with them.
+test_console_blocks.py shows that `meltano add` works with a file.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from typing_extensions import override
 
+from tests.demo.project import Project
 from tests.executables import run
 from tests.project import hub_facts
 from tests.project.docs import ROOT, TAP, TARGET
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from tests.project.docs import Connector
 
 CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
@@ -63,3 +71,33 @@ def test_definition_matches_the_output_of_about(connector: Connector) -> None:
     missing = set(about["capabilities"]) - set(definition["capabilities"])
     # Meltano's schema lacks the first capability, the Hub's schema for loaders the second.
     assert missing <= {"validate-records", "structured-logging"}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files without logging requests."""
+
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """The address of a web server that serves this repository."""
+    handler = partial(Quiet, directory=str(ROOT))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_meltano_adds_a_plugin_from_the_url_of_its_definition(tmp_path: Path, address: str) -> None:
+    """Without a clone, the command works with the address of the file."""
+    path = tmp_path / "meltano.yml"
+    path.write_text("send_anonymous_usage_stats: false\nenvironments: [{name: dev}]\n")
+    reference = f"--from-ref={address}/{TAP.name}/meltano-hub.yml"
+    plugin = ("--no-install", "--plugin-type=extractor", reference, TAP.name)
+    Project(tmp_path, {"MELTANO_CLI_DISABLE_VERSION_CHECK": "true"}).meltano("add", *plugin)
+    [added] = yaml.safe_load(path.read_text(encoding="utf-8"))["plugins"]["extractors"]
+    assert added["pip_url"] == TAP.name
+    assert added["settings"] == definition_of(TAP)["settings"]

@@ -115,7 +115,9 @@ def test_the_services_run_until_they_are_stopped(folder: Path) -> None:
     assert requests.post(topic, json={}, headers=headers, timeout=10).json() == {"messages": []}
     with psycopg.connect(facts["PostgreSQL"]) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    # Meltano's state stays in the project.
+    exported = set(re.findall(r"^export (\w+)=", said, flags=re.MULTILINE))
+    # What the README's project needs; Meltano's state stays in the project.
+    assert {"WORKATO_API_TOKEN", "TAP_WORKATO_STREAMS_API_URL", "WAREHOUSE_URL"} <= exported
     assert "MELTANO" not in said
     services.terminate()
     services.communicate(timeout=TIMEOUT_SECS)
