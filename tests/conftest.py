@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.emulator.control import Emulator
 from tests.executables import write_json
@@ -13,6 +14,15 @@ from tests.executables import write_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+# A busy machine may take its time. Each run tries the same examples, so that none fails by chance;
+# `pytest --hypothesis-profile=random` tries new ones.
+settings.register_profile(
+    "random", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("deterministic", settings.get_profile("random"), derandomize=True)
+settings.load_profile("deterministic")
 
 
 class WriteConfig(Protocol):

@@ -30,6 +30,16 @@ def eventually(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+def insist(process: subprocess.Popen[bytes], signum: signal.Signals) -> None:
+    """Send a signal until the process exits: two that arrive at the same time count as one."""
+
+    def has_exited() -> bool:
+        process.send_signal(signum)
+        return process.poll() is not None
+
+    eventually(has_exited, "the process to exit")
+
+
 class Running:
     """A running executable whose stdout and stderr are read continuously."""
 
@@ -76,6 +86,10 @@ class Running:
     def send(self, signum: signal.Signals) -> None:
         """Send a signal to the process."""
         self._process.send_signal(signum)
+
+    def insist(self, signum: signal.Signals) -> None:
+        """Send a signal until the process exits."""
+        insist(self._process, signum)
 
     def end(self, *, within: float = WAIT_SECS) -> Outcome:
         """Wait until the process exits.

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.injection import injected
 from tests.raw_service import RawService, http_response
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 NOBODY = "http://127.0.0.1:1"
 NO_EXCEPTIONS = {"no_proxy": "", "NO_PROXY": ""}
+# Without a network, the system's resolver would try for a long time.
+NO_SUCH_HOST = """
+    import socket
+    def getaddrinfo(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    socket.getaddrinfo = getaddrinfo
+"""
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +95,18 @@ def test_a_connection_that_is_cut_during_the_handshake_is_retried(connector: Con
 
 
 @pytest.mark.parametrize(
-    ("url", "reason"),
+    ("url", "fault", "reason"),
     [
-        (NOBODY, "ConnectionRefusedError: Connection refused"),
-        ("https://no-such-host.invalid", "gaierror: "),
+        (NOBODY, "", "ConnectionRefusedError: Connection refused"),
+        ("https://no-such-host.invalid", NO_SUCH_HOST, "gaierror: Name or service not known"),
     ],
 )
 def test_a_failed_first_connection_is_logged_immediately(
-    connector: Connector, url: str, reason: str
+    connector: Connector, url: str, fault: str, reason: str
 ) -> None:
     """A refused connection or an unknown host gives a warning that names the setting to check."""
-    outcome = connector.run(url, max_retry_secs=0.3)
+    env = injected(connector.folder / "site", fault)
+    outcome = connector.run(url, env=env, max_retry_secs=0.3)
     assert outcome.exit_code == 1
     warning = next(line for line in outcome.stderr.splitlines() if "WARNING" in line)
     assert f"orders (topic 1): no complete response ({reason}" in warning

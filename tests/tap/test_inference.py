@@ -104,7 +104,7 @@ def test_a_sample_that_is_no_object_says_nothing() -> None:
     assert schemas(infer_columns(samples, 0)) == {"n": INTEGER}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(payloads, max_size=4), st.integers(0, 3))
 def test_an_inferred_schema_is_valid_and_can_be_read_again(
     samples: list[bytes], levels: int

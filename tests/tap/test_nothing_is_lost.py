@@ -14,6 +14,7 @@ import pytest
 
 from tests.emulator.control import Emulator
 from tests.executables import Outcome
+from tests.running import eventually
 from tests.tap.running import bookmark, read_slowly, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
@@ -49,7 +50,7 @@ def test_taps_killed_at_random_moments_lose_no_message(
     published: dict[str, list[str]] = {f"topic_{n}": [] for n in range(1, TOPICS + 1)}
     for topic in range(1, TOPICS + 1):
         emulator.create_topic(f"topic {topic}", id=topic)
-        published[f"topic_{topic}"] += emulator.load(topic, [PAYLOAD] * 600)
+        published[f"topic_{topic}"] += emulator.load(topic, [PAYLOAD] * 1_500)
     # Slow enough that no run comes to its end before it is killed.
     emulator.configure(latency_secs=0.02)
     settings: dict[str, Any] = {
@@ -70,7 +71,7 @@ def test_taps_killed_at_random_moments_lose_no_message(
         assert killed.exit_code < 0
         state = (runs[-1][1].states or [state])[-1]
     emulator.configure(latency_secs=0.0)
-    last = start_tap(state=state, **{**settings, "tail": False}).end()
+    last = start_tap(state=state, **{**settings, "tail": False, "batch_size": 50}).end()
     assert last.exit_code == 0
     runs.append((state, last))
 
@@ -131,10 +132,14 @@ def test_memory_is_bounded_if_the_loader_does_not_read(
         emulator.create_topic(f"topic {topic}", id=topic)
         emulator.load(topic, [{"text": "x" * 10_000} for _ in range(300)])
     process = start_with_pipe(tap_config(topics=[1, 2]))
-    time.sleep(1.5)
-    asked = [len(emulator.requests(topic_id=topic)) for topic in (1, 2)]
+
+    def asked() -> list[int]:
+        return [len(emulator.requests(topic_id=topic)) for topic in (1, 2)]
+
+    eventually(lambda: asked() == [2, 2], "two requests per topic")
+    time.sleep(0.5)
+    assert asked() == [2, 2]
     stdout, _ = process.communicate()
-    assert asked == [2, 2]
     assert process.returncode == 0
     assert len(Outcome(0, stdout, "").records()) == 600
 

@@ -127,7 +127,7 @@ json_texts = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(json_texts, max_size=8))
 def test_every_payload_comes_out_as_it_went_in(texts: list[str]) -> None:
     """Byte for byte, and just the same when another message of the page forces the slow way."""

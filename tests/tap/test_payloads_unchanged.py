@@ -180,7 +180,6 @@ json_values = st.recursive(
 
 @settings(
     max_examples=8,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(json_values, min_size=20, max_size=120), st.booleans(), st.integers(1, 50))

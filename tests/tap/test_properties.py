@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.emulator.control import Emulator
 
-EXAMPLES = settings(deadline=None, max_examples=60, database=None)
+EXAMPLES = settings(max_examples=60)
 
 FAULTS: list[dict[str, Any]] = [
     {"kind": "status", "status": 429},

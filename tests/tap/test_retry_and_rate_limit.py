@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from tap_workato_streams.event_streams import quota, rate_limiter
+from tap_workato_streams.event_streams import quota, rate_limiter, retry
 from tap_workato_streams.event_streams.errors import GaveUp, RequestRejected, Stopped, Unavailable
 from tap_workato_streams.event_streams.rate_limiter import RateLimiter
 from tap_workato_streams.event_streams.retry import LONGEST_WAIT_SECS, RetryPolicy
@@ -62,9 +62,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             clock.sleep(timeout)
             return True
 
-    monkeypatch.setattr(rate_limiter, "time", clock)
-    monkeypatch.setattr(quota, "time", clock)
-    monkeypatch.setattr("tap_workato_streams.event_streams.retry.time", clock)
+    for module in (rate_limiter, quota, retry):
+        monkeypatch.setattr(module, "time", clock)
+    for module in (rate_limiter, retry):
+        monkeypatch.setattr(module, "random", random.Random(1))  # noqa: S311 - no secret
     monkeypatch.setattr(rate_limiter, "threading", SimpleNamespace(Condition=Condition))
     return clock
 
@@ -169,7 +170,7 @@ def test_requests_are_admitted_in_the_order_in_which_they_ask(
     """While several topics wait for the limiter, none overtakes another."""
     monkeypatch.setattr(rate_limiter, "CAREFUL_SECS", 0.05)
     limiter = RateLimiter()
-    rate_limited(limiter, 0.5)
+    rate_limited(limiter, 3_600)
     served: list[int] = []
 
     def ask(number: int) -> None:
@@ -182,6 +183,7 @@ def test_requests_are_admitted_in_the_order_in_which_they_ask(
         thread.start()
         eventually(partial(_has_length, queue, number), "the queue to grow")
     assert served == []
+    _end_pause(limiter)
     for thread in threads:
         thread.join()
     assert served == [0, 1, 2, 3, 4, 5]
@@ -349,6 +351,13 @@ def test_a_request_that_another_one_needs_is_not_retried_for_longer(clock: Clock
 def logged_waits(caplog: pytest.LogCaptureFixture) -> list[float]:
     """The waits that the log announces."""
     return [float(re.findall(r"retrying in ([\d.]+) s", line)[0]) for line in caplog.messages]
+
+
+def _end_pause(limiter: RateLimiter) -> None:
+    """Let the pause be over now."""
+    with limiter._changed:  # noqa: SLF001
+        limiter._not_before = 0.0  # noqa: SLF001
+        limiter._changed.notify_all()  # noqa: SLF001
 
 
 def _has_length(queue: Sized, length: int) -> bool:

@@ -75,7 +75,7 @@ def test_the_request_timeout_comes_on_top_of_the_long_poll(
 ) -> None:
     """No long poll is cut off by `request_timeout_secs`."""
     topic = emulator.create_topic()
-    tail = start_tap(topics=[topic], tail=True, timeout_secs=2, request_timeout_secs=0.5)
+    tail = start_tap(topics=[topic], tail=True, timeout_secs=3, request_timeout_secs=2)
     eventually(lambda: len(emulator.requests()) == 2, "a second poll")
     assert [request.status for request in emulator.requests()] == [200, None]
     assert "WARNING" not in tail.stderr
@@ -135,4 +135,5 @@ def test_long_polls_that_do_not_wait_are_not_repeated_at_once(
     eventually(lambda: len(emulator.requests()) >= 3, "some polls")
     asked_at = [request.at for request in emulator.requests()]
     gaps = [later - earlier for earlier, later in pairwise(asked_at)]
-    assert min(gaps) >= 0.9
+    # On a busy machine, a request may be late, and the next one is not.
+    assert min(gaps) >= 0.5

@@ -516,7 +516,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sample=st.lists(payloads, max_size=4),
     pages=st.lists(st.lists(payloads, max_size=4), max_size=3),
@@ -569,7 +569,7 @@ def flatten(
     return flat_schema, flat
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(payloads, min_size=1, max_size=4), payloads)
 def test_what_is_detected_as_fitting_fits(sample: list[bytes], payload: bytes) -> None:
     """The detection accepts fewer payloads than the columns do, never more."""

@@ -104,7 +104,7 @@ def test_a_page_is_not_delayed_by_another_topics_pause(
     emulator.fault("status", topic_id=limited, status=429, headers={"Retry-After": "60"})
     emulator.fault("latency", topic_id=slow, secs=0.5)
     # Both requests are in flight before the first response.
-    emulator.configure(latency_secs=0.5)
+    emulator.configure(latency_secs=1.5)
     tap = start_tap(topics=[limited, slow], state_interval_secs=600)
     tap.wait_for_records(50)
     assert len(emulator.requests()) == 2

@@ -211,7 +211,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(FED | MOSTLY_GOOD, SETTINGS, FAULTS, st.booleans())
 def test_with_dead_letters_every_record_is_published_or_written_to_the_file(
     fed: list[tuple[str, bool, int] | None],
@@ -233,7 +233,7 @@ def test_with_dead_letters_every_record_is_published_or_written_to_the_file(
         assert run.emitted[-1:] == states[-1:]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(MOSTLY_GOOD, SETTINGS, FAULTS, st.booleans())
 def test_without_dead_letters_everything_before_the_first_rejected_record_is_published(
     fed: list[tuple[str, bool, int] | None],
