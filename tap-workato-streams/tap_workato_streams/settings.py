@@ -25,7 +25,11 @@ _TOPIC = th.ObjectType(
     th.Property("start_date", th.DateTimeType, description="Overrides `start_date`"),
     th.Property("start_from", _START_FROM, description="Overrides `start_from`"),
     th.Property("schema", th.ObjectType(), description="JSON Schema of the payload"),
-    th.Property("schema_path", th.StringType, description="File that contains this JSON Schema"),
+    th.Property(
+        "schema_path",
+        th.StringType,
+        description="Path of a file with the JSON Schema of the payload",
+    ),
     additional_properties=False,
 )
 
@@ -50,8 +54,8 @@ TAP_SETTINGS = (
         "start_date",
         th.DateTimeType,
         title="Start date",
-        description="RFC 3339 time from which to read a topic that has no bookmark; excludes "
-        "`start_from: latest`",
+        description="RFC 3339 time from which to read a topic that has no bookmark; cannot be "
+        "combined with `start_from: latest`",
     ),
     th.Property(
         "batch_size",
@@ -65,7 +69,7 @@ TAP_SETTINGS = (
         th.IntegerType(minimum=0, maximum=60),
         title="Long poll (seconds)",
         description=(
-            "How long a request may wait for messages (long poll). Default: 0, or "
+            "Maximum time in seconds that a request waits for messages (long poll). Default: 0, or "
             f"{TAIL_TIMEOUT_SECS} in tail mode."
         ),
     ),
@@ -74,13 +78,14 @@ TAP_SETTINGS = (
         th.BooleanType,
         default=False,
         title="Tail mode",
-        description="Keep reading new messages until the tap is stopped; excludes `batch_config`",
+        description="Keep reading new messages until the tap is stopped; cannot be combined with "
+        "`batch_config`",
     ),
     th.Property(
         "max_messages",
         th.IntegerType(minimum=1),
         title="Max messages",
-        description="End the run after this number of messages in all topics together",
+        description="End the run after this many messages, in all topics together",
     ),
     th.Property(
         "max_run_secs",
@@ -94,8 +99,8 @@ TAP_SETTINGS = (
         default="earliest",
         title="On expired bookmark",
         description=(
-            "What to do if the bookmarked message has expired: continue at the `earliest` message, "
-            "continue at the time of the bookmark (`since_time`), or `fail`"
+            "What to do if the bookmarked message has expired: continue at the earliest message "
+            "(`earliest`) or at the time of the bookmark (`since_time`), or end the run (`fail`)"
         ),
     ),
     th.Property(
@@ -103,7 +108,7 @@ TAP_SETTINGS = (
         th.BooleanType,
         default=False,
         title="Infer schema",
-        description="Infer the schema of payloads from a sample if none is known",
+        description="Infer the schema of payloads from a sample if it is not known",
     ),
     th.Property(
         "record_format",
@@ -121,9 +126,9 @@ TAP_SETTINGS = (
         title="Schema evolution",
         description=(
             "What to do with data that does not fit the schema, if records are unpacked or "
-            "flattened: `add_columns` for new fields, keep it in the column `_rescued` (`rescue`), "
-            "`fail`, or drop it (`none`). Default: `rescue` if the schema is declared or with "
-            "`batch_config`, otherwise `add_columns`."
+            "flattened: add new fields as columns (`add_columns`), keep the data in the column "
+            "`_rescued` (`rescue`), end the run (`fail`), or drop the data (`none`). Default: "
+            "`rescue` if the schema is declared or with `batch_config`, otherwise `add_columns`."
         ),
     ),
     th.Property(

@@ -18,13 +18,13 @@ SETTINGS = th.PropertiesList(
         "topics",
         th.ObjectType(additional_properties=th.IntegerType),
         title="Topics",
-        description="Topic ids by stream name or glob, such as orders_*",
+        description="Topic ids by stream name or glob, such as `orders_*`",
     ),
     th.Property(
         "default_topic_id",
         th.IntegerType,
         title="Default topic id",
-        description="Topic id of all streams that `topics` does not cover",
+        description="Topic id of all streams that match no entry in `topics`",
     ),
     th.Property(
         "on_unmapped_stream",
@@ -74,14 +74,14 @@ SETTINGS = th.PropertiesList(
         "payload_field",
         th.StringType(min_length=1),
         title="Payload field",
-        description="Publish this field of the record, an object, instead of the record",
+        description="Field of the record to publish instead of the whole record; must be an object",
     ),
     th.Property(
         "message_key_field",
         th.StringType(min_length=1),
         title="Message key field",
-        description="Name of a field to add to each message. It identifies the version of the "
-        "row, so that consumers can drop duplicates",
+        description="Name of a field to add to each message, with a key that identifies the "
+        "version of the row, so that consumers can drop duplicates",
     ),
     th.Property(
         "exactly_once",
@@ -111,8 +111,8 @@ SETTINGS = th.PropertiesList(
         "max_rejected",
         th.IntegerType(minimum=0),
         title="Max rejected messages",
-        description="Maximum number of messages in the dead-letter file before the run fails; "
-        "not limited if not set",
+        description="Maximum number of messages that a run writes to the dead-letter file before "
+        "it fails; no limit if not set",
     ),
     # The SDK's setting with another default, because only the topic's schema matters.
     th.Property(
@@ -120,7 +120,7 @@ SETTINGS = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Validate records",
-        description="Whether to validate records against the schema of their stream",
+        description="Validate records against the schema of their stream",
     ),
 )
 

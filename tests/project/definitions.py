@@ -49,8 +49,8 @@ ABOUT = {
 3. Run it: `meltano run {name} target-postgres`.
 """,
         """\
-Every message becomes one record with its payload as it was published. The bookmark is the id of
-the last message, so each run reads what is new. See [{name}]({repo}/blob/main/{name}/README.md) and
+Each message becomes one record with the payload as published. The bookmark is the id of the last
+message, so each run reads only new messages. See [{name}]({repo}/blob/main/{name}/README.md) and
 [troubleshooting]({repo}/blob/main/docs/troubleshooting.md).
 """,
     ),
@@ -64,7 +64,7 @@ the last message, so each run reads what is new. See [{name}]({repo}/blob/main/{
         ),
         PREREQ,
         """\
-1. Set `api_token`, `data_center` and `topics` (stream name to topic id), for example
+1. Set `api_token`, `data_center` and `topics` (topic ids by stream name), for example
    `{{"orders": 11}}`.
 2. Run it: `meltano run tap-jsonl {name}`.
 """,
@@ -163,7 +163,8 @@ def limits(schema: dict[str, Any], form: str = "{}") -> str:
     """Describe the range of a setting; empty if it has no limits."""
     least, most = schema.get("minimum"), schema.get("maximum")
     if "exclusiveMinimum" in schema:
-        return form.format(f"greater than {schema['exclusiveMinimum']}")
+        upper = "" if most is None else f", at most {most}"
+        return form.format(f"greater than {schema['exclusiveMinimum']}{upper}")
     if least is not None and most is not None:
         return form.format(f"{least} to {most}")
     return "" if least is None else form.format(f"at least {least}")

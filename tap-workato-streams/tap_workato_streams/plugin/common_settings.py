@@ -26,7 +26,7 @@ COMMON_SETTINGS = (
         "api_url",
         th.StringType,
         title="API URL",
-        description="Base URL of the Event Streams API; overrides data_center",
+        description="Base URL of the Event Streams API; overrides `data_center`",
     ),
     th.Property(
         "legacy_api",
@@ -46,8 +46,8 @@ COMMON_SETTINGS = (
         th.StringType(min_length=1),
         secret=True,
         title="Quota URL",
-        description="Store in which all processes count their requests: file:///path/quota.db, "
-        "redis://..., rediss://... or postgresql://...; needs max_requests_per_minute",
+        description="Store in which all processes count their requests: `file:///path/quota.db`, "
+        "`redis://...`, `rediss://...` or `postgresql://...`; requires `max_requests_per_minute`",
     ),
     th.Property(
         "request_timeout_secs",
@@ -62,7 +62,7 @@ COMMON_SETTINGS = (
         th.NumberType(minimum=0),
         default=300,
         title="Max retry time (seconds)",
-        description="Maximum time in seconds for which one request is retried",
+        description="Maximum time in seconds for which a request is retried",
     ),
     th.Property(
         "developer_api_token",
@@ -75,12 +75,12 @@ COMMON_SETTINGS = (
         "developer_api_url",
         th.StringType,
         title="Developer API URL",
-        description="Base URL of the Developer API; overrides data_center",
+        description="Base URL of the Developer API; overrides `data_center`",
     ),
     th.Property(
         "metrics_address",
         th.StringType(min_length=1),
         title="Metrics address",
-        description="host:port on which metrics for Prometheus are served during a run",
+        description="Address (`host:port`) at which metrics for Prometheus are served during a run",
     ),
 )

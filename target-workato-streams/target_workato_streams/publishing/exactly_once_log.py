@@ -31,7 +31,7 @@ class ExactlyOnceLog:
         elif returned.positions and not returned.has_bookmarks:
             self._logger.warning(
                 "The state has positions of exactly_once but no bookmarks of the tap: the tap "
-                "starts over, and what it sent before these positions is published again"
+                "starts over, and records published before these positions are published again"
             )
         elif returned.has_bookmarks and returned.positions is None:
             self._warn_at_least_once(
@@ -46,28 +46,28 @@ class ExactlyOnceLog:
     def look_up(self, label: str, position: Position | None, found: LookUp) -> None:
         """Log the result of a look-up."""
         if position is None:
+            last = found.position.message_id
             self._logger.info(
-                "%s: first contact with the topic, which ends with %s; %s",
+                "%s: the state has no position for this topic; starting %s (%s)",
                 label,
-                f"message {found.position.message_id}" if found.position.message_id else "nothing",
+                f"after its last message, {last}" if last else "with an empty topic",
                 counted(found.requests, "request"),
             )
             return
         if found.expired:
             self._logger.warning(
-                "%s: position %s has expired or was purged; records that were published after it "
-                "and have expired, too, are published again if the tap repeats them",
+                "%s: position %s has expired or was purged; if the tap repeats records whose "
+                "messages have also expired, they are published again",
                 label,
                 position.message_id,
             )
         rows = len({version.row for version in found.versions})
         self._logger.info(
-            "%s: looked up what was published after message %s: %s of %s are held, %s of other "
-            "producers read, %s",
+            "%s: found %s of %s after message %s, and %s of other producers (%s)",
             label,
-            position.message_id,
             counted(len(found.versions), "version"),
             counted(rows, "row"),
+            position.message_id,
             counted(found.others, "message"),
             counted(found.requests, "request"),
         )
