@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from tests.emulator.log import LoggedRequest
 from tests.emulator.process import end_process, start_process
 from tests.emulator.service import DEVELOPER_TOKEN, TOKEN
 from tests.emulator.store import StoredMessage
+from tests.running import eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -129,6 +131,12 @@ class Emulator:
         """Return the requests so far in order, including those in progress."""
         query = {"operation": operation, "topic_id": topic_id}
         return msgspec.convert(self._ask("GET", "requests", query=query), list[LoggedRequest])
+
+    def wait_until_idle(self) -> None:
+        """Wait until no request is in progress, for example after its client was killed."""
+        # What is on its way is in the log by then.
+        time.sleep(0.1)
+        eventually(lambda: all(r.finished_at for r in self.requests()), "the end of all requests")
 
     def clear_requests(self) -> None:
         """Clear the request log."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from tests.running import eventually
+
 if TYPE_CHECKING:
     from tests.emulator.conftest import Api
     from tests.emulator.control import Emulator
@@ -105,7 +107,7 @@ def test_a_stall_gives_no_response(emulator: Emulator, api: Api) -> None:
     emulator.fault("stall", secs=60, stored=True)
     with pytest.raises(requests.ReadTimeout):
         api.post(f"/api/v1/topics/{topic_id}/publish", "{}", timeout=0.2)
-    assert len(emulator.messages(topic_id)) == 1
+    eventually(lambda: len(emulator.messages(topic_id)) == 1, "the message")
 
 
 def test_one_request_is_late(emulator: Emulator, api: Api) -> None:

@@ -10,6 +10,8 @@ import pytest
 import requests
 from typing_extensions import override
 
+from tests.running import eventually
+
 if TYPE_CHECKING:
     from tests.emulator.conftest import Api
     from tests.emulator.control import Emulator
@@ -20,13 +22,14 @@ LONG_POLL_SECS = 30
 
 def in_flight(emulator: Emulator) -> LoggedRequest:
     """Wait until a consume request is in progress."""
-    until = time.monotonic() + LONG_POLL_SECS
-    while time.monotonic() < until:
-        for request in emulator.requests(operation="consume"):
-            if request.finished_at is None:
-                return request
-        time.sleep(0.01)
-    raise AssertionError("no consume request arrived")
+    found: list[LoggedRequest] = []
+
+    def search() -> list[LoggedRequest]:
+        found[:] = [r for r in emulator.requests(operation="consume") if r.finished_at is None]
+        return found
+
+    eventually(search, "a consume request")
+    return found[0]
 
 
 class Poll(threading.Thread):
@@ -90,9 +93,7 @@ def test_a_long_poll_ends_when_its_client_disconnects(emulator: Emulator, api: A
     topic_id = emulator.create_topic()
     with pytest.raises(requests.ReadTimeout):
         api.post(f"/api/v1/topics/{topic_id}/consume", json={"timeout_secs": 60}, timeout=0.2)
-    until = time.monotonic() + LONG_POLL_SECS
-    while emulator.requests()[0].finished_at is None and time.monotonic() < until:
-        time.sleep(0.01)
+    eventually(lambda: [r for r in emulator.requests() if r.finished_at], "the end of the poll")
     (request,) = emulator.requests()
     assert request.status is None
     assert request.finished_at is not None

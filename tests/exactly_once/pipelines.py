@@ -131,7 +131,7 @@ class Pipeline:
             log.seek(0)
             self.log.append(log.read().decode(errors="replace"))
         # What a killed process has sent is applied by then.
-        time.sleep(0.5)
+        self.emulator.wait_until_idle()
         return process.returncode == 0
 
     @property

@@ -19,6 +19,7 @@ import requests
 
 from tests.demo.picture import PICTURE, text_of
 from tests.project.docs import ROOT
+from tests.running import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     output, _ = demo.communicate(timeout=TIMEOUT_SECS)
     assert demo.returncode == 128 + number, output
     assert "Traceback" not in output
-    assert left_by(folder) == []
+    eventually(lambda: not left_by(folder), "the end of all processes and files")
 
 
 def test_the_services_run_until_they_are_stopped(folder: Path) -> None:

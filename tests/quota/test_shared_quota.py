@@ -20,30 +20,30 @@ from tap_workato_streams.event_streams.errors import QuotaStoreError, Stopped
 from tap_workato_streams.event_streams.shared_quota import SharedQuota
 
 from tests.benchmarks.quota import CLOCK_AHEAD
-from tests.quota.servers import MISSING, PASSWORD, free_port, redis_is_installed, redis_server
+from tests.quota.servers import MISSING, PASSWORD, redis_is_installed, redis_server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.quota.conftest import Store
 
-HOUR_MS = 3_600_000
+HOUR = 3_600
 
 
 def test_a_window_has_no_more_requests_than_the_quota(store: Store) -> None:
     """The quota holds for all processes together, and is available again after the window."""
     with (
-        closing(SharedQuota(store.url, 3, 1.0)) as one,
-        closing(SharedQuota(store.url, 3, 1.0)) as other,
+        closing(SharedQuota(store.url, 3, 60)) as one,
+        closing(SharedQuota(store.url, 3, 60)) as other,
     ):
         began = time.monotonic()
         assert [one.take(), other.take(), one.take()] == [0.0, 0.0, 0.0]
         wait = other.take()
         taken = time.monotonic() - began
-        assert 1.0 - taken - 0.1 < wait < 1.1
+        assert 60 - taken - 0.1 < wait < 60.1
+        _shift(store, 10 - wait)
         assert one.take() > 0
-        # The file system's clock has a resolution of a few milliseconds.
-        time.sleep(wait + 0.02)
+        _shift(store, -10.02)
         assert other.take() == 0.0
 
 
@@ -82,7 +82,7 @@ def test_a_process_whose_clock_is_ahead_counts_like_the_others(store: Store) -> 
     """Only the store's clock counts, so each request counts for exactly one window."""
     script = (
         "import sys; from tap_workato_streams.event_streams.shared_quota import SharedQuota\n"
-        "quota = SharedQuota(sys.argv[1], 3, 5.0); print([quota.take() for _ in range(3)])"
+        "quota = SharedQuota(sys.argv[1], 3, 60); print([quota.take() for _ in range(3)])"
     )
     ahead = subprocess.run(
         [sys.executable, "-c", script, store.url],
@@ -92,15 +92,15 @@ def test_a_process_whose_clock_is_ahead_counts_like_the_others(store: Store) -> 
         check=True,
     )
     assert ahead.stdout.strip() == "[0.0, 0.0, 0.0]"
-    with closing(SharedQuota(store.url, 3, 5.0)) as quota:
-        assert 0 < quota.take() < 5.1
+    with closing(SharedQuota(store.url, 3, 60)) as quota:
+        assert 0 < quota.take() < 60.1
 
 
 def test_setting_back_the_clock_of_a_store_does_not_block(store: Store) -> None:
     """Requests from the future are removed; otherwise all requests would wait for an hour."""
     with closing(SharedQuota(store.url, 2, 60)) as quota:
         assert [quota.take(), quota.take()] == [0.0, 0.0]
-        _move_into_the_future(store)
+        _shift(store, HOUR)
         assert quota.take() < 1
         assert [quota.take(), quota.take()] == [0.0, 0.0]
         assert 50 < quota.take() < 61
@@ -109,24 +109,24 @@ def test_setting_back_the_clock_of_a_store_does_not_block(store: Store) -> None:
 def test_old_requests_are_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store's size does not grow with the number of requests."""
     monkeypatch.setattr(shared_quota, "LEAK_SECS", 0.0)
-    with closing(SharedQuota(store.url, 5, 0.2)) as quota:
+    with closing(SharedQuota(store.url, 5, 60)) as quota:
         for _ in range(3):
             assert [quota.take() for _ in range(5)] == [0.0] * 5
-            time.sleep(0.3)
+            _shift(store, -61)
         assert quota.take() == 0.0
         bucket = quota._bucket  # noqa: SLF001 - the content of the store
         assert bucket is not None
         assert bucket.count() == 1
 
 
-def test_an_unreachable_store_is_one_clear_error(tmp_path: Path) -> None:
+def test_an_unreachable_store_is_one_clear_error(tmp_path: Path, refused_port: int) -> None:
     """The error has the URL without the password, the cause and the remedy."""
-    port = free_port()
     no_database = tmp_path / "quota.db"
     no_database.write_text("not a database" * 100)
+    host = f"127.0.0.1:{refused_port}"
     for url, reason, remedy in (
-        (f"redis://:{PASSWORD}@127.0.0.1:{port}/0", "refused", "check that it is running"),
-        (f"postgresql://me:{PASSWORD}@127.0.0.1:{port}/x", "refused", "check that it is running"),
+        (f"redis://:{PASSWORD}@{host}/0", "refused", "check that it is running"),
+        (f"postgresql://me:{PASSWORD}@{host}/x", "refused", "check that it is running"),
         (f"file://{no_database}", "not a database", "check that it can be written"),
     ):
         began = time.monotonic()
@@ -194,22 +194,23 @@ def test_a_server_may_be_restarted_during_a_run(
             quota.take()
 
 
-def _move_into_the_future(store: Store) -> None:
-    """Move the requests to the future, as if the clock had been an hour fast and was corrected."""
+def _shift(store: Store, secs: float) -> None:
+    """Shift the times of the requests, as if the clock had been set back, or forward (negative)."""
+    millis = round(secs * 1000)
     base, _, name = store.url.rpartition("name=")
     if store.kind == "redis":
         with redis.Redis.from_url(base.rstrip("?")) as client:
             for member in client.zrange(f"quota:{name}", 0, -1):
-                client.zincrby(f"quota:{name}", HOUR_MS, member)
+                client.zincrby(f"quota:{name}", millis, member)
     elif store.kind == "postgresql":
         with psycopg.connect(base.rstrip("&")) as connection:
             connection.execute(
                 f"UPDATE ratelimit___{name} SET item_timestamp = item_timestamp + "  # noqa: S608
-                "interval '1 hour'".encode()
+                f"interval '{millis} milliseconds'".encode()
             )
     else:
         path = base.removeprefix("file://").rstrip("?")
         with closing(sqlite3.connect(path)) as database, database:
             database.execute(
-                f"UPDATE {name} SET item_timestamp = item_timestamp + {HOUR_MS}"  # noqa: S608
+                f"UPDATE {name} SET item_timestamp = item_timestamp + {millis}"  # noqa: S608
             )

@@ -152,7 +152,7 @@ def test_reading_pauses_while_enough_batches_wait(
     feeding = threading.Thread(target=feed)
     feeding.start()
     eventually(emulator.requests, "the request without a response")
-    time.sleep(2)
+    time.sleep(1)
     # The batches that wait, one chunk of the input, and what the pipe holds.
     assert len(fed) * size <= 10 * size + 256 * 1024 + 64 * 1024
     target.kill()

@@ -63,7 +63,7 @@ def test_a_dead_letter_is_the_record_as_received_with_the_reason_next_to_it(
         default_topic_id=checked,
         on_rejected="dead_letter",
         dead_letter_path=str(dead),
-        max_retry_secs=0.5,
+        max_retry_secs=1.5,
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(checked)] == [1, 2]

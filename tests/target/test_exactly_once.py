@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,7 +96,7 @@ def test_what_a_killed_run_published_is_not_published_again(
     emulator.fault("latency", secs=LATENCY_SECS, operation="batch", times=-1)
     target.feed(state_line(), schema(), *rows(0, 45))
     eventually(lambda: len(ids(emulator, topic)) >= 20, "the first batches")
-    last = killed(target)
+    last = killed(target, emulator)
     emulator.clear_faults()
     emulator.load(topic, [{"of": "another producer"}] * 3)
     done = run_target(
@@ -167,10 +166,10 @@ def test_contradictory_settings_are_rejected_together(run_target: RunTarget) -> 
         assert problem in done.stderr
 
 
-def killed(target: RunningTarget) -> dict[str, Any]:
+def killed(target: RunningTarget, emulator: Emulator) -> dict[str, Any]:
     """Kill a target; its last state, once the service is done with what it was sent."""
     state: dict[str, Any] = json.loads(target.kill().stdout.splitlines()[-1])
-    time.sleep(2 * LATENCY_SECS)
+    emulator.wait_until_idle()
     return state
 
 
@@ -283,7 +282,7 @@ def test_sigterm_in_a_replay_leaves_a_true_state(
     target = start_target(**EXACTLY_ONCE, batch_size_rows=5, max_batch_age_secs=0.1)
     target.feed(state_line(), schema(), *rows(0, 40))
     eventually(lambda: len(ids(emulator, topic)) >= 20, "half of the batches")
-    last = killed(target)
+    last = killed(target, emulator)
     again = start_target(**EXACTLY_ONCE, batch_size_rows=5, max_batch_age_secs=0.1)
     again.feed(returned(last), schema(), *rows(0, 10), returned(last, orders=10))
     eventually(lambda: again.stdout.count(b"\n") >= 1, "the first state")

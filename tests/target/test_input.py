@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +12,8 @@ from tests.injection import injected
 from tests.target.singer import lines, orders, raw_record, record, schema, state
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget, StartTarget
 
@@ -213,30 +213,30 @@ def test_a_damaged_batch_file_ends_the_run_with_its_line(  # noqa: PLR0913, PLR0
     [
         ("a.jsonl", "has no URL such as file:///folder/a.jsonl"),
         ("", "has no URL"),
-        ("file:///tmp/no/such/folder/a.jsonl", "cannot be read: FileNotFoundError"),
+        ("file://{folder}/no/such/a.jsonl", "cannot be read: FileNotFoundError"),
         ("s3://bucket/a.jsonl", "install target-workato-streams[s3]"),
         ("nonsense://bucket/a.jsonl", "is on nonsense://, which cannot be read"),
     ],
 )
 def test_a_batch_file_that_cannot_be_found_is_named_with_line_stream_and_remedy(
-    run_target: RunTarget, url: str, reason: str
+    run_target: RunTarget, tmp_path: Path, url: str, reason: str
 ) -> None:
     """Reading creates no folders."""
     encoding = {"format": "jsonl"}
-    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [url]}
+    manifest = [url.format(folder=tmp_path)]
+    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}
     # As if s3fs was not installed.
     hidden = """
         import sys
         sys.modules["s3fs"] = None
     """
-    with tempfile.TemporaryDirectory() as folder:
-        env = injected(Path(folder), hidden)
-        done = run_target(schema(), json.dumps(batch).encode(), state("after"), env=env)
+    env = injected(tmp_path / "site", hidden)
+    done = run_target(schema(), json.dumps(batch).encode(), state("after"), env=env)
     assert (done.exit_code, done.emitted_states) == (1, [])
     (line,) = done.error_lines
     assert "line 2 of the input: stream orders: the batch file" in line
     assert reason in line
-    assert not Path("/tmp/no").exists()  # noqa: S108
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_batch_file_may_have_an_escaped_name(

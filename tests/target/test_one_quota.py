@@ -39,7 +39,7 @@ def test_requests_stay_within_max_requests_per_minute(
     )
     target.feed(*fed(10))
     eventually(lambda: len(emulator.requests()) >= 7, "the limiter to be used up")
-    time.sleep(1.5)
+    time.sleep(1.0)
     assert len(emulator.requests()) == 7
     assert sum(len(emulator.payloads(topic)) for topic in topics.values()) == 6
 
@@ -49,7 +49,7 @@ def test_no_request_is_sent_while_the_service_asks_to_wait(
 ) -> None:
     """All topics observe the pause that one of them was asked for."""
     emulator.configure(latency_secs=0.05)
-    emulator.fault("status", status=429, after=9, headers={"Retry-After": "2"})
+    emulator.fault("status", status=429, after=9, headers={"Retry-After": "3"})
     done = run_target(*fed(20), topics=topics, batch_size_rows=1)
     assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": "all"})
     assert [len(emulator.payloads(topic)) for topic in topics.values()] == [20, 20, 20]
@@ -57,9 +57,9 @@ def test_no_request_is_sent_while_the_service_asks_to_wait(
     (first,) = [request for request in requests if request.status == 429]
     assert first.finished_at is not None
     # Requests that were in flight when the response arrived had been sent before.
-    in_flight = first.finished_at + 0.5
-    assert not [r for r in requests if in_flight < r.at < first.finished_at + 2]
-    assert [r for r in requests if r.at >= first.finished_at + 2]
+    in_flight = first.finished_at + 1.5
+    assert not [r for r in requests if in_flight < r.at < first.finished_at + 3]
+    assert [r for r in requests if r.at >= first.finished_at + 3]
 
 
 @pytest.mark.parametrize("retry_after", ["seconds", "date", "none"])
@@ -67,11 +67,12 @@ def test_a_run_over_quota_completes_without_a_storm(
     emulator: Emulator, topics: dict[str, int], run_target: RunTarget, retry_after: str
 ) -> None:
     """One 429 pauses all topics: few follow, and nothing is lost, duplicated or reordered."""
-    emulator.configure(quota_per_minute=7, quota_window_secs=1.0, retry_after=retry_after)
-    done = run_target(*fed(5), topics=topics, batch_size_rows=1)
+    emulator.configure(quota_per_minute=7, quota_window_secs=2.0, retry_after=retry_after)
+    done = run_target(*fed(4), topics=topics, batch_size_rows=1)
     assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": "all"})
     for topic in topics.values():
-        assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(5))
+        assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(4))
     throttled = [request for request in emulator.requests() if request.status == 429]
-    # 15 requests at 7 per window need two pauses, each hit by the requests in flight.
+    # 12 requests at 7 per window need a pause, on a busy machine two; each is hit by the requests
+    # in flight, and by one or two that are sent too early if the service names no time.
     assert 1 <= len(throttled) <= 2 * (len(topics) + 2)

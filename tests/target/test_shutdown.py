@@ -100,7 +100,7 @@ def test_a_second_signal_stops_immediately(emulator: Emulator, start_target: Sta
     time.sleep(0.3)
     assert target.is_running
     began = time.monotonic()
-    target.send(signal.SIGTERM)
+    target.insist(signal.SIGTERM)
     done = target.end()
     assert time.monotonic() - began < LONG
     assert done.exit_code == 128 + signal.SIGTERM
