@@ -16,7 +16,7 @@ from .event_streams.errors import EventStreamsError
 from .limits import RunLimits
 from .output.summary import TopicSummary
 from .reading.bookmarks import parse_bookmark
-from .reading.pages import Bookmark
+from .reading.topic import Bookmark
 from .records.stream_maps import StreamMaps
 from .sdk_stream import SdkStream
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .event_streams.consume import Message
     from .output.writer import PageWriter
     from .reading.consumer import TopicConsumer
-    from .reading.pages import Page
+    from .reading.topic import Page
 
 
 class TopicStream(SdkStream):

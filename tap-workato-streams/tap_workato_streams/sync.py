@@ -23,7 +23,7 @@ from .watchdog import Watchdog
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .reading.pages import Bookmark
+    from .reading.topic import Bookmark
     from .settings import RunSettings
     from .streams import TopicStream
 

@@ -13,7 +13,7 @@ from .event_streams.errors import EventStreamsError
 from .output.writer import payload_lines, record_text
 from .plugin.wording import counted, listed
 from .reading.decoding import decoded
-from .reading.pages import Bookmark
+from .reading.topic import Bookmark
 from .records import known_columns
 from .records.columns import common, from_schema, merged, paths, schemas
 from .records.evolution import Evolution

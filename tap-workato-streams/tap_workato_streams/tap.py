@@ -23,6 +23,7 @@ from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .limits import RunLimits
 from .new_stream import new_stream
+from .output.metrics import tap_metrics
 from .output.writer import PageWriter
 from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
@@ -33,7 +34,6 @@ from .plugin.prometheus import serve_metrics
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.consumer import TopicConsumer
 from .reading.run_clock import RunClock
-from .run_metrics import tap_metrics
 from .settings import TAP_SETTINGS, ReadSettings, RunSettings
 from .streams import TopicStream
 from .sync import Sync
@@ -146,7 +146,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
         if address := self.config.get("metrics_address"):
-            serve_metrics(address, lambda: tap_metrics(streams, self._limiter.stats))
+            summaries = [stream.summary for stream in streams]
+            serve_metrics(address, lambda: tap_metrics(summaries, self._limiter.stats))
         if self.config.get("batch_config"):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:

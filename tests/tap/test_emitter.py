@@ -10,7 +10,7 @@ import pytest
 from tap_workato_streams.event_streams.consume import Message
 from tap_workato_streams.limits import Interval, RunLimits
 from tap_workato_streams.output.emitter import Emitter
-from tap_workato_streams.reading.pages import Bookmark, Page
+from tap_workato_streams.reading.topic import Bookmark, Page
 
 from tests.running import eventually
 

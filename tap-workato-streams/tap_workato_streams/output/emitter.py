@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..limits import Interval, RunLimits
-    from ..reading.pages import Page
+    from ..reading.topic import Page
 
 # The maximum time that the main thread waits for a writing worker, which then emits the state.
 LOCK_TIMEOUT_SECS = 0.1

@@ -14,8 +14,7 @@ from ..plugin.wording import counted, duration
 from ..reading.positions import parse_time
 
 if TYPE_CHECKING:
-    from ..reading.pages import Bookmark, Page
-    from ..reading.topic import Topic
+    from ..reading.topic import Bookmark, Page, Topic
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -26,12 +25,14 @@ class TopicSummary:
     Attributes:
         messages: The number of messages written.
         newest: The time of the last message.
+        at_end: Whether the last page was empty: all messages have been read.
         resume_time: The time of the bookmark, from which the next run would resume.
     """
 
     def __init__(self, topic: Topic, bookmark: Bookmark | None) -> None:
         self.topic = topic
         self.messages = 0
+        self.at_end = False
         self.resume_time = bookmark.time if bookmark else None
         self.newest: str | None = None
         self._oldest: str | None = None
@@ -46,6 +47,7 @@ class TopicSummary:
 
     def add(self, page: Page) -> None:
         """Count the messages of a page that has been written."""
+        self.at_end = not page.messages
         if bookmark := page.bookmark():
             self.resume_time = bookmark.time
         if page.messages:

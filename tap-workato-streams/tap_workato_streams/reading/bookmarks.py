@@ -8,8 +8,8 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from ..event_streams.errors import SettingError
-from .pages import Bookmark
 from .positions import parse_time
+from .topic import Bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

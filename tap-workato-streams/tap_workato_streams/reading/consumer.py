@@ -7,24 +7,16 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ..event_streams.cursors import CursorExpired
-from ..event_streams.errors import EventStreamsError
-from .fetcher import PageFetcher
+from ..event_streams.cursors import CursorExpired, Repetition, consume_again
+from ..event_streams.errors import EventStreamsError, RequestRejected
 from .latest import find_latest
-from .pages import Bookmark, Page
-from .positions import (
-    cursor_after,
-    cursor_instead,
-    describe_start,
-    first_cursor,
-    is_near_retention,
-    starts_at_latest,
-)
+from .positions import cursor_after, cursor_instead, is_near_retention, start
+from .topic import Bookmark, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..event_streams.consume import ConsumeClient, Cursor
+    from ..event_streams.consume import ConsumeClient, Cursor, Messages
     from ..settings import ReadSettings
     from .run_clock import RunClock
     from .topic import Topic
@@ -35,10 +27,6 @@ logger = logging.getLogger("tap-workato-streams")
 SHORTEST_POLL_SECS = 1.0
 
 
-def do_nothing() -> None:
-    """Do nothing while the service processes a request."""
-
-
 class TopicConsumer:
     """Consumes one topic, page by page.
 
@@ -47,9 +35,6 @@ class TopicConsumer:
         client: The client for the topic.
         settings: The settings for reading.
         clock: The clock that all consumers of a run share.
-
-    Attributes:
-        at_end: Whether the last page was empty: all messages have been read.
     """
 
     def __init__(
@@ -57,10 +42,10 @@ class TopicConsumer:
     ) -> None:
         self.topic = topic
         self.client = client
-        self.at_end = False
         self._settings = settings
         self._clock = clock
-        self._fetcher = PageFetcher(topic, client, clock, settings.batch_size)
+        self._while_waiting: Callable[[], None] = lambda: None
+        self._repetition = Repetition()
         self._bookmark: Bookmark | None = None
         self._given_up: set[str] = set()
 
@@ -69,7 +54,7 @@ class TopicConsumer:
         bookmark: Bookmark | None,
         *,
         tail: bool = False,
-        while_waiting: Callable[[], None] = do_nothing,
+        while_waiting: Callable[[], None] = lambda: None,
     ) -> Iterator[Page]:
         """Consume the topic.
 
@@ -79,8 +64,8 @@ class TopicConsumer:
             while_waiting: Called while the service processes a request; must not raise.
 
         Yields:
-            Pages with messages, and pages that only move the bookmark. Without ``tail``, they end
-            before an empty page, or with a message that is newer than the start of the run.
+            Pages in topic order; one without messages may move the bookmark. Without ``tail``, they
+            end with an empty page, or with a message that is newer than the start of the run.
 
         Raises:
             ServiceError: The service rejected a request, or retries took too long.
@@ -88,12 +73,12 @@ class TopicConsumer:
                 the service makes no progress.
         """
         self._bookmark = bookmark
-        self._fetcher.while_waiting = while_waiting
+        self._while_waiting = while_waiting
         poll_secs = self._settings.poll_secs(tail=tail)
-        logger.info("%s: %s", self.topic, describe_start(self.topic, bookmark))
-        cursor = first_cursor(self.topic, bookmark)
-        if starts_at_latest(self.topic, bookmark):
-            self._bookmark = find_latest(self._fetcher.fetch, self._clock)
+        cursor, description = start(self.topic, bookmark)
+        logger.info("%s: %s", self.topic, description)
+        if cursor is None:
+            self._bookmark = find_latest(self._fetch, self._clock)
             yield Page([], start=self._bookmark)
             if not tail and not poll_secs:
                 return
@@ -101,12 +86,10 @@ class TopicConsumer:
         while True:
             requested_at = time.monotonic()
             page, cursor = self._consume(cursor, poll_secs)
-            self.at_end = not page.messages
             if bookmark:
                 self._warn_near_retention(bookmark, page)
                 bookmark = None
-            if page.messages:
-                yield page
+            yield page
             if not tail and self._is_last(page):
                 return
             if not page.messages:
@@ -115,14 +98,50 @@ class TopicConsumer:
     def _consume(self, cursor: Cursor, poll_secs: int) -> tuple[Page, Cursor]:
         """Request the page after a cursor; return it and the cursor of the next one."""
         try:
-            page = self._fetcher.fetch(cursor, poll_secs)
+            page = self._fetch(cursor, poll_secs)
         except CursorExpired as expired:
             cursor = self._position_instead(cursor, expired)
-            page = self._fetcher.fetch(cursor, poll_secs)
+            page = self._fetch(cursor, poll_secs)
         if bookmark := page.bookmark():
             self._bookmark = bookmark
             cursor = cursor_after(bookmark)
         return page, cursor
+
+    def _fetch(self, cursor: Cursor, poll_secs: int = 0) -> Page:
+        """Request the page after a cursor.
+
+        Raises:
+            CursorExpired: The message of the cursor no longer exists.
+            ServiceError: The service rejected the request, or retries took too long.
+            EventStreamsError: The service returned a page that it has returned before.
+        """
+        batch_size = self._settings.batch_size
+        try:
+            found = self._request(cursor, batch_size, poll_secs)
+        except RequestRejected as rejection:
+            found = consume_again(cursor, batch_size, rejection, self._request)
+            logger.warning(
+                "%s: ignoring a stray HTTP %s (%s); the same request worked when it was repeated",
+                self.topic,
+                rejection.status,
+                rejection.reason,
+            )
+        if cursor.after_message_id is None:
+            self._repetition = Repetition()
+        if found.messages:
+            last = found.messages[-1].message_id
+            self._repetition.check(str(self.topic), cursor.after_message_id, last)
+        page = Page(found.messages, found.date)
+        self._clock.see(page)
+        return page
+
+    def _request(self, cursor: Cursor, batch_size: int, poll_secs: int = 0) -> Messages:
+        return self.client.consume(
+            cursor,
+            batch_size=batch_size,
+            timeout_secs=poll_secs,
+            while_waiting=self._while_waiting,
+        )
 
     def _position_instead(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
         """Return the position that replaces an expired one."""

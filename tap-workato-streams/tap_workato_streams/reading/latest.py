@@ -6,15 +6,15 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from ..event_streams.consume import Cursor
-from .pages import Bookmark
 from .positions import cursor_after, rfc3339
 from .run_clock import DAY_OFF
+from .topic import Bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .pages import Page
     from .run_clock import RunClock
+    from .topic import Page
 
     Fetch = Callable[[Cursor], Page]
 

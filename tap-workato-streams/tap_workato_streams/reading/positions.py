@@ -10,8 +10,7 @@ import msgspec
 from ..event_streams.consume import EARLIEST, Cursor
 
 if TYPE_CHECKING:
-    from .pages import Bookmark
-    from .topic import Topic
+    from .topic import Bookmark, Topic
 
 # Messages of a batch have the same millisecond, and `since_time` only returns newer messages.
 JUST_BEFORE = timedelta(milliseconds=1)
@@ -26,33 +25,22 @@ def cursor_after(bookmark: Bookmark) -> Cursor:
     return Cursor(since_time=bookmark.time)
 
 
-def first_cursor(topic: Topic, bookmark: Bookmark | None) -> Cursor:
-    """Return the first cursor: after the bookmark or, without one, according to the settings.
+def start(topic: Topic, bookmark: Bookmark | None) -> tuple[Cursor | None, str]:
+    """Return the first cursor, and where reading starts and why, for the log.
 
-    The consumer has to search for the latest message, since there is no cursor for it.
+    The cursor is None to start after the latest message, for which the consumer has to search.
     """
-    if bookmark:
-        return cursor_after(bookmark)
-    return Cursor(since_time=topic.start_date) if topic.start_date else EARLIEST
-
-
-def starts_at_latest(topic: Topic, bookmark: Bookmark | None) -> bool:
-    """Return whether reading starts after the latest message."""
-    return bookmark is None and topic.start_date is None and topic.start_from == "latest"
-
-
-def describe_start(topic: Topic, bookmark: Bookmark | None) -> str:
-    """Describe where reading starts and why, for the log."""
     if bookmark and bookmark.message_id:
         time = f" of {bookmark.time}" if bookmark.time else ""
-        return f"resuming after message {bookmark.message_id}{time} (bookmark)"
+        line = f"resuming after message {bookmark.message_id}{time} (bookmark)"
+        return cursor_after(bookmark), line
     if bookmark:
-        return f"resuming at {bookmark.time} (bookmark)"
+        return cursor_after(bookmark), f"resuming at {bookmark.time} (bookmark)"
     if topic.start_date:
-        return f"starting at {topic.start_date} (start_date)"
+        return Cursor(since_time=topic.start_date), f"starting at {topic.start_date} (start_date)"
     if topic.start_from == "latest":
-        return "starting after the latest message (no bookmark, start_from is latest)"
-    return "starting at the earliest message (no bookmark, start_from is earliest)"
+        return None, "starting after the latest message (no bookmark, start_from is latest)"
+    return EARLIEST, "starting at the earliest message (no bookmark, start_from is earliest)"
 
 
 def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .positions import parse_time
 
 if TYPE_CHECKING:
-    from .pages import Page
+    from .topic import Page
 
 logger = logging.getLogger("tap-workato-streams")
 

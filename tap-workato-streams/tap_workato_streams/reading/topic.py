@@ -1,12 +1,15 @@
-"""A topic to read."""
+"""A topic to read, its pages, and the bookmarks between them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
+
+    from ..event_streams.consume import Message
 
 
 @dataclass(frozen=True)
@@ -34,3 +37,27 @@ class Topic:
     def __str__(self) -> str:
         """Return the stream name and topic id for log lines and errors."""
         return f"{self.name} (topic {self.id})"
+
+
+class Bookmark(NamedTuple):
+    """The last message that was read, or only a time if the topic had no recent message."""
+
+    message_id: str | None
+    time: str | None
+
+
+class Page(NamedTuple):
+    """Messages in topic order, and the time by the service's clock.
+
+    ``start`` is the bookmark of a page without messages, which only sets where reading starts.
+    """
+
+    messages: list[Message]
+    date: datetime | None = None
+    start: Bookmark | None = None
+
+    def bookmark(self) -> Bookmark | None:
+        """The bookmark after all messages of the page are written."""
+        if not self.messages:
+            return self.start
+        return Bookmark(self.messages[-1].message_id, self.messages[-1].time)
