@@ -98,6 +98,7 @@ MALFORMED = {
     "status line": b"HTTP/1.1 200 " + SECRET + b"\r\nContent-Length: 5\r\n\r\n" + SECRET[:5],
     "status": b"HTTP/1.1 999 " + SECRET + b"\r\nContent-Length: 0\r\n\r\n",
     "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SECRET + b"\r\n",
+    "chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n" + SECRET,
     "header": b"HTTP/1.1 200 OK\r\n" + SECRET + b"\r\nContent-Length: 5\r\n\r\n" + SECRET[:5],
     "long header": b"HTTP/1.1 200 OK\r\nX: " + SECRET * 3000 + b"\r\n\r\n",
     "content type": http_response(SECRET, "Content-Type: " + SECRET.decode()),
@@ -106,7 +107,8 @@ MALFORMED = {
     "cut off": b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + SECRET,
     "redirect": http_response(b"", "Location: https://h/" + SECRET.decode(), status="302 Found"),
     "json error": http_response(
-        b'{"message": "id private-payload; token top-secret-token"}', status="400 Bad Request"
+        rb'{"message": "id private-payload; token top-secret-token\n\u001b[31m"}',
+        status="400 Bad Request",
     ),
 }
 
@@ -140,6 +142,7 @@ def _check_log(connector: Connector, names: list[str]) -> None:
     assert len(outcome.error_lines) == len(names)
     assert all("topic" in line or "orders, line 2" in line for line in outcome.error_lines)
     assert "top-secret" not in outcome.stderr
+    assert outcome.stderr.replace("\n", "").isprintable()
     # The tap sends no payloads that a service could echo in an error.
     echoed = "id private-payload; token ***"
     assert "private-payload" not in outcome.stderr.replace("" if connector.input else echoed, "")

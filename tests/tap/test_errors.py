@@ -270,6 +270,7 @@ PAYLOAD = {
         ("initial 'X' is too short", "initial '***' is too short"),
         ("nested must be an object", "nested must be an object"),
         (f"{SECRET} and jo@example.com", "*** and ***"),
+        (f"Bearer {SECRET[:-1]}... is wrong", "Bearer ***... is wrong"),
     ],
 )
 def test_what_the_service_says_is_shown_without_the_payload(reason: str, shown: str) -> None:

@@ -29,7 +29,7 @@ def redact(text: str, token: str, body: bytes = b"") -> str:
         text = text.replace(form, REDACTED)
     text = re.sub(r"\s+", " ", text).strip()[:REASON_LIMIT]
     if not body:
-        return text
+        return _without_fragments(text, token)
     try:
         values = list(_values(json.loads(body, parse_int=str, parse_float=str)))
     except (ValueError, RecursionError):
@@ -37,7 +37,7 @@ def redact(text: str, token: str, body: bytes = b"") -> str:
     forms = {form for value in values for form in _forms(value)}
     for form in sorted(forms, key=len, reverse=True):
         text = _without_value(text, form)
-    return _without_fragments(text, "\0".join(values))
+    return _without_fragments(text, "\0".join([token, *values]))
 
 
 def _values(value: object) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _without_value(text: str, value: str) -> str:
 
 
 def _without_fragments(text: str, values: str) -> str:
-    """Replace parts of longer values, which the service may have cut off."""
+    """Replace parts of longer values and of the token, which the service may have cut off."""
     kept = ""
     position = 0
     while position < len(text):

@@ -12,7 +12,7 @@ from . import CONNECTOR
 from .hosts import Timeouts, developer_host, messages_host
 from .response_errors import check, unexpected, unreachable
 from .retry import RetryPolicy
-from .transport import InvalidProxy, OneHostAdapter, ResponseTooLarge
+from .transport import OneHostAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -129,7 +129,7 @@ class ApiSession:
         timeout = (self._timeouts.request_secs, self._timeouts.request_secs + poll_secs)
         try:
             response = self._adapter.exchange(request, timeout=timeout, **self._options)
-        except (OSError, HTTPError, InvalidProxy, ResponseTooLarge) as exc:
+        except (OSError, HTTPError, ValueError) as exc:
             # Without the original exception, whose message may quote a response.
             raise unreachable(exc, self.subject, self.host) from None
         check(response, self.subject, self.host, body if isinstance(body, bytes) else b"")

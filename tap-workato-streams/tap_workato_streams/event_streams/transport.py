@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from .response import Response
 
@@ -37,11 +38,11 @@ HTTP_1_1 = 11
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
-class ResponseTooLarge(Exception):
+class ResponseTooLarge(HTTPError):
     """A response is larger than ``MAX_RESPONSE_BYTES``."""
 
 
-class InvalidProxy(Exception):
+class InvalidProxy(HTTPError):
     """The proxy settings of the environment cannot be used."""
 
 
@@ -73,6 +74,7 @@ class OneHostAdapter(HTTPAdapter):
             ResponseTooLarge: The response is larger than ``MAX_RESPONSE_BYTES``.
             requests.RequestException: There was no response.
             urllib3.exceptions.HTTPError: The response is incomplete.
+            ValueError: The size of a chunk is negative, for http.client does not check it.
         """
         response = self.send(request, stream=True, **kwargs)
         raw: HTTPResponse = response.raw

@@ -11,7 +11,7 @@ from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import SingerCommand
 from typing_extensions import override
 
-from .tracebacks import hide_exception_texts, is_safe, safe_text
+from .tracebacks import is_safe, make_log_safe, safe_text
 
 if TYPE_CHECKING:
     import click
@@ -40,7 +40,7 @@ class ConnectorCommand(SingerCommand):
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command, including discovery and tests, which run while options are parsed."""
-        hide_exception_texts()
+        make_log_safe()
         try:
             return super().main(*args, **kwargs)
         except Exception as exc:

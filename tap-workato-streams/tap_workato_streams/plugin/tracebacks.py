@@ -1,7 +1,8 @@
-"""Logs tracebacks without exception messages, which may quote payloads and tokens."""
+"""Keeps payloads, tokens and control characters out of log records."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import traceback
@@ -43,17 +44,21 @@ def is_safe(exc: BaseException) -> bool:
     return is_system or isinstance(exc, SAFE_TEXTS)
 
 
-def hide_exception_texts() -> None:
-    """Log all tracebacks of this process without exception messages.
+def make_log_safe() -> None:
+    """Log each message of this process on one line, and tracebacks without exception messages.
 
-    The SDK and its libraries log exceptions, too.
+    Names, message ids and reasons from the service may contain line breaks and escape sequences;
+    the messages of exceptions, which the SDK and its libraries log, too, may quote payloads.
     """
     make_record = logging.getLogRecordFactory()
 
     def make_safe_record(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401
         record = make_record(*args, **kwargs)
+        # The arguments of a library may not fit its message.
+        with contextlib.suppress(TypeError, ValueError):
+            record.msg, record.args = _printable(record.getMessage()), ()
         if record.exc_info and record.exc_info[1]:
-            record.exc_text = "\n".join(_lines(record.exc_info[1]))
+            record.exc_text = "\n".join(map(_printable, _lines(record.exc_info[1])))
             record.exc_info = None
         return record
 
@@ -68,6 +73,10 @@ def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
     logging.getLogger(CONNECTOR).error(
         "%s failed: %s", name, safe_text(exc) if exc else args.exc_type.__name__, exc_info=shown
     )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _lines(exc: BaseException) -> Iterator[str]:
