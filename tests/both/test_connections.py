@@ -94,6 +94,23 @@ def test_a_connection_that_is_cut_during_the_handshake_is_retried(connector: Con
     assert "retrying in" in outcome.stderr
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_named(
+    connector: Connector, content: str | None
+) -> None:
+    """A retry would not help if REQUESTS_CA_BUNDLE has no file or a malformed one."""
+    path = connector.folder / "certificates.pem"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with RawService(lambda _connection, _number: None) as service:
+        url = service.url.replace("http:", "https:")
+        outcome = connector.run(url, env={"REQUESTS_CA_BUNDLE": str(path)}, max_retry_secs=1)
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "orders (topic 1): cannot read the CA certificates; check REQUESTS_CA_BUNDLE" in line
+    assert "retrying in" not in outcome.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "fault", "reason"),
     [

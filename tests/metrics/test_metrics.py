@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from tap_workato_streams.plugin.connection_problems import connection_problems
 from tap_workato_streams.plugin.metrics import Histogram
-from tap_workato_streams.plugin.prometheus import metrics_address_problem
 
 from tests.executables import run
 from tests.project.docs import ROOT
@@ -184,16 +184,19 @@ def test_an_address_in_use_is_reported_in_one_line(
     assert emulator.requests() == []
 
 
-@pytest.mark.parametrize("address", ["9464", ":9464", "localhost", "localhost:http", "a:70000"])
+@pytest.mark.parametrize(
+    "address", ["9464", ":9464", "localhost", "localhost:http", "a:70000", "a..b:1"]
+)
 def test_a_wrong_address_is_explained(address: str) -> None:
     """The error contains an example of a valid address."""
-    assert metrics_address_problem(address) == "must be host:port, such as 127.0.0.1:9464"
+    [problem] = connection_problems({"metrics_address": address})
+    assert problem == "metrics_address: must be host:port, such as 127.0.0.1:9464"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9464", "localhost:1", "[::1]:9464", "0.0.0.0:0"])
 def test_an_address_is_accepted(address: str) -> None:
     """Names, IPv4 and IPv6 addresses are valid."""
-    assert metrics_address_problem(address) is None
+    assert list(connection_problems({"metrics_address": address})) == []
 
 
 def test_a_histogram_cumulates_its_buckets() -> None:

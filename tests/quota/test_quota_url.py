@@ -37,7 +37,9 @@ def test_a_valid_url_is_accepted(url: str) -> None:
         (f"redis://:{SECRET}@[::1", "not a valid URL"),
         (f"redis://:{SECRET}@/0", "name the host, such as redis://localhost:6379/0"),
         ("file://quota.db", "absolute path"),
-        ("file:quota.db?mode=ro", "name is the only option"),
+        ("file:quota.db", "absolute path"),
+        ("file::memory:", "absolute path"),
+        (f"file:///tmp/{'x' * 300}", "cannot be used (File name too long)"),
         ("file:///", "absolute path"),
         ("file:///tmp", "/tmp is a folder; name a file in it"),  # noqa: S108
         ("file:///tmp/missing/quota.db", "the folder /tmp/missing does not exist"),

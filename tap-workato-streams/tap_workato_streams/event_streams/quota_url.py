@@ -91,13 +91,16 @@ def quota_url_problems(url: str) -> Iterator[str]:
 
 
 def _file_problems(parts: SplitResult) -> Iterator[str]:
-    if parts.netloc not in {"", "localhost"} or not parts.path.strip("/"):
+    if parts.netloc not in {"", "localhost"} or not re.match("/+[^/]", parts.path):
         yield "name a file with its absolute path, such as file:///var/lib/meltano/quota.db"
         return
     if {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)} - {"name"}:
         yield "name is the only option of a file URL"
     path = Path(url2pathname(parts.path))
-    if path.is_dir():
-        yield f"{path} is a folder; name a file in it"
-    elif not path.parent.is_dir():
-        yield f"the folder {path.parent} does not exist; create it"
+    try:
+        if path.is_dir():
+            yield f"{path} is a folder; name a file in it"
+        elif not path.parent.is_dir():
+            yield f"the folder {path.parent} does not exist; create it"
+    except OSError as exc:
+        yield f"{path} cannot be used ({exc.strerror})"

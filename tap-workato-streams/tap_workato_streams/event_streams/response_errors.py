@@ -91,8 +91,9 @@ def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
         if any(isinstance(each, kind) for each in chain):
             line = text.format(reason=_kind(chain[-1]), url=host.url_setting)
             return RequestRejected(f"{subject}: {line}", reason=line)
-    if isinstance(exc, OSError) and not isinstance(exc, requests.RequestException):
-        # requests raises it before the first request if the file does not exist.
+    # requests checks before the first request that the file exists; ssl reads it for a connection.
+    is_missing = isinstance(exc, OSError) and not isinstance(exc, requests.RequestException)
+    if is_missing or getattr(chain[-1], "library", None) in {"X509", "PEM"}:
         line = "cannot read the CA certificates; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
         return RequestRejected(f"{subject}: {line}", reason=line)
     status = _tunnel_status(chain)

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from ..event_streams.hosts import is_loopback
 from ..event_streams.quota_url import quota_url_problems
-from .prometheus import metrics_address_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
         "api_url": _url_problem,
         "developer_api_token": _token_problem,
         "developer_api_url": _url_problem,
-        "metrics_address": metrics_address_problem,
+        "metrics_address": _address_problem,
     }
     for name, check in checks.items():
         value = config.get(name)
@@ -59,6 +58,17 @@ def _url_problem(url: str) -> str | None:
         return "does not contain a valid host"
     if parts.scheme == "http" and not is_loopback(host):
         return "http would send the token in clear text; use https"
+    return None
+
+
+def _address_problem(address: str) -> str | None:
+    try:
+        parts = urlsplit(f"//{address}")
+        has_both = parts.port is not None and _is_host(parts.hostname or "")
+    except ValueError:
+        has_both = False
+    if not has_both or "@" in address or "/" in address:
+        return "must be host:port, such as 127.0.0.1:9464"
     return None
 
 

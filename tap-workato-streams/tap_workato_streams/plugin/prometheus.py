@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(CONNECTOR)
 
 PREFIX = "workato_streams_"
-
-
-def metrics_address_problem(address: str) -> str | None:
-    """Return the problem with the setting ``metrics_address``, if any."""
-    host, port = _split(address)
-    if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
-        return "must be host:port, such as 127.0.0.1:9464"
-    return None
 
 
 def serve_metrics(address: str, metrics: Callable[[], Iterable[Metric | Histogram]]) -> None:
@@ -52,15 +45,15 @@ def serve_metrics(address: str, metrics: Callable[[], Iterable[Metric | Histogra
     registry = CollectorRegistry()
     registry.register(_Collector(metrics))
     ProcessCollector(registry=registry)
-    host, port = _split(address)
+    parts = urlsplit(f"//{address}")
     try:
-        server, _ = start_http_server(int(port), host, registry)
+        server, _ = start_http_server(parts.port or 0, parts.hostname or "", registry)
     except OSError as exc:
         raise SettingError(
             f"metrics_address: cannot listen on {address} ({exc.strerror}); "
             "each process needs its own port"
         ) from exc
-    logger.info("metrics are served at http://%s:%d/metrics", host, server.server_port)
+    logger.info("metrics are served at http://%s:%d/metrics", parts.hostname, server.server_port)
 
 
 class _Collector:
@@ -90,9 +83,3 @@ class _Collector:
             for labels, value in metric.values.items():
                 family.add_metric(labels, value)
             yield family
-
-
-def _split(address: str) -> tuple[str, str]:
-    """Return the host, without the brackets of an IPv6 address, and the port."""
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), port
