@@ -54,8 +54,8 @@ TAP_SETTINGS = (
         "start_date",
         th.DateTimeType,
         title="Start date",
-        description="RFC 3339 time from which to read a topic that has no bookmark; cannot be "
-        "combined with `start_from: latest`",
+        description="RFC 3339 time, in quotes in YAML, from which to read a topic that has no "
+        "bookmark; cannot be combined with `start_from: latest`",
     ),
     th.Property(
         "batch_size",
@@ -70,7 +70,7 @@ TAP_SETTINGS = (
         title="Long poll (seconds)",
         description=(
             "Maximum time in seconds that a request waits for messages (long poll). Default: 0, or "
-            f"{TAIL_TIMEOUT_SECS} in tail mode."
+            f"{TAIL_TIMEOUT_SECS} in tail mode, where it must be at least 1."
         ),
     ),
     th.Property(
@@ -108,7 +108,8 @@ TAP_SETTINGS = (
         th.BooleanType,
         default=False,
         title="Infer schema",
-        description="Infer the schema of payloads from a sample if it is not known",
+        description="Infer the schema of payloads from a sample if it is not known; always done "
+        "if records are unpacked or flattened",
     ),
     th.Property(
         "record_format",

@@ -57,7 +57,8 @@ def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
     for level, settings in levels.items():
         date = settings.get("start_date")
         if isinstance(date, str) and parse_time(date) is None:
-            yield f"{level}start_date: must be RFC 3339, such as 2026-01-31T00:00:00Z"
+            # Meltano reads a time without quotes as a date-time, and passes it on without Z.
+            yield f"{level}start_date: must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
         if date and settings.get("start_from") == "latest":
             yield f"{level}start_from: latest and start_date are mutually exclusive"
 

@@ -162,9 +162,8 @@ def type_of(schema: dict[str, Any]) -> str:
 def limits(schema: dict[str, Any], form: str = "{}") -> str:
     """Describe the range of a setting; empty if it has no limits."""
     least, most = schema.get("minimum"), schema.get("maximum")
-    if "exclusiveMinimum" in schema:
-        upper = "" if most is None else f", at most {most}"
-        return form.format(f"greater than {schema['exclusiveMinimum']}{upper}")
     if least is not None and most is not None:
         return form.format(f"{least} to {most}")
-    return "" if least is None else form.format(f"at least {least}")
+    bounds = {"minimum": "at least", "exclusiveMinimum": "greater than", "maximum": "at most"}
+    texts = [f"{words} {schema[key]}" for key, words in bounds.items() if key in schema]
+    return form.format(", ".join(texts)) if texts else ""

@@ -55,8 +55,9 @@ def test_an_extra_that_the_tests_have_installed(
     [
         ({"batch_config": S3}, "batch_config: s3:// needs the extra s3"),
         ({"faker_config": {"seed": 1}}, "faker_config: needs the extra faker"),
+        ({"stream_maps": {"o": {"n": "fake.name()"}}}, "stream_maps: fake needs the extra faker"),
     ],
-    ids=["s3", "faker"],
+    ids=["s3", "faker", "fake"],
 )
 def test_a_missing_extra_is_a_setting_error(
     connector: Connector, settings: dict[str, Any], line: str, tmp_path: Path

@@ -25,7 +25,7 @@ BATCH = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///tmp"}}
 NO_TOKEN = "contains whitespace, a line break or another character that no token has"
 CLEAR_TEXT = "http would send the token in clear text; use https"
 NO_URL = "is not a URL that begins with https://"
-NO_DATE = "must be RFC 3339, such as 2026-01-31T00:00:00Z"
+NO_DATE = "must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
 BOOLEAN_SCHEMA = "the SDK does not support true or false as a schema; write {}"
 NO_TOPICS = "topics: list the topics to read, or set developer_api_token to read all of them"
 

@@ -26,7 +26,8 @@ COMMON_SETTINGS = (
         "api_url",
         th.StringType,
         title="API URL",
-        description="Base URL of the Event Streams API; overrides `data_center`",
+        description="Base URL of the Event Streams API; overrides `data_center`. Clear-text http "
+        "is accepted for loopback addresses only.",
     ),
     th.Property(
         "legacy_api",
@@ -39,7 +40,8 @@ COMMON_SETTINGS = (
         "max_requests_per_minute",
         th.IntegerType(minimum=1),
         title="Max requests per minute",
-        description="Maximum number of requests per minute, including retries and long polls",
+        description="Maximum number of requests per minute, including retries and long polls, of "
+        "this process or, with `quota_url`, of all processes together",
     ),
     th.Property(
         "quota_url",
@@ -47,7 +49,8 @@ COMMON_SETTINGS = (
         secret=True,
         title="Quota URL",
         description="Store in which all processes count their requests: `file:///path/quota.db`, "
-        "`redis://...`, `rediss://...` or `postgresql://...`; requires `max_requests_per_minute`",
+        "`redis://...`, `rediss://...` (extra `redis`) or `postgresql://...` (extra `postgres`); "
+        "requires `max_requests_per_minute`",
     ),
     th.Property(
         "request_timeout_secs",
@@ -81,6 +84,7 @@ COMMON_SETTINGS = (
         "metrics_address",
         th.StringType(min_length=1),
         title="Metrics address",
-        description="Address (`host:port`) at which metrics for Prometheus are served during a run",
+        description="Address (`host:port`) at which metrics for Prometheus are served during a "
+        "run (extra `metrics`)",
     ),
 )

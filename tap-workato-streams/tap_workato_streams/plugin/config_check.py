@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,9 @@ def _libraries(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield each setting in use that needs a library, the library's module, and its extra."""
     if config.get("faker_config"):
         yield "faker_config:", "faker", "faker"
+    # The SDK would only say that the expression cannot be evaluated.
+    if re.search(r"\bfake\.", str(config.get("stream_maps"))):
+        yield "stream_maps: fake", "faker", "faker"
     if config.get("metrics_address"):
         yield "metrics_address:", "prometheus_client", "metrics"
     scheme = str(config.get("quota_url")).partition(":")[0]
