@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from .discovery.schemas import OPEN_PAYLOAD, record_schema
+from .discovery.schemas import OPEN_PAYLOAD
 from .event_streams.errors import EventStreamsError
 from .reading.decoding import decoded_record
+from .records.layout import PAYLOAD, RESCUED, message_schema
 from .streams import TopicStream
 
 if TYPE_CHECKING:
@@ -26,9 +27,8 @@ class NestedStream(TopicStream):
     """A topic in the nested record format, without flattening."""
 
     def __init__(self, tap: Tap, consumer: TopicConsumer) -> None:
-        super().__init__(
-            tap, consumer, record_schema(consumer.topic.payload_schema or OPEN_PAYLOAD)
-        )
+        payload = consumer.topic.payload_schema or OPEN_PAYLOAD
+        super().__init__(tap, consumer, message_schema({PAYLOAD: payload}))
 
     @property
     @override
@@ -45,7 +45,7 @@ class NestedStream(TopicStream):
 
     @override
     def write_schema(self) -> None:
-        known = {*self.schema["properties"], "_rescued"}
+        known = {*self.schema["properties"], RESCUED}
         for crumb, is_selected in self.mask.items():
             if crumb and not is_selected and crumb[1] not in known:
                 # It would be emitted inside of the payload.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .nested_stream import NestedStream
-from .records.settings import RecordSettings
+from .records.layout import Layout
 
 if TYPE_CHECKING:
     from singer_sdk.tap_base import Tap
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 def new_stream(tap: Tap, consumer: TopicConsumer) -> TopicStream:
     """Create the stream of a topic."""
-    settings = RecordSettings.from_config(tap.config)
-    if settings.layout:
+    if layout := Layout.from_config(tap.config):
         # Runs with nested records start faster without this import.
         from .table_stream import TableStream  # noqa: PLC0415
 
-        return TableStream(tap, consumer, settings, settings.layout)
+        return TableStream(tap, consumer, layout)
     return NestedStream(tap, consumer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from .records.evolution import MODES
-from .records.settings import NESTED, RECORD_FORMATS
+from .records.layout import NESTED, RECORD_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

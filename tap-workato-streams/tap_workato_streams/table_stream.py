@@ -15,14 +15,13 @@ from .plugin.wording import counted, listed
 from .reading.decoding import decoded
 from .reading.topic import Bookmark
 from .records import known_columns
-from .records.columns import common, from_schema, merged, paths, schemas
-from .records.evolution import Evolution
+from .records.columns import common, from_schema, merged, schemas
+from .records.evolution import ColumnRegistry, Evolution, evolution_mode
 from .records.inference import infer_columns
-from .records.layout import MESSAGE_FIELDS, RESCUED, ColumnNames
-from .records.mapped import MappedRecords
-from .records.misfits import key_problem
-from .records.rescued import pointer
+from .records.layout import MESSAGE_FIELDS, RESCUED
+from .records.misfits import key_problem, pointer
 from .records.shaper import Shaper
+from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from .reading.consumer import TopicConsumer
     from .records.columns import Columns, Path
     from .records.layout import Layout
-    from .records.settings import RecordSettings
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -44,26 +42,21 @@ logger = logging.getLogger("tap-workato-streams")
 class TableStream(TopicStream):
     """A topic whose payloads are split into columns."""
 
-    def __init__(
-        self, tap: Tap, consumer: TopicConsumer, settings: RecordSettings, layout: Layout
-    ) -> None:
-        self._settings = settings
+    def __init__(self, tap: Tap, consumer: TopicConsumer, layout: Layout) -> None:
         self._layout = layout
-        columns = from_schema(consumer.topic.payload_schema or {}, layout.levels)
-        super().__init__(tap, consumer, layout.record_schema(ColumnNames(layout).admit(columns)))
+        topic = consumer.topic
+        columns = from_schema(topic.payload_schema or {}, layout.levels)
+        schema = layout.record_schema(ColumnRegistry(layout, columns).columns)
+        super().__init__(tap, consumer, schema)
+        self._declared = columns if topic.is_declared and topic.payload_schema else None
         self._bookmarked: Columns | None = None
-        self._described: Columns | None = None
-        self._record_schema: dict[str, Any] = {}
         self._mapped = MappedRecords(layout, self.maps)
 
     @property
     @override
     def effective_schema(self) -> dict[str, Any]:
         """The current schema of the records, which may have more columns than the catalog."""
-        columns = self._shaper.columns
-        if columns is not self._described:  # The SDK reads this property for each record.
-            self._described, self._record_schema = columns, self._layout.record_schema(columns)
-        return self._record_schema
+        return self._shaper.schema
 
     @override
     def register(self) -> None:
@@ -114,8 +107,7 @@ class TableStream(TopicStream):
 
     def _decoded(self, messages: Sequence[Message], bodies: Sequence[bytes]) -> Iterator[Record]:
         for message, body in zip(messages, bodies, strict=True):
-            text = record_text(message, self.topic.id, body)
-            yield decoded(text, message, self.topic)
+            yield decoded(record_text(message, self.topic.id, body), message, self.topic)
 
     def _shape(self, messages: Sequence[Message]) -> tuple[list[bytes], EventStreamsError | None]:
         """Convert the messages up to one that cannot be written; write a changed SCHEMA."""
@@ -134,8 +126,8 @@ class TableStream(TopicStream):
         return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
 
     def _key_problem(self, key: str, rescued: Collection[str]) -> str:
-        fields = [p for p in paths(self._shaper.columns) if self._layout.column_name(p) == key]
-        is_misfit = any(pointer(path) in rescued for path in fields)
+        path = known_columns.key_path(self._shaper.columns, key, self._layout)
+        is_misfit = path is not None and pointer(path) in rescued
         return key_problem(key, is_misfit=None if self._shaper.drops else is_misfit)
 
     def _bookmark_columns(self) -> None:
@@ -147,13 +139,7 @@ class TableStream(TopicStream):
 
     @property
     def _mode(self) -> str:
-        return self._settings.mode(is_declared=self._declared is not None)
-
-    @property
-    def _declared(self) -> Columns | None:
-        if not self.topic.is_declared or self.topic.payload_schema is None:
-            return None
-        return from_schema(self.topic.payload_schema, self._layout.levels)
+        return evolution_mode(self.config, is_declared=self._declared is not None)
 
     @cached_property
     def _shaper(self) -> Shaper:
@@ -162,13 +148,16 @@ class TableStream(TopicStream):
             columns = common(columns, self._catalog_columns)
         key_fields = []
         for name in self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys():
-            columns, field = known_columns.with_key(columns, name, self._layout, self._sample)
-            if field is None:
+            path = known_columns.key_path(columns, name, self._layout)
+            if path is None:
+                columns = merged(columns, self._sample)
+                path = known_columns.key_path(columns, name, self._layout)
+            if path is None:
                 raise EventStreamsError(
                     f"{self.topic}: no message has {name}, which is a key property; "
                     "declare the topic's schema, or run again when it has such messages"
                 )
-            key_fields.append(field)
+            key_fields.append(path[0])
         evolution = Evolution(
             self._mode,
             is_deferred=self.maps.has_other_key(self.primary_keys),
@@ -191,6 +180,7 @@ class TableStream(TopicStream):
         known = self._declared, bookmarked, self._catalog_columns
         return known_columns.combined(*known, self._mode, self._layout)
 
+    @cached_property
     def _sample(self) -> Columns:
         """Infer columns from a new sample, because the catalog may be older than the data."""
         return infer_columns(sample(self.consumer.client), self._layout.levels)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
-from tap_workato_streams.discovery.schemas import OPEN_PAYLOAD, from_workato, record_schema
+from tap_workato_streams.discovery.schemas import OPEN_PAYLOAD, from_workato
+from tap_workato_streams.records.layout import message_schema
 
 from tests.executables import write_json
 from tests.tap.singer import consumed, ids
@@ -126,7 +127,7 @@ def test_workatos_format_becomes_json_schema(field: Schema, expected: Schema) ->
     schema = from_workato([{"name": "f", **field}])
 
     assert schema == {"type": ["object", "null"], "properties": {"f": expected}, **OPEN}
-    check(record_schema(schema))
+    check(message_schema({"payload": schema}))
 
 
 def test_a_field_without_a_name_is_ignored() -> None:

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from singer_sdk.helpers._flattening import FlatteningOptions, flatten_record, flatten_schema
 from tap_workato_streams.records.columns import from_schema, schemas
-from tap_workato_streams.records.evolution import MODES, Evolution
+from tap_workato_streams.records.evolution import MAX_COLUMNS, MODES, Evolution
 from tap_workato_streams.records.fitting import Fitting
 from tap_workato_streams.records.inference import infer_columns
-from tap_workato_streams.records.layout import MAX_COLUMNS, Layout
+from tap_workato_streams.records.layout import Layout
 from tap_workato_streams.records.shaper import MAX_CUT_FIELDS, Shaper
-from tap_workato_streams.records.slots import slots
-from tap_workato_streams.records.unpacker import Parts, take_apart
+from tap_workato_streams.records.unpacker import Parts, slots, take_apart
 
 from tests.tap.payload_text import Number, leaves, loads, original, payloads
 

@@ -10,7 +10,7 @@ from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from ..event_streams.errors import SettingError
-from ..records.schema_check import malformed
+from .schemas import malformed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from ..event_streams.errors import RequestRejected, ServiceError
 from ..event_streams.session import ApiSession
 from ..plugin.pages import split_page
 from ..reading.topic import Topic
-from ..records.settings import RecordSettings
+from ..records.layout import Layout
 from . import names, schemas
 from .catalog import names_by_topic
 from .samples import sample
@@ -63,7 +63,7 @@ def discover_topics(
         ]
         topics = names.named(topics, names_by_topic(catalog), bookmarks)
     known = set(catalog or ())
-    if not (config["infer_schema"] or RecordSettings.from_config(config).layout):
+    if not (config["infer_schema"] or Layout.from_config(config)):
         return topics
     return [
         _sampled(config, topic, limiter)
@@ -131,7 +131,8 @@ def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> T
             if exc.status not in THIS_TOPIC_ONLY:
                 raise
             logger.warning("%s; its schema cannot be inferred, and is left open", exc)
-    columns = infer_columns(payloads, RecordSettings.from_config(config).levels)
+    layout = Layout.from_config(config)
+    columns = infer_columns(payloads, layout.levels if layout else 0)
     schema = {**schemas.OPEN_PAYLOAD, "properties": column_schemas(columns)}
     return replace(
         topic,

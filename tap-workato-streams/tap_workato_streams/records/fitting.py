@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
@@ -11,19 +12,17 @@ from .json_values import (
     BOOLEAN,
     FORMAT_PATTERNS,
     INTEGER,
+    MAX_DIGITS,
     NUMBER,
     OBJECT,
     STRING,
-    may_hold_long_number,
-    may_hold_tiny_number,
 )
-from .unpacker import fits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from .columns import Column, Columns
-    from .slots import Slot
+    from .unpacker import Slot
 
 
 class _Object(msgspec.Struct, gc=False):
@@ -120,7 +119,7 @@ class Fitting:
             if raw is msgspec.UNSET:
                 continue
             raw = bytes(raw)
-            if slot is None or not fits(raw, slot):
+            if slot is None or not slot.fits(raw):
                 rest = _without(text, key, raw)
                 if rest is None:
                     return None
@@ -130,14 +129,17 @@ class Fitting:
 
     def _may_hold_extreme_number(self, payload: bytes, fields: object) -> bool:
         """Whether a number may be too long or too small for its column; msgspec accepts both."""
-        if may_hold_long_number(payload):
+        # Such a long number covers three of the bytes that are left of every 1,000.
+        if len(payload) > MAX_DIGITS and _LONG_NUMBER.search(payload[:: MAX_DIGITS // 4]):
             return True
-        for attribute in self._numbers:
-            if getattr(fields, attribute) == 0:
-                return may_hold_tiny_number(payload)
-        return False
+        if 0 not in [getattr(fields, attribute) for attribute in self._numbers]:
+            return False
+        # A number that is too small has been rounded to 0.
+        return b"0" * 200 in payload or _EXPONENT_MEMBER.search(payload) is not None
 
 
+_EXPONENT_MEMBER = re.compile(rb":\s*-?[0-9.]+[eE]")
+_LONG_NUMBER = re.compile(rb"[0-9.]{3}")
 _BRACE = ord("{")
 
 

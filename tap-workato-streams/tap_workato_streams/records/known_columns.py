@@ -4,42 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .columns import TYPES, from_schema, merged, paths
-from .evolution import ADD_COLUMNS
-from .json_values import NULL
-from .layout import MESSAGE_FIELDS, PAYLOAD, PREFIX, RESCUED, ColumnNames, prefixed_notes
+from .columns import from_schema, paths, schemas
+from .evolution import ADD_COLUMNS, ColumnRegistry
+from .layout import MESSAGE_FIELDS, PAYLOAD, PREFIX, RESCUED, prefixed_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from .columns import Columns, Path
     from .layout import Layout
+
+# More levels of objects than any bookmark has.
+MAX_LEVELS = 100
 
 
 def from_bookmark(value: object, levels: int) -> Columns:
     """Read the columns in a bookmark.
 
     Raises:
-        ValueError: They are not an object of JSON Schemas.
+        ValueError: They are not as the tap writes them.
     """
     if value is None:
         return {}
-    if not isinstance(value, dict) or not all(_is_column(each) for each in value.values()):
+    schema = {"properties": value}
+    if schemas(from_schema(schema, MAX_LEVELS)) != value:
         raise ValueError("columns must be an object from field names to JSON Schemas")
-    return from_schema({"properties": value}, levels)
-
-
-def _is_column(schema: object) -> bool:
-    """Whether a schema has the format that the tap writes for a column."""
-    if not isinstance(schema, dict) or not isinstance(schema.get("type"), list):
-        return False
-    fields = schema.get("properties", {})
-    return (
-        all(each in (*TYPES, NULL) for each in schema["type"])
-        and isinstance(schema.get("format", ""), str)
-        and isinstance(fields, dict)
-        and all(_is_column(each) for each in fields.values())
-    )
+    return from_schema(schema, levels)
 
 
 def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
@@ -100,34 +90,13 @@ def combined(
         layout: The format of the record.
     """
     if declared is None:
-        first, second = bookmarked, catalog
-    else:
-        first, second = declared, bookmarked if mode == ADD_COLUMNS else {}
-    # A name belongs to the first field that had it, and has the type of that field.
-    names = ColumnNames(layout)
-    return merged(names.admit(first), names.admit(second))
+        return ColumnRegistry(layout, bookmarked, catalog).columns
+    return ColumnRegistry(layout, declared, bookmarked if mode == ADD_COLUMNS else {}).columns
 
 
-def with_key(
-    columns: Columns, name: str, layout: Layout, resample: Callable[[], Columns]
-) -> tuple[Columns, str | None]:
-    """Find the field of the payload whose column is a key property.
-
-    Args:
-        columns: The known columns.
-        name: The key property.
-        layout: The format of the record.
-        resample: Infers columns from a new sample, in case the known ones are outdated.
-
-    Returns:
-        The columns, with those of a new sample if it was needed, and the field.
-    """
-    for known in (columns, None):
-        found = merged(columns, resample()) if known is None else known
-        for path in paths(found):
-            if layout.column_name(path) == name:
-                return found, path[0]
-    return columns, None
+def key_path(columns: Columns, name: str, layout: Layout) -> Path | None:
+    """Return the path of the field whose column is a key property, if there is one."""
+    return next((path for path in paths(columns) if layout.column_name(path) == name), None)
 
 
 def _field(column: str, notes: Mapping[str, str]) -> str:

@@ -1,39 +1,46 @@
-"""The positions and names of a payload's columns in the record."""
+"""The format of records: nested, or with columns, and where in a record each column is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from singer_sdk.helpers._flattening import flatten_key
+from singer_sdk.helpers._flattening import flatten_key, get_flattening_options
 
-from .columns import Column, schemas
+from .columns import schemas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_sdk.helpers._flattening import FlatteningOptions
+    from singer_sdk.helpers._flattening import FlatteningOptions, PluginFlatteningConfig
 
     from .columns import Columns, Path
+
+NESTED, UNPACKED = "nested", "unpacked"
+RECORD_FORMATS = (NESTED, UNPACKED)
 
 RESCUED = "_rescued"
 PAYLOAD = "payload"
 PREFIX = "payload_"
-# In both formats, a record has the first three fields.
+# In all formats, a record has these fields.
 MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
-    "message_id": {"type": "string", "description": "Opaque; its order says nothing"},
+    "message_id": {"type": "string", "description": "Opaque; not sortable"},
     "topic_id": {"type": "integer"},
-    "time": {"type": "string", "format": "date-time", "description": "When published"},
+    "time": {"type": "string", "format": "date-time", "description": "Time of publication"},
 }
 RESCUED_SCHEMA: Mapping[str, Any] = {
     "type": ["object", "null"],
     "description": "Values without a column, by JSON Pointer",
 }
-# PostgreSQL allows 1,600 columns, and fewer in wide rows. Further fields are rescued, so that
-# payloads with ids as field names do not block the load.
-MAX_COLUMNS = 1000
-# PostgreSQL truncates longer names, and target-postgres would then add the column in each run.
-MAX_NAME_BYTES = 63
+
+
+def message_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a record with these fields next to those of the message."""
+    return {
+        "type": "object",
+        "properties": {**MESSAGE_FIELDS, **fields},
+        "required": ["message_id"],
+    }
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,15 @@ class Layout:
 
     unpacked: bool
     flattening: FlatteningOptions | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layout | None:
+        """Pick the format from a checked config; None for nested records without flattening."""
+        flattening = None
+        if config.get("flattening_enabled"):
+            flattening = get_flattening_options(cast("PluginFlatteningConfig", config))
+        unpacked = config["record_format"] == UNPACKED
+        return cls(unpacked, flattening) if unpacked or flattening else None
 
     @property
     def levels(self) -> int:
@@ -76,10 +92,6 @@ class Layout:
             max_key_length=self.flattening.max_key_length,
         )
 
-    def breadcrumb(self, path: Path) -> Path:
-        """Return the breadcrumb of a field in the catalog's metadata."""
-        return tuple(crumb for name in self.record_path(path) for crumb in ("properties", name))
-
     def record_schema(self, columns: Columns) -> dict[str, Any]:
         """Return the JSON Schema of the record before flattening."""
         if self.unpacked:
@@ -92,84 +104,10 @@ class Layout:
         else:
             # Flattening would turn an object without properties into a text column.
             fields = {}
-        return {
-            "type": "object",
-            "properties": {
-                **MESSAGE_FIELDS,
-                # New columns come last, so that they do not move others in a CSV file.
-                RESCUED: RESCUED_SCHEMA,
-                **fields,
-            },
-            "required": ["message_id"],
-        }
+        # New columns come last, so that they do not move others in a CSV file.
+        return message_schema({RESCUED: RESCUED_SCHEMA, **fields})
 
 
 def prefixed_notes(name: str) -> dict[str, str]:
     """Return the note for a column with a prefix, by which it is recognised in a catalog."""
     return {"description": f"`{name}` of the payload"} if name in MESSAGE_FIELDS else {}
-
-
-class ColumnNames:
-    """The names of columns, each of which belongs to one field.
-
-    Args:
-        layout: The format of the record.
-    """
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        taken = (*MESSAGE_FIELDS, RESCUED)
-        self._columns: dict[str, Path] = dict.fromkeys(taken, ())
-        # Before flattening, an object has a name in the record, even if it has no column.
-        self._members: dict[str, Path] = dict.fromkeys(taken, ())
-
-    def admit(self, columns: Columns, parents: Path = ()) -> Columns:
-        """Assign names to columns.
-
-        Args:
-            columns: The columns, by the name of the field below ``parents``.
-            parents: The objects that the fields belong to.
-
-        Returns:
-            The columns, without those whose name belongs to another field; their values are
-            rescued.
-        """
-        admitted: Columns = {}
-        # A field's own name takes precedence over another field's name with a prefix.
-        for name in sorted(columns, key=lambda name: not parents and name in MESSAGE_FIELDS):
-            path = (*parents, name)
-            column = columns[name]
-            if not self._has_member(path):
-                continue
-            if column.fields:
-                # The SDK does not flatten an object that has the name of a column.
-                if self._claim(path) and (fields := self.admit(column.fields, path)):
-                    admitted[name] = Column(column.types, fields=fields, notes=column.notes)
-            elif self._claim(path):
-                admitted[name] = column
-        return {name: admitted[name] for name in columns if name in admitted}
-
-    @property
-    def are_used_up(self) -> bool:
-        """Whether no more columns can be added."""
-        return len(self._columns) >= MAX_COLUMNS + len(MESSAGE_FIELDS) + 1
-
-    def _has_member(self, path: Path) -> bool:
-        if not self._layout.unpacked:
-            return True
-        return self._members.setdefault(self._layout.record_path(path)[0], path[:1]) == path[:1]
-
-    def _claim(self, path: Path) -> bool:
-        name = self._layout.column_name(path)
-        if self.are_used_up or not _is_loadable(name):
-            return False
-        return self._columns.setdefault(name, path) == path
-
-
-def _is_loadable(name: str) -> bool:
-    """Whether loaders can add a column with this name.
-
-    target-postgres escapes a percent sign in the name of a column that it adds, and loaders based
-    on the SDK overwrite columns with the prefix `_sdc_`.
-    """
-    return len(name.encode()) <= MAX_NAME_BYTES and "%" not in name and not name.startswith("_sdc_")

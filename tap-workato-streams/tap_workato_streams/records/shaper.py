@@ -10,10 +10,8 @@ from ..plugin.wording import shown
 from .evolution import ADD_COLUMNS, FAIL, ColumnRegistry
 from .fitting import Fitting
 from .layout import MESSAGE_FIELDS, PAYLOAD, RESCUED
-from .misfits import MisfitCounts, key_problem
-from .rescued import pointer, rescued_object
-from .slots import slots
-from .unpacker import NULL, Misfit, Parts, take_apart
+from .misfits import NULL, Misfit, MisfitCounts, key_problem, pointer, rescued_object
+from .unpacker import Parts, slots, take_apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +90,7 @@ class Shaper:
 
     def _use(self, columns: Columns) -> None:
         self.columns = columns
+        self.schema = self._layout.record_schema(columns)
         self._slots = slots(columns, self._layout, self._evolution.deselected)
         self._cut -= columns.keys()
         self._prepare_fitting()

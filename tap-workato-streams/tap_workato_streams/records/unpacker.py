@@ -3,35 +3,99 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ..plugin.json_scanner import members
-from .json_values import is_storable, is_storable_name, may_hold_nul
+from .json_values import (
+    ARRAY,
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    STRING,
+    has_format,
+    is_double,
+    is_integer,
+    is_storable,
+    is_storable_name,
+    may_hold_nul,
+)
+from .misfits import Misfit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
-    from .columns import Path
-    from .slots import Slot
+    from .columns import Column, Columns, Path
+    from .layout import Layout
 
-NULL = b"null"
+_NUMBERS = b"-0123456789"
+_FIRST_BYTES = {STRING: b'"', BOOLEAN: b"tf", OBJECT: b"{", ARRAY: b"["}
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class Misfit(NamedTuple):
-    """A value that does not fit the columns.
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A column, prepared for checking values.
 
-    ``name`` is only set for a field whose name no database can store; ``path`` is then the path of
-    its object.
+    Args:
+        key: The column's name in the record as the JSON text before its value.
+        checks: The checks of a value by its first byte; other first bytes do not fit.
+        fields: The columns below it, if it is flattened.
+        selected: Whether the catalog selects it.
     """
 
-    path: Path
-    raw: bytes
-    is_unknown: bool
-    name: str | None = None
+    key: bytes
+    checks: Mapping[int, Callable[[bytes], bool] | None]
+    fields: Mapping[str, Slot] | None
+    selected: bool
+
+    def fits(self, raw: bytes) -> bool:
+        """Whether a storable value fits the column."""
+        try:
+            check = self.checks[raw[0]]
+        except KeyError:
+            return False
+        return check is None or check(raw)
+
+
+def slots(
+    columns: Columns, layout: Layout, deselected: Container[Path], parents: Path = ()
+) -> dict[str, Slot]:
+    """Prepare columns.
+
+    Args:
+        columns: The columns, by the name of the field below ``parents``.
+        layout: The format of the record.
+        deselected: The paths in the record that the catalog deselects.
+        parents: The objects that the fields belong to.
+    """
+    prepared = {}
+    for name, column in columns.items():
+        path = (*parents, name)
+        record_path = layout.record_path(path)
+        prepared[name] = Slot(
+            key=msgspec.json.encode(record_path[-1]) + b":",
+            checks=_checks(column),
+            fields=slots(column.fields, layout, deselected, path) if column.fields else None,
+            selected=record_path not in deselected,
+        )
+    return prepared
+
+
+def _checks(column: Column) -> dict[int, Callable[[bytes], bool] | None]:
+    checks: dict[int, Callable[[bytes], bool] | None] = {ord("n"): None}
+    for kind in column.types:
+        if kind in {INTEGER, NUMBER}:
+            checks |= dict.fromkeys(_NUMBERS, is_integer if kind == INTEGER else is_double)
+        elif kind == STRING and column.format:
+            checks[ord('"')] = partial(has_format, name=column.format)
+        else:
+            checks |= dict.fromkeys(_FIRST_BYTES[kind])
+    return checks
 
 
 @dataclass(slots=True)
@@ -47,12 +111,7 @@ class Parts:
 
 
 def take_apart(payload: bytes, slots: Mapping[str, Slot]) -> Parts:
-    """Split a payload.
-
-    Args:
-        payload: The JSON text of the payload.
-        slots: The columns of the record.
-    """
+    """Split a payload into the columns of the record and the misfits."""
     parts = Parts()
     try:
         fields, is_suspect = _fields(payload)
@@ -96,16 +155,7 @@ def _place(
                 yield b"%b{%b}" % (slot.key, b",".join(parts))
             else:
                 misfits.append(Misfit((*parents, name), raw, is_unknown=False))
-        elif fits(raw, slot) and not (is_suspect and not is_storable(raw)):
+        elif slot.fits(raw) and not (is_suspect and not is_storable(raw)):
             yield slot.key + raw
         else:
             misfits.append(Misfit((*parents, name), raw, is_unknown=False))
-
-
-def fits(raw: bytes, slot: Slot) -> bool:
-    """Whether a storable value fits a column."""
-    try:
-        check = slot.checks[raw[0]]
-    except KeyError:
-        return False
-    return check is None or check(raw)
