@@ -63,11 +63,11 @@ class ExactlyOnceLog:
             )
         rows = len({version.row for version in found.versions})
         self._logger.info(
-            "%s: found %s of %s after message %s, and %s of other producers (%s)",
+            "%s: found %s of %s %s, and %s of other producers (%s)",
             label,
             counted(len(found.versions), "version"),
             counted(rows, "row"),
-            position.message_id,
+            f"after message {position.message_id}" if position.message_id else "in the topic",
             counted(found.others, "message"),
             counted(found.requests, "request"),
         )

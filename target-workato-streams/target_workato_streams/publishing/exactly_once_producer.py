@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -72,12 +73,12 @@ class ExactlyOnceProducer(Producer):
         # `finish` reports a failure or a signal.
         with contextlib.suppress(EventStreamsError):
             # A state of null, as some taps emit it, covers nothing.
-            covered = self._positioned.is_covered_by_last_state
+            state = self._positioned.last_state
             self._drain()
             self._publish_kept(self._rule.end_input())
             self._drain()
-            if covered:
-                self._positioned.emit_last_state()
+            if state is not None:
+                self._positioned.emit(state)
 
     @override
     def _publish(self, producer: TopicProducer, message: Message) -> None:
@@ -85,12 +86,12 @@ class ExactlyOnceProducer(Producer):
             is_wanted = self._is_wanted(producer, message)
         except Stopped:
             # Nothing is read after this record, so no state covers it.
-            self._positioned.forget(message)
+            self._positioned.acknowledge([message])
             raise
         if is_wanted:
             super()._publish(producer, message)
         else:
-            self._positioned.forget(message)
+            self._positioned.acknowledge([message])
             producer.tally.skipped += 1
             self._acknowledgements.emit_state()
 
@@ -101,7 +102,7 @@ class ExactlyOnceProducer(Producer):
             self._look_up(producer)
         if rule.is_replay_over:
             self._drain()
-            self._publish_kept(rule.end_replays(self._positioned.sequence))
+            self._publish_kept(rule.end_replays())
         if self._positioned.unacknowledged >= rule.max_unacknowledged:
             self.producers.submit_all()
             self._wait_while(lambda: self._positioned.unacknowledged >= rule.max_unacknowledged)
@@ -124,12 +125,11 @@ class ExactlyOnceProducer(Producer):
 
     @property
     def _is_state_overdue(self) -> bool:
-        acknowledgements = self._positioned
         return (
-            acknowledgements.secs_since_emitted > MAX_SECS_WITHOUT_STATE
+            time.monotonic() - self._positioned.emitted_at > MAX_SECS_WITHOUT_STATE
             and len(self.producers) > 1
-            and acknowledgements.unacknowledged > 0
-            and not self._rule.open
+            and self._positioned.unacknowledged > 0
+            and not self._rule.is_replaying
             and not self._is_any_failing
         )
 

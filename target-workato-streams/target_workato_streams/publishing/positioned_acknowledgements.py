@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ..state.checkpoints import EmittableState
-from ..state.positioned_states import PositionedStates
+from ..state.positions import with_positions
 from .acknowledgements import Acknowledgements
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ..state.exactly_once import ExactlyOnce
@@ -23,33 +24,34 @@ if TYPE_CHECKING:
 class PositionedAcknowledgements(Acknowledgements):
     """Tracks the messages of all topics, and emits states together with the topics' positions.
 
+    A state is only emitted if it covers all of our known messages. Other states are dropped: the
+    messages that such a state does not cover belong to records after it, so only a later state can
+    cover them.
+
     Args:
         dead_letter_path: The dead-letter file, if there is one.
         shutdown: Ends the run if a state or a dead letter cannot be written.
         rule: Keeps the positions, and decides which states may be emitted.
+
+    Attributes:
+        emitted_at: The time of the last emitted state, or else of the start of the run, on the
+            monotonic clock.
     """
 
     def __init__(
         self, dead_letter_path: Path | None, shutdown: Shutdown, rule: ExactlyOnce[Message]
     ) -> None:
         super().__init__(dead_letter_path, shutdown)
-        self._states = PositionedStates(self.write, rule)
+        self.emitted_at = time.monotonic()
+        self._rule = rule
         self._last: EmittableState | None = None
-        self._emitted_at = time.monotonic()
-
-    @property
-    def secs_since_emitted(self) -> float:
-        """The seconds since the last emitted state or, without one, since the start of the run."""
-        return time.monotonic() - self._emitted_at
+        self._emitted: bytes | None = None
+        self._emitted_positions: Mapping[int, Position] = {}
 
     @property
     def sequence(self) -> int:
         """The sequence number of the last record."""
         return self._sequence
-
-    def forget(self, message: Message) -> None:
-        """Forget a message that is not published: the topic contains it, or the run is stopped."""
-        super().acknowledge([message])
 
     @override
     def close_checkpoint(self, state: bytes) -> None:
@@ -59,21 +61,31 @@ class PositionedAcknowledgements(Acknowledgements):
     @override
     def emit_state(self) -> None:
         state = self._checkpoints.take()
-        if state is not None and self._states.emit_if_covering(state.value, state.sequence):
-            self._emitted_at = time.monotonic()
+        if state is not None and self._rule.covers(state.sequence):
+            self.emit(state.value)
         else:
             self.write(None)
 
     @property
-    def is_covered_by_last_state(self) -> bool:
-        """Whether no record has been read since the last state."""
-        return self._last is not None and self._last.sequence == self._sequence
+    def last_state(self) -> bytes | None:
+        """The last state; None if a record has been read since, so that it does not cover all."""
+        last = self._last
+        return last.value if last is not None and last.sequence == self._sequence else None
 
-    def emit_last_state(self) -> None:
-        """Emit the last state, which covers everything, after the whole input is published."""
-        if self._last is not None:
-            self._states.emit(self._last.value)
+    def emit(self, state: bytes) -> None:
+        """Emit a state that covers all messages, with the positions."""
+        self.emitted_at = time.monotonic()
+        self._write(state, self._rule.positions)
 
     def add_position(self, topic_id: int, position: Position) -> None:
-        """Emit the last state again with the position of a topic that had none."""
-        self._states.add_position(topic_id, position)
+        """Emit the last emitted state again, with the position of a topic that had none.
+
+        Without such a state, nothing is emitted, because a state with positions only would replace
+        the bookmarks of the tap.
+        """
+        if self._emitted is not None:
+            self._write(self._emitted, {**self._emitted_positions, topic_id: position})
+
+    def _write(self, state: bytes, positions: Mapping[int, Position]) -> None:
+        self.write(with_positions(state, positions))
+        self._emitted, self._emitted_positions = state, positions

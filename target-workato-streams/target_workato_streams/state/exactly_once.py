@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic
 
 from .positions import read_state
-from .replay import Decision, R, TopicReplay
+from .replay import Decision, R, StreamReplay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +33,9 @@ class ExactlyOnce(Generic[R]):
     def __init__(self, max_unacknowledged: int = MAX_UNACKNOWLEDGED) -> None:
         self.max_unacknowledged = max_unacknowledged
         self._positions: dict[int, Position] = {}
-        self._topics: dict[int, TopicReplay[R]] = {}
+        self._looked_up: set[int] = set()
+        # By topic and stream; only those with messages that the input has not covered yet.
+        self._replays: dict[tuple[int, str], StreamReplay[R]] = {}
         self._returned: ReturnedState | None = None
         # A state has to cover the input up to this record: the last one that covers a message after
         # a position.
@@ -49,7 +51,7 @@ class ExactlyOnce(Generic[R]):
             EventStreamsError: The positions are malformed.
         """
         # Some taps emit an empty state before the one that they were given.
-        if self._returned is not None and (self._returned.positions or self._topics):
+        if self._returned is not None and (self._returned.positions or self._looked_up):
             return None
         self._returned = read_state(state)
         # A topic that was already looked up has a later position.
@@ -68,7 +70,7 @@ class ExactlyOnce(Generic[R]):
 
     def needs_look_up(self, topic_id: int) -> bool:
         """Whether a topic has to be looked up before publishing a record."""
-        return topic_id not in self._topics
+        return topic_id not in self._looked_up
 
     def look_up(self, topic_id: int, position: Position, found: Iterable[Version] = ()) -> None:
         """Add the result of a look-up.
@@ -79,14 +81,21 @@ class ExactlyOnce(Generic[R]):
             found: The versions of our messages after the topic's previous position, in topic
                 order; empty if it had no position.
         """
-        self._topics[topic_id] = TopicReplay(found)
+        self._looked_up.add(topic_id)
         self._positions[topic_id] = position
+        for version in found:
+            self._replays.setdefault((topic_id, version.stream), StreamReplay()).add(version)
 
     def decide(self, topic_id: int, record: R) -> Decision:
         """Decide about a record; see `Decision`."""
-        decision = self._topics[topic_id].decide(record)
+        stream = topic_id, record.version.stream
+        replay = self._replays.get(stream)
+        if replay is None:
+            return Decision.PUBLISH
+        decision = replay.decide(record)
         if decision in {Decision.SKIP, Decision.KEEP}:
             self._covered_by = max(self._covered_by, record.sequence)
+            self._drop_if_complete(stream)
         return decision
 
     def move(self, topic_id: int, position: Position) -> None:
@@ -95,37 +104,38 @@ class ExactlyOnce(Generic[R]):
 
     def accept(self, topic_id: int, record: R) -> None:
         """Mark a record as acknowledged by its topic."""
-        self._topics[topic_id].accept(record)
         self._covered_by = max(self._covered_by, record.sequence)
-        for topic in self._topics.values():
-            topic.count(record)
+        stream = topic_id, record.version.stream
+        if replay := self._replays.get(stream):
+            replay.accept(record)
+            self._drop_if_complete(stream)
+        for replay in self._replays.values():
+            replay.count(record)
 
     def reject(self, topic_id: int, record: R) -> None:
         """Mark a record as rejected by its topic."""
-        self._topics[topic_id].reject(record)
+        if replay := self._replays.get((topic_id, record.version.stream)):
+            replay.reject(record)
 
     @property
-    def open(self) -> int:
-        """The number of messages after the positions that the input has not covered yet."""
-        return sum(topic.open for topic in self._topics.values())
+    def is_replaying(self) -> bool:
+        """Whether the input has not covered all messages that look-ups have found."""
+        return bool(self._replays)
 
     @property
     def is_replay_over(self) -> bool:
-        """Whether the replay of a stream is over; then no record may be unacknowledged at `end`."""
-        return any(topic.is_over(self.max_unacknowledged) for topic in self._topics.values())
+        """Whether `end_replays` has something to do; then no record may be unacknowledged."""
+        return any(replay.is_over(self.max_unacknowledged) for replay in self._replays.values())
 
-    def end_replays(self, sequence: int) -> list[tuple[int, R]]:
+    def end_replays(self) -> list[tuple[int, R]]:
         """End the replays that are over.
-
-        Args:
-            sequence: The position in the input.
 
         Returns:
             The records that were kept, in the order of the input, with their topics. They have to
-            be published with this position in the input.
+            be published before any later record.
         """
-        self._covered_by = max(self._covered_by, sequence)
-        return self._end(self.max_unacknowledged)
+        limit = self.max_unacknowledged
+        return self._end([key for key, replay in self._replays.items() if replay.is_over(limit)])
 
     def end_input(self) -> list[tuple[int, R]]:
         """End all replays after a complete input, whose last message was a STATE.
@@ -133,7 +143,7 @@ class ExactlyOnce(Generic[R]):
         Returns:
             As `end_replays`. The last state may be emitted when these records are in their topics.
         """
-        return self._end(None)
+        return self._end(list(self._replays))
 
     def covers(self, sequence: int) -> bool:
         """Whether a state covers all of our known messages.
@@ -142,12 +152,14 @@ class ExactlyOnce(Generic[R]):
             sequence: The position of the state in the input; all records before it are
                 acknowledged or rejected.
         """
-        return self._covered_by <= sequence and not self.open
+        return self._covered_by <= sequence and not self._replays
 
-    def _end(self, limit: int | None) -> list[tuple[int, R]]:
+    def _drop_if_complete(self, stream: tuple[int, str]) -> None:
+        if self._replays[stream].is_complete:
+            del self._replays[stream]
+
+    def _end(self, streams: list[tuple[int, str]]) -> list[tuple[int, R]]:
         kept = [
-            (topic_id, record)
-            for topic_id, topic in self._topics.items()
-            for record in topic.end(limit)
+            (stream[0], record) for stream in streams for record in self._replays.pop(stream).kept
         ]
         return sorted(kept, key=lambda each: each[1].sequence)

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 # SDK taps emit everything in `bookmarks`, under any name, but nothing outside of it.
 BOOKMARKS = "bookmarks"
 BOOKMARK = "target-workato-streams"
-_MALFORMED = "the state's bookmark of target-workato-streams is malformed"
-_REMEDY = "remove it from the state, or restore an earlier state"
 
 
-class Position(NamedTuple):
+class Position(msgspec.Struct, frozen=True):
     """The last message of a topic that was read or acknowledged.
 
     Attributes:
@@ -28,7 +26,7 @@ class Position(NamedTuple):
         message_time: The time by the service's clock, for information; None if unknown.
     """
 
-    message_id: str | None = None
+    message_id: str | None
     message_time: str | None = None
 
 
@@ -44,12 +42,7 @@ class ReturnedState(NamedTuple):
     has_bookmarks: bool
 
 
-class _Position(msgspec.Struct):
-    message_id: str | None
-    message_time: str | None = None
-
-
-_decode = msgspec.json.Decoder(dict[str, _Position]).decode
+_decode = msgspec.json.Decoder(dict[int, Position]).decode
 
 
 def read_state(state: bytes) -> ReturnedState:
@@ -62,8 +55,15 @@ def read_state(state: bytes) -> ReturnedState:
         EventStreamsError: The positions or the bookmarks are malformed.
     """
     bookmarks = _bookmarks(members(state))
-    positions = bookmarks.pop(BOOKMARK, None)
-    return ReturnedState(None if positions is None else _positions(positions), bool(bookmarks))
+    text = bookmarks.pop(BOOKMARK, None)
+    try:
+        positions = None if text is None else _decode(text)
+    except msgspec.DecodeError:
+        raise EventStreamsError(
+            "the state's bookmark of target-workato-streams is malformed; remove it from the "
+            "state, or restore an earlier state"
+        ) from None
+    return ReturnedState(positions, bool(bookmarks))
 
 
 def with_positions(state: bytes, positions: Mapping[int, Position]) -> bytes:
@@ -80,8 +80,7 @@ def with_positions(state: bytes, positions: Mapping[int, Position]) -> bytes:
         return state
     fields = members(state)
     bookmarks = _bookmarks(fields)
-    value = {str(topic_id): place._asdict() for topic_id, place in sorted(positions.items())}
-    bookmarks[BOOKMARK] = msgspec.json.encode(value)
+    bookmarks[BOOKMARK] = msgspec.json.encode(dict(sorted(positions.items())))
     fields[BOOKMARKS] = _object(bookmarks)
     return _object(fields)
 
@@ -114,14 +113,6 @@ def _bookmarks(fields: Mapping[str, bytes]) -> dict[str, bytes]:
             "exactly_once; use a tap that follows the Singer specification"
         )
     return members(text)
-
-
-def _positions(text: bytes) -> dict[int, Position]:
-    try:
-        found = _decode(text)
-        return {int(topic): Position(p.message_id, p.message_time) for topic, p in found.items()}
-    except (msgspec.DecodeError, ValueError):
-        raise EventStreamsError(f"{_MALFORMED}; {_REMEDY}") from None
 
 
 def _object(fields: Mapping[str, bytes]) -> bytes:
