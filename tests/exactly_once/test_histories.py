@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
+from target_workato_streams.publishing.exactly_once_producer import ExactlyOnceProducer
 
 from tests.exactly_once.scripted import Pipeline, keyless, row, state_line
 from tests.exactly_once.service import Expired
+from tests.running import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,6 +205,26 @@ def test_a_state_waits_until_the_messages_behind_the_position_are_covered() -> N
     _, *emitted = pipe.run(*sent)
     assert [state["bookmarks"]["a"]["at"] for state in emitted] == [2]
     assert pipe.topic() == ["1a", "2a"]
+
+
+def test_a_state_is_emitted_before_a_later_acknowledgement_is_handled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If the main thread is slow, no later state may come for long."""
+    pipe = Pipeline()
+    finish = ExactlyOnceProducer.finish
+
+    def finish_late(producer: ExactlyOnceProducer) -> None:
+        producer._producers.submit_all()  # noqa: SLF001 - there is no other way to be so late
+        eventually(lambda: producer._producers.idle, "both responses")  # noqa: SLF001 - likewise
+        finish(producer)
+
+    monkeypatch.setattr(ExactlyOnceProducer, "poll", lambda _producer: None)
+    monkeypatch.setattr(ExactlyOnceProducer, "finish", finish_late)
+    sent = [row("1", "x"), pipe.bookmark(1), row("1", "y")]
+    pipe.run(*sent)
+    assert pipe.service.batches == [["1"], ["1"]]
+    assert pipe.state["bookmarks"]["a"] == {"at": 1}
 
 
 def test_a_row_that_the_source_has_deleted_holds_back_states_until_the_input_ends() -> None:

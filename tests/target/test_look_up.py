@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -17,7 +18,7 @@ from target_workato_streams.publishing.look_up import TopicReader
 from target_workato_streams.publishing.lost_responses import LostResponses
 from target_workato_streams.state.checkpoints import Checkpoint
 from target_workato_streams.state.positions import Position
-from target_workato_streams.state.versions import version_of
+from target_workato_streams.state.versions import Version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,6 +163,19 @@ def test_other_payloads_are_not_ours(payload: bytes) -> None:
     assert (found.versions, found.others) == ([], 1)
 
 
+@pytest.mark.parametrize("name", ["clé", "a/b"])
+@pytest.mark.parametrize("form", ["plain", "escaped", "slashed"])
+def test_a_message_key_is_found_however_the_service_writes_the_name_of_its_field(
+    name: str, form: str
+) -> None:
+    """The service may return the same JSON object with other escapes."""
+    text = json.dumps({name: KEY}, ensure_ascii=form == "escaped")
+    payload = (text.replace("/", "\\/") if form == "slashed" else text).encode()
+    topic = Topic([1.0], payload=payload)
+    found = TopicReader(topic, "orders (topic 11)", name).behind(Position(None))
+    assert [version.key for version in found.versions] == [KEY]
+
+
 def test_an_expired_position_is_recognised() -> None:
     """What is left is read; the position is the last message of it, or none."""
     found = reader(Topic([3.0] * 5, expired=2, payload=OURS)).behind(Position("1"))
@@ -205,7 +219,7 @@ def test_a_missing_permission_is_named() -> None:
 @pytest.mark.parametrize("expired", [False, True])
 def test_a_message_that_expired_with_the_position_is_resent(expired: bool) -> None:  # noqa: FBT001
     """What is found instead may be an older message of the same content."""
-    found = version_of(KEY)
+    found = Version.from_key(f'"{KEY}"'.encode())
     assert found is not None
     record = Record(Stream("orders"), b"{}", 1)
     message = msg.Message(b"{}", record, 1, Checkpoint(), found)

@@ -136,12 +136,10 @@ class TopicReader:
         repetition = Repetition()
         while page.messages:
             for message in page.messages:
-                payload = bytes(message.payload)
-                version = read_version(payload, self._key_field) if self._mark in payload else None
-                if version is None:
-                    found.others += 1
-                else:
+                if version := self._version(bytes(message.payload)):
                     found.versions.append(version)
+                else:
+                    found.others += 1
             last = page.messages[-1]
             found.position = Position(last.message_id, last.time)
             if end is not None and _is_after(last.time, end):
@@ -150,6 +148,11 @@ class TopicReader:
             if page.messages:
                 repetition.check(self._label, last.message_id, page.messages[-1].message_id)
         found.requests = self._requests
+
+    def _version(self, payload: bytes) -> Version | None:
+        # Most messages of other producers contain neither the name nor an escape.
+        may_be_ours = self._mark in payload or b"\\" in payload
+        return read_version(payload, self._key_field) if may_be_ours else None
 
     def _after(self, position: Position) -> Messages:
         cursor = Cursor(after_message_id=position.message_id)

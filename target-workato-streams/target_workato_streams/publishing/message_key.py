@@ -16,7 +16,7 @@ import msgspec
 import simplejson
 
 from ..plugin.json_scanner import members
-from ..state.versions import STREAM_DIGITS, Version, version_of
+from ..state.versions import STREAM_DIGITS, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,8 +65,8 @@ def version(payload: bytes, record: bytes, stream: Stream) -> Version:
 def read_version(payload: bytes, key_field: str) -> Version | None:
     """Read the message key from a message of a topic; None if another producer published it."""
     try:
-        return version_of(msgspec.json.decode(members(payload).get(key_field, b"")))
-    except (ValueError, RecursionError):
+        return Version.from_key(members(payload).get(key_field, b""))
+    except ValueError:
         return None
 
 

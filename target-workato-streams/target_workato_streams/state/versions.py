@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
+_KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
 STREAM_DIGITS = 8
 
 
@@ -24,6 +24,12 @@ class Version(NamedTuple):
 
     row: str
     content: str
+
+    @classmethod
+    def from_key(cls, text: bytes) -> Version | None:
+        """Parse the JSON text of a message key; None for any other value."""
+        found = _KEY.fullmatch(text)
+        return cls(found[1].decode(), found[2].decode()) if found else None
 
     @property
     def key(self) -> str:
@@ -43,11 +49,3 @@ class Version(NamedTuple):
 
 # The version of messages without a key; it never matches a message in a topic.
 NO_VERSION = Version("", "")
-
-
-def version_of(key: object) -> Version | None:
-    """Parse a message key; None for any other value."""
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
-        return None
-    row, _, content = key.partition("-")
-    return Version(row, content)

@@ -1,0 +1,63 @@
+"""Batches with `exactly_once`: rows, STATEs, sizes and ages."""
+
+from __future__ import annotations
+
+import pytest
+from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.publishing import batches
+from target_workato_streams.publishing.batches import FRAME_BYTES, BatchSettings
+from target_workato_streams.publishing.exactly_once_batches import ExactlyOnceBatchBuilder
+from target_workato_streams.publishing.messages import Message
+from target_workato_streams.state.checkpoints import Checkpoint
+from target_workato_streams.state.versions import Version
+
+RECORD = Record(Stream("a"), b"{}", 1)
+BODY = b'{"id":1}'
+
+
+def message(row: str) -> Message:
+    """A message of a keyed row."""
+    return Message(BODY, RECORD, 1, Checkpoint(), Version(row, "content"))
+
+
+def add(builder: ExactlyOnceBatchBuilder, rows: str) -> list[str]:
+    """Add a message for each row; the rows of each complete batch."""
+    return [
+        "".join(each.version.row for each in batch)
+        for row in rows
+        for batch in builder.add(message(row))
+    ]
+
+
+def test_the_messages_after_a_state_start_the_next_batch() -> None:
+    """Only the batch that spans the STATE is cut; the next one is filled."""
+    builder = ExactlyOnceBatchBuilder(BatchSettings(max_messages=4))
+    assert add(builder, "ab") == []
+    builder.mark_state()
+    assert add(builder, "cd") == ["ab"]
+    assert add(builder, "efgh") == ["cdef"]
+    assert add(builder, "i") == []
+
+
+def test_a_batch_never_exceeds_its_size() -> None:
+    """Also if a STATE in it leaves messages that start the next batch."""
+    size = FRAME_BYTES + 4 * len(BODY) + 3
+    builder = ExactlyOnceBatchBuilder(BatchSettings(max_bytes=size))
+    assert add(builder, "a") == []
+    builder.mark_state()
+    assert add(builder, "bcdefghij") == ["a", "bcde", "fghi"]
+
+
+def test_a_message_that_has_to_wait_for_a_state_keeps_its_age(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise it could wait twice as long as `max_batch_age_secs`."""
+    now = 100.0
+    monkeypatch.setattr(batches.time, "monotonic", lambda: now)
+    builder = ExactlyOnceBatchBuilder(BatchSettings(max_messages=3, max_age_secs=5.0))
+    add(builder, "a")
+    builder.mark_state()
+    add(builder, "b")
+    now = 104.0
+    assert add(builder, "c") == ["a"]
+    assert builder.due_at == 105.0
