@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
+
 from target_workato_streams.input.records import Record, Stream
 from target_workato_streams.publishing import batches
 from target_workato_streams.publishing.batches import FRAME_BYTES, BatchSettings
@@ -10,6 +11,9 @@ from target_workato_streams.publishing.exactly_once_batches import ExactlyOnceBa
 from target_workato_streams.publishing.messages import Message
 from target_workato_streams.state.checkpoints import Checkpoint
 from target_workato_streams.state.versions import Version
+
+if TYPE_CHECKING:
+    import pytest
 
 RECORD = Record(Stream("a"), b"{}", 1)
 BODY = b'{"id":1}'
