@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from target_workato_streams.input.records import Record, Stream
-from target_workato_streams.publishing import batches
 from target_workato_streams.publishing.batches import FRAME_BYTES, BatchSettings
 from target_workato_streams.publishing.exactly_once_batches import ExactlyOnceBatchBuilder
 from target_workato_streams.publishing.messages import Message
@@ -57,7 +57,7 @@ def test_a_message_that_has_to_wait_for_a_state_keeps_its_age(
 ) -> None:
     """Otherwise it could wait twice as long as `max_batch_age_secs`."""
     now = 100.0
-    monkeypatch.setattr(batches.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     builder = ExactlyOnceBatchBuilder(BatchSettings(max_messages=3, max_age_secs=5.0))
     add(builder, "a")
     builder.mark_state()
