@@ -215,8 +215,8 @@ def test_a_state_is_emitted_before_a_later_acknowledgement_is_handled(
     finish = ExactlyOnceProducer.finish
 
     def finish_late(producer: ExactlyOnceProducer) -> None:
-        producer._producers.submit_all()  # noqa: SLF001 - there is no other way to be so late
-        eventually(lambda: producer._producers.idle, "both responses")  # noqa: SLF001 - likewise
+        producer.producers.submit_all()
+        eventually(lambda: producer.producers.idle, "both responses")
         finish(producer)
 
     monkeypatch.setattr(ExactlyOnceProducer, "poll", lambda _producer: None)

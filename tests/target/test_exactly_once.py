@@ -263,6 +263,21 @@ def test_malformed_positions_end_the_run_in_one_line(run_target: RunTarget) -> N
     assert "bookmark of target-workato-streams is malformed" in line
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_later_state_without_place_for_positions_ends_the_run_in_one_line(
+    emulator: Emulator, topic: int, run_target: RunTarget, more: int
+) -> None:
+    """The records before it are published, and the last state that was emitted covers less."""
+    malformed = b'{"type": "STATE", "value": {"bookmarks": [1]}}'
+    fed = [state_line(orders=0), schema(), *rows(0, 3), malformed, *rows(3, more)]
+    done = run_target(*fed, **EXACTLY_ONCE)
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "the state's bookmarks are not an object" in line
+    assert ids(emulator, topic)[:3] == [0, 1, 2]
+    assert done.emitted_states[-1]["bookmarks"]["orders"] == 0
+
+
 def test_sigterm_in_a_look_up_ends_the_run_in_good_order(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from ..event_streams.errors import EventStreamsError
 from ..state.checkpoints import EmittableState
 from ..state.positions import with_positions
 from .acknowledgements import Acknowledgements
+from .messages import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,5 +89,10 @@ class PositionedAcknowledgements(Acknowledgements):
             self._write(self._emitted, {**self._emitted_positions, topic_id: position})
 
     def _write(self, state: bytes, positions: Mapping[int, Position]) -> None:
-        self.write(with_positions(state, positions))
+        try:
+            text = with_positions(state, positions)
+        except EventStreamsError as exc:
+            self._shutdown.fail(Failed(exc))
+            return
+        self.write(text)
         self._emitted, self._emitted_positions = state, positions
