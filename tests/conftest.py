@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -23,6 +24,18 @@ settings.register_profile(
 )
 settings.register_profile("deterministic", settings.get_profile("random"), derandomize=True)
 settings.load_profile("deterministic")
+
+
+# Processes start in half the time if what they import is compiled; the environments that tests make
+# are used once or twice, which is faster than compiling all of them.
+for variable in ("PYTHONDONTWRITEBYTECODE", "UV_COMPILE_BYTECODE"):
+    os.environ.pop(variable, None)
+
+
+# In the background these are ignored, and would be by the processes that tests start, too.
+for signum in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(signum) is signal.SIG_IGN:
+        signal.signal(signum, lambda *_: None)
 
 
 class WriteConfig(Protocol):

@@ -52,9 +52,13 @@ class Endpoint:
         topic_id = int(text) if text.isdecimal() else None
         body = await read_body(receive)
         entry = Entry(self._operation, topic_id, scope, body)
-        service.log.append(entry)
+        log = service.log
+        log.append(entry)
+        service.connections.add(scope["extensions"][TRANSPORT])
         if service.settings.latency_secs:
             await asyncio.sleep(service.settings.latency_secs)
+            if service.log is not log:
+                return  # There was a reset, which has closed the connection.
         try:
             response = await self._respond(scope, topic_id, body, receive)
         except Problem as problem:
@@ -73,8 +77,11 @@ class Endpoint:
             self._check_token(scope)
             service.admit(developer=self._operation == "topics")
         fault = service.faults.take(self._operation, topic_id)
+        log = service.log
 
         async def process() -> ApiResponse | None:
+            if service.log is not log:
+                return None  # as above
             if len(body) > MAX_BODY_BYTES:
                 raise Problem(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import msgspec
 
@@ -18,6 +19,7 @@ from tests.emulator.settings import Settings
 from tests.emulator.store import Store
 
 if TYPE_CHECKING:
+    from asyncio import Transport
     from collections.abc import Mapping
     from typing import Any
 
@@ -50,6 +52,7 @@ class Service:
         self.store = Store(database)
         self.clock = Clock()
         self.arrivals = Arrivals()
+        self.connections: WeakSet[Transport] = WeakSet()
         self._begin()
 
     def _begin(self) -> None:
@@ -60,7 +63,13 @@ class Service:
         self.log: list[Entry] = []
 
     def reset(self) -> None:
-        """Remove topics, messages, the log and faults, and restore the default settings."""
+        """Remove topics, messages, the log and faults, and restore the default settings.
+
+        Connections are closed: what a client of an earlier test has sent affects no later one.
+        """
+        for connection in self.connections:
+            connection.abort()
+        self.connections.clear()
         self.store.clear()
         self._begin()
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from tests.running import eventually
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -143,6 +145,25 @@ def test_reset_clears_everything(emulator: Emulator, api: Api) -> None:
     assert api.developer("GET").json() == {"count": 0, "data": []}
     assert emulator.create_topic() == topic_id
     assert api.page(topic_id) == []
+
+
+def test_what_was_sent_before_a_reset_has_no_effect_after_it(emulator: Emulator, api: Api) -> None:
+    """Neither in the latency of a fault nor in that of the service."""
+    for settings, fault_secs in (({"latency_secs": 0.4}, 0.0), ({}, 0.4)):
+        topic_id = emulator.create_topic(id=1)
+        emulator.configure(**settings)
+        emulator.fault("latency", secs=fault_secs)
+        with pytest.raises(requests.ReadTimeout):
+            api.post(f"/api/v1/topics/{topic_id}/publish", "{}", timeout=0.1)
+        eventually(emulator.requests, "the request")
+        emulator.reset()
+        emulator.create_topic(id=1)
+        emulator.fault("status")
+        time.sleep(0.5)
+        assert emulator.messages(topic_id) == []
+        assert emulator.requests() == []
+        assert api.publish(topic_id, "{}").status_code == 500
+        emulator.reset()
 
 
 def test_mistakes_of_a_test_are_reported(emulator: Emulator) -> None:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.executables import command, environment
+from tests.injection import injected
 from tests.running import eventually
 from tests.target.singer import orders, schema, state
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.emulator.control import Emulator
     from tests.target.conftest import StartTarget, TargetConfig
 
@@ -153,8 +156,15 @@ def test_a_kill_duplicates_at_most_the_batches_in_flight_and_what_follows_the_la
     assert len(duplicated) <= (in_flight - 1) * batch
 
 
+# The run would otherwise wait for eight seconds, as in the test without a response above.
+SHORT_GRACE = """
+    from target_workato_streams.publishing import shutdown
+    shutdown.GRACE_SECS = 2.0
+"""
+
+
 def test_a_signal_ends_the_run_if_nothing_reads_stdout(
-    emulator: Emulator, topic: int, target_config: TargetConfig
+    emulator: Emulator, topic: int, target_config: TargetConfig, tmp_path: Path
 ) -> None:
     """Publishing continues while stdout is full, and the run ends within 10 s of the signal."""
     config = target_config(batch_size_rows=1)
@@ -163,7 +173,7 @@ def test_a_signal_ends_the_run_if_nothing_reads_stdout(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(),
+        env=environment(**injected(tmp_path / "site", SHORT_GRACE)),
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
