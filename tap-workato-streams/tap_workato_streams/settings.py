@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
+from .plugin.common_settings import COMMON_SETTINGS
 from .records.evolution import MODES
 from .records.layout import NESTED, RECORD_FORMATS
 
@@ -33,7 +34,8 @@ _TOPIC = th.ObjectType(
     additional_properties=False,
 )
 
-TAP_SETTINGS = (
+SETTINGS = th.PropertiesList(
+    *COMMON_SETTINGS,
     th.Property(
         "topics",
         th.ArrayType(_TOPIC),
@@ -150,7 +152,7 @@ TAP_SETTINGS = (
             "Maximum time in seconds between a state change and the STATE message that reports it"
         ),
     ),
-)
+).to_dict()
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,7 @@ class ReadSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ReadSettings:
         """Pick the settings from a checked config."""
-        return cls(
-            batch_size=config["batch_size"],
-            timeout_secs=config.get("timeout_secs"),
-            on_expired_bookmark=config["on_expired_bookmark"],
-        )
+        return cls(**_picked(cls, config))
 
     def poll_secs(self, *, tail: bool) -> int:
         """The time in seconds that a request may wait for messages."""
@@ -190,10 +188,8 @@ class RunSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RunSettings:
         """Pick the settings from a checked config."""
-        return cls(
-            tail=config["tail"],
-            max_messages=config.get("max_messages"),
-            max_run_secs=config.get("max_run_secs"),
-            max_parallel_topics=config["max_parallel_topics"],
-            state_interval_secs=config["state_interval_secs"],
-        )
+        return cls(**_picked(cls, config))
+
+
+def _picked(settings: type, config: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: config.get(field.name) for field in fields(settings)}

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError
 from .event_streams.rate_limiter import TOO_MANY_REQUESTS
-from .limits import Interval, RunLimits
+from .limits import Interval, RunLimits, Watchdog
 from .output.emitter import Emitter
 from .output.progress import Progress
 from .output.writer import bytes_written, check_stdout
 from .plugin.wording import counted
-from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
