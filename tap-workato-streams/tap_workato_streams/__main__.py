@@ -8,7 +8,7 @@ from .plugin.start import starting
 def main() -> None:
     """Run the tap."""
     with starting("tap-workato-streams"):
-        from .tap import TapWorkatoStreams  # noqa: PLC0415 - after the first instructions
+        from .tap import TapWorkatoStreams  # noqa: PLC0415 - see `starting`
 
     TapWorkatoStreams.cli()
 

@@ -50,8 +50,8 @@ class NestedStream(TopicStream):
             if crumb and not is_selected and crumb[1] not in known:
                 # It would be emitted inside of the payload.
                 raise EventStreamsError(
-                    f"{self.topic}: the catalog deselects {crumb[1]}, which is no property of "
-                    "nested records; run discovery again (Meltano: --refresh-catalog)"
+                    f"{self.topic}: the catalog deselects {crumb[1]}, which is not a "
+                    "property of nested records; run discovery again (Meltano: --refresh-catalog)"
                 )
         for stream_map in self.stream_maps:
             names = stream_map.transformed_schema.get("properties", {})

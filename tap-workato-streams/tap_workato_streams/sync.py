@@ -79,8 +79,7 @@ class Sync:
 
         Raises:
             EventStreamsError: A topic or stdout failed. Pages that were read before are written,
-            and
-                the state covers them.
+                and the state covers them.
         """
         topics = counted(len(self._streams), "topic")
         logger.info("reading %s, %d concurrently", topics, self._workers)

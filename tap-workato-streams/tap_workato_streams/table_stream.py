@@ -144,7 +144,7 @@ class TableStream(TopicStream):
     @cached_property
     def _shaper(self) -> Shaper:
         columns = self._known_columns
-        if (RESCUED,) in self._deselected:  # so columns that are not in the catalog are, too
+        if (RESCUED,) in self._deselected:  # columns that are not in the catalog are, too
             columns = common(columns, self._catalog_columns)
         key_fields = []
         for name in self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys():

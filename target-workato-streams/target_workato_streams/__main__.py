@@ -8,7 +8,7 @@ from .plugin.start import starting
 def main() -> None:
     """Run the target."""
     with starting("target-workato-streams"):
-        from .target import TargetWorkatoStreams  # noqa: PLC0415 - after the first instructions
+        from .target import TargetWorkatoStreams  # noqa: PLC0415 - see `starting`
 
     TargetWorkatoStreams.cli()
 

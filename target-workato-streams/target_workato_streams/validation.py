@@ -40,7 +40,7 @@ class Validator:
             raise InvalidJSONSchema("not a JSON Schema") from exc
 
     def problem(self, record: bytes) -> str | None:
-        """Return which rule a record violates, without its content; None if it is valid.
+        """Return the rule that a record violates, without its content; None if it is valid.
 
         An exception during validation is also a problem of the record, and does not end the run.
         """

@@ -61,7 +61,7 @@ def test_a_compressed_response_has_a_size_limit(connector: Connector) -> None:
     assert done.returncode == 1
     errors = [line for line in done.stderr.decode().splitlines() if "ERROR" in line]
     assert len(errors) == 1
-    assert "orders (topic 1): a response larger than 128 MB; check api_url" in errors[0]
+    assert "orders (topic 1): the response is larger than 128 MB; check api_url" in errors[0]
     assert len(service.requests) == 1
 
 

@@ -45,7 +45,7 @@ def test_an_extra_that_the_tests_have_installed(
     monkeypatch.setattr(config_check, "find_spec", lambda _: None)
     config = {"max_requests_per_minute": 60, **settings}
     extra = line.rpartition(" ")[2]
-    install = f"install tap-workato-streams[{extra}] in place of tap-workato-streams"
+    install = f"install tap-workato-streams[{extra}] instead of tap-workato-streams"
     assert problems(config, {"properties": {}}) == ([f"{line}; {install}"] if line else [])
 
 
@@ -68,5 +68,5 @@ def test_a_missing_extra_is_a_setting_error(
     outcome = run(connector.name, "--config", config)
     assert outcome.exit_code == 1
     extra = line.rpartition(" ")[2]
-    install = f"install {connector.name}[{extra}] in place of {connector.name}"
+    install = f"install {connector.name}[{extra}] instead of {connector.name}"
     assert f"{line}; {install}" in outcome.stderr

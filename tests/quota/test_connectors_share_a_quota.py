@@ -61,7 +61,7 @@ def test_settings_are_checked_all_at_once(
     assert not (tmp_path / "missing").exists()
     [folder, limit] = [line for line in outcome.error_lines if "quota_url: " in line]
     assert f"the folder {tmp_path}/missing does not exist" in folder
-    assert "needs max_requests_per_minute" in limit
+    assert "requires max_requests_per_minute" in limit
     assert emulator.requests() == []
 
 

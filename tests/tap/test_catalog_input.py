@@ -22,30 +22,30 @@ REJECTED: list[tuple[Any, str]] = [
     ({"streams": None}, "catalog: not a catalog, since streams is not an array"),
     ({"streams": {}}, "catalog: not a catalog, since streams is not an array"),
     ({"streams": ["orders"]}, "catalog: streams[0] is not an object"),
-    ({"streams": [{}]}, "catalog: streams[0].tap_stream_id is missing, or of the wrong type"),
+    ({"streams": [{}]}, "catalog: streams[0].tap_stream_id is missing or has the wrong type"),
     (
         {"streams": [{"tap_stream_id": ""}]},
-        "catalog: streams[0].tap_stream_id is missing, or of the wrong type",
+        "catalog: streams[0].tap_stream_id is missing or has the wrong type",
     ),
     (
         {"streams": [{"tap_stream_id": "a", "stream": ["a"]}]},
-        "catalog: streams[0].stream is missing, or of the wrong type",
+        "catalog: streams[0].stream is missing or has the wrong type",
     ),
     (
         {"streams": [{"tap_stream_id": "a", "key_properties": "message_id"}]},
-        "catalog: streams[0].key_properties is missing, or of the wrong type",
+        "catalog: streams[0].key_properties is missing or has the wrong type",
     ),
     (
         {"streams": [{"tap_stream_id": "a", "key_properties": [["message_id"]]}]},
-        "catalog: streams[0].key_properties is missing, or of the wrong type",
+        "catalog: streams[0].key_properties is missing or has the wrong type",
     ),
     (
         {"streams": [{"tap_stream_id": "a", "schema": []}]},
-        "catalog: streams[0].schema is missing, or of the wrong type",
+        "catalog: streams[0].schema is missing or has the wrong type",
     ),
     (
         {"streams": [{"tap_stream_id": "a", "metadata": {}}]},
-        "catalog: streams[0].metadata is missing, or of the wrong type",
+        "catalog: streams[0].metadata is missing or has the wrong type",
     ),
     (
         {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": None}]}]},
@@ -54,14 +54,14 @@ REJECTED: list[tuple[Any, str]] = [
     *(
         (
             {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": crumb}]}]},
-            "catalog: streams[0].metadata has an item whose breadcrumb names no property",
+            "catalog: streams[0].metadata has an item whose breadcrumb does not name a property",
         )
         for crumb in (["payload"], ["properties"])
     ),
     *(
         (
             {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": [], "metadata": m}]}]},
-            f"catalog: streams[0].metadata has an item whose {name} is of the wrong type",
+            f"catalog: streams[0].metadata has an item whose {name} has the wrong type",
         )
         for name, m in (
             ("selected", {"selected": "false"}),

@@ -191,8 +191,8 @@ def test_a_schema_test_writes_only_schemas(emulator: Emulator, run_tap: RunTap) 
             '{"api_token": "very-secret" ',
             "config.json: not JSON (Expecting ',' delimiter or '}' at line 1, column 29)",
         ),
-        ("[]", "config.json: not an object of settings"),
-        ("null", "config.json: not an object of settings"),
+        ("[]", "config.json: not a JSON object of settings"),
+        ("null", "config.json: not a JSON object of settings"),
     ],
     ids=["no file", "half a file", "no JSON", "an array", "null"],
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GOOD = {"api_token": "good-token", "topics": [{"id": 1}]}
 TOKENS = {"api_token": "a", "developer_api_token": "b"}
 BATCH = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///tmp"}}
-NO_TOKEN = "contains whitespace, a line break or another character that no token has"
+NO_TOKEN = "contains whitespace, a line break or another character that tokens cannot have"
 CLEAR_TEXT = "http would send the token in clear text; use https"
 NO_URL = "is not a URL that begins with https://"
 NO_DATE = "must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"

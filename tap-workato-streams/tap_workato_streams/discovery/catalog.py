@@ -112,7 +112,7 @@ def _problem(stream: Any) -> str | None:  # noqa: ANN401 - JSON
     }
     for key, is_valid in checks.items():
         if not is_valid:
-            return f".{key} is missing, or of the wrong type"
+            return f".{key} is missing or has the wrong type"
     for item in stream.get("metadata", []):
         if problem := _metadata_problem(item):
             return f".metadata has an item {problem}"
@@ -126,14 +126,14 @@ def _metadata_problem(item: Any) -> str | None:  # noqa: ANN401 - JSON
     if not _are_names(crumb):
         return "whose breadcrumb is not an array of strings"
     if crumb and (crumb[0] != "properties" or len(crumb) == 1):
-        return "whose breadcrumb names no property"
+        return "whose breadcrumb does not name a property"
     metadata = item.get("metadata")
     if not isinstance(metadata, dict):
         return "without metadata"
     if not isinstance(metadata.get("selected"), bool | None):
-        return "whose selected is of the wrong type"
+        return "whose selected has the wrong type"
     if not _are_names(metadata.get("table-key-properties") or []):
-        return "whose table-key-properties is of the wrong type"
+        return "whose table-key-properties has the wrong type"
     return None
 
 

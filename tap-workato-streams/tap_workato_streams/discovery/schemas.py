@@ -81,8 +81,8 @@ def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         fields: The fields, as listed by the Developer API.
 
     Returns:
-        The schema of an object whose fields may all be null, because the format does not define
-        whether they may, and a payload that does not conform is emitted, too.
+        The schema of an object. Any field may be null, because the format does not say which ones
+        may, and a payload that does not conform is also emitted.
     """
     return {
         "type": ["object", "null"],

@@ -83,7 +83,7 @@ def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, 
         if catalog is None or not config.get("topics"):
             raise
         # The settings and the catalog contain everything except the retention.
-        logger.warning("%s; continuing without it", exc)
+        logger.warning("%s; continuing without the Developer API", exc)
         return {}
 
 
@@ -130,7 +130,7 @@ def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> T
         except RequestRejected as exc:
             if exc.status not in THIS_TOPIC_ONLY:
                 raise
-            logger.warning("%s; its schema cannot be inferred, and is left open", exc)
+            logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
     layout = Layout.from_config(config)
     columns = infer_columns(payloads, layout.levels if layout else 0)
     schema = {**schemas.OPEN_PAYLOAD, "properties": column_schemas(columns)}

@@ -1,4 +1,4 @@
-"""Why a cursor may make no progress: its message has expired, or the service repeats pages."""
+"""Detects cursors that make no progress: their message has expired, or pages are repeated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
 class CursorExpired(RequestRejected):
-    """The message of a cursor has expired or was purged; ``until`` is the earliest time left."""
+    """The message of a cursor has expired or was purged.
+
+    Attributes:
+        until: The time of the earliest message that is left; ``now`` if there is none.
+    """
 
     until = "now"
 

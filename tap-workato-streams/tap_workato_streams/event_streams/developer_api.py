@@ -75,8 +75,8 @@ class DeveloperApi:
         topics: list[WorkspaceTopic] = []
         for page in itertools.count(1):
             items = self.session.retry(partial(self._page, page))
-            # The service may have smaller pages than requested or none at all, and a topic is
-            # on two of them if another was created or deleted in the meantime.
+            # The service may use smaller pages than requested or no pages at all, and a topic is on
+            # two pages if another topic was created or deleted in the meantime.
             new = {key: item for item in items if (key := _key(item)) not in seen}
             if not new:
                 break
@@ -140,7 +140,7 @@ def _topic(item: dict[str, Any]) -> WorkspaceTopic | None:
     """Parse a topic; log a warning for malformed fields, and ignore a topic without a valid id."""
     topic_id = _id(item)
     if topic_id is None:
-        logger.warning("Developer API: a topic without a usable id is ignored")
+        logger.warning("Developer API: ignored a topic without a valid id")
         return None
     schema = _parsed(item.get("schema"))
     topic = WorkspaceTopic(
@@ -151,7 +151,7 @@ def _topic(item: dict[str, Any]) -> WorkspaceTopic | None:
     )
     for name in ("name", "retention", "schema"):
         if not getattr(topic, name) and (item.get(name) or name == "name"):
-            logger.warning("topic %d: the Developer API lists no usable %s", topic_id, name)
+            logger.warning("topic %d: the Developer API lists no valid %s", topic_id, name)
     return topic
 
 

@@ -80,7 +80,7 @@ class Timeouts:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host name or address means this machine."""
+    """Whether a host name or address refers to this machine."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

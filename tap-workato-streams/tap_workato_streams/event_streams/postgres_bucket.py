@@ -76,6 +76,6 @@ def open_bucket(url: QuotaUrl, rate: Rate) -> ServerTimePostgresBucket:
     """Connect to the server, and create the table if it does not exist.
 
     Raises:
-        psycopg.Error: The server cannot be reached, or rejects the login or the table.
+        psycopg.Error: The server cannot be reached, or does not allow the login or the table.
     """
     return ServerTimePostgresBucket(SingleConnection(url.address), url.name, [rate])

@@ -9,7 +9,7 @@ from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from .shared_quota import SharedQuota
 
-# A minute and a second: requests sent a minute apart may arrive closer together than that.
+# A minute and a second, because requests that are sent a minute apart may arrive closer together.
 WINDOW_SECS = 61.0
 
 

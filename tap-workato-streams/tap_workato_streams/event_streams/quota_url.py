@@ -80,7 +80,7 @@ def quota_url_problems(url: str) -> Iterator[str]:
         yield from _file_problems(parts)
     elif parts.scheme in {"redis", "rediss"}:
         if not parts.hostname:
-            yield f"name the host, such as {parts.scheme}://localhost:6379/0"
+            yield f"must contain the host, such as {parts.scheme}://localhost:6379/0"
     # libpq can take the host from an option or from the environment.
     elif parts.scheme != "postgresql":
         yield "must begin with file:///, redis://, rediss:// or postgresql://"
@@ -92,14 +92,14 @@ def quota_url_problems(url: str) -> Iterator[str]:
 
 def _file_problems(parts: SplitResult) -> Iterator[str]:
     if parts.netloc not in {"", "localhost"} or not re.match("/+[^/]", parts.path):
-        yield "name a file with its absolute path, such as file:///var/lib/meltano/quota.db"
+        yield "must contain the absolute path of a file, such as file:///var/lib/meltano/quota.db"
         return
     if {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)} - {"name"}:
-        yield "name is the only option of a file URL"
+        yield "the only parameter of a file URL is name"
     path = Path(url2pathname(parts.path))
     try:
         if path.is_dir():
-            yield f"{path} is a folder; name a file in it"
+            yield f"{path} is a folder; add the name of a file"
         elif not path.parent.is_dir():
             yield f"the folder {path.parent} does not exist; create it"
     except OSError as exc:

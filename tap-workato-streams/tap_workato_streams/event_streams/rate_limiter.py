@@ -40,7 +40,7 @@ class RequestStats:
 
     Attributes:
         by_status: Requests by the status of their response; ``none`` without a response.
-        retries: Requests that were sent again.
+        retries: Retried requests.
         quota_waits: Requests that had to wait for the quota, or for the end of a pause.
         quota_wait_secs: The total time in seconds that they waited.
     """
@@ -97,7 +97,7 @@ class RateLimiter:
 
     @contextmanager
     def acquire(self, max_pause_secs: float | None = None) -> Iterator[float]:
-        """Wait until a request may be sent, and send it in the block of the ``with`` statement.
+        """Wait until a request may be sent; the block of the ``with`` statement sends it.
 
         If the block raises a ``ServiceError`` with status 429, all requests pause until the time
         given by the service or, if it gives none, for a time that grows with each 429.

@@ -66,7 +66,7 @@ def open_bucket(url: QuotaUrl, rate: Rate) -> ServerTimeRedisBucket:
     """Connect to the server.
 
     Raises:
-        redis.RedisError: The server cannot be reached, or rejects the login.
+        redis.RedisError: The server cannot be reached, or does not allow the login.
     """
     redis = Redis.from_url(
         url.address,

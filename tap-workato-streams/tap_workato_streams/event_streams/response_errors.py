@@ -42,7 +42,7 @@ ADVICE = {
 # Errors that a retry would not fix.
 FINAL: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "no secure connection ({reason}); check {url}"),
-    (ResponseTooLarge, f"a response larger than {MAX_RESPONSE_BYTES >> 20} MB; check {{url}}"),
+    (ResponseTooLarge, f"the response is larger than {MAX_RESPONSE_BYTES >> 20} MB; check {{url}}"),
     (InvalidProxy, f"the proxy cannot be used; check {PROXY_SETTINGS}"),
 )
 

@@ -148,7 +148,9 @@ class SharedQuota:
             return 0.0
         wait_secs = cast("int", bucket.waiting(item)) / 1000
         if wait_secs > self._rate.interval / 1000 + CLOCK_TOLERANCE_SECS:
-            logger.warning("quota_url: the clock of the quota store was set back; counting anew")
+            logger.warning(
+                "quota_url: the clock of the quota store was set back; starting a new count"
+            )
             bucket.flush()
             return BUSY_SECS
         # Without a random delay, the same process would be the first each time.

@@ -42,7 +42,7 @@ def tap_metrics(summaries: Sequence[TopicSummary], stats: RequestStats) -> Itera
     yield Metric(
         "tap_bookmark_age_seconds",
         "gauge",
-        "Time since the message after which the next run would resume.",
+        "Age of the bookmarked message, after which the next run would resume.",
         LABELS,
         {
             label: max(0.0, now - bookmarked.timestamp())

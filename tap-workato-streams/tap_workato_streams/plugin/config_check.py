@@ -97,7 +97,7 @@ def _duration_problems(config: Mapping[str, Any]) -> Iterator[str]:
 def _missing_extras(config: Mapping[str, Any]) -> Iterator[str]:
     for setting, module, extra in _libraries(config):
         if find_spec(module) is None:
-            advice = f"install {CONNECTOR}[{extra}] in place of {CONNECTOR}"
+            advice = f"install {CONNECTOR}[{extra}] instead of {CONNECTOR}"
             yield f"{setting} needs the extra {extra}; {advice}"
 
 

@@ -39,7 +39,7 @@ def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _token_problem(token: str) -> str | None:
     if not re.fullmatch(r"[!-~]+", token):
-        return "contains whitespace, a line break or another character that no token has"
+        return "contains whitespace, a line break or another character that tokens cannot have"
     return None
 
 
@@ -86,4 +86,4 @@ def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
     for problem in quota_url_problems(url):
         yield f"quota_url: {problem}"
     if config.get("max_requests_per_minute") is None:
-        yield "quota_url: needs max_requests_per_minute, the quota that all processes share"
+        yield "quota_url: requires max_requests_per_minute, the quota that all processes share"

@@ -47,5 +47,5 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except OSError as exc:
         raise SettingError(f"{label}: cannot be read ({exc.strerror})") from exc
     if not isinstance(config, dict):
-        raise SettingError(f"{label}: not an object of settings")
+        raise SettingError(f"{label}: not a JSON object of settings")
     return config

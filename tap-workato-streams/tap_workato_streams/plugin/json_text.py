@@ -13,7 +13,8 @@ _HIGH, _LOW = rb"[89abAB][0-9a-fA-F]{2}", rb"[c-fC-F][0-9a-fA-F]{2}"
 _LONE_SURROGATE = re.compile(
     rb"\\u[dD](?:%b(?!\\u[dD]%b)|%b(?<!\\u[dD]%b\\u[dD]%b))" % (_HIGH, _LOW, _LOW, _HIGH, _LOW)
 )
-# The private use area in lower-case escapes, and all ways to write its characters.
+# The characters of the private use area: their lower-case escapes, which `HiddenSurrogates` writes,
+# and all the ways in which a text may contain them.
 _STAND_IN = re.compile(rb"\\u(?:e[0-9a-f]{3}|f[0-8][0-9a-f]{2})")
 _PRIVATE_USE = range(0xE000, 0xF900)
 _PRIVATE_USE_ESCAPE = re.compile(rb"\\u([eE][0-9a-fA-F]{3}|[fF][0-8][0-9a-fA-F]{2})")

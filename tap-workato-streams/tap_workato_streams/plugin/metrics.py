@@ -66,11 +66,11 @@ def request_metrics(stats: RequestStats) -> Iterator[Metric]:
     yield Metric(
         "requests_total",
         "counter",
-        "Requests to the messages API by the status of their response.",
+        "Requests for messages, by the HTTP status of their response.",
         ("status",),
         {(status,): count for status, count in stats.by_status.copy().items()},
     )
-    yield Metric("retries_total", "counter", "Requests sent again.", (), {(): stats.retries})
+    yield Metric("retries_total", "counter", "Retried requests.", (), {(): stats.retries})
     yield Metric(
         "quota_waits_total",
         "counter",

@@ -1,4 +1,4 @@
-"""The first instructions of a connector, before its imports, which take a part of a second."""
+"""The first code that a connector runs, before its imports, which take a fraction of a second."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def starting(name: str) -> Iterator[None]:
     """Prepare the process; the imports belong in the block.
 
-    SIGINT ends it without a traceback, and stdout must be open. What is imported stays, so it is
-    not searched for garbage, now or later: that would take a quarter of the time to start.
+    SIGINT ends it without a traceback, and stdout must be open. Imported objects are never freed,
+    so the garbage collector skips them: searching them would take a quarter of the start-up time.
 
     Args:
         name: The name of the connector.

@@ -12,7 +12,7 @@ MAX_NAMES = 10
 
 
 def shown(name: str) -> str:
-    """Return a name that others chose, such as that of a field, so that it fits in a log line."""
+    """Shorten a name in the data, such as that of a field, to fit in a log line."""
     text = "".join(char if char.isprintable() else "?" for char in name[:MAX_NAME])
     return text if len(name) <= MAX_NAME else f"{text}..."
 

@@ -59,7 +59,7 @@ class TopicConsumer:
         """Consume the topic.
 
         Args:
-            bookmark: The bookmark of the last run; None to start as set in the settings.
+            bookmark: The bookmark of the last run; None to start according to the settings.
             tail: Whether to continue at the end of the topic.
             while_waiting: Called while the service processes a request; must not raise.
 
@@ -121,7 +121,7 @@ class TopicConsumer:
         except RequestRejected as rejection:
             found = consume_again(cursor, batch_size, rejection, self._request)
             logger.warning(
-                "%s: ignoring a stray HTTP %s (%s); the same request worked when it was repeated",
+                "%s: ignored HTTP %s (%s), because the same request succeeded when repeated",
                 self.topic,
                 rejection.status,
                 rejection.reason,

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     Fetch = Callable[[Cursor], Page]
 
-# The start of the search for the latest message: more than the service's clocks can differ.
+# How far back the search for the latest message starts: more than the service's clocks can differ.
 LOOK_BACK = timedelta(seconds=5)
-# If the local clock is slower than the service's by more, the search is repeated with the latter.
+# If the local clock is behind the service's by more than this, the service's clock is used instead.
 SMALL_SKEW = timedelta(minutes=1)
 # The factor by which the search goes further back in each step, and the limit of the last step.
 GROWTH = 8

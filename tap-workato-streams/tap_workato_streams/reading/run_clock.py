@@ -49,11 +49,11 @@ class RunClock:
             while self._starts and published - elapsed > self._starts[0] + TOLERANCE:
                 wrong = self._starts.pop(0)
                 self._warn(
-                    "the clock is wrong: a message of %s was published before the run began at "
-                    "%s; the run ends %s",
-                    page.messages[-1].time,
+                    "the clock is wrong: by this clock, the run began at %s, but it has already "
+                    "read a message of %s; the end of the run is determined %s",
                     wrong.isoformat(timespec="seconds"),
-                    "by another clock" if self._starts else "at the first empty page of each topic",
+                    page.messages[-1].time,
+                    "by another clock" if self._starts else "by the first empty page of each topic",
                 )
 
     def started_before(self, time: str | None) -> bool:

@@ -109,7 +109,7 @@ def is_column_name(name: str) -> bool:
 
 
 def merged(first: Columns, second: Columns) -> Columns:
-    """Add the missing columns of `others` to columns, at any depth."""
+    """Add the columns of `second` that `first` lacks, at any depth."""
     result = dict(first)
     for name, other in second.items():
         mine = result.get(name)
@@ -123,7 +123,7 @@ def merged(first: Columns, second: Columns) -> Columns:
 
 
 def common(first: Columns, second: Columns) -> Columns:
-    """Return the columns of `first` that `second` has, too, at any depth."""
+    """Return the columns of `first` that `second` also has, at any depth."""
     result = {}
     for name, mine in first.items():
         other = second.get(name)

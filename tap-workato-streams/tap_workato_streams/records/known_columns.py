@@ -28,7 +28,7 @@ def from_bookmark(value: object, levels: int) -> Columns:
         return {}
     schema = {"properties": value}
     if schemas(from_schema(schema, MAX_LEVELS)) != value:
-        raise ValueError("columns must be an object from field names to JSON Schemas")
+        raise ValueError("columns must be an object with a JSON Schema per field name")
     return from_schema(schema, levels)
 
 

@@ -109,5 +109,5 @@ class Layout:
 
 
 def prefixed_notes(name: str) -> dict[str, str]:
-    """Return the note for a column with a prefix, by which it is recognised in a catalog."""
+    """Return the note for a column with a prefix, by which it is recognized in a catalog."""
     return {"description": f"`{name}` of the payload"} if name in MESSAGE_FIELDS else {}

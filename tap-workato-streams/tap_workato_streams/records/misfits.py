@@ -95,7 +95,7 @@ class MisfitCounts:
                 self._counts[path if is_named else None] += 1
 
     def __str__(self) -> str:
-        """Return a text such as `/total (12), /note (1)`; empty if everything fitted."""
+        """Return a text such as `/total (12), /note (1)`; empty if all values fit."""
         return ", ".join(f"{_name(path)} ({count:,})" for path, count in self._counts.items())
 
 

@@ -189,7 +189,7 @@ class Shaper:
         return b"%b,%b" % (members, values) if members else values
 
 
-# The same fields are null again and again.
+# Cached, because usually the same fields are null.
 @lru_cache(maxsize=1000)
 def _rescued_nulls(names: tuple[str, ...]) -> bytes:
     misfits = [Misfit((name,), NULL, is_unknown=True) for name in names]

@@ -67,7 +67,7 @@ def _records_of(
     except (OSError, EOFError, zlib.error) as exc:
         raise InputError(
             f"the batch file {name} cannot be read: {type(exc).__name__}; check that it exists and "
-            "is complete, and set batch_config if it is somewhere else"
+            "is complete, or set batch_config to its location"
         ) from exc
 
 
@@ -76,8 +76,8 @@ def _open(url: str, name: str, storage: Mapping[str, Any]) -> IO[bytes]:
     parts = urlsplit(url)
     if not parts.scheme or not name:
         raise InputError(
-            f"the batch file {name or '(empty)'} has no URL such as file:///folder/{name}; fix the "
-            "tap's batch_config"
+            f"the batch file {name or '(empty)'} has no URL such as file:///folder/{name}; fix "
+            "batch_config of the tap"
         )
     if root := storage.get("root"):
         url = f"{str(root).rstrip('/')}/{name}"
@@ -91,8 +91,8 @@ def _open(url: str, name: str, storage: Mapping[str, Any]) -> IO[bytes]:
     except (ImportError, ValueError) as exc:
         raise InputError(
             f"the batch file {name} is on {parts.scheme}://, which cannot be read "
-            f"({type(exc).__name__}); for s3:// install target-workato-streams[s3], or let the tap "
-            "write to file://"
+            f"({type(exc).__name__}); for s3://, install target-workato-streams[s3], or let the "
+            "tap write to file://"
         ) from exc
     except Exception as exc:
         if isinstance(exc, OSError):

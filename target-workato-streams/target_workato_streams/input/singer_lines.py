@@ -28,7 +28,7 @@ class RecordBeforeSchemaError(InputError, RecordsWithoutSchemaException):
 
 
 class Line(msgspec.Struct, gc=False):
-    """The fields of a Singer message; its type determines which are set."""
+    """The fields of a Singer message; the type determines which fields are set."""
 
     type: str = ""
     stream: str = ""
@@ -52,7 +52,7 @@ class Line(msgspec.Struct, gc=False):
             raise InputError(f"the {self.type} message has no {' and no '.join(missing)}")
 
     def decoded_schema(self) -> dict[str, Any]:
-        """Decode the schema of a SCHEMA message; a schema without properties allows all of them.
+        """Decode the schema of a SCHEMA message; a schema without properties allows any property.
 
         Raises:
             InputError: The schema cannot be decoded, or is not the schema of an object.
@@ -64,7 +64,7 @@ class Line(msgspec.Struct, gc=False):
         schema = {} if schema is True else schema
         properties = (schema.get("properties") or {}) if isinstance(schema, dict) else None
         if not isinstance(properties, dict):
-            raise InputError("the schema is not that of an object")
+            raise InputError("the schema does not describe an object")
         return {**schema, "properties": properties}
 
 

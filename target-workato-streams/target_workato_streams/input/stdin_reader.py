@@ -38,7 +38,7 @@ class Poller(Protocol):
         """Whether reading should stop."""
 
     def wait(self, readable: int) -> bool:
-        """Wait until `poll` has something to do, or a descriptor is readable; return the latter."""
+        """Wait until `poll` is due or a descriptor is readable; return whether it is readable."""
 
     def poll(self) -> None:
         """Handle what is due."""

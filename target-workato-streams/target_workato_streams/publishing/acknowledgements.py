@@ -119,12 +119,12 @@ class Acknowledgements:
         """Check at the end of a run that its states are written and cover all messages.
 
         Raises:
-            EventStreamsError: One of them is not, or does not.
+            EventStreamsError: A state is not written, or messages are unacknowledged.
         """
         if self.output is not None:
             raise EventStreamsError(
-                "the last state is not written, since nothing reads stdout; check the program "
-                "that reads the states, and run again"
+                "the last state could not be written, because nothing reads stdout; check the "
+                "program that reads the states, and run again"
             )
         if self.unacknowledged:
             raise EventStreamsError(

@@ -53,7 +53,7 @@ class BatchQueue:
         return len(self._in_flight)
 
     def put(self, batch: Sequence[Message]) -> None:
-        """Append a batch; once the queue is closed, it is dropped."""
+        """Append a batch, or drop it if the queue is closed."""
         with self._changed:
             if batch and not self._closed:
                 self._waiting.append(batch)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..plugin.wording import counted
 from .payload import InvalidPayloadError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class BatchSettings:
         excess = self.frame_bytes + len(body) - self.max_bytes
         if excess > 0:
             raise InvalidPayloadError(
-                f"too large by {excess} bytes for a request of max_batch_bytes"
+                f"too large: the request would exceed max_batch_bytes by {counted(excess, 'byte')}"
             )
 
 

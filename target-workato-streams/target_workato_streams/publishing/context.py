@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .payload import Payload
     from .publish_client import PublishClient
 
-# From a fast response to a wait for the quota of several minutes.
+# From a fast response to waiting several minutes for the quota.
 LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 

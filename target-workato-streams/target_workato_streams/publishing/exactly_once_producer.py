@@ -72,7 +72,7 @@ class ExactlyOnceProducer(Producer):
     def complete_input(self) -> None:
         # `finish` reports a failure or a signal.
         with contextlib.suppress(EventStreamsError):
-            # A state of null, as some taps emit it, covers nothing.
+            # Some taps emit a state of null, which covers nothing.
             state = self._positioned.last_state
             self._drain()
             self._publish_kept(self._rule.end_input())
@@ -148,7 +148,7 @@ class ExactlyOnceProducer(Producer):
         except Stopped:
             raise
         except EventStreamsError as exc:
-            # That of another topic has been handled already.
+            # The failure of another topic has already been handled.
             if self._shutdown.failure is None:
                 self._shutdown.fail(Failed(exc))
             raise

@@ -58,7 +58,7 @@ class LostResponses:
         """Move the position to the last message of a request that was acknowledged.
 
         Returns:
-            Whether that is known; if not, the topic is looked up before anything is sent again.
+            Whether that message is known; if not, the topic is looked up before the next request.
         """
         if result.accepted(sent):
             if result.last_message_id is None:
@@ -71,11 +71,11 @@ class LostResponses:
         try:
             found = self._reader.behind(self.position)
         except RequestRejected as exc:
-            # It says nothing about the messages, which are not to be rejected for it.
+            # The messages are not the reason, so they must not be rejected.
             raise EventStreamsError(f"{exc} (look-up after a lost response)") from None
         self.position = found.position
-        # If the position has expired, older messages of equal content are among those found. To
-        # take one of these for a message of the batch would lose it.
+        # If the position has expired, older messages with the same content may be found. If one of
+        # them were taken for a message of the batch, that message would be lost.
         versions = Counter(() if found.expired else found.versions)
         for message in messages:
             if message.sequence not in self._applied and versions[message.version]:

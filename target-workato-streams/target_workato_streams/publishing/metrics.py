@@ -47,7 +47,7 @@ def target_metrics(
     yield Metric(
         "target_batches_in_flight",
         "gauge",
-        "Batches that are sent but not yet acknowledged.",
+        "Batches that have been sent but not yet acknowledged.",
         LABELS,
         {labels: producer.in_flight for labels, producer in topics.items()},
     )

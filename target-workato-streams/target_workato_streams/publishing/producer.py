@@ -55,7 +55,7 @@ class Producer:
             stream: The stream of the record after stream maps, which has been routed.
             text: The record as JSON, after stream maps.
             record: The record as received.
-            problem: Why the record cannot be published and is rejected, if that is known already.
+            problem: The reason why the record is rejected without being sent, if there is one.
 
         Raises:
             Stopped: A signal arrived while there was no room.
@@ -91,7 +91,7 @@ class Producer:
         self._acknowledgements.emit_state()
 
     def complete_input(self) -> None:
-        """Mark that the input has ended with a STATE, as it does if the tap has not failed."""
+        """Mark that the input has ended with a STATE, which shows that the tap has not failed."""
 
     def finish(self) -> None:
         """Publish the records that were read, and emit the state that covers them.
@@ -107,7 +107,7 @@ class Producer:
             self.wait()
             self._process()
         if idle := self.producers.idle:
-            # Otherwise a worker may still call it.
+            # If a topic is not idle, a worker may still call it.
             self._context.wakeup.close()
         self.producers.close(join=idle)
         self._summary.write()

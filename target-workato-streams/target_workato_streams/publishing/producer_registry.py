@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .context import PublishContext
     from .summary import Tally
 
-# The maximum number of messages that wait for a topic whose requests fail.
+# The maximum memory of the messages that wait, if the requests of one topic fail.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 
 

@@ -101,8 +101,8 @@ class PublishClient:
         """Return the error for a response without a result for some messages."""
         of_them = "the message" if count == 1 else f"{unknown} of {count} messages"
         return Unavailable(
-            f"{self.session.subject}: the response was not understood: it does not say whether "
-            f"{of_them} arrived; check {self.session.host.url_setting}",
+            f"{self.session.subject}: the response was not understood: it has no result for "
+            f"{of_them}; check {self.session.host.url_setting}",
             status=200,
         )
 

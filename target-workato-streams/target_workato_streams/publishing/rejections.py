@@ -64,7 +64,7 @@ class EntryRetries:
         return False
 
     def wait(self, tries: int) -> None:
-        """Wait before failed entries are resent."""
+        """Wait before resending failed entries."""
         wait = min(FIRST_WAIT_SECS * 2**tries, LONGEST_WAIT_SECS)
         self._limiter.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311
 
@@ -120,8 +120,8 @@ class RejectionLog:
         if label not in self._topics:
             self._topics.add(label)
             logger.warning(
-                "%s: rejected and written to the dead-letter file: %s; further ones are counted in "
-                "the summary",
+                "%s: rejected and written to the dead-letter file: %s; the summary counts further "
+                "rejections",
                 rejected.message.record,
                 rejected.reason,
             )

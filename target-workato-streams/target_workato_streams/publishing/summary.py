@@ -31,8 +31,8 @@ class Tally:
         skipped: Records that were already in the topic, with `exactly_once`.
         dead_lettered: Messages written to the dead-letter file.
         resent: Messages in requests after their first one.
-        possibly_duplicated: Messages in requests that may have been applied although no complete
-            response was received.
+        possibly_duplicated: Messages in requests that may have been applied without a complete
+            response.
         requests: HTTP requests.
         body_bytes: The size of all request bodies.
     """

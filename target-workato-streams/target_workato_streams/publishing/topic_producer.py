@@ -104,7 +104,7 @@ class TopicProducer:
 
     @property
     def in_flight(self) -> int:
-        """The number of batches that are sent but not yet acknowledged."""
+        """The number of batches that have been sent but not yet acknowledged."""
         return self._queue.in_flight
 
     def add(self, message: Message) -> bool:
@@ -164,7 +164,7 @@ class TopicProducer:
                 began = time.monotonic()
                 self._publish(batch, sender)
                 self._context.latency.observe(time.monotonic() - began)
-                # After its outcome was reported: the topic must not seem idle before that.
+                # Only now, because the topic must not seem idle before the outcome is reported.
                 self._queue.done(number)
                 self._context.wakeup.call()
 

@@ -41,8 +41,8 @@ class Wakeup:
         """Forget previous calls; callers must check for new events only after this."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
-        # Last: a call made before this line is either seen by the check that follows, or wakes the
-        # main thread once more for nothing.
+        # Last, so that a call before this line is either seen by the check that follows, or wakes
+        # the main thread once more than necessary.
         self._called = False
 
     def wait(self, timeout: float, *, readable: int | None, writable: int | None) -> bool:

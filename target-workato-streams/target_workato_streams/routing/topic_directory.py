@@ -89,6 +89,6 @@ def _omitted(names: list[str]) -> str:
         return ""
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return (
-        f" without {', '.join(names[:MAX_NAMES])}{more} in its schema, since Workato's format has "
-        "no type for values of several types; messages have these fields nevertheless"
+        f" without {', '.join(names[:MAX_NAMES])}{more} in its schema, because Workato's schemas "
+        "have no type for them; messages contain these fields nevertheless"
     )

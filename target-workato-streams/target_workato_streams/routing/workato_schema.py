@@ -15,7 +15,7 @@ class WorkatoSchema(NamedTuple):
 
     Attributes:
         fields: Its fields, in Workato's format.
-        omitted: The names of properties that the format has no type for. Messages may contain
+        omitted: The names of properties for which the format has no type. Messages may contain
             fields that are not in the schema.
     """
 

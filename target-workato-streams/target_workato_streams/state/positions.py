@@ -1,4 +1,4 @@
-"""The topics' positions in the state: it covers all messages up to them."""
+"""The topics' positions in the state, which covers all messages up to them."""
 
 from __future__ import annotations
 
