@@ -125,7 +125,7 @@ class Watchdog:
         threading.Timer(LOG_SECS, os._exit, [1]).start()
         logger.error(
             "cannot write to stdout (the loader has stopped reading); "
-            "messages that were not written are read by the next run"
+            "the next run reads the messages that were not written"
         )
         # A normal exit is not possible, because the flush at exit would block, too.
         os._exit(1)
