@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.running import eventually
+from tests.tap.in_process import read
 from tests.tap.running import bookmark
-from tests.tap.singer import consumed, ids
+from tests.tap.singer import assert_states_are_true, consumed, ids
 from tests.tap.times import ago
 
 if TYPE_CHECKING:
@@ -146,6 +147,39 @@ def test_fail_ends_the_run_with_the_bookmark_unchanged(
     assert "on_expired_bookmark" in line
     assert len(emulator.requests()) == 3
     assert warnings(outcome) == []
+
+
+@pytest.mark.parametrize(("after", "status"), [(0, 400), (5, 404), (7, 410)])
+def test_a_stray_4xx_does_not_read_the_topic_again(
+    emulator: Emulator,
+    published: list[str],
+    caplog: pytest.LogCaptureFixture,
+    after: int,
+    status: int,
+) -> None:
+    """The cursor is tried once more after the probe, and each message is written once."""
+    state = {"bookmarks": {"topic_1": {"replication_key_value": published[0]}}}
+    emulator.fault("status", status=status, after=after)
+    outcome = read(emulator, topics=[{"id": 1}], batch_size=1, state=state)
+    assert ids(outcome) == published[1:]
+    assert_states_are_true(outcome, state)
+    assert "expired" not in caplog.text
+    assert f"ignored HTTP {status}" in caplog.text
+
+
+@pytest.mark.parametrize("policy", ["earliest", "since_time"])
+def test_a_service_that_rejects_every_cursor_ends_the_run(
+    emulator: Emulator, published: list[str], run_tap: RunTap, policy: str
+) -> None:
+    """In one line; the state covers what was written."""
+    emulator.configure(reject_cursors=True)
+    outcome = run_tap(topics=[1], batch_size=5, on_expired_bookmark=policy)
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "topic_1 (topic 1): the service rejects message " in line
+    assert len(emulator.requests()) < 30
+    assert set(ids(outcome)) <= set(published)
+    assert bookmark(outcome.states[-1], "topic_1") == ids(outcome)[-1]
 
 
 def test_a_purged_topic_continues_with_the_next_message(
