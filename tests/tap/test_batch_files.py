@@ -77,7 +77,7 @@ def test_files_contain_every_record_with_its_digits(
     batch_config: dict[str, Any],
     compression: dict[str, str],
 ) -> None:
-    """In order, with the encoding that the BATCH message names, whatever the setting says."""
+    """The records are in order, with the encoding that the BATCH message names."""
     topic = emulator.create_topic()
     payloads = [PAYLOAD % n for n in range(50)]
     loaded = emulator.load(topic, payloads)
@@ -108,7 +108,7 @@ def test_files_contain_every_record_with_its_digits(
 def test_a_run_resumes_where_the_files_of_the_last_one_end(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """From any STATE line; without new messages there is no file, and the state is kept."""
+    """Any STATE line will do; without new messages, there is no file."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
 
@@ -125,7 +125,7 @@ def test_a_run_resumes_where_the_files_of_the_last_one_end(
 def test_each_topic_has_its_own_files(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """And its own bookmark."""
+    """Two topics have two files and two bookmarks."""
     loaded = [
         emulator.load(emulator.create_topic(), [PAYLOAD % n for n in range(30)]) for _ in range(2)
     ]
@@ -140,7 +140,7 @@ def test_each_topic_has_its_own_files(
 def test_messages_after_a_run_from_latest_are_in_the_next_files(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """Although the first run wrote no file."""
+    """The first run writes no file, but a bookmark."""
     topic = emulator.create_topic()
     settings: dict[str, Any] = {"start_from": "latest", "batch_config": batch_config}
 
@@ -168,7 +168,7 @@ def test_max_messages_applies_to_batch_files(
 def test_max_messages_counts_the_files_of_all_topics_together(
     emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
 ) -> None:
-    """As without batch files; the next run reads the rest."""
+    """The limit is that of the run; the next run reads the rest."""
     loaded = {n: emulator.load(emulator.create_topic(id=n), [PAYLOAD % n] * 40) for n in (1, 2)}
     settings: dict[str, Any] = {"topics": [1, 2], "batch_config": batch_config}
 

@@ -111,14 +111,14 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize(("document", "line"), REJECTED, ids=str)
 def test_a_document_that_is_not_a_catalog_is_rejected(document: object, line: str) -> None:
-    """In one line that says where."""
+    """One line says what is wrong, and where."""
     with pytest.raises(SettingError) as raised:
         parse_catalog(document)
     assert str(raised.value) == line
 
 
 def test_the_error_names_the_catalog_file(emulator: Emulator, run_tap: RunTap) -> None:
-    """In one line, and before the first request."""
+    """One line names the file, and no request is sent."""
     emulator.create_topic(id=1)
     done = run_tap(topics=[1], catalog={"streams": None})
     assert (done.exit_code, done.stdout) == (1, b"")
@@ -132,7 +132,7 @@ def test_the_error_names_the_catalog_file(emulator: Emulator, run_tap: RunTap) -
 def test_the_replication_key_is_always_message_id(
     emulator: Emulator, published: list[str], change: str, start_from: str
 ) -> None:
-    """Whatever the catalog says, the next run resumes where this one ended."""
+    """The next run resumes where this one ended, whatever the catalog says."""
     settings = {**ORDERS, "start_from": start_from}
     catalog = discover(emulator, **settings)
     [entry] = catalog["streams"]
@@ -158,7 +158,7 @@ def test_the_replication_key_is_always_message_id(
 def test_a_key_that_nested_records_do_not_have_is_an_error(
     emulator: Emulator, run_tap: RunTap, published: list[str]
 ) -> None:
-    """In one line: a loader would fail, or merge all rows into one."""
+    """A loader would fail, or merge all rows into one."""
     assert published
     catalog = discover(emulator, **ORDERS)
     catalog["streams"][0]["key_properties"] = ["n"]
@@ -181,7 +181,7 @@ def test_a_full_table_is_read_only_on_request(emulator: Emulator, published: lis
 
 
 def test_the_catalog_keeps_the_topic_id(emulator: Emulator, published: list[str]) -> None:
-    """In the stream's metadata."""
+    """The topic id is in the stream's metadata."""
     assert published
     assert root(discover(emulator, **ORDERS), "orders")["topic-id"] == 1
 
@@ -230,7 +230,7 @@ def test_a_stream_whose_topic_is_gone_is_reported(
 def test_topics_that_are_missing_from_the_catalog_are_reported(
     emulator: Emulator, published: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In one line that says how to add them: Meltano caches the catalog."""
+    """One line says how to add them, because Meltano caches the catalog."""
     developer = {
         "developer_api_token": emulator.developer_token,
         "developer_api_url": emulator.url,

@@ -58,7 +58,7 @@ def test_a_closed_stdout_ends_tail_mode(
 
 
 def test_a_closed_stdout_ends_idle_tail_mode(emulator: Emulator, tap_config: TapConfig) -> None:
-    """Although there is nothing to write."""
+    """A run that has nothing to write notices it, too."""
     topic = emulator.create_topic()
     [message_id] = emulator.load(topic, [{}])
     config = tap_config(topics=[topic], tail=True, state_interval_secs=0.2)
@@ -74,7 +74,7 @@ def test_a_closed_stdout_ends_idle_tail_mode(emulator: Emulator, tap_config: Tap
 
 
 def test_a_closed_stdout_ends_a_run(emulator: Emulator, tap_config: TapConfig) -> None:
-    """As with `| head`."""
+    """The loader may end after the first line, as `head` does."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"text": "x" * 10_000} for _ in range(100)])
     process = start_with_pipe(tap_config(topics=[topic]))
@@ -90,7 +90,7 @@ def test_a_closed_stdout_ends_a_run(emulator: Emulator, tap_config: TapConfig) -
 def test_a_full_disk_is_reported_in_one_line(
     emulator: Emulator, tap_config: TapConfig, unbuffered: str
 ) -> None:
-    """With exit code 1, and without a traceback at exit."""
+    """The exit code is 1, and there is no traceback at exit."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
     with Path("/dev/full").open("wb") as full:

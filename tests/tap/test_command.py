@@ -109,7 +109,7 @@ def test_the_version_is_printed_by_executable_and_module(command: list[str]) -> 
 
 
 def test_a_run_as_a_module_reads_the_topics(emulator: Emulator, tap_config: TapConfig) -> None:
-    """Like the executable."""
+    """A module writes the same records as the executable."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
 
@@ -125,7 +125,7 @@ def test_a_run_as_a_module_reads_the_topics(emulator: Emulator, tap_config: TapC
 
 
 def test_discovery_prints_a_catalog_for_a_run(emulator: Emulator, run_tap: RunTap) -> None:
-    """Without a request; all streams are selected, incremental, with the message id as key."""
+    """No request is sent, and all streams are selected, incremental, with the message id as key."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
 
@@ -148,7 +148,7 @@ def test_discovery_prints_a_catalog_for_a_run(emulator: Emulator, run_tap: RunTa
 def test_a_connection_test_reads_one_record_of_each_topic(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """With one page per topic; exit code 0 if all can be read, even if one is empty."""
+    """One page per topic is read; exit code 0 means that all can be read, even empty ones."""
     first, empty = emulator.create_topic(), emulator.create_topic()
     emulator.load(first, [{"n": n} for n in range(100)])
 
@@ -161,7 +161,7 @@ def test_a_connection_test_reads_one_record_of_each_topic(
 
 
 def test_a_connection_test_that_fails_says_why(emulator: Emulator, run_tap: RunTap) -> None:
-    """With exit code 1 and the same line as a run."""
+    """The exit code is 1, and the line is the same as in a run."""
     done = run_tap("--test", topics=[{"id": 404, "name": "orders"}])
 
     assert done.exit_code == 1
@@ -171,7 +171,7 @@ def test_a_connection_test_that_fails_says_why(emulator: Emulator, run_tap: RunT
 
 
 def test_a_schema_test_writes_only_schemas(emulator: Emulator, run_tap: RunTap) -> None:
-    """Without a request."""
+    """No request is sent."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
 
@@ -264,7 +264,7 @@ def test_an_unexpected_error_is_reported_by_type_and_place(
 def test_a_traceback_of_the_unforeseen_is_for_those_who_debug(
     tmp_path: Path, tap_config: TapConfig
 ) -> None:
-    """With the place of each call, but without the text of the exception."""
+    """It contains the place of each call, but not the text of the exception."""
     done = failing_command(tmp_path, tap_config, {"LOGLEVEL": "DEBUG"})
 
     assert done.exit_code == 1

@@ -100,7 +100,7 @@ def test_schemas_come_before_all_records(published: dict[int, list[str]], run_ta
 def test_a_state_is_emitted_only_if_it_has_changed(
     emulator: Emulator, published: dict[int, list[str]], run_tap: RunTap
 ) -> None:
-    """However often it is due, no STATE line repeats the one before it."""
+    """No STATE line repeats the one before it, however often one is due."""
     emulator.configure(latency_secs=0.02)
     states = run_tap(topics=list(published), batch_size=10, state_interval_secs=0.001).states
     assert len(states) > 3

@@ -40,7 +40,7 @@ def names(run: Outcome) -> list[str]:
 def test_without_topics_every_topic_of_the_workspace_is_a_stream(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """With its schema, in two requests for the list and two for each topic."""
+    """The schemas are known; there are two requests for the list and two for each topic."""
     fields = [{"name": "n", "type": "integer"}]
     orders = emulator.create_topic("Orders", schema=fields)
     returns = emulator.create_topic("Returned goods")
@@ -118,7 +118,7 @@ def test_a_newer_topic_with_the_same_title_takes_no_name(
 def test_more_topics_than_a_page_holds_are_all_found(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """Page after page, until one is empty."""
+    """Pages are requested until one is empty."""
     for number in range(1, 206):
         emulator.create_topic(f"Topic {number}", id=number)
 
@@ -133,7 +133,7 @@ def test_more_topics_than_a_page_holds_are_all_found(
 def test_each_topic_is_listed_once_whatever_the_count_says(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any], count: int | None
 ) -> None:
-    """Even if a topic is on two pages."""
+    """A topic that is on two pages is one stream."""
     topics = [{"id": number, "name": f"T{number}"} for number in range(1, 151)]
     for page in (topics[:100], topics[99:]):
         emulator.fault("garbage", operation="topics", body={"data": page, "count": count})
@@ -263,7 +263,7 @@ def test_an_empty_workspace_is_a_run_without_streams(
 def test_a_rejected_developer_token_is_named(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """In one line, after one request, and never by its value."""
+    """One line after one request names the setting, but never its value."""
     run = run_tap(**{**developer, "developer_api_token": "stale-secret"})
 
     assert len(emulator.requests()) == 1
@@ -294,7 +294,7 @@ def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
     fault: dict[str, Any],
     words: str,
 ) -> None:
-    """In one line, before any topic is requested."""
+    """One line says so, and no topic is requested."""
     emulator.create_topic()
     emulator.fault(operation="topics", times=-1, **fault)
 
@@ -312,7 +312,7 @@ def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
 def test_a_developer_api_that_fails_temporarily_is_retried(
     emulator: Emulator, run_tap: RunTap, developer: dict[str, Any]
 ) -> None:
-    """Like any other request."""
+    """Its requests are retried like any other."""
     emulator.create_topic("Orders")
     emulator.fault("status", operation="topics", status=503, times=2)
 

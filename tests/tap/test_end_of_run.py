@@ -137,7 +137,7 @@ def test_max_messages_may_end_a_run_within_a_page(emulator: Emulator, run_tap: R
 
 
 def test_max_messages_ends_tail_mode(emulator: Emulator, run_tap: RunTap) -> None:
-    """With the bookmark of the last message written."""
+    """The bookmark is that of the last message written."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(70)))
     outcome = run_tap(topics=[1], tail=True, max_messages=60)
     assert outcome.exit_code == 0
@@ -179,7 +179,7 @@ def test_max_run_secs_ends_a_run_with_the_state_of_what_was_written(
 def test_max_run_secs_ends_tail_mode_during_a_long_poll(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """Although the long poll would last longer."""
+    """The end of the run does not wait for the long poll."""
     published = emulator.load(emulator.create_topic(), [{}, {}])
     outcome = run_tap(topics=[1], tail=True, max_run_secs=1)
     assert outcome.exit_code == 0

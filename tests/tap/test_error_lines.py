@@ -106,7 +106,7 @@ def test_a_redirect_is_not_followed(
 def test_retries_end_after_max_retry_secs(
     emulator: Emulator, topic: int, run_tap: RunTap, fault: dict[str, Any]
 ) -> None:
-    """With one line that says how long they took."""
+    """One line says how long they took."""
     emulator.fault(times=-1, **fault)
     outcome = run_tap(topics=[topic], max_retry_secs=0.05)
     assert outcome.exit_code == 1
@@ -164,7 +164,7 @@ def test_debug_adds_a_traceback(emulator: Emulator, topic: int, run_tap: RunTap)
 def test_neither_token_nor_payload_is_ever_logged(
     emulator: Emulator, topic: int, run_tap: RunTap, fault: dict[str, Any]
 ) -> None:
-    """At no level, in no traceback, and not even if the service repeats the token."""
+    """Neither is in a log line or traceback, not even if the service repeats the token."""
     fault = dict(fault)
     if fault.pop("echo", False):
         fault["body"] = {"message": f"Bearer {emulator.token} is not\nwelcome"}

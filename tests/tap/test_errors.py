@@ -96,7 +96,7 @@ def error_of(response: Response, host: Host = HOST) -> ServiceError:
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_a_2xx_response_is_accepted(status: int) -> None:
-    """Whatever its body."""
+    """The body is not checked here."""
     check(response_of(status, b"?"), WHAT, HOST)
 
 
@@ -116,7 +116,7 @@ def test_each_other_status_is_an_error_that_says_what_to_do(
 def test_the_services_own_words_are_one_short_line_without_secrets(
     body: bytes, reason: str
 ) -> None:
-    """Of a JSON error its message, else the name of the status: never a page or a payload."""
+    """They are the message of a JSON error, or the name of the status, never a page or payload."""
     error = error_of(response_of(404, body))
 
     assert error.reason == reason
@@ -126,7 +126,7 @@ def test_the_services_own_words_are_one_short_line_without_secrets(
 
 
 def test_a_status_without_a_name_says_so() -> None:
-    """As gateways send them."""
+    """Gateways send such statuses."""
     assert error_of(response_of(599)).reason == "no reason given"
 
 
@@ -142,7 +142,7 @@ def test_the_setting_that_holds_the_token_is_named(status: int) -> None:
 def test_the_time_to_wait_is_read_from_seconds_or_a_date(
     headers: dict[str, str], secs: float | None
 ) -> None:
-    """By the service's own clock; what cannot be read counts as not sent."""
+    """The service's clock decides; what cannot be read counts as not sent."""
     assert error_of(response_of(429, headers=headers)).retry_after == secs
 
 
@@ -187,7 +187,7 @@ def test_a_missing_or_partial_response_is_worth_a_retry(raised: requests.Request
 def test_the_deepest_cause_is_reported_without_text_from_the_response(
     cause: Exception, reason: str | None
 ) -> None:
-    """Not the layers of libraries above it, whose texts are long and nested."""
+    """The libraries' layers above it have long and nested texts."""
     raised = requests.ConnectionError(SECRET)
     raised.__context__ = OSError(SECRET)
     raised.__context__.__cause__ = cause
@@ -241,7 +241,7 @@ def test_a_proxy_that_does_not_connect_is_named(status: int, kind: type[ServiceE
 def test_an_unexpected_response_is_described_by_its_size_and_type(
     content_type: str | None, named: str
 ) -> None:
-    """Never by its content, which may be a payload; a gateway may have sent it."""
+    """Its content, which may be a payload, is not shown; a gateway may have sent it."""
     headers = {"Content-Type": content_type} if content_type else None
 
     error = unexpected(response_of(200, b"<html>", headers), WHAT, HOST)
@@ -274,7 +274,7 @@ PAYLOAD = {
     ],
 )
 def test_what_the_service_says_is_shown_without_the_payload(reason: str, shown: str) -> None:
-    """In whichever form it repeats the values of the request, cut off, too."""
+    """The values of the request are redacted in every form, even if they are cut off."""
     assert redact(reason, SECRET, json.dumps({"payloads": [PAYLOAD]}).encode()) == shown
 
 

@@ -69,7 +69,7 @@ def test_all_remaining_messages_are_read_whatever_4xx_the_service_uses(
 def test_one_warning_names_topic_bookmark_and_time_span(
     emulator: Emulator, published: list[str], state: State, run_tap: RunTap
 ) -> None:
-    """From the time of the bookmark to that of the earliest remaining message."""
+    """The span is from the time of the bookmark to that of the earliest remaining message."""
     outcome = run_tap(topics=[{"id": 1, "name": "orders"}], state=_renamed(state, "orders"))
     [line] = warnings(outcome)
     assert "orders (topic 1)" in line
@@ -112,7 +112,7 @@ def test_since_time_skips_no_message_of_the_same_millisecond(
 def test_a_redirect_does_not_expire_the_bookmark(
     emulator: Emulator, published: list[str], run_tap: RunTap
 ) -> None:
-    """Only a 4xx may: one redirect to a login page does not restart the topic."""
+    """One redirect to a login page does not restart the topic, because only a 4xx can."""
     emulator.fault("redirect", status=302, location="/login")
     given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
     outcome = run_tap(topics=[1], state=given)
@@ -171,7 +171,7 @@ def test_a_stray_4xx_does_not_read_the_topic_again(
 def test_a_service_that_rejects_every_cursor_ends_the_run(
     emulator: Emulator, published: list[str], run_tap: RunTap, policy: str
 ) -> None:
-    """In one line; the state covers what was written."""
+    """One line says so; the state covers what was written."""
     emulator.configure(reject_cursors=True)
     outcome = run_tap(topics=[1], batch_size=5, on_expired_bookmark=policy)
     assert outcome.exit_code == 1

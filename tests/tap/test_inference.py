@@ -109,7 +109,7 @@ def test_a_sample_that_is_no_object_says_nothing() -> None:
 def test_an_inferred_schema_is_valid_and_can_be_read_again(
     samples: list[bytes], levels: int
 ) -> None:
-    """Out of a catalog, or out of a bookmark."""
+    """It is read from a catalog or from a bookmark."""
     columns = infer_columns(samples, levels)
     schema = {"type": "object", "properties": schemas(columns)}
 
@@ -161,7 +161,7 @@ def test_of_a_declared_schema_a_column_keeps_what_it_can_hold(
 
 
 def test_no_field_of_a_developer_api_schema_vanishes() -> None:
-    """Whatever its type, with and without flattening."""
+    """Fields of every type become columns, with and without flattening."""
     kinds = ["string", None, "integer", "number", "boolean", "date", "date_time", "timestamp"]
     fields: list[Schema] = [
         *({"name": f"f_{kind}", "type": kind} for kind in kinds),
@@ -179,7 +179,7 @@ def test_no_field_of_a_developer_api_schema_vanishes() -> None:
 
 
 def test_columns_that_come_first_keep_their_type() -> None:
-    """At every depth; others add what they lack."""
+    """Others add what they lack, at every depth."""
     first = from_schema(
         {"properties": {"a": INTEGER, "o": {**OBJECT, "properties": {"x": TEXT}}}}, 1
     )

@@ -19,7 +19,7 @@ LARGE = {
 
 @pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
 def test_a_large_record_with_a_lone_surrogate_takes_less_than_a_second(value: bytes) -> None:
-    """Though msgspec rejects it."""
+    """The fast parser rejects such a record."""
     record = rb'{"lone":"\ud800","value":%b}' % value
     began = time.process_time()
     found = members(record)

@@ -32,7 +32,7 @@ def topics(emulator: Emulator) -> list[int]:
 def test_a_run_logs_starts_and_a_summary_per_topic(
     emulator: Emulator, topics: list[int], run_tap: RunTap
 ) -> None:
-    """With messages, requests, seconds, the time of the newest message and the lag."""
+    """The summary has messages, requests, seconds, the time of the newest message and the lag."""
     outcome = run_tap(topics=topics)
     lines = outcome.stderr.splitlines()
     summaries = [match for line in lines if (match := SUMMARY.search(line))]
@@ -73,7 +73,7 @@ def test_loglevel_info_logs_the_metrics_of_the_sdk(topics: list[int], run_tap: R
 
 
 def test_stdout_contains_only_singer_messages(topics: list[int], run_tap: RunTap) -> None:
-    """Whatever is logged."""
+    """The log goes to stderr at every level."""
     outcome = run_tap(topics=topics, env={"LOGLEVEL": "DEBUG"})
     assert {message["type"] for message in outcome.messages} == {"SCHEMA", "RECORD", "STATE"}
     assert len(outcome.records()) == 121

@@ -147,7 +147,7 @@ def test_memory_is_bounded_if_the_loader_does_not_read(
 def test_tail_mode_emits_each_message_once_and_in_order(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """Whatever the faults, the length of pages and the moment of arrival."""
+    """The faults, the length of pages and the time of arrival are random."""
     topic = emulator.create_topic()
     emulator.configure(page_limit=3)
     for number, kind in enumerate(("reset_after", "cut", "cut_json"), start=1):

@@ -69,7 +69,7 @@ def test_what_is_not_a_page_is_rejected(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b'{"messages":[]}', b' { "messages" : [ ] , "more" : {} } '])
 def test_an_empty_page_has_no_messages(body: bytes) -> None:
-    """Whatever white space and other keys it has."""
+    """White space and other keys make no difference."""
     assert split_page(body) == []
 
 
@@ -84,14 +84,14 @@ def test_unknown_keys_are_ignored() -> None:
 
 
 def test_white_space_around_a_payload_is_not_part_of_it() -> None:
-    """That inside it is, on either way of splitting."""
+    """White space inside it is, on either way of splitting."""
     for payload in (b'{ "a" : 1.10 }', b'[ 1.10 ,\n"\\ud800" ]'):
         body = b'{"messages" :\n[ { "message_id" : "A1" ,\t"payload" : %b ,\r\n"time" : "t" } ] }'
         assert parts(split_page(body % payload)) == [("A1", payload, "t")]
 
 
 def test_an_id_and_a_time_are_decoded_alike() -> None:
-    """With escapes and with characters beyond ASCII, on either way of splitting."""
+    """Both ways of splitting decode escapes and characters beyond ASCII."""
     body = b'{"messages":[{"message_id":"A\\u00fc\\"1","payload":%b,"time":"\xc3\xbc"}]}'
     for payload in (b"1", SURROGATE):
         assert parts(split_page(body % payload)) == [('Aü"1', payload, "ü")]
@@ -130,7 +130,7 @@ json_texts = st.recursive(
 @settings(max_examples=60)
 @given(st.lists(json_texts, max_size=8))
 def test_every_payload_comes_out_as_it_went_in(texts: list[str]) -> None:
-    """Byte for byte, and just the same when another message of the page forces the slow way."""
+    """The bytes are the same, even if another message of the page forces the slow way."""
     payloads = [text.encode() for text in texts]
     expected = [(f"A{number}", payload, f"t{number}") for number, payload in enumerate(payloads)]
 

@@ -81,7 +81,7 @@ def written(outcome: Outcome) -> list[bytes]:
 
 
 def test_every_payload_is_emitted_byte_for_byte(emulator: Emulator, run_tap: RunTap) -> None:
-    """Each in a page of its own."""
+    """Each payload has a page of its own."""
     topic = emulator.create_topic()
     emulator.load(topic, PAYLOADS.values())
 

@@ -100,7 +100,7 @@ def test_in_tail_mode_new_messages_count_in_the_remaining_time(
 def test_of_many_topics_the_slowest_and_a_total_are_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not a line for each of a hundred."""
+    """A hundred topics do not have a line each."""
     run = Run(monkeypatch, 100, tail=True)
     for topic in range(100):
         run.read(topic, 1, behind_secs=topic * 60)
@@ -117,7 +117,7 @@ def test_of_many_topics_the_slowest_and_a_total_are_logged(
 def test_a_long_run_logs_once_a_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not before a minute has passed, and not twice in one."""
+    """The first line comes after a minute, and there is one per minute."""
     run = Run(monkeypatch, 2, tail=True)
     logged = [second for second in range(5, 200, 5) if run.lines(caplog, 5)]
     assert logged == [60, 120, 180]
@@ -149,7 +149,7 @@ def test_a_terminal_shows_a_progress_bar_instead(emulator: Emulator, tap_config:
     ],
 )
 def test_durations_are_written_in_two_units(secs: float, text: str) -> None:
-    """From seconds to days."""
+    """The units are days, hours, minutes and seconds."""
     assert duration(secs) == text
 
 

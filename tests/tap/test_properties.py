@@ -97,7 +97,7 @@ def _in_process() -> Iterator[None]:
 def test_messages_after_the_bookmark_are_emitted_as_published(
     emulator_process: Emulator, topics: Topics, config: dict[str, Any]
 ) -> None:
-    """Once, in order and unchanged, whatever the faults."""
+    """Each is emitted once, in order and unchanged, whatever the faults."""
     emulator_process.reset()
     emulator_process.configure(page_limit=topics.page_limit)
     state: dict[str, Any] = {"bookmarks": {}}
@@ -132,7 +132,7 @@ def test_messages_after_the_bookmark_are_emitted_as_published(
 def test_over_many_runs_each_remaining_message_is_emitted_once(
     emulator_process: Emulator, story: list[Step], batch_size: int, page_limit: int | None
 ) -> None:
-    """With limits, new messages and expiry in any order."""
+    """Limits, new messages and expiry come in any order."""
     emulator_process.reset()
     emulator_process.configure(page_limit=page_limit)
     topic = emulator_process.create_topic()

@@ -23,7 +23,7 @@ OPEN_SCHEMA = {
 
 
 def test_a_run_writes_schema_records_and_state(emulator: Emulator, run_tap: RunTap) -> None:
-    """In this order, with nothing else in them, and with the service's own time."""
+    """The lines are in this order, contain nothing else, and have the service's own time."""
     topic = emulator.create_topic(id=11, retention=7_776_000)
     emulator.configure(clock_offset_secs=-_secs_since(TIME))
     [first, second] = emulator.load(topic, [{"n": 1}, {}], times=[TIME, TIME])
@@ -68,7 +68,7 @@ def test_a_run_writes_schema_records_and_state(emulator: Emulator, run_tap: RunT
 def test_the_time_of_extraction_is_a_time_with_an_offset(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """In records emitted as they are, and in those of a stream map."""
+    """This applies to records emitted as they are, and to those of a stream map."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
     for maps in (None, {"topic_1": {"n": "payload['n']"}}):
@@ -79,7 +79,7 @@ def test_the_time_of_extraction_is_a_time_with_an_offset(
 
 
 def test_a_stream_is_named_after_its_topic(emulator: Emulator, run_tap: RunTap) -> None:
-    """By the name in the settings, whatever its characters, or by the topic id."""
+    """The name is in the settings, with any characters, or contains the topic id."""
     for number, name in enumerate(['a "quoted" näme', None], start=1):
         topic = emulator.create_topic(id=number)
         emulator.load(topic, [{"n": 1}])

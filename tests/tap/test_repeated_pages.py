@@ -41,7 +41,7 @@ def test_a_service_that_repeats_a_page_ends_the_run(emulator: Emulator, run_tap:
 
 
 def test_a_service_that_returns_the_same_pages_in_turn_ends_the_run(emulator: Emulator) -> None:
-    """Although each of them differs from the one before it."""
+    """Each page differs from the one before it."""
     topic = emulator.create_topic()
     for _ in range(10):
         for name in "ABC":
@@ -63,7 +63,7 @@ def test_latest_ends_where_a_service_repeats_a_page(emulator: Emulator) -> None:
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("before", [0, 1, 5, 50])
 def test_every_repetition_is_detected(before: int, length: int) -> None:
-    """Within three times its length, or twice the pages before it; and nothing else is."""
+    """It takes at most three times its length, or twice the pages before it."""
     repetition = Repetition()
     for number in range(before):
         assert not is_repeated(repetition, f"before {number}")

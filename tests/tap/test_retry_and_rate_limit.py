@@ -91,7 +91,7 @@ def succeeded(limiter: RateLimiter, clock: Clock) -> float:
 
 @pytest.mark.parametrize("limit", [1, 7, 60])
 def test_no_minute_ever_has_more_requests_than_the_setting_says(clock: Clock, limit: int) -> None:
-    """In bursts or spread out, rate limited or not; and all of the quota is used."""
+    """Requests come in bursts or spread out, and all of the quota is used."""
     chance = random.Random(limit)  # noqa: S311 - no secret
     limiter = RateLimiter(limit)
     sent = []
@@ -114,7 +114,7 @@ def test_the_quota_is_used_from_the_first_request_on(clock: Clock) -> None:
 
 
 def test_a_429_pauses_as_long_as_the_service_asks(clock: Clock) -> None:
-    """At least so long, and hardly longer."""
+    """The pause is at least that long, and hardly longer."""
     limiter = RateLimiter()
     for secs in (0.5, 5, 40, 90):
         began = clock.now
@@ -123,7 +123,7 @@ def test_a_429_pauses_as_long_as_the_service_asks(clock: Clock) -> None:
 
 
 def test_a_pause_grows_with_each_429_if_the_service_names_no_time(clock: Clock) -> None:
-    """From at most a second to at most a minute, with jitter."""
+    """It grows from at most a second to at most a minute, with jitter."""
     limiter = RateLimiter()
     at = []
     for _ in range(9):
@@ -190,7 +190,7 @@ def test_requests_are_admitted_in_the_order_in_which_they_ask(
 
 
 def test_a_stop_wakes_all_waiting_requests() -> None:
-    """However long the pause is; no request is sent any more."""
+    """No further request is sent, however long the pause is."""
     limiter = RateLimiter()
     rate_limited(limiter, 3_600)
     stopped: list[int] = []
@@ -212,7 +212,7 @@ def test_a_stop_wakes_all_waiting_requests() -> None:
 
 
 def test_a_stop_wakes_a_request_that_waits_for_a_retry() -> None:
-    """However long the service asked to wait."""
+    """The wait ends, however long the service asked to wait."""
     limiter = RateLimiter()
     waiting = threading.Event()
 
@@ -301,7 +301,7 @@ def test_a_rejected_request_is_not_retried(clock: Clock) -> None:
 def test_the_wait_that_is_logged_is_the_wait_before_the_next_attempt(
     clock: Clock, caplog: pytest.LogCaptureFixture, retry_after: float | None
 ) -> None:
-    """After a 429, too, whose pause the rate limiter determines."""
+    """This includes a 429, after which the rate limiter determines the pause."""
     at: list[float] = []
 
     def request() -> None:

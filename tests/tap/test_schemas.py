@@ -123,7 +123,7 @@ def check(schema: Schema) -> None:
 
 @pytest.mark.parametrize(("field", "expected"), WORKATO.values(), ids=WORKATO.keys())
 def test_workatos_format_becomes_json_schema(field: Schema, expected: Schema) -> None:
-    """Every type, nesting, and null in all places, since the format cannot rule it out."""
+    """All types and levels may be null, since the format cannot rule it out."""
     schema = from_workato([{"name": "f", **field}])
 
     assert schema == {"type": ["object", "null"], "properties": {"f": expected}, **OPEN}
@@ -207,7 +207,7 @@ def test_a_sample_is_the_oldest_page_and_the_newest(emulator: Emulator, run_tap:
 def test_the_newest_messages_of_an_old_topic_are_those_of_the_last_minutes(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """And those of the last day if there are none."""
+    """If there are none, they are those of the last day."""
     topic = emulator.create_topic()
     yesterday = datetime.now(timezone.utc) - timedelta(days=1)
     emulator.load(topic, [{"old": n} for n in range(60)], times=[yesterday.isoformat()] * 60)
@@ -231,7 +231,7 @@ def payload_schema_of_head(run: Outcome) -> Schema:
 def test_a_sample_that_shows_nothing_leaves_the_payload_open(
     emulator: Emulator, run_tap: RunTap, payloads: list[bytes]
 ) -> None:
-    """Of an empty topic, or of payloads that cannot be decoded."""
+    """The topic is empty, or its payloads cannot be decoded."""
     topic = emulator.create_topic()
     emulator.load(topic, payloads)
 
@@ -288,7 +288,7 @@ def test_references_of_a_schema_are_resolved(
 def test_a_payload_that_does_not_fit_goes_through_unchanged(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """Of another type, with other keys, or no object at all: no digit, date or key is altered."""
+    """No digit, date or key is altered, even if the payload is not an object."""
     topic = emulator.create_topic()
     schema = {
         "type": "object",

@@ -68,7 +68,7 @@ def test_overridden_methods_exist_in_the_sdk() -> None:
 
 
 def test_methods_that_the_stream_uses_exist_in_the_sdk() -> None:
-    """For writing lines, counting records and timing."""
+    """They write lines, count records and measure time."""
     assert parameters(Stream._write_schema_message) == ["self"]  # noqa: SLF001
     assert parameters(Stream._write_record_message) == ["self", "record"]  # noqa: SLF001
     assert {"get_record_counter", "get_sync_timer", "stream_state", "mask"} <= set(dir(Stream))

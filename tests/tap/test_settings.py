@@ -195,7 +195,7 @@ def errors_of(config: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(("bad", "reason"), REJECTED, ids=[str(bad) for bad, _ in REJECTED])
 def test_a_bad_setting_is_rejected_with_its_reason(bad: dict[str, Any], reason: str) -> None:
-    """In one line that names this setting and no other."""
+    """One line names this setting and no other."""
     assert errors_of({**GOOD, **bad}) == [reason]
 
 
@@ -255,7 +255,7 @@ def test_all_problems_are_reported_at_once_before_the_first_request(
 def test_an_unknown_setting_is_reported_with_the_most_similar_one(
     emulator: Emulator, run_tap: RunTap
 ) -> None:
-    """In one line each, without its value; the run continues."""
+    """Each has a line without its value, and the run continues."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
     run = run_tap(topics=[topic], batch_siz="top-secret", zzz=1, stream_maps={})
@@ -273,7 +273,7 @@ def test_an_unknown_setting_is_reported_with_the_most_similar_one(
 def test_bad_settings_are_rejected_by_every_command(
     emulator: Emulator, run_tap: RunTap, args: list[str]
 ) -> None:
-    """Not only by a run."""
+    """Discovery and tests check them, too."""
     run = run_tap(*args, topics=[1], batch_size=51)
 
     assert run.exit_code == 1
@@ -318,7 +318,7 @@ def test_settings_in_the_environment_are_text(emulator: Emulator) -> None:
 
 
 def test_text_of_the_wrong_type_is_rejected(emulator: Emulator) -> None:
-    """From the environment, too, and all problems at once."""
+    """All problems are reported at once, also those of settings in the environment."""
     done = run(
         "tap-workato-streams",
         "--config",
@@ -364,7 +364,7 @@ def test_whole_numbers_may_be_written_as_decimals(emulator: Emulator, tmp_path: 
 
 @pytest.mark.parametrize("center", CENTERS)
 def test_each_data_center_has_its_own_hosts(center: str) -> None:
-    """For messages, the legacy domain and the Developer API (contract)."""
+    """Messages, the legacy domain and the Developer API have different hosts (contract)."""
     place = "" if center == "us" else f"{center}."
     config: dict[str, Any] = {"data_center": center, "legacy_api": False, **TOKENS}
     workspace = "https://www.workato.com" if center == "us" else f"https://app.{place}workato.com"
@@ -375,7 +375,7 @@ def test_each_data_center_has_its_own_hosts(center: str) -> None:
 
 
 def test_a_url_overrides_the_data_center() -> None:
-    """With or without a slash at its end."""
+    """A slash at its end makes no difference."""
     config: dict[str, Any] = {"data_center": "eu", "legacy_api": False, **TOKENS}
     own = {"api_url": "https://h/base/", "developer_api_url": "https://d//"}
 

@@ -179,7 +179,7 @@ def large_topic(emulator: Emulator) -> int:
 def test_a_signal_ends_a_run_whose_loader_has_stopped_reading(
     emulator: Emulator, tap_config: TapConfig, large_topic: int, *, tail: bool
 ) -> None:
-    """Within five seconds, although a write to the full pipe cannot be interrupted."""
+    """The promise is five seconds, although a write to the full pipe cannot be interrupted."""
     process = start_with_pipe(tap_config(topics=[large_topic], tail=tail, state_interval_secs=0.01))
     eventually(lambda: len(emulator.requests()) >= 2, "two requests")
     time.sleep(0.5)
@@ -217,7 +217,7 @@ def test_max_run_secs_ends_a_run_whose_loader_has_stopped_reading(
 def test_a_signal_ends_batch_mode_whose_loader_has_stopped_reading(
     emulator: Emulator, tap_config: TapConfig, tmp_path: Path
 ) -> None:
-    """There the SDK writes, and the flush at exit would block, too."""
+    """In batch mode the SDK writes, and the flush at exit would block, too."""
     topic = emulator.create_topic()
     storage = {"root": tmp_path.as_uri()}
     config = tap_config(

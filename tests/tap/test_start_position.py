@@ -128,7 +128,7 @@ def test_messages_between_two_runs_from_latest_are_read(
 def test_messages_just_before_a_run_from_latest_are_never_read(
     emulator: Emulator, run_tap: RunTap, offset_secs: float, page_limit: int | None
 ) -> None:
-    """Not by the next run either, whatever the clocks."""
+    """The next run does not read them either, whatever the clocks say."""
     emulator.configure(clock_offset_secs=offset_secs, page_limit=page_limit)
     topic = emulator.create_topic()
     emulator.load(topic, [{"old": True} for _ in range(5)])
@@ -194,7 +194,7 @@ def test_the_state_of_other_streams_is_kept(old_and_new: list[str], run_tap: Run
 
 
 def test_a_run_without_new_messages_is_one_request(emulator: Emulator, run_tap: RunTap) -> None:
-    """Per topic, and the state stays as it was given."""
+    """Each topic is requested once, and the state stays as it was given."""
     last = {}
     for topic in (1, 2, 3):
         emulator.create_topic(f"topic {topic}", id=topic)

@@ -83,7 +83,7 @@ def test_a_state_is_unwrapped(state: object) -> None:
 
 @pytest.mark.parametrize(("state", "line"), REJECTED, ids=str)
 def test_a_document_that_is_not_a_state_is_rejected(state: object, line: str) -> None:
-    """In one line that says what it is instead."""
+    """One line says what it is instead."""
     with pytest.raises(SettingError) as raised:
         bookmarks_of(state)
     assert str(raised.value) == line
@@ -93,7 +93,7 @@ def test_a_document_that_is_not_a_state_is_rejected(state: object, line: str) ->
 def test_a_bookmark_that_cannot_be_used_is_rejected(
     emulator: Emulator, published: list[str], given: object, line: str
 ) -> None:
-    """Before the first request: otherwise the topic would be read again from the start."""
+    """No request is sent: otherwise the topic would be read again from the start."""
     assert published
     with pytest.raises(SettingError) as raised:
         read(emulator, topics=[{"id": 1}], state={"bookmarks": {"topic_1": given}})
@@ -103,7 +103,7 @@ def test_a_bookmark_that_cannot_be_used_is_rejected(
 
 @pytest.mark.parametrize("text", ["null", '{"bookmarks": {"topic_1": "A12y"}}', '{"bookmarks"'])
 def test_the_error_names_the_state_file(emulator: Emulator, run_tap: RunTap, text: str) -> None:
-    """With what is wrong, in one line, and before the first request."""
+    """One line says what is wrong, and no request is sent."""
     emulator.create_topic(id=1)
     done = run_tap(topics=[1], state=text)
     assert (done.exit_code, done.stdout) == (1, b"")
@@ -117,7 +117,7 @@ def test_the_error_names_the_state_file(emulator: Emulator, run_tap: RunTap, tex
 def test_bookmarks_of_other_streams_are_kept_unchanged(
     emulator: Emulator, published: list[str]
 ) -> None:
-    """Whatever they contain: they belong to other taps, or to the target."""
+    """They belong to other taps or to the target, and may contain anything."""
     others: dict[str, Any] = {
         "users": {"replication_key": "id", "replication_key_value": 7},
         "target-workato-streams": {"11": {"message_id": "A12y", "message_time": None}},

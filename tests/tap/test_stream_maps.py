@@ -83,7 +83,7 @@ def deselect(catalog: dict[str, Any], *breadcrumb: str) -> None:
 def test_values_that_a_stream_map_does_not_touch_are_unchanged(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """Every digit of a number, whatever its length; dates and texts as they are."""
+    """Numbers keep every digit, and dates and texts stay as they are."""
     emulator.load(topic, KEPT)
 
     run = run_tap(topics=[topic], stream_maps={"topic_1": {"more": "topic_id"}})
@@ -129,7 +129,7 @@ def test_columns_are_added_renamed_and_removed(
 def test_a_filter_that_drops_records_moves_the_bookmark(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """Past the dropped records, even if all were dropped: they are not read again."""
+    """Dropped records are not read again, even if all were dropped."""
     loaded = emulator.load(topic, [{"n": n} for n in range(10)])
     some = {"topic_1": {"__filter__": "payload['n'] in (2, 5)"}}
     none = {"topic_1": {"__filter__": "payload['n'] > 100"}}
@@ -235,7 +235,7 @@ def test_a_map_that_fails_ends_its_topic_with_one_line(
 def test_an_invalid_map_is_rejected_before_the_first_request(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """In one line with the SDK's reason."""
+    """One line has the SDK's reason."""
     for maps, words in [
         ({"topic_1": {"x": "payload +"}}, "Failed to parse expression payload +."),
         ({"topic_1": {"message_id": None}}, "Removing key property 'message_id' is not permitted"),
@@ -268,7 +268,7 @@ def test_a_payload_too_deep_to_be_decoded_is_reported_in_one_line(
 
 
 def test_flattening_gives_typed_columns(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """Of the settings' schema; what is no column of its own is JSON text with its digits."""
+    """The schema is that of the settings; anything without a column is JSON text."""
     emulator.load(topic, [b'{"id":"A","total":1.10,"customer":{"name":"Ann"},"lines":[1.10]}'])
 
     run = run_tap(
@@ -324,7 +324,7 @@ def test_flattening_without_a_schema_infers_one(
 def test_deselected_properties_are_left_out(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """Of the record and inside the payload, in SCHEMA and RECORD; the rest keeps its value."""
+    """SCHEMA and RECORD lack them, also inside the payload; the rest keeps its value."""
     loaded = emulator.load(topic, [b'{"id":"A","total":1.10,"customer":{"name":"B","city":"C"}}'])
     topics = [{"id": topic, "schema": ORDER_SCHEMA}]
     catalog = json.loads(run_tap("--discover", topics=topics).stdout)
@@ -375,7 +375,7 @@ def test_the_message_id_cannot_be_deselected(
 
 
 def test_a_deselected_stream_is_not_read(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """No request, no line, and its bookmark is kept."""
+    """There is no request and no line, and its bookmark is kept."""
     emulator.load(topic, [ORDER])
     other = emulator.create_topic()
     loaded = emulator.load(other, [ORDER])

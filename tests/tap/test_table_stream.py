@@ -82,7 +82,7 @@ def discover(run_tap: RunTap, **settings: Any) -> dict[str, Any]:  # noqa: ANN40
 def test_the_fields_of_a_payload_are_columns(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """Without any schema, of a sample; every digit stays, and white space does no harm."""
+    """Without a schema, a sample decides; every digit stays, and white space does no harm."""
     loaded = emulator.load(
         topic,
         [
@@ -186,7 +186,7 @@ def test_a_page_with_many_new_columns_is_one_short_line(
 
 
 def test_a_declared_schema_does_not_change(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """Not by itself: what it has no column for is rescued, and columns of old runs are gone."""
+    """Data without a column is rescued, and columns of old runs are gone."""
     emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
     topics = [{"id": topic, "schema": DECLARED}]
     state = {"bookmarks": {"topic_1": {"columns": {"note": TEXT, "total": TEXT}}}}
@@ -217,7 +217,7 @@ def test_developer_api_schemas_are_declared(emulator: Emulator, run_tap: RunTap)
 
 
 def test_fail_stops_before_the_message(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """In one line that names topic, message and field; the next run starts with the message."""
+    """One line names topic, message and field; the next run starts with the message."""
     loaded = emulator.load(topic, [{"id": 1}, {"id": "hush"}, {"id": 3}])
     topics = [{"id": topic, "schema": DECLARED}]
 
@@ -234,7 +234,7 @@ def test_fail_stops_before_the_message(emulator: Emulator, run_tap: RunTap, topi
 
 
 def test_none_drops_what_does_not_fit(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """And says so in one line per run."""
+    """One line per run says so."""
     emulator.load(topic, [{"id": 1, "note": "x"}, {"id": "x"}] * 3)
 
     run = run_tap(
@@ -305,7 +305,7 @@ def test_a_topic_of_changes_is_a_table_with_a_business_key(
 
 
 def test_a_key_of_the_catalog_is_a_key(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """As one of the stream maps: new fields wait, and a message without it is an error."""
+    """New fields wait, and a message without the key is an error, as with a stream map."""
     loaded = emulator.load(topic, [{"id": 1}])
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     catalog["streams"][0]["key_properties"] = ["id"]
@@ -322,7 +322,7 @@ def test_a_key_of_the_catalog_is_a_key(emulator: Emulator, run_tap: RunTap, topi
 def test_a_message_without_the_key_fails_or_is_filtered_out(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """By the documented recipe; null and values that do not fit the column are no key."""
+    """Null and values that do not fit the column are no key; the documented recipe filters."""
     loaded = emulator.load(topic, [{"id": 1}, {"id": 2}, {"ping": True}, {"id": None}, {"id": "x"}])
     filtering = {
         "topic_1": {"__key_properties__": ["id"], "__filter__": "id is not None", "__alias__": "o"}
@@ -363,7 +363,7 @@ def test_a_key_that_does_not_fit_its_column_is_not_reported_as_missing(
 def test_a_key_that_the_catalog_does_not_know_is_looked_for(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """In a new sample; a clear error if no message has it."""
+    """A new sample is taken; if no message has the key, the error says so."""
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     settings = {"topics": [topic], "catalog": catalog, **UNPACKED, **KEYED}
 
@@ -403,7 +403,7 @@ def test_stream_maps_see_every_column(emulator: Emulator, run_tap: RunTap, topic
 
 
 def test_deeper_levels_are_flattened(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """At every depth that becomes columns the schema evolves; rescued data stays an object."""
+    """The schema evolves at every depth of columns; rescued data stays an object."""
     emulator.load(topic, [{"id": 1, "customer": {"name": "Ann", "address": {"zip": 1}}}])
     flat = {"flattening_enabled": True, "flattening_max_depth": 1, **UNPACKED}
     catalog = discover(run_tap, topics=[topic], **flat)
@@ -436,7 +436,7 @@ def test_deeper_levels_are_flattened(emulator: Emulator, run_tap: RunTap, topic:
 
 
 def test_nested_records_can_be_flattened(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
-    """With the same evolution, below `payload`, and with stream maps."""
+    """The evolution below `payload` is the same, also with stream maps."""
     emulator.load(topic, [{"id": 1}])
     flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 2}
     catalog = discover(run_tap, topics=[topic], **flat)
@@ -573,7 +573,7 @@ def test_a_catalog_of_columns_can_be_used_for_nested_records(
 def test_a_name_stays_with_the_field_that_had_it_first(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """In the next run, too: the column's type is that field's."""
+    """The column's type is that field's in the next run, too."""
     emulator.load(topic, [{"time": "noon"}])
     first = run_tap(topics=[topic], **UNPACKED)
     emulator.load(topic, [{"time": "later", "payload_time": 5}])
@@ -631,7 +631,7 @@ def test_settings_that_do_not_go_together_are_rejected(
 def test_a_map_of_key_and_alias_keeps_nested_records_as_they_are(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """Byte for byte, under the other name."""
+    """The bytes are the same under the other name."""
     emulator.load(topic, [b'{ "n" : 1E5 }'])
     maps = {"topic_*": {"__alias__": "orders", "__key_properties__": None}}
 

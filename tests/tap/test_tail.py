@@ -54,7 +54,7 @@ def test_a_state_is_emitted_within_its_interval_while_idle(
 
 
 def test_all_topics_are_polled_concurrently(emulator: Emulator, start_tap: StartTap) -> None:
-    """With one request each: `max_parallel_topics` does not apply in tail mode."""
+    """Each has one request, since `max_parallel_topics` does not apply in tail mode."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(12)]
     tail = start_tap(topics=topics, tail=True, max_parallel_topics=2)
     await_polls(emulator, 12)

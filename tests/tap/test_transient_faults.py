@@ -92,7 +92,7 @@ def test_a_slow_response_is_waited_for(emulator: Emulator, run_tap: RunTap) -> N
 
 
 def test_a_reset_and_a_503_in_a_row_are_retried(emulator: Emulator, run_tap: RunTap) -> None:
-    """With the same session and the same page."""
+    """The session and the page are the same."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(3)])
     emulator.fault("reset")

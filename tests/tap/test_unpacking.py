@@ -92,7 +92,7 @@ VALUES: list[tuple[str, str, bool]] = [
 
 @pytest.mark.parametrize(("kind", "value", "fits"), VALUES)
 def test_a_value_is_in_its_column_or_rescued(kind: str, value: str, fits: bool) -> None:  # noqa: FBT001
-    """As it was published, digit for digit; what no database can store, as JSON text."""
+    """Every digit is as published; values that no database can store are rescued as JSON text."""
     columns = columns_of(f=kind, other="integer")
     page = shaper(columns).shape([f'{{"f":{value},"other":1}}'.encode()])
     [body] = page.bodies
@@ -164,7 +164,7 @@ def test_an_empty_payload_is_a_record_without_columns() -> None:
 
 @pytest.mark.parametrize("payload", ["null", "[1,2]", "1.10", '"text"', "true"])
 def test_a_payload_that_is_no_object_is_rescued_whole(payload: str) -> None:
-    """Under the pointer to the whole document."""
+    """Its pointer is that of the whole document."""
     record = one(columns_of(a="number"), payload, "add_columns")
 
     assert record == {"_rescued": {"": loads(payload)}}
@@ -201,7 +201,7 @@ def test_pointers_are_escaped() -> None:
 
 
 def test_a_field_whose_name_cannot_be_stored_is_rescued_as_json_text() -> None:
-    """As an object under the pointer of the object it belongs to, since a pointer names it too."""
+    """The pointer is that of its object, because a pointer contains names, too."""
     record = one(columns_of(a="integer"), '{"a":1,"\\u0000":2,"\\ud800":{"x":1.10}}')
 
     assert record == {"a": N("1"), "_rescued": {"": '{"\\u0000":2,"\\ud800":{"x":1.10}}'}}
@@ -217,7 +217,7 @@ def test_text_that_looks_like_rescued_json_is_distinguished() -> None:
 
 
 def test_new_fields_become_columns_once_per_page() -> None:
-    """With the type that all values of the page agree on."""
+    """The type is one that all values of the page agree on."""
     topic = shaper(columns_of(a="integer"), "add_columns")
     page = topic.shape([b'{"a":1}', b'{"b":1,"at":"2024-01-31"}', b'{"b":1.5,"at":"2024-01-31"}'])
 
@@ -383,7 +383,7 @@ def test_new_fields_are_selected_only_if_rescued_data_is() -> None:
 
 
 def test_a_selected_value_is_not_dropped_silently() -> None:
-    """Even if rescued data is deselected: it is counted, or the run fails."""
+    """If rescued data is deselected, the value is counted, or the run fails."""
     deselected = {("_rescued",)}
     topic = shaper(columns_of(a="integer"), Evolution("rescue", deselected=deselected))
     failing = shaper(columns_of(a="integer"), Evolution("fail", deselected=deselected))
@@ -438,7 +438,7 @@ def test_objects_are_taken_apart_as_deep_as_they_become_columns() -> None:
 
 
 def test_an_object_that_leaves_no_column_is_rescued() -> None:
-    """Null, empty, or no object."""
+    """The value is null, empty, or not an object."""
     columns = infer_columns([b'{"o":{"x":1}}'], 1)
     topic = shaper(columns, layout=flattened(unpacked=True))
 
@@ -463,7 +463,7 @@ def test_a_flattened_name_does_not_hide_the_messages_own() -> None:
 
 
 def test_an_object_does_not_hide_another_member_before_it_is_flattened() -> None:
-    """Though no column has the object's own name."""
+    """No column has the object's own name."""
     topic = shaper({}, "add_columns", flattened(unpacked=True))
 
     assert shape(topic, '{"_rescued":{"x":1},"payload_time":{"x":1},"time":{"x":2}}') == [
@@ -529,7 +529,7 @@ def test_every_record_conforms_and_nothing_is_lost(
     mode: str,
     is_deferred: bool,  # noqa: FBT001
 ) -> None:
-    """Each record to the last SCHEMA; the payload is the columns and the rescued values."""
+    """Columns and rescued values together are the payload, and fit the last SCHEMA."""
     columns = infer_columns(sample, layout.levels)
     topic = Shaper(layout, columns, Evolution(mode, is_deferred=is_deferred))
     for page in pages:
@@ -589,7 +589,7 @@ def test_what_is_detected_as_fitting_fits(sample: list[bytes], payload: bytes) -
 
 
 def test_a_payload_like_the_sample_is_detected_as_fitting() -> None:
-    """Otherwise nothing would be fast."""
+    """Payloads that are not detected take longer."""
     samples = [
         b'{"s":"x","i":1,"n":1.5,"b":true,"o":{"x":1},"l":[1],"at":"2024-01-31T01:02:03Z"}',
         b'{"s":null,"at":"2024-01-31T01:02:04.123Z","n":3}',

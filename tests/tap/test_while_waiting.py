@@ -71,7 +71,7 @@ def respond_once() -> Iterator[RespondOnce]:
 def test_a_page_is_written_while_the_next_one_is_requested(
     emulator: Emulator, start_tap: StartTap
 ) -> None:
-    """Once the next request has been sent completely, and before the response."""
+    """The page is written after the next request has been sent, and before its response."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(60)])
     emulator.fault("stall", after=1, secs=60)
