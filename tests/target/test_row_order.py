@@ -12,7 +12,6 @@ from target_workato_streams.publishing.batch_sender import BatchSender
 from target_workato_streams.publishing.messages import Message, Published
 from target_workato_streams.publishing.publish_client import PublishResult
 from target_workato_streams.publishing.row_order import publish_in_row_order
-from target_workato_streams.publishing.summary import Tally
 from target_workato_streams.state.checkpoints import Checkpoint
 
 from tests.target.singer import record, schema, state
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from target_workato_streams.publishing.messages import Rejected
+    from target_workato_streams.publishing.summary import Tally
 
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget
@@ -39,14 +39,16 @@ def messages(*rows: str, stream: Stream = KEYED) -> list[Message]:
 class Topic:
     """Accepts messages, except the entries that are to fail in each request.
 
-    It stands for the client, its session, and what decides about retries.
+    It stands for the client, its session, and the context with what decides about retries.
     """
 
     def __init__(self, *failing: set[int]) -> None:
         self.accepted: list[int] = []
         self.session = self
         self._failing = list(failing)
-        self._sender = BatchSender(self, Tally(), self)  # type: ignore[arg-type]
+        self.entry_retries = self
+        self.wakeup = self
+        self._sender = BatchSender(self, self)  # type: ignore[arg-type]
 
     def retry(self, request: Callable[[], PublishResult]) -> PublishResult:
         """Send a request without retries."""
@@ -58,6 +60,9 @@ class Topic:
 
     def wait(self, _tries: int) -> None:
         """Do not wait."""
+
+    def call(self) -> None:
+        """Wake nothing."""
 
     def publish(self, bodies: Sequence[bytes], _tally: Tally) -> PublishResult:
         """Respond to a request."""

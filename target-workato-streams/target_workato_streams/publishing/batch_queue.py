@@ -24,8 +24,8 @@ class BatchQueue:
 
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
-        self._waiting: deque[Sequence[Message]] = deque()
-        self._sizes: deque[int] = deque()
+        # With the memory of each.
+        self._waiting: deque[tuple[Sequence[Message], int]] = deque()
         self._taken = 0
         self._in_flight: set[int] = set()
         self._changed = threading.Condition()
@@ -39,7 +39,7 @@ class BatchQueue:
     def memory(self) -> int:
         """The approximate memory of the waiting batches in bytes."""
         with self._changed:
-            return sum(self._sizes)
+            return sum(memory for _, memory in self._waiting)
 
     @property
     def busy(self) -> int:
@@ -56,8 +56,7 @@ class BatchQueue:
         """Append a batch, or drop it if the queue is closed."""
         with self._changed:
             if batch and not self._closed:
-                self._waiting.append(batch)
-                self._sizes.append(_memory(batch))
+                self._waiting.append((batch, _memory(batch)))
                 self._changed.notify()
 
     def take(self) -> tuple[int, Sequence[Message]] | None:
@@ -67,8 +66,7 @@ class BatchQueue:
                 if self._closed:
                     return None
                 self._changed.wait()
-            number, batch = self._taken, self._waiting.popleft()
-            self._sizes.popleft()
+            number, (batch, _) = self._taken, self._waiting.popleft()
             self._taken += 1
             self._in_flight.add(number)
         return number, batch
@@ -82,16 +80,14 @@ class BatchQueue:
     def drop_from(self, sequence: int) -> None:
         """Drop the waiting messages from a sequence number on."""
         with self._changed:
-            batches = [[m for m in batch if m.sequence < sequence] for batch in self._waiting]
-            self._waiting = deque(filter(None, batches))
-            self._sizes = deque(map(_memory, self._waiting))
+            batches = [[m for m in batch if m.sequence < sequence] for batch, _ in self._waiting]
+            self._waiting = deque((batch, _memory(batch)) for batch in batches if batch)
 
     def close(self) -> None:
         """Accept no more batches, and drop the waiting ones."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
-            self._sizes.clear()
             self._changed.notify_all()
 
     @property

@@ -22,15 +22,15 @@ from ..event_streams.errors import RequestRejected, Unavailable
 from .lost_responses import may_be_applied, was_sent
 from .messages import Published, Rejected
 from .publish_client import PublishResult
+from .summary import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from .context import PublishContext
     from .lost_responses import LostResponses
     from .messages import Message
     from .publish_client import PublishClient
-    from .rejections import EntryRetries
-    from .summary import Tally
 
 # A single message may be the cause; the others are accepted without it.
 MESSAGE_STATUSES = frozenset({400, 413, 422})
@@ -58,28 +58,24 @@ class BatchSender:
 
     Args:
         client: The client of the topic.
-        tally: Counts the requests.
-        entry_retries: Decides whether failed entries are retried.
+        context: The context that the producers of all topics share.
         lost_responses: Looks up the topic before messages are resent, with `exactly_once`.
-        on_failing: Wakes the main thread, which need not wait for a topic that fails.
 
     Attributes:
         failing: Whether the last request failed, and is being retried.
+        tally: The counts of this worker.
     """
 
     def __init__(
         self,
         client: PublishClient,
-        tally: Tally,
-        entry_retries: EntryRetries,
+        context: PublishContext,
         lost_responses: LostResponses | None = None,
-        on_failing: Callable[[], None] = lambda: None,
     ) -> None:
         self.failing = False
-        self._on_failing = on_failing
+        self.tally = Tally()
         self._client = client
-        self._tally = tally
-        self._entry_retries = entry_retries
+        self._context = context
         self._lost_responses = lost_responses
         self._sent = False
         self._doubtful: set[int] = set()
@@ -117,7 +113,8 @@ class BatchSender:
             else:
                 streak = 0
                 if accepted := result.accepted(part.messages):
-                    yield Published(accepted)
+                    lost = self._lost_responses
+                    yield Published(accepted, lost.position if lost else None)
                 held += self._judge(part, result, pending)
             # A rejected message may end the run, so the outcomes before it are reported first.
             first = min((each.messages[0].sequence for each in pending), default=math.inf)
@@ -130,13 +127,13 @@ class BatchSender:
         rejected, retried = [], []
         for index, reason in sorted(result.failed.items()):
             message = part.messages[index]
-            if self._entry_retries.may_retry(reason, failed_at, part.entry_tries):
+            if self._context.entry_retries.may_retry(reason, failed_at, part.entry_tries):
                 retried.append(message)
             else:
                 rejected.append(Rejected(message, reason, 200, part.attempts))
         if retried:
             self._fail()
-            self._entry_retries.wait(part.entry_tries)
+            self._context.entry_retries.wait(part.entry_tries)
             pending.append(_Part(retried, part.attempts + 1, part.entry_tries + 1, failed_at))
         if unknown := [part.messages[index] for index in result.unknown]:
             pending.append(part._replace(messages=unknown, attempts=part.attempts + 1))
@@ -153,10 +150,10 @@ class BatchSender:
         if not missing:
             return PublishResult({})
         if self._sent:
-            self._tally.resent += len(missing)
+            self.tally.resent += len(missing)
         self._sent = True
         try:
-            result = self._client.publish([message.body for message in missing], self._tally)
+            result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
             self._fail()
             if may_be_applied(exc) or (lost is not None and was_sent(exc)):
@@ -179,7 +176,8 @@ class BatchSender:
 
     def _fail(self) -> None:
         self.failing = True
-        self._on_failing()
+        # The main thread need not wait for a topic that fails.
+        self._context.wakeup.call()
 
     def _doubt(self, messages: Sequence[Message]) -> None:
         """Count messages that may have arrived without an acknowledgement, each of them once."""
@@ -187,5 +185,5 @@ class BatchSender:
             self._lost_responses.suspect()
             return
         doubtful = {message.sequence for message in messages}
-        self._tally.possibly_duplicated += len(doubtful - self._doubtful)
+        self.tally.possibly_duplicated += len(doubtful - self._doubtful)
         self._doubtful |= doubtful

@@ -49,7 +49,7 @@ def target_metrics(
         "gauge",
         "Batches that have been sent but not yet acknowledged.",
         LABELS,
-        {labels: producer.in_flight for labels, producer in topics.items()},
+        {labels: producer.queue.in_flight for labels, producer in topics.items()},
     )
     yield context.latency
     yield from request_metrics(context.limiter.stats)

@@ -68,8 +68,9 @@ class ProducerRegistry:
         if not producer.full:
             return False
         producers = self._by_topic.values()
-        starves_others = producer.failing and not all(each.failing for each in producers)
-        return not starves_others or sum(each.memory for each in producers) > MAX_WAITING_BYTES
+        if not producer.failing or all(each.failing for each in producers):
+            return True
+        return sum(each.queue.memory for each in producers) > MAX_WAITING_BYTES
 
     @property
     def due_at(self) -> float:
@@ -101,7 +102,7 @@ class ProducerRegistry:
             join: Whether to wait for the workers, which must be idle.
         """
         for producer in self._by_topic.values():
-            producer.close()
+            producer.queue.close()
         if join:
             for producer in self._by_topic.values():
                 producer.join()

@@ -11,11 +11,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError
-from .messages import Failed
+from .messages import Failed, Rejected
 
 if TYPE_CHECKING:
     from ..event_streams.rate_limiter import RateLimiter
-    from .messages import Rejected
+    from .messages import Outcome, Published
 
 logger = logging.getLogger("target-workato-streams")
 
@@ -80,18 +80,18 @@ class RejectionLimit:
         self._left = limit
         self._lock = threading.Lock()
 
-    def judge(self, rejected: Rejected) -> Rejected | Failed:
+    def judge(self, outcome: Published | Rejected) -> Outcome:
         """Count a rejected message.
 
         Returns:
-            The message if it may be written to the dead-letter file, otherwise the failure.
+            The failure if there are too many; otherwise the outcome itself.
         """
-        with self._lock:
-            if self._left is not None:
+        if isinstance(outcome, Rejected) and self._left is not None:
+            with self._lock:
                 self._left -= 1
                 if self._left < 0:
-                    return _too_many(rejected)
-        return rejected
+                    return _too_many(outcome)
+        return outcome
 
 
 def _too_many(rejected: Rejected) -> Failed:

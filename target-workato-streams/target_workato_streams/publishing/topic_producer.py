@@ -13,7 +13,7 @@ from .batch_queue import BatchQueue
 from .batch_sender import BatchSender
 from .batches import BatchBuilder
 from .exactly_once_batches import ExactlyOnceBatchBuilder
-from .messages import Failed, Published, Rejected
+from .messages import Failed
 from .row_order import publish_in_row_order
 from .summary import Tally
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .context import PublishContext
     from .lost_responses import LostResponses
-    from .messages import Message, Outcome
+    from .messages import Message
     from .publish_client import PublishClient
 
 # The maximum number of streams of a topic that are named in a line.
@@ -40,6 +40,7 @@ class TopicProducer:
 
     Attributes:
         builder: The batch under construction.
+        queue: The batches that wait or are in flight.
         streams: The names of the streams that are published to this topic.
         tally: The counts of the main thread.
         lost_responses: With `exactly_once`, looks up the topic before messages are resent.
@@ -56,10 +57,9 @@ class TopicProducer:
         self.lost_responses: LostResponses | None = None
         self.streams: dict[str, None] = {}
         self.tally = Tally()
-        self._worker_tallies: list[Tally] = []
-        self._senders: list[BatchSender] = []
+        self.queue = BatchQueue(settings.max_in_flight)
         self._context = context
-        self._queue = BatchQueue(settings.max_in_flight)
+        self._senders: list[BatchSender] = []
         self._workers: list[threading.Thread] = []
 
     @property
@@ -72,17 +72,12 @@ class TopicProducer:
     @property
     def total(self) -> Tally:
         """The counts of the main thread and of all workers."""
-        return Tally.total([self.tally, *self._worker_tallies])
+        return Tally.total([self.tally, *(sender.tally for sender in self._senders)])
 
     @property
     def full(self) -> bool:
         """Whether enough batches wait; reading should pause."""
-        return len(self._queue) > self._queue.max_in_flight
-
-    @property
-    def memory(self) -> int:
-        """The approximate memory of the waiting batches in bytes."""
-        return self._queue.memory
+        return len(self.queue) > self.queue.max_in_flight
 
     @property
     def failing(self) -> bool:
@@ -95,17 +90,12 @@ class TopicProducer:
 
         None if it is empty, or if it has to wait for other batches and can still grow.
         """
-        return self.builder.due_at if self.builder.messages and not self._queue else None
+        return self.builder.due_at if self.builder.messages and not self.queue else None
 
     @property
     def idle(self) -> bool:
         """Whether no batch waits or is in flight, apart from those of a failed worker."""
-        return not self._queue.busy or not any(worker.is_alive() for worker in self._workers)
-
-    @property
-    def in_flight(self) -> int:
-        """The number of batches that have been sent but not yet acknowledged."""
-        return self._queue.in_flight
+        return not self.queue.busy or not any(worker.is_alive() for worker in self._workers)
 
     def add(self, message: Message) -> bool:
         """Add a message to the batch under construction; return whether that submitted any."""
@@ -120,19 +110,15 @@ class TopicProducer:
 
     def submit(self, batch: Sequence[Message]) -> None:
         """Queue a batch, and start a worker if none is free."""
-        self._queue.put(batch)
-        if len(self._workers) < min(self._queue.busy, self._queue.max_in_flight):
+        self.queue.put(batch)
+        if len(self._workers) < min(self.queue.busy, self.queue.max_in_flight):
             self._start_worker()
 
     def drop_from(self, sequence: int) -> None:
         """Drop the messages from a sequence number on, except those in flight."""
-        self._queue.drop_from(sequence)
+        self.queue.drop_from(sequence)
         while batch := self.builder.close():
             self.submit([message for message in batch if message.sequence < sequence])
-
-    def close(self) -> None:
-        """Accept no more batches, drop the waiting ones, and let the workers end."""
-        self._queue.close()
 
     def join(self) -> None:
         """Wait until the workers have ended."""
@@ -140,24 +126,21 @@ class TopicProducer:
             worker.join()
 
     def _start_worker(self) -> None:
-        tally = Tally()
         try:
             client = self._context.connect(self.topic_id)
-            retries, on_failing = self._context.entry_retries, self._context.wakeup.call
-            sender = BatchSender(client, tally, retries, self.lost_responses, on_failing)
+            sender = BatchSender(client, self._context, self.lost_responses)
             # A daemon thread, so that the end of a run does not wait for a service that hangs.
             worker = threading.Thread(target=self._work, args=(client, sender), daemon=True)
             worker.start()
         except Exception as exc:  # noqa: BLE001 - ends the run
             self._fail(exc)
             return
-        self._worker_tallies.append(tally)
         self._senders.append(sender)
         self._workers.append(worker)
 
     def _work(self, client: PublishClient, sender: BatchSender) -> None:
         with closing(client):
-            while taken := self._queue.take():
+            while taken := self.queue.take():
                 number, batch = taken
                 self._context.wakeup.call()  # there is room for another one
                 client.session.subject = self.label  # more streams may have been routed to it
@@ -169,29 +152,30 @@ class TopicProducer:
                 self._context.wakeup.call()
 
     def _publish(self, batch: Sequence[Message], sender: BatchSender) -> None:
+        context = self._context
         try:
-            publish, lost = sender.publish, self.lost_responses
             # With `exactly_once`, a batch holds no two records of a row.
-            for outcome in publish(batch) if lost else publish_in_row_order(batch, publish):
-                judged: Outcome = outcome
-                if isinstance(outcome, Rejected):
-                    judged = self._context.rejection_limit.judge(outcome)
-                elif lost is not None:
-                    judged = Published(outcome.messages, lost.position)
+            outcomes = (
+                sender.publish(batch)
+                if context.settings.exactly_once
+                else publish_in_row_order(batch, sender.publish)
+            )
+            for outcome in outcomes:
+                judged = context.rejection_limit.judge(outcome)
                 if isinstance(judged, Failed):
                     # Later batches of this topic must not overtake the failed one.
-                    self.close()
-                    self._context.report(self.topic_id, judged)
+                    self.queue.close()
+                context.report(self.topic_id, judged)
+                if isinstance(judged, Failed):
                     return
-                self._context.report(self.topic_id, judged)
         except Stopped:
-            self.close()
+            self.queue.close()
         except BaseException as exc:  # noqa: BLE001 - ends the run, in the main thread
             self._fail(exc)
 
     def _fail(self, exc: BaseException) -> None:
         """Report a failure, which ends the run, to the main thread."""
-        self.close()
+        self.queue.close()
         if not isinstance(exc, EventStreamsError):
             # The text of other exceptions may quote a payload.
             place = traceback.extract_tb(exc.__traceback__)[-1]
