@@ -14,7 +14,7 @@ from typing_extensions import override
 from .from_config import make_producer, make_router
 from .input.batch_files import records
 from .input.records import Record, Stream
-from .input.singer_lines import InputError, RecordBeforeSchemaError
+from .input.singer_lines import InputError, RecordBeforeSchemaError, decode_schema
 from .input.stdin_reader import StdinReader
 from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
@@ -86,7 +86,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         known = self._streams.get(line.stream)
         if known is not None and known.describes(stream):
             return
-        schema = line.decoded_schema()
+        schema = decode_schema(stream.schema)
         if self._decodes:
             self._register(line, schema)
         else:
@@ -154,7 +154,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         try:
             message = {"type": "RECORD", "stream": stream.name, "record": decode(record.text)}
         except (ValueError, RecursionError):
-            self._router.route(stream.name, json.loads(stream.schema))
+            self._router.route(stream.name, decode_schema(stream.schema))
             self._producer.add(stream, record.text, record, "nested too deeply to be decoded")
             return
         for name in ("version", "time_extracted"):

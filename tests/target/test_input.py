@@ -216,6 +216,8 @@ def test_a_damaged_batch_file_ends_the_run_with_its_line(  # noqa: PLR0913, PLR0
         ("file://{folder}/no/such/a.jsonl", "cannot be read: FileNotFoundError"),
         ("s3://bucket/a.jsonl", "install target-workato-streams[s3]"),
         ("nonsense://bucket/a.jsonl", "is on nonsense://, which cannot be read"),
+        ("http://[::1/a.jsonl", "cannot be read: ValueError"),
+        ("file:///a\0.jsonl", "cannot be read: ValueError"),
     ],
 )
 def test_a_batch_file_that_cannot_be_found_is_named_with_line_stream_and_remedy(

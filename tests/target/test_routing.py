@@ -12,9 +12,11 @@ from target_workato_streams.routing.router import RoutingSettings
 from target_workato_streams.routing.workato_schema import to_workato
 
 from tests.running import eventually
-from tests.target.singer import orders, record, schema, state
+from tests.target.singer import orders, raw_record, record, schema, state
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget, StartTarget
 
@@ -428,16 +430,48 @@ def test_every_value_of_a_postgres_table_is_accepted_by_the_topic_created_for_it
     assert "without json, jsonb, jsonb[] in its schema" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "described", ["true", '{"properties":{"a":null},"required":null,"anyOf":null}']
-)
+UNUSUAL = b"""{"required": null, "anyOf": null, "properties": {
+    "a": null, "b": true, "c": {"type": null}, "d": {"type": "object", "properties": null},
+    "e": {"type": "object", "properties": {"x": null}, "required": null},
+    "f": {"type": "array", "items": null}, "g": {"const": null, "default": null}
+}}""".replace(b"\n", b"")
+ALL_STEPS = {
+    "stream_maps": {"new": {"h": "'x'"}},
+    "flattening_enabled": True,
+    "flattening_max_depth": 1,
+    "validate_records": True,
+}
+
+
+@pytest.mark.parametrize("described", [b"true", UNUSUAL])
+@pytest.mark.parametrize("settings", [{}, ALL_STEPS])
 def test_an_unusual_schema_does_not_end_the_run(
-    emulator: Emulator, run_target: RunTarget, described: str
+    emulator: Emulator, run_target: RunTarget, settings: dict[str, Any], described: bytes
 ) -> None:
-    """The topic is created with what the format can express."""
-    line = f'{{"type":"SCHEMA","stream":"new","schema":{described},"key_properties":[]}}'
-    done = run_target(line.encode(), record("new", a=1), state("all"), **creating(emulator))
+    """Where it is null, it allows anything; the topic is created with what the format expresses."""
+    line = b'{"type":"SCHEMA","stream":"new","schema":%b,"key_properties":[]}' % described
+    done = run_target(line, record("new", a="x"), state("all"), **creating(emulator), **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+
+
+def test_a_record_that_cannot_be_decoded_is_rejected_whatever_its_schema(
+    emulator: Emulator, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """A stream's first record decides about its topic, also if it is nested too deeply."""
+    line = b'{"type":"SCHEMA","stream":"new","schema":true,"key_properties":[]}'
+    deep = b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+    done = run_target(
+        line,
+        raw_record(deep, "new"),
+        record("new", a=1),
+        state("all"),
+        **creating(emulator),
+        validate_records=True,
+        on_rejected="dead_letter",
+        dead_letter_path=str(tmp_path / "dead.jsonl"),
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert "1 published, 1 dead letter" in done.stderr
 
 
 def test_two_processes_that_start_at_the_same_time_use_one_topic(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -37,51 +36,61 @@ def records(message: Line, batch_config: Mapping[str, Any] | None) -> Iterator[t
     Raises:
         InputError: A file is missing, cannot be read, or contains something else.
     """
-    encoding = json.loads(bytes(message.encoding))
-    manifest = json.loads(bytes(message.manifest))
-    if not isinstance(encoding, dict) or encoding.get("format") != "jsonl":
-        raise InputError("the files of a BATCH message must be in jsonl format")
-    if encoding.get("compression") not in {None, "none", "gzip"}:
-        raise InputError("the files of a BATCH message must be compressed with gzip or not at all")
-    if not isinstance(manifest, list) or not all(isinstance(path, str) for path in manifest):
-        raise InputError("the manifest of a BATCH message must be a list of files")
     storage = (batch_config or {}).get("storage") or {}
     try:
+        manifest, is_packed = _described(message)
         for url in manifest:
-            yield from _records_of(url, encoding, storage)
+            yield from _records_of(url, storage, is_packed=is_packed)
     except InputError as exc:
         raise InputError(f"stream {message.stream}: {exc}") from exc
 
 
+def _described(message: Line) -> tuple[list[str], bool]:
+    """Return the URLs of a message's files, and whether they are compressed."""
+    encoding = json.loads(bytes(message.encoding))
+    manifest = json.loads(bytes(message.manifest))
+    if not isinstance(encoding, dict) or encoding.get("format") != "jsonl":
+        raise InputError("the files of a BATCH message must be in jsonl format")
+    compression = encoding.get("compression")
+    if compression not in {None, "none", "gzip"}:
+        raise InputError("the files of a BATCH message must be compressed with gzip or not at all")
+    if not isinstance(manifest, list) or not all(isinstance(path, str) for path in manifest):
+        raise InputError("the manifest of a BATCH message must be a list of files")
+    return manifest, compression == "gzip"
+
+
 def _records_of(
-    url: str, encoding: Mapping[str, Any], storage: Mapping[str, Any]
+    url: str, storage: Mapping[str, Any], *, is_packed: bool
 ) -> Iterator[tuple[str, bytes]]:
-    name = PurePosixPath(urlsplit(url).path).name
+    name = "(malformed URL)"
     try:
+        # Without the query, which may contain a signature.
+        name = PurePosixPath(urlsplit(url).path).name
         with _open(url, name, storage) as file:
-            packed = encoding.get("compression") == "gzip"
-            lines: Iterable[bytes] = gzip.open(file) if packed else file  # noqa: SIM115 - closed with file
+            lines: Iterable[bytes] = gzip.open(file) if is_packed else file  # noqa: SIM115 - closed with file
             for number, line in enumerate(lines, start=1):
                 if not line.isspace():
                     yield f"{name}:{number}", _record(line, f"{name}:{number}")
-    except (OSError, EOFError, zlib.error) as exc:
+    except InputError:
+        raise
+    except Exception as exc:
+        # Libraries for remote storage raise exceptions of their own.
         raise InputError(
             f"the batch file {name} cannot be read: {type(exc).__name__}; check that it exists and "
-            "is complete, or set batch_config to its location"
+            "is complete, or set batch_config to its location and credentials"
         ) from exc
 
 
 def _open(url: str, name: str, storage: Mapping[str, Any]) -> IO[bytes]:
     """Open a file, without creating folders as the SDK's ``StorageTarget`` does."""
-    parts = urlsplit(url)
-    if not parts.scheme or not name:
+    if not urlsplit(url).scheme or not name:
         raise InputError(
             f"the batch file {name or '(empty)'} has no URL such as file:///folder/{name}; fix "
             "batch_config of the tap"
         )
     if root := storage.get("root"):
         url = f"{str(root).rstrip('/')}/{name}"
-        parts = urlsplit(url)
+    parts = urlsplit(url)
     if parts.scheme in {"", "file"}:
         return open(unquote(parts.path), "rb")  # noqa: PTH123 - the caller closes it
     import fsspec  # noqa: PLC0415 - rarely needed, and slow to import
@@ -93,13 +102,6 @@ def _open(url: str, name: str, storage: Mapping[str, Any]) -> IO[bytes]:
             f"the batch file {name} is on {parts.scheme}://, which cannot be read "
             f"({type(exc).__name__}); for s3://, install target-workato-streams[s3], or let the "
             "tap write to file://"
-        ) from exc
-    except Exception as exc:
-        if isinstance(exc, OSError):
-            raise
-        raise InputError(
-            f"the batch file {name} cannot be read: {type(exc).__name__}; check batch_config and "
-            "the credentials"
         ) from exc
     return opened
 

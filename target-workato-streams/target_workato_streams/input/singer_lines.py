@@ -17,6 +17,8 @@ from ..plugin.json_scanner import members
 from ..plugin.json_text import check_utf8
 
 ABSENT = msgspec.Raw()
+# Keywords of JSON Schema whose values are data.
+_LITERALS = {"const", "default", "enum", "examples"}
 
 
 class InputError(EventStreamsError):
@@ -51,21 +53,36 @@ class Line(msgspec.Struct, gc=False):
         if missing:
             raise InputError(f"the {self.type} message has no {' and no '.join(missing)}")
 
-    def decoded_schema(self) -> dict[str, Any]:
-        """Decode the schema of a SCHEMA message; a schema without properties allows any property.
 
-        Raises:
-            InputError: The schema cannot be decoded, or is not the schema of an object.
-        """
-        try:
-            schema = json.loads(bytes(self.schema))
-        except (ValueError, RecursionError):
-            raise InputError("the schema cannot be decoded") from None
-        schema = {} if schema is True else schema
-        properties = (schema.get("properties") or {}) if isinstance(schema, dict) else None
-        if not isinstance(properties, dict):
-            raise InputError("the schema does not describe an object")
-        return {**schema, "properties": properties}
+def decode_schema(text: bytes) -> dict[str, Any]:
+    """Decode a stream's schema; a part that is null, or has no properties, allows any value.
+
+    Raises:
+        InputError: The schema cannot be decoded, or is not the schema of an object.
+    """
+    try:
+        schema = _without_nulls(json.loads(text))
+    except (ValueError, RecursionError):
+        raise InputError("the schema cannot be decoded") from None
+    properties = schema.get("properties", {}) if isinstance(schema, dict) else None
+    if not isinstance(properties, dict):
+        raise InputError("the schema does not describe an object")
+    return {**schema, "properties": properties}
+
+
+def _without_nulls(schema: Any) -> Any:  # noqa: ANN401
+    """Remove what is null where JSON Schema does not allow it, since the SDK fails on it."""
+    if not isinstance(schema, dict):
+        return {} if schema is None or schema is True else schema
+    cleaned = {}
+    for keyword, value in schema.items():
+        if keyword in _LITERALS:
+            cleaned[keyword] = value
+        elif keyword == "properties" and isinstance(value, dict):
+            cleaned[keyword] = {name: _without_nulls(each) for name, each in value.items()}
+        elif value is not None:
+            cleaned[keyword] = _without_nulls(value) if isinstance(value, dict) else value
+    return cleaned
 
 
 _LINE = msgspec.json.Decoder(Line)
