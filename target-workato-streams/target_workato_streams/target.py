@@ -18,8 +18,7 @@ from .input.singer_lines import InputError, RecordBeforeSchemaError, decode_sche
 from .input.stdin_reader import StdinReader
 from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
-from .setting_problems import target_problems
-from .settings import SETTINGS, decodes_records
+from .settings import SETTINGS, decodes_records, target_problems
 from .sinks import MessageSink, decode, mapping
 
 if TYPE_CHECKING:
@@ -83,8 +82,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     def _process_schema_message(self, line: Line) -> None:  # type: ignore[override]
         line.need("stream", "schema")
         stream = Stream(line.stream, tuple(line.key_properties or ()), bytes(line.schema))
-        known = self._streams.get(line.stream)
-        if known is not None and known.describes(stream):
+        if self._streams.get(line.stream) == stream:
             return
         schema = decode_schema(stream.schema)
         if self._decodes:

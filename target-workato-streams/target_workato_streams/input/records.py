@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Stream:
     """A stream according to its latest SCHEMA message.
 
@@ -22,10 +22,6 @@ class Stream:
     name: str
     key_properties: Sequence[str] = ()
     schema: bytes = b""
-
-    def describes(self, other: Stream) -> bool:
-        """Whether the other has the same schema and key properties."""
-        return self.schema == other.schema and self.key_properties == other.key_properties
 
 
 class Record(NamedTuple):

@@ -106,7 +106,7 @@ class StdinReader(GenericSingerReader[bytes]):
                 if self.poller.stopping:
                     break
         except Stopped:
-            # A signal arrived while a message was processed, before anything was published.
+            # A signal arrived while a message was processed; what was read before it is published.
             return counts
         except InputError as exc:
             exc.args = (f"line {self.line_number} of the input: {exc}",)
@@ -138,17 +138,12 @@ class StdinReader(GenericSingerReader[bytes]):
         return source
 
     def _lines(self, source: IO[str] | IO[bytes]) -> Iterator[bytes]:
-        descriptor = _descriptor(source)
-        if descriptor is None:
-            for line in source:
-                self.poller.poll()
-                text = line.encode() if isinstance(line, str) else line
-                yield text if self.line_number else text.removeprefix(codecs.BOM_UTF8)
-            return
+        mark = codecs.BOM_UTF8
         # A line may span many chunks, which are joined only once, when the line is complete.
         pieces: list[bytes] = []
-        for chunk in self._chunks(descriptor):
-            head, newline, tail = chunk.rpartition(b"\n")
+        for chunk in self._chunks(source):
+            head, newline, tail = chunk.removeprefix(mark).rpartition(b"\n")
+            mark = b""
             if newline:
                 pieces.append(head)
                 yield from b"".join(pieces).split(b"\n")
@@ -158,8 +153,13 @@ class StdinReader(GenericSingerReader[bytes]):
         if pieces and not self.poller.stopping:
             yield from self._last(b"".join(pieces))
 
-    def _chunks(self, descriptor: int) -> Iterator[bytes]:
-        poller, mark = self.poller, codecs.BOM_UTF8
+    def _chunks(self, source: IO[str] | IO[bytes]) -> Iterator[bytes]:
+        poller, descriptor = self.poller, _descriptor(source)
+        if descriptor is None:
+            for line in source:
+                poller.poll()
+                yield line.encode() if isinstance(line, str) else line
+            return
         while not poller.stopping:
             readable = poller.wait(descriptor)
             poller.poll()
@@ -167,9 +167,7 @@ class StdinReader(GenericSingerReader[bytes]):
                 chunk = os.read(descriptor, CHUNK_BYTES)
                 if not chunk:
                     return
-                # Only the first chunk can begin with a byte order mark.
-                yield chunk.removeprefix(mark)
-                mark = b""
+                yield chunk
 
     def _last(self, line: bytes) -> Iterator[bytes]:
         """Yield the last line, if it has no newline but is complete."""
