@@ -148,7 +148,7 @@ class TopicProducer:
                 self._publish(batch, sender)
                 self._context.latency.observe(time.monotonic() - began)
                 # Only now, because the topic must not seem idle before the outcome is reported.
-                self._queue.done(number)
+                self.queue.done(number)
                 self._context.wakeup.call()
 
     def _publish(self, batch: Sequence[Message], sender: BatchSender) -> None:
