@@ -3,19 +3,18 @@
 #
 #   run.sh TAP LOADER [options of meltano run]
 #
-# When Meltano itself is stopped, it does not store the last state: the rows are loaded, and
-# the next run loads them again. This script therefore passes SIGTERM, SIGINT and SIGHUP on to the tap
-# only, as SIGTERM. The tap ends after the current message, the loader commits, Meltano stores the
-# state and exits with 0. A second signal is passed on to Meltano and both plugins; the run then ends
-# at once.
+# If Meltano itself is stopped, it does not store the last state: the rows are loaded, and the next
+# run loads them again. This script therefore passes SIGTERM, SIGINT and SIGHUP to the tap only, as
+# SIGTERM. The tap ends after the current message, the loader commits, and Meltano stores the state
+# and exits with 0. A second signal is passed to Meltano and both plugins, and ends the run at once.
 #
-# The exit code is Meltano's. Options that go before `run` are environment variables here, for example
-# MELTANO_ENVIRONMENT=prod. The script needs /proc, so it runs on Linux; it may be process 1 of a
-# container.
+# The exit code is Meltano's. For options that would go before `run`, set environment variables, such
+# as MELTANO_ENVIRONMENT=prod. The script needs /proc, so it runs on Linux only. It may be process 1
+# of a container.
 set -u
 
-# Writing to a log that nobody reads any more must not end the script, nor keep it from passing a signal
-# on: the subshell ignores SIGPIPE.
+# If nobody reads the log any more, the script must not end, and must still pass signals on. So this
+# subshell ignores SIGPIPE.
 say() (
     trap '' PIPE
     printf 'run.sh: %s\n' "$*" >&2
@@ -35,7 +34,7 @@ done
 [ -r /proc/self/stat ] || fail 1 '/proc is not mounted; it is needed to find the tap and to stop it'
 
 # Prints the process ids of this run's taps: processes in Meltano's session that have a tap's config
-# file as an argument. During discovery nothing is read, and a signal would only make the run fail.
+# file as an argument. Discovery is excluded: it reads no messages, and a signal would make the run fail.
 find_taps() {
     for folder in /proc/[0-9]*; do
         { read -r stat <"$folder/stat"; } 2>/dev/null || continue
@@ -50,8 +49,8 @@ find_taps() {
     done
 }
 
-# Whether a process has a handler for SIGTERM, bit 14 of the mask. A process that has only just started
-# has none yet: the signal would kill it, and the run would fail.
+# Whether a process has a handler for SIGTERM, bit 14 of the mask. A process that has just started has
+# no handler yet: the signal would kill it, and the run would fail.
 handles_term() {
     while read -r name mask; do
         case $name$mask in SigCgt:*[4-7c-f]???) return 0 ;; esac
@@ -59,7 +58,7 @@ handles_term() {
     return 1
 } 2>/dev/null
 
-# Stops each tap once, including taps that start later: the run may only just have begun.
+# Stops each tap once, including taps that start later, since the run may have just begun.
 stop_taps() {
     stopped=' '
     seconds=0
@@ -72,7 +71,7 @@ stop_taps() {
                 stopped="$stopped$tap "
             fi
         done
-        # Its outputs are closed, so that it does not keep the caller's pipes open after the end.
+        # Redirected, so that it does not keep the caller's pipes open after the end.
         sleep 1 >/dev/null 2>&1
         seconds=$((seconds + 1))
     done
@@ -81,7 +80,7 @@ stop_taps() {
 on_signal() {
     signals=$((signals + 1))
     if [ -z "$meltano" ]; then
-        : # Meltano is just being started; handled below.
+        : # Meltano is being started; handled below.
     elif [ -z "$stopper" ]; then
         stop_taps &
         stopper=$!
@@ -98,17 +97,17 @@ status=1
 # The kernel sends process 1 only signals that it has a trap for.
 trap on_signal TERM INT HUP
 
-# A session of its own keeps Ctrl-C in a terminal from reaching Meltano and the loader.
+# In its own session, Meltano and the loader do not receive Ctrl-C from a terminal.
 setsid meltano run "$@" &
 meltano=$!
 [ "$signals" -eq 0 ] || [ -n "$stopper" ] || on_signal
 
-# A signal interrupts `wait`, whose code is then not Meltano's: wait again.
+# A signal interrupts `wait`, which then does not return Meltano's exit code: wait again.
 while :; do
     before=$signals
     wait "$meltano"
     code=$?
-    # 127: an earlier `wait` has had the exit code, and a signal came just after it.
+    # 127: an earlier `wait` has returned the exit code, just before a signal.
     [ "$code" -eq 127 ] || status=$code
     [ "$before" -ne "$signals" ] || break
 done

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A busy machine may take its time. Each run tries the same examples, so that none fails by chance;
-# `pytest --hypothesis-profile=random` tries new ones.
+# There is no deadline, because a machine may be busy. Each run tries the same examples, so that
+# none fails by chance; `pytest --hypothesis-profile=random` tries new ones.
 settings.register_profile(
     "random", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
@@ -26,13 +26,13 @@ settings.register_profile("deterministic", settings.get_profile("random"), deran
 settings.load_profile("deterministic")
 
 
-# Processes start in half the time if what they import is compiled; the environments that tests make
-# are used once or twice, which is faster than compiling all of them.
+# Processes start in half the time if their imports are compiled. The environments that tests create
+# are not compiled, because they are used only once or twice.
 for variable in ("PYTHONDONTWRITEBYTECODE", "UV_COMPILE_BYTECODE"):
     os.environ.pop(variable, None)
 
 
-# In the background these are ignored, and would be by the processes that tests start, too.
+# A shell ignores these signals in background jobs, and the processes of tests would inherit this.
 for signum in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(signum) is signal.SIG_IGN:
         signal.signal(signum, lambda *_: None)

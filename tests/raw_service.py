@@ -1,4 +1,4 @@
-"""A server whose responses are written byte by byte, for what an HTTP library would never send."""
+"""A server whose responses are written byte by byte, so that they may violate the HTTP standard."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """Topics of Workato Event Streams as an Airflow DAG, loaded by Meltano.
 
-Copy this file to the folder of DAGs, and create the pool, which limits how many pipelines run
+Copy this file to the DAGs folder, and create the pool, which limits how many pipelines run
 concurrently:
 
     airflow pools set event_streams 2 'Pipelines that share the quota of a workspace'
 
-Each plugin that inherits from tap-workato-streams is one process. It becomes one task, and each of
-its topics is an asset. Without such plugins, tap-workato-streams is the only one.
+Each plugin that inherits from tap-workato-streams becomes one task, since it is one process. Each
+of its topics is an asset. Without such plugins, there is one task for tap-workato-streams.
 
-Environment variables, next to those that meltano.yml refers to (meltano must be in PATH):
+meltano must be in PATH. Environment variables, in addition to those in meltano.yml:
 
-- MELTANO_PROJECT_ROOT: the Meltano project, with orchestrate/run.sh in it
+- MELTANO_PROJECT_ROOT: the Meltano project, which contains orchestrate/run.sh
 - PIPELINE_LOADER: the loader, by default target-postgres
 """
 
@@ -33,8 +33,8 @@ with DAG(
     description="Load topics of Workato Event Streams with Meltano",
     schedule=timedelta(minutes=15),
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-    # A run reads everything that is new, so missed runs need not be repeated. Meltano would reject
-    # a second run of the same pipeline.
+    # A run reads all new messages, so missed runs need not be repeated. Meltano does not start a
+    # second run of a pipeline that is still running.
     catchup=False,
     max_active_runs=1,
 ) as dag:
@@ -47,14 +47,14 @@ with DAG(
         BashOperator(
             task_id=tap["name"],
             # With exec, the signal that ends a task goes to run.sh, which stops the tap. Airflow
-            # kills the task 5 seconds later. run.sh and Meltano have sessions of their own, and go
-            # on until the state is stored.
+            # kills the task 5 seconds later. run.sh and Meltano have their own sessions, so they
+            # continue until the state is stored.
             bash_command=f'exec "{PROJECT}/orchestrate/run.sh" {tap["name"]} {LOADER}',
             cwd=str(PROJECT),
             append_env=True,
             pool="event_streams",
             retries=2,
-            # After a run that was killed, Meltano refuses to start for 5 minutes.
+            # After a run that was killed, Meltano does not start the pipeline for 5 minutes.
             retry_delay=timedelta(minutes=6),
             outlets=[
                 Asset(

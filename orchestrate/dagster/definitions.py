@@ -218,7 +218,7 @@ def define() -> dg.Definitions:
     project = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))
     pipelines = read_pipelines(project)
     assets = {pipeline: define_asset(pipeline, project) for pipeline in pipelines}
-    # In dagster.yaml, runs with the same tag wait for one another. Meltano would reject the second.
+    # In dagster.yaml, runs with the same tag wait for one another. Meltano would not start both.
     jobs = {
         pipeline: dg.define_asset_job(
             f"load_{pipeline.name}", selection=[asset], tags={"pipeline": pipeline.tap}

@@ -14,7 +14,7 @@ from tests.benchmarks.report import RESULTS
 __all__ = ["PLOT", "RESULTS", "draw", "main"]
 
 PLOT = Path(__file__).parents[2] / "docs" / "images" / "speed.svg"
-# What the table calls shortly.
+# The full names of the short ones in the table.
 NAMES = {"floor": "bare HTTP loop"}
 SECTIONS = ("The tap, 0 ms latency", "The target, 0 ms latency")
 WIDTH, BAR_START, BAR_END = 760, 200, 640

@@ -22,7 +22,7 @@ the time; the floor shows the share of Python itself."""
 
 
 def run(scale: Scale) -> Section:
-    """Measure runs with nothing, or one record, to load."""
+    """Measure runs that have nothing or one record to load."""
     with Emulator.start() as emulator, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = workload.write_singer_file(folder / "orders.jsonl", 1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ABOUT = """\
 {messages:,} messages of 500 bytes from one topic, written to a file as RECORD lines of the same
 shape. The stock tap is a `RESTStream` as in the SDK's documentation. For dlt, its `rest_api` source
-is iterated, without dlt's normalising and loading. The floor is a loop with `http.client` and
+is iterated, without dlt's normalizing and loading. The floor is a loop with `http.client` and
 orjson."""
 
 

@@ -1,1 +1,1 @@
-"""Tests of promises that both connectors make, through their executables."""
+"""Tests of guarantees that both connectors give, through their executables."""

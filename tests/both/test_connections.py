@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NOBODY = "http://127.0.0.1:1"
 NO_EXCEPTIONS = {"no_proxy": "", "NO_PROXY": ""}
-# Without a network, the system's resolver would try for a long time.
+# Without a network, the system's resolver would take long to fail.
 NO_SUCH_HOST = """
     import socket
     def getaddrinfo(*_args, **_kwargs):
@@ -65,7 +65,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]
 def test_a_certificate_that_is_not_trusted_is_final(
     connector: Connector, tls: tuple[ssl.SSLContext, Path]
 ) -> None:
-    """A retry would not help; a certificate in REQUESTS_CA_BUNDLE is trusted."""
+    """The request is not retried; a certificate in REQUESTS_CA_BUNDLE is trusted."""
     response = http_response(connector.body)
     context, path = tls
     with RawService(lambda connection, _number: connection.sendall(response), context) as service:

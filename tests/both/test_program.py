@@ -32,7 +32,7 @@ HOSTS = [
 
 
 def test_every_bad_setting_is_one_line_without_its_value(connector: Connector) -> None:
-    """For example a token in the wrong setting, an invalid host, or a timeout that is too large."""
+    """Examples are a token in the wrong setting, an invalid host, and a timeout over the limit."""
     outcome = connector.run(
         NOBODY,
         data_center=TOKEN,
@@ -53,7 +53,7 @@ def test_every_bad_setting_is_one_line_without_its_value(connector: Connector) -
 
 @pytest.mark.parametrize("url", HOSTS)
 def test_a_host_that_cannot_exist_is_a_setting_error(url: str) -> None:
-    """Otherwise the error would only come from the HTTP library, or not at all."""
+    """The host is checked before the first request, because the HTTP library may not reject it."""
     schema: dict[str, Any] = {"properties": {}}
     [line] = problems({"api_url": url}, schema)
     assert line.startswith("api_url: ")
@@ -67,7 +67,7 @@ def test_a_valid_host_is_accepted(url: str) -> None:
 
 @pytest.mark.parametrize("content", ["[]", "null", "{"])
 def test_an_invalid_config_file_is_reported(connector: Connector, content: str) -> None:
-    """One line has the file and the position of the JSON error."""
+    """The error gives the file and the position of the JSON error, in one line."""
     command = connector.command(NOBODY)
     config = connector.folder / "config.json"
     config.write_text(content, encoding="utf-8")
@@ -82,7 +82,7 @@ def test_an_invalid_config_file_is_reported(connector: Connector, content: str) 
 
 
 def test_an_interrupt_during_imports_prints_no_traceback(connector: Connector) -> None:
-    """This includes the import of the SDK, which takes longest."""
+    """SIGINT is handled even during the import of the SDK, which takes longest."""
     folder = connector.folder / "imports" / "singer_sdk"
     folder.mkdir(parents=True)
     begun = connector.folder / "begun"

@@ -70,7 +70,7 @@ def _limit_memory() -> None:
 
 
 def test_interim_responses_are_skipped(connector: Connector) -> None:
-    """For example, early hints precede the response."""
+    """Early hints that precede the response, for example, are ignored."""
     response = HINTS + http_response(connector.body)
 
     with RawService(lambda connection, _number: connection.sendall(response)) as service:

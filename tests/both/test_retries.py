@@ -38,7 +38,7 @@ def test_the_logged_wait_is_the_actual_wait(connector: Connector) -> None:
 
 
 def test_retries_end_after_max_retry_secs(connector: Connector) -> None:
-    """Pauses after a 429 count, too."""
+    """Pauses after a 429 count towards the limit."""
     times: list[float] = []
 
     def respond(connection: socket.socket, _number: int) -> None:

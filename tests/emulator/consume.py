@@ -89,7 +89,7 @@ def cursor(service: Service, topic: Topic, request: ConsumeRequest) -> tuple[int
         except ValueError as exc:
             raise Problem(HTTPStatus.BAD_REQUEST, f"since_time: {exc}") from exc
         if since >= service.clock.stamp():
-            # A future time means now: a position is exact to the message, a time is not.
+            # A future time means now. A position is exact to the message, a time is not.
             return service.store.last_position, ""
         return service.store.start_of(topic.id, since), since
     return 0, ""

@@ -134,7 +134,7 @@ class Emulator:
 
     def wait_until_idle(self) -> None:
         """Wait until no request is in progress, for example after its client was killed."""
-        # What is on its way is in the log by then.
+        # By then, requests that have been sent are in the log.
         time.sleep(0.1)
         eventually(lambda: all(r.finished_at for r in self.requests()), "the end of all requests")
 
@@ -143,7 +143,7 @@ class Emulator:
         self._ask("DELETE", "requests")
 
     def configure(self, **settings: Any) -> None:  # noqa: ANN401 - see the fields of Settings
-        """Change the service's behaviour; see `tests.emulator.settings.Settings`.
+        """Change the service's behavior; see `tests.emulator.settings.Settings`.
 
         Raises:
             ValueError: A setting is unknown or has the wrong type.

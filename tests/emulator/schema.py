@@ -78,7 +78,7 @@ def _value_misfit(value: object, kind: str, field: Field, name: str) -> str | No
 
 
 def malformed(schema: object, path: str = "schema") -> str | None:
-    """Return what is wrong with a schema, or None if it is valid."""
+    """Return the problem with a schema, or None if it is valid."""
     if not isinstance(schema, list):
         return f"{path} must be an array of fields"
     for index, field in enumerate(schema):

@@ -65,7 +65,7 @@ class Service:
     def reset(self) -> None:
         """Remove topics, messages, the log and faults, and restore the default settings.
 
-        Connections are closed: what a client of an earlier test has sent affects no later one.
+        Connections are closed, so that requests of an earlier test do not affect later tests.
         """
         for connection in self.connections:
             connection.abort()

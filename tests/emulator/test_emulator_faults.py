@@ -76,7 +76,7 @@ def test_the_body_can_be_replaced(emulator: Emulator, api: Api) -> None:
 
 
 def test_any_status_can_be_injected(emulator: Emulator, api: Api) -> None:
-    """A status with a body and headers, whether the message is stored or not."""
+    """A status can have a body and headers, whether the message is stored or not."""
     topic_id = emulator.create_topic()
     emulator.fault("status")
     assert api.publish(topic_id, "{}").status_code == 500

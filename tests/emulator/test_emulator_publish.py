@@ -94,7 +94,7 @@ def test_a_batch_gets_results_by_index(emulator: Emulator, api: Api) -> None:
     ],
 )
 def test_invalid_batches_are_rejected(emulator: Emulator, api: Api, body: bytes) -> None:
-    """A body that is not JSON, or has not 1 to 100 payloads, gives a 400 and stores nothing."""
+    """A body that is not JSON or does not have 1 to 100 payloads gives a 400; nothing is stored."""
     topic_id = emulator.create_topic()
     response = api.post(f"/api/v1/batch/topics/{topic_id}/publish", body)
     assert response.status_code == 400

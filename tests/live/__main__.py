@@ -1,4 +1,4 @@
-"""`make check-live`: compare a real workspace with what the connectors assume.
+"""`make check-live`: compare a real workspace with the connectors' assumptions.
 
 Exits with 1 if an assumption does not hold. Without a token, it prints a note and exits with 0.
 """

@@ -18,7 +18,7 @@ POLL_SECS, ARRIVAL_SECS = 2, 0.5
 
 
 def unknown_cursor(api: Api) -> Finding:
-    """The status for a cursor that does not exist can be recognised by the tap."""
+    """The status for a cursor that does not exist can be recognized by the tap."""
     status = api.consume(after_message_id="A00000000").status_code
     return Finding(
         "unknown after_message_id",

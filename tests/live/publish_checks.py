@@ -70,7 +70,7 @@ def order_in_batch(api: Api) -> Finding:
 
 
 def digits(api: Api) -> Finding:
-    """Numbers keep their digits: no 1.10 becomes 1.1, no long integer a float."""
+    """Numbers keep their digits: 1.10 does not become 1.1, and a long integer not a float."""
     mark = api.mark()
     api.publish(NUMBERS).raise_for_status()
     text = api.consume(after_message_id=mark).text

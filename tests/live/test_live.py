@@ -32,7 +32,7 @@ def api(emulator: Emulator) -> Api:
 def test_emulator_behaves_as_the_connectors_assume(
     api: Api, emulator: Emulator, rejection: str
 ) -> None:
-    """This holds for both ways in which the service may reject a message in a batch."""
+    """The checks pass with both ways in which the service may reject a message in a batch."""
     emulator.configure(rejection=rejection, quota_per_minute=200)
     findings = list(run(api, use_up_quota=True))
     assert [finding for finding in findings if not finding.same] == []

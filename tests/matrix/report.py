@@ -21,7 +21,7 @@ class Result:
 
     Attributes:
         pipeline: All plugins of the pipeline.
-        rows: The number of rows that arrived, and of rows that were sent.
+        rows: The number of rows that arrived, and the number that were sent.
         changes: The changes of values, by the name of the plugin that made them.
         failure: The error, if the pipeline failed.
     """

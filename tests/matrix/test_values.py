@@ -1,4 +1,4 @@
-"""The comparison behind docs/compatibility.md recognises how a plugin changes values."""
+"""The comparison behind docs/compatibility.md recognizes how a plugin changes values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_differences_are_described(sent: object, arrived: object, difference: st
 
 
 def test_missing_rows_and_columns_are_found() -> None:
-    """A row is missing, or a column although it had a value."""
+    """A missing row is found, and a missing column that had a value."""
     comparison = compare({"1": {"c": 1}, "2": {"c": 2}}, {"1": {}}, ["c"])
     assert (comparison.expected, comparison.arrived, comparison.complete) == (2, 1, False)
     assert comparison.differences == {"c": "absent"}

@@ -117,7 +117,7 @@ def topic(emulator: Emulator) -> int:
 def test_the_tap_serves_metrics_while_it_runs(
     emulator: Emulator, tap_metrics: tuple[str, Metrics]
 ) -> None:
-    """Messages, lag and age of the bookmark per topic; requests by status, retries and waits."""
+    """It serves messages, lag and bookmark age per topic, requests by status, retries and waits."""
     text, metrics = tap_metrics
     [stream] = metrics["workato_streams_tap_messages_total"]
     assert dict(stream)["stream"] == "orders"
@@ -137,7 +137,7 @@ def test_the_tap_serves_metrics_while_it_runs(
 def test_the_target_serves_metrics_while_it_runs(
     emulator: Emulator, target_metrics: tuple[str, Metrics], topic: int
 ) -> None:
-    """Published and rejected messages, avoided duplicates, batches in flight, and latency."""
+    """It serves published and rejected messages, avoided duplicates, batches in flight, latency."""
     text, metrics = target_metrics
     label = (("topic_id", str(topic)),)
     assert metrics["workato_streams_target_messages_published_total"] == {label: 2}

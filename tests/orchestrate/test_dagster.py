@@ -96,7 +96,7 @@ def test_a_topic_is_an_asset(
 def test_a_terminated_run_stores_its_state(
     module: ModuleType, instance: dg.DagsterInstance, emulator: Emulator, last_message: str
 ) -> None:
-    """In tail mode, a run ends by termination: all messages are loaded, and the asset shows it."""
+    """If a run in tail mode is terminated, all messages are loaded, and the asset shows this."""
 
     def terminate() -> None:
         wait_until_tailing(emulator)
@@ -161,7 +161,7 @@ def test_the_pool_limits_how_many_pipelines_run(tmp_path: Path, emulator: Emulat
 
 
 def test_each_inherited_plugin_is_an_op(module: ModuleType) -> None:
-    """Their topics are assets, but not those of the plugin that they inherit from."""
+    """The topics of inherited plugins are assets; those of their parent are not."""
     base = {"name": TAP, "config": {"topics": [{"id": 1}]}}
     orders = {
         "name": "tap-orders",

@@ -62,7 +62,7 @@ class TestWithMeltano:
         command = ("meltano", "run", TAP, "target-postgres", "--state-id-suffix", suffix)
         with pipelines.run(*command) as pipeline:
             wait_until_tailing(emulator)
-            # A loader that is still starting would be killed before it has loaded a row.
+            # If the loader were still starting, it would be killed before it has loaded a row.
             eventually(lambda: pipelines.rows() is not None, "the table")
             time.sleep(0.5)
             code = stop(pipeline)

@@ -16,8 +16,8 @@ from tests.project.hub_facts import CAPABILITIES
 
 VARIANT = "workato-streams"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-# Meltano reads a `decimal` from the environment as a Decimal, which it then cannot write to the
-# plugin's config file: a number is passed as text, and the connector parses it.
+# Meltano reads a `decimal` from the environment as a Decimal, which it cannot write to the plugin's
+# config file. So a number is passed as text, and the connector parses it.
 KINDS = {"number": "string"}
 
 

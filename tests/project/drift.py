@@ -47,7 +47,7 @@ LATER: list[bytes | dict[str, Any]] = [
     {"qty": 1.5},
     {"total": 3},
 ]
-# Values that a later run finds for columns that exist by then.
+# Values that a later run reads for columns that already exist.
 OTHER_TYPES: list[bytes | dict[str, Any]] = [
     {"id": "x", "total": "1.5", "qty": True, "note": 5, "paid": "yes", "late": "text"},
     {"placed_at": "soon", "ship_on": "2024-02-30", "customer": "Ann", "tags": {"a": 1}},

@@ -59,7 +59,7 @@ def test_kills_and_full_refreshes_lose_nothing(
 def test_a_topic_of_changes_becomes_a_table_with_the_latest_row_per_key(
     project: Project, emulator: Emulator, database: Warehouse
 ) -> None:
-    """This is the recipe of the documentation; messages without the key are filtered out."""
+    """The recipe in the documentation works; messages without the key are filtered out."""
     emulator.create_topic("orders", id=11)
     maps = {"orders": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
     variables = {

@@ -1,4 +1,4 @@
-"""What Meltano Hub accepts in a plugin definition.
+"""The keys and values that Meltano Hub accepts in a plugin definition.
 
 Copied from the JSON Schemas in the folder `schemas/plugin_definitions` of the Hub's repository, as
 of 2026-11, because the tests must not need the network.

@@ -1,4 +1,4 @@
-"""Every command in the README and in docs/ works as written, or has a comment why it is not run."""
+"""Every command in the README and in docs/ works as written, or a comment says why not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def title(page: Path) -> str:
 
 @pytest.fixture
 def running() -> Iterator[Services]:
-    """What `make services` runs."""
+    """The services that `make services` runs."""
     with services() as running:
         yield running
 

@@ -24,7 +24,7 @@ def content() -> dict[str, Any]:
 
 
 def test_it_satisfies_meltanos_schema(content: dict[str, Any]) -> None:
-    """Meltano exits with 0 in spite of schema errors, so they would go unnoticed."""
+    """Meltano exits with 0 even if there are schema errors, so they would not be noticed."""
     assert list(jsonschema.Draft202012Validator(MELTANO_SCHEMA).iter_errors(content)) == []
 
 
@@ -48,7 +48,7 @@ def test_jobs_and_schedule_can_be_run(project: Project) -> None:
 
 
 def test_an_unset_variable_is_reported(project: Project) -> None:
-    """Otherwise it would be an empty string, and the run would use the wrong service."""
+    """An empty string would make the run use the wrong service."""
     with pytest.raises(MeltanoFailedError, match="'WORKATO_API_TOKEN' referenced but not set"):
         project.meltano(
             "--environment=prod", "run", "tap-workato-streams", "target-workato-streams"

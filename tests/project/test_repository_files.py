@@ -23,7 +23,7 @@ FILES = [*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"]
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_files_are_yaml_and_run_existing_make_targets(path: Path) -> None:
-    """Otherwise a renamed target would only be noticed in CI."""
+    """A renamed target is noticed before CI fails."""
     text = path.read_text(encoding="utf-8")
     assert isinstance(yaml.safe_load(text), dict)
     assert set(re.findall(r"run: make ([a-z-]+)", text)) <= TARGETS
@@ -50,7 +50,7 @@ def test_changelog_has_a_section_for_a_release() -> None:
 
 
 def test_the_url_of_the_repository_is_defined_once() -> None:
-    """It is in the root's pyproject.toml; `make docs` copies it to the other files."""
+    """The URL is in the root's pyproject.toml; `make docs` copies it to the other files."""
     for path in [ROOT / "README.md", *ROOT.glob("*-workato-streams/*.*")]:
         found = re.findall(r"https://github\.com/[^\s/]+/[\w-]+", path.read_text(encoding="utf-8"))
         assert set(found) <= {address()}, path

@@ -70,7 +70,7 @@ def test_settings_are_checked_all_at_once(
 def test_an_unreachable_store_is_reported_in_one_line(
     connector: str, scheme: str, write_config: WriteConfig, emulator: Emulator, refused_port: int
 ) -> None:
-    """Within 10 s, with the reason and the remedy, and without the password."""
+    """The line comes within 10 s, with the reason and the remedy, but without the password."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
     url = f"{scheme}://me:{SECRET}@127.0.0.1:{refused_port}/0"
@@ -88,7 +88,7 @@ def test_an_unreachable_store_is_reported_in_one_line(
 def test_a_store_that_does_not_respond_is_reported_within_10_seconds(
     write_config: WriteConfig, emulator: Emulator
 ) -> None:
-    """There is one line, even if several topics wait for the store, and at debug level."""
+    """The error is one line, even at debug level and if several topics wait for the store."""
     topics = [{"id": emulator.create_topic(f"topic {n}")} for n in range(3)]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://me:{SECRET}@127.0.0.1:{silent.getsockname()[1]}/0"
@@ -113,7 +113,7 @@ def test_processes_count_their_requests_together(
     topics = [{"id": source, "name": "orders"}]
     tap = write_config(topics=topics, batch_size=1, **quota)
     target = write_config(default_topic_id=destination, batch_size_rows=1, **quota)
-    # 5 messages and an empty page are read, 5 messages are published: 11 requests.
+    # 11 requests: 5 messages and an empty page are read, and 5 messages are published.
     read = run("tap-workato-streams", "--config", tap)
     assert read.exit_code == 0, read.stderr
     written = run("target-workato-streams", "--config", target, stdin=read.stdout)

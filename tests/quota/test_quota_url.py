@@ -23,7 +23,7 @@ SECRET = "s3cret"
     ],
 )
 def test_a_valid_url_is_accepted(url: str) -> None:
-    """URLs of files, Redis and PostgreSQL are valid, with and without options."""
+    """URLs of files, Redis and PostgreSQL are valid, with and without parameters."""
     assert list(quota_url_problems(url)) == []
 
 
@@ -50,14 +50,14 @@ def test_a_valid_url_is_accepted(url: str) -> None:
     ],
 )
 def test_an_invalid_url_is_explained(url: str, problem: str) -> None:
-    """The error is one line, without anything that may be a password."""
+    """The error is one line, and contains nothing that may be a password."""
     [line] = quota_url_problems(url)
     assert problem in line
     assert SECRET not in line
 
 
 def test_a_url_is_parsed() -> None:
-    """The option `name` is removed; all others are passed to the store's library."""
+    """The parameter `name` is removed; all others are passed to the store's library."""
     url = QuotaUrl.parse(
         f"postgresql://me:{SECRET}@db/meltano?sslmode=require&name=sales&application_name=el"
     )
@@ -70,7 +70,7 @@ def test_a_url_is_parsed() -> None:
 
 
 def test_passwords_are_redacted() -> None:
-    """The password is redacted both as in the URL and decoded."""
+    """The password is redacted both as it is in the URL and decoded."""
     url = QuotaUrl.parse("redis://me:p%40ss@cache:6379/0?name=a&sentinel_password=0ther")
     assert str(url) == "redis://cache:6379/0"
     assert "p%40ss" not in repr(url)

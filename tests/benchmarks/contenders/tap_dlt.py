@@ -1,6 +1,6 @@
 """dlt's `rest_api` source for the same endpoint; its records are written as RECORD lines.
 
-The source is iterated without dlt's normalising and loading, because a tap only extracts.
+The source is iterated without dlt's normalizing and loading, because a tap only extracts.
 `python -m tests.benchmarks.contenders.tap_dlt CONFIG_FILE`
 """
 

@@ -1,6 +1,6 @@
 """A stock target: a `BatchSink` that posts 100 records at a time, as in the SDK's documentation.
 
-It serialises batches itself, because `requests` cannot serialise the SDK's decimals and datetimes.
+It serializes batches itself, because `requests` cannot serialize the SDK's decimals and datetimes.
 """
 
 from __future__ import annotations
