@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from target_workato_streams.plugin import json_text
 from target_workato_streams.plugin.json_scanner import members, scan
 
 from tests.target.singer import raw_record, schema, state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget
 
@@ -65,7 +69,7 @@ def test_a_deeply_nested_record_is_published_unchanged(
 @pytest.mark.parametrize("text", RECORDS)
 def test_the_scanner_finds_the_members_that_a_decoder_finds(text: bytes) -> None:
     """Names and the bytes of their values; of names that come twice, the last."""
-    found = scan(text, "{")
+    found = scan(text, "object")
     if b"[[[" in text or b"9" * 5000 in text:
         assert found[next(iter(found))] == text.split(b":", 1)[1][:-1]
     else:
@@ -88,8 +92,9 @@ def test_the_scanner_agrees_with_the_decoder_on_valid_json(
 ) -> None:
     """Whatever is in an object, spaced or not, escaped or not."""
     encoded = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
-    found = {name: json.loads(part) for name, part in scan(encoded, "{").items()}
+    found = {name: json.loads(part) for name, part in scan(encoded, "object").items()}
     assert json.dumps(found) == json.dumps(json.loads(encoded))
+    assert scan_beside_deep_value(encoded) == encoded
 
 
 @given(
@@ -107,9 +112,34 @@ def test_the_scanner_agrees_with_the_decoder_on_invalid_json(
         expected = isinstance(json.loads(bytes(encoded)), dict)
     except ValueError:
         expected = False
+    assert is_accepted(lambda text: scan(text, "object"), bytes(encoded)) == expected
+    is_json = is_accepted(json.loads, bytes(encoded))
+    assert is_accepted(scan_beside_deep_value, bytes(encoded)) == is_json
+
+
+def scan_beside_deep_value(text: bytes) -> bytes:
+    """Scan an array in which msgspec cannot decode the first value; return the second one.
+
+    All values that are nested in others are checked one by one.
+    """
+    with mock.patch.object(json_text, "MAX_DEPTH", 2):
+        array = scan(b"[" + b"[" * 2000 + b"]" * 2000 + b"," + text + b"]", "array")
+    assert len(array) == 2
+    return array["1"]
+
+
+def is_accepted(read: Callable[[bytes], object], text: bytes) -> bool:
     try:
-        scan(bytes(encoded), "{")
+        read(text)
     except ValueError:
-        assert not expected
-    else:
-        assert expected
+        return False
+    return True
+
+
+@pytest.mark.parametrize("opened", [199, 200, 201, 399, 400, 401, 1200, 5000])
+@pytest.mark.parametrize("closed", [1, 199, 200, 201, 399, 400, 600, 1199])
+def test_a_deep_value_that_is_cut_off_is_invalid(opened: int, closed: int) -> None:
+    """Wherever it ends."""
+    text = b'{"deep":' + b"[" * opened + b"]" * min(closed, opened - 1) + b"}"
+    with pytest.raises(ValueError, match="not valid JSON"):
+        members(text)

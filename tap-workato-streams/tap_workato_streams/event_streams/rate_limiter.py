@@ -117,13 +117,17 @@ class RateLimiter:
         try:
             yield paused
         except ServiceError as exc:
-            self._count(str(exc.status or "none"))
-            if exc.status == TOO_MANY_REQUESTS:
-                self._pause(exc.retry_after, sent_at)
+            with self._changed:
+                self.stats.by_status[str(exc.status or "none")] += 1
+                if exc.status == TOO_MANY_REQUESTS:
+                    self._pause(exc.retry_after, sent_at)
             raise
-        self._count("200")
-        if self._throttled:
-            self._resume(sent_at)
+        with self._changed:
+            self.stats.by_status["200"] += 1
+            if self._throttled and sent_at > self._paused_at:
+                self._throttled = 0
+                self._not_before = 0.0
+                self._changed.notify_all()
 
     def sleep(self, secs: float) -> None:
         """Wait for this many seconds before a retry, or until ``stop``."""
@@ -140,10 +144,6 @@ class RateLimiter:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-
-    def _count(self, status: str) -> None:
-        with self._changed:
-            self.stats.by_status[status] += 1
 
     def _wait(self, max_pause_secs: float | None) -> tuple[float, float]:
         """Wait; return the time at which the wait ended, and the seconds spent in pauses."""
@@ -180,23 +180,15 @@ class RateLimiter:
         return now
 
     def _pause(self, secs: float | None, sent_at: float) -> None:
-        with self._changed:
-            now = time.monotonic()
-            # 429s for requests that were in flight at the first 429 do not extend the pause.
-            if sent_at > self._paused_at:
-                self._throttled += 1
-                self._paused_at = now
-            if secs is None:
-                longest = min(LONGEST_PAUSE_SECS, 2.0 ** (self._throttled - 1))
-                secs = random.uniform(longest / 2, longest)  # noqa: S311
-            else:
-                # Add a random delay, because other processes on the quota wait for the same time.
-                secs += random.uniform(0, min(1.0, secs / 10))  # noqa: S311
-            self._not_before = max(self._not_before, now + secs)
-
-    def _resume(self, sent_at: float) -> None:
-        with self._changed:
-            if sent_at > self._paused_at:
-                self._throttled = 0
-                self._not_before = 0.0
-                self._changed.notify_all()
+        now = time.monotonic()
+        # 429s for requests that were in flight at the first 429 do not extend the pause.
+        if sent_at > self._paused_at:
+            self._throttled += 1
+            self._paused_at = now
+        if secs is None:
+            longest = min(LONGEST_PAUSE_SECS, 2.0 ** (self._throttled - 1))
+            secs = random.uniform(longest / 2, longest)  # noqa: S311
+        else:
+            # Add a random delay, because other processes on the quota wait for the same time.
+            secs += random.uniform(0, min(1.0, secs / 10))  # noqa: S311
+        self._not_before = max(self._not_before, now + secs)

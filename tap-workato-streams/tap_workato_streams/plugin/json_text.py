@@ -1,24 +1,23 @@
-"""What msgspec does not handle in JSON text: invalid UTF-8, and lone surrogates."""
+"""What msgspec does not handle in JSON text: invalid UTF-8, lone surrogates and deep nesting."""
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING
+import secrets
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    import msgspec
+import msgspec
 
+T = TypeVar("T")
+
+# Far below Python's recursion limit, which msgspec applies to nesting.
+MAX_DEPTH = 200
 _HIGH, _LOW = rb"[89abAB][0-9a-fA-F]{2}", rb"[c-fC-F][0-9a-fA-F]{2}"
 _LONE_SURROGATE = re.compile(
-    rb"\\u[dD](?:%b(?!\\u[dD]%b)|%b(?<!\\u[dD]%b\\u[dD]%b))" % (_HIGH, _LOW, _LOW, _HIGH, _LOW)
+    rb"\\u([dD](?:%b(?!\\u[dD]%b)|%b(?<!\\u[dD]%b\\u[dD]%b)))" % (_HIGH, _LOW, _LOW, _HIGH, _LOW)
 )
-# The characters of the private use area: their lower-case escapes, which `HiddenSurrogates` writes,
-# and all the ways in which a text may contain them.
-_STAND_IN = re.compile(rb"\\u(?:e[0-9a-f]{3}|f[0-8][0-9a-f]{2})")
-_PRIVATE_USE = range(0xE000, 0xF900)
-_PRIVATE_USE_ESCAPE = re.compile(rb"\\u([eE][0-9a-fA-F]{3}|[fF][0-8][0-9a-fA-F]{2})")
-_PRIVATE_USE_UTF8 = re.compile(rb"\xee[\x80-\xbf]{2}|\xef[\x80-\xa3][\x80-\xbf]")
+_STRING_OR_BRACKET = re.compile(rb'"[^"]*"|[\[\]{}]')
+_CHECK = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def check_utf8(text: bytes) -> None:
@@ -34,38 +33,80 @@ def check_utf8(text: bytes) -> None:
             raise ValueError(f"not UTF-8 at byte {exc.start + 1}") from None
 
 
-class HiddenSurrogates:
-    """A text whose lone surrogates are replaced by characters that it does not contain."""
+class ConcealedJson:
+    """JSON text in which lone surrogates and deep values are replaced, so that msgspec accepts it.
+
+    A random mark, which the text cannot contain, takes their place until they are restored.
+
+    Attributes:
+        is_changed: Whether anything was replaced.
+
+    Raises:
+        ValueError: The text is not UTF-8, or contains NUL.
+    """
 
     def __init__(self, text: bytes) -> None:
         check_utf8(text)
         if b"\0" in text:
             raise ValueError(f"not valid JSON: NUL at byte {text.index(0) + 1}")
-        used = {int(match, 16) for match in _PRIVATE_USE_ESCAPE.findall(text)}
-        used.update(ord(match.decode()) for match in _PRIVATE_USE_UTF8.findall(text))
-        self._free = (code for code in _PRIVATE_USE if code not in used)
-        self._stand_ins: dict[bytes, bytes] = {}
+        self._mark = secrets.token_hex(8)
+        mark = self._mark.encode()
+        self._surrogate = re.compile(rb"%b([dD][0-9a-fA-F]{3})" % mark)
+        self._deep_value = re.compile(rb'"%b:([0-9]+)"' % mark)
+        self._deep_values: list[bytes] = []
         # An escaped backslash does not begin another escape.
         unescaped = text.replace(rb"\\", b"\0\0")
-        self.text = _LONE_SURROGATE.sub(self._hide, unescaped).replace(b"\0\0", rb"\\")
-        self._originals = {stand_in: lone for lone, stand_in in self._stand_ins.items()}
-        self._characters = {
-            ord(json.loads(b'"%b"' % stand_in)): json.loads(b'"%b"' % lone)
-            for stand_in, lone in self._originals.items()
-        }
+        self._text = _LONE_SURROGATE.sub(rb"%b\1" % mark, unescaped)
+        self.is_changed = self._text != unescaped
+
+    def decode(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """Decode the text, whose parts must then be restored.
+
+        Raises:
+            msgspec.DecodeError: The text is not JSON, or has another type.
+        """
+        try:
+            return decoder.decode(self._text.replace(b"\0\0", rb"\\"))
+        except RecursionError:
+            return decoder.decode(self._without_deep_values().replace(b"\0\0", rb"\\"))
 
     def restored(self, part: msgspec.Raw) -> bytes:
         """Return a part of the original text."""
-        return _STAND_IN.sub(lambda match: self._originals.get(match[0], match[0]), bytes(part))
+        text = self._deep_value.sub(lambda match: self._deep_values[int(match[1])], bytes(part))
+        return self._surrogate.sub(rb"\\u\1", text).replace(b"\0\0", rb"\\")
 
     def restored_name(self, name: str) -> str:
         """Return an original name from a decoded one."""
-        return name.translate(self._characters)
+        return re.sub(f"{self._mark}(....)", lambda match: chr(int(match[1], 16)), name)
 
-    def _hide(self, match: re.Match[bytes]) -> bytes:
-        lone = match[0]
-        if lone not in self._stand_ins:
-            # If no unused character is left, the surrogate stays, and the text is scanned.
-            code = next(self._free, None)
-            self._stand_ins[lone] = lone if code is None else rb"\u%04x" % code
-        return self._stand_ins[lone]
+    def _without_deep_values(self) -> bytes:
+        """Check the values at each multiple of ``MAX_DEPTH``, and replace them."""
+        self.is_changed = True
+        text = self._text
+        # The whole text and its open values at these depths: where each begins, and its parts.
+        open_values: list[tuple[int, list[bytes]]] = [(0, [])]
+        depth = done = 0
+        for match in _STRING_OR_BRACKET.finditer(text.replace(rb"\"", b"\0\0")):
+            if match[0] in b"[{":
+                depth += 1
+                if depth % MAX_DEPTH == 0:
+                    open_values[-1][1].append(text[done : match.start()])
+                    done = match.start()
+                    open_values.append((done, []))
+            elif match[0] in b"]}":
+                if depth % MAX_DEPTH == 0 and len(open_values) > 1:
+                    begin, parts = open_values.pop()
+                    parts.append(text[done : match.end()])
+                    _CHECK(b"".join(parts).replace(b"\0\0", rb"\\"))
+                    done = match.end()
+                    is_outermost = len(open_values) == 1
+                    stand_in = self._stand_in(text[begin:done]) if is_outermost else b"0"
+                    open_values[-1][1].append(stand_in)
+                depth -= 1
+        if len(open_values) > 1:
+            raise msgspec.DecodeError("Input data was truncated")
+        return b"".join([*open_values[0][1], text[done:]])
+
+    def _stand_in(self, deep_value: bytes) -> bytes:
+        self._deep_values.append(deep_value)
+        return b'"%b:%d"' % (self._mark.encode(), len(self._deep_values) - 1)
