@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.demo import orders
 from tests.matrix import plugins
-from tests.matrix.plugins import PluginFailedError
 from tests.matrix.postgres import LOADERS, read_table
-from tests.matrix.report import Result
+from tests.matrix.report import result_of
 from tests.matrix.setting import CONNECTORS, FORMATS, records_of
 from tests.matrix.values import by_key, compare, decode
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.matrix.plugins import Plugin
+    from tests.matrix.report import Result
     from tests.matrix.setting import Case, Setting
     from tests.matrix.values import Rows
 
@@ -53,11 +53,8 @@ def run(setting: Setting) -> Iterator[Result]:
         for name, settings in FORMATS.items():
             case = setting.case(f"{name}-{loader.plugin.folder.name}")
             setting.emulator.load(case.topic_id, payloads)
-            result = Result(f"{CONNECTORS[0]} ({name}) → {loader.plugin}")
-            try:
+            with result_of(f"{CONNECTORS[0]} ({name}) → {loader.plugin}") as result:
                 _run(case, loader, settings, result)
-            except PluginFailedError as exc:
-                result.failure = str(exc)
             yield result
 
 

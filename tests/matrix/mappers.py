@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.demo import orders
 from tests.matrix import plugins
 from tests.matrix.loaders import jsonl_config, read_jsonl
-from tests.matrix.plugins import PluginFailedError
-from tests.matrix.report import Result
+from tests.matrix.report import result_of
 from tests.matrix.setting import CONNECTORS, records_of
 from tests.matrix.sources import ORDERS
 from tests.matrix.values import by_key, compare
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.matrix.plugins import Plugin
+    from tests.matrix.report import Result
     from tests.matrix.setting import Case, Setting
 
 MAPPERS = (plugins.MAP_TRANSFORM, plugins.TRANSFORM_FIELD)
@@ -28,17 +28,11 @@ MAPPERS = (plugins.MAP_TRANSFORM, plugins.TRANSFORM_FIELD)
 def run(setting: Setting) -> Iterator[Result]:
     """Run each mapper with both connectors."""
     for plugin in MAPPERS:
-        result = Result(f"{plugins.TAP_JSONL} → {plugin} → {CONNECTORS[1]}")
-        try:
+        with result_of(f"{plugins.TAP_JSONL} → {plugin} → {CONNECTORS[1]}") as result:
             _to_topic(setting.case(f"{plugin.distribution}-to-topic"), plugin, result)
-        except PluginFailedError as exc:
-            result.failure = str(exc)
         yield result
-        result = Result(f"{CONNECTORS[0]} → {plugin} → {plugins.TARGET_JSONL}")
-        try:
+        with result_of(f"{CONNECTORS[0]} → {plugin} → {plugins.TARGET_JSONL}") as result:
             _from_topic(setting.case(f"{plugin.distribution}-from-topic"), plugin, result)
-        except PluginFailedError as exc:
-            result.failure = str(exc)
         yield result
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.matrix.plugins import ROOT
+from tests.matrix.plugins import ROOT, PluginFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tests.matrix.values import Comparison
 
@@ -61,6 +62,16 @@ class Result:
             changes = "; ".join(change for each, change in self.changes if each == plugin)
             notes.append(f"{plugin} changes {changes}")
         return ". ".join(notes)
+
+
+@contextmanager
+def result_of(pipeline: str) -> Iterator[Result]:
+    """Yield the result of a pipeline; if a plugin fails in the block, the result says so."""
+    result = Result(pipeline)
+    try:
+        yield result
+    except PluginFailedError as exc:
+        result.failure = str(exc)
 
 
 @dataclass(frozen=True)

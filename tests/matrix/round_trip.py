@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from tests.executables import write_json
-from tests.matrix.plugins import PluginFailedError
 from tests.matrix.plugins import run as run_plugin
 from tests.matrix.postgres import EXTRACTORS, LOADERS, read_table, schema_of
-from tests.matrix.report import Result, Table
+from tests.matrix.report import Table, result_of
 from tests.matrix.setting import CONNECTORS, FORMATS, records_of
 from tests.matrix.values import by_key, compare, decode
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.matrix.plugins import Plugin
+    from tests.matrix.report import Result
     from tests.matrix.setting import Case, Setting
     from tests.matrix.values import Comparison, Row, Rows
 
@@ -68,12 +68,9 @@ def run(setting: Setting) -> tuple[list[Result], Table]:
         _create(case)
         for loader, record_format in product(LOADERS, FORMATS):
             ours = f"{CONNECTORS[1]} → {CONNECTORS[0]} ({record_format})"
-            result = Result(f"{extractor} → {ours} → {loader}")
-            results.append(result)
-            try:
+            with result_of(f"{extractor} → {ours} → {loader}") as result:
                 _run(case, (extractor, loader, record_format), result, changes)
-            except PluginFailedError as exc:
-                result.failure = str(exc)
+            results.append(result)
     return results, _values(changes)
 
 

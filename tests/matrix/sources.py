@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.demo import orders
 from tests.matrix import plugins
-from tests.matrix.plugins import PluginFailedError
-from tests.matrix.report import Result
+from tests.matrix.report import result_of
 from tests.matrix.setting import CONNECTORS, records_of
 from tests.matrix.values import by_key, compare, decode
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.matrix.plugins import Plugin
+    from tests.matrix.report import Result
     from tests.matrix.setting import Case, Setting
     from tests.matrix.values import Row, Rows
 
@@ -53,11 +53,8 @@ def run(setting: Setting) -> Iterator[Result]:
         Source(plugins.TAP_SPREADSHEETS, "Excel", _excel, by_key(flat, "order_id")),
         Source(plugins.TAP_SPREADSHEETS, "CSV", _csv, by_key(flat, "order_id")),
     ):
-        result = Result(f"{source.plugin} ({source.name}) → {CONNECTORS[1]}")
-        try:
+        with result_of(f"{source.plugin} ({source.name}) → {CONNECTORS[1]}") as result:
             _run(setting.case(f"{source.plugin.distribution}-{source.name}"), source, result)
-        except PluginFailedError as exc:
-            result.failure = str(exc)
         yield result
 
 

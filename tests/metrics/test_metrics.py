@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
 
 DASHBOARD = ROOT / "orchestrate" / "grafana" / "workato-streams.json"
+PAGE = ROOT / "docs" / "monitoring.md"
 ANY_PORT = "127.0.0.1:0"
 SECRET_PAYLOAD = "payload-secret"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}, "note": {"type": "string"}}}
@@ -153,10 +154,10 @@ def test_the_target_serves_metrics_while_it_runs(
     assert SECRET_PAYLOAD not in text
 
 
-def test_the_dashboard_shows_metrics_that_exist(
+def test_the_dashboard_and_the_documentation_have_the_metrics_that_exist(
     tap_metrics: tuple[str, Metrics], target_metrics: tuple[str, Metrics]
 ) -> None:
-    """Each metric in a panel exists, and each metric is in a panel."""
+    """Each metric in a panel or on the page exists, and each metric is in a panel and a row."""
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     expressions = [
         target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
@@ -165,7 +166,15 @@ def test_the_dashboard_shows_metrics_that_exist(
     shown = {found for expression in expressions for found in name.findall(expression)}
     served = tap_metrics[1].keys() | target_metrics[1].keys()
     assert shown <= served
-    assert {metric for metric in served if metric.startswith("workato_streams_")} <= shown
+    own = {metric for metric in served if metric.startswith("workato_streams_")}
+    assert own <= shown
+    page = PAGE.read_text(encoding="utf-8")
+    rows = page.split("## Metrics")[1].split("## Alerts")[0]
+    documented = {
+        "workato_streams_" + found for found in re.findall(r"^\| `(\w+)`", rows, re.MULTILINE)
+    }
+    assert documented == {re.sub("_(bucket|count|sum)$", "", metric) for metric in own}
+    assert set(name.findall(page)) <= own
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 
 
