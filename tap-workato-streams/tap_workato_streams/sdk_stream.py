@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from singer_sdk.helpers._catalog import pop_deselected_record_properties
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry, Schema
@@ -14,10 +15,10 @@ from singer_sdk.streams import Stream
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
-    from singer_sdk.helpers.types import Context
+    from singer_sdk.helpers.types import Context, Record
     from singer_sdk.mapper import StreamMap
 
 
@@ -90,6 +91,15 @@ class SdkStream(Stream):
     def is_emitted(self) -> bool:
         """Whether the stream maps keep the stream."""
         return not isinstance(self.stream_maps[0], RemoveRecordTransform)
+
+    @override
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Record, Any, Any]:
+        """Yield the records without deselected properties, which the SDK leaves in batch files."""
+        for record in super()._sync_records(context, write_messages=write_messages):
+            pop_deselected_record_properties(record, self.schema, self.mask)
+            yield record
 
     @override
     def get_batches(

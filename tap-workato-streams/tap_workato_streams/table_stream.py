@@ -14,10 +14,10 @@ from .output.writer import payload_lines, record_text
 from .plugin.wording import counted, listed
 from .reading.decoding import decoded
 from .reading.topic import Bookmark
-from .records import known_columns
 from .records.columns import common, from_schema, merged, schemas
-from .records.evolution import ColumnRegistry, Evolution, evolution_mode
+from .records.evolution import ADD_COLUMNS, ColumnRegistry, Evolution, evolution_mode
 from .records.inference import infer_columns
+from .records.known_columns import CatalogColumns, combined, from_bookmark, key_path
 from .records.layout import MESSAGE_FIELDS, RESCUED
 from .records.misfits import key_problem, pointer
 from .records.shaper import Shaper
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .event_streams.consume import Message
     from .reading.consumer import TopicConsumer
-    from .records.columns import Columns, Path
+    from .records.columns import Columns
     from .records.layout import Layout
 
 logger = logging.getLogger("tap-workato-streams")
@@ -49,6 +49,7 @@ class TableStream(TopicStream):
         schema = layout.record_schema(ColumnRegistry(layout, columns).columns)
         super().__init__(tap, consumer, schema)
         self._declared = columns if topic.is_declared and topic.payload_schema else None
+        self._mode = evolution_mode(self.config, is_declared=self._declared is not None)
         self._bookmarked: Columns | None = None
         self._mapped = MappedRecords(layout, self.maps)
 
@@ -126,7 +127,7 @@ class TableStream(TopicStream):
         return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
 
     def _key_problem(self, key: str, rescued: Collection[str]) -> str:
-        path = known_columns.key_path(self._shaper.columns, key, self._layout)
+        path = key_path(self._shaper.columns, key, self._layout)
         is_misfit = path is not None and pointer(path) in rescued
         return key_problem(key, is_misfit=None if self._shaper.drops else is_misfit)
 
@@ -137,64 +138,62 @@ class TableStream(TopicStream):
             self.stream_state["columns"] = schemas(merged(columns, self._known_columns))
             self._bookmarked = columns
 
-    @property
-    def _mode(self) -> str:
-        return evolution_mode(self.config, is_declared=self._declared is not None)
-
     @cached_property
     def _shaper(self) -> Shaper:
         columns = self._known_columns
-        if (RESCUED,) in self._deselected:  # columns that are not in the catalog are, too
-            columns = common(columns, self._catalog_columns)
-        key_fields = []
+        if is_closed := self._catalog.deselects((RESCUED,)):
+            # Columns that are not in the catalog are deselected, too.
+            columns = common(columns, self._catalog.columns)
+        is_closed = is_closed or self._mode != ADD_COLUMNS
+        fields = []
         for name in self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys():
-            path = known_columns.key_path(columns, name, self._layout)
-            if path is None:
-                columns = merged(columns, self._sample)
-                path = known_columns.key_path(columns, name, self._layout)
+            if key_path(columns, name, self._layout) is None:
+                # The catalog may be older than the data.
+                new = infer_columns(sample(self.consumer.client), self._layout.levels)
+                if is_closed:
+                    new = {k: v for k, v in new.items() if key_path({k: v}, name, self._layout)}
+                columns = merged(columns, new)
+            path = key_path(columns, name, self._layout)
             if path is None:
                 raise EventStreamsError(
                     f"{self.topic}: no message has {name}, which is a key property; "
                     "declare the topic's schema, or run again when it has such messages"
                 )
-            key_fields.append(path[0])
+            if self._catalog.deselects(self._layout.record_path(path)):
+                raise EventStreamsError(
+                    f"{self.topic}: the catalog deselects {name}, which is a key property; "
+                    "select it, or choose another key"
+                )
+            fields.append(path[0])
         evolution = Evolution(
             self._mode,
             is_deferred=self.maps.has_other_key(self.primary_keys),
-            deselected=self._deselected,
-            required=key_fields if self._splices else (),
+            deselected=self._catalog.deselected,
+            required=fields if self._keeps_records else (),
         )
         return Shaper(self._layout, columns, evolution)
 
     @cached_property
-    def _catalog_columns(self) -> Columns:
-        return known_columns.from_catalog(super().effective_schema, self._layout)
+    def _catalog(self) -> CatalogColumns:
+        return CatalogColumns.of(super().effective_schema, self.mask, self._layout)
 
     @cached_property
     def _known_columns(self) -> Columns:
         state = self._tap.state.get("bookmarks", {}).get(self.name, {})
         try:
-            bookmarked = known_columns.from_bookmark(state.get("columns"), self._layout.levels)
+            bookmarked = from_bookmark(state.get("columns"), self._layout.levels)
         except ValueError as exc:
             raise EventStreamsError(f"{self.topic}: the state cannot be used: {exc}") from None
-        known = self._declared, bookmarked, self._catalog_columns
-        return known_columns.combined(*known, self._mode, self._layout)
+        known = self._declared, bookmarked, self._catalog.columns
+        return combined(*known, self._mode, self._layout)
 
-    @cached_property
-    def _sample(self) -> Columns:
-        """Infer columns from a new sample, because the catalog may be older than the data."""
-        return infer_columns(sample(self.consumer.client), self._layout.levels)
-
-    @cached_property
-    def _deselected(self) -> set[Path]:
-        return known_columns.deselected_paths(self.mask, super().effective_schema, self._layout)
+    @property
+    def _keeps_records(self) -> bool:
+        return self.maps.keep_records and self._layout.flattening is None
 
     @cached_property
     def _splices(self) -> bool:
         """Whether the text of the columns can be used as the text of the record."""
-        return (
-            self.maps.keep_records
-            and self._layout.unpacked
-            and self._layout.flattening is None
-            and not any(len(path) > 1 or path[0] in MESSAGE_FIELDS for path in self._deselected)
-        )
+        paths = self._catalog.deselected
+        is_selected = not any(len(path) > 1 or path[0] in MESSAGE_FIELDS for path in paths)
+        return self._keeps_records and is_selected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import signal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -120,6 +121,37 @@ def test_a_run_resumes_where_the_files_of_the_last_one_end(
     assert batched(from_the_middle) == loaded[20:]
     assert batched(idle) == []
     assert idle.states[-1] == first.states[-1]
+
+
+def test_deselected_properties_are_in_no_file(
+    emulator: Emulator, run_tap: RunTap, batch_config: dict[str, Any]
+) -> None:
+    """Neither those of the message nor those of the payload, in any record format.
+
+    The other properties are checked as if all were selected.
+    """
+    topic = emulator.create_topic()
+    [only] = emulator.load(topic, [{"id": 1, "email": "hush"}])
+    catalog = json.loads(run_tap("--discover", topics=[topic], infer_schema=True).stdout)
+    for entry in catalog["streams"][0]["metadata"]:
+        if entry["breadcrumb"] and entry["breadcrumb"][-1] in {"email", "topic_id", "time"}:
+            entry["metadata"]["selected"] = False
+
+    for record_format, fields in (("nested", {"payload": {"id": 1}}), ("unpacked", {"id": 1})):
+        run = run_tap(
+            topics=[topic], catalog=catalog, batch_config=batch_config, record_format=record_format
+        )
+        [message] = [message for message in run.messages if message["type"] == "BATCH"]
+        [line] = file_lines(message)
+        assert json.loads(line) == {"message_id": only, **fields}
+
+    catalog["streams"][0]["key_properties"] = ["id"]
+    [second] = emulator.load(topic, [{"email": "x"}])
+    run = run_tap(
+        topics=[topic], catalog=catalog, batch_config=batch_config, record_format="unpacked"
+    )
+    [error] = run.error_lines
+    assert f"message {second} cannot be written: it has no value for id" in error
 
 
 def test_each_topic_has_its_own_files(

@@ -147,6 +147,8 @@ def test_new_fields_become_columns_and_the_next_run_knows_them(
     first = run_tap(**settings)
     second = run_tap(state=first.states[-1], **settings)
     emulator.load(topic, [{"a": "y", "c": 1, "b": 1}])
+    # A catalog of a later sample.
+    catalog["streams"][0]["schema"]["properties"] |= {"id": TEXT, "a": TEXT, "c": TEXT}
     third = run_tap(state=first.states[-1], **settings)
 
     columns = {"id": INTEGER, "a": INTEGER, "c": OBJECT}
@@ -363,18 +365,24 @@ def test_a_key_that_does_not_fit_its_column_is_not_reported_as_missing(
 def test_a_key_that_the_catalog_does_not_know_is_looked_for(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """A new sample is taken; if no message has the key, the error says so."""
+    """A new sample is taken; if no message has the key, the error says so.
+
+    If new columns are not selected, the sample adds no others.
+    """
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     settings = {"topics": [topic], "catalog": catalog, **UNPACKED, **KEYED}
 
     empty = run_tap(**settings)
-    emulator.load(topic, [{"id": 1}])
+    emulator.load(topic, [{"id": 1, "email": "x"}])
     run = run_tap(**settings)
+    deselect(catalog, "_rescued")
+    closed = run_tap(**settings)
 
     assert empty.exit_code == 1
     [line] = empty.error_lines
     assert "topic_1 (topic 1): no message has id, which is a key property" in line
-    assert rows(run, "orders") == [{"id": 1}]
+    assert rows(run, "orders") == [{"id": 1, "email": "x"}]
+    assert rows(closed, "orders") == [{"id": 1}]
 
 
 def test_stream_maps_see_every_column(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
@@ -505,6 +513,21 @@ def deselect(catalog: dict[str, Any], *names: str) -> None:
             entry["metadata"]["selected"] = False
             return
     raise AssertionError(breadcrumb)
+
+
+def test_a_key_property_cannot_be_deselected(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """The error says so, instead of that the messages lack it."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    deselect(catalog, "id")
+
+    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED, **KEYED)
+
+    assert (run.exit_code, run.records()) == (1, [])
+    [line] = run.error_lines
+    assert "topic_1 (topic 1): the catalog deselects id, which is a key property" in line
 
 
 def test_columns_of_the_message_can_be_deselected(

@@ -15,6 +15,7 @@ from tap_workato_streams.records.columns import from_schema, schemas
 from tap_workato_streams.records.evolution import MAX_COLUMNS, MODES, Evolution
 from tap_workato_streams.records.fitting import Fitting
 from tap_workato_streams.records.inference import infer_columns
+from tap_workato_streams.records.known_columns import from_bookmark
 from tap_workato_streams.records.layout import Layout
 from tap_workato_streams.records.shaper import MAX_CUT_FIELDS, Shaper
 from tap_workato_streams.records.unpacker import Parts, slots, take_apart
@@ -542,6 +543,8 @@ def test_every_record_conforms_and_nothing_is_lost(
             if layout.flattening:
                 schema, record = flatten(layout, schema, topic.columns, record)
             validator(schema).validate(record)
+    bookmarked = json.loads(json.dumps(schemas(topic.next_columns)))
+    assert from_bookmark(bookmarked, layout.levels) == topic.next_columns
 
 
 def flatten(

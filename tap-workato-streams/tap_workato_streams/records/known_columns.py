@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .columns import from_schema, paths, schemas
@@ -9,7 +10,7 @@ from .evolution import ADD_COLUMNS, ColumnRegistry
 from .layout import MESSAGE_FIELDS, PAYLOAD, PREFIX, RESCUED, prefixed_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from .columns import Columns, Path
     from .layout import Layout
@@ -32,49 +33,49 @@ def from_bookmark(value: object, levels: int) -> Columns:
     return from_schema(schema, levels)
 
 
-def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
-    """Read the columns of a payload from the schema of its record.
-
-    The catalog may have been made for the other record format.
-    """
-    properties = schema.get("properties")
-    if not isinstance(properties, dict):
-        return {}
-    if _is_nested(properties, layout):
-        payload = properties.get(PAYLOAD)
-        return from_schema(payload if isinstance(payload, dict) else {}, layout.levels)
-    fields = {
-        name: properties[name] for name in properties if name not in (*MESSAGE_FIELDS, RESCUED)
-    }
-    columns = from_schema({"properties": fields}, layout.levels)
-    return {_field(name, column.notes): column for name, column in columns.items()}
-
-
-def deselected_paths(
-    mask: Mapping[tuple[str, ...], bool], schema: Mapping[str, Any], layout: Layout
-) -> set[Path]:
-    """Return the paths in the record that a catalog deselects, whichever format it was made for.
+@dataclass(frozen=True)
+class CatalogColumns:
+    """What a catalog says about the columns, whichever record format it was made for.
 
     Args:
-        mask: Whether the catalog selects a breadcrumb.
-        schema: The schema of the record in the catalog.
-        layout: The format of the record.
+        columns: The columns of the payload.
+        deselected: The paths in the record that are deselected.
     """
-    paths = {crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected}
-    is_nested = _is_nested(schema.get("properties", {}), layout)
-    if layout.unpacked and is_nested:
-        return {path[1:] if path[0] == PAYLOAD and len(path) > 1 else path for path in paths}
-    if not layout.unpacked and not is_nested:
+
+    columns: Columns
+    deselected: Collection[Path]
+
+    @classmethod
+    def of(
+        cls, schema: Mapping[str, Any], mask: Mapping[Path, bool], layout: Layout
+    ) -> CatalogColumns:
+        """Read the catalog of a stream.
+
+        Args:
+            schema: The schema of the record in the catalog.
+            mask: Whether the catalog selects a breadcrumb.
+            layout: The format of the record.
+        """
+        properties = schema.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
+        paths = {crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected}
         fixed = {*MESSAGE_FIELDS, RESCUED}
-        return {path if path[0] in fixed else (PAYLOAD, *path) for path in paths}
-    return paths
+        # Only nested records have no rescued data and, if they are flattened, no other fields.
+        if RESCUED not in properties if layout.unpacked else properties.keys() <= {*fixed, PAYLOAD}:
+            payload = properties.get(PAYLOAD)
+            columns = from_schema(payload if isinstance(payload, dict) else {}, layout.levels)
+            if layout.unpacked:
+                paths = {p[1:] if p[0] == PAYLOAD and len(p) > 1 else p for p in paths}
+            return cls(columns, paths)
+        fields = {name: about for name, about in properties.items() if name not in fixed}
+        columns = from_schema({"properties": fields}, layout.levels)
+        if not layout.unpacked:
+            paths = {path if path[0] in fixed else (PAYLOAD, *path) for path in paths}
+        return cls({_field(name, each.notes): each for name, each in columns.items()}, paths)
 
-
-def _is_nested(properties: Mapping[str, Any], layout: Layout) -> bool:
-    """Whether a catalog was made for nested records, since only those have no rescued data."""
-    if layout.unpacked:
-        return RESCUED not in properties
-    return not properties.keys() - {*MESSAGE_FIELDS, PAYLOAD, RESCUED}
+    def deselects(self, path: Path) -> bool:
+        """Whether a path in the record, or an object that it is in, is deselected."""
+        return any(path[:depth] in self.deselected for depth in range(1, len(path) + 1))
 
 
 def combined(
