@@ -206,7 +206,7 @@ def test_an_entry_that_fails_for_a_transient_reason_gets_through(
 def test_a_failed_entry_is_retried_for_ten_seconds(
     monkeypatch: pytest.MonkeyPatch, max_retry_secs: float, secs: float, *, is_retried: bool
 ) -> None:
-    """Since it first failed, or for `max_retry_secs` if that is shorter."""
+    """The time starts with its first failure; a shorter `max_retry_secs` takes precedence."""
     monkeypatch.setattr(rejections, "time", SimpleNamespace(monotonic=lambda: 100.0 + secs))
     retries = EntryRetries(RateLimiter(), max_retry_secs)
     assert retries.may_retry("temporarily unavailable", 100.0, 7) is is_retried
@@ -247,7 +247,7 @@ def test_a_reason_that_persisted_for_one_message_is_not_waited_for_again(
 def test_a_message_whose_outcome_is_unknown_is_never_a_dead_letter(
     emulator: Emulator, run_target: RunTarget, tmp_path: Path, body: str
 ) -> None:
-    """It is retried like after a lost response, and the line blames the response."""
+    """The message is retried as after a lost response, and the error blames the response."""
     emulator.fault("status", status=200, body=body, times=-1, stored=True)
     done = run_target(
         schema(),
@@ -269,7 +269,7 @@ def test_a_message_whose_outcome_is_unknown_is_never_a_dead_letter(
 def test_messages_are_counted_once_as_possibly_duplicated(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """However many responses are lost."""
+    """A message counts once, however many of its responses are lost."""
     emulator.fault("cut", times=2)
     done = run_target(schema(), *orders(10))
     assert done.exit_code == 0
@@ -278,7 +278,7 @@ def test_messages_are_counted_once_as_possibly_duplicated(
 
 
 def test_a_request_that_was_not_sent_duplicates_nothing(run_target: RunTarget) -> None:
-    """A refused connection."""
+    """If connections are refused, the summary counts nothing as possibly duplicated."""
     done = run_target(schema(), *orders(3), api_url="http://127.0.0.1:9", max_retry_secs=0.5)
     assert done.exit_code == 1
     assert "0 possibly duplicated" in done.stderr
@@ -287,7 +287,7 @@ def test_a_request_that_was_not_sent_duplicates_nothing(run_target: RunTarget) -
 def test_a_batch_of_bad_messages_costs_about_one_request_each(
     emulator: Emulator, run_target: RunTarget, tmp_path: Path
 ) -> None:
-    """And a line says what is going on."""
+    """After 100 rejections for one reason, one line says so."""
     emulator.configure(rejection="status")
     checked = emulator.create_topic("checked", schema=INTEGER_ID)
     fed = [line.replace(b'"id": ', b'"id": 0.') for line in orders(500, start=100)]
@@ -350,7 +350,7 @@ def test_rejected_messages_are_found_and_the_others_published_in_order(
 def test_a_rejected_message_ends_the_run_after_everything_before_it_is_published(
     emulator: Emulator, run_target: RunTarget, rejection: str
 ) -> None:
-    """In every topic: what precedes it is published and emitted; later states are not."""
+    """What precedes it is published in every topic, and its state emitted; later states are not."""
     emulator.configure(rejection=rejection)
     checked = emulator.create_topic("checked", schema=INTEGER_ID)
     other = emulator.create_topic("other")
@@ -381,7 +381,7 @@ def test_a_rejected_message_ends_the_run_after_everything_before_it_is_published
 def test_a_batch_that_gets_413_is_halved_until_it_fits(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """If a gateway has a lower limit than the service."""
+    """A gateway may have a lower limit than the service."""
     emulator.fault("status", status=413)
     done = run_target(schema(), *orders(10), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -392,7 +392,7 @@ def test_a_batch_that_gets_413_is_halved_until_it_fits(
 def test_a_single_message_that_gets_413_is_rejected(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """It is not retried for ever."""
+    """The message is not retried forever, and the error names the status."""
     emulator.fault("status", status=413, times=-1)
     done = run_target(schema(), *orders(2), state("all"))
     assert (done.exit_code, done.emitted_states) == (1, [])
@@ -403,7 +403,7 @@ def test_a_single_message_that_gets_413_is_rejected(
 def test_a_message_too_large_for_any_request_is_rejected_without_one(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """It is found before it is sent; what precedes it is published, and the line names it."""
+    """Its size is checked before it is sent; the records before it are published."""
     done = run_target(
         schema(), *orders(2), state("before"), *orders(1, start=2, size=1100), max_batch_bytes=1000
     )

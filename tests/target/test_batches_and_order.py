@@ -29,7 +29,7 @@ def sizes(emulator: Emulator) -> list[int]:
 def test_a_batch_closes_at_100_messages(
     emulator: Emulator, run_target: RunTarget, count: int, expected: list[int]
 ) -> None:
-    """As few requests as the limit allows."""
+    """Records are published with as few requests as the limit allows."""
     done = run_target(schema(), *orders(count))
     assert done.exit_code == 0
     assert sizes(emulator) == (expected if count != 1050 else [*expected, 50])
@@ -109,7 +109,7 @@ def test_one_batch_in_flight_preserves_the_order_through_retries(
 def test_max_in_flight_batches_are_sent_concurrently(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """As many at a time as allowed and no more; nothing is lost, and the state waits for all."""
+    """As many requests run at a time as allowed; nothing is lost, and the state waits for all."""
     emulator.configure(latency_secs=0.3)
     done = run_target(schema(), *orders(120), state("all"), batch_size_rows=10, max_in_flight=4)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])

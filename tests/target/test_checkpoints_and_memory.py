@@ -28,7 +28,7 @@ def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgeme
     events: list[str],
     chance: random.Random,
 ) -> None:
-    """After each acknowledgement: no state before its records, and none emitted late."""
+    """After each acknowledgement, no state precedes its records, and none is late."""
     tracker = CheckpointTracker()
     unacknowledged: list[tuple[int, Checkpoint]] = []
     states = []
@@ -79,7 +79,7 @@ def test_a_slow_topic_does_not_accumulate_checkpoints() -> None:
 
 
 def test_a_record_that_is_kept_next_to_its_payload_counts_as_memory() -> None:
-    """As with `payload_field`; a record that is its own payload counts once."""
+    """With `payload_field`, both are in memory; a record that is its own payload counts once."""
     text = b"x" * 100_000
     memory = []
     for body in (text, b"{}"):
@@ -99,7 +99,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def test_memory_does_not_grow_with_the_input(target_config: TargetConfig, tmp_path: Path) -> None:
-    """Ten times the records, the same peak (within what an allocator may differ by)."""
+    """Ten times the records need the same memory, except for what the allocator may differ by."""
     target = command("target-workato-streams", "--config", target_config())
     peaks = []
     for count in (5_000, 50_000):

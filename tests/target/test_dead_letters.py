@@ -52,7 +52,7 @@ def letters(path: Path) -> list[dict[str, Any]]:
 def test_a_dead_letter_is_the_record_as_received_with_the_reason_next_to_it(
     emulator: Emulator, checked: int, run_target: RunTarget, dead: Path
 ) -> None:
-    """A SCHEMA line, then the RECORD line, byte for byte, with `_error` beside the record."""
+    """The file has the schema and the record, byte for byte, with `_error` beside the record."""
     described = schema(id={"type": "integer"}, total={"type": "number"})
     done = run_target(
         described,
@@ -174,7 +174,7 @@ def test_an_invalid_record_is_rejected_without_a_request(  # noqa: PLR0913, PLR0
     bad: dict[str, Any],
     reason: str,
 ) -> None:
-    """It has no attempts and no status; the others are published."""
+    """Its dead letter has no attempts and no status; the other records are published."""
     good: dict[str, Any] = {"id": 0, "payload": {"a": 1}}
     done = run_target(
         schema(id={"type": "integer"}, payload={}, key={}, pad={}),
@@ -215,7 +215,7 @@ def test_an_incomplete_line_of_a_killed_run_is_removed(
 
 
 def test_an_incomplete_line_is_removed_however_deeply_it_is_nested(dead: Path) -> None:
-    """It is not JSON, although a parser gives up on it for its depth."""
+    """A line that a parser gives up on for its depth is not JSON either."""
     whole = b'{"type":"RECORD","stream":"orders","record":{}}\n'
     dead.write_bytes(whole + b'{"type":"RECORD","stream":"orders","record":' + b"[" * 100_000)
     letter = DeadLetters(dead)
@@ -242,7 +242,7 @@ class FullOnce(io.FileIO):
 def test_after_a_failed_write_nothing_more_is_written(
     dead: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither to the dead-letter file, which may end within a line, nor a state to stdout."""
+    """The dead-letter file may end within a line, so it is closed, and no state is emitted."""
     opened: list[FullOnce] = []
 
     def open_file(descriptor: int, mode: str) -> FullOnce:
@@ -334,7 +334,7 @@ def test_the_dead_letter_file_cannot_be_the_input(
 def test_only_the_owner_can_read_dead_letters(
     checked: int, run_target: RunTarget, dead: Path
 ) -> None:
-    """They contain payloads."""
+    """Dead letters contain payloads."""
     settings: dict[str, Any] = {"default_topic_id": checked, "on_rejected": "dead_letter"}
     settings["max_retry_secs"] = 0.5
     run_target(schema(), record(id="a"), dead_letter_path=str(dead), **settings)

@@ -43,7 +43,7 @@ TEXT = (
 def test_decoded_records_keep_their_digits_dates_and_fields(
     emulator: Emulator, topic: int, run_target: RunTarget, settings: dict[str, Any]
 ) -> None:
-    """Every number as it was written, every text as it was, and fields that the source owns."""
+    """Numbers and texts are published as they were written, with all fields of the source."""
     done = run_target(schema(**PROPERTIES), raw_record(TEXT), state("all"), **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     (message,) = emulator.messages(topic)
@@ -56,7 +56,7 @@ def test_decoded_records_keep_their_digits_dates_and_fields(
 
 @pytest.mark.parametrize("text", ["1.10", "1E5", "-0.0", "0.0000001", "9" * 5000, "1e400"])
 def test_a_number_is_encoded_as_it_was_decoded(text: str) -> None:
-    """Whatever its size and form."""
+    """Numbers of any size and form keep their digits."""
     assert encode(decode(f'{{"n":{text}}}'.encode())) == f'{{"n":{text}}}'.encode()
 
 
@@ -102,7 +102,7 @@ def test_flattening_publishes_flat_records(
 def test_metadata_is_added_only_if_configured(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """The SDK's columns, from what the RECORD message says."""
+    """The values of the SDK's columns come from the RECORD message."""
     line = json.loads(record(id=1)) | {"time_extracted": "2024-01-01T00:00:00Z", "version": 7}
     fed = [schema(), json.dumps(line).encode()]
     run_target(*fed)
@@ -117,7 +117,7 @@ def test_metadata_is_added_only_if_configured(
 def test_a_record_that_violates_its_schema_is_rejected_without_logging_its_value(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """With `validate_records`: what precedes it is published, and the line names the rule."""
+    """With `validate_records`, what precedes it is published, and the error names the rule."""
     done = run_target(
         schema(),
         record(id=1),
@@ -133,7 +133,7 @@ def test_a_record_that_violates_its_schema_is_rejected_without_logging_its_value
 
 
 def test_an_invalid_json_schema_ends_the_run_with_its_line(run_target: RunTarget) -> None:
-    """Where records are validated it is looked into; what it holds is not emitted."""
+    """With `validate_records`, the error names the line, and quotes nothing of the schema."""
     done = run_target(schema(), schema("bad", id={"type": "secret"}), validate_records=True)
     assert done.exit_code == 1
     (line,) = done.error_lines
@@ -144,7 +144,7 @@ def test_an_invalid_json_schema_ends_the_run_with_its_line(run_target: RunTarget
 def test_a_record_without_its_key_is_rejected_if_records_are_validated(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """And published where they are not."""
+    """Without `validate_records`, it is published."""
     fed = [schema(), raw_record(b'{"other":1}')]
     assert run_target(*fed).exit_code == 0
     done = run_target(*fed, validate_records=True)
@@ -156,7 +156,7 @@ def test_a_record_without_its_key_is_rejected_if_records_are_validated(
 def test_only_a_record_nested_too_deeply_is_rejected(
     emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: object
 ) -> None:
-    """The others go through."""
+    """The other records are published."""
     deep = b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     done = run_target(
         schema(),
@@ -188,7 +188,7 @@ def test_every_overridden_hook_of_the_sdk_exists(cls: type) -> None:
 
 
 def test_the_hooks_of_the_sdk_that_lose_data_are_known() -> None:
-    """Where the SDK parses timestamps and removes metadata."""
+    """The SDK parses timestamps and removes metadata in these methods only."""
     for name in (
         "_validate_and_parse",
         "_parse_timestamps_in_record",
@@ -223,7 +223,7 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("rule", "value"), VALID)
 def test_numbers_are_validated_to_every_digit(rule: dict[str, Any], value: str) -> None:
-    """Decimals equal what they are written as, at any size."""
+    """A decimal of any size equals what is written in the schema."""
     validator = Validator({"properties": {"n": rule}})
     assert validator.problem(f'{{"n":{value}}}'.encode()) is None
 
@@ -275,7 +275,7 @@ def test_a_reason_names_fields_of_the_schema_only() -> None:
 def test_a_stream_map_that_fails_is_named_with_stream_and_line(
     run_target: RunTarget, expression: str
 ) -> None:
-    """In one line, without the record."""
+    """The error is one line, without the record."""
     maps = {"orders": {"id": "id", "computed": expression}}
     fed = [
         schema(id={"type": "integer"}, note={"type": "string"}),

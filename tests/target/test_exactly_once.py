@@ -63,7 +63,7 @@ def operations(emulator: Emulator) -> list[str]:
 def test_a_lost_response_duplicates_nothing(
     emulator: Emulator, topic: int, run_target: RunTarget, fault: tuple[str, dict[str, Any], bool]
 ) -> None:
-    """Each message once and in order; the topic is looked up before anything is sent again."""
+    """Each message arrives once and in order; the topic is looked up before a batch is resent."""
     kind, options, legacy = fault
     for requests_before in (1, 3):
         operation = "publish" if legacy else "batch"
@@ -116,7 +116,7 @@ def test_what_a_killed_run_published_is_not_published_again(
 def test_first_contact_costs_two_requests_and_a_later_run_one(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """Of an empty topic; nothing is read but its end."""
+    """Of an empty topic, only the end is read."""
     first = run_target(
         state_line(), schema(), *rows(0, 250), state_line(orders=250), **EXACTLY_ONCE
     )
@@ -137,7 +137,7 @@ def test_first_contact_costs_two_requests_and_a_later_run_one(
 def test_first_contact_finds_the_end_of_a_topic_that_others_publish_to(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """From its last message on: what is older is not read in full."""
+    """Older messages than the last one are not read in full."""
     emulator.load(topic, [{"n": number} for number in range(120)])
     last = emulator.messages(topic)[-1].message_id
     done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
@@ -159,7 +159,7 @@ def test_a_403_on_consume_names_the_permission_before_the_first_publish(
 
 
 def test_contradictory_settings_are_rejected_together(run_target: RunTarget) -> None:
-    """With all other setting errors, before the first request."""
+    """All setting errors are reported together, before the first request."""
     done = run_target(exactly_once=True, max_in_flight=4, batch_size_rows=0)
     assert done.exit_code == 1
     for problem in (
@@ -185,7 +185,7 @@ def warnings(done: Outcome) -> list[str]:
 def test_a_state_that_lost_one_of_its_sides_is_explained_in_one_line(
     run_target: RunTarget, topic: int
 ) -> None:
-    """The bookmarks without the positions, and the positions without the bookmarks."""
+    """A state may have bookmarks without positions, or positions without bookmarks."""
     lost_ours = run_target(state_line(orders=5), schema(), *rows(5, 1), **EXACTLY_ONCE)
     [line] = warnings(lost_ours)
     assert "This run is at least once, because the state has bookmarks of the tap but no" in line
@@ -198,7 +198,7 @@ def test_a_state_that_lost_one_of_its_sides_is_explained_in_one_line(
 def test_a_tap_that_emits_its_state_after_records_loses_nothing(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """Singer-python taps: one line says that the run is at least once."""
+    """Taps based on singer-python do so; one line says that the run is at least once."""
     first = run_target(schema(), *rows(0, 3), state_line(orders=3), **EXACTLY_ONCE)
     last = first.emitted_states[-1]
     second = run_target(schema(), *rows(2, 3), returned(last, orders=5), **EXACTLY_ONCE)
@@ -225,7 +225,7 @@ def test_a_look_up_is_retried_like_any_request(
 def test_a_look_up_that_fails_ends_the_run_before_the_first_publish(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """In one line that names the topic."""
+    """The error is one line that names the topic."""
     emulator.fault("status", operation="consume", status=503, times=-1)
     done = run_target(
         state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE, max_retry_secs=0.5
@@ -237,7 +237,7 @@ def test_a_look_up_that_fails_ends_the_run_before_the_first_publish(
 
 
 def test_hot_rows_cost_requests(emulator: Emulator, topic: int, run_target: RunTarget) -> None:
-    """A topic whose records are all of one row: one request per record, in order."""
+    """If all records are of one row, each takes a request, and they arrive in order."""
     properties = {"id": {"type": "integer"}, "v": {"type": "integer"}}
     fed = [record(id=1, v=number) for number in range(10)]
     done = run_target(
@@ -249,14 +249,14 @@ def test_hot_rows_cost_requests(emulator: Emulator, topic: int, run_target: RunT
 
 
 def test_a_run_without_it_removes_the_positions(run_target: RunTarget) -> None:
-    """They would not move with what is published, and be wrong when it is used again."""
+    """Without `exactly_once`, positions would not move with what is published."""
     given = state_line(orders=1, **{OURS: {"11": {"message_id": "A12y"}}})
     done = run_target(given, schema(), *rows(0, 1), given)
     assert done.emitted_states == [{"bookmarks": {"orders": 1}}]
 
 
 def test_malformed_positions_end_the_run_in_one_line(run_target: RunTarget) -> None:
-    """They are never treated as none."""
+    """Malformed positions are never treated as absent."""
     done = run_target(state_line(**{OURS: {"x": 1}}), schema(), *rows(0, 1), **EXACTLY_ONCE)
     assert done.exit_code == 1
     [line] = done.error_lines

@@ -63,7 +63,7 @@ class Input:
 
 
 def test_a_record_that_the_topic_holds_is_skipped() -> None:
-    """Also the versions before it: the source has gone past them. Then the state is true again."""
+    """The source has also gone past the versions before it. Then the state is true again."""
     given = Input(version("1", "a"), version("1", "b"), version("1", "c"), version("2", "a"))
     assert not given.covers()
     assert given.send("1", "a") is KEEP
@@ -128,7 +128,7 @@ def test_a_later_record_resolves_a_reverted_row() -> None:
 
 
 def test_a_replay_is_over_after_more_records_than_can_be_unacknowledged() -> None:
-    """Counted from the stream's last listed record; only accepted records count."""
+    """Accepted records count from the stream's last listed record."""
     given = Input(version("1", "a"), version("1", "b"), version("9"), limit=3)
     for row in "4567":
         given.publish(row, "z", stream="b")
@@ -233,7 +233,7 @@ def test_positions_are_added_to_a_state_and_nothing_else_changes(state: bytes) -
 
 
 def test_positions_are_removed_from_a_state_and_nothing_else_changes() -> None:
-    """Without `exactly_once`, they would not move with what is published."""
+    """Without `exactly_once`, positions would not move with what is published."""
     state = b'{"a":1.10,"bookmarks":{"target-workato-streams":{"7":{}},"b":{"x": 1E5}}}'
     assert without_positions(state) == b'{"a":1.10,"bookmarks":{"b":{"x": 1E5}}}'
     for other in (b'{ "a": 1 }', b'{"bookmarks":"target-workato-streams"}', b'{"bookmarks":{}}'):
@@ -241,20 +241,20 @@ def test_positions_are_removed_from_a_state_and_nothing_else_changes() -> None:
 
 
 def test_a_state_without_positions_stays_as_it_is() -> None:
-    """As long as no topic has been looked up."""
+    """A state has no positions as long as no topic has been looked up."""
     assert with_positions(b'{ "a" : 1 }', {}) == b'{ "a" : 1 }'
 
 
 @pytest.mark.parametrize("bookmark", [1, [], {"11": 1}, {"x": {"message_id": "A"}}, {"11": {}}])
 def test_malformed_positions_are_rejected(bookmark: Any) -> None:  # noqa: ANN401
-    """They are never silently treated as none."""
+    """Malformed positions are never silently treated as absent."""
     state = json.dumps({"bookmarks": {"target-workato-streams": bookmark}}).encode()
     with pytest.raises(EventStreamsError, match="malformed"):
         read_state(state)
 
 
 def test_bookmarks_of_another_shape_are_rejected() -> None:
-    """There is no place for positions."""
+    """Bookmarks that are not an object have no place for positions."""
     with pytest.raises(EventStreamsError, match="not an object"):
         with_positions(b'{"bookmarks":[1]}', {11: Position("A")})
 

@@ -41,7 +41,7 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 def test_a_failure_is_one_line_without_token_or_payload(
     emulator: Emulator, topic: int, run_target: RunTarget, kind: str, options: dict[str, Any]
 ) -> None:
-    """It names the stream or topic; there is no traceback and no state."""
+    """The line names the stream or topic; there is no traceback and no state."""
     emulator.fault(kind, times=-1, **options)
     done = run_target(
         schema(),
@@ -62,7 +62,7 @@ def test_a_failure_is_one_line_without_token_or_payload(
 def test_a_token_that_the_service_repeats_is_redacted(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """What the service says is shown without it."""
+    """The service's text is shown without the token."""
     body = f'{{"message":"token {emulator.token} is not known"}}'
     emulator.fault("status", status=401, body=body)
     done = run_target(schema(), *orders(1))
@@ -73,7 +73,7 @@ def test_a_token_that_the_service_repeats_is_redacted(
 def test_a_refused_connection_is_reported_in_one_line(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """After the retries."""
+    """The error comes after the retries."""
     port = 9
     done = run_target(schema(), *orders(1), api_url=f"http://127.0.0.1:{port}", max_retry_secs=0.2)
     assert done.exit_code == 1
@@ -83,7 +83,7 @@ def test_a_refused_connection_is_reported_in_one_line(
 
 
 def test_a_traceback_is_logged_at_debug_level(emulator: Emulator, run_target: RunTarget) -> None:
-    """For debugging; the token is still redacted."""
+    """The token is redacted in the traceback, too."""
     emulator.fault("status", status=404)
     done = run_target(schema(), *orders(1), env={"TARGET_WORKATO_STREAMS_LOGLEVEL": "DEBUG"})
     assert "Traceback" in done.stderr
@@ -137,7 +137,7 @@ CANNOT_SEND = """
 def test_whatever_happens_to_a_worker_ends_the_run(
     topic: int, run_target: RunTarget, tmp_path: Path, fault: str
 ) -> None:
-    """It is reported in one line that names the topic; nothing waits for such a worker."""
+    """The failure is one line that names the topic; nothing waits for such a worker."""
     env = injected(tmp_path / "site", fault)
     done = run_target(schema(), *orders(250), state("all"), env=env, batch_size_rows=10)
     assert (done.exit_code, done.emitted_states) == (1, [])
@@ -148,7 +148,7 @@ def test_whatever_happens_to_a_worker_ends_the_run(
 def test_a_topic_that_fails_does_not_starve_the_others(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """As far as memory is bounded, their records are published while one topic is retried."""
+    """While one topic is retried, records of the others are published within the memory limit."""
     failing = emulator.create_topic("failing")
     emulator.fault("status", status=500, topic_id=failing, times=-1)
     target = start_target(topics={"failing": failing}, batch_size_rows=20)

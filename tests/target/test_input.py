@@ -167,7 +167,7 @@ def test_records_of_batch_files_are_published_like_others(  # noqa: PLR0913, PLR
 def test_batch_files_are_read_from_the_configured_storage(
     emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
 ) -> None:
-    """Where the target sees the files under another root than the tap."""
+    """The target may see the files under another root than the tap."""
     (tmp_path / "a.jsonl").write_bytes(b'{"id":1}\n')
     encoding = {"format": "jsonl"}
     manifest = ["file:///elsewhere/a.jsonl"]
@@ -256,7 +256,7 @@ def test_a_batch_file_may_have_an_escaped_name(
 def test_a_byte_order_mark_is_skipped(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """As some editors write one at the beginning of a file."""
+    """Some editors write one at the beginning of a file."""
     done = run_target(b"\xef\xbb\xbf" + schema(), *orders(1), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert emulator.payloads(topic) == [{"id": 0}]
@@ -281,7 +281,7 @@ def test_a_schema_without_properties_is_open(
 
 
 def test_activate_version_is_ignored(emulator: Emulator, topic: int, run_target: RunTarget) -> None:
-    """Without a warning."""
+    """ACTIVATE_VERSION messages cause no warning."""
     version = b'{"type":"ACTIVATE_VERSION","stream":"orders","version":7}'
     done = run_target(schema(), version, *orders(1), version, state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])

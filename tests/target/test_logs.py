@@ -50,7 +50,7 @@ def test_what_the_service_echoes_is_redacted(  # noqa: PLR0913, PLR0917 - a tabl
     options: dict[str, Any],
     on_rejected: str,
 ) -> None:
-    """As it is, JSON-escaped, and escaped twice; the line and the stream identify the record."""
+    """Echoes may be JSON-escaped, also twice; the line and the stream identify the record."""
     emulator.fault(kind, times=-1, **options)
     done = run_target(
         SCHEMA,
@@ -82,7 +82,7 @@ def test_what_the_service_echoes_is_redacted(  # noqa: PLR0913, PLR0917 - a tabl
 def test_what_happens_to_a_record_is_logged_without_its_content(
     emulator: Emulator, run_target: RunTarget, settings: dict[str, Any]
 ) -> None:
-    """Also if it fails, and in the traceback that is logged then."""
+    """The traceback of a failure has no content either."""
     bad = SCHEMA.replace(b'"integer"', b'"boolean"') if "validate_records" in settings else SCHEMA
     done = run_target(bad, raw_record(RECORD), state("all"), env=DEBUG, **settings)
     for name, secret in {**SECRETS, "token": emulator.token}.items():

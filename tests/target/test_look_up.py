@@ -118,7 +118,7 @@ def reader(topic: Topic) -> TopicReader:
 def test_the_end_of_a_topic_is_found_in_few_requests(
     ages: list[float], most: int, skew: timedelta
 ) -> None:
-    """However old its last message is, whatever the local clock says, and after a burst."""
+    """The last message's age, the local clock and a burst of messages do not matter."""
     topic = Topic(ages, skew=skew)
     found = reader(topic).end()
     assert found.position.message_id == (str(len(ages) - 1) if ages else None)
@@ -128,7 +128,7 @@ def test_the_end_of_a_topic_is_found_in_few_requests(
 
 
 def test_everything_behind_a_position_is_found() -> None:
-    """In topic order; messages of other producers are counted."""
+    """Versions are found in topic order; messages of other producers are counted."""
     topic = Topic([100 - n for n in range(100)], payload=OURS)
     found = reader(topic).behind(Position("19"))
     assert len(found.versions) == 80
@@ -149,7 +149,7 @@ def test_a_look_up_ends_at_a_message_that_is_newer() -> None:
 
 @pytest.mark.parametrize("pages", ["A", "AB"])
 def test_a_look_up_ends_with_an_error_where_the_service_repeats_pages(pages: str) -> None:
-    """The same page again and again, or the same ones in turn."""
+    """The service may repeat one page, or several in turn."""
     topic = RepeatedPages(pages)
     with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): .* again after it was read"):
         TopicReader(topic, "orders (topic 11)", "key").behind(Position("0"))
@@ -158,7 +158,7 @@ def test_a_look_up_ends_with_an_error_where_the_service_repeats_pages(pages: str
 
 @pytest.mark.parametrize("payload", [b"[1]", b'{"key":1}', b'{"key":"x"}', b'{"a":"key"}', b"1"])
 def test_other_payloads_are_not_ours(payload: bytes) -> None:
-    """Whatever a producer puts into the topic."""
+    """Producers may put any JSON object into a topic."""
     found = reader(Topic([1.0], payload=payload)).behind(Position(None))
     assert (found.versions, found.others) == ([], 1)
 
@@ -211,7 +211,7 @@ def test_one_stray_rejection_is_no_expired_position(request_number: int) -> None
 
 
 def test_a_missing_permission_is_named() -> None:
-    """In one line, with the topic."""
+    """The error is one line with the topic."""
     with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): HTTP 403 .* permission"):
         reader(Topic([1.0], status=403)).end()
 

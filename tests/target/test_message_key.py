@@ -71,7 +71,7 @@ OTHER_ROW = [
 
 @pytest.mark.parametrize(("one", "other", "stream"), SAME)
 def test_the_same_version_has_the_same_key(one: bytes, other: bytes, stream: Stream) -> None:
-    """However it is written, and whatever metadata a connector has added."""
+    """Notation and a connector's metadata do not matter."""
     assert of(one, stream) == of(other, stream)
 
 
@@ -92,7 +92,7 @@ def test_different_rows_have_different_keys(one: bytes, other: bytes, stream: St
 
 @pytest.mark.parametrize("stream", [KEYLESS, ORDERS])
 def test_a_row_without_a_key_has_its_content_in_both_places(stream: Stream) -> None:
-    """Without key properties, and where the key is null."""
+    """A row has no key without key properties, or if one of them is null."""
     found = of(b'{"id":1,"line":null}', stream)
     assert found.row == found.content
     assert not found.is_keyed
@@ -116,7 +116,7 @@ def test_the_content_is_that_of_the_payload() -> None:
 
 
 def test_the_format_is_the_one_that_consumers_know() -> None:
-    """It is part of the public interface: changing it breaks those who compare keys."""
+    """The format is part of the public interface: consumers compare keys."""
     row, content = "d6b3fdc9c1a20b6bd4b602a201c03721", "f32102d3f73d3b0b8e8a3ac3b361e3bf"
     assert of(b'{"id":1,"line":2,"total":1.10}').key == f"{row}-{content}"
     row = "d6b3fdc9560277d8bc685998c83fdb7b"
@@ -135,7 +135,7 @@ def test_each_run_adds_the_same_key(
     settings: dict[str, Any],
     keys: tuple[str, ...],
 ) -> None:
-    """Also where the payload alone is published, or metadata that differs from run to run."""
+    """Publishing a field of the record, or metadata that differs between runs, changes no key."""
     properties: dict[str, Any] = {"id": {"type": "integer"}, "payload": {"type": "object"}}
     fed = [
         schema("orders", keys, **properties),
@@ -152,7 +152,7 @@ def test_each_run_adds_the_same_key(
 def test_the_rest_of_the_record_stays_as_it_came(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """The key is added at its end."""
+    """The key is added at the end of the record."""
     run_target(schema(), raw_record(b'{ "id" : 1.10 }'), raw_record(b"{}"), message_key_field="k")
     first, second = [message.payload for message in emulator.messages(topic)]
     assert first.startswith(b'{ "id" : 1.10 ,"k":"')
@@ -164,7 +164,7 @@ def test_the_rest_of_the_record_stays_as_it_came(
 def test_a_field_of_the_name_of_the_key_is_rejected_however_it_is_written(
     name: str, form: str
 ) -> None:
-    """Otherwise the message would have two fields of that name."""
+    """A message never has two fields of that name."""
     text = json.dumps({name: 1, "id": 1}, ensure_ascii=form == "escaped")
     body = (text.replace("/", "\\/") if form == "slashed" else text).encode()
     with pytest.raises(InvalidPayloadError, match="already has a field"):

@@ -241,7 +241,7 @@ def test_without_dead_letters_everything_before_the_first_rejected_record_is_pub
     faults: list[str],
     whole: bool,  # noqa: FBT001 - hypothesis gives it by position
 ) -> None:
-    """In all topics; the newest state before it is emitted, and none after it."""
+    """This applies to all topics; the newest state before it is emitted, and none after it."""
     for run in running(fed, Service(list(faults), whole), chosen, on_rejected="fail"):
         first = run.bad[0] if run.bad else len(fed)
         for topic_id in (1, 2):

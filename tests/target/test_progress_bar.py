@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_a_terminal_shows_a_progress_bar(emulator: Emulator, tmp_path: Path) -> None:
-    """With the number of published messages; log lines scroll above it."""
+    """The bar shows the number of published messages, and log lines scroll above it."""
     topic = emulator.create_topic()
     emulator.configure(latency_secs=0.2)
     settings = {

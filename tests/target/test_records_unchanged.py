@@ -44,7 +44,7 @@ RECORDS = [
 def test_every_byte_of_a_record_is_published(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """Digits, dates, escapes, spacing, unusual keys: nothing is rewritten or dropped."""
+    """Digits, dates, escapes, spacing and unusual keys are neither rewritten nor dropped."""
     # As deep as here, the emulator itself cannot tell whether a message is an object.
     flat = [text for text in RECORDS if b"[[[" not in text]
     described = schema(
@@ -68,7 +68,7 @@ def test_a_deeply_nested_record_is_published_unchanged(
 
 @pytest.mark.parametrize("text", RECORDS)
 def test_the_scanner_finds_the_members_that_a_decoder_finds(text: bytes) -> None:
-    """Names and the bytes of their values; of names that come twice, the last."""
+    """Both find the names and the bytes of their values; of duplicate names, the last."""
     found = scan(text, "object")
     if b"[[[" in text or b"9" * 5000 in text:
         assert found[next(iter(found))] == text.split(b":", 1)[1][:-1]
@@ -90,7 +90,7 @@ def test_the_scanner_agrees_with_the_decoder_on_valid_json(
     ascii_only: bool,  # noqa: FBT001 - hypothesis gives it by position
     indent: int | None,
 ) -> None:
-    """Whatever is in an object, spaced or not, escaped or not."""
+    """Content, spacing and escapes of an object do not matter."""
     encoded = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
     found = {name: json.loads(part) for name, part in scan(encoded, "object").items()}
     assert json.dumps(found) == json.dumps(json.loads(encoded))

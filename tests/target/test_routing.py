@@ -61,7 +61,7 @@ def test_exact_names_precede_globs_and_longer_globs_precede_shorter_ones(
 
 @pytest.mark.parametrize(("default", "expected"), [(None, None), (9, 9)])
 def test_the_default_comes_last(default: int | None, expected: int | None) -> None:
-    """It applies to streams that no name and no glob covers."""
+    """`default_topic_id` applies to streams that no name and no glob covers."""
     settings = routing({"a": 1, "b*": 2}, default)
     assert [settings.topic_of(name) for name in ("a", "bc", "c")] == [1, 2, expected]
 
@@ -111,7 +111,7 @@ def test_an_unmapped_stream_is_skipped_with_one_warning(
 def test_the_legacy_domain_gets_one_message_per_request(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """By its own paths and the single-message endpoint, in order."""
+    """Messages are published in order to the single-message endpoint of that domain."""
     done = run_target(schema(), *orders(5), state("all"), legacy_api=True)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(5))
@@ -134,7 +134,7 @@ def test_requests_to_the_legacy_domain_are_retried(
 def test_the_legacy_domain_may_return_numeric_message_ids(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """It is acknowledged, and not resent."""
+    """A message with such an id is acknowledged, and not resent."""
     emulator.fault("status", status=200, body='{"message_id": 7}', times=-1)
     done = run_target(schema(), *orders(2), state("all"), legacy_api=True)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -222,7 +222,7 @@ def test_a_topic_that_another_process_has_just_created_is_used(
 def test_a_schema_that_the_service_rejects_ends_the_run(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """It is not mistaken for a topic that exists."""
+    """The rejection is not mistaken for that of a topic that exists."""
     emulator.fault("garbage", operation="topics", body={"data": []})
     emulator.fault("status", operation="topics", status=422, body={"message": "Schema is invalid"})
     done = run_target(schema("new"), record("new", id=1), **creating(emulator))
@@ -233,7 +233,7 @@ def test_a_schema_that_the_service_rejects_ends_the_run(
 def test_all_pages_are_read_before_a_topic_is_created(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
-    """Whatever page size the service actually uses."""
+    """The service may use other page sizes than requested."""
     last = emulator.create_topic("new", id=9)
     for page in ([{"id": 1, "name": "a"}], [{"id": 2, "name": "b"}], [{"id": 9, "name": "new"}]):
         emulator.fault("garbage", operation="topics", body={"count": 1, "data": page})
@@ -296,7 +296,7 @@ SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 def test_json_schema_is_converted_to_workatos_format(
     given: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """Each type, with what may be null made optional."""
+    """Each type is converted; a field that may be null is optional."""
     described = {"properties": {"line_total": given}, "required": ["line_total"]}
     (field,), omitted = to_workato(described)
     assert omitted == []
@@ -305,7 +305,7 @@ def test_json_schema_is_converted_to_workatos_format(
 
 
 def test_nested_schemas_are_converted() -> None:
-    """Objects, and lists of objects."""
+    """The fields of objects, and of lists of objects, are converted."""
     inner = {"type": "object", "properties": {"sku": {"type": "string"}}, "required": ["sku"]}
     properties = {"one": inner, "many": {"type": "array", "items": inner}}
     fields, _ = to_workato({"properties": properties})
@@ -477,7 +477,7 @@ def test_a_record_that_cannot_be_decoded_is_rejected_whatever_its_schema(
 def test_two_processes_that_start_at_the_same_time_use_one_topic(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """Even if both have created one."""
+    """If both have created a topic, both use the older one."""
     emulator.fault("latency", operation="topics", secs=1.0, times=-1)
     targets = [start_target(**creating(emulator)) for _ in range(2)]
     for number, target in enumerate(targets):

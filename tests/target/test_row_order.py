@@ -96,7 +96,7 @@ class Topic:
 def test_the_newest_version_is_published_once_more_behind_a_retried_one(
     rows: str, failing: list[set[int]], expected: list[int]
 ) -> None:
-    """Only where the retried entry is older, and once."""
+    """A version is published again only if the retried one is older, and only once."""
     topic = Topic(*failing)
     sent = messages(*rows)
     outcomes = list(topic.outcomes(sent))
@@ -106,14 +106,14 @@ def test_the_newest_version_is_published_once_more_behind_a_retried_one(
 
 
 def test_rows_without_a_key_have_no_versions() -> None:
-    """Nothing of them is published twice."""
+    """Messages without a key are never published twice."""
     topic = Topic({0})
     list(topic.outcomes(messages("r", "r", stream=KEYLESS)))
     assert topic.accepted == [2, 1]
 
 
 def test_whatever_fails_each_row_ends_with_its_newest_version() -> None:
-    """And each message has one outcome, which comes when that is so."""
+    """Each message has one outcome, which comes after the newest version of its row."""
     chance = random.Random(1)  # noqa: S311 - no secret
     for _ in range(2000):
         count = chance.randint(1, 8)
@@ -137,7 +137,7 @@ def test_whatever_fails_each_row_ends_with_its_newest_version() -> None:
 def test_a_topic_does_not_end_with_the_older_version_of_a_row(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """Without `exactly_once`: the newer version comes once more behind the retried one."""
+    """Without `exactly_once`, the newer version is published once more after the retried one."""
     emulator.fault("entry_error", indices=[0])
     sent = [record(id=1, v="old"), record(id=2, v="x"), record(id=1, v="new")]
     done = run_target(schema(v={"type": "string"}), *sent, state("all"))

@@ -56,7 +56,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
 def test_a_bad_setting_is_rejected_with_an_explanation(
     settings: dict[str, Any], words: str
 ) -> None:
-    """One line that names the setting, before anything else is done."""
+    """One line names the setting, before anything else is done."""
     config = {"api_token": "token", "default_topic_id": 1, **settings}
     kept = {name: value for name, value in config.items() if value is not None}
     with pytest.raises(ConfigValidationError) as raised:
@@ -66,7 +66,7 @@ def test_a_bad_setting_is_rejected_with_an_explanation(
 
 
 def test_all_problems_are_reported_at_once(emulator: Emulator, run_target: RunTarget) -> None:
-    """By the executable: a line each, no traceback, exit code 1, and no request."""
+    """The executable prints a line for each, no traceback, sends no request, and exits with 1."""
     done = run_target(
         api_token=7,
         default_topic_id=None,
@@ -86,7 +86,7 @@ def test_all_problems_are_reported_at_once(emulator: Emulator, run_target: RunTa
 def test_an_unknown_setting_is_logged_with_the_closest_known_one(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """In one line, without its value; the run goes on."""
+    """One line names it without its value, and the run continues."""
     outcome = run_target(schema(), *orders(2), batch_size_row="top-secret")
     assert outcome.exit_code == 0
     assert len(emulator.messages(topic)) == 2
@@ -100,7 +100,7 @@ def test_an_unknown_setting_is_logged_with_the_closest_known_one(
 def test_settings_may_be_strings_from_the_environment(
     emulator: Emulator, topic: int, tmp_path: Path
 ) -> None:
-    """As Meltano passes them: numbers, truth and objects as text, what is not set as empty text."""
+    """Meltano passes numbers, booleans and objects as text, and unset ones as empty text."""
     prefix = "TARGET_WORKATO_STREAMS_"
     settings = {
         "API_TOKEN": emulator.token,

@@ -33,7 +33,7 @@ def ids(emulator: Emulator, topic: int) -> list[int]:
 def test_a_signal_publishes_what_has_been_read_and_emits_its_state(
     emulator: Emulator, topic: int, start_target: StartTarget, number: signal.Signals
 ) -> None:
-    """With open input: the unfinished batch is published, its state emitted, exit code 0."""
+    """While the input is open, the unfinished batch is published and its state emitted."""
     target = start_target(max_batch_age_secs=60)
     target.feed(schema(), *orders(105), state("all"))
     eventually(lambda: len(ids(emulator, topic)) == 100, "the first batch")
@@ -81,7 +81,7 @@ def test_a_signal_while_reading_pauses_ends_the_run(
 def test_a_signal_ends_the_run_if_the_service_does_not_respond(
     emulator: Emulator, start_target: StartTarget
 ) -> None:
-    """It does not wait for a service that never responds, and reports unacknowledged messages."""
+    """The run does not wait for the response, and reports the unacknowledged messages."""
     emulator.fault("stall", secs=60, after=1, times=-1)
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(20, state_every=10))
@@ -194,7 +194,7 @@ def test_a_signal_ends_the_run_if_nothing_reads_stdout(
 def test_a_closed_stdin_or_stdout_is_reported_in_one_line(
     emulator: Emulator, target_config: TargetConfig, closed: str
 ) -> None:
-    """Before the first request, without a traceback."""
+    """The error comes before the first request, without a traceback."""
     files = " ".join(command("target-workato-streams", "--config", target_config()))
     done = subprocess.run(
         ["/bin/sh", "-c", f"exec {files} {closed}"],

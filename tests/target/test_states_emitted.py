@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_an_idle_input_delays_nothing(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """With the input open and silent, a batch is sent at its maximum age, and its state emitted."""
+    """A batch is sent at its maximum age, and its state emitted, while no input arrives."""
     target = start_target(max_batch_age_secs=1)
     target.feed(schema(), *orders(3), state("all"))
     eventually(lambda: target.emitted == ["all"], "the state, with the input open")
@@ -41,7 +41,7 @@ def test_a_batch_waits_for_more_until_it_is_old_enough(
 
 
 def test_a_state_without_records_is_emitted_immediately(start_target: StartTarget) -> None:
-    """It covers nothing that is unacknowledged."""
+    """A state without records covers nothing that is unacknowledged."""
     target = start_target(max_batch_age_secs=60)
     target.feed(state("first"))
     eventually(lambda: target.emitted == ["first"], "a state that stands before all records")
@@ -68,7 +68,7 @@ def test_a_state_waits_for_the_records_of_every_stream(
 def test_a_state_is_emitted_within_a_second_of_the_last_acknowledgement(
     emulator: Emulator, start_target: StartTarget
 ) -> None:
-    """Not at the end of the input, and not when the next record comes."""
+    """States wait neither for the end of the input nor for the next record."""
     target = start_target(batch_size_rows=5)
     target.feed(schema(), *orders(5), state("full"))
     eventually(lambda: target.emitted == ["full"], "the state of a full batch")
@@ -81,7 +81,7 @@ def test_a_state_is_emitted_within_a_second_of_the_last_acknowledgement(
 def test_a_state_of_several_topics_is_emitted_when_the_last_of_them_is_acknowledged(
     emulator: Emulator, start_target: StartTarget
 ) -> None:
-    """Within a second of it, with the input open and silent."""
+    """The state follows within a second, while the input is open and silent."""
     topics = {name: emulator.create_topic(name) for name in ("a", "b", "c")}
     for number, topic_id in enumerate(topics.values()):
         emulator.fault("latency", secs=0.5 + number / 2, operation="batch", topic_id=topic_id)

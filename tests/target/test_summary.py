@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_a_long_run_logs_a_progress_line_per_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of all topics together; none before the first minute has passed, and none twice."""
+    """The line sums up all topics; the first one comes after a minute, and none comes twice."""
     clock = iter([1000.0, 1059.0, 1060.0, 1061.0, 1119.0, 1121.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     tallies = {"a": Tally(published=3, requests=1), "b": Tally(published=4, requests=2)}
@@ -38,7 +38,7 @@ def test_a_long_run_logs_a_progress_line_per_minute(
 def test_each_topic_has_one_summary_line(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
-    """It counts messages by outcome, requests, bytes and seconds."""
+    """The line counts messages by outcome, requests, bytes and seconds."""
     other = emulator.create_topic("other")
     emulator.fault("reset_after", topic_id=other)
     done = run_target(
@@ -56,7 +56,7 @@ def test_each_topic_has_one_summary_line(
 def test_the_sdk_metrics_count_the_acknowledged_records_of_each_stream(
     run_target: RunTarget,
 ) -> None:
-    """Whether records are decoded or not."""
+    """Decoded records count like others."""
     choices: list[dict[str, Any]] = [{}, {"validate_records": True}]
     for settings in choices:
         done = run_target(schema(), schema("b"), *orders(3), record("b", id=1), **settings)
