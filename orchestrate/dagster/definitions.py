@@ -2,15 +2,16 @@
 
     DAGSTER_HOME=... dagster dev -f orchestrate/dagster/definitions.py
 
-Each plugin that inherits from tap-workato-streams is one process. It becomes one op, with one job
-and one schedule, and each of its topics is an asset. Without such plugins, tap-workato-streams is
-the only one. Copy dagster.yaml to DAGSTER_HOME: it limits how many of them run concurrently.
+Each plugin that inherits from tap-workato-streams becomes one op with a job and a schedule, since
+it is one process. Each of its topics is an asset. Without such plugins, there is one op for
+tap-workato-streams. Copy dagster.yaml to DAGSTER_HOME: it limits how many pipelines run
+concurrently.
 
-Environment variables, next to those that meltano.yml refers to (meltano must be in PATH):
+meltano must be in PATH. Environment variables, in addition to those in meltano.yml:
 
-- MELTANO_PROJECT_ROOT: the Meltano project, by default the repository that this file is in
+- MELTANO_PROJECT_ROOT: the Meltano project, by default the repository that contains this file
 - PIPELINE_LOADER: the loader, by default target-postgres
-- EVENT_STREAMS_URL, WORKATO_API_TOKEN: the API, for the lag and for the backlog sensor
+- EVENT_STREAMS_URL, WORKATO_API_TOKEN: the API, for the lag and the sensor `backlog`
 """
 
 import json
