@@ -40,9 +40,7 @@ can_unshare = (
     shutil.which("unshare") is not None
     and subprocess.run([*CONTAINER, "true"], check=False, capture_output=True).returncode == 0
 )
-needs_unshare = pytest.mark.skipif(
-    not can_unshare, reason="a PID namespace of its own takes root, and Linux"
-)
+needs_unshare = pytest.mark.skipif(not can_unshare, reason="a PID namespace needs root and Linux")
 
 
 def stop(pipeline: Pipeline) -> int:
