@@ -124,7 +124,7 @@ def run_target(
     service = history.service
     given = Input(history, lines, rng)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        _patch(patch, service, limit=rng.choice((4, 20)), state_secs=rng.choice((0.0, 60.0)))
+        _patch(patch, service, limit=rng.choice((4, 20)), state_secs=rng.choice((60.0, 0.0)))
         patch.setattr(sys, "stdout", SimpleNamespace(buffer=Output(history)))
         given.target = TargetWorkatoStreams(
             config={

@@ -227,6 +227,23 @@ def test_a_state_is_emitted_before_a_later_acknowledgement_is_handled(
     assert pipe.state["bookmarks"]["a"] == {"at": 1}
 
 
+def test_a_state_that_two_topics_delay_is_emitted_before_more_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise, no state may ever cover exactly what both topics contain."""
+    pipe = Pipeline(2, a=0, b=1)
+    emitted = {}
+
+    def note(line: str) -> None:
+        emitted[line] = len(pipe.states)
+
+    monkeypatch.setattr(pipe.service, "note", note)
+    last = row("3", "x")
+    pipe.run(row("1", "x"), row("2", "x", "b"), pipe.bookmark(2), last, script=["ok", "ok", "kill"])
+    assert pipe.state["bookmarks"]["a"] == {"at": 2}
+    assert emitted[f"  {last.decode()}"] == len(pipe.states)
+
+
 def test_a_row_that_the_source_has_deleted_holds_back_states_until_the_input_ends() -> None:
     """Its record may still come; then the last state covers everything."""
     pipe = Pipeline()

@@ -38,6 +38,7 @@ class Topic:
         dated: Whether responses have a Date header.
         expired: How many messages have expired.
         status: What each request is rejected with.
+        time: The time of each message; None for the time according to its age.
         only_request: The number of the only request that is rejected with it.
     """
 
@@ -48,6 +49,7 @@ class Topic:
     status: int | None = None
     only_request: int | None = None
     payload: bytes = b'{"id":1}'
+    time: str | None = None
     cursors: list[Cursor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -57,7 +59,8 @@ class Topic:
             Message(
                 str(number),
                 msgspec.Raw(self.payload),
-                (self._now - timedelta(seconds=age)).isoformat(timespec="milliseconds"),
+                self.time
+                or (self._now - timedelta(seconds=age)).isoformat(timespec="milliseconds"),
             )
             for number, age in enumerate(self.ages)
         ][self.expired :]
@@ -145,6 +148,13 @@ def test_a_look_up_ends_at_a_message_that_is_newer() -> None:
     assert len(found.versions) == 100
     undated = Topic([-20.0] * 160, dated=False, payload=OURS)
     assert len(reader(undated).behind(Position(None)).versions) == 160
+
+
+@pytest.mark.parametrize("time", ["2999-01-01T00:00:00", "soon"])
+def test_a_time_without_meaning_does_not_end_a_look_up(time: str) -> None:
+    """Without an offset, it could be before or after the look-up."""
+    topic = Topic([1.0] * 160, payload=OURS, time=time)
+    assert len(reader(topic).behind(Position(None)).versions) == 160
 
 
 @pytest.mark.parametrize("pages", ["A", "AB"])

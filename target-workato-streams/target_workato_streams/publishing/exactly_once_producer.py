@@ -93,7 +93,6 @@ class ExactlyOnceProducer(Producer):
         else:
             self._positioned.acknowledge([message])
             producer.tally.skipped += 1
-            self._acknowledgements.emit_state()
 
     def _is_wanted(self, producer: TopicProducer, message: Message) -> bool:
         """Look up the topic if necessary, and ask the rule whether to publish the record."""
@@ -117,7 +116,7 @@ class ExactlyOnceProducer(Producer):
                 self._rule.move(topic_id, outcome.position)
             for message in outcome.messages:
                 self._rule.accept(topic_id, message)
-        elif isinstance(outcome, Rejected) and not self._rule.needs_look_up(topic_id):
+        elif isinstance(outcome, Rejected):
             self._rule.reject(topic_id, outcome.message)
         super()._handle(topic_id, outcome)
         # Check after each outcome, because the next one may be for a record after the state.
@@ -143,7 +142,7 @@ class ExactlyOnceProducer(Producer):
         position = self._rule.positions.get(topic_id)
         try:
             found = self.while_waiting(
-                lambda: reader.behind(position) if position else reader.end()
+                lambda: reader.end() if position is None else reader.behind(position)
             )
         except Stopped:
             raise

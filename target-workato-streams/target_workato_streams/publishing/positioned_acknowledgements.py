@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ..event_streams.errors import EventStreamsError
 from ..state.checkpoints import EmittableState
 from ..state.positions import with_positions
 from .acknowledgements import Acknowledgements
-from .messages import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +63,7 @@ class PositionedAcknowledgements(Acknowledgements):
         state = self._checkpoints.take()
         if state is not None and self._rule.covers(state.sequence):
             self.emit(state.value)
-        else:
-            self.write(None)
+        self.write(None)
 
     @property
     def last_state(self) -> bytes | None:
@@ -89,10 +86,5 @@ class PositionedAcknowledgements(Acknowledgements):
             self._write(self._emitted, {**self._emitted_positions, topic_id: position})
 
     def _write(self, state: bytes, positions: Mapping[int, Position]) -> None:
-        try:
-            text = with_positions(state, positions)
-        except EventStreamsError as exc:
-            self._shutdown.fail(Failed(exc))
-            return
-        self.write(text)
+        self.write(with_positions(state, positions))
         self._emitted, self._emitted_positions = state, positions

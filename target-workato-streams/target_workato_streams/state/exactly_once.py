@@ -42,18 +42,19 @@ class ExactlyOnce(Generic[R]):
         self._covered_by = 0
 
     def take_state(self, state: bytes) -> ReturnedState | None:
-        """Read the positions from the state that the tap returns before its first record.
+        """Check a state; read the positions if the tap returns it before its first record.
 
         Returns:
             The content of the state; None if an earlier one had positions or a topic is known.
 
         Raises:
-            EventStreamsError: The positions are malformed.
+            EventStreamsError: The positions or the bookmarks are malformed.
         """
+        returned = read_state(state)
         # Some taps emit an empty state before the one that they were given.
         if self._returned is not None and (self._returned.positions or self._looked_up):
             return None
-        self._returned = read_state(state)
+        self._returned = returned
         # A topic that was already looked up has a later position.
         self._positions = {**(self._returned.positions or {}), **self._positions}
         return self._returned
