@@ -36,13 +36,14 @@ class Acknowledgements:
 
     Attributes:
         unacknowledged: The number of messages that are neither acknowledged nor dead letters.
+        sequence: The sequence number of the last message.
     """
 
     def __init__(self, dead_letter_path: Path | None, shutdown: Shutdown) -> None:
         self.unacknowledged = 0
         self._shutdown = shutdown
         self._rejections = RejectionLog()
-        self._sequence = 0
+        self.sequence = 0
         self._checkpoints = CheckpointTracker()
         self._dead_letters = DeadLetters(dead_letter_path) if dead_letter_path else None
         self._state_writer = StateWriter(self._dead_letters)
@@ -58,8 +59,8 @@ class Acknowledgements:
         checkpoint = self._checkpoints.current
         checkpoint.unacknowledged += 1
         self.unacknowledged += 1
-        self._sequence += 1
-        return Message(body, record, self._sequence, checkpoint, version, mapped)
+        self.sequence += 1
+        return Message(body, record, self.sequence, checkpoint, version, mapped)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Mark messages as acknowledged by the service."""
@@ -88,7 +89,7 @@ class Acknowledgements:
 
     def close_checkpoint(self, state: bytes) -> None:
         """Accept the value of a STATE message, which covers all records before it."""
-        self._checkpoints.close(EmittableState(state, self._sequence))
+        self._checkpoints.close(EmittableState(state, self.sequence))
 
     def emit_state(self) -> None:
         """Emit the newest state that covers only acknowledged messages, unless already emitted."""

@@ -97,7 +97,7 @@ class ExactlyOnceProducer(Producer):
     def _is_wanted(self, producer: TopicProducer, message: Message) -> bool:
         """Look up the topic if necessary, and ask the rule whether to publish the record."""
         rule, topic_id = self._rule, producer.topic_id
-        if rule.needs_look_up(topic_id):
+        if producer.lost_responses is None:
             self._look_up(producer)
         if rule.is_replay_over:
             self._drain()

@@ -67,7 +67,7 @@ class TopicReader:
         self._label = label
         self._key_field = key_field
         self._mark = msgspec.json.encode(key_field)[1:-1]
-        self._requests = 0
+        self._found = LookUp(Position(None))
 
     def behind(self, position: Position) -> LookUp:
         """Read the messages after a position, up to the first one that is newer than the look-up.
@@ -75,8 +75,7 @@ class TopicReader:
         Raises:
             ServiceError: The topic cannot be read.
         """
-        self._requests = 0
-        found = LookUp(position)
+        self._found = found = LookUp(position)
         try:
             page = self._after(position)
         except CursorExpired:
@@ -92,11 +91,9 @@ class TopicReader:
         Raises:
             ServiceError: The topic cannot be read.
         """
-        self._requests = 0
-        found = LookUp(Position(None))
+        self._found = found = LookUp(Position(None))
         if page := self._near_the_end():
             self._read_on(page, found)
-        found.requests = self._requests
         found.versions = []
         return found
 
@@ -147,7 +144,6 @@ class TopicReader:
             page = self._after(found.position)
             if page.messages:
                 repetition.check(self._label, last.message_id, page.messages[-1].message_id)
-        found.requests = self._requests
 
     def _version(self, payload: bytes) -> Version | None:
         # Most messages of other producers contain neither the name nor an escape.
@@ -167,7 +163,7 @@ class TopicReader:
         return self._consume(Cursor(since_time=text))
 
     def _consume(self, cursor: Cursor, batch_size: int = PAGE_SIZE) -> Messages:
-        self._requests += 1
+        self._found.requests += 1
         try:
             return self._consumer.consume(cursor, batch_size=batch_size)
         except RequestRejected as exc:

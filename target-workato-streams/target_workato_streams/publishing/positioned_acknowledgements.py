@@ -48,15 +48,10 @@ class PositionedAcknowledgements(Acknowledgements):
         self._emitted: bytes | None = None
         self._emitted_positions: Mapping[int, Position] = {}
 
-    @property
-    def sequence(self) -> int:
-        """The sequence number of the last record."""
-        return self._sequence
-
     @override
     def close_checkpoint(self, state: bytes) -> None:
         super().close_checkpoint(state)
-        self._last = EmittableState(state, self._sequence)
+        self._last = EmittableState(state, self.sequence)
 
     @override
     def emit_state(self) -> None:
@@ -69,7 +64,7 @@ class PositionedAcknowledgements(Acknowledgements):
     def last_state(self) -> bytes | None:
         """The last state; None if a record has been read since, so that it does not cover all."""
         last = self._last
-        return last.value if last is not None and last.sequence == self._sequence else None
+        return last.value if last is not None and last.sequence == self.sequence else None
 
     def emit(self, state: bytes) -> None:
         """Emit a state that covers all messages, with the positions."""

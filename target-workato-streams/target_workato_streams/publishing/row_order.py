@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from .message_key import row_key
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 
     from .messages import Message, Rejected
 
+    Publish = Callable[[Sequence[Message]], Iterator[Published | Rejected]]
+
+_sequence = attrgetter("sequence")
+
 
 def publish_in_row_order(
-    messages: Sequence[Message],
-    publish: Callable[[Sequence[Message]], Iterator[Published | Rejected]],
+    messages: Sequence[Message], publish: Publish
 ) -> Iterator[Published | Rejected]:
     """Publish a batch; if a retried message comes after a newer version, publish that once more.
 
@@ -45,9 +49,7 @@ def publish_in_row_order(
     yield from _settle(rows, publish)
 
 
-def _settle(
-    rows: _Rows, publish: Callable[[Sequence[Message]], Iterator[Published | Rejected]]
-) -> Iterator[Published | Rejected]:
+def _settle(rows: _Rows, publish: Publish) -> Iterator[Published | Rejected]:
     in_order, overtaken = rows.take_settled()
     if in_order:
         yield Published(in_order)
@@ -56,8 +58,7 @@ def _settle(
 
 
 def _publish_newest(
-    overtaken: list[list[Message]],
-    publish: Callable[[Sequence[Message]], Iterator[Published | Rejected]],
+    overtaken: list[list[Message]], publish: Publish
 ) -> Iterator[Published | Rejected]:
     """Publish the newest version of each row, given all accepted versions, once more."""
     rows = {_newest(row): row for row in overtaken}
@@ -125,10 +126,6 @@ class _Rows:
             sequence < message.sequence and self._rows[sequence] == row
             for sequence in self._pending
         )
-
-
-def _sequence(message: Message) -> int:
-    return message.sequence
 
 
 def _newest(messages: Sequence[Message]) -> Message:

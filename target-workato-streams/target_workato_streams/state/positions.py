@@ -94,9 +94,8 @@ def without_positions(state: bytes) -> bytes:
     if BOOKMARK.encode() not in state:
         return state
     fields = members(state)
-    if not fields.get(BOOKMARKS, b"").startswith(b"{"):
-        return state
-    bookmarks = members(fields[BOOKMARKS])
+    text = fields.get(BOOKMARKS, b"")
+    bookmarks = members(text) if text.startswith(b"{") else {}
     if bookmarks.pop(BOOKMARK, None) is None:
         return state
     fields[BOOKMARKS] = _object(bookmarks)
