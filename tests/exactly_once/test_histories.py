@@ -112,6 +112,36 @@ def test_a_reverted_row_whose_run_is_killed_before_the_end_of_the_input() -> Non
     assert len(pipe.topic()) == 4
 
 
+def test_a_state_before_the_end_of_a_replay_does_not_cover_a_reverted_row() -> None:
+    """It is published after the state, so a kill in between would lose it."""
+    pipe = Pipeline()
+    pipe.run(row("r", "a"), row("r", "b"), row("q", "a"), script=["ok", "killed"])
+    # The replay is over when 21 records are acknowledged. The second version of q waits for the
+    # first one, which is the last of these.
+    sent = [row("r", "a"), *(row(f"z{number}", "x") for number in range(20))]
+    sent += [row("q", "c"), row("q", "d"), pipe.bookmark(23), row("y", "x")]
+    pipe.run(*sent, batch_size_rows=100)
+    assert [len(batch) for batch in pipe.service.batches[2:]] == [19, 2, 1, 2]
+    assert pipe.topic()[-3:] == ["qd", "ra", "yx"]
+    assert "a" not in pipe.state["bookmarks"]
+
+
+def test_no_more_records_are_unacknowledged_than_end_a_replay() -> None:
+    """Otherwise, records that a killed run did not publish could end the replay too early."""
+    pipe = Pipeline(2, a=0, b=1)
+    sent = [row(str(number), "x", stream) for number in range(10) for stream in "ab"]
+    published = {}
+    last = row("last", "x")
+
+    def note(line: str) -> None:
+        published[line.strip()] = len(pipe.topic(0)) + len(pipe.topic(1))
+
+    pipe.service.note = note  # type: ignore[method-assign]
+    pipe.run(*sent, row("next", "x"), last, batch_size_rows=100)
+    assert published[last.decode()] > 0
+    assert len(pipe.topic(0)) + len(pipe.topic(1)) == 22
+
+
 def test_a_tap_that_dies_does_not_resolve_a_reverted_row() -> None:
     """Without a STATE as its last line, the input may not be complete."""
     pipe = Pipeline()
