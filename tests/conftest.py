@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 # There is no deadline, because a machine may be busy. Each run tries the same examples, so that
 # none fails by chance; `pytest --hypothesis-profile=random` tries new ones.
 settings.register_profile(
-    "random", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "random",
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("deterministic", settings.get_profile("random"), derandomize=True)
 settings.load_profile("deterministic")

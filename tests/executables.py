@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
-TIMEOUT_SECS = 60
+TIMEOUT_SECS = 120
 
 
 @dataclass(frozen=True)

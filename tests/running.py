@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-WAIT_SECS = 30.0
+# Enough for a very busy machine, but less than a pause or long poll that must not be waited for.
+WAIT_SECS = 45.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:

@@ -99,7 +99,7 @@ def test_an_interrupt_during_imports_prints_no_traceback(connector: Connector) -
     )
     eventually(begun.exists, "the import")
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=10)
+    stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout, stderr) == (-signal.SIGINT, b"", b"")
 
 

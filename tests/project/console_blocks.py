@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOT_RUN = "not run: "
-TIMEOUT_SECS = 180
+TIMEOUT_SECS = 600
 # A comment, then a block; both are indented if they are part of a list.
 BLOCK = re.compile(
     r"^(?:[ \t]*<!-- (?P<comment>[^\n]*?) -->\n)?(?P<indent>[ \t]*)```(?P<language>\w+)\n"

@@ -24,7 +24,7 @@ from tests.running import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TIMEOUT_SECS = 300
+TIMEOUT_SECS = 600
 
 
 @pytest.fixture

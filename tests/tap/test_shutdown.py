@@ -188,7 +188,7 @@ def test_a_signal_ends_a_run_whose_loader_has_stopped_reading(
 
 
 def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(
-    tap_config: TapConfig, large_topic: int
+    emulator: Emulator, tap_config: TapConfig, large_topic: int
 ) -> None:
     """The line that would say why cannot be written either."""
     unread, stderr = os.pipe()
@@ -197,8 +197,9 @@ def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(
         while True:
             os.write(stderr, b"x" * 65_536)
     os.set_blocking(stderr, True)
-    config = tap_config(topics=[large_topic], max_run_secs=0.1)
+    config = tap_config(topics=[large_topic], max_run_secs=2)
     process = start_with_pipe(config, stderr=stderr, LOGLEVEL="ERROR")
+    eventually(lambda: len(emulator.requests()) >= 2, "two requests")
     assert process.wait(WITHOUT_LOADER_SECS) == 1
     process.communicate()
     os.close(stderr)
