@@ -28,7 +28,6 @@ from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
 from .plugin.input_files import read_json
 from .plugin.pages import split_page
-from .plugin.prometheus import serve_metrics
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.consumer import TopicConsumer
 from .reading.run_clock import RunClock
@@ -146,6 +145,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
         if address := self.config.get("metrics_address"):
+            from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
+
             summaries = [stream.summary for stream in streams]
             serve_metrics(address, lambda: tap_metrics(summaries, self._limiter.stats))
         if self.config.get("batch_config"):

@@ -11,7 +11,6 @@ from .event_streams.developer_api import DeveloperApi
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .plugin.pages import split_page
-from .plugin.prometheus import serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.context import PublishContext, PublishSettings
 from .publishing.exactly_once_producer import ExactlyOnceProducer
@@ -37,6 +36,8 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
         else Producer(context, logger)
     )
     if address := config.get("metrics_address"):
+        from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
+
         serve_metrics(address, partial(target_metrics, producer.producers, context))
     return producer
 

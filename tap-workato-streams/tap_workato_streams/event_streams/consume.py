@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from .session import ApiSession
 
-JSON = {"Content-Type": "application/json"}
-
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """A message of a topic; its payload is the unchanged JSON text, as bytes."""
@@ -61,7 +59,7 @@ class ConsumeClient:
         self._split = split
         self._must_connect = True
         # One prepared request with changing bodies, because preparing takes longer than sending.
-        self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume", headers=JSON)
+        self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume")
 
     def consume(
         self,

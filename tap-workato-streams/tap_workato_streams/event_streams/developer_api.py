@@ -119,7 +119,7 @@ class DeveloperApi:
             raise self.session.unexpected(response)
         return data
 
-    def _data(self, response: Response) -> Any:  # noqa: ANN401
+    def _data(self, response: Response) -> Any:  # noqa: ANN401 - JSON
         try:
             return json.loads(response.content)["data"]
         except (ValueError, RecursionError, KeyError, TypeError):
@@ -165,7 +165,7 @@ class _Field(msgspec.Struct):
     properties: list[_Field] | None = None
 
 
-def _read(value: object, kind: type[Any]) -> Any:  # noqa: ANN401
+def _read(value: object, kind: type[Any]) -> Any:  # noqa: ANN401 - JSON
     """Convert a value, which may be a string, to the given type; None if it is invalid."""
     try:
         return msgspec.convert(value, kind, strict=False)
@@ -173,7 +173,7 @@ def _read(value: object, kind: type[Any]) -> Any:  # noqa: ANN401
         return None
 
 
-def _parsed(schema: object) -> Any:  # noqa: ANN401
+def _parsed(schema: object) -> Any:  # noqa: ANN401 - JSON
     """Decode a schema that may be listed as JSON text."""
     if not isinstance(schema, str):
         return schema

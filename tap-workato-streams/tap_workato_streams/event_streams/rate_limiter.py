@@ -187,8 +187,8 @@ class RateLimiter:
             self._paused_at = now
         if secs is None:
             longest = min(LONGEST_PAUSE_SECS, 2.0 ** (self._throttled - 1))
-            secs = random.uniform(longest / 2, longest)  # noqa: S311
+            secs = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
         else:
             # Add a random delay, because other processes on the quota wait for the same time.
-            secs += random.uniform(0, min(1.0, secs / 10))  # noqa: S311
+            secs += random.uniform(0, min(1.0, secs / 10))  # noqa: S311 - no secret
         self._not_before = max(self._not_before, now + secs)

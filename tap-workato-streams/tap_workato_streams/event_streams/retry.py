@@ -65,7 +65,7 @@ class RetryPolicy:
             pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
             if spent + pause >= self.max_retry_secs:
                 raise self._gave_up(error, spent) from error
-            wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311
+            wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311 - no secret
             wait = min(wait, self.max_retry_secs - spent)
             logger.warning("%s; retrying in %.1f s", error, max(wait, pause))
             self.limiter.sleep(wait)

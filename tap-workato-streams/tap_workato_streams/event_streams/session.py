@@ -93,10 +93,9 @@ class ApiSession:
         """Create a session for the Developer API from the settings."""
         return cls(developer_host(config), Timeouts.from_config(config), limiter, "Developer API")
 
-    def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401
+    def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401 - of requests
         """Prepare a request, which can be sent many times; ``kwargs`` as for ``Request``."""
-        headers = {**self._headers, **kwargs.pop("headers", {})}
-        return requests.Request(method, f"{self.host.url}{path}", headers, **kwargs).prepare()
+        return requests.Request(method, f"{self.host.url}{path}", self._headers, **kwargs).prepare()
 
     def retry(self, request: Callable[[], T]) -> T:
         """Call a function that sends one request, until it succeeds; see ``RetryPolicy.call``."""
@@ -113,7 +112,7 @@ class ApiSession:
 
         Args:
             request: The request.
-            body: The body; overrides that of the prepared request.
+            body: A body in JSON; overrides that of the prepared request.
             poll_secs: The time in seconds that the service may wait for a message.
 
         Returns:
@@ -126,6 +125,7 @@ class ApiSession:
             # requests accepts any iterable of bytes, although its types do not.
             request.body = body  # type: ignore[assignment]
             request.headers["Content-Length"] = str(len(body))
+            request.headers["Content-Type"] = "application/json"
         timeout = (self._timeouts.request_secs, self._timeouts.request_secs + poll_secs)
         try:
             response = self._adapter.exchange(request, timeout=timeout, **self._options)

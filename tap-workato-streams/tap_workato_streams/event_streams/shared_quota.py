@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, cast
 
 from pyrate_limiter import Rate, RateItem
 
+from . import CONNECTOR
 from .errors import QuotaStoreError, Stopped
 from .quota_url import QuotaUrl
 
 if TYPE_CHECKING:
     from pyrate_limiter import AbstractBucket
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(CONNECTOR)
 
 # The module of each scheme, with a function ``open_bucket``.
 STORES = {
@@ -154,4 +155,4 @@ class SharedQuota:
             bucket.flush()
             return BUSY_SECS
         # Without a random delay, the same process would be the first each time.
-        return max(wait_secs, 0.0) + random.uniform(0, BUSY_SECS)  # noqa: S311
+        return max(wait_secs, 0.0) + random.uniform(0, BUSY_SECS)  # noqa: S311 - no secret

@@ -66,7 +66,7 @@ class OneHostAdapter(HTTPAdapter):
             self._pool = pool
         return self._pool
 
-    def exchange(self, request: requests.PreparedRequest, **kwargs: Any) -> Response:  # noqa: ANN401
+    def exchange(self, request: requests.PreparedRequest, **kwargs: Any) -> Response:  # noqa: ANN401 - of requests
         """Send a request, and read the whole response; ``kwargs`` as for ``send``.
 
         Raises:
@@ -134,13 +134,13 @@ class _DeadlineReader(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     """A response with a deadline, without the interim responses before it."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of http
         super().__init__(sock, *args, **kwargs)
         reader = _DeadlineReader(sock, self.fp.detach())
         self.fp = io.BufferedReader(reader)
 
     def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # private
         # http.client skips 100 (Continue) only; 103 (Early Hints) is an interim response, too.
         is_interim = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
         return version, int(http.HTTPStatus.CONTINUE) if is_interim else status, reason

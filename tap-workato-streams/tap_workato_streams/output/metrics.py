@@ -22,14 +22,12 @@ def tap_metrics(summaries: Sequence[TopicSummary], stats: RequestStats) -> Itera
     by_label = {(each.topic.name, str(each.topic.id)): each for each in summaries}
     yield Metric(
         "tap_messages_total",
-        "counter",
         "Messages written to stdout.",
         LABELS,
         {label: summary.messages for label, summary in by_label.items()},
     )
     yield Metric(
         "tap_lag_seconds",
-        "gauge",
         "Age of the last message when it was read; 0 at the end of the topic.",
         LABELS,
         {
@@ -41,7 +39,6 @@ def tap_metrics(summaries: Sequence[TopicSummary], stats: RequestStats) -> Itera
     now = time.time()
     yield Metric(
         "tap_bookmark_age_seconds",
-        "gauge",
         "Age of the bookmarked message, after which the next run would resume.",
         LABELS,
         {

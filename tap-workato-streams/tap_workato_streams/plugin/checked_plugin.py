@@ -50,7 +50,7 @@ class CheckedPlugin(PluginBase):
 
     @classproperty
     @override
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a classproperty
         """The settings in the environment, as text."""
         schema = cls.config_jsonschema
         cls.append_builtin_config(schema)

@@ -46,7 +46,7 @@ class ConnectorCommand(SingerCommand):
         except Exception as exc:
             shown = exc if self.logger.isEnabledFor(logging.DEBUG) else None
             for line in _lines(exc):
-                self.logger.error("%s", line, exc_info=shown)  # noqa: TRY400
+                self.logger.error("%s", line, exc_info=shown)  # noqa: TRY400 - only at debug level
             sys.exit(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,15 +16,13 @@ class Metric(NamedTuple):
     """A metric and its current values.
 
     Attributes:
-        name: The name without the prefix; that of a counter ends with ``_total``.
-        kind: The type in Prometheus.
+        name: The name without the prefix; with ``_total`` at the end for a counter, else a gauge.
         description: One sentence.
         labels: The names of its labels.
         values: The value for each combination of label values.
     """
 
     name: str
-    kind: Literal["counter", "gauge"]
     description: str
     labels: tuple[str, ...]
     values: Mapping[tuple[str, ...], float]
@@ -65,22 +63,19 @@ def request_metrics(stats: RequestStats) -> Iterator[Metric]:
     """Yield the metrics of a connector's requests."""
     yield Metric(
         "requests_total",
-        "counter",
         "Requests for messages, by the HTTP status of their response.",
         ("status",),
         {(status,): count for status, count in stats.by_status.copy().items()},
     )
-    yield Metric("retries_total", "counter", "Retried requests.", (), {(): stats.retries})
+    yield Metric("retries_total", "Retried requests.", (), {(): stats.retries})
     yield Metric(
         "quota_waits_total",
-        "counter",
         "Requests that waited for the quota or for the end of a pause after a 429.",
         (),
         {(): stats.quota_waits},
     )
     yield Metric(
         "quota_wait_seconds_total",
-        "counter",
         "Time that requests waited for the quota or for the end of a pause after a 429.",
         (),
         {(): stats.quota_wait_secs},

@@ -1,6 +1,6 @@
 """The endpoint from which Prometheus reads the metrics of a run.
 
-prometheus-client is imported only if the setting ``metrics_address`` is used: it is an extra.
+Only imported if ``metrics_address`` is set, because prometheus-client is an extra.
 """
 
 from __future__ import annotations
@@ -9,6 +9,13 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
 from .metrics import Histogram
@@ -16,7 +23,7 @@ from .metrics import Histogram
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from prometheus_client.core import Metric as Family
+    from prometheus_client import Metric as Family
 
     from .metrics import Metric
 
@@ -35,13 +42,6 @@ def serve_metrics(address: str, metrics: Callable[[], Iterable[Metric | Histogra
     Raises:
         SettingError: The server cannot listen on the address.
     """
-    # Imported here, because it is an extra that most installations do not have.
-    from prometheus_client import (  # noqa: PLC0415
-        CollectorRegistry,
-        ProcessCollector,
-        start_http_server,
-    )
-
     registry = CollectorRegistry()
     registry.register(_Collector(metrics))
     ProcessCollector(registry=registry)
@@ -64,12 +64,6 @@ class _Collector:
 
     def collect(self) -> Iterator[Family]:
         """Yield all metrics with their current values."""
-        from prometheus_client.core import (  # noqa: PLC0415
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
-
         for metric in self._metrics():
             name = PREFIX + metric.name
             if isinstance(metric, Histogram):
@@ -78,7 +72,7 @@ class _Collector:
                 durations.add_metric([], buckets, total)
                 yield durations
                 continue
-            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            kind = CounterMetricFamily if metric.name.endswith("_total") else GaugeMetricFamily
             family = kind(name, metric.description, labels=metric.labels)
             for labels, value in metric.values.items():
                 family.add_metric(labels, value)

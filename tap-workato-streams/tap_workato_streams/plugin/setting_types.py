@@ -34,7 +34,7 @@ def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _typed(value: Any, schema: object) -> Any:  # noqa: ANN401
+def _typed(value: Any, schema: object) -> Any:  # noqa: ANN401 - JSON
     if not isinstance(schema, dict) or not schema:
         return value
     kinds = schema.get("type", [])
@@ -54,7 +54,7 @@ def _typed(value: Any, schema: object) -> Any:  # noqa: ANN401
     return int(value) if whole and "integer" in kinds else value
 
 
-def _parse(text: str, kinds: list[str]) -> Any:  # noqa: ANN401
+def _parse(text: str, kinds: list[str]) -> Any:  # noqa: ANN401 - JSON
     if "boolean" in kinds:
         return BOOLEANS.get(text.lower(), text)
     try:

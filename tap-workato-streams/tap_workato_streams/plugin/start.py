@@ -25,7 +25,7 @@ def starting(name: str) -> Iterator[None]:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # If stdout is closed, the next file or connection would get its descriptor.
     if sys.stdout is None:
-        print(f"{name}: stdout is closed; there is nowhere to write to", file=sys.stderr)  # noqa: T201
+        print(f"{name}: stdout is closed; there is nowhere to write to", file=sys.stderr)  # noqa: T201 - not yet a log
         sys.exit(1)
     gc.disable()
     yield

@@ -52,7 +52,7 @@ def make_log_safe() -> None:
     """
     make_record = logging.getLogRecordFactory()
 
-    def make_safe_record(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401
+    def make_safe_record(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401 - of logging
         record = make_record(*args, **kwargs)
         # The arguments of a library may not fit its message.
         with contextlib.suppress(TypeError, ValueError):

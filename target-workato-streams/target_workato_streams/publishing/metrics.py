@@ -25,28 +25,24 @@ def target_metrics(
     tallies = {labels: producer.total for labels, producer in topics.items()}
     yield Metric(
         "target_messages_published_total",
-        "counter",
         "Messages acknowledged by Event Streams.",
         LABELS,
         {labels: tally.published for labels, tally in tallies.items()},
     )
     yield Metric(
         "target_messages_rejected_total",
-        "counter",
         "Messages written to the dead-letter file.",
         LABELS,
         {labels: tally.dead_lettered for labels, tally in tallies.items()},
     )
     yield Metric(
         "target_duplicates_avoided_total",
-        "counter",
         "Messages not published again, because the topic already contains them.",
         LABELS,
         {labels: tally.skipped for labels, tally in tallies.items()},
     )
     yield Metric(
         "target_batches_in_flight",
-        "gauge",
         "Batches that have been sent but not yet acknowledged.",
         LABELS,
         {labels: producer.queue.in_flight for labels, producer in topics.items()},

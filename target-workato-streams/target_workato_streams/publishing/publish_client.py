@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .messages import Message
     from .summary import Tally
 
-JSON = {"Content-Type": "application/json"}
 T = TypeVar("T")
 
 
@@ -59,7 +58,7 @@ class PublishClient:
         self._legacy = session.host.legacy
         path = "/api/pubsub" if self._legacy else "/api/v1/batch"
         # One prepared request with changing bodies, because preparing takes longer than sending.
-        self._request = session.prepare("POST", f"{path}/topics/{topic_id}/publish", headers=JSON)
+        self._request = session.prepare("POST", f"{path}/topics/{topic_id}/publish")
 
     def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
         """Publish messages with one request, which is not retried.
