@@ -9,14 +9,13 @@ from typing_extensions import override
 
 from .discovery.schemas import OPEN_PAYLOAD
 from .event_streams.errors import EventStreamsError
-from .reading.decoding import decoded_record
+from .output.writer import payload_lines
 from .records.layout import PAYLOAD, RESCUED, message_schema
 from .streams import TopicStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from singer_sdk.helpers.types import Record
     from singer_sdk.tap_base import Tap
 
     from .event_streams.consume import Message
@@ -64,18 +63,10 @@ class NestedStream(TopicStream):
         super().write_schema()
 
     @cached_property
-    def passes_unchanged(self) -> bool:
-        """Whether the records can be emitted without decoding them."""
-        return self.maps.keep_records and all(self.mask.values()) and self.is_emitted
+    @override
+    def splices(self) -> bool:
+        return self.maps.keep_records and all(self.mask.values())
 
     @override
-    def write_messages(self, messages: Sequence[Message]) -> None:
-        if self.passes_unchanged:
-            self.writer.write_page(self.stream_maps[0].stream_alias, self.topic.id, messages)
-        else:
-            self.write_decoded(messages, self.decoded(messages))
-
-    @override
-    def decoded(self, messages: Sequence[Message]) -> Iterable[Record]:
-        for message in messages:
-            yield decoded_record(message, self.topic)
+    def members(self, messages: Sequence[Message]) -> tuple[Sequence[bytes], None]:
+        return [b'"payload":' + payload for payload in payload_lines(messages)], None

@@ -15,13 +15,15 @@ from .discovery.catalog import TopicMetadata
 from .event_streams.errors import EventStreamsError
 from .limits import RunLimits
 from .output.summary import TopicSummary
+from .output.writer import record_text
 from .reading.bookmarks import parse_bookmark
+from .reading.decoding import decoded
 from .reading.topic import Bookmark
 from .records.stream_maps import StreamMaps
 from .sdk_stream import SdkStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import CatalogEntry
@@ -85,13 +87,19 @@ class TopicStream(SdkStream):
         """Write the SCHEMA message of the stream, or those of its stream maps."""
         self._write_schema_message()
 
+    @property
     @abstractmethod
-    def write_messages(self, messages: Sequence[Message]) -> None:
-        """Write messages as RECORD lines; if one fails, the bookmark is at the one before."""
+    def splices(self) -> bool:
+        """Whether the text of the members can be used as the text of the record."""
 
     @abstractmethod
-    def decoded(self, messages: Sequence[Message]) -> Iterable[Record]:
-        """Decode the records of messages, for the SDK."""
+    def members(
+        self, messages: Sequence[Message]
+    ) -> tuple[Sequence[bytes], EventStreamsError | None]:
+        """Return the JSON text of each record's members after ``time``.
+
+        If a message cannot be written, they end before it, and its error is returned, too.
+        """
 
     def write_page(self, page: Page) -> None:
         """Write a page's messages as RECORD lines, and move the bookmark.
@@ -101,19 +109,27 @@ class TopicStream(SdkStream):
             OSError: stdout cannot be written to.
         """
         if page.messages:
-            self.write_messages(page.messages)
+            self._write_messages(page.messages)
         if bookmark := page.bookmark():
             self.bookmark = bookmark
         self.summary.add(page)
 
-    def write_decoded(self, messages: Sequence[Message], records: Iterable[Record]) -> None:
-        """Write the records of messages through the SDK, and move the bookmark with each.
+    def _write_messages(self, messages: Sequence[Message]) -> None:
+        members, error = self.members(messages)
+        messages = messages[: len(members)]
+        if self.splices and self.is_emitted:
+            alias = self.stream_maps[0].stream_alias
+            self.writer.write_records(alias, self.topic.id, messages, members)
+        else:
+            self._write_decoded(messages, members)
+        if error:
+            if messages:
+                self.bookmark = Bookmark(messages[-1].message_id, messages[-1].time)
+            raise error
 
-        Raises:
-            EventStreamsError: A stream map failed; the bookmark is at the message before.
-            OSError: stdout cannot be written to.
-        """
-        for message, record in zip(messages, records, strict=True):
+    def _write_decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> None:
+        """Write records through the SDK, and move the bookmark with each."""
+        for message, record in zip(messages, self._decoded(messages, members), strict=True):
             try:
                 self._write_record_message(record)
             except (OSError, EventStreamsError):
@@ -127,6 +143,10 @@ class TopicStream(SdkStream):
                 ) from exc
             self.bookmark = Bookmark(message.message_id, message.time)
         self.writer.flush()
+
+    def _decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> Iterator[Record]:
+        for message, text in zip(messages, members, strict=True):
+            yield decoded(record_text(message, self.topic.id, text), message, self.topic)
 
     def log_summary(self) -> None:
         """Log the summary of the topic."""
@@ -154,7 +174,11 @@ class TopicStream(SdkStream):
 
     def _records(self) -> Iterable[Record]:
         for page in self.consumer.pages(self.bookmark):
-            yield from self.decoded(page.messages[: self.limits.take(len(page.messages))])
+            messages = page.messages[: self.limits.take(len(page.messages))]
+            members, error = self.members(messages)
+            yield from self._decoded(messages[: len(members)], members)
+            if error:
+                raise error
             if page.start and not page.messages:
                 self.bookmark = page.start
             if self.limits.reached:

@@ -10,10 +10,8 @@ from typing_extensions import override
 
 from .discovery.samples import sample
 from .event_streams.errors import EventStreamsError
-from .output.writer import payload_lines, record_text
+from .output.writer import payload_lines
 from .plugin.wording import counted, listed
-from .reading.decoding import decoded
-from .reading.topic import Bookmark
 from .records.columns import common, from_schema, merged, schemas
 from .records.evolution import ADD_COLUMNS, ColumnRegistry, Evolution, evolution_mode
 from .records.inference import infer_columns
@@ -25,7 +23,7 @@ from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Sequence
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.singerlib import RecordMessage
@@ -70,27 +68,6 @@ class TableStream(TopicStream):
         self._bookmark_columns()
 
     @override
-    def write_messages(self, messages: Sequence[Message]) -> None:
-        bodies, problem = self._shape(messages)
-        written = messages[: len(bodies)]
-        if self._splices and self.is_emitted:
-            alias = self.stream_maps[0].stream_alias
-            self.writer.write_records(alias, self.topic.id, written, bodies)
-        else:
-            self.write_decoded(written, self._decoded(written, bodies))
-        if problem:
-            if written:
-                self.bookmark = Bookmark(written[-1].message_id, written[-1].time)
-            raise problem
-
-    @override
-    def decoded(self, messages: Sequence[Message]) -> Iterable[Record]:
-        bodies, problem = self._shape(messages)
-        yield from self._decoded(messages[: len(bodies)], bodies)
-        if problem:
-            raise problem
-
-    @override
     def log_misfits(self) -> None:
         if misfits := str(self._shaper.misfits):
             what = "dropped" if self._shaper.drops else f"kept in {RESCUED}"
@@ -106,11 +83,10 @@ class TableStream(TopicStream):
                 raise self._cannot_write(message_id, self._key_problem(key, rescued or {}))
             yield message
 
-    def _decoded(self, messages: Sequence[Message], bodies: Sequence[bytes]) -> Iterator[Record]:
-        for message, body in zip(messages, bodies, strict=True):
-            yield decoded(record_text(message, self.topic.id, body), message, self.topic)
-
-    def _shape(self, messages: Sequence[Message]) -> tuple[list[bytes], EventStreamsError | None]:
+    @override
+    def members(
+        self, messages: Sequence[Message]
+    ) -> tuple[Sequence[bytes], EventStreamsError | None]:
         """Convert the messages up to one that cannot be written; write a changed SCHEMA."""
         page = self._shaper.shape(payload_lines(messages))
         if page.added:
@@ -192,8 +168,8 @@ class TableStream(TopicStream):
         return self.maps.keep_records and self._layout.flattening is None
 
     @cached_property
-    def _splices(self) -> bool:
-        """Whether the text of the columns can be used as the text of the record."""
+    @override
+    def splices(self) -> bool:
         paths = self._catalog.deselected
         is_selected = not any(len(path) > 1 or path[0] in MESSAGE_FIELDS for path in paths)
         return self._keeps_records and is_selected

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _encode = msgspec.json.encode
 # The capacity of a pipe: a larger write would not show whether the loader is reading.
 CHUNK_BYTES = 65_536
+# Line breaks in JSON strings are escaped, so all others are white space.
+_BREAKS = bytes.maketrans(b"\n\r", b"  ")
 _written = 0
 
 
@@ -46,30 +48,16 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         if not isinstance(message, RecordMessage):
             self.flush()
 
-    def write_page(self, stream: str, topic_id: int, messages: Sequence[Message]) -> None:
-        """Write messages as RECORD lines, each payload byte for byte as published, and flush.
-
-        Args:
-            stream: The name of the stream.
-            topic_id: The id of the topic.
-            messages: The messages, in topic order.
-
-        Raises:
-            OSError: stdout cannot be written to.
-        """
-        bodies = [b'"payload":' + payload for payload in payload_lines(messages)]
-        self.write_records(stream, topic_id, messages, bodies)
-
     def write_records(
-        self, stream: str, topic_id: int, messages: Sequence[Message], bodies: Sequence[bytes]
+        self, stream: str, topic_id: int, messages: Sequence[Message], members: Sequence[bytes]
     ) -> None:
-        """Write messages as RECORD lines with the given members after ``time``, and flush.
+        """Write messages as RECORD lines, and flush.
 
         Args:
             stream: The name of the stream.
             topic_id: The id of the topic.
             messages: The messages, in topic order.
-            bodies: The JSON text of each record's other members; it may be empty.
+            members: The JSON text of each record's members after ``time``; it may be empty.
 
         Raises:
             OSError: stdout cannot be written to.
@@ -78,9 +66,9 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         middle = b',"topic_id":%d,"time":' % topic_id
         tail = b'},"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
         parts: list[bytes] = []
-        for message, body in zip(messages, bodies, strict=True):
+        for message, text in zip(messages, members, strict=True):
             parts += head, _encode(message.message_id), middle, _encode(message.time)
-            parts += b"," if body else b"", body, tail
+            parts += b"," if text else b"", text, tail
         _write(b"".join(parts))
         self.flush()
 
@@ -89,14 +77,14 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         sys.stdout.buffer.flush()
 
 
-def record_text(message: Message, topic_id: int, body: bytes) -> bytes:
+def record_text(message: Message, topic_id: int, members: bytes) -> bytes:
     """Return the JSON text of a record with these members after ``time``."""
     return b'{"message_id":%b,"topic_id":%d,"time":%b%b%b}' % (
         _encode(message.message_id),
         topic_id,
         _encode(message.time),
-        b"," if body else b"",
-        body,
+        b"," if members else b"",
+        members,
     )
 
 
@@ -109,11 +97,8 @@ def check_stdout() -> None:
     try:
         poll = select.poll()
         poll.register(sys.stdout.buffer, 0)
-    except (
-        AttributeError,
-        OSError,
-    ):  # stdout is not a file, for example in tests; the next write will show the error.
-        return
+    except (AttributeError, OSError):
+        return  # stdout is not a file, for example in tests; the next write will show the error.
     if any(event & select.POLLERR for _, event in poll.poll(0)):
         raise BrokenPipeError
 
@@ -126,10 +111,6 @@ def payload_lines(messages: Sequence[Message]) -> list[bytes]:
     if b"\n" in together or b"\r" in together:
         return [payload.translate(_BREAKS) for payload in payloads]
     return payloads
-
-
-# Line breaks in JSON strings are escaped, so all others are white space.
-_BREAKS = bytes.maketrans(b"\n\r", b"  ")
 
 
 def bytes_written() -> int:

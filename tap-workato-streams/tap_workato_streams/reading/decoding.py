@@ -16,20 +16,6 @@ if TYPE_CHECKING:
 MAX_INT_DIGITS = 4300
 
 
-def decoded_record(message: Message, topic: Topic) -> dict[str, Any]:
-    """Decode a message; every digit of a number is kept.
-
-    Raises:
-        EventStreamsError: The payload is nested too deeply.
-    """
-    return {
-        "message_id": message.message_id,
-        "topic_id": topic.id,
-        "time": message.time,
-        "payload": decoded(bytes(message.payload), message, topic),
-    }
-
-
 def decoded(text: bytes, message: Message, topic: Topic) -> Any:  # noqa: ANN401 - any JSON value
     """Decode JSON text from a message.
 
