@@ -370,6 +370,18 @@ def test_deselected_values_are_neither_written_nor_rescued() -> None:
     assert record == {"b": N("1"), "_rescued": {"/c": N("2")}}
 
 
+def test_deselected_fields_of_rescued_objects_are_not_rescued() -> None:
+    """The rest of the object keeps its digits."""
+    deselected = {("o", "email"), ("n", "deep", "email")}
+    topic = shaper(columns_of(o="integer"), Evolution("rescue", deselected=deselected))
+    payload = '{"o":{"email":"hush","x":1.10},"n":{"deep":{"email":"hush","y":[1E5]}}}'
+
+    assert shape(topic, payload, '{"o":["x"]}') == [
+        {"_rescued": {"/o": {"x": N("1.10")}, "/n": {"deep": {"y": [N("1E5")]}}}},
+        {"_rescued": {"/o": ["x"]}},
+    ]
+
+
 def test_a_field_that_the_catalog_deselects_is_not_new() -> None:
     topic = shaper({}, Evolution("add_columns", deselected={("a",)}))
 

@@ -65,6 +65,12 @@ def _key(path: Path) -> bytes:
     return msgspec.json.encode(pointer(path)) + b":"
 
 
+def schema_problem(misfit: Misfit) -> str:
+    """Return the problem of a message with a value that does not fit."""
+    reason = "is not in the schema" if misfit.is_unknown else "does not fit the schema"
+    return f"{shown(pointer(misfit.path)) or 'its payload'} {reason}"
+
+
 def key_problem(name: str, *, is_misfit: bool | None) -> str:
     """Return the problem of a message without a key property.
 

@@ -6,12 +6,11 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..plugin.wording import shown
 from .evolution import ADD_COLUMNS, FAIL, ColumnRegistry
 from .fitting import Fitting
 from .layout import MESSAGE_FIELDS, PAYLOAD, RESCUED
-from .misfits import NULL, Misfit, MisfitCounts, key_problem, pointer, rescued_object
-from .unpacker import Parts, slots, take_apart
+from .misfits import NULL, Misfit, MisfitCounts, key_problem, rescued_object, schema_problem
+from .unpacker import Parts, slots, take_apart, without_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,13 +146,16 @@ class Shaper:
             return Parts()
         parts = take_apart(payload, self._slots)
         if deselected:
-            parts.misfits = [each for each in parts.misfits if self._is_selected(each)]
+            parts.misfits = [each for each in map(self._selected, parts.misfits) if each]
         return parts
 
-    def _is_selected(self, misfit: Misfit) -> bool:
-        path = self._layout.record_path(misfit.path)
-        is_new = misfit.is_unknown and not self._evolution.rescues
-        return not is_new and path not in self._evolution.deselected
+    def _selected(self, misfit: Misfit) -> Misfit | None:
+        """Return a misfit without deselected fields; None if it is deselected itself."""
+        path, deselected = self._layout.record_path(misfit.path), self._evolution.deselected
+        if path in deselected or (misfit.is_unknown and not self._evolution.rescues):
+            return None
+        below = [each[len(path) :] for each in deselected if each[: len(path)] == path]
+        return misfit._replace(raw=without_fields(misfit.raw, below))
 
     def _add_columns(self, shaped: Sequence[bytes | Parts]) -> list[str]:
         if self._evolution.mode != ADD_COLUMNS:
@@ -167,10 +169,10 @@ class Shaper:
         return self._registry.names(found)
 
     def _problem(self, parts: Parts) -> str | None:
-        for misfit in parts.misfits:
-            if self._evolution.mode == FAIL and misfit.raw != NULL:
-                reason = "is not in the schema" if misfit.is_unknown else "does not fit the schema"
-                return f"{shown(pointer(misfit.path)) or 'its payload'} {reason}"
+        if self._evolution.mode == FAIL:
+            for misfit in parts.misfits:
+                if misfit.raw != NULL:
+                    return schema_problem(misfit)
         for name in () if parts.has_keys else self._evolution.required:
             key = self._slots[name].key if name in self._slots else b":"
             if not any(each.startswith(key) and each != key + NULL for each in parts.columns):

@@ -28,22 +28,19 @@ class StreamMaps:
 
     @classmethod
     def of(cls, stream: str, setting: Mapping[str, Any]) -> StreamMaps:
-        """Find the maps that the SDK applies to a stream."""
+        """Find the maps that the SDK applies to a stream; without any, nothing is changed."""
         found: list[Mapping[str, Any] | None] = []
         for name, definition in setting.items():
             about = definition if isinstance(definition, dict) else {}
             if fnmatch(stream, about.get(SOURCE, name)) or stream == about.get(SOURCE, name):
                 found.append(definition if isinstance(definition, dict) else None)
-        return cls(found)
+        return cls(found or [{}])
 
     @property
     def keep_records(self) -> bool:
         """Whether the records are emitted unchanged, possibly with another stream name or key."""
-        return not self.maps or (
-            len(self.maps) == 1
-            and self.maps[0] is not None
-            and self.maps[0].keys() <= {KEY_PROPERTIES, ALIAS}
-        )
+        first, *others = self.maps
+        return not others and first is not None and first.keys() <= {KEY_PROPERTIES, ALIAS}
 
     def payload_keys(self, default: Collection[str]) -> set[str]:
         """Return the key properties that must be in the records before they are mapped.
@@ -51,19 +48,13 @@ class StreamMaps:
         Args:
             default: The key properties of the unmapped stream.
         """
-        if not self.maps:
-            return set(default)
         keys = ((map_, _keys(map_, default)) for map_ in self.maps if map_ is not None)
         return {key for map_, names in keys for key in names if key not in map_}
 
     def has_other_key(self, default: Collection[str]) -> bool:
         """Whether several records may have the same key, unlike messages."""
-        maps = self.maps or [{}]
-        return any(
-            list(_keys(map_, default)) not in ([], ["message_id"])
-            for map_ in maps
-            if map_ is not None
-        )
+        keys = (list(_keys(map_, default)) for map_ in self.maps if map_ is not None)
+        return any(names not in ([], ["message_id"]) for names in keys)
 
     def mentions(self, name: str) -> bool:
         """Whether a map sets or removes a property."""
@@ -125,12 +116,9 @@ class MappedRecords:
                 record.pop(name, None)
         if self._restores and rescued is not None and RESCUED in record:
             record[RESCUED] = rescued
-        for stream_map in stream_maps:
-            if stream_map.stream_alias == message.stream:
-                for key in stream_map.transformed_key_properties or ():
-                    if record.get(key) is None:
-                        return key
-        return None
+        maps = (each for each in stream_maps if each.stream_alias == message.stream)
+        keys = (key for each in maps for key in each.transformed_key_properties or ())
+        return next((key for key in keys if record.get(key) is None), None)
 
     def _filled(self, part: dict[str, Any], columns: Columns, parents: Path) -> list[str]:
         filled = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from .json_values import (
 from .misfits import Misfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from .columns import Column, Columns, Path
     from .layout import Layout
@@ -159,3 +160,19 @@ def _place(
             yield slot.key + raw
         else:
             misfits.append(Misfit((*parents, name), raw, is_unknown=False))
+
+
+def without_fields(raw: bytes, paths: Sequence[Path]) -> bytes:
+    """Return an object without the fields at these paths; other values are unchanged."""
+    if not paths:
+        return raw
+    try:
+        fields = members(raw)
+    except ValueError:
+        return raw
+    kept = []
+    for name, value in fields.items():
+        below = [path[1:] for path in paths if path[0] == name]
+        if () not in below:
+            kept.append(b"%b:%b" % (json.dumps(name).encode(), without_fields(value, below)))
+    return b"{%b}" % b",".join(kept)
