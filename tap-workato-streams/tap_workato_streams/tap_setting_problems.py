@@ -26,9 +26,8 @@ def tap_problems(config: Mapping[str, Any]) -> list[str]:
     return [
         *_source_problems(config),
         *_start_problems(config),
-        *_tail_problems(config),
+        *_mode_problems(config),
         *_batch_problems(config),
-        *_flattening_problems(config),
     ]
 
 
@@ -63,9 +62,11 @@ def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{level}start_from: latest and start_date are mutually exclusive"
 
 
-def _tail_problems(config: Mapping[str, Any]) -> Iterator[str]:
+def _mode_problems(config: Mapping[str, Any]) -> Iterator[str]:
     if config.get("tail") is True and config.get("timeout_secs") == 0:
         yield "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota"
+    if config.get("flattening_enabled") and config.get("flattening_max_depth") == 0:
+        yield "flattening_max_depth: must be at least 1; or unset flattening_enabled"
 
 
 def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
@@ -84,11 +85,6 @@ def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield "batch_config.encoding.format: must be jsonl"
     if not isinstance(storage, dict) or not storage.get("root"):
         yield "batch_config.storage.root: set the folder for the files, such as file:///tmp"
-
-
-def _flattening_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    if config.get("flattening_enabled") and config.get("flattening_max_depth") == 0:
-        yield "flattening_max_depth: must be at least 1; or unset flattening_enabled"
 
 
 def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -24,9 +24,7 @@ def from_title(topic: WorkspaceTopic) -> str:
 
 
 def named(
-    topics: Sequence[Topic],
-    in_catalog: Mapping[int, str],
-    bookmarks: Mapping[str, Any] | None = None,
+    topics: Sequence[Topic], in_catalog: Mapping[int, str], bookmarks: Mapping[str, Any]
 ) -> list[Topic]:
     """Set the stream name of each topic.
 
@@ -42,8 +40,8 @@ def named(
     # A topic that is listed twice has two stream names, so neither can be found by its id.
     once = {topic_id for topic_id, count in Counter(t.id for t in topics).items() if count == 1}
     names = {topic_id: name for topic_id, name in in_catalog.items() if topic_id in once}
-    for topic in topics if bookmarks else ():
-        name = name_of_topic(bookmarks or {}, topic.id)
+    for topic in topics:
+        name = name_of_topic(bookmarks, topic.id)
         if name is not None and name not in names.values():
             names.setdefault(topic.id, name)
     taken = set(names.values())

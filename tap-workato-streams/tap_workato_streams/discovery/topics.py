@@ -55,13 +55,13 @@ def discover_topics(
     workspace = _workspace(config, catalog)
     if config.get("topics"):
         topics = [_configured(config, item, workspace) for item in config["topics"]]
-        topics = names.named(topics, names_by_topic(catalog))
+        bookmarks = {}  # The settings contain the names.
     else:
         topics = [
             _described(Topic(each.id, names.from_title(each), **_start(config)), each)
             for each in sorted(workspace.values(), key=lambda topic: topic.id)
         ]
-        topics = names.named(topics, names_by_topic(catalog), bookmarks)
+    topics = names.named(topics, names_by_topic(catalog), bookmarks)
     known = set(catalog or ())
     if not (config["infer_schema"] or Layout.from_config(config)):
         return topics

@@ -25,6 +25,8 @@ class TopicSummary:
     Attributes:
         messages: The number of messages written.
         newest: The time of the last message.
+        newest_secs: The same as a Unix time.
+        oldest_secs: The Unix time of the first message.
         at_end: Whether the last page was empty: all messages have been read.
         resume_time: The time of the bookmark, from which the next run would resume.
     """
@@ -35,7 +37,8 @@ class TopicSummary:
         self.at_end = False
         self.resume_time = bookmark.time if bookmark else None
         self.newest: str | None = None
-        self._oldest: str | None = None
+        self.newest_secs: float | None = None
+        self.oldest_secs: float | None = None
         # The times of the service's clock and of the local clock at the last page.
         self._service_secs = 0.0
         self._seen_at = 0.0
@@ -54,8 +57,10 @@ class TopicSummary:
             self._service_secs = (page.date or datetime.now(timezone.utc)).timestamp()
             self._seen_at = time.monotonic()
             self.messages += len(page.messages)
-            self._oldest = self._oldest or page.messages[0].time
             self.newest = page.messages[-1].time
+            self.newest_secs = _secs(self.newest)
+            if self.oldest_secs is None:
+                self.oldest_secs = _secs(page.messages[0].time)
             self._counter.increment(len(page.messages))
 
     def end(self) -> None:
@@ -68,16 +73,6 @@ class TopicSummary:
     def has_ended(self) -> bool:
         """Whether the topic has been read to its end."""
         return self._ended is not None
-
-    @property
-    def oldest_secs(self) -> float | None:
-        """The Unix time of the oldest message."""
-        return _secs(self._oldest)
-
-    @property
-    def newest_secs(self) -> float | None:
-        """The Unix time of the newest message."""
-        return _secs(self.newest)
 
     @property
     def lag_secs(self) -> float | None:
@@ -112,6 +107,6 @@ class TopicSummary:
         logger.info("%s: %s, %.1f s%s", self.topic, line, secs, behind)
 
 
-def _secs(time: str | None) -> float | None:
+def _secs(time: str) -> float | None:
     parsed = parse_time(time)
     return parsed.timestamp() if parsed else None
