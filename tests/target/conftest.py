@@ -54,6 +54,19 @@ def topic(emulator: Emulator) -> int:
 
 
 @pytest.fixture
+def checked(emulator: Emulator) -> int:
+    """A topic that accepts only integer ids."""
+    return emulator.create_topic(
+        "checked", schema=[{"name": "id", "type": "integer", "optional": False}]
+    )
+
+
+def dead_letters_in(path: Path) -> dict[str, Any]:
+    """Return the settings that write rejected messages to a file."""
+    return {"on_rejected": "dead_letter", "dead_letter_path": str(path)}
+
+
+@pytest.fixture
 def target_config(emulator: Emulator, topic: int, tmp_path: Path) -> TargetConfig:
     """Settings for the emulator, in a file."""
 

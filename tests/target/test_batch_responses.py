@@ -14,6 +14,7 @@ from target_workato_streams.publishing import rejections
 from target_workato_streams.publishing.rejections import EntryRetries
 
 from tests.running import eventually
+from tests.target.conftest import dead_letters_in
 from tests.target.singer import orders, record, schema, state
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget, StartTarget
 
-INTEGER_ID = [{"name": "id", "type": "integer", "optional": False}]
 TRANSIENT: list[tuple[str, dict[str, Any]]] = [
     ("status", {"status": 408}),
     ("status", {"status": 425}),
@@ -185,7 +185,7 @@ def test_an_entry_that_fails_for_a_transient_reason_gets_through(
 ) -> None:
     """Failed entries are retried with backoff."""
     emulator.fault("entry_error", indices=[0], reason="temporarily unavailable", times=-1)
-    target = start_target(on_rejected="dead_letter", dead_letter_path=str(tmp_path / "dead.jsonl"))
+    target = start_target(**dead_letters_in(tmp_path / "dead.jsonl"))
     target.feed(schema(), *orders(2), state("all"))
     target.close_input()
     eventually(lambda: len(emulator.requests()) == 4, "three retries")
@@ -213,10 +213,9 @@ def test_a_failed_entry_is_retried_for_ten_seconds(
 
 
 def test_a_reason_that_persisted_for_one_message_is_not_waited_for_again(
-    emulator: Emulator, run_target: RunTarget, tmp_path: Path
+    checked: int, run_target: RunTarget, tmp_path: Path
 ) -> None:
     """Other messages with the same reason are tried twice."""
-    checked = emulator.create_topic("checked", schema=INTEGER_ID)
     fed = [line.replace(b'"id": %d' % n, b'"id": "%d"' % n) for n, line in enumerate(orders(30))]
     done = run_target(
         schema(),
@@ -224,8 +223,7 @@ def test_a_reason_that_persisted_for_one_message_is_not_waited_for_again(
         default_topic_id=checked,
         batch_size_rows=10,
         max_retry_secs=1.5,
-        on_rejected="dead_letter",
-        dead_letter_path=str(tmp_path / "dead.jsonl"),
+        **dead_letters_in(tmp_path / "dead.jsonl"),
     )
     assert done.exit_code == 0
     letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_bytes().splitlines()]
@@ -254,8 +252,7 @@ def test_a_message_whose_outcome_is_unknown_is_never_a_dead_letter(
         *orders(2),
         state("all"),
         max_retry_secs=0.5,
-        on_rejected="dead_letter",
-        dead_letter_path=str(tmp_path / "dead.jsonl"),
+        **dead_letters_in(tmp_path / "dead.jsonl"),
     )
     assert (done.exit_code, done.emitted_states) == (1, [])
     assert len(emulator.requests()) > 1
@@ -285,19 +282,17 @@ def test_a_request_that_was_not_sent_duplicates_nothing(run_target: RunTarget) -
 
 
 def test_a_batch_of_bad_messages_costs_about_one_request_each(
-    emulator: Emulator, run_target: RunTarget, tmp_path: Path
+    emulator: Emulator, checked: int, run_target: RunTarget, tmp_path: Path
 ) -> None:
     """After 100 rejections for one reason, one line says so."""
     emulator.configure(rejection="status")
-    checked = emulator.create_topic("checked", schema=INTEGER_ID)
     fed = [line.replace(b'"id": ', b'"id": 0.') for line in orders(500, start=100)]
     done = run_target(
         schema(),
         *fed,
         state("all"),
         default_topic_id=checked,
-        on_rejected="dead_letter",
-        dead_letter_path=str(tmp_path / "dead.jsonl"),
+        **dead_letters_in(tmp_path / "dead.jsonl"),
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.requests()) <= 1.2 * 500
@@ -319,11 +314,15 @@ def test_a_response_may_contain_a_lone_surrogate(
 
 @pytest.mark.parametrize("rejection", ["partial", 400, 422])
 @pytest.mark.parametrize("bad", [{0}, {2, 3, 7, 9}, set(range(10))])
-def test_rejected_messages_are_found_and_the_others_published_in_order(
-    emulator: Emulator, run_target: RunTarget, tmp_path: Path, rejection: str | int, bad: set[int]
+def test_rejected_messages_are_found_and_the_others_published_in_order(  # noqa: PLR0913, PLR0917 - a table
+    emulator: Emulator,
+    checked: int,
+    run_target: RunTarget,
+    tmp_path: Path,
+    rejection: str | int,
+    bad: set[int],
 ) -> None:
     """Whether it rejects messages or a whole batch, only the bad ones become dead letters."""
-    checked = emulator.create_topic("checked", schema=INTEGER_ID)
     if rejection == "partial":
         emulator.configure(rejection="partial")
     else:
@@ -337,8 +336,7 @@ def test_rejected_messages_are_found_and_the_others_published_in_order(
         *fed,
         state("all"),
         default_topic_id=checked,
-        on_rejected="dead_letter",
-        dead_letter_path=str(tmp_path / "dead.jsonl"),
+        **dead_letters_in(tmp_path / "dead.jsonl"),
         max_retry_secs=0.5,
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -348,11 +346,10 @@ def test_rejected_messages_are_found_and_the_others_published_in_order(
 
 @pytest.mark.parametrize("rejection", ["partial", "status"])
 def test_a_rejected_message_ends_the_run_after_everything_before_it_is_published(
-    emulator: Emulator, run_target: RunTarget, rejection: str
+    emulator: Emulator, checked: int, run_target: RunTarget, rejection: str
 ) -> None:
     """What precedes it is published in every topic, and its state emitted; later states are not."""
     emulator.configure(rejection=rejection)
-    checked = emulator.create_topic("checked", schema=INTEGER_ID)
     other = emulator.create_topic("other")
     # Longer than the retries of an entry: a batch in flight by then is published in any case.
     emulator.fault("latency", secs=2.5, operation="batch", topic_id=other)

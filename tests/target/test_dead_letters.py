@@ -20,6 +20,7 @@ from typing_extensions import override
 from tests.executables import command, environment
 from tests.injection import injected
 from tests.running import eventually
+from tests.target.conftest import dead_letters_in
 from tests.target.singer import raw_record, record, schema, state
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
-INTEGER_ID = [{"name": "id", "type": "integer", "optional": False}]
 BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'
 
 
@@ -36,12 +36,6 @@ BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'
 def dead(tmp_path: Path) -> Path:
     """The dead-letter file."""
     return tmp_path / "dead.jsonl"
-
-
-@pytest.fixture
-def checked(emulator: Emulator) -> int:
-    """A topic that takes integer ids alone."""
-    return emulator.create_topic("checked", schema=INTEGER_ID)
 
 
 def letters(path: Path) -> list[dict[str, Any]]:
@@ -61,8 +55,7 @@ def test_a_dead_letter_is_the_record_as_received_with_the_reason_next_to_it(
         record(id=2),
         state("all"),
         default_topic_id=checked,
-        on_rejected="dead_letter",
-        dead_letter_path=str(dead),
+        **dead_letters_in(dead),
         max_retry_secs=1.5,
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -95,8 +88,7 @@ def test_dead_letters_can_be_replayed(
             other,
             *map(raw_record, part[2:]),
             default_topic_id=checked,
-            on_rejected="dead_letter",
-            dead_letter_path=str(dead),
+            **dead_letters_in(dead),
         )
         assert done.exit_code == 0
     assert emulator.payloads(checked) == []
@@ -113,7 +105,7 @@ def test_a_replayed_record_has_the_metadata_of_its_first_run(
     """The version and the time of extraction stand beside the record, as they came in."""
     extracted = "2026-01-02T03:04:05.678901Z"
     line = record(id="7")[:-1] + b', "time_extracted": "%b", "version": 12}' % extracted.encode()
-    settings: dict[str, Any] = {"on_rejected": "dead_letter", "dead_letter_path": str(dead)}
+    settings = dead_letters_in(dead)
     settings["max_retry_secs"] = 0.5
     assert run_target(schema(), line, default_topic_id=checked, **settings).exit_code == 0
     replayed = dead.read_bytes().splitlines()
@@ -135,8 +127,7 @@ def test_more_than_max_rejected_ends_the_run(  # noqa: PLR0913, PLR0917 - a tabl
         *fed,
         state("all"),
         default_topic_id=checked,
-        on_rejected="dead_letter",
-        dead_letter_path=str(dead),
+        **dead_letters_in(dead),
         max_rejected=limit,
         batch_size_rows=5,
     )
@@ -181,8 +172,7 @@ def test_an_invalid_record_is_rejected_without_a_request(  # noqa: PLR0913, PLR0
         record(**bad),
         record(**good),
         state("all"),
-        on_rejected="dead_letter",
-        dead_letter_path=str(dead),
+        **dead_letters_in(dead),
         **settings,
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -201,8 +191,7 @@ def test_an_incomplete_line_of_a_killed_run_is_removed(
     settings: dict[str, Any] = {
         "default_topic_id": checked,
         "max_retry_secs": 0.5,
-        "on_rejected": "dead_letter",
-        "dead_letter_path": str(dead),
+        **dead_letters_in(dead),
     }
     run_target(schema(), record(id="a"), **settings)
     whole = dead.read_bytes()
@@ -297,8 +286,7 @@ def test_no_state_follows_a_dead_letter_that_could_not_be_written(
         default_topic_id=checked,
         batch_size_rows=1,
         max_retry_secs=0,
-        on_rejected="dead_letter",
-        dead_letter_path=str(dead),
+        **dead_letters_in(dead),
     )
     target.feed(schema(), record(id=1), state("before"))
     eventually(lambda: target.emitted, "the state before the failure")
@@ -316,7 +304,7 @@ def test_the_dead_letter_file_cannot_be_the_input(
 ) -> None:
     """A replay that appends to its own input would never end."""
     dead.write_bytes(schema() + b"\n" + record(id=1) + b"\n")
-    config = target_config(on_rejected="dead_letter", dead_letter_path=str(dead))
+    config = target_config(**dead_letters_in(dead))
     with dead.open("rb") as file:
         done = subprocess.run(
             command("target-workato-streams", "--config", config),
@@ -335,9 +323,8 @@ def test_only_the_owner_can_read_dead_letters(
     checked: int, run_target: RunTarget, dead: Path
 ) -> None:
     """Dead letters contain payloads."""
-    settings: dict[str, Any] = {"default_topic_id": checked, "on_rejected": "dead_letter"}
-    settings["max_retry_secs"] = 0.5
-    run_target(schema(), record(id="a"), dead_letter_path=str(dead), **settings)
+    settings = {"default_topic_id": checked, "max_retry_secs": 0.5, **dead_letters_in(dead)}
+    run_target(schema(), record(id="a"), **settings)
     assert dead.stat().st_mode & 0o777 == 0o600
 
 
@@ -352,8 +339,7 @@ def test_after_a_kill_every_covered_message_is_published_or_in_the_file(
         fed.append(state(number))
     target = start_target(
         default_topic_id=checked,
-        on_rejected="dead_letter",
-        dead_letter_path=str(dead),
+        **dead_letters_in(dead),
         batch_size_rows=10,
     )
     target.feed(schema(), *fed)

@@ -12,6 +12,7 @@ from target_workato_streams.sinks import MessageSink, decode, encode
 from target_workato_streams.target import TargetWorkatoStreams
 from target_workato_streams.validation import Validator
 
+from tests.target.conftest import dead_letters_in
 from tests.target.singer import raw_record, record, schema, state
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def test_a_record_without_its_key_is_rejected_if_records_are_validated(
 
 
 def test_only_a_record_nested_too_deeply_is_rejected(
-    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: object
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
 ) -> None:
     """The other records are published."""
     deep = b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -165,8 +166,7 @@ def test_only_a_record_nested_too_deeply_is_rejected(
         record(id=2),
         state("all"),
         validate_records=True,
-        on_rejected="dead_letter",
-        dead_letter_path=f"{tmp_path}/dead.jsonl",
+        **dead_letters_in(tmp_path / "dead.jsonl"),
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert emulator.payloads(topic) == [{"id": 1}, {"id": 2}]
@@ -243,8 +243,7 @@ def test_validating_one_record_affects_no_other(
         record(id=1),
         state("all"),
         validate_records=True,
-        on_rejected="dead_letter",
-        dead_letter_path=str(path),
+        **dead_letters_in(path),
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     rejected = [line for line in path.read_text().splitlines() if "_error" in line]

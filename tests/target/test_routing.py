@@ -12,6 +12,7 @@ from target_workato_streams.routing.router import RoutingSettings
 from target_workato_streams.routing.workato_schema import to_workato
 
 from tests.running import eventually
+from tests.target.conftest import dead_letters_in
 from tests.target.singer import orders, raw_record, record, schema, state
 
 if TYPE_CHECKING:
@@ -467,8 +468,7 @@ def test_a_record_that_cannot_be_decoded_is_rejected_whatever_its_schema(
         state("all"),
         **creating(emulator),
         validate_records=True,
-        on_rejected="dead_letter",
-        dead_letter_path=str(tmp_path / "dead.jsonl"),
+        **dead_letters_in(tmp_path / "dead.jsonl"),
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert "1 published, 1 dead letter" in done.stderr
