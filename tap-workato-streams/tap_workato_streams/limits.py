@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-workato-streams")
 
-# The maximum time that stdout may block when the run has to end. The promise is 5 s in total.
+# The maximum time that stdout may block when the run has to end. In total, a run ends within 5 s.
 GRACE_SECS = 3.0
 CHECK_SECS = 0.5
 LOG_SECS = 0.5

@@ -14,7 +14,7 @@ from .plugin.pages import split_page
 from .publishing.batches import BatchSettings
 from .publishing.context import PublishContext, PublishSettings
 from .publishing.exactly_once_producer import ExactlyOnceProducer
-from .publishing.look_up import TopicReader
+from .publishing.look_up import KeyConsumer
 from .publishing.metrics import target_metrics
 from .publishing.payload import Payload
 from .publishing.producer import Producer
@@ -31,7 +31,7 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
     """Create the producer from the settings, and serve its metrics if they are enabled."""
     context = _context(config)
     producer = (
-        ExactlyOnceProducer(context, logger, open_reader(config, context.limiter))
+        ExactlyOnceProducer(context, logger, open_consumer(config, context.limiter))
         if config["exactly_once"]
         else Producer(context, logger)
     )
@@ -82,15 +82,15 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     return PublishContext(settings, connect, limiter)
 
 
-def open_reader(
+def open_consumer(
     config: Mapping[str, Any], limiter: RateLimiter
-) -> Callable[[int, str], TopicReader]:
+) -> Callable[[int, str], KeyConsumer]:
     """Return a function that opens a connection for reading a topic, by its id and label."""
 
-    def open_one(topic_id: int, label: str) -> TopicReader:
+    def open_one(topic_id: int, label: str) -> KeyConsumer:
         session = ApiSession.for_messages(config, limiter, label)
         client = ConsumeClient(session, topic_id, split_page)
-        return TopicReader(client, label, config["message_key_field"])
+        return KeyConsumer(client, label, config["message_key_field"])
 
     return open_one
 

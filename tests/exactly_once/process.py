@@ -13,7 +13,7 @@ from target_workato_streams import from_config
 from target_workato_streams.event_streams import retry
 from target_workato_streams.event_streams.errors import RequestRejected, Unavailable
 from target_workato_streams.publishing import exactly_once_producer, rejections
-from target_workato_streams.publishing.look_up import TopicReader
+from target_workato_streams.publishing.look_up import KeyConsumer
 from target_workato_streams.publishing.publish_client import PublishResult
 from target_workato_streams.target import TargetWorkatoStreams
 
@@ -162,8 +162,8 @@ def _patch(patch: pytest.MonkeyPatch, service: Service, *, limit: int, state_sec
     )
     patch.setattr(
         from_config,
-        "open_reader",
+        "open_consumer",
         lambda *_args: (
-            lambda topic_id, label: TopicReader(PlayedClient(service, topic_id), label, KEY_FIELD)
+            lambda topic_id, label: KeyConsumer(PlayedClient(service, topic_id), label, KEY_FIELD)
         ),
     )

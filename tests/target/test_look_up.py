@@ -14,7 +14,7 @@ from target_workato_streams.event_streams.consume import Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
 from target_workato_streams.input.records import Record, Stream
 from target_workato_streams.publishing import messages as msg
-from target_workato_streams.publishing.look_up import TopicReader
+from target_workato_streams.publishing.look_up import KeyConsumer
 from target_workato_streams.publishing.lost_responses import LostResponses
 from target_workato_streams.state.checkpoints import Checkpoint
 from target_workato_streams.state.positions import Position
@@ -99,9 +99,9 @@ class RepeatedPages:
         return Messages([Message(found, msgspec.Raw(OURS), now.isoformat())], now)
 
 
-def reader(topic: Topic) -> TopicReader:
-    """A reader of a topic."""
-    return TopicReader(topic, "orders (topic 11)", "key")
+def consumer(topic: Topic) -> KeyConsumer:
+    """A consumer of a topic."""
+    return KeyConsumer(topic, "orders (topic 11)", "key")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_end_of_a_topic_is_found_in_few_requests(
 ) -> None:
     """The last message's age, the local clock and a burst of messages do not matter."""
     topic = Topic(ages, skew=skew)
-    found = reader(topic).end()
+    found = consumer(topic).find_end()
     assert found.position.message_id == (str(len(ages) - 1) if ages else None)
     assert len(topic.cursors) <= most + 1
     assert found.requests == len(topic.cursors)
@@ -133,28 +133,28 @@ def test_the_end_of_a_topic_is_found_in_few_requests(
 def test_everything_behind_a_position_is_found() -> None:
     """Versions are found in topic order; messages of other producers are counted."""
     topic = Topic([100 - n for n in range(100)], payload=OURS)
-    found = reader(topic).behind(Position("19"))
+    found = consumer(topic).read_after(Position("19"))
     assert len(found.versions) == 80
     assert found.versions[0].key == KEY
     assert found.position.message_id == "99"
     assert (found.requests, found.others, found.expired) == (3, 0, False)
-    assert reader(Topic([1.0] * 10)).behind(Position(None)).others == 10
+    assert consumer(Topic([1.0] * 10)).read_after(Position(None)).others == 10
 
 
 def test_a_look_up_ends_at_a_message_that_is_newer() -> None:
     """On a busy topic the end would run away; within the tolerance of clocks it reads on."""
     topic = Topic([-1.0] * 60 + [-20.0] * 1000, payload=OURS)
-    found = reader(topic).behind(Position(None))
+    found = consumer(topic).read_after(Position(None))
     assert len(found.versions) == 100
     undated = Topic([-20.0] * 160, dated=False, payload=OURS)
-    assert len(reader(undated).behind(Position(None)).versions) == 160
+    assert len(consumer(undated).read_after(Position(None)).versions) == 160
 
 
 @pytest.mark.parametrize("time", ["2999-01-01T00:00:00", "soon"])
 def test_a_time_without_meaning_does_not_end_a_look_up(time: str) -> None:
     """Without an offset, it could be before or after the look-up."""
     topic = Topic([1.0] * 160, payload=OURS, time=time)
-    assert len(reader(topic).behind(Position(None)).versions) == 160
+    assert len(consumer(topic).read_after(Position(None)).versions) == 160
 
 
 @pytest.mark.parametrize("pages", ["A", "AB"])
@@ -162,14 +162,14 @@ def test_a_look_up_ends_with_an_error_where_the_service_repeats_pages(pages: str
     """The service may repeat one page, or several in turn."""
     topic = RepeatedPages(pages)
     with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): .* again after it was read"):
-        TopicReader(topic, "orders (topic 11)", "key").behind(Position("0"))
+        KeyConsumer(topic, "orders (topic 11)", "key").read_after(Position("0"))
     assert topic.requests <= 8
 
 
 @pytest.mark.parametrize("payload", [b"[1]", b'{"key":1}', b'{"key":"x"}', b'{"a":"key"}', b"1"])
 def test_other_payloads_are_not_ours(payload: bytes) -> None:
     """Producers may put any JSON object into a topic."""
-    found = reader(Topic([1.0], payload=payload)).behind(Position(None))
+    found = consumer(Topic([1.0], payload=payload)).read_after(Position(None))
     assert (found.versions, found.others) == ([], 1)
 
 
@@ -182,15 +182,15 @@ def test_a_message_key_is_found_however_the_service_writes_the_name_of_its_field
     text = json.dumps({name: KEY}, ensure_ascii=form == "escaped")
     payload = (text.replace("/", "\\/") if form == "slashed" else text).encode()
     topic = Topic([1.0], payload=payload)
-    found = TopicReader(topic, "orders (topic 11)", name).behind(Position(None))
+    found = KeyConsumer(topic, "orders (topic 11)", name).read_after(Position(None))
     assert [version.key for version in found.versions] == [KEY]
 
 
 def test_an_expired_position_is_recognised() -> None:
     """What is left is read; the position is the last message of it, or none."""
-    found = reader(Topic([3.0] * 5, expired=2, payload=OURS)).behind(Position("1"))
+    found = consumer(Topic([3.0] * 5, expired=2, payload=OURS)).read_after(Position("1"))
     assert (found.expired, len(found.versions), found.position.message_id) == (True, 3, "4")
-    found = reader(Topic([3.0] * 5, expired=5)).behind(Position("1"))
+    found = consumer(Topic([3.0] * 5, expired=5)).read_after(Position("1"))
     assert (found.expired, found.position) == (True, Position(None))
 
 
@@ -198,7 +198,7 @@ def test_an_expired_position_is_recognised() -> None:
 def test_a_topic_that_cannot_be_read_is_no_expired_position(status: int) -> None:
     """The rejection is about the topic or the token."""
     with pytest.raises(RequestRejected):
-        reader(Topic([1.0], status=status)).behind(Position("0"))
+        consumer(Topic([1.0], status=status)).read_after(Position("0"))
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -206,7 +206,7 @@ def test_a_second_rejection_for_another_reason_is_no_expired_position(status: in
     """The third request asks again for the position that the first one did not find."""
     topic = Topic([3.0] * 5, expired=2, status=status, only_request=3)
     with pytest.raises(EventStreamsError) as caught:
-        reader(topic).behind(Position("1"))
+        consumer(topic).read_after(Position("1"))
     assert len(topic.cursors) == 3
     assert isinstance(caught.value, RequestRejected) or "HTTP 403" in str(caught.value)
 
@@ -215,7 +215,7 @@ def test_a_second_rejection_for_another_reason_is_no_expired_position(status: in
 def test_one_stray_rejection_is_no_expired_position(request_number: int) -> None:
     """It works again after a probe, at the position or in the middle of the look-up."""
     topic = Topic([3.0] * 70, payload=OURS, status=404, only_request=request_number)
-    found = reader(topic).behind(Position("1"))
+    found = consumer(topic).read_after(Position("1"))
     assert (found.expired, len(found.versions), found.position.message_id) == (False, 68, "69")
     assert len(topic.cursors) == found.requests == 5
 
@@ -223,7 +223,7 @@ def test_one_stray_rejection_is_no_expired_position(request_number: int) -> None
 def test_a_missing_permission_is_named() -> None:
     """The error is one line with the topic."""
     with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): HTTP 403 .* permission"):
-        reader(Topic([1.0], status=403)).end()
+        consumer(Topic([1.0], status=403)).find_end()
 
 
 @pytest.mark.parametrize("expired", [False, True])
@@ -234,7 +234,7 @@ def test_a_message_that_expired_with_the_position_is_resent(expired: bool) -> No
     record = Record(Stream("orders"), b"{}", 1)
     message = msg.Message(b"{}", record, 1, Checkpoint(), found)
     topic = Topic([3.0] * 5, payload=OURS, expired=2 * expired)
-    lost = LostResponses(reader(topic), Position("1"))
+    lost = LostResponses(consumer(topic), Position("1"))
     assert lost.missing([message]) == [message]
     lost.suspect()
     assert lost.missing([message]) == ([message] if expired else [])

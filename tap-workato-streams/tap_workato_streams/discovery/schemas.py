@@ -127,7 +127,7 @@ def _kinds(schema: Mapping[str, Any]) -> list[str]:
 
 
 def malformed(schema: object, where: str = "") -> str | None:
-    """Find what is malformed in a JSON Schema that may have been edited by hand.
+    """Find the first malformed part of a JSON Schema that may have been edited by hand.
 
     Full validation would take too long.
 

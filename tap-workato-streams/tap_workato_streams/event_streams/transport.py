@@ -74,7 +74,7 @@ class OneHostAdapter(HTTPAdapter):
             ResponseTooLarge: The response is larger than ``MAX_RESPONSE_BYTES``.
             requests.RequestException: There was no response.
             urllib3.exceptions.HTTPError: The response is incomplete.
-            ValueError: The size of a chunk is negative, for http.client does not check it.
+            ValueError: The size of a chunk is negative, because http.client does not check it.
         """
         response = self.send(request, stream=True, **kwargs)
         raw: HTTPResponse = response.raw

@@ -1,4 +1,4 @@
-"""What msgspec does not handle in JSON text: invalid UTF-8, lone surrogates and deep nesting."""
+"""JSON text that msgspec does not handle: invalid UTF-8, lone surrogates and deep nesting."""
 
 from __future__ import annotations
 

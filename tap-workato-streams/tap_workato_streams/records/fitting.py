@@ -129,7 +129,7 @@ class Fitting:
 
     def _may_hold_extreme_number(self, payload: bytes, fields: object) -> bool:
         """Whether a number may be too long or too small for its column; msgspec accepts both."""
-        # Such a long number covers three of the bytes that are left of every 1,000.
+        # If only every 1,000th byte is kept, at least three of them belong to such a long number.
         if len(payload) > MAX_DIGITS and _LONG_NUMBER.search(payload[:: MAX_DIGITS // 4]):
             return True
         if 0 not in [getattr(fields, attribute) for attribute in self._numbers]:

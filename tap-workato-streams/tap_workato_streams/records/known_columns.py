@@ -23,7 +23,7 @@ def from_bookmark(value: object, levels: int) -> Columns:
     """Read the columns in a bookmark.
 
     Raises:
-        ValueError: They are not as the tap writes them.
+        ValueError: They do not have the form in which the tap writes them.
     """
     if value is None:
         return {}
@@ -35,7 +35,7 @@ def from_bookmark(value: object, levels: int) -> Columns:
 
 @dataclass(frozen=True)
 class CatalogColumns:
-    """What a catalog says about the columns, whichever record format it was made for.
+    """The columns in a catalog, whichever record format it was made for.
 
     Args:
         columns: The columns of the payload.

@@ -1,4 +1,4 @@
-"""The stream maps of one stream, and what its records need for the SDK's mapping."""
+"""The stream maps of one stream, and the preparation of its records for the SDK's mapping."""
 
 from __future__ import annotations
 

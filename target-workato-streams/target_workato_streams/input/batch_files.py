@@ -74,7 +74,7 @@ def _records_of(
     except InputError:
         raise
     except Exception as exc:
-        # Libraries for remote storage raise exceptions of their own.
+        # Libraries for remote storage raise their own exceptions.
         raise InputError(
             f"the batch file {name} cannot be read: {type(exc).__name__}; check that it exists and "
             "is complete, or set batch_config to its location and credentials"

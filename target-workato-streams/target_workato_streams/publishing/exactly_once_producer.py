@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .context import PublishContext
-    from .look_up import TopicReader
+    from .look_up import KeyConsumer
     from .messages import Message, Outcome
     from .topic_producer import TopicProducer
 
@@ -37,14 +37,14 @@ class ExactlyOnceProducer(Producer):
     Args:
         context: The context that the producers of all topics share.
         logger: The logger of the plugin.
-        open_reader: Opens a connection for reading a topic, by its id and label.
+        open_consumer: Opens a connection for reading a topic, by its id and label.
     """
 
     def __init__(
         self,
         context: PublishContext,
         logger: logging.Logger,
-        open_reader: Callable[[int, str], TopicReader],
+        open_consumer: Callable[[int, str], KeyConsumer],
     ) -> None:
         super().__init__(context, logger)
         self._rule: ExactlyOnce[Message] = ExactlyOnce(MAX_UNACKNOWLEDGED)
@@ -52,7 +52,7 @@ class ExactlyOnceProducer(Producer):
             self.dead_letter_path, self._shutdown, self._rule
         )
         self._acknowledgements = self._positioned
-        self._open_reader = open_reader
+        self._open_consumer = open_consumer
         self._log = ExactlyOnceLog(logger)
 
     @override
@@ -138,11 +138,11 @@ class ExactlyOnceProducer(Producer):
 
     def _look_up(self, producer: TopicProducer) -> None:
         topic_id, label = producer.topic_id, producer.label
-        reader = self._open_reader(topic_id, label)
+        consumer = self._open_consumer(topic_id, label)
         position = self._rule.positions.get(topic_id)
         try:
             found = self.while_waiting(
-                lambda: reader.end() if position is None else reader.behind(position)
+                lambda: consumer.find_end() if position is None else consumer.read_after(position)
             )
         except Stopped:
             raise
@@ -152,7 +152,7 @@ class ExactlyOnceProducer(Producer):
                 self._shutdown.fail(Failed(exc))
             raise
         self._rule.look_up(topic_id, found.position, found.versions)
-        producer.lost_responses = LostResponses(reader, found.position)
+        producer.lost_responses = LostResponses(consumer, found.position)
         self._log.look_up(label, position, found)
         if position is None:
             if not self._rule.has_state:

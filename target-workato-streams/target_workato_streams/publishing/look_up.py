@@ -28,8 +28,8 @@ FORBIDDEN = 403
 MAX_SKEW = timedelta(minutes=1)
 
 
-class Consumer(Protocol):
-    """Consumes one topic; a `ConsumeClient`."""
+class Client(Protocol):
+    """Consumes one topic, like `ConsumeClient`."""
 
     def consume(self, cursor: Cursor, *, batch_size: int) -> Messages: ...  # noqa: D102
 
@@ -53,23 +53,23 @@ class LookUp:
     expired: bool = False
 
 
-class TopicReader:
-    """Reads one topic; not thread-safe.
+class KeyConsumer:
+    """Consumes one topic, and reads its message keys; not thread-safe.
 
     Args:
-        consumer: Consumes the topic.
+        client: Consumes the topic.
         label: The topic and its streams, for errors.
         key_field: The field of a payload that contains the message key.
     """
 
-    def __init__(self, consumer: Consumer, label: str, key_field: str) -> None:
-        self._consumer = consumer
+    def __init__(self, client: Client, label: str, key_field: str) -> None:
+        self._client = client
         self._label = label
         self._key_field = key_field
         self._mark = msgspec.json.encode(key_field)[1:-1]
         self._found = LookUp(Position(None))
 
-    def behind(self, position: Position) -> LookUp:
+    def read_after(self, position: Position) -> LookUp:
         """Read the messages after a position, up to the first one that is newer than the look-up.
 
         Raises:
@@ -85,7 +85,7 @@ class TopicReader:
         self._read_on(page, found)
         return found
 
-    def end(self) -> LookUp:
+    def find_end(self) -> LookUp:
         """Find the end of the topic without reading the whole topic.
 
         Raises:
@@ -165,7 +165,7 @@ class TopicReader:
     def _consume(self, cursor: Cursor, batch_size: int = PAGE_SIZE) -> Messages:
         self._found.requests += 1
         try:
-            return self._consumer.consume(cursor, batch_size=batch_size)
+            return self._client.consume(cursor, batch_size=batch_size)
         except RequestRejected as exc:
             if exc.status != FORBIDDEN:
                 raise

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..event_streams.errors import Unavailable
-    from .look_up import TopicReader
+    from .look_up import KeyConsumer
     from .messages import Message
     from .publish_client import PublishResult
 
@@ -26,16 +26,16 @@ class LostResponses:
     For the only worker of a topic: no other thread of this process publishes to it.
 
     Args:
-        reader: Reads the topic.
+        consumer: Consumes the topic.
         position: The last message that was read or acknowledged.
 
     Attributes:
         position: The last message that was read or acknowledged.
     """
 
-    def __init__(self, reader: TopicReader, position: Position) -> None:
+    def __init__(self, consumer: KeyConsumer, position: Position) -> None:
         self.position = position
-        self._reader = reader
+        self._consumer = consumer
         self._applied: set[int] = set()
         self._suspected = False
 
@@ -69,7 +69,7 @@ class LostResponses:
 
     def _look_up(self, messages: Sequence[Message]) -> None:
         try:
-            found = self._reader.behind(self.position)
+            found = self._consumer.read_after(self.position)
         except RequestRejected as exc:
             # The messages are not the reason, so they must not be rejected.
             raise EventStreamsError(f"{exc} (look-up after a lost response)") from None
