@@ -108,11 +108,9 @@ class StdinReader(GenericSingerReader[bytes]):
         except Stopped:
             # A signal arrived while a message was processed; what was read before it is published.
             return counts
-        except InputError as exc:
-            exc.args = (f"line {self.line_number} of the input: {exc}",)
-            self.poller.finish()
-            raise
-        except Exception:
+        except Exception as exc:
+            if isinstance(exc, InputError):
+                exc.args = (f"line {self.line_number} of the input: {exc}",)
             self.poller.finish()
             raise
         return counts
@@ -130,10 +128,15 @@ class StdinReader(GenericSingerReader[bytes]):
         if file_input is None and sys.stdin is None:
             raise EventStreamsError("stdin is closed; pipe the output of a tap into it")
         source = file_input or self.default_input
-        if _is_same_file(_descriptor(source), self.poller.dead_letter_path):
+        path, descriptor = self.poller.dead_letter_path, _descriptor(source)
+        if (
+            path is not None
+            and path.exists()
+            and descriptor is not None
+            and os.path.samestat(os.fstat(descriptor), path.stat())
+        ):
             raise SettingError(
-                f"dead_letter_path {self.poller.dead_letter_path} is also the input; move the file "
-                "before you replay it"
+                f"dead_letter_path {path} is also the input; move the file before you replay it"
             )
         return source
 
@@ -151,7 +154,14 @@ class StdinReader(GenericSingerReader[bytes]):
             if tail:
                 pieces.append(tail)
         if pieces and not self.poller.stopping:
-            yield from self._last(b"".join(pieces))
+            # The last line may have no newline if it is complete.
+            line = b"".join(pieces)
+            try:
+                split(line)
+            except InputError as exc:
+                self.line_number += 1
+                raise InputError(f"the input ends within this line ({exc})") from None
+            yield line
 
     def _chunks(self, source: IO[str] | IO[bytes]) -> Iterator[bytes]:
         poller, descriptor = self.poller, _descriptor(source)
@@ -164,25 +174,16 @@ class StdinReader(GenericSingerReader[bytes]):
             readable = poller.wait(descriptor)
             poller.poll()
             if readable and not poller.stopping:
-                chunk = os.read(descriptor, CHUNK_BYTES)
-                if not chunk:
+                if not (chunk := _read(descriptor)):
                     return
                 yield chunk
 
-    def _last(self, line: bytes) -> Iterator[bytes]:
-        """Yield the last line, if it has no newline but is complete."""
-        try:
-            split(line)
-        except InputError as exc:
-            self.line_number += 1
-            raise InputError(f"the input ends within this line ({exc})") from None
-        yield line
 
-
-def _is_same_file(descriptor: int | None, path: Path | None) -> bool:
-    if descriptor is None or path is None or not path.exists():
-        return False
-    return os.path.samestat(os.fstat(descriptor), path.stat())
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, CHUNK_BYTES)
+    except OSError as exc:
+        raise EventStreamsError(f"cannot read the input ({exc.strerror}); check stdin") from exc
 
 
 def _descriptor(source: IO[str] | IO[bytes]) -> int | None:
