@@ -161,7 +161,7 @@ packages: setup
 
 # Upgrades beyond the version limits of the requirements, to detect incompatible changes early.
 test-newest: setup
-	@$(UV) pip install --quiet --python $(BIN)/python --upgrade singer-sdk meltano
+	@$(UV) pip install --python $(BIN)/python --upgrade singer-sdk meltano
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 clean:
