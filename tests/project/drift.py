@@ -54,6 +54,8 @@ OTHER_TYPES: list[bytes | dict[str, Any]] = [
     {"placed_at": "2024-01-31T01:02:03.123456789Z", "late": 1.5, "list": "none", "address": [1]},
     b'{"id":9223372036854775808,"total":1e400,"late":1.0,"qty":1E2}',
     b'{"note":"a\\u0000b","customer":{"name":"\\ud800"},"odd\\u0000name":1}',
+    b'{"total":1e-99999,"late":-0,"tiny":1e-99999}',
+    b'{"total":0.%b,"tiny":1e-400}' % (b"3" * 5000),
     b'{"total":123456789012345678901234567890.12345,"id":-9223372036854775808}',
     b'{"deep":%b%b}' % (b"[" * 100, b"]" * 100),
     b'{"deeper":%b%b}' % (b"[" * 2000, b"]" * 2000),
