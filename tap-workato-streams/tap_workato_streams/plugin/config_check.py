@@ -80,8 +80,15 @@ def _line(error: ValidationError) -> str:
         text = f"must be of type {' or '.join(kinds)}"
     elif error.validator == "enum":
         text = f"must be one of {', '.join(str(value) for value in rule if value is not None)}"
-    elif error.validator in {"required", "additionalProperties"}:
-        text = error.message  # This message only contains the names of settings.
+    elif error.validator == "required":
+        # There is an error for each missing setting, which is only in the message.
+        path += f".{error.message.split(chr(39))[1]}"
+        text = "must be set"
+    elif error.validator == "additionalProperties":
+        given: Any = error.instance
+        schema: Any = error.schema
+        unknown = sorted(given.keys() - schema.get("properties", {}).keys())
+        text = f"unknown setting {', '.join(unknown)}"
     else:
         text = RULES.get(str(error.validator), f"is rejected by {error.validator}").format(rule)
     return f"{path.lstrip('.')}: {text}" if path else text
