@@ -106,6 +106,9 @@ MALFORMED = {
     "gzip": http_response(SECRET, "Content-Encoding: gzip"),
     "cut off": b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + SECRET,
     "redirect": http_response(b"", "Location: https://h/" + SECRET.decode(), status="302 Found"),
+    "cookie": http_response(
+        b"", "Set-Cookie: a=b; expires=Mon, 01 Not 2026 00:00:00 GMT", status="400 Bad Request"
+    ),
     "json error": http_response(
         rb'{"message": "id private-payload; token top-secret-token\n\u001b[31m"}',
         status="400 Bad Request",
@@ -142,6 +145,7 @@ def _check_log(connector: Connector, names: list[str]) -> None:
     assert len(outcome.error_lines) == len(names)
     assert all("topic" in line or "orders, line 2" in line for line in outcome.error_lines)
     assert "top-secret" not in outcome.stderr
+    assert "Warning" not in outcome.stderr
     assert outcome.stderr.replace("\n", "").isprintable()
     # The tap sends no payloads that a service could echo in an error.
     echoed = "id private-payload; token ***"

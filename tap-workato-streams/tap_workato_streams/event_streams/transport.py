@@ -12,6 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -23,9 +24,8 @@ from .response import Response
 if TYPE_CHECKING:
     import socket
 
-    import requests
     from typing_extensions import Buffer
-    from urllib3 import HTTPResponse
+    from urllib3 import BaseHTTPResponse, HTTPResponse
     from urllib3.connectionpool import ConnectionPool
 
 # More than a page of 50 messages of 1 MB.
@@ -66,6 +66,15 @@ class OneHostAdapter(HTTPAdapter):
             self._pool = pool
         return self._pool
 
+    @override
+    def build_response(
+        self, req: requests.PreparedRequest, resp: BaseHTTPResponse
+    ) -> requests.Response:
+        # Without cookies, for which requests would print a traceback if their date is malformed.
+        response = requests.Response()
+        response.raw = resp
+        return response
+
     def exchange(self, request: requests.PreparedRequest, **kwargs: Any) -> Response:  # noqa: ANN401 - of requests
         """Send a request, and read the whole response; ``kwargs`` as for ``send``.
 
@@ -76,15 +85,14 @@ class OneHostAdapter(HTTPAdapter):
             urllib3.exceptions.HTTPError: The response is incomplete.
             ValueError: The size of a chunk is negative, because http.client does not check it.
         """
-        response = self.send(request, stream=True, **kwargs)
-        raw: HTTPResponse = response.raw
+        raw: HTTPResponse = self.send(request, stream=True, **kwargs).raw
         try:
             content = _read(raw)
         except BaseException:
             raw.close()
             raise
         is_last = raw.version < HTTP_1_1 or raw.headers.get("Connection", "").lower() == "close"
-        return Response(raw.status, response.headers, content, is_last)
+        return Response(raw.status, raw.headers, content, is_last)
 
     @override
     def close(self) -> None:
