@@ -1,4 +1,4 @@
-"""`python -m tests.exactly_once [SECONDS] [SEED]`: play histories for so long, and count."""
+"""Play random histories for a time: `python -m tests.exactly_once [SECONDS] [SEED]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HISTORIES_PER_ROUND = 20
 
 
 def main(secs: float, seed: int) -> int:
-    """Play rounds of all campaigns; the first violation ends it."""
+    """Play rounds of all campaigns until the time is over or there is a violation."""
     ends_at = time.monotonic() + secs
     totals: dict[str, Counter[str]] = {name: Counter() for name in CAMPAIGNS}
     while time.monotonic() < ends_at:

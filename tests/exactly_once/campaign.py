@@ -36,11 +36,11 @@ CAMPAIGNS: Mapping[str, Options] = {
 
 @dataclass
 class Result:
-    """What a campaign has shown.
+    """The result of a campaign.
 
     Attributes:
-        counts: Of histories, runs, messages, kills and lost responses.
-        failed: The first history that went wrong, with its seed.
+        counts: The numbers of histories, runs, messages, kills and lost responses.
+        failed: The first history with a violation, with its seed.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -48,7 +48,7 @@ class Result:
 
 
 def play(options: Options, seeds: range) -> Result:
-    """Play histories until one goes wrong."""
+    """Play histories until one has a violation."""
     logging.disable(logging.CRITICAL)
     result = Result()
     try:

@@ -1,9 +1,9 @@
-"""`python -m tests.exactly_once.chaos [MINUTES] [SEED]`: the executable, killed at random moments.
+"""Kill the executable at random: `python -m tests.exactly_once.chaos [MINUTES] [SEED]`.
 
-Random backlogs, lost responses, partial results, 5xx, SIGKILL and SIGTERM; each run resumes from
-the last state that was emitted, or from any earlier one that has a position for each topic that
-was published to. Left out is what the documentation names as a limit: a request that the service
-applies after its connection was closed *and* after the topic was read.
+Rounds have random backlogs, lost responses, partial results, 5xx, SIGKILL and SIGTERM; each run
+resumes from the last state that was emitted, or from any earlier one that has a position for each
+topic that was published to. A case that the documentation names as a limit does not occur: a
+request that the service applies after its connection was closed *and* after the topic was read.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Round:
     Args:
         emulator: The service.
         rng: The random numbers.
-        folder: Where the config file is.
+        folder: The folder of the config file.
     """
 
     emulator: Emulator
@@ -98,7 +98,7 @@ class Round:
         """Play the round.
 
         Returns:
-            What is lost, duplicated or out of order.
+            Descriptions of what is lost, duplicated or out of order.
         """
         for _ in range(self.rng.randint(1, 6)):
             self._run(self._resumed(), final=False)
@@ -115,7 +115,7 @@ class Round:
             self.log.append((stream, self.rng.randrange(self.rows), self.rng.randint(1, 3)))
 
     def _resumed(self) -> dict[str, Any]:
-        """The last state, or any earlier one that may be resumed from."""
+        """Return the last state, or any earlier one that a run may resume from."""
         if self.rng.random() < 0.25:
             earlier = self.rng.choice(self.states)
             written = {
@@ -145,7 +145,7 @@ class Round:
         """Run the target.
 
         Returns:
-            Whether it has come to the end of its input.
+            Whether the run was the final one, and has succeeded.
         """
         self.counts["runs"] += 1
         self._order_faults(final=final)
@@ -179,7 +179,7 @@ class Round:
             target.feed_bytes(b"".join(chunk))
             target.close_input()
         except (BrokenPipeError, ValueError):
-            pass  # it was killed
+            pass  # The target was killed.
 
     def _interrupt(self, target: RunningTarget) -> None:
         """Kill or stop the target, some time after it has emitted its first state."""
@@ -228,7 +228,7 @@ def _line(**message: Any) -> bytes:  # noqa: ANN401 - any JSON
 
 
 def main(minutes: float, seed: int) -> int:
-    """Play rounds for so long; the first that goes wrong ends it."""
+    """Play rounds until the time is over or one has an error."""
     ends_at = time.monotonic() + 60 * minutes
     counts: Counter[str] = Counter()
     with Emulator.start() as emulator, tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What must be true of the topics: after each state, and at the end."""
+"""Checks of the topics, after each state and at the end."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def is_subsequence(part: Sequence[str], whole: Sequence[str]) -> bool:
-    """Whether all of a part are in the whole, in order."""
+    """Whether the whole contains all elements of a part, in order."""
     rest = iter(whole)
     return all(any(each == other for other in rest) for each in part)
 
 
 class Topics:
-    """What is in the topics, by stream and row."""
+    """The messages in the topics, by stream and row."""
 
     def __init__(self, service: Service, source: Source) -> None:
         self._source = source
@@ -35,11 +35,11 @@ class Topics:
                 self.updates[key, message.update] += 1
 
     def of(self, key: tuple[str, str]) -> list[str]:
-        """The versions of a row, in topic order."""
+        """Return the versions of a row, in topic order."""
         return self.versions.get(key, [])
 
     def events(self, until: int | None = None) -> dict[tuple[str, str], list[str]]:
-        """The versions of each row that a log holds, and the service takes."""
+        """Return the versions of each row that a log contains and the service accepts."""
         found: dict[tuple[str, str], list[str]] = {}
         for event in self._source.events[:until]:
             if event.version != REJECTED:
@@ -48,7 +48,7 @@ class Topics:
 
 
 def untrue(snapshot: Snapshot, service: Service, source: Source) -> Iterator[str]:
-    """What a state promises, and the topics do not hold."""
+    """Yield what a state covers but the topics do not contain."""
     topics = Topics(service, source)
     if source.is_log:
         for key, versions in topics.events(snapshot.state.get("offset", 0)).items():
@@ -64,12 +64,12 @@ def untrue(snapshot: Snapshot, service: Service, source: Source) -> Iterator[str
 
 
 def wrong_at_the_end(service: Service, source: Source, *, exact: bool) -> Iterator[str]:
-    """What is lost, duplicated or out of order when nothing goes wrong any more.
+    """Yield what is lost, duplicated or out of order after the last run.
 
     Args:
         service: The topics.
-        source: What should be in them.
-        exact: Whether duplicates are wrong.
+        source: The records that they should contain.
+        exact: Whether duplicates are errors.
     """
     topics = Topics(service, source)
     if source.is_log:

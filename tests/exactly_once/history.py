@@ -29,18 +29,18 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What a history may hold.
+    """What may happen in a history.
 
     Args:
         kind: The kind of its source.
-        streams: The most streams.
-        topics: The most topics.
-        runs: The most runs that may be killed; one that may not follows.
-        changes: The most changes of the source before a run.
-        older_state: How probable it is that a run resumes from any state that was emitted.
-        faults: What goes wrong.
-        tap_dies: How probable it is that the tap of a run dies, which may duplicate messages.
-        source: What else the source may do; see `Source`.
+        streams: The maximum number of streams.
+        topics: The maximum number of topics.
+        runs: The maximum number of runs that may be killed, before the last one.
+        changes: The maximum number of changes of the source before a run.
+        older_state: The probability that a run resumes from any state that was emitted.
+        faults: The probabilities of faults.
+        tap_dies: The probability that the tap of a run dies, which may duplicate messages.
+        source: Further arguments of `Source`.
     """
 
     kind: str = "log"
@@ -62,7 +62,7 @@ class Saved:
     promise: Snapshot = field(default_factory=Snapshot)
 
     def has_position_of(self, topic_id: int) -> bool:
-        """Whether it has a position for a topic."""
+        """Whether the state has a position for a topic."""
         positions = self.value.get("bookmarks", {}).get("target-workato-streams", {})
         return str(topic_id) in positions
 
@@ -71,13 +71,13 @@ class History:
     """One history.
 
     Args:
-        seed: Decides it, but for the order of what happens in different topics at one time.
-        options: What it may hold.
+        seed: Determines the history, except the order of events in different topics.
+        options: What may happen in it.
 
     Attributes:
         service: The topics.
-        violations: What was wrong; empty as it should be.
-        runs: How many runs there were.
+        violations: What was wrong; should be empty.
+        runs: The number of runs.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
@@ -99,10 +99,10 @@ class History:
         self.runs = 0
 
     def play(self) -> bool:
-        """Play it.
+        """Play the history.
 
         Returns:
-            Whether it counts: it does not if a run would resume without the position of a topic
+            Whether the history counts: not if a run would resume without the position of a topic
             that was published to.
         """
         rng = self._rng
@@ -125,14 +125,14 @@ class History:
         return True
 
     def emit(self, line: bytes) -> None:
-        """Take a state that the target emits, and look at once whether it is true."""
+        """Store a state that the target emits, and check immediately whether it is true."""
         with self.service.lock:
             if self.service.killed:
                 return
             value = json.loads(line)
             self.service.note(f"    EMIT {value}")
             at = _at(value)
-            # What an earlier run delivered may have changed since.
+            # Rows that an earlier run delivered may have changed since.
             again = at == _at(self._resumed.value)
             promise = self._resumed.promise if again else self.source.snapshots[at]
             self.saved.append(Saved(value, promise))
@@ -145,7 +145,7 @@ class History:
         self.service.note(f"RUN {self.runs} from {resumed.value}")
         lines = self.source.lines(resumed.value, self._resumed.promise, self.runs)
         if may_die and self._rng.random() < self._options.tap_dies:
-            # Behind its first state and its schemas.
+            # After its first state and its schemas.
             first = 1 + len(self.source.kinds)
             lines = lines[: self._rng.randint(first, len(lines))]
         run_target(self, lines, self._rng)
@@ -159,5 +159,5 @@ class History:
 
 
 def _at(value: dict[str, Any]) -> int:
-    """Which state of the source it is; 0 for none."""
+    """Return the number of the source's state; 0 for none."""
     return int(value.get("bookmarks", {}).get("source", {}).get("at", 0))

@@ -1,4 +1,4 @@
-"""`python -m tests.exactly_once.pipelines [SEED]`: real taps through `meltano run`, and kills.
+"""Kill `meltano run` with other taps: `python -m tests.exactly_once.pipelines [SEED]`.
 
 The state is in Meltano's database. The first run, which is at least once until the tap's first
 STATE, is not killed; then the source has as many rows again.
@@ -49,10 +49,10 @@ class Source:
     """A tap, as a plugin of a Meltano project.
 
     Attributes:
-        name: What the output calls it.
-        plugin: Its definition.
-        fill: Gives it so many rows.
-        incremental: Whether it delivers only new rows, and that of its bookmark, in a next run.
+        name: The name in the output.
+        plugin: The definition of the plugin.
+        fill: Fills the source up to a number of rows.
+        incremental: Whether a later run delivers only the row of the bookmark and newer rows.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Source:
 
 @dataclass
 class Pipeline:
-    """A project with one tap and the target, in a folder of its own."""
+    """A project with one tap and the target, in its own folder."""
 
     folder: Path
     emulator: Emulator
@@ -103,10 +103,10 @@ class Pipeline:
         """Run the pipeline.
 
         Args:
-            kill_after_secs: Kill it so long after its first new message.
+            kill_after_secs: The time in seconds from the first new message to a kill.
 
         Returns:
-            Whether it succeeded.
+            Whether the run succeeded.
         """
         arguments = ["run", "--force", self.source.plugin["name"], TARGET]
         env = {name: text for name, text in os.environ.items() if not name.startswith("MELTANO_")}
@@ -136,19 +136,19 @@ class Pipeline:
 
     @property
     def count(self) -> int:
-        """How many messages the topic holds."""
+        """The number of messages in the topic."""
         return len(self.emulator.messages(self.topic_id))
 
     def keys(self) -> Counter[str]:
-        """How often each message key is in the topic."""
+        """Return the number of messages with each message key in the topic."""
         return Counter(p["message_key"] for p in self.emulator.payloads(self.topic_id))
 
 
 def play(pipeline: Pipeline, kills: int, rng: random.Random) -> str:
-    """Run a pipeline, kill it so many times, and let it come to its end.
+    """Run a pipeline, kill it several times, and run it to its end.
 
     Returns:
-        What was counted.
+        A line with the counts.
 
     Raises:
         AssertionError: A row is lost or duplicated.
@@ -177,7 +177,7 @@ def play(pipeline: Pipeline, kills: int, rng: random.Random) -> str:
 
 
 def own(emulator: Emulator) -> Source:
-    """tap-workato-streams, on a topic."""
+    """Create a source that reads a topic with tap-workato-streams."""
     topic_id = emulator.create_topic("orders")
 
     def fill(rows: int) -> None:
@@ -234,7 +234,7 @@ def _plugin(executable: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(seed: int) -> int:
-    """Play each source."""
+    """Run the pipeline of each source."""
     for plugin in (
         plugins.TAP_JSONL,
         plugins.MELTANOLABS_TAP_POSTGRES,

@@ -1,4 +1,4 @@
-"""One run of the target in this process; only the service is played."""
+"""One run of the target in this process, with a simulated service."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KEY_FIELD = "message_key"
 
 
 class PlayedClient:
-    """Stands for the connections to one topic."""
+    """A simulated connection to one topic."""
 
     def __init__(self, service: Service, topic_id: int, session: ApiSession | None = None) -> None:
         self.session = session
@@ -61,18 +61,18 @@ class PlayedClient:
             raise RequestRejected("expired", status=400) from None
 
     def close(self) -> None:
-        """End."""
+        """Do nothing."""
 
 
 class Pipeline(Protocol):
-    """Whose target runs."""
+    """The pipeline whose target runs."""
 
     service: Any
     routes: dict[str, int]
     output_rng: random.Random
 
     def emit(self, line: bytes) -> None:
-        """Take a state that the target emits."""
+        """Store a state that the target emits."""
 
 
 class Input:
@@ -85,7 +85,7 @@ class Input:
         self.target: TargetWorkatoStreams
 
     def __iter__(self) -> Iterator[bytes]:
-        """Hand over the lines; batches may be old enough at any of them."""
+        """Yield the lines; at any of them, batches may reach their maximum age."""
         for line in self._lines:
             self._service.may_kill(self._rng, "between lines")
             if b'"SCHEMA"' not in line:
@@ -97,15 +97,15 @@ class Input:
 
 
 class Output:
-    """Takes the states that the target emits."""
+    """A stdout that passes states on to the pipeline."""
 
     def __init__(self, history: Pipeline) -> None:
         self._history = history
 
     def write(self, text: memoryview | bytes) -> int:
-        """Take a state; the process may be killed behind it."""
+        """Pass a state on; the process may be killed after it."""
         self._history.emit(bytes(text))
-        # Whatever comes next notices it.
+        # The next operation raises it again.
         with contextlib.suppress(Killed):
             self._history.service.may_kill(self._history.output_rng, "after a state")
         return len(text)

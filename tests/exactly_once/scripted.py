@@ -1,4 +1,4 @@
-"""Histories that are written down: what happens to each request is known."""
+"""Scripted histories, in which the response to each request is known."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Pipeline:
     """A pipeline whose state is kept from run to run, as Meltano does.
 
     Args:
-        topics: How many topics there are.
+        topics: The number of topics.
         routes: The topic of each stream.
     """
 
@@ -80,7 +80,7 @@ class Pipeline:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state that is stored."""
+        """The stored state."""
         return self.states[-1] if self.states else {}
 
     def emit(self, line: bytes) -> None:
@@ -96,14 +96,14 @@ class Pipeline:
         first_state: bool = True,
         **settings: Any,  # noqa: ANN401 - settings are JSON
     ) -> list[dict[str, Any]]:
-        """Run the target with the state that is stored.
+        """Run the target with the stored state.
 
         Args:
-            sent: The lines of the tap behind its first state and its schemas.
+            sent: The lines of the tap after its first state and its schemas.
             script: What happens to the publish requests.
             keys: The key properties of all streams.
-            first_state: Whether the tap emits the state that it was given first.
-            settings: Of the target.
+            first_state: Whether the tap first emits the state that it was given.
+            settings: The settings of the target.
 
         Returns:
             The states that were emitted.
@@ -119,16 +119,16 @@ class Pipeline:
         return self.states[known:]
 
     def topic(self, number: int = 0) -> list[str]:
-        """What is in a topic: the row and the version of each message."""
+        """Return the row and the version of each message in a topic."""
         return [f"{m.row}{m.version}" for m in self.service.by_id[number].messages]
 
     def bookmark(self, at: int) -> bytes:
-        """A STATE line with the tap's bookmark, and what the tap was given besides."""
+        """Return a STATE line with the tap's bookmark and the rest of the stored state."""
         return state_line({"bookmarks": {**self.state.get("bookmarks", {}), "a": {"at": at}}})
 
 
 class _Never(random.Random):
-    """Chooses the first, and never the improbable."""
+    """Always chooses the last option, and never what is improbable."""
 
     @override
     def random(self) -> float:
@@ -140,15 +140,15 @@ class _Never(random.Random):
 
 
 def state_line(value: dict[str, Any]) -> bytes:
-    """A STATE line."""
+    """Return a STATE line."""
     return json.dumps({"type": "STATE", "value": value}).encode()
 
 
 def row(name: str, version: str, stream: str = "a") -> bytes:
-    """A RECORD line of a keyed row."""
+    """Return a RECORD line of a keyed row."""
     return record(stream, s=stream, id=name, v=version)
 
 
 def keyless(version: str, stream: str = "a") -> bytes:
-    """A RECORD line of a row without a key."""
+    """Return a RECORD line of a row without a key."""
     return record(stream, s=stream, v=version)

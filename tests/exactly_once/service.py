@@ -1,4 +1,4 @@
-"""A service that is played: topics, and what can go wrong with a request to them."""
+"""A simulated service: topics, and what can go wrong with a request to them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from target_workato_streams.event_streams.consume import Cursor
 
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
-# The emulated service rejects it always.
+# The simulated service always rejects this version.
 REJECTED = "!"
 
 
@@ -31,7 +31,7 @@ class Lost(Exception):
 
 
 class Expired(Exception):
-    """The message after which to consume is no more."""
+    """The message of the cursor no longer exists."""
 
 
 class BatchRejected(Exception):
@@ -39,7 +39,7 @@ class BatchRejected(Exception):
 
 
 class Stored(NamedTuple):
-    """A message of a topic; the fields of `payload` are None for a message of another producer."""
+    """A message of a topic; `stream` is None for a message of another producer."""
 
     message_id: str
     payload: msgspec.Raw
@@ -52,7 +52,7 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Faults:
-    """How probable each fault is, per request or per line of the input."""
+    """The probability of each fault, per request or per line of the input."""
 
     kill: float = 0.03
     lost: float = 0.08
@@ -62,11 +62,11 @@ class Faults:
 
 @dataclass
 class Topic:
-    """One topic, with random numbers of its own: topics are published to concurrently."""
+    """One topic, with its own random numbers, because topics are published to concurrently."""
 
     rng: random.Random
     messages: list[Stored] = field(default_factory=list)
-    # An entry that fails again and again would be a rejected one.
+    # An entry that fails several times in succession would count as rejected.
     failed: set[bytes] = field(default_factory=set)
 
 
@@ -75,9 +75,9 @@ class Service:
     """All topics.
 
     Args:
-        seed: Of the random numbers.
-        topics: How many there are, from 0 on.
-        faults: How probable faults are.
+        seed: The seed of the random numbers.
+        topics: The number of topics, whose ids start with 0.
+        faults: The probabilities of faults.
     """
 
     seed: int
@@ -91,7 +91,7 @@ class Service:
     trace: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Make the topics."""
+        """Create the topics."""
         self.by_id = {n: Topic(random.Random(f"{self.seed}-{n}")) for n in range(self.topics)}  # noqa: S311
 
     def note(self, line: str) -> None:
@@ -99,7 +99,7 @@ class Service:
         self.trace.append(line)
 
     def may_kill(self, rng: random.Random, where: str) -> None:
-        """Kill the process, by chance."""
+        """Kill the process at random."""
         if self.killed:
             raise Killed
         if rng.random() < self.faults.kill:
@@ -165,12 +165,12 @@ class Service:
             return Messages(page, self._now(topic))
 
     def of_stream(self, stream: str) -> list[Stored]:
-        """The messages of a stream, in topic order."""
+        """Return the messages of a stream, in topic order."""
         with self.lock:
             return [m for t in self.by_id.values() for m in t.messages if m.stream == stream]
 
     def _page_size(self, topic: Topic) -> int:
-        """A page may be short before the end of the topic."""
+        """Return the size of a page, which may be small before the end of the topic."""
         return topic.rng.choice((1, 3, 50))
 
     def _failing(self, topic: Topic, bodies: Sequence[bytes]) -> set[bytes]:
@@ -188,7 +188,7 @@ class Service:
 
     def _store(self, topic: Topic, body: bytes, record: dict[str, Any]) -> str:
         number = len(topic.messages) + 1
-        # Neither length nor order tell which came first.
+        # Neither length nor order show which came first.
         message_id = f"A{number * 7919 % 10007:x}"
         time = self._now(topic).isoformat(timespec="milliseconds")
         stream, row = record.get("s"), str(record.get("id", ""))

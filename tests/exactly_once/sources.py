@@ -1,4 +1,4 @@
-"""Taps that are played: logs, incremental tables and snapshots, with and without keys."""
+"""Simulated taps: logs, incremental tables and snapshots, with and without keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOGS = {"log", "keyless log"}
 
 @dataclass(frozen=True)
 class Row:
-    """A record as the source has it: a version of a row, and which of its updates it is."""
+    """A record of the source: a version of a row, and the number of its update."""
 
     stream: str
     row: str
@@ -27,19 +27,19 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The row; of a stream without keys, the content."""
+        """The row, or the content if the stream has no keys."""
         return self.stream, self.row or self.version
 
 
 @dataclass
 class Snapshot:
-    """What a state promises: what must be in the topics once it has been emitted.
+    """What the topics must contain once a state has been emitted.
 
     Attributes:
         state: The tap's own bookmarks.
-        needed: How often each content without a key must be in the topic, at least.
+        needed: The minimum number of messages with each content without a key.
         newest: The version of each row that has been delivered in this run.
-        at: Its number, from 1 on; 0 for an empty state.
+        at: The number of the state, starting at 1; 0 for an empty state.
     """
 
     state: dict[str, int] = field(default_factory=dict)
@@ -55,11 +55,11 @@ class Source:
     Args:
         rng: The random numbers of the history.
         kinds: The kind of each stream by its name.
-        rows: How many rows a keyed stream has.
-        versions: How many contents there are.
+        rows: The number of rows of a keyed stream.
+        versions: The number of contents.
         equal_events: Whether a log may repeat a version.
-        rejected: Whether a log holds records that the service rejects.
-        update_in_content: Whether an incremental row's content holds its time of update.
+        rejected: Whether a log contains records that the service rejects.
+        update_in_content: Whether the content of an incremental row contains its time of update.
     """
 
     rng: random.Random
@@ -93,11 +93,11 @@ class Source:
                 self._add_or_remove(stream)
 
     def lines(self, stored: dict[str, Any], resumed: Snapshot, run: int) -> list[bytes]:
-        """What the tap writes in a run.
+        """Return the lines of the tap in a run.
 
         Args:
-            stored: The state that it is given, as it was stored.
-            resumed: What that state promises.
+            stored: The stored state, which the tap is given.
+            resumed: What that state covers.
             run: The number of the run.
         """
         writer = _Writer(self, stored, resumed, run)
@@ -141,7 +141,7 @@ class Source:
 
 
 class _Writer:
-    """Writes the Singer lines of one run, and what each of its states promises."""
+    """Writes the Singer lines of one run, and records what each of its states covers."""
 
     def __init__(self, source: Source, stored: dict[str, Any], resumed: Snapshot, run: int) -> None:
         self._source = source
@@ -161,7 +161,7 @@ class _Writer:
             )
 
     def log(self) -> list[bytes]:
-        """Events from the bookmark on."""
+        """Return the events after the bookmark."""
         events = self._source.events
         for number in range(self._resumed.state.get("offset", 0), len(events)):
             self._record(events[number])
@@ -170,7 +170,7 @@ class _Writer:
         return self._lines
 
     def tables(self) -> list[bytes]:
-        """One stream after another, as SDK taps do."""
+        """Return one stream after another, as SDK taps do."""
         state = dict(self._resumed.state)
         for stream, kind in self._source.kinds.items():
             rows = list(self._source.tables.get(stream, []))

@@ -20,12 +20,12 @@ BODY = b'{"id":1}'
 
 
 def message(row: str) -> Message:
-    """A message of a keyed row."""
+    """Create a message of a keyed row."""
     return Message(BODY, RECORD, 1, Checkpoint(), Version(row, "content"))
 
 
 def add(builder: ExactlyOnceBatchBuilder, rows: str) -> list[str]:
-    """Add a message for each row; the rows of each complete batch."""
+    """Add a message for each row, and return the rows of each complete batch."""
     return [
         "".join(each.version.row for each in batch)
         for row in rows
@@ -44,7 +44,7 @@ def test_the_messages_after_a_state_start_the_next_batch() -> None:
 
 
 def test_a_batch_never_exceeds_its_size() -> None:
-    """Also if a STATE in it leaves messages that start the next batch."""
+    """The size of the next batch includes the messages that a STATE left for it."""
     size = FRAME_BYTES + 4 * len(BODY) + 3
     builder = ExactlyOnceBatchBuilder(BatchSettings(max_bytes=size))
     assert add(builder, "a") == []
@@ -55,7 +55,7 @@ def test_a_batch_never_exceeds_its_size() -> None:
 def test_a_message_that_has_to_wait_for_a_state_keeps_its_age(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Otherwise it could wait twice as long as `max_batch_age_secs`."""
+    """Otherwise, it could wait twice as long as `max_batch_age_secs`."""
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     builder = ExactlyOnceBatchBuilder(BatchSettings(max_messages=3, max_age_secs=5.0))

@@ -1,4 +1,4 @@
-"""Random histories: nothing is lost or duplicated, and no state is untrue."""
+"""Random histories, in which nothing is lost or duplicated, and every state is true."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HISTORIES = 12
 
 @pytest.mark.parametrize("name", CAMPAIGNS)
 def test_no_history_loses_or_duplicates_anything(name: str) -> None:
-    """Kills, lost responses, partial failures and old states, of every kind of source."""
+    """Play kills, lost responses, partial failures and old states with each kind of source."""
     result = play(CAMPAIGNS[name], range(HISTORIES))
     if result.failed:
         seed, history = result.failed

@@ -1,4 +1,4 @@
-"""The rule of exactly once, point by point; among them the histories that broke a simpler one."""
+"""The rule of `exactly_once`, point by point, including the histories that broke a simpler rule."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ POSITIONS = "target-workato-streams"
 
 
 def positions(state: dict[str, dict[str, dict[str, dict[str, str]]]]) -> dict[str, str]:
-    """The message id of each topic's position."""
+    """Return the message id of each topic's position."""
     return {t: p["message_id"] for t, p in state["bookmarks"][POSITIONS].items()}
 
 
 @pytest.mark.parametrize("step", ["lost", "not applied"])
 def test_after_a_lost_response_only_what_is_missing_is_sent(step: str) -> None:
-    """The topic is looked up first, whether the request was applied or not."""
+    """The target looks the topic up before it resends a batch, whether it was applied or not."""
     pipe = Pipeline()
     pipe.run(row("1", "a"), row("2", "a"), pipe.bookmark(2), script=[step])
     assert pipe.topic() == ["1a", "2a"]
@@ -36,7 +36,7 @@ def test_after_a_lost_response_only_what_is_missing_is_sent(step: str) -> None:
 
 
 def test_a_partly_applied_batch_is_completed_in_order() -> None:
-    """An entry fails, the others' acknowledgement is known; the retry's response is lost."""
+    """One entry fails and is retried, and the response to the retry is lost."""
     pipe = Pipeline()
     sent = [row(name, "a") for name in "123"]
     pipe.run(*sent, pipe.bookmark(3), script=[{1}, "lost"])
@@ -44,7 +44,7 @@ def test_a_partly_applied_batch_is_completed_in_order() -> None:
 
 
 def test_equal_records_without_a_key_are_matched_by_count_after_a_lost_response() -> None:
-    """Two of them had failed."""
+    """Two of three equal entries fail, and the response to their retry is lost."""
     pipe = Pipeline()
     sent = [keyless("x")] * 3
     pipe.run(*sent, pipe.bookmark(3), script=[{0, 2}, "lost"], keys=())
@@ -52,7 +52,7 @@ def test_equal_records_without_a_key_are_matched_by_count_after_a_lost_response(
 
 
 def test_equal_records_of_a_keyless_stream_after_a_partial_failure_and_a_kill() -> None:
-    """What reached the topic is counted: the next run publishes the rest."""
+    """The next run counts the equal messages in the topic, and publishes the others."""
     pipe = Pipeline()
     sent = [keyless("x")] * 3
     pipe.run(*sent, pipe.bookmark(3), script=[{0, 2}, "kill"], keys=())
@@ -62,15 +62,15 @@ def test_equal_records_of_a_keyless_stream_after_a_partial_failure_and_a_kill() 
 
 
 def test_two_versions_of_a_row_whose_first_entry_fails_once() -> None:
-    """[r=b, r=a]: they are not in one batch, so the topic does not end with b."""
+    """The versions [r=b, r=a] are not in one batch, so the topic does not end with b."""
     pipe = Pipeline()
     pipe.run(row("r", "b"), row("r", "a"), pipe.bookmark(2), script=[{0}])
     assert pipe.topic() == ["rb", "ra"]
     assert pipe.service.batches == [["r"], ["r"], ["r"]]
 
 
-def test_a_kill_behind_a_partial_failure_of_a_row_with_two_versions() -> None:
-    """The failed entry is retried before the next batch, so the next run finds an order."""
+def test_a_kill_after_a_partial_failure_of_a_row_with_two_versions() -> None:
+    """A failed entry is retried before the next batch, so the topic contains b before a."""
     pipe = Pipeline()
     sent = [row("r", "b"), row("r", "a"), pipe.bookmark(2)]
     pipe.run(*sent, script=[{0}, "kill"])
@@ -79,7 +79,7 @@ def test_a_kill_behind_a_partial_failure_of_a_row_with_two_versions() -> None:
 
 
 def test_a_batch_is_cut_at_a_state_that_it_would_span() -> None:
-    """Else an entry behind the state would be in the topic when the state is emitted."""
+    """Otherwise, the topic would contain a message of a later record when the state is emitted."""
     pipe = Pipeline()
     sent = [row("1", "a"), pipe.bookmark(1), row("2", "a"), row("3", "a"), pipe.bookmark(3)]
     pipe.run(*sent)
@@ -88,7 +88,7 @@ def test_a_batch_is_cut_at_a_state_that_it_would_span() -> None:
 
 
 def test_a_batch_that_spans_a_state_with_a_failing_entry() -> None:
-    """Killed before the entry is retried: nothing is lost or duplicated."""
+    """If the run is killed before the entry is retried, the next run publishes it."""
     pipe = Pipeline()
     sent = [row("1", "a"), pipe.bookmark(1), row("2", "a"), row("3", "a"), pipe.bookmark(3)]
     pipe.run(*sent, script=[{0}, "kill"])
@@ -97,7 +97,7 @@ def test_a_batch_that_spans_a_state_with_a_failing_entry() -> None:
 
 
 def test_a_reverted_row_whose_run_is_killed_before_the_end_of_the_input() -> None:
-    """a, b in the topic and the source back at a: the topic ends with a, once."""
+    """The topic contains a and b, and the source is back at a: a is published once more."""
     pipe = Pipeline()
     pipe.run(row("r", "a"), row("r", "b"), script=["ok", "killed"])
     assert pipe.topic() == ["ra", "rb"]
@@ -113,7 +113,7 @@ def test_a_reverted_row_whose_run_is_killed_before_the_end_of_the_input() -> Non
 
 
 def test_a_state_before_the_end_of_a_replay_does_not_cover_a_reverted_row() -> None:
-    """It is published after the state, so a kill in between would lose it."""
+    """The row is published after the state, so a kill in between would lose it."""
     pipe = Pipeline()
     pipe.run(row("r", "a"), row("r", "b"), row("q", "a"), script=["ok", "killed"])
     # The replay is over when 21 records are acknowledged. The second version of q waits for the
@@ -127,7 +127,7 @@ def test_a_state_before_the_end_of_a_replay_does_not_cover_a_reverted_row() -> N
 
 
 def test_no_more_records_are_unacknowledged_than_end_a_replay() -> None:
-    """Otherwise, records that a killed run did not publish could end the replay too early."""
+    """Otherwise, records that a killed run had not published could end the replay too early."""
     pipe = Pipeline(2, a=0, b=1)
     sent = [row(str(number), "x", stream) for number in range(10) for stream in "ab"]
     published = {}
@@ -143,7 +143,7 @@ def test_no_more_records_are_unacknowledged_than_end_a_replay() -> None:
 
 
 def test_a_tap_that_dies_does_not_resolve_a_reverted_row() -> None:
-    """Without a STATE as its last line, the input may not be complete."""
+    """An input whose last line is not a STATE may be incomplete, so kept records stay kept."""
     pipe = Pipeline()
     pipe.run(row("r", "a"), row("r", "b"), script=["ok", "killed"])
     pipe.run(row("r", "a"))
@@ -152,7 +152,7 @@ def test_a_tap_that_dies_does_not_resolve_a_reverted_row() -> None:
 
 
 def test_a_replay_in_which_one_topic_has_nothing_in_any_list() -> None:
-    """Two topics: what is new for one goes out while the other's records are skipped."""
+    """New records of one topic are published while the records of another topic are skipped."""
     pipe = Pipeline(2, a=0, b=1)
     first = [row("1", "a"), row("2", "a")]
     pipe.run(*first, row("1", "a", "b"), script=["killed"])
@@ -163,7 +163,7 @@ def test_a_replay_in_which_one_topic_has_nothing_in_any_list() -> None:
 
 
 def test_a_rejected_record_in_a_replay_does_not_end_the_list_of_its_row() -> None:
-    """The row's next record is in the topic: it is skipped."""
+    """The next record of the row is still found in the list, and skipped."""
     pipe = Pipeline()
     pipe.run(row("r", "a"), script=["killed"])
     pipe.run(row("r", "!"), row("r", "a"), pipe.bookmark(2), script=["rejected"])
@@ -172,7 +172,7 @@ def test_a_rejected_record_in_a_replay_does_not_end_the_list_of_its_row() -> Non
 
 
 def test_what_was_published_before_a_kill_is_skipped_by_the_next_run() -> None:
-    """In all streams and topics, also where batches straddle states and streams come and go."""
+    """This holds for several streams and topics, and if a stream is no longer published."""
     pipe = Pipeline(2, a=0, b=0, c=1)
     sent = [(stream, str(number)) for stream in "abc" for number in range(4)]
 
@@ -197,7 +197,7 @@ def test_what_was_published_before_a_kill_is_skipped_by_the_next_run() -> None:
 
 
 def test_first_contact_emits_the_last_state_again_with_the_position() -> None:
-    """Before the first publish; of an empty topic, the position is that of no message."""
+    """The state comes before the first publish; the position in an empty topic has no message."""
     pipe = Pipeline()
     pipe.states.append({"bookmarks": {"a": {"at": 1}}})
     first, again = pipe.run(row("1", "a"), script=["kill"])
@@ -207,7 +207,7 @@ def test_first_contact_emits_the_last_state_again_with_the_position() -> None:
 
 
 def test_first_contact_before_any_state_emits_nothing() -> None:
-    """A state of ours alone would overwrite the stored bookmarks."""
+    """A state with positions only would replace the stored bookmarks."""
     pipe = Pipeline()
     assert pipe.run(row("1", "a"), first_state=False) == []
     [state] = pipe.run(row("2", "a"), pipe.bookmark(2), first_state=False)
@@ -216,7 +216,7 @@ def test_first_contact_before_any_state_emits_nothing() -> None:
 
 
 def test_messages_before_the_first_contact_do_not_count() -> None:
-    """Publishing starts at the end of the topic, which others may have filled."""
+    """The first position is the last message of the topic, whoever published it."""
     pipe = Pipeline()
     topic = pipe.service.by_id[0]
     for _ in range(200):
@@ -226,7 +226,7 @@ def test_messages_before_the_first_contact_do_not_count() -> None:
     assert positions(pipe.states[1]) == {"0": topic.messages[199].message_id}
 
 
-def test_a_state_waits_until_the_messages_behind_the_position_are_covered() -> None:
+def test_a_state_waits_until_the_messages_after_the_position_are_covered() -> None:
     """A position never passes a message whose record the state does not cover."""
     pipe = Pipeline()
     sent = [row("1", "a"), pipe.bookmark(1), row("2", "a"), pipe.bookmark(2)]
@@ -240,7 +240,7 @@ def test_a_state_waits_until_the_messages_behind_the_position_are_covered() -> N
 def test_a_state_is_emitted_before_a_later_acknowledgement_is_handled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If the main thread is slow, no later state may come for long."""
+    """If the main thread is slow, a later state may not be emitted for a long time."""
     pipe = Pipeline()
     finish = ExactlyOnceProducer.finish
 
@@ -275,7 +275,7 @@ def test_a_state_that_two_topics_delay_is_emitted_before_more_is_read(
 
 
 def test_a_row_that_the_source_has_deleted_holds_back_states_until_the_input_ends() -> None:
-    """Its record may still come; then the last state covers everything."""
+    """Its record could still come; at the end of the input, the last state covers everything."""
     pipe = Pipeline()
     pipe.run(row("1", "a"), row("2", "a"), script=["killed"])
     sent = [row("2", "a"), pipe.bookmark(1), row("3", "a"), pipe.bookmark(2)]
@@ -286,7 +286,7 @@ def test_a_row_that_the_source_has_deleted_holds_back_states_until_the_input_end
 
 
 def test_an_expired_position_means_reading_from_the_earliest_message() -> None:
-    """What is left of ours is found there."""
+    """The messages that have not expired are found, and their records are skipped."""
     pipe = Pipeline()
     pipe.run(row("1", "a"), pipe.bookmark(1))
     sent = [row("2", "a"), row("3", "a"), pipe.bookmark(3)]
@@ -297,7 +297,7 @@ def test_an_expired_position_means_reading_from_the_earliest_message() -> None:
 
 
 def test_a_batch_that_is_rejected_after_a_lost_response_is_not_published_twice() -> None:
-    """What the look-up has found stays out of the halves."""
+    """The halves of the batch do not contain messages that the look-up has found."""
     pipe = Pipeline()
     sent = [row("1", "a"), row("2", "a"), row("3", "!")]
     pipe.run(*sent, pipe.bookmark(3), script=[{1, 2}, "rejected", "lost", "rejected"])
@@ -305,7 +305,7 @@ def test_a_batch_that_is_rejected_after_a_lost_response_is_not_published_twice()
 
 
 def test_a_deletion_is_another_version() -> None:
-    """Its record is published, and its replay is skipped."""
+    """The record of a deletion is published once, and skipped in a replay."""
     pipe = Pipeline()
     gone = row("1", "a").replace(b'"v"', b'"_sdc_deleted_at": "2026-11-24", "v"')
     pipe.run(row("1", "a"), gone, script=["ok", "killed"])
@@ -315,7 +315,7 @@ def test_a_deletion_is_another_version() -> None:
 
 
 def test_a_record_that_stream_maps_copy_to_one_topic_is_no_second_version_of_its_row() -> None:
-    """The first entry is retried, and the copy that was acknowledged is not published again."""
+    """If the first entry is retried, its copy is not published again after it."""
     pipe = Pipeline()
     maps = {"a": {}, "b": {"__source__": "a"}}
     sent = [row("1", "x"), row("2", "x"), pipe.bookmark(2)]
@@ -325,7 +325,7 @@ def test_a_record_that_stream_maps_copy_to_one_topic_is_no_second_version_of_its
 
 
 def test_rows_that_lose_their_key_to_a_stream_map_are_not_published_again() -> None:
-    """Without a key, neither is a version of the other."""
+    """Records without a key are not versions of one row."""
     pipe = Pipeline()
     sent = [row("1", "x"), row("1", "y"), pipe.bookmark(2)]
     pipe.run(*sent, script=[{0}], stream_maps={"a": {"__key_properties__": []}})
@@ -335,7 +335,7 @@ def test_rows_that_lose_their_key_to_a_stream_map_are_not_published_again() -> N
 def test_a_look_up_that_is_rejected_does_not_reject_the_messages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """They may be in the topic: the run fails, and no state covers them."""
+    """The topic may contain them, so the run fails, and no state covers them."""
     pipe = Pipeline()
     pipe.run(row("1", "x"), pipe.bookmark(1))
     consume = pipe.service.consume
@@ -355,7 +355,7 @@ def test_a_look_up_that_is_rejected_does_not_reject_the_messages(
     assert pipe.state["bookmarks"]["a"] == {"at": 1}
 
 
-def test_positions_behind_an_empty_first_state_are_used() -> None:
+def test_positions_after_an_empty_first_state_are_used() -> None:
     """Some taps emit an empty state before the one that they were given."""
     pipe = Pipeline()
     pipe.run(row("1", "x"), pipe.bookmark(1))

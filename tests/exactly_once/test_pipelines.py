@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_a_topic_is_copied_exactly_once(emulator: Emulator, tmp_path: Path) -> None:
-    """Our own tap as the source; the second and third run are killed."""
+    """tap-workato-streams reads the topic; the second and the third run are killed."""
     source = own(emulator)
     pipeline = Pipeline(tmp_path, emulator, source, emulator.create_topic("copy"))
     chance = random.Random(1)  # noqa: S311 - no secret

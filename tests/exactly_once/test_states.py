@@ -40,14 +40,14 @@ class States(PositionedAcknowledgements):
         self.emit_state()
 
     def positions(self) -> dict[str, str | None]:
-        """The positions in the last state that was emitted."""
+        """Return the positions in the last state that was emitted."""
         state = json.loads([state for state in self.written if state is not None][-1])
         found = state["bookmarks"]["target-workato-streams"]
         return {topic: position["message_id"] for topic, position in found.items()}
 
 
 def test_first_contact_does_not_move_the_positions_of_other_topics() -> None:
-    """The state that is emitted again does not cover what was published to them since."""
+    """The state that is emitted again does not cover later messages of these topics."""
     states = States()
     states.rule.look_up(11, Position("A"))
     states.emit_one()
@@ -59,14 +59,14 @@ def test_first_contact_does_not_move_the_positions_of_other_topics() -> None:
 
 
 def test_the_rest_of_a_state_is_written_although_there_is_no_newer_one() -> None:
-    """Its reader may have been too slow."""
+    """The reader of stdout may have been too slow for all of it."""
     states = States()
     states.emit_state()
     assert states.written == [None]
 
 
 def test_a_state_restarts_the_time_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After it, reading pauses until all topics have reached the same state."""
+    """Reading pauses when that time is over, until all topics have reached the same state."""
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     states = States()
