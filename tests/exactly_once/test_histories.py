@@ -112,6 +112,24 @@ def test_a_reverted_row_whose_run_is_killed_before_the_end_of_the_input() -> Non
     assert len(pipe.topic()) == 4
 
 
+def test_a_reverted_row_that_is_updated_ends_with_the_update() -> None:
+    """The older version is not published after it, although the update is in the last batch."""
+    pipe = Pipeline()
+    pipe.run(row("r", "a"), row("r", "b"), script=["ok", "killed"])
+    pipe.run(row("r", "a"), row("r", "c"), pipe.bookmark(2))
+    assert pipe.topic() == ["ra", "rb", "rc"]
+
+
+def test_the_last_state_does_not_cover_a_reverted_row_before_it_is_published() -> None:
+    """If the run is killed in between, the next run publishes the row."""
+    pipe = Pipeline()
+    pipe.run(row("r", "a"), row("r", "b"), script=["ok", "killed"])
+    pipe.run(row("r", "a"), pipe.bookmark(1), script=["kill"])
+    assert "a" not in pipe.state["bookmarks"]
+    pipe.run(row("r", "a"), pipe.bookmark(1))
+    assert pipe.topic() == ["ra", "rb", "ra"]
+
+
 def test_a_state_before_the_end_of_a_replay_does_not_cover_a_reverted_row() -> None:
     """The row is published after the state, so a kill in between would lose it."""
     pipe = Pipeline()

@@ -119,6 +119,13 @@ def test_a_reverted_row_is_kept_until_the_input_ends() -> None:
     assert (topic_id, kept) == (TOPIC, given.last)
 
 
+def test_reverted_rows_are_published_in_input_order() -> None:
+    """The order of their first versions in the topic does not matter."""
+    given = Input(version("1", "a"), version("1", "b"), version("2", "a"), version("2", "b"))
+    assert [given.send("2", "a"), given.send("1", "a")] == [KEEP, KEEP]
+    assert [record.version.row[-1] for _, record in given.rule.end_input()] == ["2", "1"]
+
+
 def test_a_later_record_resolves_a_reverted_row() -> None:
     """It was no revert, but a history that is replayed."""
     given = Input(version("1", "a"), version("1", "b"))
