@@ -6,7 +6,7 @@ import json
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
@@ -22,16 +22,26 @@ if TYPE_CHECKING:
 NOTHING = Faults(0, 0, 0, 0)
 
 
+class PartlyLost(NamedTuple):
+    """A batch is applied except for these entries, and its response is lost."""
+
+    failing: set[int]
+
+
+Step = str | set[int] | PartlyLost
+
+
 @dataclass
 class ScriptedService(Service):
     """A service whose response to each publish request is scripted.
 
     Attributes:
         script: "ok", "lost" (applied), "not applied" (and no response), "kill" (before the request)
-            or "killed" (after it is applied), or the indices of the entries that fail; then "ok".
+            or "killed" (after it is applied), `PartlyLost`, or the indices of the entries that
+            fail; then "ok".
     """
 
-    script: deque[str | set[int]] = field(default_factory=deque)
+    script: deque[Step] = field(default_factory=deque)
     batches: list[list[Any]] = field(default_factory=list)
 
     @override
@@ -47,7 +57,8 @@ class ScriptedService(Service):
         if step == "rejected":
             raise BatchRejected
         topic = self.by_id[topic_id]
-        fails = step if isinstance(step, set) else set()
+        fails = step.failing if isinstance(step, PartlyLost) else step
+        fails = set() if isinstance(fails, str) else fails
         ids = [
             None if index in fails else self._store(topic, body, each)
             for index, (body, each) in enumerate(zip(bodies, records, strict=True))
@@ -55,7 +66,7 @@ class ScriptedService(Service):
         if step == "killed":
             self.killed = True
             raise Killed
-        if step == "lost":
+        if step == "lost" or isinstance(step, PartlyLost):
             raise Lost
         return ids
 
@@ -91,7 +102,7 @@ class Pipeline:
     def run(
         self,
         *sent: bytes,
-        script: Sequence[str | set[int]] = (),
+        script: Sequence[Step] = (),
         keys: tuple[str, ...] = ("id",),
         first_state: bool = True,
         **settings: Any,  # noqa: ANN401 - settings are JSON

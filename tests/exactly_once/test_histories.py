@@ -8,7 +8,7 @@ import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.publishing.exactly_once_producer import ExactlyOnceProducer
 
-from tests.exactly_once.scripted import Pipeline, keyless, row, state_line
+from tests.exactly_once.scripted import PartlyLost, Pipeline, keyless, row, state_line
 from tests.exactly_once.service import Expired
 from tests.running import eventually
 
@@ -49,6 +49,36 @@ def test_equal_records_without_a_key_are_matched_by_count_after_a_lost_response(
     sent = [keyless("x")] * 3
     pipe.run(*sent, pipe.bookmark(3), script=[{0, 2}, "lost"], keys=())
     assert pipe.topic() == ["x", "x", "x"]
+
+
+def test_a_lost_response_to_a_partly_applied_batch_of_equal_records() -> None:
+    """Each message that a look-up finds counts once, so the others are sent."""
+    pipe = Pipeline()
+    sent = [keyless("x")] * 3
+    script = [PartlyLost({0, 2}), PartlyLost({0, 1}), PartlyLost({0})]
+    pipe.run(*sent, pipe.bookmark(3), script=script, keys=())
+    assert [len(batch) for batch in pipe.service.batches] == [3, 2, 2, 1]
+    assert pipe.topic() == ["x", "x", "x"]
+
+
+def test_a_lost_response_costs_one_look_up() -> None:
+    """Later batches do not cost more."""
+    requests = []
+    for count in (3, 9):
+        pipe = Pipeline()
+        sent = [row(str(number), "a") for number in range(count)]
+        pipe.run(*sent, pipe.bookmark(count), script=["lost"])
+        requests.append(pipe.service.requests)
+    assert requests[0] == requests[1]
+
+
+def test_a_lost_response_to_a_partly_applied_batch() -> None:
+    """The messages that the topic lacks are sent in order, and no others."""
+    pipe = Pipeline()
+    sent = [row(name, "a") for name in "123"]
+    pipe.run(*sent, pipe.bookmark(3), script=[PartlyLost({0, 2}), PartlyLost({0})])
+    assert pipe.service.batches == [["1", "2", "3"], ["1", "3"], ["1"]]
+    assert pipe.topic() == ["2a", "3a", "1a"]
 
 
 def test_equal_records_of_a_keyless_stream_after_a_partial_failure_and_a_kill() -> None:

@@ -16,6 +16,7 @@ from target_workato_streams.input.records import Record, Stream
 from target_workato_streams.publishing import messages as msg
 from target_workato_streams.publishing.look_up import KeyConsumer
 from target_workato_streams.publishing.lost_responses import LostResponses
+from target_workato_streams.publishing.publish_client import PublishResult
 from target_workato_streams.state.checkpoints import Checkpoint
 from target_workato_streams.state.positions import Position
 from target_workato_streams.state.versions import Version
@@ -226,13 +227,28 @@ def test_a_missing_permission_is_named() -> None:
         consumer(Topic([1.0], status=403)).find_end()
 
 
+def our_message() -> msg.Message:
+    """Create a message with the key `KEY`."""
+    version = Version.from_key(f'"{KEY}"'.encode())
+    assert version is not None
+    return msg.Message(b"{}", Record(Stream("orders"), b"{}", 1), 1, Checkpoint(), version)
+
+
+def test_a_topic_is_looked_up_if_an_acknowledgement_names_no_message() -> None:
+    """Without a message id, the position would be before messages that are acknowledged."""
+    message = our_message()
+    lost = LostResponses(reader(Topic([3.0] * 5, payload=OURS)), Position("1"))
+    assert not lost.acknowledge(PublishResult({}), [message])
+    assert lost.missing([message]) == []
+    assert lost.position.message_id == "4"
+    assert lost.acknowledge(PublishResult({}, (), "5"), [message])
+    assert lost.position.message_id == "5"
+
+
 @pytest.mark.parametrize("expired", [False, True])
 def test_a_message_that_expired_with_the_position_is_resent(expired: bool) -> None:  # noqa: FBT001
     """What is found instead may be an older message of the same content."""
-    found = Version.from_key(f'"{KEY}"'.encode())
-    assert found is not None
-    record = Record(Stream("orders"), b"{}", 1)
-    message = msg.Message(b"{}", record, 1, Checkpoint(), found)
+    message = our_message()
     topic = Topic([3.0] * 5, payload=OURS, expired=2 * expired)
     lost = LostResponses(consumer(topic), Position("1"))
     assert lost.missing([message]) == [message]
