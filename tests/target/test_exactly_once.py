@@ -236,6 +236,14 @@ def test_a_look_up_that_fails_ends_the_run_before_the_first_publish(
     assert "batch" not in operations(emulator)
 
 
+def test_a_rate_limited_batch_costs_no_look_up(emulator: Emulator, run_target: RunTarget) -> None:
+    """The service has not applied it."""
+    emulator.fault("status", operation="batch", status=429, headers={"Retry-After": "0"})
+    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
+    assert done.exit_code == 0, done.stderr
+    assert operations(emulator) == ["consume"] * 2 + ["batch"] * 2
+
+
 def test_hot_rows_cost_requests(emulator: Emulator, topic: int, run_target: RunTarget) -> None:
     """If all records are of one row, each takes a request, and they arrive in order."""
     properties = {"id": {"type": "integer"}, "v": {"type": "integer"}}

@@ -237,7 +237,7 @@ def our_message() -> msg.Message:
 def test_a_topic_is_looked_up_if_an_acknowledgement_names_no_message() -> None:
     """Without a message id, the position would be before messages that are acknowledged."""
     message = our_message()
-    lost = LostResponses(reader(Topic([3.0] * 5, payload=OURS)), Position("1"))
+    lost = LostResponses(consumer(Topic([3.0] * 5, payload=OURS)), Position("1"))
     assert not lost.acknowledge(PublishResult({}), [message])
     assert lost.missing([message]) == []
     assert lost.position.message_id == "4"
