@@ -1,4 +1,4 @@
-"""Imports point in one direction: no module or folder of a connector is part of a cycle."""
+"""Imports point in one direction, and the code that both connectors share exists once."""
 
 from __future__ import annotations
 
@@ -47,8 +47,17 @@ def test_each_folder_imports_only_what_is_below_it(package: str) -> None:
 def test_the_shared_folders_import_nothing_from_a_connector(package: str) -> None:
     """`event_streams` does not depend on `plugin`, nor either of them on the tap or the target."""
     folders = between_folders(import_graph(package))
-    assert folders["event_streams"] - {""} == set()
-    assert folders["plugin"] - {""} <= {"event_streams"}
+    assert folders["event_streams"] == set()
+    assert folders["plugin"] <= {"event_streams"}
+
+
+@pytest.mark.parametrize("folder", sorted(SHARED))
+def test_shared_code_exists_once(folder: str) -> None:
+    """The target's folder is a relative symbolic link to the tap's folder."""
+    link = PACKAGES["target_workato_streams"] / folder
+    assert link.is_symlink()
+    assert not link.readlink().is_absolute()
+    assert link.resolve() == PACKAGES["tap_workato_streams"] / folder
 
 
 def test_a_cycle_is_found() -> None:
