@@ -134,7 +134,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         """Do nothing: each stream creates its own maps when its state is known."""
         PluginBase.setup_mapper(self)
 
-    @override  # type: ignore[misc]
+    @override  # type: ignore[misc]  # final in the SDK
     def sync_all(self) -> None:
         """Sync the selected streams concurrently.
 
@@ -194,6 +194,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         """
         signal.signal(signum, signal.SIG_DFL)
         if self._sync is None:
-            PluginBase._handle_termination(self, signum, frame)  # noqa: SLF001
+            PluginBase._handle_termination(self, signum, frame)  # noqa: SLF001 - overridden here
         else:
             self._sync.stop()

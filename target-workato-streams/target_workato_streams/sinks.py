@@ -30,7 +30,7 @@ class Digits(Decimal):
 
     _text: str
 
-    def __new__(cls, text: str) -> Self:  # noqa: D102
+    def __new__(cls, text: str) -> Self:  # noqa: D102 - of Decimal
         try:
             number = super().__new__(cls, text)
         except InvalidOperation:  # the exponent is beyond what Decimal can hold
@@ -43,7 +43,7 @@ class Digits(Decimal):
         return self._text
 
 
-def decode(text: bytes) -> Any:  # noqa: ANN401
+def decode(text: bytes) -> Any:  # noqa: ANN401 - JSON
     """Decode JSON so that `encode` restores every digit.
 
     Raises:
@@ -93,7 +93,7 @@ class MessageSink(RecordSink):
 
     publish: Callable[[MessageSink, bytes, str | None], None]
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - of the SDK
         super().__init__(**kwargs)
         self.stream = Stream(self.stream_name, tuple(self.key_properties))
         self._records = Validator(self.schema) if self.validate_schema else None

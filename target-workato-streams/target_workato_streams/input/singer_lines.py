@@ -70,7 +70,7 @@ def decode_schema(text: bytes) -> dict[str, Any]:
     return {**schema, "properties": properties}
 
 
-def _without_nulls(schema: Any) -> Any:  # noqa: ANN401
+def _without_nulls(schema: Any) -> Any:  # noqa: ANN401 - JSON
     """Remove what is null where JSON Schema does not allow it, since the SDK fails on it."""
     if not isinstance(schema, dict):
         return {} if schema is None or schema is True else schema

@@ -31,7 +31,7 @@ MAX_SKEW = timedelta(minutes=1)
 class Client(Protocol):
     """Consumes one topic, like `ConsumeClient`."""
 
-    def consume(self, cursor: Cursor, *, batch_size: int) -> Messages: ...  # noqa: D102
+    def consume(self, cursor: Cursor, *, batch_size: int) -> Messages: ...  # noqa: D102 - see there
 
 
 @dataclass

@@ -66,7 +66,7 @@ class EntryRetries:
     def wait(self, tries: int) -> None:
         """Wait before resending failed entries."""
         wait = min(FIRST_WAIT_SECS * 2**tries, LONGEST_WAIT_SECS)
-        self._limiter.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311
+        self._limiter.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311 - no secret
 
 
 class RejectionLimit:
