@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from target_workato_streams.publishing import summary
 from target_workato_streams.publishing.summary import Summary, Tally
 
 from tests.target.singer import orders, record, schema
@@ -23,12 +24,12 @@ def test_a_long_run_logs_a_progress_line_per_minute(
 ) -> None:
     """The line sums up all topics; the first one comes after a minute, and none comes twice."""
     clock = iter([1000.0, 1059.0, 1060.0, 1061.0, 1119.0, 1121.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(summary, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     tallies = {"a": Tally(published=3, requests=1), "b": Tally(published=4, requests=2)}
-    summary = Summary(logging.getLogger("progress"), lambda: tallies)
+    reporter = Summary(logging.getLogger("progress"), lambda: tallies)
     with caplog.at_level(logging.INFO, "progress"):
         for _ in range(5):
-            summary.progress()
+            reporter.progress()
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(":")[0] for line in lines] == ["After 60 s", "After 121 s"]
     assert "7 published" in lines[0]
