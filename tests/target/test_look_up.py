@@ -187,7 +187,7 @@ def test_a_message_key_is_found_however_the_service_writes_the_name_of_its_field
     assert [version.key for version in found.versions] == [KEY]
 
 
-def test_an_expired_position_is_recognised() -> None:
+def test_an_expired_position_is_recognized() -> None:
     """What is left is read; the position is the last message of it, or none."""
     found = consumer(Topic([3.0] * 5, expired=2, payload=OURS)).read_after(Position("1"))
     assert (found.expired, len(found.versions), found.position.message_id) == (True, 3, "4")

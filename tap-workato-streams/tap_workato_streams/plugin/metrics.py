@@ -63,7 +63,7 @@ def request_metrics(stats: RequestStats) -> Iterator[Metric]:
     """Yield the metrics of a connector's requests."""
     yield Metric(
         "requests_total",
-        "Requests for messages, by the HTTP status of their response.",
+        "Requests that consume or publish messages, by the HTTP status of their response.",
         ("status",),
         {(status,): count for status, count in stats.by_status.copy().items()},
     )
