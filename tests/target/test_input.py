@@ -254,12 +254,16 @@ def test_a_batch_file_may_have_an_escaped_name(
 
 
 def test_a_byte_order_mark_is_skipped(
-    emulator: Emulator, topic: int, run_target: RunTarget
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
 ) -> None:
     """Some editors write one at the beginning of a file."""
-    done = run_target(b"\xef\xbb\xbf" + schema(), *orders(1), state("all"))
+    path, mark = tmp_path / "a.jsonl", b"\xef\xbb\xbf"
+    path.write_bytes(mark + b'{"id":1}\n')
+    encoding = {"format": "jsonl"}
+    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [path.as_uri()]}
+    done = run_target(mark + schema(), *orders(1), json.dumps(batch).encode(), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
-    assert emulator.payloads(topic) == [{"id": 0}]
+    assert emulator.payloads(topic) == [{"id": 0}, {"id": 1}]
 
 
 @pytest.mark.parametrize(

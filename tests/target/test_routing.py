@@ -434,10 +434,11 @@ def test_every_value_of_a_postgres_table_is_accepted_by_the_topic_created_for_it
 UNUSUAL = b"""{"required": null, "anyOf": null, "properties": {
     "a": null, "b": true, "c": {"type": null}, "d": {"type": "object", "properties": null},
     "e": {"type": "object", "properties": {"x": null}, "required": null},
-    "f": {"type": "array", "items": null}, "g": {"const": null, "default": null}
+    "f": {"type": "array", "items": null}, "g": {"const": null, "default": null},
+    "h": {"type": "object", "properties": []}
 }}""".replace(b"\n", b"")
 ALL_STEPS = {
-    "stream_maps": {"new": {"h": "'x'"}},
+    "stream_maps": {"new": {"i": "'x'"}},
     "flattening_enabled": True,
     "flattening_max_depth": 1,
     "validate_records": True,
@@ -445,13 +446,17 @@ ALL_STEPS = {
 
 
 @pytest.mark.parametrize("described", [b"true", UNUSUAL])
-@pytest.mark.parametrize("settings", [{}, ALL_STEPS])
+@pytest.mark.parametrize(
+    "settings", [{}, ALL_STEPS, {"payload_field": "h", "message_key_field": "key"}]
+)
 def test_an_unusual_schema_does_not_end_the_run(
     emulator: Emulator, run_target: RunTarget, settings: dict[str, Any], described: bytes
 ) -> None:
     """Where it is null, it allows anything; the topic is created with what the format expresses."""
     line = b'{"type":"SCHEMA","stream":"new","schema":%b,"key_properties":[]}' % described
-    done = run_target(line, record("new", a="x"), state("all"), **creating(emulator), **settings)
+    done = run_target(
+        line, record("new", a="x", h={}), state("all"), **creating(emulator), **settings
+    )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
 
 

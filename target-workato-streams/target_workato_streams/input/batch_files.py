@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 from pathlib import PurePosixPath
@@ -68,9 +69,11 @@ def _records_of(
         name = PurePosixPath(urlsplit(url).path).name
         with _open(url, name, storage) as file:
             lines: Iterable[bytes] = gzip.open(file) if is_packed else file  # noqa: SIM115 - closed with file
+            mark = codecs.BOM_UTF8
             for number, line in enumerate(lines, start=1):
                 if not line.isspace():
-                    yield f"{name}:{number}", _record(line, f"{name}:{number}")
+                    yield f"{name}:{number}", _record(line.removeprefix(mark), f"{name}:{number}")
+                mark = b""
     except InputError:
         raise
     except Exception as exc:

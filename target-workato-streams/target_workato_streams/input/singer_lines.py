@@ -61,27 +61,27 @@ def decode_schema(text: bytes) -> dict[str, Any]:
         InputError: The schema cannot be decoded, or is not the schema of an object.
     """
     try:
-        schema = _without_nulls(json.loads(text))
+        schema = _repaired(json.loads(text))
     except (ValueError, RecursionError):
         raise InputError("the schema cannot be decoded") from None
-    properties = schema.get("properties", {}) if isinstance(schema, dict) else None
-    if not isinstance(properties, dict):
+    if not isinstance(schema, dict):
         raise InputError("the schema does not describe an object")
-    return {**schema, "properties": properties}
+    return {"properties": {}, **schema}
 
 
-def _without_nulls(schema: Any) -> Any:  # noqa: ANN401 - JSON
-    """Remove what is null where JSON Schema does not allow it, since the SDK fails on it."""
+def _repaired(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Remove null keywords, and properties that are not an object, since the SDK fails on them."""
     if not isinstance(schema, dict):
         return {} if schema is None or schema is True else schema
     cleaned = {}
     for keyword, value in schema.items():
         if keyword in _LITERALS:
             cleaned[keyword] = value
-        elif keyword == "properties" and isinstance(value, dict):
-            cleaned[keyword] = {name: _without_nulls(each) for name, each in value.items()}
+        elif keyword == "properties":
+            if isinstance(value, dict):
+                cleaned[keyword] = {name: _repaired(each) for name, each in value.items()}
         elif value is not None:
-            cleaned[keyword] = _without_nulls(value) if isinstance(value, dict) else value
+            cleaned[keyword] = _repaired(value) if isinstance(value, dict) else value
     return cleaned
 
 
