@@ -79,7 +79,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         return target_problems(config)
 
     @override
-    def _process_schema_message(self, line: Line) -> None:  # type: ignore[override]  # no dict
+    def _process_schema_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
         line.need("stream", "schema")
         stream = Stream(line.stream, tuple(line.key_properties or ()), bytes(line.schema))
         if self._streams.get(line.stream) == stream:
@@ -103,11 +103,11 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
                 sink.publish = self._publish_mapped
 
     @override
-    def _process_record_message(self, line: Line) -> None:  # type: ignore[override]  # no dict
+    def _process_record_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
         self._publish(line, bytes(line.record), self.message_reader.line_number)
 
     @override
-    def _process_batch_message(self, line: Line) -> None:  # type: ignore[override]  # no dict
+    def _process_batch_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
         line.need("stream", "encoding", "manifest")
         files = records(line, self.config.get("batch_config"))
         for count, (place, text) in enumerate(files):
@@ -118,7 +118,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             self._publish(line, text, f"{self.message_reader.line_number} ({place})")
 
     @override
-    def _process_state_message(self, line: Line) -> None:  # type: ignore[override]  # no dict
+    def _process_state_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
         line.need("value")
         state = bytes(line.value)
         # Some taps write null before they have a state.
@@ -128,7 +128,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             self._producer.close_checkpoint(state)
 
     @override
-    def _process_activate_version_message(self, line: Line) -> None:  # type: ignore[override]  # no dict
+    def _process_activate_version_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
         self.logger.debug("%s: ACTIVATE_VERSION does not apply to a topic, ignored", line.stream)
 
     def _publish(self, line: Line, text: bytes, number: int | str) -> None:

@@ -14,7 +14,7 @@ def section(version: str, text: str) -> str:
     """Return the changelog's section of a version.
 
     Raises:
-        ValueError: There is no such section.
+        ValueError: The changelog has no section for this version.
     """
     pattern = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## \[|\Z)"
     found = re.search(pattern, text, flags=re.DOTALL | re.MULTILINE)

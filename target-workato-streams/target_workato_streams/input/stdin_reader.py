@@ -69,12 +69,12 @@ class StdinReader(GenericSingerReader[bytes]):
         return sys.stdin.buffer
 
     @override
-    def deserialize_json(self, line: bytes) -> Line:  # type: ignore[override]  # no dict
+    def deserialize_json(self, line: bytes) -> Line:  # type: ignore[override]  # not a dict
         """Split a line into its fields, without decoding large ones."""
         return split(line)
 
     @override
-    def process_lines(  # type: ignore[override]  # a Line is no dict
+    def process_lines(  # type: ignore[override]  # a Line is not a dict
         self,
         file_input: IO[str] | IO[bytes] | None,
         callbacks: Mapping[str, Callable[[Line], None]],
