@@ -13,6 +13,7 @@ from tap_workato_streams.event_streams import retry as retrying
 from tests.tap.in_process import read
 from tests.tap.running import bookmark
 from tests.tap.singer import assert_states_are_true, ids
+from tests.tap.times import all_ago
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +183,7 @@ def test_runs_from_latest_read_messages_published_since_the_first(
     for topic in range(1, topics + 1):
         emulator_process.create_topic(f"topic {topic}", id=topic)
         old = [{"old": True}] * 5
-        emulator_process.load(topic, old, times=["2026-11-20T00:00:00.000+00:00"] * 5)
+        emulator_process.load(topic, old, times=all_ago(3 * 86_400, 5))
     outcome = read(emulator_process, **config)
     assert outcome.records() == []
     published: dict[int, list[str]] = {topic: [] for topic in range(1, topics + 1)}
