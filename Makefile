@@ -165,4 +165,5 @@ test-newest: setup
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 clean:
-	@rm -rf .uv .uv.part .venv .airflow .dagster .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .uv .uv.part .venv .airflow .dagster .matrix .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	@find . -name __pycache__ -prune -exec rm -rf {} +
