@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .json_values import (
     ARRAY,
     BOOLEAN,
+    FORMAT_PATTERNS,
     INTEGER,
     NULL,
     NUMBER,
@@ -21,9 +22,8 @@ from .json_values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# The keywords of a declared schema that columns keep. With others, such as `maxLength`, a value
-# that violates them would fail the load.
-FORMATS = frozenset({"date", "date-time"})
+# The keywords of a declared schema that columns keep, besides the formats that can be checked. With
+# others, such as `maxLength`, a value that violates them would fail the load.
 NOTES = ("title", "description")
 TYPES = (STRING, INTEGER, NUMBER, BOOLEAN, OBJECT, ARRAY)
 
@@ -161,7 +161,7 @@ def _named_types(schema: Mapping[str, Any]) -> Iterable[str]:
 
 def _format(schema: Mapping[str, Any]) -> str | None:
     formats = [each.get("format") for each in (schema, *_options(schema, "anyOf", "oneOf"))]
-    return next((each for each in formats if isinstance(each, str) and each in FORMATS), None)
+    return next((each for each in FORMAT_PATTERNS if each in formats), None)
 
 
 def _of_object(schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,10 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..plugin.json_scanner import members
-from .columns import FORMATS, Column, is_column_name
+from .columns import Column, is_column_name
 from .json_values import (
     ARRAY,
     BOOLEAN,
+    FORMAT_PATTERNS,
     INTEGER,
     NUMBER,
     OBJECT,
@@ -90,4 +91,4 @@ def _scalar(kinds: set[str]) -> str:
 def _format(texts: Sequence[bytes]) -> str | None:
     if len(texts) < MIN_FORMAT_SAMPLES:
         return None
-    return next((each for each in sorted(FORMATS) if all(has_format(t, each) for t in texts)), None)
+    return next((each for each in FORMAT_PATTERNS if all(has_format(t, each) for t in texts)), None)
