@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -17,11 +17,13 @@ from .json_values import (
     OBJECT,
     STRING,
 )
+from .misfits import Misfit
+from .unpacker import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from .columns import Column, Columns
+    from .columns import Column, Columns, Path
     from .unpacker import Slot
 
 
@@ -42,13 +44,6 @@ _TYPES: dict[str, Any] = {
     OBJECT: _Object,
     ARRAY: _Array,
 }
-
-
-class Fitted(NamedTuple):
-    """The text of a record's columns, and the fields that were cut out."""
-
-    text: bytes
-    cut: list[tuple[str, bytes]]
 
 
 class Fitting:
@@ -74,8 +69,8 @@ class Fitting:
         fields: list[Any] = []
         names: dict[str, str] = {}
         self._numbers: list[str] = []
-        # The attribute, the name and its text, and the slot of each field that may be cut out.
-        self._cut: list[tuple[str, str, bytes, Slot | None]] = []
+        # The attribute, path, name as text, and slot of each field that may be cut out.
+        self._cut: list[tuple[str, Path, bytes, Slot | None]] = []
         for number, name in enumerate(dict.fromkeys([*columns, *cut])):
             column = columns.get(name)
             attribute = f"field_{number}"
@@ -90,14 +85,14 @@ class Fitting:
                 fields.append((attribute, _type(column) | None, None))
             else:
                 fields.append((attribute, msgspec.Raw, msgspec.UNSET))
-                self._cut.append((attribute, name, msgspec.json.encode(name), slots.get(name)))
+                self._cut.append((attribute, (name,), msgspec.json.encode(name), slots.get(name)))
         struct = msgspec.defstruct(
             "Payload", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False
         )
         self._decode = msgspec.json.Decoder(struct).decode
 
-    def fitted(self, payload: bytes) -> Fitted | None:
-        """Return the text of the record's columns.
+    def fitted(self, payload: bytes) -> bytes | Parts | None:
+        """Return the text of the record's columns, with misfits if fields had to be cut out.
 
         None if the payload has to be checked field by field, or is empty.
         """
@@ -113,8 +108,8 @@ class Fitting:
         if payload[0] != _BRACE or self._may_hold_extreme_number(payload, fields):
             return None
         text = payload[1:-1]
-        cut: list[tuple[str, bytes]] = []
-        for attribute, name, key, slot in self._cut:
+        misfits: list[Misfit] = []
+        for attribute, path, key, slot in self._cut:
             raw = getattr(fields, attribute)
             if raw is msgspec.UNSET:
                 continue
@@ -124,8 +119,10 @@ class Fitting:
                 if rest is None:
                     return None
                 text = rest
-                cut.append((name, raw))
-        return None if not text or text.isspace() else Fitted(text, cut)
+                misfits.append(Misfit(path, raw, slot is None))
+        if not text or text.isspace():
+            return None
+        return Parts([text], misfits, has_keys=True) if misfits else text
 
     def _may_hold_extreme_number(self, payload: bytes, fields: object) -> bool:
         """Whether a number may be too long or too small for its column; msgspec accepts both."""

@@ -15,7 +15,7 @@ from .unpacker import Parts, slots, take_apart, without_fields
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .columns import Columns
+    from .columns import Columns, Path
     from .evolution import Evolution
     from .layout import Layout
 
@@ -106,22 +106,20 @@ class Shaper:
     def _fitted(self, payload: bytes) -> bytes | Parts | None:
         """Return the body of a record whose payload fits, possibly without a few fields."""
         fitted = self._fitting.fitted(payload) if self._fitting else None
-        if fitted is None or not fitted.cut:
-            return fitted and fitted.text
-        if all(raw == NULL for _, raw in fitted.cut):
+        if not isinstance(fitted, Parts):
+            return fitted
+        if {misfit.raw for misfit in fitted.misfits} == {NULL}:
             # Null fails nothing and is not counted.
-            nulls = _rescued_nulls(tuple(name for name, _ in fitted.cut))
-            return fitted.text if self._evolution.drops else fitted.text + nulls
-        misfits = []
-        for name, raw in fitted.cut:
-            is_unknown = name not in self._slots
-            if is_unknown and raw != NULL and self._may_become_column(name):
-                return None
-            misfits.append(Misfit((name,), raw, is_unknown))
-        return Parts([fitted.text], misfits, has_keys=True)
+            nulls = _rescued_nulls(tuple([misfit.path for misfit in fitted.misfits]))
+            return fitted.columns[0] if self._evolution.drops else fitted.columns[0] + nulls
+        if any(self._may_become_column(misfit) for misfit in fitted.misfits):
+            return None
+        return fitted
 
-    def _may_become_column(self, name: str) -> bool:
-        return self._evolution.mode == ADD_COLUMNS and not self._registry.is_settled((name,))
+    def _may_become_column(self, misfit: Misfit) -> bool:
+        is_new = misfit.is_unknown and misfit.raw != NULL
+        is_open = self._evolution.mode == ADD_COLUMNS and not self._registry.is_settled(misfit.path)
+        return is_new and is_open
 
     def _expect_misfits(self, shaped: Sequence[bytes | Parts]) -> None:
         """Remember the fields that did not fit, since they usually do not fit again."""
@@ -193,6 +191,6 @@ class Shaper:
 
 # Cached, because usually the same fields are null.
 @lru_cache(maxsize=1000)
-def _rescued_nulls(names: tuple[str, ...]) -> bytes:
-    misfits = [Misfit((name,), NULL, is_unknown=True) for name in names]
+def _rescued_nulls(paths: tuple[Path, ...]) -> bytes:
+    misfits = [Misfit(path, NULL, is_unknown=True) for path in paths]
     return b"," + _RESCUED_KEY + rescued_object(misfits)
