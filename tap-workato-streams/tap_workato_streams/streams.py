@@ -15,9 +15,8 @@ from .discovery.catalog import TopicMetadata
 from .event_streams.errors import EventStreamsError
 from .limits import RunLimits
 from .output.summary import TopicSummary
-from .output.writer import record_text
 from .reading.bookmarks import parse_bookmark
-from .reading.decoding import decoded
+from .reading.decoding import decoded_record
 from .reading.topic import Bookmark
 from .records.stream_maps import StreamMaps
 from .sdk_stream import SdkStream
@@ -146,7 +145,7 @@ class TopicStream(SdkStream):
 
     def _decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> Iterator[Record]:
         for message, text in zip(messages, members, strict=True):
-            yield decoded(record_text(message, self.topic.id, text), message, self.topic)
+            yield decoded_record(message, self.topic, text)
 
     def log_summary(self) -> None:
         """Log the summary of the topic."""

@@ -77,17 +77,6 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         sys.stdout.buffer.flush()
 
 
-def record_text(message: Message, topic_id: int, members: bytes) -> bytes:
-    """Return the JSON text of a record with these members after ``time``."""
-    return b'{"message_id":%b,"topic_id":%d,"time":%b%b%b}' % (
-        _encode(message.message_id),
-        topic_id,
-        _encode(message.time),
-        b"," if members else b"",
-        members,
-    )
-
-
 def check_stdout() -> None:
     """Check that stdout is still open, which an idle run would not notice otherwise.
 

@@ -16,19 +16,25 @@ if TYPE_CHECKING:
 MAX_INT_DIGITS = 4300
 
 
-def decoded(text: bytes, message: Message, topic: Topic) -> Any:  # noqa: ANN401 - any JSON value
-    """Decode JSON text from a message.
+def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, Any]:
+    """Return the record of a message with these members after ``time``.
 
     Raises:
-        EventStreamsError: The text is nested too deeply.
+        EventStreamsError: The payload is nested too deeply.
     """
     try:
-        return json.loads(text, parse_float=Decimal, parse_int=_integer)
+        decoded = json.loads(b"{%b}" % members, parse_float=Decimal, parse_int=_integer)
     except RecursionError:
         raise EventStreamsError(
             f"{topic}: message {message.message_id} is nested too deeply to be decoded; "
             "select all properties and use neither stream maps nor flattening to emit it as is",
         ) from None
+    return {
+        "message_id": message.message_id,
+        "topic_id": topic.id,
+        "time": message.time,
+        **decoded,
+    }
 
 
 def _integer(digits: str) -> int | Decimal:
