@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from tap_workato_streams.plugin import prometheus
 from tap_workato_streams.plugin.connection_problems import connection_problems
 from tap_workato_streams.plugin.metrics import Histogram
 
@@ -206,6 +209,17 @@ def test_a_wrong_address_is_explained(address: str) -> None:
 def test_an_address_is_accepted(address: str) -> None:
     """Names, IPv4 and IPv6 addresses are valid."""
     assert list(connection_problems({"metrics_address": address})) == []
+
+
+def test_the_url_of_an_ipv6_address_is_valid(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The address has brackets, because it is followed by the port."""
+    server = SimpleNamespace(server_port=9464)
+    monkeypatch.setattr(prometheus, "start_http_server", lambda *_: (server, None))
+    with caplog.at_level(logging.INFO):
+        prometheus.serve_metrics("[::1]:0", list)
+    assert caplog.messages == ["metrics are served at http://[::1]:9464/metrics"]
 
 
 def test_a_histogram_cumulates_its_buckets() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,11 +53,6 @@ class Host:
     def url_setting(self) -> str:
         """The name of the setting that holds the URL."""
         return f"{self.api}_url"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it is this machine."""
-        return is_loopback(urlsplit(self.url).hostname or "")
 
 
 @dataclass(frozen=True)

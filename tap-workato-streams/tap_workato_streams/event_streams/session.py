@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
 
 from . import CONNECTOR
-from .hosts import Timeouts, developer_host, messages_host
+from .hosts import Timeouts, developer_host, is_loopback, messages_host
 from .response_errors import check, unexpected, unreachable
 from .retry import RetryPolicy
 from .transport import OneHostAdapter
@@ -151,5 +152,5 @@ def _options(host: Host) -> Mapping[str, Any]:
         found = session.merge_environment_settings(
             host.url, proxies={}, stream=None, verify=None, cert=None
         )
-    proxies = {} if host.is_loopback else found["proxies"]
+    proxies = {} if is_loopback(urlsplit(host.url).hostname or "") else found["proxies"]
     return {"verify": found["verify"], "cert": found["cert"], "proxies": proxies}

@@ -53,7 +53,8 @@ def serve_metrics(address: str, metrics: Callable[[], Iterable[Metric | Histogra
             f"metrics_address: cannot listen on {address} ({exc.strerror}); "
             "each process needs its own port"
         ) from exc
-    logger.info("metrics are served at http://%s:%d/metrics", parts.hostname, server.server_port)
+    host = address.rpartition(":")[0]
+    logger.info("metrics are served at http://%s:%d/metrics", host, server.server_port)
 
 
 class _Collector:
