@@ -81,6 +81,15 @@ def test_a_lost_response_to_a_partly_applied_batch() -> None:
     assert pipe.topic() == ["2a", "3a", "1a"]
 
 
+def test_an_entry_that_fails_after_a_lost_response_is_retried() -> None:
+    """Its index in the second request differs from its index in the batch."""
+    pipe = Pipeline()
+    sent = [row(name, "a") for name in "123"]
+    pipe.run(*sent, pipe.bookmark(3), script=[PartlyLost({1, 2}), {1}])
+    assert pipe.service.batches == [["1", "2", "3"], ["2", "3"], ["3"]]
+    assert pipe.topic() == ["1a", "2a", "3a"]
+
+
 def test_equal_records_of_a_keyless_stream_after_a_partial_failure_and_a_kill() -> None:
     """The next run counts the equal messages in the topic, and publishes the others."""
     pipe = Pipeline()

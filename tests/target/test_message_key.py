@@ -30,6 +30,7 @@ def of(text: bytes, stream: Stream = ORDERS) -> Version:
 
 
 DEEP = b"[" * 5000 + b"]" * 5000
+LONG = b"9" * 5000
 SAME = [
     (b'{"id":1,"line":2}', b'{ "line" : 2, "id" : 1 }', ORDERS),
     (b'{"id":"\\u00e9","line":2}', '{"id":"é","line":2}'.encode(), ORDERS),
@@ -45,6 +46,7 @@ SAME = [
     ),
     (b'{"a":"\\ud800","_sdc_deleted_at":1}', b'{"_sdc_deleted_at":2,"a":"\\uD800"}', KEYLESS),
     (b'{"a":%b,"b":1}' % DEEP, b'{"b":1,"a":%b}' % DEEP, KEYLESS),
+    (b'{"a":["\\ud800",%b]}' % LONG, b'{"a":["\\ud800", %b]}' % LONG, KEYLESS),
 ]
 SAME_ROW = [
     (b'{"id":1,"line":2,"status":"new"}', b'{"id":1,"line":2,"status":"paid"}'),
@@ -54,6 +56,12 @@ SAME_ROW = [
     (b'{"id":1,"line":2,"a":null}', b'{"id":1,"line":2}'),
     (b'{"id":1,"line":2}', b'{"id":1,"line":2,"_sdc_deleted_at":"2026-11-24"}'),
     (b'{"id":1,"line":2,"a":"\\ud800"}', b'{"id":1,"line":2,"a":"\\ud801"}'),
+    (
+        b'{"id":1,"line":2,"a":"\\ud800"}',
+        b'{"id":1,"line":2,"a":"\\ud800","_sdc_deleted_at":"2026-11-24"}',
+    ),
+    (b'{"id":1,"line":2,"a":"x"}', b'{"id":1,"line":2,"a":"\\ud800"}'),
+    (b'{"id":1,"line":2,"a":["\\ud800",1.10]}', b'{"id":1,"line":2,"a":["\\ud800",1.1]}'),
 ]
 OTHER_ROW = [
     (b'{"id":1,"line":2}', b'{"id":2,"line":1}', ORDERS),
@@ -66,6 +74,12 @@ OTHER_ROW = [
     (b'{"a":1}', b'{"a":1,"_sdc_deleted_at":"2026-11-24"}', KEYLESS),
     (b'{"a":%b}' % (b"9" * 5000), b'{"a":%b}' % (b"9" * 5001), KEYLESS),
     (b'{"a":%b}' % DEEP, b'{"a":[]}', KEYLESS),
+    (b'{"a":"\\ud800"}', b'{"b":"\\ud800"}', KEYLESS),
+    (
+        b'{"id":1,"line":null,"a":"\\ud800"}',
+        b'{"id":1,"line":null,"a":"\\ud801"}',
+        ORDERS,
+    ),
 ]
 
 
@@ -113,6 +127,8 @@ def test_the_content_is_that_of_the_payload() -> None:
     assert one == other
     assert one.row != third.row
     assert one.content == third.content
+    plain = version(b'{"x":1}', '{"id":"é","line":2}'.encode(), ORDERS)
+    assert plain == version(b'{"x":1}', b'{"line": 2, "id": "\\u00e9"}', ORDERS)
 
 
 def test_the_format_is_the_one_that_consumers_know() -> None:

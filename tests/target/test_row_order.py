@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.input.records import Record, Stream
@@ -91,6 +92,7 @@ class Topic:
         ("rsrs", [{0, 1}], [3, 4, 1, 2, 3, 4]),
         ("rr", [{0}, set(), {0}], [2, 1, 2]),
         ("rr", [{-1}], [1, 2]),
+        ("rsrsxr", [{0, 1, 5}, {0, 1}], [3, 4, 5, 6, 1, 2, 4, 6]),
     ],
 )
 def test_the_newest_version_is_published_once_more_behind_a_retried_one(
@@ -103,6 +105,39 @@ def test_the_newest_version_is_published_once_more_behind_a_retried_one(
     assert topic.accepted == expected
     acknowledged = [m.sequence for each in outcomes for m in getattr(each, "messages", ())]
     assert sorted(acknowledged) == [m.sequence for m in sent]
+
+
+@pytest.mark.parametrize(
+    ("failing", "expected"),
+    [
+        ([{0}, {0}, {0}], [[2], [1]]),
+        ([{1}], [[1], [2]]),
+        ([{0}], [[2, 1]]),
+    ],
+)
+def test_an_acknowledgement_waits_only_for_older_versions(
+    failing: list[set[int]], expected: list[list[int]]
+) -> None:
+    """A rejected message comes last, because it may end the run."""
+    outcomes = Topic(*failing).outcomes(messages("r", "r"))
+    done = [each.messages if isinstance(each, Published) else [each.message] for each in outcomes]
+    assert [[message.sequence for message in part] for part in done] == expected
+
+
+def test_a_rejected_message_does_not_release_rows_that_are_still_retried() -> None:
+    """The second version is still retried when the first message is rejected."""
+    topic = Topic({0, 1}, {-1}, {-1})
+    list(topic.outcomes(messages("s", "r", "r")))
+    assert topic.accepted == [3, 2, 3]
+
+
+def test_streams_do_not_share_rows() -> None:
+    """The same key in another stream belongs to another row."""
+    sent = messages("r", "r")
+    record = Record(Stream("c", ("id",)), sent[1].record.text, 2)
+    topic = Topic({0})
+    list(topic.outcomes([sent[0], msgspec.structs.replace(sent[1], record=record)]))
+    assert topic.accepted == [2, 1]
 
 
 def test_rows_without_a_key_have_no_versions() -> None:
