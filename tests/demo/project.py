@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,11 @@ class Project:
             text=True,
             start_new_session=True,
         )
+
+
+def copy_sources(source: Path, copy: Path) -> None:
+    """Copy a folder without bytecode, which other processes may be writing."""
+    shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def copy_definitions(root: Path, folder: Path) -> None:

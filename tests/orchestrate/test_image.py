@@ -6,7 +6,7 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
-from tests.demo.project import Project
+from tests.demo.project import Project, copy_sources
 from tests.demo.services import ROOT
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def test_the_image_has_the_whole_project(tmp_path: Path) -> None:
         path = tmp_path / target
         path.parent.mkdir(exist_ok=True)
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, path, symlinks=True)
+            copy_sources(ROOT / source, path)
         else:
             shutil.copy(ROOT / source, path / source if target == "./" else path)
     assert (tmp_path / "orchestrate" / "run.sh").is_file()

@@ -15,6 +15,7 @@ import pytest
 from tap_workato_streams.plugin.version import __version__
 from uv import find_uv_bin
 
+from tests.demo.project import copy_sources
 from tests.project.docs import ROOT
 
 if TYPE_CHECKING:
@@ -53,14 +54,14 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the working tree as a git repository, with its symbolic links."""
     folder = tmp_path_factory.mktemp("repository")
     for name in NAMES:
-        run("cp", "-a", ROOT / name, folder, cwd=folder)
+        copy_sources(ROOT / name, folder / name)
     # Each sdist contains it.
     run("cp", ROOT / "CHANGELOG.md", folder, cwd=folder)
-    (folder / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
     run("git", "init", "--quiet", cwd=folder)
     run("git", "add", "--all", cwd=folder)
     identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    run("git", *identity, "commit", "--quiet", "--message", "All", cwd=folder)
+    unsigned = ["-c", "commit.gpgsign=false"]
+    run("git", *identity, *unsigned, "commit", "--quiet", "--message", "All", cwd=folder)
     return folder
 
 
