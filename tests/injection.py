@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Without a network, the system's resolver would take long to fail.
+NO_SUCH_HOST = """
+    import socket
+    def getaddrinfo(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    socket.getaddrinfo = getaddrinfo
+"""
+
 
 def injected(folder: Path, code: str) -> dict[str, str]:
     """Return the environment in which an executable runs `code` before anything else.

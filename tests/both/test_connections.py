@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.injection import injected
+from tests.injection import NO_SUCH_HOST, injected
 from tests.raw_service import RawService, http_response
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 
 NOBODY = "http://127.0.0.1:1"
 NO_EXCEPTIONS = {"no_proxy": "", "NO_PROXY": ""}
-# Without a network, the system's resolver would take long to fail.
-NO_SUCH_HOST = """
-    import socket
-    def getaddrinfo(*_args, **_kwargs):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    socket.getaddrinfo = getaddrinfo
-"""
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from target_workato_streams.event_streams.rate_limiter import RateLimiter
 from target_workato_streams.publishing import rejections
 from target_workato_streams.publishing.rejections import EntryRetries
 
+from tests.injection import NO_SUCH_HOST, injected
 from tests.running import eventually
 from tests.target.conftest import dead_letters_in
 from tests.target.singer import orders, record, schema, state
@@ -274,9 +275,15 @@ def test_messages_are_counted_once_as_possibly_duplicated(
     assert "20 resent, 10 possibly duplicated" in done.stderr
 
 
-def test_a_request_that_was_not_sent_duplicates_nothing(run_target: RunTarget) -> None:
-    """If connections are refused, the summary counts nothing as possibly duplicated."""
-    done = run_target(schema(), *orders(3), api_url="http://127.0.0.1:9", max_retry_secs=0.5)
+@pytest.mark.parametrize(
+    ("url", "fault"), [("http://127.0.0.1:9", ""), ("https://no-such-host.invalid", NO_SUCH_HOST)]
+)
+def test_a_request_that_was_not_sent_duplicates_nothing(
+    run_target: RunTarget, tmp_path: Path, url: str, fault: str
+) -> None:
+    """Refused connections and unknown hosts are not counted as possible duplicates."""
+    env = injected(tmp_path / "site", fault)
+    done = run_target(schema(), *orders(3), env=env, api_url=url, max_retry_secs=0.5)
     assert done.exit_code == 1
     assert "0 possibly duplicated" in done.stderr
 
