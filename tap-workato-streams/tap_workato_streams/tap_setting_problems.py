@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .discovery import schemas
+from .event_streams.consume import parse_time
 from .event_streams.errors import SettingError
-from .reading.positions import parse_time
 from .records.evolution import ADD_COLUMNS
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from ..event_streams.consume import EARLIEST, Cursor
-from ..reading.positions import parse_time, rfc3339
+from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -11,7 +12,6 @@ from .session import Body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from .session import ApiSession
 
@@ -115,3 +115,17 @@ class ConsumeClient:
         except ValueError:
             raise self.session.unexpected(response) from None
         return Messages(messages, date=response.date)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Parse an RFC 3339 time with an offset; return None for any other text."""
+    try:
+        time = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return None
+    return time if time.tzinfo else None
+
+
+def rfc3339(time: datetime, timespec: str = "seconds") -> str:
+    """Format a time for the API, truncated to ``timespec``."""
+    return time.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ..event_streams.consume import parse_time
 from ..plugin.metrics import Metric, request_metrics
-from ..reading.positions import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
+from ..event_streams.consume import parse_time
 from ..plugin.wording import counted, duration
-from ..reading.positions import parse_time
 
 if TYPE_CHECKING:
     from ..reading.topic import Bookmark, Page, Topic

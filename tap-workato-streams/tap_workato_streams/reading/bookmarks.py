@@ -7,8 +7,8 @@ from copy import deepcopy
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
+from ..event_streams.consume import parse_time
 from ..event_streams.errors import SettingError
-from .positions import parse_time
 from .topic import Bookmark
 
 if TYPE_CHECKING:

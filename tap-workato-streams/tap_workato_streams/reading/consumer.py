@@ -78,7 +78,7 @@ class TopicConsumer:
         cursor, description = start(self.topic, bookmark)
         logger.info("%s: %s", self.topic, description)
         if cursor is None:
-            self._bookmark = find_latest(self._fetch, self._clock)
+            self._bookmark = find_latest(self._fetch, self._clock, self._settings.batch_size)
             yield Page([], start=self._bookmark)
             if not tail and not poll_secs:
                 return

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from ..event_streams.consume import EARLIEST, Cursor
+from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .topic import Bookmark, Topic
 
 # Messages of a batch have the same millisecond, and `since_time` only returns newer messages.
@@ -64,17 +64,3 @@ def is_near_retention(topic: Topic, bookmark: Bookmark, now: datetime) -> bool:
     if since is None or not topic.retention:
         return False
     return (now - since).total_seconds() > NEAR_RETENTION * topic.retention
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """Parse an RFC 3339 time with an offset; return None for any other text."""
-    try:
-        time = msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
-        return None
-    return time if time.tzinfo else None
-
-
-def rfc3339(time: datetime, timespec: str = "seconds") -> str:
-    """Format a time for the API, truncated to ``timespec``."""
-    return time.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")

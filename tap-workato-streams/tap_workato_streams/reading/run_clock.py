@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from .positions import parse_time
+from ..event_streams.consume import parse_time
 
 if TYPE_CHECKING:
     from .topic import Page

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ..event_streams.consume import EARLIEST, Cursor
+from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
 from ..event_streams.cursors import CursorExpired, Repetition, consume_again
 from ..event_streams.errors import EventStreamsError, RequestRejected
+from ..event_streams.newest_page import find_newest_page
 from ..state.positions import Position
 from .message_key import read_version
 
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
 # The maximum difference between the service's clocks. The Date header is in whole seconds.
 CLOCK_TOLERANCE = timedelta(seconds=6)
-# The steps back in time to find the end of a topic; a busy topic has a message in the first one.
-STEPS_SECS = tuple(10.0**power for power in range(1, 8))
-SHORTEST_STEP_SECS = 1.0
+# How far back the search for the end of a topic starts; a busy topic has a message there.
+LOOK_BACK = timedelta(seconds=10)
 PAGE_SIZE = 50
 FORBIDDEN = 403
 MAX_SKEW = timedelta(minutes=1)
@@ -100,31 +100,13 @@ class KeyConsumer:
     def _near_the_end(self) -> Messages | None:
         """Find a page shortly before the end that is not empty; None if there is none."""
         now = datetime.now(timezone.utc)
-        empty_secs = 0.0
-        for secs in STEPS_SECS:
-            page = self._since(now, secs)
-            if secs == STEPS_SECS[0]:
-                skewed = page.date is not None and abs(page.date - now) > MAX_SKEW
-                now = page.date or now
-                if skewed:
-                    page = self._since(now, secs)
-                if not page.messages and not self._consume(EARLIEST, 1).messages:
-                    return None
-            if page.messages:
-                return self._nearer(page, now, empty_secs, secs)
-            empty_secs = secs
-        return self._consume(EARLIEST)
-
-    def _nearer(self, page: Messages, now: datetime, empty_secs: float, secs: float) -> Messages:
-        """Bisect the time before the end as long as this may save reading more than a page."""
-        while len(page.messages) >= PAGE_SIZE and secs - empty_secs > SHORTEST_STEP_SECS:
-            middle = (empty_secs + secs) / 2
-            nearer = self._since(now, middle)
-            if nearer.messages:
-                page, secs = nearer, middle
-            else:
-                empty_secs = middle
-        return page
+        page = self._since(now - LOOK_BACK)
+        local, now = now, page.date or now
+        if abs(now - local) > MAX_SKEW:
+            page = self._since(now - LOOK_BACK)
+        if not page.messages and not self._consume(EARLIEST, 1).messages:
+            return None
+        return find_newest_page(self._since, now, now - LOOK_BACK, page, PAGE_SIZE)[1]
 
     def _read_on(self, page: Messages, found: LookUp) -> None:
         # Without the service's time, only an empty page shows the end, since the local clock may be
@@ -157,10 +139,8 @@ class KeyConsumer:
         except RequestRejected as rejection:
             return consume_again(cursor, PAGE_SIZE, rejection, self._consume)
 
-    def _since(self, now: datetime, secs: float) -> Messages:
-        since = (now - timedelta(seconds=secs)).astimezone(timezone.utc)
-        text = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return self._consume(Cursor(since_time=text))
+    def _since(self, time: datetime) -> Messages:
+        return self._consume(Cursor(since_time=rfc3339(time, "milliseconds")))
 
     def _consume(self, cursor: Cursor, batch_size: int = PAGE_SIZE) -> Messages:
         self._found.requests += 1
@@ -177,8 +157,5 @@ class KeyConsumer:
 
 
 def _is_after(time: str, end: datetime) -> bool:
-    try:
-        published = msgspec.convert(time, datetime)
-    except msgspec.ValidationError:
-        return False
-    return published.tzinfo is not None and published >= end
+    published = parse_time(time)
+    return published is not None and published >= end
