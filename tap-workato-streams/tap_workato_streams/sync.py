@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
-import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +14,7 @@ from .event_streams.rate_limiter import TOO_MANY_REQUESTS
 from .limits import Interval, RunLimits, Watchdog
 from .output.emitter import Emitter
 from .output.progress import Progress
-from .output.writer import bytes_written, check_stdout
+from .output.writer import bytes_written, check_stdout, discard_stdout
 from .plugin.wording import counted
 
 if TYPE_CHECKING:
@@ -83,24 +81,24 @@ class Sync:
         """
         topics = counted(len(self._streams), "topic")
         logger.info("reading %s, %d concurrently", topics, self._workers)
+        started: list[TopicStream] = []
         self._watchdog.start()
         try:
             # The initial state is valid until there is a newer one.
             self._write_state()
-            for stream in self._streams:
-                stream.write_schema()
+            started = [stream for stream in self._streams if self._write_schema(stream)]
             # From here on, only the emitter may use the state, so the bookmarks are read first.
-            progress = Progress([stream.summary for stream in self._streams], tail=self._tail)
-            waiting = deque((stream, stream.bookmark) for stream in self._streams)
+            progress = Progress([stream.summary for stream in started], tail=self._tail)
+            waiting = deque((stream, stream.bookmark) for stream in started)
             with contextlib.closing(progress):
                 self._start_workers(waiting)
-                self._wait(progress)
+                self._wait(len(started), progress)
             self._emitter.close()
             if self._output_error:
                 raise self._output_error
         except OSError as exc:  # from stdout: only the workers use other files and sockets
             self._stopping = True
-            _discard_stdout()
+            discard_stdout()
             if not isinstance(exc, BrokenPipeError):
                 raise EventStreamsError(
                     f"cannot write to stdout ({exc.strerror}); free some space and run again"
@@ -108,12 +106,20 @@ class Sync:
             logger.info("stdout was closed by the loader; the run ends")
         finally:
             self._watchdog.stop()
-        for stream in self._streams:
+        for stream in started:
             stream.log_summary()
         for error in self._errors[1:]:
             logger.error("%s", error)
         if self._errors:
             raise self._errors[0]
+
+    def _write_schema(self, stream: TopicStream) -> bool:
+        try:
+            stream.write_schema()
+        except EventStreamsError as exc:
+            self._fail(exc)
+            return False
+        return True
 
     @property
     def _is_over(self) -> bool:
@@ -152,9 +158,8 @@ class Sync:
         if self._limits.reached:
             self._ends.put(None)
 
-    def _wait(self, progress: Progress) -> None:
+    def _wait(self, open_topics: int, progress: Progress) -> None:
         """Wait until all topics or the run ends, and emit the state when it is due."""
-        open_topics = len(self._streams)
         while open_topics and not self._is_over:
             waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
             end = self._next_end(min(wait for wait in waits if wait is not None))
@@ -192,7 +197,3 @@ class Sync:
 def _is_quota(error: Exception) -> bool:
     rate_limited = isinstance(error, ServiceError) and error.status == TOO_MANY_REQUESTS
     return rate_limited or isinstance(error, QuotaStoreError)
-
-
-def _discard_stdout() -> None:  # Otherwise, the flush at exit would fail.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

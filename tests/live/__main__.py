@@ -36,7 +36,11 @@ def main() -> int:
         print(MISSING)
         return 0
     center = os.environ.get("WORKATO_DATA_CENTER", "us")
-    url = os.environ.get("WORKATO_API_URL", "") or PUBLIC_URLS[center]
+    url = os.environ.get("WORKATO_API_URL") or PUBLIC_URLS.get(center)
+    if url is None:
+        parser.error(f"WORKATO_DATA_CENTER must be one of {', '.join(PUBLIC_URLS)}")
+    if not topic.isdecimal():
+        parser.error("WORKATO_TOPIC_ID must be a number")
     api = Api(url.rstrip("/"), token, int(topic))
     findings = []
     for finding in run(api, use_up_quota=use_up_quota, pause_secs=PAUSE_SECS):

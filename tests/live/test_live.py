@@ -55,14 +55,34 @@ def test_table_shows_each_finding() -> None:
     assert text.endswith("NO")
 
 
-def test_without_a_token_it_is_skipped_and_says_so() -> None:
-    """CI has no token, and `make check-live` must not fail there."""
-    done = subprocess.run(
+def check_live(**variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the checks with these variables."""
+    return subprocess.run(
         [sys.executable, "-m", "tests.live"],
-        env=environment(WORKATO_API_TOKEN="", WORKATO_TOPIC_ID=""),
+        env=environment(**variables),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_without_a_token_it_is_skipped_and_says_so() -> None:
+    """CI has no token, and `make check-live` must not fail there."""
+    done = check_live(WORKATO_API_TOKEN="", WORKATO_TOPIC_ID="")
     assert done.returncode == 0
     assert done.stdout.startswith("skipped: set WORKATO_API_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"WORKATO_TOPIC_ID": "orders"}, "WORKATO_TOPIC_ID must be a number"),
+        ({"WORKATO_DATA_CENTER": "moon"}, "WORKATO_DATA_CENTER must be one of us, eu, "),
+    ],
+)
+def test_an_invalid_variable_is_named(variables: dict[str, str], line: str) -> None:
+    """The value of a variable is checked before the first request."""
+    valid = {"WORKATO_API_TOKEN": "t", "WORKATO_TOPIC_ID": "1", "WORKATO_API_URL": ""}
+    done = check_live(**{**valid, **variables})
+    assert done.returncode == 2
+    assert line in done.stderr.splitlines()[-1]

@@ -385,6 +385,21 @@ def test_a_key_that_the_catalog_does_not_know_is_looked_for(
     assert rows(closed, "orders") == [{"id": 1}]
 
 
+def test_a_topic_without_its_key_does_not_stop_the_others(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """The others are read to their end; the run fails with the line of the topic."""
+    other = emulator.create_topic()
+    emulator.load(other, [{"id": 7}])
+    run = run_tap(topics=[topic, other], **UNPACKED, **KEYED)
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert "topic_1 (topic 1): no message has id, which is a key property" in line
+    assert [record["id"] for record in run.records(f"topic_{other}")] == [7]
+    assert f"topic_{other}" in run.states[-1]["bookmarks"]
+
+
 def test_stream_maps_see_every_column(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
     """Those that a payload lacks as null; a new column of the page, too."""
     emulator.load(topic, [{"id": 1, "total": 1.5}])

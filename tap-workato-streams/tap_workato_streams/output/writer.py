@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from datetime import datetime, timezone
@@ -90,6 +91,11 @@ def check_stdout() -> None:
         return  # stdout is not a file, for example in tests; the next write will show the error.
     if any(event & select.POLLERR for _, event in poll.poll(0)):
         raise BrokenPipeError
+
+
+def discard_stdout() -> None:
+    """Discard what is buffered for a closed stdout, because the flush at exit would fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def payload_lines(messages: Sequence[Message]) -> list[bytes]:
