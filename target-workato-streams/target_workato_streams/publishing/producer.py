@@ -106,10 +106,8 @@ class Producer:
         while self._is_unfinished and not self._shutdown.overdue:
             self.wait()
             self._process()
-        if idle := self.producers.idle:
-            # If a topic is not idle, a worker may still call it.
-            self._context.wakeup.close()
-        self.producers.close(join=idle)
+        self.producers.close(join=self.producers.idle)
+        self._context.wakeup.close()
         self._summary.write()
         self._acknowledgements.close()
         self._shutdown.check()

@@ -75,7 +75,7 @@ class Wakeup:
         return future
 
     def close(self) -> None:
-        """Close the pipe; a later call, such as by a signal handler, does nothing."""
+        """Close the pipe; a later call, by a signal handler or a worker, does nothing."""
         with self._lock:
             self._called = True
             os.close(self._reader)
