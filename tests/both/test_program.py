@@ -46,6 +46,7 @@ def test_every_bad_setting_is_one_line_without_its_value(connector: Connector) -
     assert "data_center: must be one of us, eu, jp, sg, au, trial" in lines
     assert "developer_api_url: does not contain a valid host" in lines
     assert "request_timeout_secs: must be at most 86400" in lines
+    assert lines.count("request_timeout_secs: ") == 1
     assert "max_retry_secs: must be at most 1000000000" in lines
     assert "legacy_api: must be of type boolean" in lines
     assert TOKEN not in outcome.stderr

@@ -39,11 +39,12 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     Returns:
         One line for each problem.
     """
-    errors = JSONSchemaValidator(schema).iter_errors(config)
+    errors = list(JSONSchemaValidator(schema).iter_errors(config))
+    rejected = {error.absolute_path[0] for error in errors if error.absolute_path}
     return [
         *[_line(error) for error in errors],
         *connection_problems(config),
-        *_duration_problems(config),
+        *[f"{name}: must be at most {MAX_SECS}" for name in sorted(_too_long(config) - rejected)],
         *_missing_extras(config),
     ]
 
@@ -94,11 +95,13 @@ def _line(error: ValidationError) -> str:
     return f"{path.lstrip('.')}: {text}" if path else text
 
 
-def _duration_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in config.items():
-        # NaN passes every comparison of JSON Schema.
-        if name.endswith("_secs") and isinstance(value, int | float) and not value <= MAX_SECS:
-            yield f"{name}: must be at most {MAX_SECS}"
+def _too_long(config: Mapping[str, Any]) -> set[str]:
+    """Return the names of durations that are too long; NaN passes every rule of JSON Schema."""
+    return {
+        name
+        for name, value in config.items()
+        if name.endswith("_secs") and isinstance(value, int | float) and not value <= MAX_SECS
+    }
 
 
 def _missing_extras(config: Mapping[str, Any]) -> Iterator[str]:
