@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROWS = 120
 # It takes one to three seconds, and longer on a busy machine.
-STOP_SECS = 30
+STOP_SECS = 10
 
 # The shells that are /bin/sh in Debian, Red Hat and Alpine.
 SHELLS = [
