@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.orchestrate.pipelines import Pipelines
 
 ROWS = 120
-# It takes one to three seconds, and longer on a busy machine.
+# The limit that the script promises. It takes one to three seconds, and longer on a busy machine.
 STOP_SECS = 10
 
 # The shells that are /bin/sh in Debian, Red Hat and Alpine.
