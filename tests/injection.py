@@ -15,6 +15,11 @@ NO_SUCH_HOST = """
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     socket.getaddrinfo = getaddrinfo
 """
+# A file ends within a line, as on a full disk.
+NO_ROOM = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+"""
 
 
 def injected(folder: Path, code: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from target_workato_streams.state.state_writer import StateWriter
 from typing_extensions import override
 
 from tests.executables import command, environment
-from tests.injection import injected
+from tests.injection import NO_ROOM, injected
 from tests.running import eventually
 from tests.target.conftest import dead_letters_in
 from tests.target.singer import raw_record, record, schema, state
@@ -255,11 +255,6 @@ def test_after_a_failed_write_nothing_more_is_written(
     assert not capsys.readouterr().out
 
 
-# The file ends within a line, as on a full disk.
-NO_ROOM = """
-    import resource
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-"""
 # As ext4 does: the second call succeeds although the pages are lost.
 FIRST_FSYNC_FAILS = """
     import os, stat

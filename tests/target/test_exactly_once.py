@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.injection import NO_ROOM, injected
 from tests.running import eventually
+from tests.target.conftest import dead_letters_in
 from tests.target.singer import record, schema
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.emulator.control import Emulator
     from tests.executables import Outcome
     from tests.target.conftest import RunTarget, StartTarget
@@ -332,3 +336,44 @@ def test_a_last_state_of_null_covers_no_records(
     assert last["bookmarks"][OURS][str(topic)]["message_id"] is None
     run_target(returned(last), schema(), *rows(0, 3), returned(last, orders=3), **EXACTLY_ONCE)
     assert ids(emulator, topic) == [0, 1, 2]
+
+
+def test_a_rejected_record_ends_a_look_up_but_not_the_records_before_it(
+    emulator: Emulator, topic: int, checked: int, start_target: StartTarget
+) -> None:
+    """They wait in another topic, whose requests are slow."""
+    other = emulator.create_topic()
+    emulator.configure(rejection="status")
+    emulator.fault("latency", secs=2, operation="batch", topic_id=topic)
+    emulator.fault("latency", secs=4, operation="consume", topic_id=other)
+    topics = {"slow": topic, "bad": checked, "other": other}
+    target = start_target(topics=topics, batch_size_rows=1, **EXACTLY_ONCE)
+    target.feed(state_line(orders=0), *(schema(stream) for stream in topics))
+    target.feed(record("slow", id=1), record("slow", id=2), record("bad", id="x"))
+    target.feed(record("other", id=3), state_line(orders=3))
+    target.close_input()
+    done = target.end()
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert f"bad (topic {checked})" in line
+    assert ids(emulator, topic) == [1, 2]
+    assert ids(emulator, other) == []
+
+
+def test_a_dead_letter_that_cannot_be_written_at_the_end_fails_the_run(
+    checked: int, start_target: StartTarget, tmp_path: Path
+) -> None:
+    """The state that would cover the record is not emitted."""
+    target = start_target(
+        env=injected(tmp_path / "site", NO_ROOM),
+        default_topic_id=checked,
+        max_retry_secs=0,
+        **EXACTLY_ONCE,
+        **dead_letters_in(tmp_path / "dead.jsonl"),
+    )
+    target.feed(schema(), record(id="x"), state_line(orders=1))
+    target.close_input()
+    done = target.end()
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    [line] = done.error_lines
+    assert "dead.jsonl: File too large" in line
