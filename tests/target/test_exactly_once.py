@@ -355,7 +355,7 @@ def test_a_rejected_record_ends_a_look_up_but_not_the_records_before_it(
     done = target.end()
     assert done.exit_code == 1
     [line] = done.error_lines
-    assert f"bad (topic {checked})" in line
+    assert "bad, line 7: rejected" in line
     assert ids(emulator, topic) == [1, 2]
     assert ids(emulator, other) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..plugin.wording import shown
@@ -53,12 +54,12 @@ class Evolution:
     deselected: Collection[Path] = frozenset()
     required: Collection[str] = ()
 
-    @property
+    @cached_property
     def rescues(self) -> bool:
         """Whether `_rescued` is selected; if not, new fields are not selected, either."""
         return (RESCUED,) not in self.deselected
 
-    @property
+    @cached_property
     def drops(self) -> bool:
         """Whether values that do not fit their columns are dropped."""
         return self.mode == NONE or not self.rescues

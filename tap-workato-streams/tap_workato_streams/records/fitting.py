@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -17,8 +18,7 @@ from .json_values import (
     OBJECT,
     STRING,
 )
-from .misfits import Misfit
-from .unpacker import Parts
+from .misfits import NULL, Misfit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -68,9 +68,9 @@ class Fitting:
     ) -> None:
         fields: list[Any] = []
         names: dict[str, str] = {}
-        self._numbers: list[str] = []
-        # The attribute, path, name as text, and slot of each field that may be cut out.
-        self._cut: list[tuple[str, Path, bytes, Slot | None]] = []
+        numbers: list[str] = []
+        # The attribute, path, name as text, slot, and null value of each field that may be cut out.
+        self._cut: list[tuple[str, Path, bytes, Slot | None, Misfit]] = []
         for number, name in enumerate(dict.fromkeys([*columns, *cut])):
             column = columns.get(name)
             attribute = f"field_{number}"
@@ -78,21 +78,25 @@ class Fitting:
                 continue
             names[attribute] = name
             if column and NUMBER in column.types and name not in cut:
-                self._numbers.append(attribute)
+                numbers.append(attribute)
             if column and name in required:
                 fields.append((attribute, _type(column)))
             elif column and name not in cut:
                 fields.append((attribute, _type(column) | None, None))
             else:
                 fields.append((attribute, msgspec.Raw, msgspec.UNSET))
-                self._cut.append((attribute, (name,), msgspec.json.encode(name), slots.get(name)))
+                slot, text = slots.get(name), msgspec.json.encode(name)
+                null = Misfit((name,), NULL, slot is None)
+                self._cut.append((attribute, (name,), text, slot, null))
         struct = msgspec.defstruct(
             "Payload", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False
         )
         self._decode = msgspec.json.Decoder(struct).decode
+        # With a single name, attrgetter would not return a tuple.
+        self._numbers = attrgetter(*numbers, *numbers) if numbers else None
 
-    def fitted(self, payload: bytes) -> bytes | Parts | None:
-        """Return the text of the record's columns, with misfits if fields had to be cut out.
+    def fitted(self, payload: bytes) -> tuple[bytes, list[Misfit]] | None:
+        """Return the text of the record's columns, and the misfits that had to be cut out.
 
         None if the payload has to be checked field by field, or is empty.
         """
@@ -109,7 +113,7 @@ class Fitting:
             return None
         text = payload[1:-1]
         misfits: list[Misfit] = []
-        for attribute, path, key, slot in self._cut:
+        for attribute, path, key, slot, null in self._cut:
             raw = getattr(fields, attribute)
             if raw is msgspec.UNSET:
                 continue
@@ -119,17 +123,17 @@ class Fitting:
                 if rest is None:
                     return None
                 text = rest
-                misfits.append(Misfit(path, raw, slot is None))
+                misfits.append(null if raw == NULL else Misfit(path, raw, slot is None))
         if not text or text.isspace():
             return None
-        return Parts([text], misfits, has_keys=True) if misfits else text
+        return text, misfits
 
     def _may_hold_extreme_number(self, payload: bytes, fields: object) -> bool:
         """Whether a number may be too long or too small for its column; msgspec accepts both."""
         # If only every 1,000th byte is kept, at least three of them belong to such a long number.
         if len(payload) > MAX_DIGITS and _LONG_NUMBER.search(payload[:: MAX_DIGITS // 4]):
             return True
-        if 0 not in [getattr(fields, attribute) for attribute in self._numbers]:
+        if self._numbers is None or 0 not in self._numbers(fields):
             return False
         # A number that is too small has been rounded to 0.
         return b"0" * 200 in payload or _EXPONENT_MEMBER.search(payload) is not None
@@ -146,20 +150,18 @@ def _without(text: bytes, key: bytes, raw: bytes) -> bytes | None:
     If the name is in the text only once, and nothing is escaped, it is not in a nested object.
     """
     start = text.find(key)
-    if start < 0:
-        return None
-    before, after = text[:start], text[start + len(key) :]
-    if key in after:
+    end = start + len(key)
+    if start < 0 or text.find(key, end) >= 0:
         return None
     for separator in (b":", b": "):
-        if after.startswith(separator + raw):
-            after = after[len(separator) + len(raw) :]
+        if text.startswith(separator + raw, end):
+            end += len(separator) + len(raw)
             break
     else:
         return None
-    if after.startswith(b","):
-        return before + after[1:]
-    before = before.rstrip()
+    if text.startswith(b",", end):
+        return text[:start] + text[end + 1 :]
+    before, after = text[:start].rstrip(), text[end:]
     return before[:-1] + after if before.endswith(b",") and not after.strip() else None
 
 

@@ -106,20 +106,23 @@ class Shaper:
     def _fitted(self, payload: bytes) -> bytes | Parts | None:
         """Return the body of a record whose payload fits, possibly without a few fields."""
         fitted = self._fitting.fitted(payload) if self._fitting else None
-        if not isinstance(fitted, Parts):
-            return fitted
-        if {misfit.raw for misfit in fitted.misfits} == {NULL}:
-            # Null fails nothing and is not counted.
-            nulls = _rescued_nulls(tuple([misfit.path for misfit in fitted.misfits]))
-            return fitted.columns[0] if self._evolution.drops else fitted.columns[0] + nulls
-        if any(self._may_become_column(misfit) for misfit in fitted.misfits):
+        if fitted is None:
             return None
-        return fitted
+        text, misfits = fitted
+        if not misfits:
+            return text
+        values = [misfit for misfit in misfits if misfit.raw != NULL]
+        if not values:
+            # Null fails nothing and is not counted.
+            nulls = _rescued_nulls(tuple([misfit.path for misfit in misfits]))
+            return text if self._evolution.drops else text + nulls
+        if any(self._may_become_column(misfit) for misfit in values):
+            return None
+        return Parts([text], misfits, has_keys=True)
 
     def _may_become_column(self, misfit: Misfit) -> bool:
-        is_new = misfit.is_unknown and misfit.raw != NULL
         is_open = self._evolution.mode == ADD_COLUMNS and not self._registry.is_settled(misfit.path)
-        return is_new and is_open
+        return misfit.is_unknown and is_open
 
     def _expect_misfits(self, shaped: Sequence[bytes | Parts]) -> None:
         """Remember the fields that did not fit, since they usually do not fit again."""
