@@ -19,7 +19,7 @@ help:
 	@echo 'make demo                load a file into a topic and the topic into PostgreSQL (40 s)'
 	@echo 'make services            start the emulator and PostgreSQL, to run pipelines by hand'
 	@echo 'make emulator            start only the emulator: make emulator PORT=8085'
-	@echo 'make test                run all tests (7 minutes on 2 cores)'
+	@echo 'make test                run all tests (6 minutes on 2 cores)'
 	@echo 'make lint                check style and types'
 	@echo 'make fuzz-target         test the target with random records, states, faults and signals (10 minutes)'
 	@echo 'make fuzz-exactly-once   test exactly_once with random histories (1 minute)'
@@ -31,7 +31,7 @@ help:
 	@echo 'make test-dagster        test the Dagster example (1 minute)'
 	@echo 'make test-airflow        test the Airflow example (3 minutes)'
 	@echo 'make check-orchestrate   check the script, Dockerfile, units and manifests in orchestrate/'
-	@echo 'make bench               measure the speed, and write tests/benchmarks/RESULTS.md and its plot (20 minutes)'
+	@echo 'make bench               measure the speed, and write tests/benchmarks/RESULTS.md and its plot (8 minutes)'
 	@echo 'make bench-quota         measure how processes share a quota (6 minutes)'
 	@echo 'make picture             run the demo, and write docs/images/demo.svg'
 	@echo 'make docs                generate plugin definitions, tables of settings and URLs from the code'
@@ -72,7 +72,7 @@ services: setup
 # Each worker has its own emulator, and runs whole test files. The order of the folders is kept, because
 # the slowest files have few tests, and would otherwise be started last.
 test: setup
-	@echo 'Running all tests: about 7 minutes on 2 cores ...'
+	@echo 'Running all tests: about 6 minutes on 2 cores ...'
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: setup
