@@ -76,6 +76,8 @@ def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else " " for char in text)
 
 
