@@ -8,17 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from .discovery.samples import sample
+from .discovery.topics import sample
 from .event_streams.errors import EventStreamsError
 from .output.writer import payload_lines
 from .plugin.wording import counted, listed
-from .records.columns import common, from_schema, merged, schemas
-from .records.evolution import ADD_COLUMNS, ColumnRegistry, Evolution, evolution_mode
-from .records.inference import infer_columns
-from .records.known_columns import CatalogColumns, combined, from_bookmark, key_path
-from .records.layout import MESSAGE_FIELDS, RESCUED
-from .records.misfits import key_problem, pointer
-from .records.shaper import Shaper
+from .records.columns import (
+    MESSAGE_FIELDS,
+    RESCUED,
+    common,
+    from_schema,
+    infer_columns,
+    merged,
+    schemas,
+)
+from .records.evolution import (
+    ADD_COLUMNS,
+    CatalogColumns,
+    ColumnRegistry,
+    Evolution,
+    combined,
+    evolution_mode,
+    from_bookmark,
+    key_path,
+    key_problem,
+    pointer,
+)
+from .records.record_builder import Shaper
 from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
@@ -31,8 +46,7 @@ if TYPE_CHECKING:
 
     from .event_streams.consume import Message
     from .reading.consumer import TopicConsumer
-    from .records.columns import Columns
-    from .records.layout import Layout
+    from .records.columns import Columns, Layout
 
 logger = logging.getLogger("tap-workato-streams")
 

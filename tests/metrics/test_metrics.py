@@ -13,8 +13,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 from tap_workato_streams.plugin import prometheus
-from tap_workato_streams.plugin.connection_problems import connection_problems
-from tap_workato_streams.plugin.metrics import Histogram
+from tap_workato_streams.plugin.config import connection_problems
+from tap_workato_streams.plugin.monitoring import Histogram
 
 from tests.executables import run
 from tests.project.docs import ROOT

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tap_workato_streams.event_streams.consume import Message
-from tap_workato_streams.reading.run_clock import RunClock
-from tap_workato_streams.reading.topic import Page
+from tap_workato_streams.reading.bookmarks import Page
+from tap_workato_streams.reading.clock import RunClock
 
 from tests.tap.in_process import read
 from tests.tap.singer import consumed, ids

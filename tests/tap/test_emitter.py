@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tap_workato_streams.event_streams.consume import Message
-from tap_workato_streams.limits import Interval, RunLimits
-from tap_workato_streams.output.emitter import Emitter
-from tap_workato_streams.reading.topic import Bookmark, Page
+from tap_workato_streams.reading.bookmarks import Bookmark, Page
+from tap_workato_streams.reading.clock import Interval, RunLimits
+from tap_workato_streams.sync import Emitter
 
 from tests.running import eventually
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from tap_workato_streams.plugin.json_scanner import elements, members, scan
-from tap_workato_streams.plugin.pages import split_page
+from tap_workato_streams.plugin.json import elements, members, scan, split_page
 
 MEGABYTE = 1024 * 1024
 ITEM = rb'{"x":12345,"y":"abc \n def \u00e9 \ud83d\ude00"}'

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tap_workato_streams.event_streams.consume import Message
-from tap_workato_streams.output.progress import Progress
-from tap_workato_streams.output.summary import TopicSummary
+from tap_workato_streams.output.summary import Progress, TopicSummary
 from tap_workato_streams.plugin.wording import counted, duration
-from tap_workato_streams.reading.topic import Page, Topic
+from tap_workato_streams.reading.bookmarks import Page, Topic
 
 from tests.executables import command
 from tests.terminal import on_a_terminal

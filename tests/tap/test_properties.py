@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tap_workato_streams.event_streams import rate_limiter as pacing
-from tap_workato_streams.event_streams import retry as retrying
+from tap_workato_streams.event_streams import session as retrying
 
 from tests.tap.in_process import read
 from tests.tap.running import bookmark

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_workato_streams.event_streams.cursors import Repetition
+from tap_workato_streams.event_streams.consume import Repetition
 from tap_workato_streams.event_streams.errors import EventStreamsError
 
 from tests.tap.in_process import read

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tap_workato_streams.plugin.wording import counted
 from target_workato_streams.event_streams.rate_limiter import RateLimiter
-from target_workato_streams.publishing import rejections
-from target_workato_streams.publishing.rejections import EntryRetries
+from target_workato_streams.publishing import context as rejections
+from target_workato_streams.publishing.context import EntryRetries
 
 from tests.injection import NO_SUCH_HOST, injected
 from tests.running import eventually

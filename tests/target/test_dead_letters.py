@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.state import dead_letters
+from target_workato_streams.state.checkpoints import StateWriter
 from target_workato_streams.state.dead_letters import DeadLetters
-from target_workato_streams.state.state_writer import StateWriter
 from typing_extensions import override
 
 from tests.executables import command, environment

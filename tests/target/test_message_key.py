@@ -7,14 +7,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.input.records import Stream
+from target_workato_streams.input.messages import Stream
 from target_workato_streams.publishing.message_key import version
 from target_workato_streams.publishing.payload import InvalidPayloadError, Payload
 
 from tests.target.singer import raw_record, record, schema
 
 if TYPE_CHECKING:
-    from target_workato_streams.state.versions import Version
+    from target_workato_streams.publishing.message_key import Version
 
     from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget

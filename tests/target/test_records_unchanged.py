@@ -9,8 +9,8 @@ from unittest import mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from target_workato_streams.plugin import json_text
-from target_workato_streams.plugin.json_scanner import members, scan
+from target_workato_streams.plugin import json as json_text
+from target_workato_streams.plugin.json import members, scan
 
 from tests.target.singer import raw_record, schema, state
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from target_workato_streams.event_streams.errors import RequestRejected
-from target_workato_streams.input.records import Record, Stream
-from target_workato_streams.publishing.batch_sender import BatchSender
+from target_workato_streams.input.messages import Record, Stream
+from target_workato_streams.publishing.client import PublishResult
 from target_workato_streams.publishing.messages import Message, Published
-from target_workato_streams.publishing.publish_client import PublishResult
-from target_workato_streams.publishing.row_order import publish_in_row_order
+from target_workato_streams.publishing.sender import BatchSender, publish_in_row_order
 from target_workato_streams.state.checkpoints import Checkpoint
 
 from tests.target.singer import record, schema, state

@@ -158,7 +158,7 @@ def test_a_kill_duplicates_at_most_the_batches_in_flight_and_what_follows_the_la
 
 # The run would otherwise wait for eight seconds, as in the test without a response above.
 SHORT_GRACE = """
-    from target_workato_streams.publishing import shutdown
+    from target_workato_streams.publishing import producer as shutdown
     shutdown.GRACE_SECS = 2.0
 """
 

@@ -18,8 +18,7 @@ from .errors import ServiceError, Stopped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .quota import LocalQuota
-    from .shared_quota import SharedQuota
+    from .quota import LocalQuota, SharedQuota
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0

@@ -13,13 +13,13 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
 from ..event_streams.errors import EventStreamsError, SettingError, Stopped
-from .singer_lines import InputError, split
+from .messages import InputError, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from .singer_lines import Line
+    from .messages import Line
 
 CHUNK_BYTES = 256 * 1024
 

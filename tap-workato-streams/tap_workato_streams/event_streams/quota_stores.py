@@ -1,4 +1,4 @@
-"""Parsing and validation of ``quota_url``; nothing here opens a connection."""
+"""The stores of a shared quota, and the URL that names one."""
 
 from __future__ import annotations
 

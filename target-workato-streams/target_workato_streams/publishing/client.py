@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from ..event_streams.errors import Unavailable
-from ..event_streams.redaction import redact
+from ..event_streams.http import redact
 from .batches import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..event_streams.response import Response
+    from ..event_streams.http import Response
     from ..event_streams.session import ApiSession
     from .messages import Message
     from .summary import Tally

@@ -1,4 +1,4 @@
-"""Splits a line of the input into the fields of its Singer message.
+"""The Singer messages of the input, and their streams and records.
 
 Fields that may be large (record, schema, state) are not decoded unless necessary, so every digit,
 date and escape is preserved.
@@ -7,14 +7,17 @@ date and escape is preserved.
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 
 from ..event_streams.errors import EventStreamsError
-from ..plugin.json_scanner import members
-from ..plugin.json_text import check_utf8
+from ..plugin.json import check_utf8, members
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ABSENT = msgspec.Raw()
 # Keywords of JSON Schema whose values are data.
@@ -122,3 +125,41 @@ def _split_slowly(line: bytes) -> Line:
     if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
         raise InputError("key_properties must be a list of strings")
     return message
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream according to its latest SCHEMA message.
+
+    Args:
+        name: The name.
+        key_properties: The names of the key properties.
+        schema: The JSON Schema as received; empty for a stream that is created by a stream map.
+    """
+
+    name: str
+    key_properties: Sequence[str] = ()
+    schema: bytes = b""
+
+
+class Record(NamedTuple):
+    """A record as received, before stream maps change it.
+
+    Attributes:
+        stream: Its stream.
+        text: The JSON object.
+        line: The line number in the input; for a record in a batch file, also the position in the
+            file.
+        version: The ``version`` of its RECORD message, as received; empty if there is none.
+        time_extracted: The ``time_extracted`` of its RECORD message, likewise.
+    """
+
+    stream: Stream
+    text: bytes
+    line: int | str
+    version: bytes = b""
+    time_extracted: bytes = b""
+
+    def __str__(self) -> str:
+        """Name the record in log lines, without its content."""
+        return f"{self.stream.name}, line {self.line}"

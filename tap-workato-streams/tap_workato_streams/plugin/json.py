@@ -1,12 +1,14 @@
-"""JSON text that msgspec does not handle: invalid UTF-8, lone surrogates and deep nesting."""
+"""Splits JSON without decoding its values, including JSON that msgspec does not handle."""
 
 from __future__ import annotations
 
 import re
 import secrets
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
+
+from ..event_streams.consume import Message
 
 T = TypeVar("T")
 
@@ -110,3 +112,97 @@ class ConcealedJson:
     def _stand_in(self, deep_value: bytes) -> bytes:
         self._deep_values.append(deep_value)
         return b'"%b:%d"' % (self._mark.encode(), len(self._deep_values) - 1)
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def members(text: bytes) -> dict[str, bytes]:
+    """Split a JSON object into its members.
+
+    Args:
+        text: The object.
+
+    Returns:
+        The bytes of each member's value by its name; if a name occurs twice, the last value.
+
+    Raises:
+        ValueError: The text is not a JSON object in UTF-8; the reason never quotes the text.
+    """
+    try:
+        return {name: bytes(value) for name, value in _OBJECT.decode(text).items()}
+    except (msgspec.DecodeError, RecursionError):
+        return scan(text, "object")
+
+
+def elements(text: bytes) -> list[bytes]:
+    """Split a JSON array into its elements.
+
+    Raises:
+        ValueError: The text is not a JSON array in UTF-8; the reason never quotes the text.
+    """
+    try:
+        return [bytes(value) for value in _ARRAY.decode(text)]
+    except (msgspec.DecodeError, RecursionError):
+        return list(scan(text, "array").values())
+
+
+def scan(text: bytes, kind: Literal["object", "array"]) -> dict[str, bytes]:
+    """Split an object or array that msgspec may reject; the names of elements are their indices."""
+    json = ConcealedJson(text)
+    try:
+        if kind == "array":
+            parts = json.decode(_ARRAY)
+            return {str(index): json.restored(part) for index, part in enumerate(parts)}
+        found = json.decode(_OBJECT)
+    except msgspec.ValidationError:
+        raise ValueError(f"not a JSON {kind}") from None
+    except msgspec.DecodeError as exc:
+        reason = str(exc).removeprefix("JSON is malformed: ")
+        if json.is_changed:
+            reason = reason.partition(" (byte ")[0]
+        raise ValueError(f"not valid JSON: {reason}") from None
+    return {json.restored_name(name): json.restored(part) for name, part in found.items()}
+
+
+class _Body(msgspec.Struct, frozen=True):
+    messages: list[Message]
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def split_page(body: bytes) -> list[Message]:
+    """Split the body of a consume response into messages.
+
+    Args:
+        body: The body.
+
+    Returns:
+        The messages with unchanged payloads.
+
+    Raises:
+        ValueError: The body is not UTF-8, not JSON, or not a page of messages.
+    """
+    check_utf8(body)
+    try:
+        return _decode(body).messages
+    except (msgspec.DecodeError, RecursionError):
+        return _split_slowly(body)
+
+
+def _split_slowly(body: bytes) -> list[Message]:
+    """Split a page that msgspec rejects because of lone surrogates or very deep nesting."""
+    try:
+        return [_message(members(part)) for part in elements(members(body)["messages"])]
+    except KeyError as exc:
+        raise ValueError("not a page of messages") from exc
+
+
+def _message(parts: dict[str, bytes]) -> Message:
+    return Message(
+        message_id=msgspec.json.decode(parts["message_id"], type=str),
+        payload=msgspec.Raw(parts["payload"]),
+        time=msgspec.json.decode(parts["time"], type=str),
+    )
