@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from workato_streams_emulator import Emulator
+
     from tests.demo.services import Services
-    from tests.emulator.control import Emulator
     from tests.project.conftest import Definition
 
 README = ROOT / "README.md"

@@ -12,18 +12,18 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.emulator.clock import parse
-from tests.emulator.faults import Fault
-from tests.emulator.publish import store
-from tests.emulator.responses import Problem
-from tests.emulator.store import StoredMessage
+from workato_streams_emulator.clock import parse
+from workato_streams_emulator.faults import Fault
+from workato_streams_emulator.publish import store
+from workato_streams_emulator.responses import Problem
+from workato_streams_emulator.store import StoredMessage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
-    from tests.emulator.service import Service
+    from workato_streams_emulator.service import Service
 
 T = TypeVar("T")
 

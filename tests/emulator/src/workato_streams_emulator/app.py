@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Mount, Route, Router
 
-from tests.emulator import control_plane, developer
-from tests.emulator.consume import consume
-from tests.emulator.endpoint import Endpoint
-from tests.emulator.publish import publish, publish_batch
-from tests.emulator.responses import Problem
+from workato_streams_emulator import control_plane, developer
+from workato_streams_emulator.consume import consume
+from workato_streams_emulator.endpoint import Endpoint
+from workato_streams_emulator.publish import publish, publish_batch
+from workato_streams_emulator.responses import Problem
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from tests.emulator.service import Call, Service
+    from workato_streams_emulator.service import Call, Service
 
 TOPICS = "/api/event_streams/topics"
 

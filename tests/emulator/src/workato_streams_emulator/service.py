@@ -10,13 +10,13 @@ from weakref import WeakSet
 
 import msgspec
 
-from tests.emulator.arrivals import Arrivals
-from tests.emulator.clock import Clock
-from tests.emulator.faults import Faults
-from tests.emulator.quota import Quota
-from tests.emulator.responses import ApiResponse, Problem
-from tests.emulator.settings import Settings
-from tests.emulator.store import Store
+from workato_streams_emulator.arrivals import Arrivals
+from workato_streams_emulator.clock import Clock
+from workato_streams_emulator.faults import Faults
+from workato_streams_emulator.quota import Quota
+from workato_streams_emulator.responses import ApiResponse, Problem
+from workato_streams_emulator.settings import Settings
+from workato_streams_emulator.store import Store
 
 if TYPE_CHECKING:
     from asyncio import Transport
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive
 
-    from tests.emulator.faults import Fault
-    from tests.emulator.log import Entry
-    from tests.emulator.store import Topic
+    from workato_streams_emulator.faults import Fault
+    from workato_streams_emulator.log import Entry
+    from workato_streams_emulator.store import Topic
 
 TOKEN = "emulator-token"
 DEVELOPER_TOKEN = "emulator-developer-token"

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from tests.emulator.responses import Problem
+from workato_streams_emulator.responses import Problem
 
 BLANKS = re.compile(r"[ \t\r\n]+")
 

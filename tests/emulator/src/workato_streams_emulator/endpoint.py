@@ -7,20 +7,20 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from tests.emulator.arrivals import disconnected
-from tests.emulator.faults import play
-from tests.emulator.log import Entry
-from tests.emulator.responses import Problem
-from tests.emulator.service import DEVELOPER_TOKEN, TOKEN, Call
+from workato_streams_emulator.arrivals import disconnected
+from workato_streams_emulator.faults import play
+from workato_streams_emulator.log import Entry
+from workato_streams_emulator.responses import Problem
+from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN, Call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.types import Receive, Scope, Send
 
-    from tests.emulator.log import Operation
-    from tests.emulator.responses import ApiResponse
-    from tests.emulator.service import Service
+    from workato_streams_emulator.log import Operation
+    from workato_streams_emulator.responses import ApiResponse
+    from workato_streams_emulator.service import Service
 
     # None if the client disconnected before there was a response.
     Handler = Callable[[Service, Call], Awaitable[ApiResponse | None]]

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.emulator.clock import RFC_3339
+from workato_streams_emulator.clock import RFC_3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable

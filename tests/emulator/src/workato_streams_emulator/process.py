@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def start_process(*, database: Path | None, port: int) -> tuple[subprocess.Popen[bytes], str]:
@@ -16,11 +17,11 @@ def start_process(*, database: Path | None, port: int) -> tuple[subprocess.Popen
     Raises:
         RuntimeError: The server did not start; the reason is on stderr.
     """
-    command = [sys.executable, "-m", "tests.emulator", "--until-stdin-closes"]
+    command = [sys.executable, "-m", "workato_streams_emulator", "--until-stdin-closes"]
     command += ["--port", str(port)]
     if database is not None:
         command += ["--database", str(database)]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     line = process.stdout.readline() if process.stdout else b""
     if not line:
         end_process(process)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tests.emulator.clock import parse
-from tests.emulator.responses import ApiResponse, Problem
+from workato_streams_emulator.clock import parse
+from workato_streams_emulator.responses import ApiResponse, Problem
 
 if TYPE_CHECKING:
-    from tests.emulator.service import Call, Service
-    from tests.emulator.store import Topic
+    from workato_streams_emulator.service import Call, Service
+    from workato_streams_emulator.store import Topic
 
 MAX_BATCH_SIZE = 50
 MAX_TIMEOUT_SECS = 60

@@ -13,9 +13,9 @@ import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tests.emulator.app import application
-from tests.emulator.endpoint import TRANSPORT
-from tests.emulator.service import Service
+from workato_streams_emulator.app import application
+from workato_streams_emulator.endpoint import TRANSPORT
+from workato_streams_emulator.service import Service
 
 if TYPE_CHECKING:
     from types import FrameType

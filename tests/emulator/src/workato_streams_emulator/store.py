@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tests.emulator.ids import message_id, position_of
+from workato_streams_emulator.ids import message_id, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

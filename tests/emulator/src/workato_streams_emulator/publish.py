@@ -5,15 +5,15 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tests.emulator.payloads import is_object, split_batch, whole
-from tests.emulator.responses import Problem
-from tests.emulator.schema import misfit
-from tests.emulator.service import to_json
+from workato_streams_emulator.payloads import is_object, split_batch, whole
+from workato_streams_emulator.responses import Problem
+from workato_streams_emulator.schema import misfit
+from workato_streams_emulator.service import to_json
 
 if TYPE_CHECKING:
-    from tests.emulator.responses import ApiResponse
-    from tests.emulator.service import Call, Service
-    from tests.emulator.store import Topic
+    from workato_streams_emulator.responses import ApiResponse
+    from workato_streams_emulator.service import Call, Service
+    from workato_streams_emulator.store import Topic
 
 MAX_PAYLOADS = 100
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import requests
 
-from tests.emulator.log import LoggedRequest
-from tests.emulator.process import end_process, start_process
-from tests.emulator.service import DEVELOPER_TOKEN, TOKEN
-from tests.emulator.store import StoredMessage
-from tests.running import eventually
+from workato_streams_emulator.log import LoggedRequest
+from workato_streams_emulator.process import end_process, start_process
+from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN
+from workato_streams_emulator.store import StoredMessage
 
 if TYPE_CHECKING:
     import subprocess
@@ -133,17 +132,25 @@ class Emulator:
         return msgspec.convert(self._ask("GET", "requests", query=query), list[LoggedRequest])
 
     def wait_until_idle(self) -> None:
-        """Wait until no request is in progress, for example after its client was killed."""
+        """Wait until no request is in progress, for example after its client was killed.
+
+        Raises:
+            TimeoutError: A request is still in progress after a minute.
+        """
         # By then, requests that have been sent are in the log.
         time.sleep(0.1)
-        eventually(lambda: all(r.finished_at for r in self.requests()), "the end of all requests")
+        deadline = time.monotonic() + TIMEOUT_SECS
+        while not all(request.finished_at for request in self.requests()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"requests are still in progress after {TIMEOUT_SECS} s")
+            time.sleep(0.01)
 
     def clear_requests(self) -> None:
         """Clear the request log."""
         self._ask("DELETE", "requests")
 
     def configure(self, **settings: Any) -> None:  # noqa: ANN401 - see the fields of Settings
-        """Change the service's behavior; see `tests.emulator.settings.Settings`.
+        """Change the service's behavior; see `workato_streams_emulator.settings.Settings`.
 
         Raises:
             ValueError: A setting is unknown or has the wrong type.
