@@ -73,8 +73,10 @@ def variables(emulator: Emulator) -> dict[str, str]:
 
 
 def addresses(emulator: Emulator) -> dict[str, str]:
+    """The placeholders in commands, and their replacements."""
     hosts = ("https://event-streams.eu.workato.com", "https://app.eu.workato.com")
-    return dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
+    urls = dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
+    return {**urls, "../workato-streams/": f"{ROOT}/"}
 
 
 def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> None:

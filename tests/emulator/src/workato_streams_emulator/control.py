@@ -74,6 +74,19 @@ class Emulator:
         """Stop the server process."""
         self.stop()
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that connect both connectors to the emulator."""
+        return {
+            f"{connector}_WORKATO_STREAMS_{setting}": value
+            for connector in ("TAP", "TARGET")
+            for setting, value in {
+                "API_URL": self.url,
+                "API_TOKEN": self.token,
+                "DEVELOPER_API_URL": self.url,
+            }.items()
+        }
+
     def reset(self) -> None:
         """Remove topics, messages, the log and faults, and restore the default settings."""
         self._ask("POST", "reset")
