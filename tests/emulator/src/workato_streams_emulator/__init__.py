@@ -6,8 +6,8 @@ pytest with the fixture `emulator`.
 
 from __future__ import annotations
 
-from workato_streams_emulator.control import Emulator
-from workato_streams_emulator.log import LoggedRequest
+from workato_streams_emulator.client import Emulator
+from workato_streams_emulator.exchange import LoggedRequest
 from workato_streams_emulator.store import StoredMessage
 
 __all__ = ["Emulator", "LoggedRequest", "StoredMessage"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from workato_streams_emulator.clock import parse
-from workato_streams_emulator.responses import ApiResponse, Problem
+from workato_streams_emulator.exchange import ApiResponse, Problem
 
 if TYPE_CHECKING:
     from workato_streams_emulator.service import Call, Service

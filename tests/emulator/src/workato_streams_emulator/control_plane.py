@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from workato_streams_emulator.clock import parse
+from workato_streams_emulator.exchange import Problem
 from workato_streams_emulator.faults import Fault
 from workato_streams_emulator.publish import store
-from workato_streams_emulator.responses import Problem
 from workato_streams_emulator.store import StoredMessage
 
 if TYPE_CHECKING:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from workato_streams_emulator.responses import Problem
+from workato_streams_emulator.exchange import Problem, to_json
 from workato_streams_emulator.schema import malformed
-from workato_streams_emulator.service import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workato_streams_emulator.responses import ApiResponse
+    from workato_streams_emulator.exchange import ApiResponse
     from workato_streams_emulator.service import Call, Service
     from workato_streams_emulator.store import Topic
 

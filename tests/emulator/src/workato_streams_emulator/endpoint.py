@@ -7,10 +7,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from workato_streams_emulator.arrivals import disconnected
+from workato_streams_emulator.exchange import Entry, Problem, disconnected
 from workato_streams_emulator.faults import play
-from workato_streams_emulator.log import Entry
-from workato_streams_emulator.responses import Problem
 from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN, Call
 
 if TYPE_CHECKING:
@@ -18,8 +16,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from workato_streams_emulator.log import Operation
-    from workato_streams_emulator.responses import ApiResponse
+    from workato_streams_emulator.exchange import ApiResponse, Operation
     from workato_streams_emulator.service import Service
 
     # None if the client disconnected before there was a response.

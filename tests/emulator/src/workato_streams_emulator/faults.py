@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from workato_streams_emulator.arrivals import disconnected
-from workato_streams_emulator.log import Operation  # noqa: TC001 - msgspec reads the annotations
-from workato_streams_emulator.responses import ApiResponse, problem
+from workato_streams_emulator.exchange import (
+    ApiResponse,
+    Operation,  # noqa: TC001 - msgspec reads the annotations
+    disconnected,
+    problem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from workato_streams_emulator.control import Emulator
+from workato_streams_emulator.client import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The storage of topics and messages, in SQLite."""
+"""The storage of topics and messages in SQLite, and the message ids."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-
-from workato_streams_emulator.ids import message_id, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +34,14 @@ FIND = "SELECT 1 FROM messages WHERE topic_id = ? AND position = ? AND time > ?"
 FIRST = """
 SELECT position FROM messages WHERE topic_id = ? AND time > ? ORDER BY time, position LIMIT 1
 """
+# Message ids are opaque: neither their length nor their sort order reflects the topic order.
+ALPHABET = "mUk5Z1EqatyliD92vOwWsFCRV7QMrbNH6YohKXSJTp3ABfcnG4LxgI0edPzj8u"
+MODULUS = 2**32
+# Odd, so that the multiplication is a bijection; near the golden ratio, so that consecutive
+# positions give very different ids.
+MULTIPLIER = 2_654_435_761
+INVERSE = pow(MULTIPLIER, -1, MODULUS)
+DIGITS = {character: value for value, character in enumerate(ALPHABET)}
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -143,3 +149,25 @@ class Store:
         self._sqlite.execute(
             "DELETE FROM messages WHERE topic_id = ? AND position <= ?", (topic_id, up_to)
         )
+
+
+def message_id(position: int) -> str:
+    """Return the id, such as `A1BRi`, of the message at a position in the workspace, from 1."""
+    rest = position * MULTIPLIER % MODULUS
+    characters = []
+    while rest:
+        rest, digit = divmod(rest, len(ALPHABET))
+        characters.append(ALPHABET[digit])
+    return "A" + "".join(characters)
+
+
+def position_of(text: str) -> int | None:
+    """Return the position that belongs to an id, or None if `text` is not an id."""
+    value = 0
+    for character in reversed(text[1:]):
+        digit = DIGITS.get(character)
+        if digit is None or value >= MODULUS:
+            return None
+        value = value * len(ALPHABET) + digit
+    position = value * INVERSE % MODULUS
+    return position if message_id(position) == text else None

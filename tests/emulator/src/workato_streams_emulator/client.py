@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -10,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import requests
 
-from workato_streams_emulator.log import LoggedRequest
-from workato_streams_emulator.process import end_process, start_process
+from workato_streams_emulator.exchange import LoggedRequest
 from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN
 from workato_streams_emulator.store import StoredMessage
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
-
 
 CHUNK = 5_000
 TIMEOUT_SECS = 60
@@ -54,12 +53,12 @@ class Emulator:
         Raises:
             RuntimeError: The server did not start; the reason is on stderr.
         """
-        return cls(*start_process(database=database, port=port))
+        return cls(*_start_process(database=database, port=port))
 
     def stop(self) -> None:
         """Stop the server process, and wait until it has exited; open connections are closed."""
         self._session.close()
-        end_process(self._process)
+        _end_process(self._process)
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - the class is not made to be subclassed
         """Return the emulator."""
@@ -163,7 +162,7 @@ class Emulator:
         self._ask("DELETE", "requests")
 
     def configure(self, **settings: Any) -> None:  # noqa: ANN401 - see the fields of Settings
-        """Change the service's behavior; see `workato_streams_emulator.settings.Settings`.
+        """Change the service's behavior; see `service.Settings`.
 
         Raises:
             ValueError: A setting is unknown or has the wrong type.
@@ -235,6 +234,28 @@ class Emulator:
         if not response.ok:
             raise ValueError(response.text)
         return msgspec.msgpack.decode(response.content)
+
+
+def _start_process(*, database: Path | None, port: int) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server and wait until it listens; return the process and its URL."""
+    command = [sys.executable, "-m", "workato_streams_emulator", "--until-stdin-closes"]
+    command += ["--port", str(port)]
+    if database is not None:
+        command += ["--database", str(database)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    line = process.stdout.readline() if process.stdout else b""
+    if not line:
+        _end_process(process)
+        raise RuntimeError("The emulator did not start")
+    return process, json.loads(line)["url"]
+
+
+def _end_process(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server, and wait until it has exited."""
+    process.terminate()
+    # Leaving the context closes the pipes and waits for the process.
+    with process:
+        pass
 
 
 def _encode(payload: object) -> bytes:
