@@ -193,6 +193,14 @@ class Emulator:
         - `entry_error` (`indices`, `reason`): these entries of a batch fail
         - `missing_entry` (`indices`, `stored`): these entries are missing from the response
         - `redirect` (`status`, `location`): redirected, not processed
+        - `late` (`secs`): a TCP RST; the request is processed `secs` later
+        - `no_date`: processed, but the response has no `Date` header
+        - `reject_position` (`status`, `message_id`): a consume request with `after_message_id` is
+          rejected as if this message, or any without `message_id`, did not exist
+        - `expire` (`up_to`): before a consume request with `after_message_id` is processed, the
+          messages up to this one, or to `up_to`, expire
+
+        With each kind, the entries `indices` of a batch that is processed fail.
 
         Raises:
             ValueError: The kind or an option is unknown.
@@ -204,6 +212,17 @@ class Emulator:
                 options["body"] = _encode(body)
         order = {"kind": kind, "operation": operation, "topic_id": topic_id}
         self._ask("POST", "faults", {**order, "after": after, "times": times, **options})
+
+    def deviate(self, topic_id: int, **deviations: Any) -> None:  # noqa: ANN401 - see Deviations
+        """Let a topic deviate from the documented service; see `deviations.Deviations`.
+
+        These deviations replace earlier ones, so without any the topic no longer deviates. They
+        affect messages that are published or loaded, and requests that are sent, from now on.
+
+        Raises:
+            ValueError: The topic does not exist, or a deviation is unknown or has the wrong type.
+        """
+        self._ask("POST", f"topics/{topic_id}/deviations", deviations)
 
     def clear_faults(self) -> None:
         """Remove all faults that are still pending."""

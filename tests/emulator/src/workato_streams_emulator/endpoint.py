@@ -112,7 +112,7 @@ class Endpoint:
             "content-length": str(len(response.body)),
             **response.headers,
         }
-        if self._service.settings.date_header:
+        if self._service.settings.date_header and response.dated:
             offset_secs = self._service.settings.date_offset_secs
             headers.setdefault("date", self._service.clock.http_date(offset_secs))
         start = {

@@ -73,12 +73,13 @@ class Entry:
 
 @dataclass(slots=True)
 class ApiResponse:
-    """A response; with `cut`, only half of the body is sent."""
+    """A response; with `cut`, only half of the body is sent; `dated` is false without a `Date`."""
 
     body: bytes
     status: int = HTTPStatus.OK
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    dated: bool = True
 
 
 class Problem(Exception):

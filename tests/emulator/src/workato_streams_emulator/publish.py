@@ -44,7 +44,8 @@ async def publish(service: Service, call: Call) -> ApiResponse:
     reason = rejection_reason(service, topic, payload)
     if reason:
         raise Problem(HTTPStatus.BAD_REQUEST, reason)
-    return to_json({"message_id": store(service, topic, [payload])[0]})
+    (message_id,) = service.add(topic, [payload])
+    return to_json({"message_id": service.deviations(topic.id).published_id(message_id)})
 
 
 async def publish_batch(service: Service, call: Call) -> ApiResponse:
@@ -66,19 +67,22 @@ async def publish_batch(service: Service, call: Call) -> ApiResponse:
         raise Problem(service.settings.rejection_status, f"payloads[{index}]: {reasons[index]}")
 
     lost, left_out = set(reasons), set()
-    if call.fault and call.fault.kind == "entry_error":
-        reasons.update(dict.fromkeys(call.fault.indices, call.fault.reason))
-        lost.update(call.fault.indices)
     if call.fault and call.fault.kind == "missing_entry":
         left_out = set(call.fault.indices)
         lost |= set() if call.fault.stored else left_out
+    elif call.fault:
+        reasons.update(dict.fromkeys(call.fault.indices, call.fault.reason))
+        lost.update(call.fault.indices)
 
     kept = [index for index in range(len(payloads)) if index not in lost]
-    ids = dict(zip(kept, store(service, topic, [payloads[index] for index in kept]), strict=True))
+    deviations = service.deviations(topic.id)
+    if deviations.reverse_batches:
+        kept.reverse()
+    ids = dict(zip(kept, service.add(topic, [payloads[index] for index in kept]), strict=True))
     entries: dict[str, dict[str, Any]] = {
         str(index): {"result": "error", "error": reasons[index]}
         if index in reasons
-        else {"message_id": ids[index], "result": "success"}
+        else {"message_id": deviations.published_id(ids[index]), "result": "success"}
         for index in range(len(payloads))
         if index not in left_out
     }
@@ -90,14 +94,6 @@ def rejection_reason(service: Service, topic: Topic, payload: bytes) -> str | No
     if payload[:1] != b"{":
         return "the message must be a JSON object"
     return mismatch(payload, topic.schema) if service.settings.schema_checks else None
-
-
-def store(service: Service, topic: Topic, payloads: list[bytes]) -> list[str]:
-    """Store messages with the current time, wake the long polls, and return the ids."""
-    ids = service.store.append(topic.id, payloads, [service.clock.stamp()] * len(payloads))
-    if ids:
-        service.arrivals.announce(topic.id)
-    return ids
 
 
 def split_batch(body: bytes) -> list[bytes]:

@@ -14,9 +14,10 @@ from weakref import WeakSet
 import msgspec
 
 from workato_streams_emulator.clock import Clock
+from workato_streams_emulator.deviations import Deviations, Unreadable
 from workato_streams_emulator.exchange import Problem, disconnected
 from workato_streams_emulator.faults import Faults
-from workato_streams_emulator.store import Store
+from workato_streams_emulator.store import END, Store
 
 if TYPE_CHECKING:
     from asyncio import Transport
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 TOKEN = "emulator-token"
 DEVELOPER_TOKEN = "emulator-developer-token"
+NO_DEVIATIONS = Deviations()
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +50,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         clock_offset_secs: Shifts the service's clock: `Date`, message times, `since_time`.
         date_header: Whether responses have a `Date` header.
         date_offset_secs: Shifts the `Date` header only.
-        reject_cursors: Whether each `after_message_id` is rejected as if it had expired.
         schema_checks: Whether messages must match the topic's schema.
     """
 
@@ -64,7 +65,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     clock_offset_secs: float = 0.0
     date_header: bool = True
     date_offset_secs: float = 0.0
-    reject_cursors: bool = False
     schema_checks: bool = True
 
     def changed(self, changes: dict[str, Any]) -> Settings:
@@ -150,6 +150,8 @@ class Service:
         self.quota = Quota()
         self.developer_quota = Quota()
         self.log: list[Entry] = []
+        self._deviations: dict[int, Deviations] = {}
+        self._unreadable: defaultdict[int, Unreadable] = defaultdict(Unreadable)
 
     def reset(self) -> None:
         """Remove topics, messages, the log and faults, and restore the default settings.
@@ -200,6 +202,29 @@ class Service:
         if topic is None:
             raise Problem(HTTPStatus.NOT_FOUND, "Topic not found")
         return topic
+
+    def deviate(self, topic_id: int, deviations: Deviations) -> None:
+        """Apply new deviations to a topic."""
+        self._deviations[topic_id] = deviations
+
+    def deviations(self, topic_id: int) -> Deviations:
+        """Return the deviations of a topic."""
+        return self._deviations.get(topic_id, NO_DEVIATIONS)
+
+    def add(self, topic: Topic, payloads: list[bytes], times: list[str] | None = None) -> list[str]:
+        """Store messages, by default with the current time, wake the long polls, return the ids."""
+        secs = self.deviations(topic.id).readable_after_secs
+        if secs:
+            self._unreadable[topic.id].add(self.store.last_position + 1, secs)
+        times = [self.clock.stamp()] * len(payloads) if times is None else times
+        ids = self.store.append(topic.id, payloads, times)
+        if ids:
+            self.arrivals.announce(topic.id)
+        return ids
+
+    def first_unreadable(self, topic: Topic) -> tuple[int, float]:
+        """Return the position before which messages can be read, and the seconds until it can."""
+        return self._unreadable[topic.id].first() or (END, math.inf)
 
     def horizon(self, topic: Topic) -> str:
         """Return the time before which the topic's messages have expired."""

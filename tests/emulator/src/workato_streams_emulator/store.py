@@ -28,7 +28,7 @@ INSERT INTO sequence SELECT 0 WHERE NOT EXISTS (SELECT * FROM sequence);
 """
 PAGE = """
 SELECT message_id, time, payload FROM messages
-WHERE topic_id = ? AND position > ? AND time > ? ORDER BY position LIMIT ?
+WHERE topic_id = ? AND position > ? AND position < ? AND time > ? ORDER BY position LIMIT ?
 """
 FIND = "SELECT 1 FROM messages WHERE topic_id = ? AND position = ? AND time > ?"
 FIRST = """
@@ -42,6 +42,12 @@ MODULUS = 2**32
 MULTIPLIER = 2_654_435_761
 INVERSE = pow(MULTIPLIER, -1, MODULUS)
 DIGITS = {character: value for value, character in enumerate(ALPHABET)}
+
+
+# A position after that of any message.
+END = MODULUS
+# The id, time and payload of a message.
+Row = tuple[str, str, bytes]
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -128,10 +134,10 @@ class Store:
         return ids
 
     def page(
-        self, topic_id: int, *, after: int, newer_than: str, limit: int
-    ) -> list[tuple[str, str, bytes]]:
-        """Return the next messages of a topic (id, time, payload); `limit` -1 means all."""
-        return self._sqlite.execute(PAGE, (topic_id, after, newer_than, limit)).fetchall()
+        self, topic_id: int, *, after: int, newer_than: str, limit: int, before: int = END
+    ) -> list[Row]:
+        """Return the next messages of a topic; `limit` -1 means all."""
+        return self._sqlite.execute(PAGE, (topic_id, after, before, newer_than, limit)).fetchall()
 
     def find(self, topic_id: int, text: str, *, newer_than: str) -> int | None:
         """Return the position of a message, or None if it is not in the topic."""
