@@ -10,7 +10,7 @@ from tests.exactly_once.pipelines import ROWS, Pipeline, own
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 
 def test_a_topic_is_copied_exactly_once(emulator: Emulator, tmp_path: Path) -> None:

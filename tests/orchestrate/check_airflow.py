@@ -16,7 +16,8 @@ from tests.orchestrate.pipelines import TAP, tailing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.orchestrate.pipelines import Pipelines
 
 PROGRAM = ROOT / ".airflow" / "venv" / "bin" / "airflow"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.orchestrate.pipelines import Pipelines
 
 FOLDER = ROOT / "orchestrate" / "dagster"

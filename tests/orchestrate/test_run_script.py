@@ -20,7 +20,8 @@ from tests.running import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.orchestrate.pipelines import Pipelines
 
 ROWS = 120

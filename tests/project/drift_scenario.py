@@ -18,9 +18,10 @@ from tests.project.drift import (
 from tests.project.test_drift import database
 
 if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
     from tests.demo.project import Project
     from tests.demo.warehouse import Warehouse
-    from tests.emulator.control import Emulator
 
 __all__ = ["database"]
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workato_streams_emulator import Emulator
+
     from tests.demo.project import Project
-    from tests.emulator.control import Emulator
     from tests.project.conftest import Definition
 
 # No JSON value may change on the way, not even in its digits or white space.

@@ -19,8 +19,9 @@ from tests.target.running import RunningTarget
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workato_streams_emulator import Emulator
+
     from tests.conftest import WriteConfig
-    from tests.emulator.control import Emulator
     from tests.executables import Outcome
     from tests.quota.conftest import Store
 

@@ -13,7 +13,8 @@ from tests.tap.polls import await_polls
 from tests.tap.running import END_SECS, start_with_pipe
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import TapConfig
 
 

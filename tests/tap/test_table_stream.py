@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from tests.tap.singer import consumed, ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap
 

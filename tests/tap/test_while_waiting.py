@@ -19,7 +19,8 @@ from tests.tap.singer import ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import StartTap, TapConfig
 
 # So long that the connection is closed before the page is split and the next one requested.

@@ -21,7 +21,8 @@ from tests.target.singer import orders, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget
 
 TRANSIENT: list[tuple[str, dict[str, Any]]] = [

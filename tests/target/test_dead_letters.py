@@ -26,7 +26,8 @@ from tests.target.singer import raw_record, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
 BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'

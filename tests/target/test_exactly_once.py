@@ -17,7 +17,8 @@ from tests.target.singer import record, schema
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.target.conftest import RunTarget, StartTarget
     from tests.target.running import RunningTarget

@@ -15,8 +15,8 @@ from tests.target.singer import raw_record, record, schema
 
 if TYPE_CHECKING:
     from target_workato_streams.publishing.message_key import Version
+    from workato_streams_emulator import Emulator
 
-    from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget
 
 ORDERS = Stream("orders", ("id", "line"))

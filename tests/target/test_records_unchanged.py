@@ -17,7 +17,8 @@ from tests.target.singer import raw_record, schema, state
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget
 
 RECORDS = [

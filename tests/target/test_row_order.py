@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from target_workato_streams.publishing.messages import Rejected
     from target_workato_streams.publishing.summary import Tally
+    from workato_streams_emulator import Emulator
 
-    from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget
 
 KEYED, KEYLESS = Stream("a", ("id",)), Stream("b")
