@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -58,11 +58,13 @@ class Reader:
         folder: The folder in which the next block runs; `cd` in a block changes it.
         variables: The environment variables that the reader has exported.
         addresses: Placeholders in commands, and their replacements.
+        output: What the commands have written so far.
     """
 
     folder: Path
     variables: Mapping[str, str]
     addresses: Mapping[str, str]
+    output: list[str] = field(default_factory=list)
 
     def follow(self, page: Path) -> None:
         """Run each console block in turn, and add the YAML blocks to `meltano.yml`.
@@ -94,6 +96,7 @@ class Reader:
                 check=False,
             )
             assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+            self.output += [*done.stdout.splitlines(), *done.stderr.splitlines()]
             self.folder = Path(folder.read().rstrip("\n"))
 
     def _configure(self, example: str) -> None:

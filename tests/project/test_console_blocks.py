@@ -95,7 +95,7 @@ def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> N
 def test_blocks_that_are_not_run_say_why(page: Path) -> None:
     """The reason is in the comment before the block; blocks in other languages are not commands."""
     for block in blocks_of(page):
-        assert block.language in {"console", "yaml", "json", "python", "text", "sql"}
+        assert block.language in {"console", "yaml", "json", "python", "text", "sql", "mermaid"}
         if block.comment.startswith(NOT_RUN):
             assert len(block.comment) > len(NOT_RUN) + 10
 
@@ -121,10 +121,20 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path: Path, running
     """An empty folder, `make services`, and the README's commands and settings are enough."""
     (tmp_path / "workato-streams").symlink_to(ROOT)
     mine = {**running.variables, **OFFLINE}
-    Reader(tmp_path, mine, addresses(running.emulator)).follow(README)
+    reader = Reader(tmp_path, mine, addresses(running.emulator))
+    reader.follow(README)
     rows = running.warehouse.query("SELECT count(*) FROM event_streams.orders")
     assert len(running.emulator.messages(TOPIC_ID)) == orders.ROWS
     assert rows == [(orders.ROWS,)]
+    # The log lines that the README shows are those of this run, apart from the times.
+    times = r"\d+(\.\d)? (s|min)|\d{4}-\d\d-\d\dT[\d:.+]+"
+    shown = [block.text for block in blocks_of(README) if block.language == "text"]
+    log = [line for text in shown for line in text.splitlines() if "(topic 11)" in line]
+    assert len(log) == 2
+    written = [re.sub(times, "TIME", line) for line in reader.output]
+    for line in log:
+        expected = re.sub(times, "TIME", line)
+        assert any(each.endswith(expected) for each in written), expected
 
 
 def prepare(folder: Path, page: Path, emulator: Emulator) -> Reader:
