@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+END_SECS = 60
 
 
 def start_process(*, database: Path | None, port: int) -> tuple[subprocess.Popen[bytes], str]:
@@ -31,6 +32,10 @@ def start_process(*, database: Path | None, port: int) -> tuple[subprocess.Popen
 def end_process(process: subprocess.Popen[bytes]) -> None:
     """Stop a server, and wait until it has exited."""
     process.terminate()
-    # Leaving the context closes the pipes and waits for the process.
-    with process:
-        pass
+    try:
+        process.wait(END_SECS)
+    finally:
+        process.kill()
+        # Leaving the context closes the pipes and waits for the process.
+        with process:
+            pass

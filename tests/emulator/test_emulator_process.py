@@ -13,6 +13,7 @@ import requests
 
 from tests.emulator.control import Emulator
 from tests.emulator.process import ROOT
+from tests.running import killed_at_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,27 +72,24 @@ def test_stopping_does_not_wait_for_long_polls() -> None:
 
 def test_the_server_exits_with_its_parent() -> None:
     """The server exits if the process that started it is killed."""
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE
-    ) as parent:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE)
+    with killed_at_end(parent):
         assert parent.stdout is not None
         url = parent.stdout.readline().decode().strip()
         assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
-        parent.kill()
     wait_until_gone(url)
 
 
 def test_it_can_be_run_by_hand() -> None:
     """The command prints its URL as a line of JSON, and exits on a signal."""
     command = [sys.executable, "-m", "tests.emulator", "--port", "0"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    with killed_at_end(process):
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
         assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
         process.terminate()
-    assert process.returncode == 0
+        assert process.wait(TIMEOUT_SECS) == 0
 
 
 def test_a_server_that_cannot_start_raises_an_error() -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.orchestrate.pipelines import Pipelines
 
+pytestmark = pytest.mark.timeout(600)
+
 PROGRAM = ROOT / ".airflow" / "venv" / "bin" / "airflow"
 TIMEOUT_SECS = 300
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.emulator.control import Emulator
     from tests.project.conftest import Definition
 
+pytestmark = pytest.mark.timeout(600)
+
 README = ROOT / "README.md"
 PAGES = [
     README,

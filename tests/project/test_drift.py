@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.demo.warehouse import Warehouse
     from tests.emulator.control import Emulator
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture
 def database() -> Iterator[Warehouse]:
