@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +53,14 @@ class Connector:
         """Run the connector against a service until it exits."""
         _, *arguments = self.command(url, **settings)
         return run(self.name, *arguments, stdin=self.input, env=env)
+
+    @property
+    def with_two_topics(self) -> Connector:
+        """The connector with a second topic, so that two requests are in flight at once."""
+        if self.input:
+            more = self.input.replace(b"orders", b"returns")
+            return replace(self, topics={"orders": 1, "returns": 2}, input=self.input + more)
+        return replace(self, topics=[*self.topics, {"id": 2, "name": "returns"}])
 
 
 @pytest.fixture(params=["tap", "target"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tests.raw_service import RawService, http_response
+from tests.running import WAIT_SECS
 
 if TYPE_CHECKING:
     import socket
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from tests.both.conftest import Connector
 
 THROTTLED = http_response(b"", status="429 Too Many Requests")
+
+
+def throttled(secs: int) -> bytes:
+    """A 429 that asks to wait."""
+    return http_response(b"", f"Retry-After: {secs}", status="429 Too Many Requests")
 
 
 def test_the_logged_wait_is_the_actual_wait(connector: Connector) -> None:
@@ -35,6 +42,33 @@ def test_the_logged_wait_is_the_actual_wait(connector: Connector) -> None:
     for said, actual in zip(logged, waited, strict=True):
         # On a busy machine a request may be late, but never early.
         assert said - 0.1 <= actual <= said + 5.0
+
+
+def test_a_429_never_shortens_the_pause_of_another_one(connector: Connector) -> None:
+    """Two requests are in flight, and the service asks the second one to wait for less."""
+    asked: list[float] = []
+    both_sent, first_answered = threading.Barrier(2), threading.Event()
+
+    def respond(connection: socket.socket, number: int) -> None:
+        asked.append(time.monotonic())
+        if number > 1:
+            connection.sendall(http_response(connector.body))
+            return
+        both_sent.wait(WAIT_SECS)
+        if number == 0:
+            connection.sendall(throttled(4))
+            first_answered.set()
+        else:
+            assert first_answered.wait(WAIT_SECS)
+            # The client handles responses in threads, in the order of their arrival.
+            time.sleep(0.5)
+            connection.sendall(throttled(1))
+
+    with RawService(respond) as service:
+        outcome = connector.with_two_topics.run(service.url)
+    assert (outcome.exit_code, outcome.error_lines) == (0, [])
+    first, second, third, *_ = asked
+    assert third - max(first, second) >= 4
 
 
 def test_retries_end_after_max_retry_secs(connector: Connector) -> None:

@@ -11,6 +11,7 @@ from tap_workato_streams.reading.bookmarks import bookmarks_of
 from tests.tap.in_process import read
 from tests.tap.running import bookmark
 from tests.tap.singer import consumed, ids
+from tests.tap.times import ago
 
 if TYPE_CHECKING:
     from tests.emulator.control import Emulator
@@ -71,8 +72,9 @@ UNUSABLE: list[tuple[Any, str]] = [
 
 @pytest.fixture
 def published(emulator: Emulator) -> list[str]:
-    """Topic 1 with six messages."""
-    return emulator.load(emulator.create_topic(id=1), [{"n": n} for n in range(6)])
+    """Topic 1 with six messages, a minute apart."""
+    times = [ago(secs) for secs in range(600, 240, -60)]
+    return emulator.load(emulator.create_topic(id=1), [{"n": n} for n in range(6)], times=times)
 
 
 @pytest.mark.parametrize("state", WRAPPED, ids=str)
@@ -167,6 +169,22 @@ def test_a_renamed_stream_finds_its_bookmark_by_topic_id(
     assert bookmark(outcome.states[-1], "third") == published[-1]
     assert outcome.states[-1]["bookmarks"]["second"] == new
     assert outcome.states[-1]["bookmarks"]["first"] == old
+
+
+@pytest.mark.parametrize("newest", ["first", "second"])
+def test_of_two_bookmarks_for_one_topic_the_newest_is_used(
+    emulator: Emulator, published: list[str], run_tap: RunTap, newest: str
+) -> None:
+    """A stream that was renamed twice resumes from its last name, whatever the order of names."""
+    times = [message.time for message in emulator.messages(1)]
+    places = {name: 3 if name == newest else 1 for name in ("first", "second")}
+    given = {
+        name: {"replication_key_value": published[at], "message_time": times[at], "topic_id": 1}
+        for name, at in places.items()
+    }
+    done = run_tap(topics=[{"id": 1, "name": "third"}], state={"bookmarks": given})
+    assert done.exit_code == 0
+    assert ids(done, "third") == published[4:]
 
 
 def test_a_bookmark_of_another_topic_is_rejected_if_a_topic_is_read_twice(

@@ -117,6 +117,29 @@ def test_what_a_killed_run_published_is_not_published_again(
     assert "skipped" in done.stderr
 
 
+def test_a_row_that_the_source_reverts_in_a_replay_is_not_published_again(
+    emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
+) -> None:
+    """The topic has a, b, c and b; the tap repeats only a and b, so the topic is up to date."""
+
+    def versions() -> list[str]:
+        return [payload["v"] for payload in emulator.payloads(topic)]
+
+    properties = {"id": {"type": "integer"}, "v": {"type": "string"}}
+    described = schema("orders", ("id",), **properties)
+    target = start_target(**EXACTLY_ONCE, max_batch_age_secs=0.1)
+    target.feed(state_line(), described, *(record(id=1, v=each) for each in "abcb"))
+    eventually(lambda: versions() == [*"abcb"], "all versions")
+    last = killed(target, emulator)
+    repeated = [record(id=1, v=each) for each in "ab"]
+    done = run_target(
+        returned(last), described, *repeated, returned(last, orders=2), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert versions() == [*"abcb"]
+    assert done.emitted_states[-1]["bookmarks"]["orders"] == 2
+
+
 def test_first_contact_costs_two_requests_and_a_later_run_one(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:
