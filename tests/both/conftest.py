@@ -54,13 +54,14 @@ class Connector:
         _, *arguments = self.command(url, **settings)
         return run(self.name, *arguments, stdin=self.input, env=env)
 
-    @property
-    def with_two_topics(self) -> Connector:
-        """The connector with a second topic, so that two requests are in flight at once."""
+    def with_topics(self, count: int) -> Connector:
+        """Return the connector with several topics, whose requests are in flight concurrently."""
+        names = {f"orders{number}": number for number in range(1, count + 1)}
         if self.input:
-            more = self.input.replace(b"orders", b"returns")
-            return replace(self, topics={"orders": 1, "returns": 2}, input=self.input + more)
-        return replace(self, topics=[*self.topics, {"id": 2, "name": "returns"}])
+            streams = (self.input.replace(b"orders", name.encode()) for name in names)
+            return replace(self, topics=names, input=b"".join(streams))
+        topics = [{"id": number, "name": name} for name, number in names.items()]
+        return replace(self, topics=topics)
 
 
 @pytest.fixture(params=["tap", "target"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,8 @@ from tests.tap.singer import consumed, ids
 from tests.tap.times import ago
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.emulator.control import Emulator
     from tests.tap.conftest import RunTap
 
@@ -89,6 +92,39 @@ def test_a_document_that_is_not_a_state_is_rejected(state: object, line: str) ->
     with pytest.raises(SettingError) as raised:
         bookmarks_of(state)
     assert str(raised.value) == line
+
+
+@pytest.mark.parametrize("partial", [None, "newer", "empty"])
+def test_the_newest_part_of_meltanos_state_is_resumed(
+    emulator: Emulator, published: list[str], run_tap: RunTap, partial: str | None
+) -> None:
+    """An interrupted run leaves its state in `partial`, which may also be empty."""
+    older, newer = (
+        {"singer_state": {"bookmarks": {"topic_1": {"replication_key_value": published[at]}}}}
+        for at in (1, 3)
+    )
+    parts = {
+        None: {"completed": older},
+        "newer": {"completed": older, "partial": newer},
+        "empty": {"completed": older, "partial": {}},
+    }
+    done = run_tap(topics=[1], state=parts[partial])
+    assert done.exit_code == 0
+    assert ids(done) == published[4 if partial == "newer" else 2 :]
+    assert consumed(emulator)[0]["after_message_id"] in published
+
+
+@pytest.mark.parametrize(("state", "line"), REJECTED, ids=str)
+def test_a_run_with_a_file_that_is_not_a_state_sends_no_request(
+    emulator: Emulator, run_tap: RunTap, tmp_path: Path, state: object, line: str
+) -> None:
+    """Otherwise, the topic would be read again from the start."""
+    emulator.create_topic(id=1)
+    done = run_tap(topics=[1], state=json.dumps(state))
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [error] = done.error_lines
+    assert f"state file {tmp_path / 'state.json'}{line.removeprefix('state')}" in error
+    assert emulator.requests() == []
 
 
 @pytest.mark.parametrize(("given", "line"), UNUSABLE, ids=str)
