@@ -12,6 +12,8 @@ import pytest
 import requests
 from workato_streams_emulator import Emulator
 
+from tests.running import killed_at_end
+
 TIMEOUT_SECS = 30
 # Starts an emulator, prints its URL, and waits to be killed.
 PARENT = """
@@ -66,7 +68,8 @@ def test_stopping_does_not_wait_for_long_polls() -> None:
 
 def test_the_server_exits_with_its_parent() -> None:
     """The server exits if the process that started it is killed."""
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    with killed_at_end(parent):
         assert parent.stdout is not None
         url = parent.stdout.readline().decode().strip()
         assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
@@ -77,7 +80,8 @@ def test_the_server_exits_with_its_parent() -> None:
 def test_it_can_be_run_by_hand() -> None:
     """The command prints its URL as a line of JSON, and exits on a signal."""
     command = [str(Path(sys.executable).with_name("workato-streams-emulator")), "--port", "0"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    with killed_at_end(process):
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
         assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.orchestrate.pipelines import Pipelines
 
+pytestmark = pytest.mark.timeout(600)
+
 PROGRAM = ROOT / ".airflow" / "venv" / "bin" / "airflow"
 TIMEOUT_SECS = 300
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "orchestrate" / "dagster"
 OP = "tap_workato_streams"
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.project.drift import (
     LATER,
     OTHER_TYPES,
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from tests.demo.project import Project
     from tests.demo.warehouse import Warehouse
+
+pytestmark = pytest.mark.timeout(600)
 
 __all__ = ["database"]
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tests.demo.services import Services
     from tests.project.conftest import Definition
 
+pytestmark = pytest.mark.timeout(600)
+
 README = ROOT / "README.md"
 PACKAGES = [ROOT / connector.name / "README.md" for connector in (TAP, TARGET)]
 PAGES = [

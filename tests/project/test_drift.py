@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.demo.project import Project
     from tests.demo.warehouse import Warehouse
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture
 def database() -> Iterator[Warehouse]:

@@ -6,6 +6,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.demo.project import Project
     from tests.project.conftest import Definition
+
+pytestmark = pytest.mark.timeout(600)
 
 # No JSON value may change on the way, not even in its digits or white space.
 PAYLOADS = [

@@ -13,7 +13,7 @@ import pytest
 
 from tests.executables import command, environment, run
 from tests.quota.servers import MISSING, redis_is_installed, redis_server
-from tests.running import Running, eventually
+from tests.running import Running, eventually, killed_at_end
 from tests.target.running import RunningTarget
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(
         env=environment(),
     )
     assert reading.stdout is not None
-    with reading, reading.stdout:
+    with killed_at_end(reading):
         writing = subprocess.run(
             command("target-workato-streams", "--config", target),
             stdin=reading.stdout,
@@ -162,7 +162,7 @@ def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(
             check=True,
             env=environment(),
         )
-    assert reading.returncode == 0
+        assert reading.wait(10) == 0
     assert b'"orders"' in writing.stdout
     published = [record["payload"] for record in emulator.payloads(destination)]
     assert published == [{"n": n} for n in range(60)]

@@ -233,6 +233,26 @@ def test_a_map_that_fails_ends_its_topic_with_one_line(
     assert ids(fixed) == [each.message_id for each in stored[len(before) :]]
 
 
+def test_a_page_that_fails_is_the_last_of_its_topic(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """Otherwise, the bookmark would pass its records: the next page may already have arrived."""
+    loaded = emulator.load(topic, [{"n": "x" if n == 3 else n} for n in range(40)])
+    other = emulator.load(emulator.create_topic(), [{"n": 1}] * 40)
+    run = run_tap(
+        topics=[topic, 2],
+        batch_size=1,
+        state_interval_secs=0.001,
+        stream_maps={"topic_1": {"n": "int(payload['n'])"}},
+    )
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"topic_1 (topic 1): message {loaded[3]} cannot be written (ValueError)" in line
+    assert ids(run, "topic_1") == loaded[:3]
+    assert run.states[-1]["bookmarks"]["topic_1"]["replication_key_value"] == loaded[2]
+    assert ids(run, "topic_2") == other
+
+
 def test_an_invalid_map_is_rejected_before_the_first_request(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:

@@ -118,6 +118,49 @@ def test_what_a_killed_run_published_is_not_published_again(
     assert "skipped" in done.stderr
 
 
+def test_a_row_that_the_source_reverts_in_a_replay_is_not_published_again(
+    emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
+) -> None:
+    """The topic has a, b, c and b; the tap repeats only a and b, so the topic is up to date."""
+
+    def versions() -> list[str]:
+        return [payload["v"] for payload in emulator.payloads(topic)]
+
+    properties = {"id": {"type": "integer"}, "v": {"type": "string"}}
+    described = schema("orders", ("id",), **properties)
+    target = start_target(**EXACTLY_ONCE, max_batch_age_secs=0.1)
+    target.feed(state_line(), described, *(record(id=1, v=each) for each in "abcb"))
+    eventually(lambda: versions() == [*"abcb"], "all versions")
+    last = killed(target, emulator)
+    repeated = [record(id=1, v=each) for each in "ab"]
+    done = run_target(
+        returned(last), described, *repeated, returned(last, orders=2), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert versions() == [*"abcb"]
+    assert done.emitted_states[-1]["bookmarks"]["orders"] == 2
+
+
+def test_an_expired_position_means_reading_from_the_earliest_message(
+    emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
+) -> None:
+    """The records of a killed run whose messages have not expired are not published again."""
+    first = run_target(state_line(), schema(), *rows(0, 5), state_line(orders=5), **EXACTLY_ONCE)
+    target = start_target(**EXACTLY_ONCE, max_batch_age_secs=0.1)
+    target.feed(returned(first.emitted_states[-1]), schema(), *rows(5, 10))
+    eventually(lambda: len(ids(emulator, topic)) == 15, "all records")
+    last = killed(target, emulator)
+    position = last["bookmarks"][OURS][str(topic)]["message_id"]
+    emulator.expire(topic, position)
+    done = run_target(
+        returned(last), schema(), *rows(5, 12), returned(last, orders=17), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert ids(emulator, topic) == list(range(5, 17))
+    [line] = warnings(done)
+    assert f"orders (topic {topic}): position {position} has expired or was purged" in line
+
+
 def test_first_contact_costs_two_requests_and_a_later_run_one(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:

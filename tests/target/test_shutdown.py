@@ -12,7 +12,7 @@ import pytest
 
 from tests.executables import command, environment
 from tests.injection import injected
-from tests.running import eventually
+from tests.running import eventually, killed_at_end
 from tests.target.singer import orders, schema, state
 
 if TYPE_CHECKING:
@@ -169,13 +169,14 @@ def test_a_signal_ends_the_run_if_nothing_reads_stdout(
 ) -> None:
     """Publishing continues while stdout is full, and the run ends within 10 s of the signal."""
     config = target_config(batch_size_rows=1)
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command("target-workato-streams", "--config", config),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(**injected(tmp_path / "site", SHORT_GRACE)),
-    ) as process:
+    )
+    with killed_at_end(process):
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(schema() + b"\n")
@@ -185,10 +186,8 @@ def test_a_signal_ends_the_run_if_nothing_reads_stdout(
         process.stdin.flush()
         eventually(lambda: len(ids(emulator, topic)) == 60, "all records")
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
-        assert process.returncode == 1
+        assert process.wait(10) == 1
         assert b"nothing reads stdout" in process.stderr.read()
-        process.stdin.close()
 
 
 @pytest.mark.parametrize(

@@ -272,9 +272,13 @@ def _start_process(*, database: Path | None, port: int) -> tuple[subprocess.Pope
 def _end_process(process: subprocess.Popen[bytes]) -> None:
     """Stop a server, and wait until it has exited."""
     process.terminate()
-    # Leaving the context closes the pipes and waits for the process.
-    with process:
-        pass
+    try:
+        process.wait(TIMEOUT_SECS)
+    finally:
+        process.kill()
+        # Leaving the context closes the pipes and waits for the process.
+        with process:
+            pass
 
 
 def _encode(payload: object) -> bytes:
