@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,3 +109,29 @@ def test_a_full_disk_is_reported_in_one_line(
     assert "cannot write to stdout (No space left on device); free some space and run again" in line
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+def test_nothing_follows_a_line_that_a_full_disk_truncates(
+    emulator: Emulator, tap_config: TapConfig, tmp_path: Path
+) -> None:
+    """Topics that wait for their turn write nothing more, and no state is emitted."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
+    for topic in topics:
+        emulator.load(topic, [{"text": "x" * 10_000} for _ in range(100)])
+    line = " ".join(command("tap-workato-streams", "--config", tap_config(topics=topics)))
+    output = tmp_path / "output.jsonl"
+    # 600 blocks of 512 bytes, in the middle of the first page.
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -f 600; exec {line} > {output}"],
+        stderr=subprocess.PIPE,
+        timeout=TIMEOUT_SECS,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 1
+    assert b"cannot write to stdout (File too large)" in done.stderr
+    *complete, truncated = output.read_bytes().split(b"\n")
+    assert len(b"\n".join([*complete, truncated])) == 600 * 512
+    written = Counter(json.loads(line)["type"] for line in complete)
+    assert written.keys() == {"SCHEMA", "RECORD"}
+    assert 20 < written["RECORD"] < 50

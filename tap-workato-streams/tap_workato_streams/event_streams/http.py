@@ -126,13 +126,11 @@ class Response(NamedTuple):
         status: The HTTP status.
         headers: The headers; their names are case-insensitive.
         content: The body, decompressed.
-        is_last: Whether the service closes the connection after it.
     """
 
     status: int
     headers: Mapping[str, str]
     content: bytes = b""
-    is_last: bool = False
 
     @property
     def date(self) -> datetime | None:
@@ -165,8 +163,6 @@ def _date(value: str) -> datetime | None:
 # More than a page of 50 messages of 1 MB.
 MAX_RESPONSE_BYTES = 128 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
-# The version number of HTTP/1.1 in urllib3.
-HTTP_1_1 = 11
 
 # urllib3's warnings quote headers and malformed data.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -225,8 +221,7 @@ class OneHostAdapter(HTTPAdapter):
         except BaseException:
             raw.close()
             raise
-        is_last = raw.version < HTTP_1_1 or raw.headers.get("Connection", "").lower() == "close"
-        return Response(raw.status, raw.headers, content, is_last)
+        return Response(raw.status, raw.headers, content)
 
     @override
     def close(self) -> None:
