@@ -218,6 +218,9 @@ class TopicStream(SdkStream):
         """The writer of the run."""
         return cast("PageWriter", self._tap.message_writer)
 
+    def prepare(self) -> None:
+        """Prepare the stream for a run; the only step besides reading that may send requests."""
+
     def write_schema(self) -> None:
         """Write the SCHEMA message of the stream, or those of its stream maps."""
         self._write_schema_message()
