@@ -15,6 +15,18 @@ NO_SUCH_HOST = """
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     socket.getaddrinfo = getaddrinfo
 """
+# The process's first connection is refused, or a later one: replace the number.
+REFUSED_ONCE = """
+    import socket
+    original, attempts = socket.socket.connect, []
+    def connect(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            attempts.append(address)
+            if len(attempts) == 1:
+                raise ConnectionRefusedError(111, "Connection refused")
+        return original(self, address)
+    socket.socket.connect = connect
+"""
 # A file ends within a line, as on a full disk.
 NO_ROOM = """
     import resource

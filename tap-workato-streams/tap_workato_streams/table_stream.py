@@ -63,6 +63,7 @@ class TableStream(TopicStream):
         self._declared = columns if topic.is_declared and topic.payload_schema else None
         self._mode = evolution_mode(self.config, is_declared=self._declared is not None)
         self._bookmarked: Columns | None = None
+        self._sampled: Columns = {}
         self._mapped = MappedRecords(layout, self.maps)
 
     @property
@@ -70,6 +71,16 @@ class TableStream(TopicStream):
     def effective_schema(self) -> dict[str, Any]:
         """The current schema of the records, which may have more columns than the catalog."""
         return self._shaper.schema
+
+    @override
+    def prepare(self) -> None:
+        """Sample the topic if a key property has no column: the catalog may be older than the data.
+
+        Raises:
+            ServiceError: A request failed.
+        """
+        if any(key_path(self._known_columns, key, self._layout) is None for key in self._keys):
+            self._sampled = infer_columns(sample(self.consumer.client), self._layout.levels)
 
     @override
     def register(self) -> None:
@@ -136,10 +147,9 @@ class TableStream(TopicStream):
             columns = common(columns, self._catalog.columns)
         is_closed = is_closed or self._mode != ADD_COLUMNS
         fields = []
-        for name in self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys():
+        for name in self._keys:
             if key_path(columns, name, self._layout) is None:
-                # The catalog may be older than the data.
-                new = infer_columns(sample(self.consumer.client), self._layout.levels)
+                new = self._sampled
                 if is_closed:
                     new = {k: v for k, v in new.items() if key_path({k: v}, name, self._layout)}
                 columns = merged(columns, new)
@@ -162,6 +172,11 @@ class TableStream(TopicStream):
             required=fields if self._keeps_records else (),
         )
         return Shaper(self._layout, columns, evolution)
+
+    @property
+    def _keys(self) -> set[str]:
+        """The key properties that are fields of the payload."""
+        return self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys()
 
     @cached_property
     def _catalog(self) -> CatalogColumns:

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from .discovery import schemas
 from .discovery.catalog import log_differences, parse_catalog
-from .discovery.topics import discover_topics
+from .discovery.topics import discover_topics, infer_schemas
 from .event_streams.consume import ConsumeClient, parse_time
 from .event_streams.errors import SettingError
 from .event_streams.rate_limiter import RateLimiter
@@ -191,7 +191,11 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         settings = ReadSettings.from_config(self.config)
         clock = RunClock()
         streams = []
-        for topic in discover_topics(self.config, self.input_catalog, self._bookmarks, limiter):
+        topics = discover_topics(self.config, self.input_catalog, self._bookmarks)
+        if self.input_catalog is None:
+            bookmarks = assigned(self._bookmarks, topics, self._state_file)
+            topics = infer_schemas(self.config, topics, bookmarks, limiter)
+        for topic in topics:
             session = ApiSession.for_messages(self.config, limiter, str(topic))
             client = ConsumeClient(session, topic.id, split_page)
             streams.append(self._stream(TopicConsumer(topic, client, settings, clock)))
@@ -231,6 +235,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
                 stream.limits = limits
+                stream.prepare()
             super().sync_all()
             self._write_state()
             return

@@ -22,7 +22,7 @@ from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream,
 from .input.stdin_reader import StdinReader
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin
-from .plugin.json import split_page
+from .plugin.json import decode, split_page
 from .plugin.monitoring import Metric, request_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
@@ -33,7 +33,7 @@ from .publishing.payload import Payload
 from .publishing.producer import Producer
 from .routing.router import Router, RoutingSettings, TopicDirectory
 from .settings import SETTINGS, decodes_records, target_problems
-from .sinks import MessageSink, decode, mapping
+from .sinks import MessageSink, mapping
 
 if TYPE_CHECKING:
     import logging

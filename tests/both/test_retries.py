@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.injection import REFUSED_ONCE, injected
 from tests.raw_service import RawService, http_response
 from tests.running import WAIT_SECS
 
@@ -138,3 +139,14 @@ def test_retries_end_after_max_retry_secs(connector: Connector) -> None:
     [line] = outcome.error_lines
     assert re.search(r"HTTP 429 .*; gave up after \d s \(max_retry_secs is 2\)", line)
     assert ended - times[0] < 10
+
+
+def test_the_error_names_the_cause_of_the_last_attempt(connector: Connector) -> None:
+    """The first attempt is refused, and the second one gets no response."""
+    env = injected(connector.folder / "site", REFUSED_ONCE)
+    with RawService(lambda connection, _number: connection.close()) as service:
+        outcome = connector.run(service.url, env=env, max_retry_secs=0.5)
+    assert outcome.exit_code == 1
+    assert "no complete response (ConnectionRefusedError" in outcome.stderr
+    [line] = outcome.error_lines
+    assert "no complete response (RemoteDisconnected" in line

@@ -157,6 +157,34 @@ def test_a_catalog_of_columns_is_read_again(
     assert rows(run) == [{"payload_time": "noon", "_rescued": {"/id": 1}}, {"id": "x"}]
 
 
+def test_no_sample_is_taken_if_the_bookmark_has_columns(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """A run without a catalog and without new messages is one request."""
+    loaded = emulator.load(topic, [{"id": 1}])
+    first = run_tap(topics=[topic], **UNPACKED)
+    emulator.clear_requests()
+
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    assert consumed(emulator) == [{"batch_size": 50, "after_message_id": loaded[0]}]
+    assert schemas(second) == schemas(first) == [{"id": INTEGER}]
+
+
+def test_no_sample_is_taken_of_a_topic_that_is_not_in_the_catalog(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """It is not read, either."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    other = emulator.create_topic()
+    emulator.clear_requests()
+
+    run_tap(topics=[topic, other], catalog=catalog, **UNPACKED)
+
+    assert not consumed(emulator, other)
+
+
 def test_new_fields_become_columns_and_the_next_run_knows_them(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.injection import NO_ROOM, injected
+from tests.injection import NO_ROOM, REFUSED_ONCE, injected
 from tests.running import eventually
 from tests.target.conftest import dead_letters_in
 from tests.target.singer import record, schema
@@ -92,6 +92,26 @@ def test_a_lost_response_duplicates_nothing(
     position = state["bookmarks"][OURS][str(topic)]
     assert position["message_id"] == emulator.messages(topic)[-1].message_id
     assert position["message_time"]
+
+
+def test_a_lost_response_after_a_refused_connection_duplicates_nothing(
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """The second attempt may have been applied, although the first one was never sent."""
+    # The first connection consumes, the second one publishes.
+    fault = REFUSED_ONCE.replace("== 1", "== 2")
+    emulator.fault("reset_after", operation="batch")
+    done = run_target(
+        state_line(),
+        schema(),
+        *rows(0, 5),
+        env=injected(tmp_path / "site", fault),
+        **EXACTLY_ONCE,
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "ConnectionRefusedError" in done.stderr
+    assert operations(emulator).count("batch") == 1
+    assert ids(emulator, topic) == list(range(5))
 
 
 def test_what_a_killed_run_published_is_not_published_again(

@@ -114,24 +114,20 @@ THIS_TOPIC_ONLY = {403, 404}
 
 
 def discover_topics(
-    config: Mapping[str, Any],
-    catalog: Catalog | None,
-    bookmarks: Mapping[str, Any],
-    limiter: RateLimiter,
+    config: Mapping[str, Any], catalog: Catalog | None, bookmarks: Mapping[str, Any]
 ) -> list[Topic]:
-    """Discover the topics to read, their stream names, and the schema of each.
+    """Discover the topics to read, their stream names, and the schemas that are declared.
 
     Args:
         config: The settings of the tap.
-        catalog: The catalog of the run; no schema is inferred for a stream that it contains.
+        catalog: The catalog of the run.
         bookmarks: The bookmarks of the last run by stream name.
-        limiter: The rate limiter of the process, for samples.
 
     Returns:
         The topics in the ``topics`` setting, or else all topics of the workspace.
 
     Raises:
-        ServiceError: The request for topics or for a sample failed.
+        ServiceError: The request for topics failed.
     """
     workspace = _workspace(config, catalog)
     if config.get("topics"):
@@ -142,13 +138,33 @@ def discover_topics(
             _described(Topic(each.id, from_title(each), **_start(config)), each)
             for each in sorted(workspace.values(), key=lambda topic: topic.id)
         ]
-    topics = named(topics, names_by_topic(catalog), bookmarks)
-    known = set(catalog or ())
-    if not (config["infer_schema"] or Layout.from_config(config)):
-        return topics
+    return named(topics, names_by_topic(catalog), bookmarks)
+
+
+def infer_schemas(
+    config: Mapping[str, Any],
+    topics: Sequence[Topic],
+    bookmarks: Mapping[str, Any],
+    limiter: RateLimiter,
+) -> list[Topic]:
+    """Infer schemas that are not declared from samples, if the settings need them.
+
+    Args:
+        config: The settings of the tap.
+        topics: The topics.
+        bookmarks: The bookmark of each topic; one with columns needs no sample.
+        limiter: The rate limiter of the process.
+
+    Raises:
+        ServiceError: The request for a sample failed.
+    """
+    layout = Layout.from_config(config)
+    if not (config["infer_schema"] or layout):
+        return list(topics)
+    has_columns = {name for name, each in bookmarks.items() if layout and each.get("columns")}
     return [
         _sampled(config, topic, limiter)
-        if topic.payload_schema is None and topic.name not in known
+        if topic.payload_schema is None and topic.name not in has_columns
         else topic
         for topic in topics
     ]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from .errors import EventStreamsError, RequestRejected, Unavailable
-from .session import Body
+from .errors import EventStreamsError, RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
@@ -57,7 +56,6 @@ class ConsumeClient:
         self.session = session
         self.requests = 0
         self._split = split
-        self._must_connect = True
         # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume")
 
@@ -67,7 +65,6 @@ class ConsumeClient:
         *,
         batch_size: int,
         timeout_secs: int = 0,
-        while_waiting: Callable[[], None] = lambda: None,
     ) -> Messages:
         """Request the messages after a cursor.
 
@@ -75,8 +72,6 @@ class ConsumeClient:
             cursor: Where to start.
             batch_size: The maximum number of messages, 1 to 50.
             timeout_secs: The maximum time in seconds that the service waits for a message, 0 to 60.
-            while_waiting: Called at least once: after the request has been sent, and before any
-                long wait. It must not raise, because its error would be taken for a network error.
 
         Returns:
             The messages; empty if there are none after the cursor.
@@ -92,24 +87,16 @@ class ConsumeClient:
             body["since_time"] = cursor.since_time
         if timeout_secs:
             body["timeout_secs"] = timeout_secs
-        if self._must_connect or not self.session.limiter.is_free:
-            while_waiting()
-        sent = Body(msgspec.json.encode(body), while_waiting)
+        sent = msgspec.json.encode(body)
         return self.session.retry(lambda: self._consume_once(sent, timeout_secs))
 
     def close(self) -> None:
         """Close the connection."""
         self.session.close()
 
-    def _consume_once(self, body: Body, timeout_secs: int) -> Messages:
+    def _consume_once(self, body: bytes, timeout_secs: int) -> Messages:
         self.requests += 1
-        try:
-            response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
-        except Unavailable:
-            body.while_waiting()
-            raise
-        # Opening a new connection may take long.
-        self._must_connect = response.is_last
+        response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
         try:
             messages = self._split(response.content)
         except ValueError:

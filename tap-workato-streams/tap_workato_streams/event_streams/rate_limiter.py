@@ -82,11 +82,6 @@ class RateLimiter:
         return cls(config.get("max_requests_per_minute"), config.get("quota_url"))
 
     @property
-    def is_free(self) -> bool:
-        """Whether a request would not have to wait: there is no limit and no pause."""
-        return self._quota is None and not self._throttled
-
-    @property
     def pause_secs(self) -> float:
         """The remaining seconds of a pause after a 429."""
         if not self._throttled:

@@ -96,24 +96,16 @@ class TopicConsumer:
         self.client = client
         self._settings = settings
         self._clock = clock
-        self._while_waiting: Callable[[], None] = lambda: None
         self._repetition = Repetition()
         self._bookmark: Bookmark | None = None
         self._given_up: set[str] = set()
 
-    def pages(
-        self,
-        bookmark: Bookmark | None,
-        *,
-        tail: bool = False,
-        while_waiting: Callable[[], None] = lambda: None,
-    ) -> Iterator[Page]:
+    def pages(self, bookmark: Bookmark | None, *, tail: bool = False) -> Iterator[Page]:
         """Consume the topic.
 
         Args:
             bookmark: The bookmark of the last run; None to start according to the settings.
             tail: Whether to continue at the end of the topic.
-            while_waiting: Called while the service processes a request; must not raise.
 
         Yields:
             Pages in topic order; one without messages may move the bookmark. Without ``tail``, they
@@ -125,7 +117,6 @@ class TopicConsumer:
                 the service makes no progress.
         """
         self._bookmark = bookmark
-        self._while_waiting = while_waiting
         poll_secs = self._settings.poll_secs(tail=tail)
         cursor, description = start(self.topic, bookmark)
         logger.info("%s: %s", self.topic, description)
@@ -188,12 +179,7 @@ class TopicConsumer:
         return page
 
     def _request(self, cursor: Cursor, batch_size: int, poll_secs: int = 0) -> Messages:
-        return self.client.consume(
-            cursor,
-            batch_size=batch_size,
-            timeout_secs=poll_secs,
-            while_waiting=self._while_waiting,
-        )
+        return self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
 
     def _position_instead(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
         """Return the position that replaces an expired one."""
