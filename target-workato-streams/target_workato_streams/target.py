@@ -11,6 +11,7 @@ from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
+from .event_streams.errors import Stopped
 from .from_config import make_producer, make_router
 from .input.batch_files import records
 from .input.records import Record, Stream
@@ -114,7 +115,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             if count % RECORDS_BETWEEN_POLLS == 0:
                 self._producer.poll()
             if self._producer.stopping:
-                return
+                # The rest of the input is not read, because a state behind it would cover the file.
+                raise Stopped("the run is being stopped")
             self._publish(line, text, f"{self.message_reader.line_number} ({place})")
 
     @override
