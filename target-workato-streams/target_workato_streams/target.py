@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from .event_streams.consume import ConsumeClient
 from .event_streams.developer_api import DeveloperApi
+from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .input.batch_files import records
@@ -241,7 +242,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             if count % RECORDS_BETWEEN_POLLS == 0:
                 self._producer.poll()
             if self._producer.stopping:
-                return
+                # The rest of the input is not read, because a state behind it would cover the file.
+                raise Stopped("the run is being stopped")
             self._publish(line, text, f"{self.message_reader.line_number} ({place})")
 
     @override

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -43,6 +44,51 @@ def test_a_signal_publishes_what_has_been_read_and_emits_its_state(
     assert done.exit_code == 0
     assert done.emitted_states == [{"at": "all"}]
     assert ids(emulator, topic) == list(range(105))
+
+
+# The signal arrives before the first line of the input is processed.
+SIGNAL_AFTER_READ = """
+    import os, signal
+    read = os.read
+    def read_and_signal(descriptor, size):
+        text = read(descriptor, size)
+        if descriptor == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return text
+    os.read = read_and_signal
+"""
+
+
+def test_all_that_was_read_before_a_signal_is_published(
+    emulator: Emulator, topic: int, start_target: StartTarget, tmp_path: Path
+) -> None:
+    """The lines that are read with one call are processed, including the state at their end."""
+    target = start_target(env=injected(tmp_path / "site", SIGNAL_AFTER_READ))
+    # A single write, which the target reads with one call.
+    target.feed(schema(), *orders(105), state("all"))
+    done = target.end(within=10)
+    assert done.exit_code == 0
+    assert done.emitted_states == [{"at": "all"}]
+    assert ids(emulator, topic) == list(range(105))
+
+
+def test_a_signal_in_a_batch_file_leaves_the_state_behind_it_to_the_next_run(
+    emulator: Emulator, topic: int, start_target: StartTarget, tmp_path: Path
+) -> None:
+    """The file may be too large for the rest of the time, and the state covers all of it."""
+    file = tmp_path / "orders.jsonl"
+    file.write_text('{"id": 1}\n', encoding="utf-8")
+    batch = {
+        "type": "BATCH",
+        "stream": "orders",
+        "encoding": {"format": "jsonl"},
+        "manifest": [file.as_uri()],
+    }
+    target = start_target(env=injected(tmp_path / "site", SIGNAL_AFTER_READ))
+    target.feed(state("before"), schema(), json.dumps(batch).encode(), state("after"))
+    done = target.end(within=10)
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "before"}])
+    assert ids(emulator, topic) == []
 
 
 def test_a_signal_during_a_request_waits_for_its_response(
