@@ -24,7 +24,7 @@ from .message_key import read_version
 
 if TYPE_CHECKING:
     from ..event_streams.consume import Messages
-    from .message_key import Version
+    from .message_key import RowVersion
 
 # The maximum difference between the service's clocks. The Date header is in whole seconds.
 CLOCK_TOLERANCE = timedelta(seconds=6)
@@ -54,7 +54,7 @@ class LookUp:
     """
 
     position: Position
-    versions: list[Version] = field(default_factory=list)
+    versions: list[RowVersion] = field(default_factory=list)
     others: int = 0
     requests: int = 0
     expired: bool = False
@@ -134,7 +134,7 @@ class KeyConsumer:
             if page.messages:
                 repetition.check(self._label, last.message_id, page.messages[-1].message_id)
 
-    def _version(self, payload: bytes) -> Version | None:
+    def _version(self, payload: bytes) -> RowVersion | None:
         # Most messages of other producers contain neither the name nor an escape.
         may_be_ours = self._mark in payload or b"\\" in payload
         return read_version(payload, self._key_field) if may_be_ours else None

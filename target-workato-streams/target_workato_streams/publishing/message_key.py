@@ -27,7 +27,7 @@ _KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
 STREAM_DIGITS = 8
 
 
-class Version(NamedTuple):
+class RowVersion(NamedTuple):
     """A version of a row.
 
     Attributes:
@@ -41,7 +41,7 @@ class Version(NamedTuple):
     content: str
 
     @classmethod
-    def from_key(cls, text: bytes) -> Version | None:
+    def from_key(cls, text: bytes) -> RowVersion | None:
         """Parse the JSON text of a message key; None for any other value."""
         found = _KEY.fullmatch(text)
         return cls(found[1].decode(), found[2].decode()) if found else None
@@ -63,7 +63,7 @@ class Version(NamedTuple):
 
 
 # The version of messages without a key; it never matches a message in a topic.
-NO_VERSION = Version("", "")
+NO_ROW_VERSION = RowVersion("", "")
 
 
 DIGITS = 32
@@ -78,7 +78,7 @@ _decode = msgspec.json.Decoder(
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def version(payload: bytes, record: bytes, stream: Stream) -> Version:
+def version(payload: bytes, record: bytes, stream: Stream) -> RowVersion:
     """Identify a message by hashes of its row and its content.
 
     Spacing, the order of fields and escapes do not matter; every digit does.
@@ -101,14 +101,14 @@ def version(payload: bytes, record: bytes, stream: Stream) -> Version:
     prefix = _prefix(stream.name)
     if values is None:
         row = prefix + _hash([b"content", *content])[:-STREAM_DIGITS]
-        return Version(row, row)
-    return Version(prefix + _hash(values)[:-STREAM_DIGITS], _hash(content))
+        return RowVersion(row, row)
+    return RowVersion(prefix + _hash(values)[:-STREAM_DIGITS], _hash(content))
 
 
-def read_version(payload: bytes, key_field: str) -> Version | None:
+def read_version(payload: bytes, key_field: str) -> RowVersion | None:
     """Read the message key from a message of a topic; None if another producer published it."""
     try:
-        return Version.from_key(members(payload).get(key_field, b""))
+        return RowVersion.from_key(members(payload).get(key_field, b""))
     except ValueError:
         return None
 

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..plugin.json import members
-from .message_key import NO_VERSION, version
+from .message_key import NO_ROW_VERSION, version
 
 if TYPE_CHECKING:
     from ..input.messages import Stream
-    from .message_key import Version
+    from .message_key import RowVersion
 
 
 class InvalidPayloadError(Exception):
@@ -31,7 +31,7 @@ class Payload:
     field: str | None = None
     key_field: str | None = None
 
-    def of(self, record: bytes, stream: Stream) -> tuple[bytes, Version]:
+    def of(self, record: bytes, stream: Stream) -> tuple[bytes, RowVersion]:
         """Build the JSON object to publish.
 
         Args:
@@ -51,7 +51,7 @@ class Payload:
                 problem = "is not an object" if body else "is missing"
                 raise InvalidPayloadError(f"payload_field {self.field} {problem}")
         if self.key_field is None:
-            return body, NO_VERSION
+            return body, NO_ROW_VERSION
         if self._has_key_field(body):
             raise InvalidPayloadError(
                 f"already has a field {self.key_field}, the name in message_key_field"
