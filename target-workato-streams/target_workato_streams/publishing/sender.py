@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .lost_responses import LostResponses
     from .messages import OutgoingMessage
 
+    Row = tuple[str | bytes, ...]
     Publish = Callable[[Sequence[OutgoingMessage]], Iterator[Published | Rejected]]
 
 _sequence = attrgetter("sequence")
@@ -101,7 +102,7 @@ class _Rows:
         self._rows = {message.sequence: _row(message) for message in messages}
         self._pending = {message.sequence for message in messages}
         # The accepted versions, in topic order, of rows whose newest version is not the last one.
-        self._held: dict[tuple[str, ...], list[OutgoingMessage]] = {}
+        self._held: dict[Row, list[OutgoingMessage]] = {}
 
     def accept(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Record accepted messages, in topic order.
@@ -141,7 +142,7 @@ class _Rows:
                 overtaken.append(held)
         return in_order, overtaken
 
-    def _has_older(self, row: tuple[str, ...], message: OutgoingMessage) -> bool:
+    def _has_older(self, row: Row, message: OutgoingMessage) -> bool:
         return any(
             sequence < message.sequence and self._rows[sequence] == row
             for sequence in self._pending
@@ -152,11 +153,11 @@ def _newest(messages: Sequence[OutgoingMessage]) -> OutgoingMessage:
     return max(messages, key=_sequence)
 
 
-def _row(message: OutgoingMessage) -> tuple[str, ...] | None:
+def _row(message: OutgoingMessage) -> Row | None:
     """Return a key that identifies the row of a message; None if the row has no key."""
     stream, text = message.mapped or message.record[:2]
     key = row_key(text, stream)
-    return None if key is None else (stream.name, *(value.decode() for value in key))
+    return (stream.name, *key) if key and b"null" not in key else None
 
 
 # With these responses, the service has not applied the request.
