@@ -14,9 +14,8 @@ from target_workato_streams.publishing.payload import InvalidPayloadError, Paylo
 from tests.target.singer import raw_record, record, schema
 
 if TYPE_CHECKING:
-    from target_workato_streams.publishing.message_key import Version
-    from workato_streams_emulator import Emulator
     from target_workato_streams.publishing.message_key import RowVersion
+    from workato_streams_emulator import Emulator
 
     from tests.target.conftest import RunTarget
 
