@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOT_RUN = "not run: "
+# The first line of a Python block that the reader saves in a file.
+FILE = re.compile(r"# (\w+\.py)\n")
 TIMEOUT_SECS = 600
 # A comment, then a block; both are indented if they are part of a list.
 BLOCK = re.compile(
@@ -67,12 +69,16 @@ class Reader:
     output: list[str] = field(default_factory=list)
 
     def follow(self, page: Path) -> None:
-        """Run each console block in turn, and add the YAML blocks to `meltano.yml`.
+        """Save the files, run each console block in turn, and add YAML blocks to `meltano.yml`.
 
         Raises:
             AssertionError: A command failed; the message is its output.
         """
-        for block in blocks_of(page):
+        blocks = blocks_of(page)
+        for block in blocks:
+            if block.language == "python" and (name := FILE.match(block.text)):
+                (self.folder / name[1]).write_text(block.text, encoding="utf-8")
+        for block in blocks:
             if block.language == "yaml":
                 self._configure(block.text)
             elif block.is_run:
