@@ -116,6 +116,23 @@ def test_links_lead_to_files_of_this_repository(page: Path) -> None:
             }
 
 
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_commands_are_short_enough_to_be_seen_whole(page: Path) -> None:
+    """GitHub shows about 115 characters of a line; log lines may be a little longer."""
+    for block in blocks_of(page):
+        limit = 130 if block.language == "text" else 115
+        assert [line for line in block.text.splitlines() if len(line) > limit] == []
+
+
+def test_the_index_lists_each_page_and_each_page_links_back() -> None:
+    """Nobody has to know the name of a page."""
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in ROOT.glob("docs/*.md"):
+        if page.name != "README.md":
+            assert f"]({page.name})" in index
+            assert "(README.md)" in page.read_text(encoding="utf-8"), page.name
+
+
 def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path: Path, running: Services) -> None:
     """An empty folder, `make services`, and the README's commands and settings are enough."""
     (tmp_path / "workato-streams").symlink_to(ROOT)
