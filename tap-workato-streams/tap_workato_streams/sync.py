@@ -166,7 +166,8 @@ class Sync:
             return not self._is_over
 
     def _emit_state_if_due(self) -> None:
-        if self._state_interval.is_over():
+        if not self._state_interval.left:
+            self._state_interval.restart()
             self._write_state()
 
     def _wait(self, open_topics: int, progress: Progress) -> None:

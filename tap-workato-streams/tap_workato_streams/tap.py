@@ -16,7 +16,7 @@ from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
 from .discovery import schemas
-from .discovery.catalog import log_differences, parse_catalog
+from .discovery.catalog import check_format, log_differences, parse_catalog
 from .discovery.topics import discover_topics, infer_schemas
 from .event_streams.consume import ConsumeClient, parse_time
 from .event_streams.errors import SettingError
@@ -187,6 +187,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @override
     def discover_streams(self) -> list[TopicStream]:
         """Create a stream for each topic in the settings, or in the workspace."""
+        if self.input_catalog:
+            check_format(self.input_catalog, self.config["record_format"])
         limiter = self._limiter = RateLimiter.from_config(self.config)
         settings = ReadSettings.from_config(self.config)
         clock = RunClock()

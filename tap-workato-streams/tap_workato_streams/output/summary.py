@@ -154,8 +154,9 @@ class Progress:
 
     def report_if_due(self) -> None:
         """Report if an interval has passed since the last time."""
-        if not self.interval.is_over():
+        if self.interval.left:
             return
+        self.interval.restart()
         now = time.monotonic()
         if self._bar:
             done = self._count() if self._tail else self._share_done()
