@@ -155,9 +155,8 @@ class Sync:
         with self._lock:
             if self._is_over:
                 return False
-            count = self._limits.take(len(page.messages))
             try:
-                stream.write_page(page._replace(messages=page.messages[:count]))
+                stream.write_page(page.first(self._limits.take(len(page.messages))))
                 self._emit_state_if_due()
             except OSError as exc:
                 # Set while the lock is held, because nothing may follow a truncated line.
