@@ -11,7 +11,7 @@ from tests.tap.singer import consumed, ids
 from tests.tap.times import ago
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 HOUR, DAY = 3_600.0, 86_400.0
 # The service's clock against the local one.

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.executables import TIMEOUT_SECS, command, environment
+from tests.executables import TIMEOUT_SECS, Outcome, command, environment
+from tests.injection import STDOUT_CUT, injected
 from tests.tap.polls import await_polls
 from tests.tap.running import END_SECS, start_with_pipe
+from tests.tap.singer import assert_states_are_true
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
-    from tests.tap.conftest import TapConfig
+    from workato_streams_emulator import Emulator
+
+    from tests.tap.conftest import RunTap, TapConfig
 
 
 def assert_one_line(process: subprocess.Popen[bytes]) -> None:
@@ -111,27 +112,19 @@ def test_a_full_disk_is_reported_in_one_line(
     assert b"Exception ignored" not in done.stderr
 
 
-def test_nothing_follows_a_line_that_a_full_disk_truncates(
-    emulator: Emulator, tap_config: TapConfig, tmp_path: Path
+def test_nothing_follows_a_truncated_line(
+    emulator: Emulator, run_tap: RunTap, tmp_path: Path
 ) -> None:
-    """Topics that wait for their turn write nothing more, and no state is emitted."""
-    topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
+    """Neither topics that wait to write nor the last state do, although there is room again."""
+    topics = [emulator.create_topic(f"topic {number}") for number in range(4)]
     for topic in topics:
-        emulator.load(topic, [{"text": "x" * 10_000} for _ in range(100)])
-    line = " ".join(command("tap-workato-streams", "--config", tap_config(topics=topics)))
-    output = tmp_path / "output.jsonl"
-    # 600 blocks of 512 bytes, in the middle of the first page.
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"ulimit -f 600; exec {line} > {output}"],
-        stderr=subprocess.PIPE,
-        timeout=TIMEOUT_SECS,
-        check=False,
-        env=environment(),
-    )
-    assert done.returncode == 1
-    assert b"cannot write to stdout (File too large)" in done.stderr
-    *complete, truncated = output.read_bytes().split(b"\n")
-    assert len(b"\n".join([*complete, truncated])) == 600 * 512
-    written = Counter(json.loads(line)["type"] for line in complete)
-    assert written.keys() == {"SCHEMA", "RECORD"}
-    assert 20 < written["RECORD"] < 50
+        emulator.load(topic, [{"text": "x" * 500} for _ in range(200)])
+    env = injected(tmp_path / "site", STDOUT_CUT)
+    done = run_tap(topics=topics, batch_size=5, state_interval_secs=0.001, env=env)
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "cannot write to stdout (No space left on device); free some space" in line
+    assert len(done.stdout) == 30_000
+    assert not done.stdout.endswith(b"\n")
+    whole = done.stdout[: done.stdout.rfind(b"\n")]
+    assert_states_are_true(Outcome(1, whole, done.stderr))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from workato_streams_emulator import Emulator
 
-from tests.emulator.control import Emulator
 from tests.executables import Outcome
 from tests.running import eventually
 from tests.tap.running import bookmark, read_slowly, start_with_pipe

@@ -11,7 +11,8 @@ from tests.tap.running import bookmark, start_with_pipe
 from tests.tap.singer import ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import StartTap, TapConfig
 
 

@@ -15,7 +15,8 @@ from tests.executables import command
 from tests.terminal import on_a_terminal
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import TapConfig
 
 START = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)

@@ -22,7 +22,8 @@ from tests.tap.singer import assert_states_are_true, ids
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import StartTap, TapConfig
 
 # The promise is five seconds, and this machine may be busy.

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from tests.tap.singer import consumed, ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap
 
@@ -77,6 +78,30 @@ def discover(run_tap: RunTap, **settings: Any) -> dict[str, Any]:  # noqa: ANN40
     run = run_tap("--discover", **settings)
     catalog: dict[str, Any] = json.loads(run.stdout)
     return catalog
+
+
+def test_a_value_with_nul_is_rescued_as_its_json_text(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """No type of PostgreSQL can store it; a backslash before `u0000` makes it plain text."""
+    emulator.load(
+        topic,
+        [
+            b'{"note":"a\\\\u0000b","customer":{"name":"Ann"}}',
+            b'{"note":"a\\u0000b","customer":{"name":"Ann"}}',
+            b'{"note":"a","customer":{"name":"\\u0000"}}',
+            b'{"note":"a","customer":{"\\u0000":1}}',
+        ],
+    )
+    run = run_tap(topics=[topic], **UNPACKED)
+    assert schemas(run)[-1] == {"note": TEXT, "customer": OBJECT}
+    ann = {"name": "Ann"}
+    assert rows(run) == [
+        {"note": "a\\u0000b", "customer": ann},
+        {"customer": ann, "_rescued": {"/note": '"a\\u0000b"'}},
+        {"note": "a", "_rescued": {"/customer": '{"name":"\\u0000"}'}},
+        {"note": "a", "_rescued": {"/customer": '{"\\u0000":1}'}},
+    ]
 
 
 def test_the_fields_of_a_payload_are_columns(

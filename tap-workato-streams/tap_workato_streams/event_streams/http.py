@@ -27,7 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from .errors import RequestRejected, Unavailable
+from .errors import RequestRejected, ServiceError, Unavailable
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPResponse
     from urllib3.connectionpool import ConnectionPool
 
-    from .errors import ServiceError
     from .hosts import Host
 
 REASON_LIMIT = 300
@@ -411,9 +410,13 @@ def _reason(response: Response) -> str:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes, the root cause last."""
+    """Yield an exception and its causes, the root cause last.
+
+    The chain ends before a ServiceError: it is the context because the caller handles the error of
+    another request.
+    """
     inner: BaseException | None = exc
-    while inner is not None:
+    while inner is not None and not isinstance(inner, ServiceError):
         yield inner
         inner = inner.__cause__ or inner.__context__
 

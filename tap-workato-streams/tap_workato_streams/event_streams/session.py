@@ -63,7 +63,9 @@ class RetryPolicy:
         except GaveUp:
             raise  # Raised by a nested request, which has already used up its time.
         except Unavailable as exc:
-            return self._retry(request, exc)
+            error = exc
+        # Outside of the block: otherwise, the first error would be the context of all later ones.
+        return self._retry(request, error)
 
     def _retry(self, request: Callable[[], T], error: Unavailable) -> T:
         waits = backoff.expo(factor=FIRST_WAIT_SECS, max_value=LONGEST_WAIT_SECS)

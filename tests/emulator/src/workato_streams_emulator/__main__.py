@@ -1,15 +1,18 @@
-"""Start the emulator: `python -m tests.emulator --port 0`, in the repository's root."""
+"""The command `workato-streams-emulator`."""
 
 from __future__ import annotations
 
 import argparse
 
-from tests.emulator.server import serve
+from workato_streams_emulator.server import serve
 
 
 def main() -> None:
     """Parse the command line and serve requests."""
-    parser = argparse.ArgumentParser(prog="python -m tests.emulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="workato-streams-emulator",
+        description="Emulate Workato Event Streams, and print the URL as a line of JSON.",
+    )
     parser.add_argument(
         "--port",
         type=int,

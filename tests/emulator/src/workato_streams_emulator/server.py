@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, with access to the connection for faults, and a fast shutdown."""
+"""The HTTP server: uvicorn, the route of each operation, and the connections."""
 
 from __future__ import annotations
 
@@ -6,23 +6,65 @@ import os
 import socket
 import sys
 import threading
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
 import uvicorn
+from starlette.routing import Mount, Route, Router
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tests.emulator.app import application
-from tests.emulator.endpoint import TRANSPORT
-from tests.emulator.service import Service
+from workato_streams_emulator import control_plane, developer
+from workato_streams_emulator.consume import consume
+from workato_streams_emulator.endpoint import TRANSPORT, Endpoint
+from workato_streams_emulator.exchange import Problem
+from workato_streams_emulator.publish import publish, publish_batch
+from workato_streams_emulator.service import Service
 
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import NoReturn
+
+    from workato_streams_emulator.service import Call
 
 HOST = "127.0.0.1"
 # Longer than any test, so that the server never closes a connection that a client is about to use.
 KEEP_ALIVE_SECS = 3600
+TOPICS = "/api/event_streams/topics"
+
+
+async def not_found(_service: Service, _call: Call) -> NoReturn:
+    """Respond with 404 to unknown paths, such as a batch endpoint in the legacy domain."""
+    raise Problem(HTTPStatus.NOT_FOUND, "Not found")
+
+
+def application(service: Service) -> Router:
+    """The emulator as an ASGI application."""
+    consuming = Endpoint(service, "consume", consume)
+    publishing = Endpoint(service, "publish", publish)
+    batch = Endpoint(service, "batch", publish_batch)
+    listing = Endpoint(service, "topics", developer.topics, ("GET", "POST"))
+    topic = Endpoint(service, "topics", developer.topic, ("GET", "PUT", "DELETE"))
+    purge = Endpoint(service, "topics", developer.purge, ("PUT",))
+    any_method = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+    other = Endpoint(service, "other", not_found, any_method)
+    # The routes are tried in this order, so the most frequent comes first.
+    return Router(
+        [
+            Route("/api/v1/topics/{topic_id}/consume", consuming),
+            Route("/api/v1/batch/topics/{topic_id}/publish", batch),
+            Route("/api/v1/topics/{topic_id}/publish", publishing),
+            Route("/api/pubsub/topics/{topic_id}/consume", consuming),
+            Route("/api/pubsub/topics/{topic_id}/publish", publishing),
+            Route(TOPICS, listing),
+            Route(TOPICS + "/{topic_id}", topic),
+            Route(TOPICS + "/{topic_id}/purge", purge),
+            Mount("/_emulator", routes=control_plane.routes(service)),
+            Route("/{path:path}", other),
+        ],
+        redirect_slashes=False,
+    )
 
 
 class Protocol(HttpToolsProtocol):

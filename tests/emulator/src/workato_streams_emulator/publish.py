@@ -1,15 +1,23 @@
-"""Split the body of a request without decoding the payloads, so that their bytes do not change."""
+"""The publish endpoints: one message, or a batch with a result for each entry."""
 
 from __future__ import annotations
 
 import json
 import re
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tests.emulator.responses import Problem
+from workato_streams_emulator.exchange import Problem, to_json
+from workato_streams_emulator.schema import mismatch
 
+if TYPE_CHECKING:
+    from workato_streams_emulator.exchange import ApiResponse
+    from workato_streams_emulator.service import Call, Service
+    from workato_streams_emulator.store import Topic
+
+MAX_PAYLOADS = 100
 BLANKS = re.compile(r"[ \t\r\n]+")
 
 
@@ -29,6 +37,65 @@ def _reject(constant: str) -> None:
 _scanner = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_reject)
 
 
+async def publish(service: Service, call: Call) -> ApiResponse:
+    """Respond to `POST .../publish`, whose body is the message."""
+    topic = service.topic(call.topic_id)
+    payload = whole_body(call.body)
+    reason = rejection_reason(service, topic, payload)
+    if reason:
+        raise Problem(HTTPStatus.BAD_REQUEST, reason)
+    (message_id,) = service.add(topic, [payload])
+    return to_json({"message_id": service.deviations(topic.id).published_id(message_id)})
+
+
+async def publish_batch(service: Service, call: Call) -> ApiResponse:
+    """Respond to `POST /api/v1/batch/...` with up to 100 messages, which are stored in order."""
+    topic = service.topic(call.topic_id)
+    payloads = split_batch(call.body)
+    if not 1 <= len(payloads) <= MAX_PAYLOADS:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"payloads must hold 1 to {MAX_PAYLOADS} messages, not {len(payloads)}",
+        )
+    reasons = {
+        index: reason
+        for index, payload in enumerate(payloads)
+        if (reason := rejection_reason(service, topic, payload))
+    }
+    if reasons and service.settings.rejection == "status":
+        index = min(reasons)
+        raise Problem(service.settings.rejection_status, f"payloads[{index}]: {reasons[index]}")
+
+    lost, left_out = set(reasons), set()
+    if call.fault and call.fault.kind == "missing_entry":
+        left_out = set(call.fault.indices)
+        lost |= set() if call.fault.stored else left_out
+    elif call.fault:
+        reasons.update(dict.fromkeys(call.fault.indices, call.fault.reason))
+        lost.update(call.fault.indices)
+
+    kept = [index for index in range(len(payloads)) if index not in lost]
+    deviations = service.deviations(topic.id)
+    if deviations.reverse_batches:
+        kept.reverse()
+    ids = dict(zip(kept, service.add(topic, [payloads[index] for index in kept]), strict=True))
+    entries: dict[str, dict[str, Any]] = {
+        str(index): {"result": "error", "error": reasons[index]}
+        if index in reasons
+        else {"message_id": deviations.published_id(ids[index]), "result": "success"}
+        for index in range(len(payloads))
+        if index not in left_out
+    }
+    return to_json({"is_partial_error": bool(reasons), "message_ids": entries})
+
+
+def rejection_reason(service: Service, topic: Topic, payload: bytes) -> str | None:
+    """Return the reason why a payload is rejected, or None if it is valid."""
+    if payload[:1] != b"{":
+        return "the message must be a JSON object"
+    return mismatch(payload, topic.schema) if service.settings.schema_checks else None
+
+
 def split_batch(body: bytes) -> list[bytes]:
     """Return the unchanged payloads of a batch.
 
@@ -45,7 +112,7 @@ def split_batch(body: bytes) -> list[bytes]:
         return [payload.encode() for payload in _scan_batch(text)]
 
 
-def whole(body: bytes) -> bytes:
+def whole_body(body: bytes) -> bytes:
     """Return a body that is a JSON value, without surrounding white space.
 
     Raises:
@@ -57,11 +124,6 @@ def whole(body: bytes) -> bytes:
     except (msgspec.DecodeError, RecursionError):
         _end(text, _scan(text, _skip(text, 0)))
     return body.strip(b" \t\r\n")
-
-
-def is_object(payload: bytes) -> bool:
-    """Whether a payload is a JSON object."""
-    return payload[:1] == b"{"
 
 
 def _text(body: bytes) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -10,18 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import requests
 
-from tests.emulator.log import LoggedRequest
-from tests.emulator.process import end_process, start_process
-from tests.emulator.service import DEVELOPER_TOKEN, TOKEN
-from tests.emulator.store import StoredMessage
-from tests.running import eventually
+from workato_streams_emulator.exchange import LoggedRequest
+from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN
+from workato_streams_emulator.store import StoredMessage
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
-
 
 CHUNK = 5_000
 TIMEOUT_SECS = 60
@@ -55,12 +53,12 @@ class Emulator:
         Raises:
             RuntimeError: The server did not start; the reason is on stderr.
         """
-        return cls(*start_process(database=database, port=port))
+        return cls(*_start_process(database=database, port=port))
 
     def stop(self) -> None:
         """Stop the server process, and wait until it has exited; open connections are closed."""
         self._session.close()
-        end_process(self._process)
+        _end_process(self._process)
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - the class is not made to be subclassed
         """Return the emulator."""
@@ -74,6 +72,19 @@ class Emulator:
     ) -> None:
         """Stop the server process."""
         self.stop()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that connect both connectors to the emulator."""
+        return {
+            f"{connector}_WORKATO_STREAMS_{setting}": value
+            for connector in ("TAP", "TARGET")
+            for setting, value in {
+                "API_URL": self.url,
+                "API_TOKEN": self.token,
+                "DEVELOPER_API_URL": self.url,
+            }.items()
+        }
 
     def reset(self) -> None:
         """Remove topics, messages, the log and faults, and restore the default settings."""
@@ -133,17 +144,25 @@ class Emulator:
         return msgspec.convert(self._ask("GET", "requests", query=query), list[LoggedRequest])
 
     def wait_until_idle(self) -> None:
-        """Wait until no request is in progress, for example after its client was killed."""
+        """Wait until no request is in progress, for example after its client was killed.
+
+        Raises:
+            TimeoutError: A request is still in progress after a minute.
+        """
         # By then, requests that have been sent are in the log.
         time.sleep(0.1)
-        eventually(lambda: all(r.finished_at for r in self.requests()), "the end of all requests")
+        deadline = time.monotonic() + TIMEOUT_SECS
+        while not all(request.finished_at for request in self.requests()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"requests are still in progress after {TIMEOUT_SECS} s")
+            time.sleep(0.01)
 
     def clear_requests(self) -> None:
         """Clear the request log."""
         self._ask("DELETE", "requests")
 
     def configure(self, **settings: Any) -> None:  # noqa: ANN401 - see the fields of Settings
-        """Change the service's behavior; see `tests.emulator.settings.Settings`.
+        """Change the service's behavior; see `service.Settings`.
 
         Raises:
             ValueError: A setting is unknown or has the wrong type.
@@ -174,6 +193,14 @@ class Emulator:
         - `entry_error` (`indices`, `reason`): these entries of a batch fail
         - `missing_entry` (`indices`, `stored`): these entries are missing from the response
         - `redirect` (`status`, `location`): redirected, not processed
+        - `late` (`secs`): a TCP RST; the request is processed `secs` later
+        - `no_date`: processed, but the response has no `Date` header
+        - `reject_position` (`status`, `message_id`): a consume request with `after_message_id` is
+          rejected as if this message, or any without `message_id`, did not exist
+        - `expire` (`up_to`): before a consume request with `after_message_id` is processed, the
+          messages up to this one, or to `up_to`, expire
+
+        With each kind, the entries `indices` of a batch that is processed fail.
 
         Raises:
             ValueError: The kind or an option is unknown.
@@ -185,6 +212,17 @@ class Emulator:
                 options["body"] = _encode(body)
         order = {"kind": kind, "operation": operation, "topic_id": topic_id}
         self._ask("POST", "faults", {**order, "after": after, "times": times, **options})
+
+    def deviate(self, topic_id: int, **deviations: Any) -> None:  # noqa: ANN401 - see Deviations
+        """Let a topic deviate from the documented service; see `deviations.Deviations`.
+
+        These deviations replace earlier ones, so without any the topic no longer deviates. They
+        affect messages that are published or loaded, and requests that are sent, from now on.
+
+        Raises:
+            ValueError: The topic does not exist, or a deviation is unknown or has the wrong type.
+        """
+        self._ask("POST", f"topics/{topic_id}/deviations", deviations)
 
     def clear_faults(self) -> None:
         """Remove all faults that are still pending."""
@@ -215,6 +253,32 @@ class Emulator:
         if not response.ok:
             raise ValueError(response.text)
         return msgspec.msgpack.decode(response.content)
+
+
+def _start_process(*, database: Path | None, port: int) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server and wait until it listens; return the process and its URL."""
+    command = [sys.executable, "-m", "workato_streams_emulator", "--until-stdin-closes"]
+    command += ["--port", str(port)]
+    if database is not None:
+        command += ["--database", str(database)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    line = process.stdout.readline() if process.stdout else b""
+    if not line:
+        _end_process(process)
+        raise RuntimeError("The emulator did not start")
+    return process, json.loads(line)["url"]
+
+
+def _end_process(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server, and wait until it has exited."""
+    process.terminate()
+    try:
+        process.wait(TIMEOUT_SECS)
+    finally:
+        process.kill()
+        # Leaving the context closes the pipes and waits for the process.
+        with process:
+            pass
 
 
 def _encode(payload: object) -> bytes:

@@ -1,14 +1,16 @@
-"""The request log: the requests to the service, and the status of the responses."""
+"""A request as it is logged, and its response."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
+    from starlette.types import Receive, Scope
 
 Operation = Literal["consume", "publish", "batch", "topics", "other"]
 
@@ -67,3 +69,46 @@ class Entry:
             at=self.at,
             finished_at=self.finished_at,
         )
+
+
+@dataclass(slots=True)
+class ApiResponse:
+    """A response; with `cut`, only half of the body is sent; `dated` is false without a `Date`."""
+
+    body: bytes
+    status: int = HTTPStatus.OK
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+    dated: bool = True
+
+
+class Problem(Exception):
+    """Raised if a request fails, with the status and message of the response."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+    def response(self) -> ApiResponse:
+        """Return the error response."""
+        response = problem(self.status, self.message)
+        response.headers.update(self.headers)
+        return response
+
+
+def problem(status: int, message: str) -> ApiResponse:
+    """Build an error response in the format of the API."""
+    return ApiResponse(msgspec.json.encode({"message": message, "code": status}), int(status))
+
+
+def to_json(content: Any, status: int = HTTPStatus.OK) -> ApiResponse:  # noqa: ANN401 - any JSON
+    """Build a JSON response."""
+    return ApiResponse(msgspec.json.encode(content), status)
+
+
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has disconnected; the request's body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

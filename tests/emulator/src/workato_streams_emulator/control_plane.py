@@ -12,18 +12,18 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.emulator.clock import parse
-from tests.emulator.faults import Fault
-from tests.emulator.publish import store
-from tests.emulator.responses import Problem
-from tests.emulator.store import StoredMessage
+from workato_streams_emulator.clock import parse
+from workato_streams_emulator.deviations import Deviations
+from workato_streams_emulator.exchange import Problem
+from workato_streams_emulator.faults import Fault
+from workato_streams_emulator.store import StoredMessage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
-    from tests.emulator.service import Service
+    from workato_streams_emulator.service import Service
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ def routes(service: Service) -> list[Route]:
         Route("/requests", endpoint(plane.clear_requests), methods=["DELETE"]),
         Route("/topics", endpoint(plane.create_topic), methods=["POST"]),
         Route("/topics/{topic_id:int}/load", endpoint(plane.load), methods=["POST"]),
+        Route("/topics/{topic_id:int}/deviations", endpoint(plane.deviate), methods=["POST"]),
         Route("/topics/{topic_id:int}/messages", endpoint(plane.messages), methods=["GET"]),
         Route("/topics/{topic_id:int}/expire", endpoint(plane.expire), methods=["POST"]),
         Route("/topics/{topic_id:int}/purge", endpoint(plane.purge), methods=["POST"]),
@@ -126,13 +127,12 @@ class ControlPlane:
         """Store messages with any content, and return their ids."""
         topic = self._topic(request)
         batch = _read(body, Load)
-        if batch.times is None:
-            return store(self._service, topic, batch.payloads)
-        ids = self._service.store.append(
-            topic.id, batch.payloads, [parse(text) for text in batch.times]
-        )
-        self._service.arrivals.announce(topic.id)
-        return ids
+        times = None if batch.times is None else [parse(text) for text in batch.times]
+        return self._service.add(topic, batch.payloads, times)
+
+    def deviate(self, request: Request, body: bytes) -> None:
+        """Set the deviations of a topic."""
+        self._service.deviate(self._topic(request).id, _read(body, Deviations))
 
     def messages(self, request: Request, _body: bytes) -> list[StoredMessage]:
         """Return all messages in the topic."""

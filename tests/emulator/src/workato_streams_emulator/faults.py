@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from tests.emulator.arrivals import disconnected
-from tests.emulator.log import Operation  # noqa: TC001 - msgspec reads the annotations
-from tests.emulator.responses import ApiResponse, problem
+from workato_streams_emulator.exchange import (
+    ApiResponse,
+    Operation,  # noqa: TC001 - msgspec reads the annotations
+    disconnected,
+    problem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +35,13 @@ Kind = Literal[
     "entry_error",
     "missing_entry",
     "redirect",
+    "late",
+    "no_date",
+    "reject_position",
+    "expire",
 ]
+# These affect consume requests with `after_message_id`.
+POSITION_KINDS = {"reject_position", "expire"}
 HTML = b"<!DOCTYPE html><html><head><title>Gateway</title></head><body>Sign in</body></html>"
 
 
@@ -45,14 +54,16 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         topic_id: The affected topic; None for all.
         after: The number of matching requests that are still skipped.
         times: The number of requests that are still affected.
-        secs: The duration of "latency" and "stall".
-        status: The status of "status" and "redirect".
+        secs: The duration of "latency", "stall" and "late".
+        status: The status of "status", "redirect" and "reject_position".
         body: The body of "status", "html" and "garbage".
         headers: Additional headers of "status".
         stored: Whether the request is processed nevertheless ("status", "stall", "missing_entry").
-        indices: The entries that "entry_error" and "missing_entry" affect.
-        reason: The error of these entries, for "entry_error".
+        indices: The entries that fail in a batch, or are missing with "missing_entry".
+        reason: The error of the entries that fail.
         location: The target of "redirect".
+        message_id: The position that "reject_position" rejects; None for all.
+        up_to: The message up to which "expire" removes messages; None for the position.
     """
 
     kind: Kind
@@ -68,6 +79,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     indices: list[int] = []
     reason: str = "The message could not be stored, try again"
     location: str = "/"
+    message_id: str | None = None
+    up_to: str | None = None
 
     @property
     def processes(self) -> bool:
@@ -76,15 +89,19 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             return self.stored
         return self.kind not in {"reset", "redirect"}
 
-    def matches(self, operation: Operation, topic_id: int | None) -> bool:
-        """Whether the fault applies to this operation and topic."""
+    def matches(self, operation: Operation, topic_id: int | None, position: str | None) -> bool:
+        """Whether the fault applies to this operation, topic and position."""
+        if (self.kind in POSITION_KINDS) != (position is not None):
+            return False
+        if self.message_id not in {None, position}:
+            return False
         if self.kind in {"entry_error", "missing_entry"} and operation != "batch":
             return False
         return self.operation in {"*", operation} and self.topic_id in {None, topic_id}
 
 
 class Faults:
-    """The injected faults, in order; at most one of them affects a request."""
+    """The injected faults, in order: at most one for a request, and one for its position."""
 
     def __init__(self) -> None:
         self._queue: list[Fault] = []
@@ -97,10 +114,12 @@ class Faults:
         """Remove all faults."""
         self._queue.clear()
 
-    def take(self, operation: Operation, topic_id: int | None) -> Fault | None:
-        """Return the fault for this request, if any."""
+    def take(
+        self, operation: Operation, topic_id: int | None, position: str | None = None
+    ) -> Fault | None:
+        """Return the fault for this request or, if one is given, for its position."""
         taken = None
-        for fault in [each for each in self._queue if each.matches(operation, topic_id)]:
+        for fault in [each for each in self._queue if each.matches(operation, topic_id, position)]:
             if fault.after:
                 fault.after -= 1
             elif taken is None:
@@ -118,10 +137,13 @@ async def play(
     receive: Receive,
 ) -> ApiResponse | None:
     """Respond to a request according to a fault; None if the connection was closed instead."""
-    if fault.kind == "latency":
+    if fault.kind == "late":
+        reset(transport)
+        await disconnected(receive)
+    if fault.kind in {"latency", "late"}:
         await asyncio.sleep(fault.secs)
     processed = await process() if fault.processes else None
-    if fault.processes and processed is None:
+    if fault.kind == "late" or (fault.processes and processed is None):
         return None
     if fault.kind in {"stall", "reset", "reset_after"}:
         if fault.kind == "stall":
@@ -151,6 +173,8 @@ def disguised(fault: Fault, response: ApiResponse) -> ApiResponse:
             response = ApiResponse(b"[]" if fault.body is None else fault.body)
         case "cut":
             response.cut = True
+        case "no_date":
+            response.dated = False
         case "cut_json":
             response.body = response.body[: len(response.body) // 2]
     return response

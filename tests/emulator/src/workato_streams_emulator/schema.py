@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.emulator.clock import RFC_3339
+from workato_streams_emulator.clock import RFC_3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def misfit(payload: bytes, schema: list[Field]) -> str | None:
+def mismatch(payload: bytes, schema: list[Field]) -> str | None:
     """Return why a payload does not match a topic's schema, or None if it does.
 
     The reason names the field and the expected type, but not the value.
@@ -45,32 +45,32 @@ def misfit(payload: bytes, schema: list[Field]) -> str | None:
         decoded = json.loads(payload, parse_int=lambda _: 0, parse_float=lambda _: 0.5)
     except RecursionError:
         return "the message is nested too deeply"
-    return _object_misfit(decoded, schema, "")
+    return _object_mismatch(decoded, schema, "")
 
 
-def _object_misfit(value: dict[str, Any], fields: list[Field], path: str) -> str | None:
+def _object_mismatch(value: dict[str, Any], fields: list[Field], path: str) -> str | None:
     for field in fields:
         name = f"{path}{field['name']}"
         if value.get(field["name"]) is None:
             if not field.get("optional", False):
                 return f"{name}: is missing"
             continue
-        reason = _value_misfit(value[field["name"]], field.get("type", "string"), field, name)
+        reason = _value_mismatch(value[field["name"]], field.get("type", "string"), field, name)
         if reason:
             return reason
     return None
 
 
-def _value_misfit(value: object, kind: str, field: Field, name: str) -> str | None:
+def _value_mismatch(value: object, kind: str, field: Field, name: str) -> str | None:
     if not CHECKS[kind](value):
         return f"{name}: expected {kind}"
     if isinstance(value, dict):
-        return _object_misfit(value, field.get("properties", []), f"{name}.")
+        return _object_mismatch(value, field.get("properties", []), f"{name}.")
     if isinstance(value, list) and "of" in field:
         # The format does not define the items of an array within an array.
         element = {key: about for key, about in field.items() if key != "of"}
         reasons = (
-            _value_misfit(item, field["of"], element, f"{name}[{index}]")
+            _value_mismatch(item, field["of"], element, f"{name}[{index}]")
             for index, item in enumerate(value)
         )
         return next(filter(None, reasons), None)

@@ -7,20 +7,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from tests.emulator.arrivals import disconnected
-from tests.emulator.faults import play
-from tests.emulator.log import Entry
-from tests.emulator.responses import Problem
-from tests.emulator.service import DEVELOPER_TOKEN, TOKEN, Call
+from workato_streams_emulator.exchange import Entry, Problem, disconnected
+from workato_streams_emulator.faults import play
+from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN, Call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.types import Receive, Scope, Send
 
-    from tests.emulator.log import Operation
-    from tests.emulator.responses import ApiResponse
-    from tests.emulator.service import Service
+    from workato_streams_emulator.exchange import ApiResponse, Operation
+    from workato_streams_emulator.service import Service
 
     # None if the client disconnected before there was a response.
     Handler = Callable[[Service, Call], Awaitable[ApiResponse | None]]
@@ -115,7 +112,7 @@ class Endpoint:
             "content-length": str(len(response.body)),
             **response.headers,
         }
-        if self._service.settings.date_header:
+        if self._service.settings.date_header and response.dated:
             offset_secs = self._service.settings.date_offset_secs
             headers.setdefault("date", self._service.clock.http_date(offset_secs))
         start = {

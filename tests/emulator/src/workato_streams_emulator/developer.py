@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tests.emulator.responses import Problem
-from tests.emulator.schema import malformed
-from tests.emulator.service import to_json
+from workato_streams_emulator.exchange import Problem, to_json
+from workato_streams_emulator.schema import malformed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.emulator.responses import ApiResponse
-    from tests.emulator.service import Call, Service
-    from tests.emulator.store import Topic
+    from workato_streams_emulator.exchange import ApiResponse
+    from workato_streams_emulator.service import Call, Service
+    from workato_streams_emulator.store import Topic
 
 MAX_PER_PAGE = 100
 MAX_RETENTION_SECS = 90 * 86_400

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tests.emulator.clock import parse
-from tests.emulator.responses import ApiResponse, Problem
+from workato_streams_emulator.clock import parse
+from workato_streams_emulator.exchange import ApiResponse, Problem
+from workato_streams_emulator.store import position_of
 
 if TYPE_CHECKING:
-    from tests.emulator.service import Call, Service
-    from tests.emulator.store import Topic
+    from workato_streams_emulator.service import Call, Service
+    from workato_streams_emulator.store import Row, Topic
 
 MAX_BATCH_SIZE = 50
 MAX_TIMEOUT_SECS = 60
@@ -41,11 +42,14 @@ async def consume(service: Service, call: Call) -> ApiResponse | None:
     deadline = time.monotonic() + (request.timeout_secs or 0)
     while True:
         newer_than = max(since, service.horizon(topic))
-        rows = service.store.page(topic.id, after=after, newer_than=newer_than, limit=limit)
+        before, unreadable_secs = service.first_unreadable(topic)
+        rows = service.store.page(
+            topic.id, after=after, before=before, newer_than=newer_than, limit=limit
+        )
         secs = deadline - time.monotonic()
         if rows or secs <= 0:
-            return ApiResponse(page(rows))
-        if not await service.arrivals.wait(topic.id, call.receive, secs):
+            return ApiResponse(page(with_repeats(service, topic, rows, after, limit)))
+        if not await service.arrivals.wait(topic.id, call.receive, min(secs, unreadable_secs)):
             return None
 
 
@@ -75,14 +79,7 @@ def cursor(service: Service, topic: Topic, request: ConsumeRequest) -> tuple[int
         Problem: `after_message_id` does not exist in the topic, or `since_time` is not a time.
     """
     if request.after_message_id is not None:
-        horizon = service.horizon(topic)
-        position = service.store.find(topic.id, request.after_message_id, newer_than=horizon)
-        if position is None or service.settings.reject_cursors:
-            raise Problem(
-                service.settings.expired_status,
-                "The message with after_message_id does not exist in this topic",
-            )
-        return position, ""
+        return position_of_request(service, topic, request.after_message_id), ""
     if request.since_time is not None:
         try:
             since = parse(request.since_time)
@@ -95,7 +92,48 @@ def cursor(service: Service, topic: Topic, request: ConsumeRequest) -> tuple[int
     return 0, ""
 
 
-def page(rows: list[tuple[str, str, bytes]]) -> bytes:
+def position_of_request(service: Service, topic: Topic, message_id: str) -> int:
+    """Return the position of `after_message_id`.
+
+    Raises:
+        Problem: The topic has no such message, or none that can be read.
+    """
+    fault = service.faults.take("consume", topic.id, message_id)
+    if fault and fault.kind == "expire":
+        service.store.drop(topic.id, position_of(fault.up_to or message_id) or 0)
+    horizon = service.horizon(topic)
+    position = service.store.find(topic.id, message_id, newer_than=horizon)
+    before, _ = service.first_unreadable(topic)
+    is_rejected = fault is not None and fault.kind == "reject_position"
+    if position is None or position >= before or is_rejected:
+        raise Problem(
+            (fault and fault.status) or service.settings.expired_status,
+            "The message with after_message_id does not exist in this topic",
+        )
+    return position
+
+
+def with_repeats(
+    service: Service, topic: Topic, rows: list[Row], after: int, limit: int
+) -> list[Row]:
+    """Return a page with the messages that the topic delivers twice; the last one is new."""
+    deviations = service.deviations(topic.id)
+    if not deviations.repeat_every or not rows:
+        return rows
+    if deviations.repeat_in == "same_page":
+        repeats = deviations.repeats(rows)
+        return [each for row in rows for each in [row] * (1 + (row in repeats))][:limit]
+    earlier = service.store.page(
+        topic.id,
+        after=max(0, after - limit),
+        before=after + 1,
+        newer_than=service.horizon(topic),
+        limit=limit,
+    )
+    return [*deviations.repeats(earlier)[: limit - 1], *rows][:limit]
+
+
+def page(rows: list[Row]) -> bytes:
     """Build the body of a page around the unchanged bytes of the payloads."""
     messages = [
         b'{"message_id":"%b","payload":%b,"time":"%b"}' % (text.encode(), payload, at.encode())

@@ -1,4 +1,4 @@
-"""The storage of topics and messages, in SQLite."""
+"""The storage of topics and messages in SQLite, and the message ids."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-
-from tests.emulator.ids import message_id, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +28,26 @@ INSERT INTO sequence SELECT 0 WHERE NOT EXISTS (SELECT * FROM sequence);
 """
 PAGE = """
 SELECT message_id, time, payload FROM messages
-WHERE topic_id = ? AND position > ? AND time > ? ORDER BY position LIMIT ?
+WHERE topic_id = ? AND position > ? AND position < ? AND time > ? ORDER BY position LIMIT ?
 """
 FIND = "SELECT 1 FROM messages WHERE topic_id = ? AND position = ? AND time > ?"
 FIRST = """
 SELECT position FROM messages WHERE topic_id = ? AND time > ? ORDER BY time, position LIMIT 1
 """
+# Message ids are opaque: neither their length nor their sort order reflects the topic order.
+ALPHABET = "mUk5Z1EqatyliD92vOwWsFCRV7QMrbNH6YohKXSJTp3ABfcnG4LxgI0edPzj8u"
+MODULUS = 2**32
+# Odd, so that the multiplication is a bijection; near the golden ratio, so that consecutive
+# positions give very different ids.
+MULTIPLIER = 2_654_435_761
+INVERSE = pow(MULTIPLIER, -1, MODULUS)
+DIGITS = {character: value for value, character in enumerate(ALPHABET)}
+
+
+# A position after that of any message.
+END = MODULUS
+# The id, time and payload of a message.
+Row = tuple[str, str, bytes]
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -122,10 +134,10 @@ class Store:
         return ids
 
     def page(
-        self, topic_id: int, *, after: int, newer_than: str, limit: int
-    ) -> list[tuple[str, str, bytes]]:
-        """Return the next messages of a topic (id, time, payload); `limit` -1 means all."""
-        return self._sqlite.execute(PAGE, (topic_id, after, newer_than, limit)).fetchall()
+        self, topic_id: int, *, after: int, newer_than: str, limit: int, before: int = END
+    ) -> list[Row]:
+        """Return the next messages of a topic; `limit` -1 means all."""
+        return self._sqlite.execute(PAGE, (topic_id, after, before, newer_than, limit)).fetchall()
 
     def find(self, topic_id: int, text: str, *, newer_than: str) -> int | None:
         """Return the position of a message, or None if it is not in the topic."""
@@ -143,3 +155,25 @@ class Store:
         self._sqlite.execute(
             "DELETE FROM messages WHERE topic_id = ? AND position <= ?", (topic_id, up_to)
         )
+
+
+def message_id(position: int) -> str:
+    """Return the id, such as `A1BRi`, of the message at a position in the workspace, from 1."""
+    rest = position * MULTIPLIER % MODULUS
+    characters = []
+    while rest:
+        rest, digit = divmod(rest, len(ALPHABET))
+        characters.append(ALPHABET[digit])
+    return "A" + "".join(characters)
+
+
+def position_of(text: str) -> int | None:
+    """Return the position that belongs to an id, or None if `text` is not an id."""
+    value = 0
+    for character in reversed(text[1:]):
+        digit = DIGITS.get(character)
+        if digit is None or value >= MODULUS:
+            return None
+        value = value * len(ALPHABET) + digit
+    position = value * INVERSE % MODULUS
+    return position if message_id(position) == text else None
