@@ -179,7 +179,8 @@ class TopicStream(SdkStream):
     def _singer_catalog_entry(self) -> CatalogEntry:
         entry = super()._singer_catalog_entry
         if isinstance(root := entry.metadata.get(()), StreamMetadata):
-            entry.metadata[()] = TopicMetadata.of(root, self.topic.id)
+            record_format = self.config["record_format"]
+            entry.metadata[()] = TopicMetadata.of(root, self.topic.id, record_format)
         return entry
 
     @property

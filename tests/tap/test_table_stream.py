@@ -610,55 +610,20 @@ def test_columns_of_the_message_can_be_deselected(
     assert run.records()[0].keys() == {"message_id", "time", "id"}
 
 
-def test_a_catalog_of_nested_records_can_be_used(
+def test_a_column_cannot_be_deselected_in_nested_records(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """The record format may change while the catalog is cached."""
-    emulator.load(topic, [{"id": 1}, {"id": "x"}])
-    nested = discover(run_tap, topics=[topic], infer_schema=True)
-    nested["streams"][0]["schema"]["properties"]["payload"]["properties"]["id"] = INTEGER
-
-    run = run_tap(topics=[topic], catalog=nested, **UNPACKED)
-
-    assert schemas(run) == [{"id": INTEGER}]
-    assert rows(run) == [{"id": 1}, {"_rescued": {"/id": "x"}}]
-
-
-def test_a_column_stays_deselected_if_the_record_format_changes(
-    emulator: Emulator, run_tap: RunTap, topic: int
-) -> None:
+    """It would be emitted inside of the payload."""
     emulator.load(topic, [{"id": 1, "email": "hush"}])
-    flat = {"flattening_enabled": True, "flattening_max_depth": 1}
-    settings: dict[str, dict[str, Any]] = {"nested": {"infer_schema": True}, "unpacked": UNPACKED}
-    catalogs = {name: discover(run_tap, topics=[topic], **each) for name, each in settings.items()}
-    deselect(catalogs["nested"], "payload", "email")
-    deselect(catalogs["unpacked"], "email")
+    catalog = discover(run_tap, topics=[topic])
+    deselected = {"breadcrumb": ["properties", "email"], "metadata": {"selected": False}}
+    catalog["streams"][0]["metadata"].append(deselected)
 
-    for catalog, other in ((catalogs["nested"], UNPACKED), (catalogs["unpacked"], flat)):
-        run = run_tap(topics=[topic], catalog=catalog, **other)
-        assert run.exit_code == 0
-        assert len(ids(run)) == 1
-        assert b"hush" not in run.stdout
+    run = run_tap(topics=[topic], catalog=catalog)
 
-    nested = run_tap(topics=[topic], catalog=catalogs["unpacked"])
-    assert (nested.exit_code, nested.records()) == (1, [])
-    [line] = nested.error_lines
+    assert (run.exit_code, run.records()) == (1, [])
+    [line] = run.error_lines
     assert "topic_1 (topic 1): the catalog deselects email, which is not a property of" in line
-
-
-def test_a_catalog_of_columns_can_be_used_for_nested_records(
-    emulator: Emulator, run_tap: RunTap, topic: int
-) -> None:
-    """Without a property, a loader would drop the payload and say nothing."""
-    emulator.load(topic, [{"id": 1}])
-    unpacked = discover(run_tap, topics=[topic], **UNPACKED)
-
-    run = run_tap(topics=[topic], catalog=unpacked)
-
-    [schema] = [message["schema"] for message in run.messages if message["type"] == "SCHEMA"]
-    [record] = run.records()
-    assert record["payload"] == {"id": 1}
-    assert list(schema["properties"]) == list(record)
 
 
 def test_a_name_stays_with_the_field_that_had_it_first(

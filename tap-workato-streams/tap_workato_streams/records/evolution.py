@@ -21,7 +21,6 @@ from .columns import (
     infer_column,
     merged,
     paths,
-    prefixed_notes,
     schemas,
 )
 from .json_values import as_text, needs_text
@@ -295,7 +294,7 @@ def from_bookmark(value: object, levels: int) -> Columns:
 
 @dataclass(frozen=True)
 class CatalogColumns:
-    """The columns in a catalog, whichever record format it was made for.
+    """The columns in a catalog.
 
     Args:
         columns: The columns of the payload.
@@ -316,22 +315,14 @@ class CatalogColumns:
             mask: Whether the catalog selects a breadcrumb.
             layout: The format of the record.
         """
-        properties = schema.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
+        properties = schema.get("properties") or {}
         paths = {crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected}
+        if not layout.unpacked:
+            return cls(from_schema(properties.get(PAYLOAD) or {}, layout.levels), paths)
         fixed = {*MESSAGE_FIELDS, RESCUED}
-        # Only nested records have no rescued data and, if they are flattened, no other fields.
-        if RESCUED not in properties if layout.unpacked else properties.keys() <= {*fixed, PAYLOAD}:
-            payload = properties.get(PAYLOAD)
-            columns = from_schema(payload if isinstance(payload, dict) else {}, layout.levels)
-            if layout.unpacked:
-                paths = {p[1:] if p[0] == PAYLOAD and len(p) > 1 else p for p in paths}
-            return cls(columns, paths)
         fields = {name: about for name, about in properties.items() if name not in fixed}
         columns = from_schema({"properties": fields}, layout.levels)
-        if not layout.unpacked:
-            paths = {path if path[0] in fixed else (PAYLOAD, *path) for path in paths}
-        return cls({_field(name, each.notes): each for name, each in columns.items()}, paths)
+        return cls({_field(name): each for name, each in columns.items()}, paths)
 
     def deselects(self, path: Path) -> bool:
         """Whether a path in the record, or an object that it is in, is deselected."""
@@ -360,9 +351,7 @@ def key_path(columns: Columns, name: str, layout: Layout) -> Path | None:
     return next((path for path in paths(columns) if layout.column_name(path) == name), None)
 
 
-def _field(column: str, notes: Mapping[str, str]) -> str:
+def _field(column: str) -> str:
     """Return the field of the payload that a column belongs to."""
     field = column.removeprefix(PREFIX)
-    if column != field and field in MESSAGE_FIELDS and notes == prefixed_notes(field):
-        return field
-    return column
+    return field if field in MESSAGE_FIELDS else column
