@@ -32,7 +32,7 @@ from .output.writer import payload_lines
 from .reading.bookmarks import Bookmark, parse_bookmark
 from .reading.clock import RunLimits
 from .records.columns import PAYLOAD, RESCUED, message_schema
-from .records.stream_maps import StreamMaps
+from .records.stream_maps import StreamMaps, failed_property
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -271,10 +271,14 @@ class TopicStream(SdkStream):
                 raise
             except Exception as exc:
                 # Only the messages of the SDK's own exceptions never quote the payload.
-                reason = exc if isinstance(exc, MappingError) else type(exc).__name__
+                reason = str(exc) if isinstance(exc, MappingError) else type(exc).__name__
+                remedy = "check stream_maps and flattening"
+                if name := failed_property(exc):
+                    reason = f"{name}: {reason}"
+                    remedy = "change its expression in stream_maps; any column may be null"
                 raise EventStreamsError(
                     f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
-                    "check stream_maps and flattening",
+                    f"{remedy}",
                 ) from exc
             self.bookmark = Bookmark(message.message_id, message.time)
         self.writer.flush()
