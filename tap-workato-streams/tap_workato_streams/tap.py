@@ -244,7 +244,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
                 stream.limits = limits
-                stream.prepare()
             super().sync_all()
             self._write_state()
             return
