@@ -27,6 +27,7 @@ from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
+from .plugin.monitoring import serve_metrics
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.clock import RunClock, RunLimits
 from .reading.consumer import TopicConsumer
@@ -236,8 +237,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
         if address := self.config.get("metrics_address"):
-            from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
-
             summaries = [stream.summary for stream in streams]
             serve_metrics(address, lambda: tap_metrics(summaries, self._limiter.stats))
         if self.config.get("batch_config"):

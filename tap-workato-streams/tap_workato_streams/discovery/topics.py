@@ -67,7 +67,7 @@ def from_title(topic: WorkspaceTopic) -> str:
     """Return the title of a topic in snake case; ``topic_<id>`` if nothing is left of it."""
     import inflection  # noqa: PLC0415 - not needed if the settings list the topics
 
-    name = inflection.parameterize(inflection.underscore(topic.name), separator="_")
+    name = inflection.parameterize(inflection.underscore(topic.name or ""), separator="_")
     return str(name) or f"topic_{topic.id}"
 
 
