@@ -247,7 +247,7 @@ def test_a_page_that_fails_is_the_last_of_its_topic(
     )
     assert run.exit_code == 1
     [line] = run.error_lines
-    assert f"topic_1 (topic 1): message {loaded[3]} cannot be written (ValueError)" in line
+    assert f"topic_1 (topic 1): message {loaded[3]} cannot be written (n: ValueError)" in line
     assert ids(run, "topic_1") == loaded[:3]
     assert run.states[-1]["bookmarks"]["topic_1"]["replication_key_value"] == loaded[2]
     assert ids(run, "topic_2") == other

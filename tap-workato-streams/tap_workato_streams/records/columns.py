@@ -298,10 +298,8 @@ class Layout:
 
 
 def prefixed_notes(name: str) -> dict[str, str]:
-    """Return the note for a column with a prefix, by which it is recognized in a catalog."""
-    if name.lower() not in MESSAGE_FIELDS:
-        return {}
-    return {"description": f"`{name}` of the payload"}
+    """Return the description of a column with a prefix."""
+    return {"description": f"`{name}` of the payload"} if name.lower() in MESSAGE_FIELDS else {}
 
 
 # A single string may look like a date by chance.

@@ -21,7 +21,6 @@ from .columns import (
     from_schema,
     leaves,
     merged,
-    prefixed_notes,
     schemas,
 )
 from .json_values import NUMBERS, OBJECT, as_text, needs_text, type_of
@@ -378,7 +377,7 @@ class CatalogColumns:
             return cls(from_schema(properties.get(PAYLOAD) or {}, layout.levels), deselected)
         fields = {k: each for k, each in properties.items() if k not in {*MESSAGE_FIELDS, RESCUED}}
         columns = from_schema({"properties": fields}, layout.levels)
-        return cls({_field(name, each.notes): each for name, each in columns.items()}, deselected)
+        return cls({_field(name): each for name, each in columns.items()}, deselected)
 
     def deselects(self, path: Path) -> bool:
         """Whether a path in the record, or an object that it is in, is deselected."""
@@ -407,8 +406,7 @@ def key_path(columns: Columns, name: str, layout: Layout) -> Path | None:
     return next((path for path in leaves(columns) if layout.column_name(path) == name), None)
 
 
-def _field(column: str, notes: Mapping[str, str]) -> str:
+def _field(column: str) -> str:
     """Return the field of the payload that a column belongs to."""
     field = column.removeprefix(PREFIX)
-    note = prefixed_notes(field)
-    return field if note and notes.get("description") == note["description"] else column
+    return field if field.lower() in MESSAGE_FIELDS else column
