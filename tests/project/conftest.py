@@ -15,7 +15,7 @@ from tests.project.docs import ROOT, TAP, TARGET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 Definition = dict[str, Any]
 

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from workato_streams_emulator import Emulator
+
     from tests.demo.services import Services
-    from tests.emulator.control import Emulator
+
+pytestmark = pytest.mark.timeout(600)
 
 README = ROOT / "README.md"
 PACKAGES = [ROOT / connector.name / "README.md" for connector in (TAP, TARGET)]
@@ -75,8 +78,10 @@ def variables(emulator: Emulator) -> dict[str, str]:
 
 
 def addresses(emulator: Emulator) -> dict[str, str]:
+    """The placeholders in commands, and their replacements."""
     hosts = ("https://event-streams.eu.workato.com", "https://app.eu.workato.com")
-    return dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
+    urls = dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
+    return {**urls, "../workato-streams/": f"{ROOT}/"}
 
 
 def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> None:

@@ -21,6 +21,8 @@ from tests.project.docs import ROOT, address
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(600)
+
 NAMES = ["tap-workato-streams", "target-workato-streams"]
 CONNECTORS = pytest.mark.parametrize("name", NAMES)
 SHARED = ["event_streams/session.py", "plugin/command.py"]

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 from tap_workato_streams.discovery.schemas import from_workato
-from tap_workato_streams.records.columns import from_schema, merged, schemas
-from tap_workato_streams.records.inference import infer_columns
+from tap_workato_streams.records.columns import from_schema, infer_columns, merged, schemas
 
 from tests.tap.payload_text import payloads
 
@@ -65,13 +64,6 @@ def test_the_values_of_a_sample_decide_the_type(values: list[str], expected: Sch
     columns = infer_columns([f'{{"f":{value}}}'.encode() for value in values], 0)
 
     assert schemas(columns) == ({"f": expected} if expected else {})
-
-
-def test_what_appears_later_stays_text() -> None:
-    """Two dates in one page may be chance, and the column's type is for good."""
-    samples = [b'{"at":"2024-01-31"}', b'{"at":"2024-02-29"}']
-
-    assert schemas(infer_columns(samples, 0, formats=False)) == {"at": TEXT}
 
 
 def test_only_what_becomes_a_column_is_typed() -> None:

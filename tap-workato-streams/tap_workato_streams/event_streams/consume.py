@@ -1,17 +1,16 @@
-"""Consuming the messages of one topic (contract: "Public API" and "Legacy domain")."""
+"""Consuming one topic: cursors, pages, cursors that have expired, and the end of a topic."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from .errors import Unavailable
-from .session import Body
+from .errors import RequestRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from .session import ApiSession
 
@@ -57,7 +56,6 @@ class ConsumeClient:
         self.session = session
         self.requests = 0
         self._split = split
-        self._must_connect = True
         # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume")
 
@@ -67,7 +65,6 @@ class ConsumeClient:
         *,
         batch_size: int,
         timeout_secs: int = 0,
-        while_waiting: Callable[[], None] = lambda: None,
     ) -> Messages:
         """Request the messages after a cursor.
 
@@ -75,8 +72,6 @@ class ConsumeClient:
             cursor: Where to start.
             batch_size: The maximum number of messages, 1 to 50.
             timeout_secs: The maximum time in seconds that the service waits for a message, 0 to 60.
-            while_waiting: Called at least once: after the request has been sent, and before any
-                long wait. It must not raise, because its error would be taken for a network error.
 
         Returns:
             The messages; empty if there are none after the cursor.
@@ -92,24 +87,16 @@ class ConsumeClient:
             body["since_time"] = cursor.since_time
         if timeout_secs:
             body["timeout_secs"] = timeout_secs
-        if self._must_connect or not self.session.limiter.is_free:
-            while_waiting()
-        sent = Body(msgspec.json.encode(body), while_waiting)
+        sent = msgspec.json.encode(body)
         return self.session.retry(lambda: self._consume_once(sent, timeout_secs))
 
     def close(self) -> None:
         """Close the connection."""
         self.session.close()
 
-    def _consume_once(self, body: Body, timeout_secs: int) -> Messages:
+    def _consume_once(self, body: bytes, timeout_secs: int) -> Messages:
         self.requests += 1
-        try:
-            response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
-        except Unavailable:
-            body.while_waiting()
-            raise
-        # Opening a new connection may take long.
-        self._must_connect = response.is_last
+        response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
         try:
             messages = self._split(response.content)
         except ValueError:
@@ -129,3 +116,129 @@ def parse_time(text: str | None) -> datetime | None:
 def rfc3339(time: datetime, timespec: str = "seconds") -> str:
     """Format a time for the API, truncated to ``timespec``."""
     return time.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+# The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
+# (contract: "What is undocumented, and what to assume").
+MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
+
+
+class CursorExpired(RequestRejected):
+    """The message of a cursor has expired or was purged.
+
+    Attributes:
+        until: The time of the earliest message that is left; ``now`` if there is none.
+    """
+
+    until = "now"
+
+
+def consume_again(
+    cursor: Cursor,
+    batch_size: int,
+    rejection: RequestRejected,
+    consume: Callable[[Cursor, int], Messages],
+) -> Messages:
+    """Repeat a request that was rejected, if its cursor may be the cause.
+
+    The API does not document the status for an expired message id. If a request succeeds without
+    the cursor, and is rejected again with it, the message has expired or was purged. Otherwise, the
+    topic was the cause, or the rejection was transient.
+
+    Args:
+        cursor: The cursor of the request.
+        batch_size: The maximum number of messages.
+        rejection: The response to the request.
+        consume: Requests the messages after a cursor, at most as many as its second argument.
+
+    Returns:
+        The messages after the cursor, because the rejection was transient.
+
+    Raises:
+        CursorExpired: The message of the cursor no longer exists.
+        RequestRejected: The cursor is not the cause of the rejection.
+        ServiceError: One of the two requests failed for another reason.
+    """
+    if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
+        raise rejection
+    try:
+        earliest = consume(EARLIEST, 1).messages
+    except RequestRejected:
+        raise rejection from None
+    try:
+        return consume(cursor, batch_size)
+    except RequestRejected as again:
+        if again.status not in MAY_BE_THE_CURSOR:
+            raise
+        expired = CursorExpired(str(again), status=again.status, reason=again.reason)
+        expired.until = earliest[0].time if earliest else "now"
+        raise expired from None
+
+
+class PageLike(Protocol):
+    """A page of messages, and the time by the service's clock."""
+
+    @property
+    def messages(self) -> Sized: ...  # noqa: D102
+    @property
+    def date(self) -> datetime | None: ...  # noqa: D102
+
+
+P = TypeVar("P", bound=PageLike)
+
+# How far back a search for the end starts: messages may become readable seconds after they were
+# acknowledged (contract: "What is undocumented, and what to assume").
+LOOK_BACK = timedelta(seconds=10)
+# With a larger difference, the service's clock is used instead of the local one.
+SMALL_SKEW = timedelta(minutes=1)
+# The factor by which the search goes further back in each step, and the limit of the last step.
+GROWTH = 16
+LONGEST_LOOK_BACK = timedelta(days=10_000)
+# Reading the messages of this time takes about as many requests as searching in it.
+SHORTEST_INTERVAL = timedelta(seconds=1)
+
+
+def recent_page(fetch_since: Callable[[datetime], P]) -> tuple[datetime, P]:
+    """Request the messages of the last seconds by the service's clock.
+
+    Args:
+        fetch_since: Requests the first page of the messages since a time.
+
+    Returns:
+        The time, and the page since then; it is empty if the topic has no recent message.
+    """
+    since = datetime.now(timezone.utc) - LOOK_BACK
+    page = fetch_since(since)
+    if page.date and not timedelta() <= page.date - since <= SMALL_SKEW:
+        since = page.date - LOOK_BACK
+        page = fetch_since(since)
+    return since, page
+
+
+def newest_page(
+    fetch_since: Callable[[datetime], P], page_size: int, since: datetime, page: P
+) -> tuple[datetime, P]:
+    """Find the newest page of a topic, however long the topic has been idle.
+
+    The search goes back in growing steps, then bisects the last step.
+
+    Args:
+        fetch_since: Requests the first page of the messages since a time.
+        page_size: The maximum number of messages of a page. A page with fewer ends the search.
+        since: The time that ``recent_page`` returned.
+        page: The page that it returned.
+
+    Returns:
+        A time and the page since then, which is empty only if the topic is empty.
+    """
+    newer = now = since + LOOK_BACK
+    while not page.messages and now - since < LONGEST_LOOK_BACK:
+        newer, since = since, now - min((now - since) * GROWTH, LONGEST_LOOK_BACK)
+        page = fetch_since(since)
+    while len(page.messages) >= page_size and newer - since > SHORTEST_INTERVAL:
+        middle = since + (newer - since) / 2
+        if (found := fetch_since(middle)).messages:
+            since, page = middle, found
+        else:
+            newer = middle
+    return since, page

@@ -1,27 +1,216 @@
-"""The context that the producers of all topics share."""
+"""What the producers of all topics share: settings, limits of rejections, and the wakeup."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import contextlib
+import logging
+import os
+import random
+import re
+import select
+import threading
+import time
+from collections import Counter, deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
-from ..plugin.metrics import Histogram
-from .rejections import EntryRetries, RejectionLimit
-from .wakeup import Wakeup
+from ..event_streams.errors import EventStreamsError
+from .messages import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from prometheus_client import Histogram
+
     from ..event_streams.rate_limiter import RateLimiter
     from .batches import BatchSettings
-    from .messages import Outcome
+    from .client import PublishClient
+    from .messages import Outcome, Rejected
     from .payload import Payload
-    from .publish_client import PublishClient
 
-# From a fast response to waiting several minutes for the quota.
-LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+T = TypeVar("T")
+
+
+class Wakeup:
+    """A pipe to wait on; any thread or signal handler may write to it."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._called = False
+        # Reentrant: a signal handler may interrupt a call of its own thread.
+        self._lock = threading.RLock()
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable after a call."""
+        return self._reader
+
+    def call(self) -> None:
+        """Wake the main thread, now or the next time it waits."""
+        with self._lock:
+            if not self._called:
+                self._called = True
+                os.write(self._writer, b"\0")
+
+    def clear(self) -> None:
+        """Forget previous calls; callers must check for new events only after this."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+        # Last, so that a call before this line is either seen by the check that follows, or wakes
+        # the main thread once more than necessary.
+        self._called = False
+
+    def wait(self, timeout: float, *, readable: int | None, writable: int | None) -> bool:
+        """Wait for a call.
+
+        Args:
+            timeout: The maximum time in seconds.
+            readable: A descriptor that also ends the wait when it is readable.
+            writable: A descriptor that also ends the wait when it is writable.
+
+        Returns:
+            Whether `readable` is.
+        """
+        inputs = [self._reader] if readable is None else [self._reader, readable]
+        outputs = [] if writable is None else [writable]
+        return readable in select.select(inputs, outputs, [], timeout)[0]
+
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Run a function in a daemon thread, and wake the main thread when it is done."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as exc:  # noqa: BLE001 - raised again by Future.result
+                future.set_exception(exc)
+            self.call()
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """Close the pipe; a later call, by a signal handler or a worker, does nothing."""
+        with self._lock:
+            self._called = True
+            os.close(self._reader)
+            os.close(self._writer)
+
+
+logger = logging.getLogger("target-workato-streams")
+
+# The time in seconds for which a failed entry is retried, since its reason may be transient.
+RETRY_SECS = 10.0
+FIRST_WAIT_SECS = 0.2
+LONGEST_WAIT_SECS = 4.0
+# The number of attempts if the same reason has persisted for other messages.
+PERSISTENT_TRIES = 2
+# The number of rejections for one reason after which a warning is logged.
+MANY = 100
+
+
+def _kind(reason: str) -> str:
+    """Return the part of a reason that is the same for several messages."""
+    return re.sub(r"\d+", "#", reason)
+
+
+class EntryRetries:
+    """The retry policy for failed entries of accepted batches; thread-safe.
+
+    Args:
+        limiter: The rate limiter, which ends a wait when the run is stopped.
+        max_secs: The maximum time in seconds of retries, at most `RETRY_SECS`.
+    """
+
+    def __init__(self, limiter: RateLimiter, max_secs: float) -> None:
+        self._limiter = limiter
+        self._max_secs = min(max_secs, RETRY_SECS)
+        self._persistent: set[str] = set()
+
+    def may_retry(self, reason: str, failed_at: float, tries: int) -> bool:
+        """Whether a failed entry is retried.
+
+        Args:
+            reason: The reason of the failure.
+            failed_at: The time of the first failure, on the monotonic clock.
+            tries: The number of attempts so far.
+        """
+        kind = _kind(reason)
+        if kind in self._persistent:
+            return tries < PERSISTENT_TRIES
+        if time.monotonic() - failed_at < self._max_secs:
+            return True
+        self._persistent.add(kind)
+        return False
+
+    def wait(self, tries: int) -> None:
+        """Wait before resending failed entries."""
+        wait = min(FIRST_WAIT_SECS * 2**tries, LONGEST_WAIT_SECS)
+        self._limiter.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311 - no secret
+
+
+class RejectionLimit:
+    """Counts the rejected messages of all topics; thread-safe.
+
+    Args:
+        limit: The maximum number of rejected messages; None for no maximum.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._left = limit
+        self._lock = threading.Lock()
+
+    def count(self, rejected: Rejected) -> Rejected | Failed:
+        """Count a rejected message; return it, or the failure if there are too many."""
+        if self._left is None:
+            return rejected
+        with self._lock:
+            self._left -= 1
+            if self._left >= 0:
+                return rejected
+        status = f" (status {rejected.status})" if rejected.status else ""
+        error = EventStreamsError(
+            f"{rejected.message.record}: rejected: {rejected.reason}{status}; fix the record, or "
+            "set on_rejected to dead_letter and max_rejected high enough"
+        )
+        return Failed(error, rejected)
+
+
+class RejectionLog:
+    """Logs the first rejected message of each topic, and reasons that keep occurring."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._topics: set[str] = set()
+
+    def add(self, rejected: Rejected, label: str) -> None:
+        """Log a message that was written to the dead-letter file, if necessary.
+
+        Args:
+            rejected: The message.
+            label: The topic and its streams.
+        """
+        if label not in self._topics:
+            self._topics.add(label)
+            logger.warning(
+                "%s: rejected and written to the dead-letter file: %s; the summary counts further "
+                "rejections",
+                rejected.message.record,
+                rejected.reason,
+            )
+        reason = (label, _kind(rejected.reason))
+        self._counts[reason] += 1
+        if self._counts[reason] == MANY:
+            logger.warning(
+                "%s: %d messages have been rejected for the same reason: %s; check the schema of "
+                "the topic, or set max_rejected so that the run ends earlier",
+                label,
+                MANY,
+                rejected.reason,
+            )
 
 
 @dataclass(frozen=True)
@@ -47,40 +236,36 @@ class PublishSettings:
     exactly_once: bool = False
 
 
+@dataclass
 class PublishContext:
-    """The objects that the producers of all topics share.
+    """What the producers of all topics share.
 
     Args:
         settings: The settings for publishing.
         connect: Opens a connection to a topic, for one worker.
         limiter: The rate limiter of all requests.
+        latency: The time until batches are acknowledged; None if metrics are not served.
 
     Attributes:
         rejection_limit: Counts the rejected messages.
         entry_retries: Decides whether failed entries are retried.
         outcomes: Outcomes for the main thread, with their topic ids.
-        latency: The time until batches are acknowledged.
         wakeup: Wakes the main thread when there is an outcome, or room for another batch.
     """
 
-    def __init__(
-        self,
-        settings: PublishSettings,
-        connect: Callable[[int], PublishClient],
-        limiter: RateLimiter,
-    ) -> None:
-        self.settings = settings
-        self.connect = connect
-        self.limiter = limiter
-        self.rejection_limit = RejectionLimit(settings.max_rejected)
-        self.entry_retries = EntryRetries(limiter, settings.max_retry_secs)
-        self.outcomes: deque[tuple[int, Outcome]] = deque()
-        self.latency = Histogram(
-            "target_acknowledgement_seconds",
-            "Time from sending a batch to its acknowledgement, including retries and quota waits.",
-            LATENCY_BOUNDS,
-        )
-        self.wakeup = Wakeup()
+    settings: PublishSettings
+    connect: Callable[[int], PublishClient]
+    limiter: RateLimiter
+    latency: Histogram | None = None
+    rejection_limit: RejectionLimit = field(init=False)
+    entry_retries: EntryRetries = field(init=False)
+    outcomes: deque[tuple[int, Outcome]] = field(init=False, default_factory=deque)
+    wakeup: Wakeup = field(init=False, default_factory=Wakeup)
+
+    def __post_init__(self) -> None:
+        """Create what depends on the settings."""
+        self.rejection_limit = RejectionLimit(self.settings.max_rejected)
+        self.entry_retries = EntryRetries(self.limiter, self.settings.max_retry_secs)
 
     def report(self, topic_id: int, outcome: Outcome) -> None:
         """Report an outcome to the main thread."""

@@ -1,4 +1,4 @@
-"""Determines the topic of each stream."""
+"""Determines the topic of each stream, and creates missing topics."""
 
 from __future__ import annotations
 
@@ -8,17 +8,85 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..event_streams.errors import SettingError
+from ..event_streams.developer_api import TopicExists
+from ..event_streams.errors import SettingError, Unavailable
 from .workato_schema import to_workato
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..event_streams.developer_api import DeveloperApi
     from ..publishing.payload import Payload
     from ..publishing.producer import Producer
-    from .topic_directory import TopicDirectory
+    from .workato_schema import WorkatoSchema
 
 logger = logging.getLogger("target-workato-streams")
+
+# The maximum number of fields that are named in a line.
+MAX_NAMES = 5
+
+
+class TopicDirectory:
+    """The topics of the workspace, by name.
+
+    They are listed once, and again only if a topic may have been created without our knowledge.
+
+    Args:
+        api: The Developer API.
+    """
+
+    def __init__(self, api: DeveloperApi) -> None:
+        self._api = api
+        self._known: dict[str | None, int] | None = None
+
+    def ensure(self, name: str, schema: WorkatoSchema) -> int:
+        """Return the id of the topic with this name, and create the topic if it does not exist.
+
+        Args:
+            name: The name of the stream, and of its topic.
+            schema: The schema of a new topic.
+
+        Raises:
+            ServiceError: The Developer API rejected a request, or retries took longer than
+                `max_retry_secs`.
+        """
+        return self._find(name) or self._api.session.retry(partial(self._create, name, schema))
+
+    def _find(self, name: str) -> int | None:
+        if self._known is None:
+            # Names are not unique, so every process uses the topic with the lowest id.
+            self._known = {topic.name: topic.id for topic in reversed(self._api.topics())}
+        return self._known.get(name)
+
+    def _create(self, name: str, schema: WorkatoSchema) -> int:
+        # The previous attempt, whose response was lost, may have created the topic.
+        if topic_id := self._find(name):
+            return topic_id
+        try:
+            topic_id = self._api.create(name, schema.fields).id
+        except Unavailable:
+            self._known = None
+            raise
+        except TopicExists as exc:
+            conflict = exc
+        else:
+            logger.info("%s: created topic %d%s", name, topic_id, _omitted(schema.omitted))
+            return topic_id
+        # Another process has created the topic; use it if it is in the list.
+        self._known = None
+        if topic_id := self._find(name):
+            return topic_id
+        raise conflict
+
+
+def _omitted(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return (
+        f" without {', '.join(names[:MAX_NAMES])}{more} in its schema, because Workato's schemas "
+        "have no type for them; messages contain these fields nevertheless"
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +131,6 @@ class Router:
         self._settings = settings
         self._topics = topics
         self._producer = producer
-        self._routed: set[str] = set()
 
     def route(self, stream: str, schema: dict[str, Any]) -> None:
         """Route a stream to its topic, unless it has been routed.
@@ -77,7 +144,7 @@ class Router:
             ServiceError: The topic could not be looked up or created.
             Stopped: The run was stopped.
         """
-        if stream in self._routed:
+        if stream in self._producer.routes:
             return
         topic_id = self._settings.topic_of(stream)
         if topic_id is None and self._topics is not None:
@@ -91,5 +158,4 @@ class Router:
                     "on_unmapped_stream to skip"
                 )
             logger.warning("%s: has no topic and is skipped", stream)
-        self._producer.producers.route(stream, topic_id)
-        self._routed.add(stream)
+        self._producer.route(stream, topic_id)

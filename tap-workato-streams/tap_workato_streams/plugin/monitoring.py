@@ -1,0 +1,163 @@
+"""What an operator watches: the metrics for Prometheus, and the progress bar."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..event_streams import CONNECTOR
+from ..event_streams.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from prometheus_client import Histogram, Metric
+
+    from ..event_streams.rate_limiter import RequestStats
+
+logger = logging.getLogger(CONNECTOR)
+
+PREFIX = "workato_streams_"
+
+# prometheus-client is an extra, so it is only imported if ``metrics_address`` is set.
+
+
+def metric(
+    name: str,
+    description: str,
+    labels: tuple[str, ...],
+    values: Mapping[tuple[str, ...], float],
+) -> Metric:
+    """Build a metric of prometheus-client from its current values.
+
+    Args:
+        name: The name without the prefix; with ``_total`` at the end for a counter, else a gauge.
+        description: One sentence.
+        labels: The names of its labels.
+        values: The value for each combination of label values.
+    """
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    built = kind(PREFIX + name, description, labels=labels)
+    for each, value in values.items():
+        built.add_metric(each, value)
+    return built
+
+
+def histogram(name: str, description: str, bounds: tuple[float, ...]) -> Histogram:
+    """Create a histogram of durations in seconds, whose buckets have these upper bounds."""
+    from prometheus_client import Histogram, disable_created_metrics  # noqa: PLC0415
+
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    return Histogram(PREFIX + name, description, buckets=bounds, registry=None)
+
+
+def request_metrics(stats: RequestStats) -> Iterator[Metric]:
+    """Yield the metrics of a connector's requests."""
+    yield metric(
+        "requests_total",
+        "Requests that consume or publish messages, by the HTTP status of their response.",
+        ("status",),
+        {(status,): count for status, count in stats.by_status.copy().items()},
+    )
+    yield metric("retries_total", "Retried requests.", (), {(): stats.retries})
+    yield metric(
+        "quota_waits_total",
+        "Requests that waited for the quota or for the end of a pause after a 429.",
+        (),
+        {(): stats.quota_waits},
+    )
+    yield metric(
+        "quota_wait_seconds_total",
+        "Time that requests waited for the quota or for the end of a pause after a 429.",
+        (),
+        {(): stats.quota_wait_secs},
+    )
+
+
+class _Collector:
+    """Builds the metrics for each request of Prometheus."""
+
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self.collect = collect
+
+
+def serve_metrics(address: str, collect: Callable[[], Iterable[Metric]]) -> None:
+    """Serve metrics in a daemon thread for the rest of the process.
+
+    Args:
+        address: The setting ``metrics_address``.
+        collect: Builds the metrics from their current values.
+
+    Raises:
+        SettingError: The server cannot listen on the address.
+    """
+    from prometheus_client import (  # noqa: PLC0415
+        CollectorRegistry,
+        ProcessCollector,
+        start_http_server,
+    )
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(collect))
+    ProcessCollector(registry=registry)
+    parts = urlsplit(f"//{address}")
+    try:
+        server, _ = start_http_server(parts.port or 0, parts.hostname or "", registry)
+    except OSError as exc:
+        raise SettingError(
+            f"metrics_address: cannot listen on {address} ({exc.strerror}); "
+            "each process needs its own port"
+        ) from exc
+    host = address.rpartition(":")[0]
+    logger.info("metrics are served at http://%s:%d/metrics", host, server.server_port)
+
+
+def is_shown() -> bool:
+    """Return whether stderr is a terminal."""
+    return bool(sys.stderr) and sys.stderr.isatty()
+
+
+class ProgressBar:
+    """A progress bar above which log lines scroll.
+
+    Args:
+        description: The text before the bar.
+        unit: The unit of the count; None for a share from 0 to 1.
+    """
+
+    def __init__(self, description: str, unit: str | None = None) -> None:
+        # Only needed on a terminal.
+        from tqdm import tqdm  # noqa: PLC0415
+        from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+        self._context = ExitStack()
+        self._context.enter_context(logging_redirect_tqdm())
+        share = "{desc}: {percentage:3.0f}%|{bar}|{postfix} [{elapsed}<{remaining}]"
+        count = "{desc}: {n} {unit} [{elapsed}, {rate_fmt}]{postfix}"
+        self._bar = self._context.enter_context(
+            tqdm(
+                desc=description,
+                total=None if unit else 1.0,
+                unit=unit or "",
+                bar_format=count if unit else share,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                mininterval=0,
+                leave=False,
+            )
+        )
+
+    def show(self, done: float, text: str = "") -> None:
+        """Update the count or share, and the text after it."""
+        self._bar.n = done
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._context.close()

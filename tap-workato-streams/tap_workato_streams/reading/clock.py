@@ -1,0 +1,156 @@
+"""When a run ends: its clock, its limits, and the watchdog that enforces them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from ..event_streams.consume import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("tap-workato-streams")
+
+
+class RunClock:
+    """Knows when the run began by the service's clock; all consumers of a run share it.
+
+    The first ``Date`` of the service decides, or the local clock if the service sends none.
+    """
+
+    def __init__(self) -> None:
+        self._start: datetime | None = None
+
+    def see(self, date: datetime | None) -> None:
+        """Set the start of the run at the first response, to its date."""
+        if self._start is None:
+            self._start = date or datetime.now(timezone.utc)
+            if date is None:
+                logger.warning("the service sends no Date header; using the local clock")
+
+    def started_before(self, time: str | None) -> bool:
+        """Return whether a message with this time was published after the run began."""
+        published = parse_time(time)
+        # The header has whole seconds, so messages of the same second may be older than the run.
+        second = timedelta(seconds=1)
+        return bool(published and self._start and published >= self._start + second)
+
+
+# The maximum time that stdout may block when the run has to end. In total, a run ends within 5 s.
+GRACE_SECS = 3.0
+CHECK_SECS = 0.5
+LOG_SECS = 0.5
+
+
+class RunLimits:
+    """The limits of one run, all topics together.
+
+    Args:
+        max_messages: Maximum number of messages to write; None for no limit.
+        max_run_secs: Maximum duration in seconds; None for no limit.
+    """
+
+    def __init__(
+        self,
+        max_messages: int | None = None,
+        max_run_secs: float | None = None,
+    ) -> None:
+        self._messages_left = max_messages
+        self._ends_at = None if max_run_secs is None else time.monotonic() + max_run_secs
+
+    @property
+    def reached(self) -> bool:
+        """Whether the run has to end now."""
+        return self._messages_left == 0 or self.secs_left == 0
+
+    @property
+    def secs_left(self) -> float | None:
+        """Seconds until the run has to end; None without a limit."""
+        return None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
+
+    def take(self, messages: int) -> int:
+        """Count messages before they are written, and return how many of them may be written."""
+        if self._messages_left is None:
+            return messages
+        taken = min(messages, self._messages_left)
+        self._messages_left -= taken
+        return taken
+
+
+class Interval:
+    """The interval of a repeated action.
+
+    Args:
+        secs: The length of the interval in seconds.
+    """
+
+    def __init__(self, secs: float) -> None:
+        self._secs = secs
+        self._began = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """The remaining seconds of the interval."""
+        return max(0.0, self._began + self._secs - time.monotonic())
+
+    def restart(self) -> None:
+        """Start the next interval."""
+        self._began = time.monotonic()
+
+
+class Watchdog:
+    """Ends the process if the run has to end but stdout is blocked.
+
+    A write to a full pipe blocks until the loader reads, and cannot be interrupted by a signal or a
+    time limit. The watchdog waits for a slow loader as long as it reads.
+
+    Args:
+        written: Returns the number of bytes written to stdout.
+        max_run_secs: The maximum duration of the run; None if only a signal ends it.
+    """
+
+    def __init__(self, written: Callable[[], int], max_run_secs: float | None) -> None:
+        self._written = written
+        self._max_run_secs = max_run_secs
+        self._is_over = threading.Event()
+        # Unlike an Event, a queue may be used in a signal handler.
+        self._expected_end: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Start watching."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def expect_end(self) -> None:
+        """Expect the run to end soon; safe in a signal handler."""
+        self._expected_end.put(None)
+
+    def stop(self) -> None:
+        """Stop watching, because the run has ended."""
+        self._is_over.set()
+        self.expect_end()
+
+    def _watch(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._expected_end.get(timeout=self._max_run_secs)
+        written, blocked_secs = self._written(), 0.0
+        while blocked_secs < GRACE_SECS:
+            if self._is_over.wait(CHECK_SECS):
+                return
+            blocked_secs += CHECK_SECS
+            if self._written() != written:
+                written, blocked_secs = self._written(), 0.0
+        # If stderr is blocked, too, the error cannot be logged, either.
+        threading.Timer(LOG_SECS, os._exit, [1]).start()
+        logger.error(
+            "cannot write to stdout (the loader has stopped reading); "
+            "the next run reads the messages that were not written"
+        )
+        # A normal exit is not possible, because the flush at exit would block, too.
+        os._exit(1)

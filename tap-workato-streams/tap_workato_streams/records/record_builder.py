@@ -1,0 +1,295 @@
+"""Builds records that conform to their SCHEMA from the payloads of a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from ..plugin.json import members
+from .columns import PAYLOAD, RESCUED
+from .evolution import (
+    FAIL,
+    ColumnRegistry,
+    FieldCounts,
+    RescuedValue,
+    key_path,
+    key_problem,
+    rescued_object,
+    schema_problem,
+)
+from .json_values import (
+    ARRAY,
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    STRING,
+    has_format,
+    is_double,
+    is_integer,
+    is_storable,
+    is_storable_name,
+    may_hold_nul,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .columns import Column, Columns, Layout, Path
+    from .evolution import Evolution
+
+    Check = Callable[[bytes], bool]
+
+_FIRST_BYTES = {STRING: b'"', BOOLEAN: b"tf", OBJECT: b"{", ARRAY: b"["}
+_NUMBERS = b"-0123456789"
+
+_split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field that has a column, prepared for building records.
+
+    Args:
+        key: The field's name in the record as the JSON text before its value.
+        checks: The checks of a value by its first byte; other first bytes do not fit.
+        fields: The fields of an object that is flattened.
+        selected: Whether the catalog selects it.
+    """
+
+    key: bytes
+    checks: Mapping[int, Check | None]
+    fields: Mapping[str, Field] | None
+    selected: bool
+
+    @classmethod
+    def of(cls, path: Path, column: Column, layout: Layout, evolution: Evolution) -> Field:
+        """Prepare the field of a column."""
+        fields = None
+        if column.fields:
+            fields = {
+                name: cls.of((*path, name), each, layout, evolution)
+                for name, each in column.fields.items()
+            }
+        key = msgspec.json.encode(layout.record_path(path)[-1]) + b":"
+        return cls(key, _checks(column), fields, not evolution.deselects(path, layout))
+
+
+def _checks(column: Column) -> dict[int, Check | None]:
+    checks: dict[int, Check | None] = {ord("n"): None}
+    for kind in column.types:
+        if kind in {INTEGER, NUMBER}:
+            checks |= dict.fromkeys(_NUMBERS, is_integer if kind == INTEGER else is_double)
+        elif kind == STRING and column.format:
+            checks[ord('"')] = partial(has_format, name=column.format)
+        else:
+            checks |= dict.fromkeys(_FIRST_BYTES[kind])
+    return checks
+
+
+class BuiltPage(NamedTuple):
+    """The records of a page.
+
+    Args:
+        bodies: The JSON text of each record's members after `time`; it may be empty.
+        problem: The reason why the message after these records cannot be written.
+    """
+
+    bodies: list[bytes]
+    problem: str | None = None
+
+
+class RecordBuilder:
+    """Builds the records of one topic, and keeps track of their columns.
+
+    Args:
+        layout: The format of the record.
+        columns: The columns that are known at the start of the run.
+        evolution: The handling of data that does not fit.
+
+    Attributes:
+        columns: The columns of the current schema.
+        schema: The JSON Schema of the records before flattening.
+        unfitting: The number of values that do not fit their column.
+        without_column: The number of values of fields without a column.
+        unmapped: The number of values that do not fit their column, and are not rescued because a
+            stream map sets or removes the field.
+    """
+
+    def __init__(self, layout: Layout, columns: Columns, evolution: Evolution) -> None:
+        self._layout = layout
+        self._evolution = evolution
+        self._registry = ColumnRegistry(layout, columns, evolution=evolution)
+        self.unfitting, self.without_column, self.unmapped = (FieldCounts() for _ in range(3))
+        self._use(self._registry.columns)
+
+    @property
+    def next_columns(self) -> Columns:
+        """The columns with which the next run starts."""
+        return self._registry.columns
+
+    @property
+    def drops(self) -> bool:
+        """Whether values that do not fit their columns are dropped."""
+        return self._evolution.drops
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether each key property has a column; until then, there can be no SCHEMA."""
+        return all(self._key_paths.values())
+
+    def build(self, payloads: Sequence[bytes]) -> BuiltPage:
+        """Build the records of a page, which may add columns.
+
+        Args:
+            payloads: The JSON text of each.
+        """
+        is_open = not (self._evolution.is_deferred and self.has_keys)
+        bodies: list[bytes] = []
+        for payload in payloads:
+            parts, rescued = self._place(payload)
+            if rescued and self._add_columns(rescued) and is_open:
+                self._use(self._registry.columns)
+                parts, rescued = self._place(payload)
+            if rescued and self._evolution.excludes:
+                rescued = [kept for value in rescued if (kept := self._kept(value))]
+            if problem := self._problem(parts, rescued):
+                return BuiltPage(bodies, problem)
+            bodies.append(self._body(parts, rescued))
+        return BuiltPage(bodies)
+
+    def _use(self, columns: Columns) -> None:
+        self.columns = columns
+        self.schema = self._layout.record_schema(columns)
+        self._fields = {
+            name: Field.of((name,), column, self._layout, self._evolution)
+            for name, column in columns.items()
+        }
+        self._key_paths = {
+            key: key_path(columns, key, self._layout) for key in self._evolution.keys
+        }
+
+    def _add_columns(self, rescued: Sequence[RescuedValue]) -> bool:
+        """Create columns for new fields; those of a key in any case, or no record could be read."""
+        keys = [key for key, path in self._key_paths.items() if path is None]
+        if not self._evolution.adds_columns and not keys:
+            return False
+        return self._registry.add(
+            value
+            for value in rescued
+            if any(self._layout.contains(value.path, key) for key in keys)
+            or (
+                self._evolution.adds_columns
+                and not self._evolution.deselects(value.path, self._layout)
+            )
+        )
+
+    def _place(self, payload: bytes) -> tuple[list[bytes], list[RescuedValue]]:
+        """Return the members of the record, and the values that are not in a column."""
+        parts: list[bytes] = []
+        values: list[RescuedValue] = []
+        try:
+            self._place_object(payload, self._fields, (), parts, values)
+        except ValueError:
+            parts, values = [], [RescuedValue((), payload, has_column=True)]
+        return parts, values
+
+    def _place_object(
+        self,
+        text: bytes,
+        fields: Mapping[str, Field],
+        parents: Path,
+        parts: list[bytes],
+        values: list[RescuedValue],
+    ) -> None:
+        found: Mapping[str, msgspec.Raw | bytes]
+        try:
+            found, is_storable_text = _split(text), not may_hold_nul(text)
+        except (msgspec.DecodeError, RecursionError):
+            found, is_storable_text = members(text), False
+        for name, value in found.items():
+            raw = bytes(value)
+            field = fields.get(name)
+            if field is None:
+                if is_storable_text or is_storable_name(name):
+                    values.append(RescuedValue((*parents, name), raw, has_column=False))
+                else:
+                    values.append(RescuedValue(parents, raw, has_column=False, name=name))
+            elif not field.selected:
+                pass
+            elif field.fields is not None:
+                inner: list[bytes] = []
+                # An object without fields would be missing from the flattened record.
+                if raw[0] == _BRACE and raw[1:-1].strip():
+                    self._place_object(raw, field.fields, (*parents, name), inner, values)
+                    parts.append(b"%b{%b}" % (field.key, b",".join(inner)))
+                else:
+                    values.append(RescuedValue((*parents, name), raw, has_column=True))
+            else:
+                check = field.checks.get(raw[0], _never)
+                if (check is None or check(raw)) and (is_storable_text or is_storable(raw)):
+                    parts.append(field.key + raw)
+                else:
+                    values.append(RescuedValue((*parents, name), raw, has_column=True))
+
+    def _kept(self, value: RescuedValue) -> RescuedValue | None:
+        """Return a value without what must not be rescued; None if nothing is left."""
+        if self._evolution.deselects(value.path, self._layout):
+            return None
+        if self._evolution.is_mapped(value.path, self._layout):
+            if value.has_column:
+                self.unmapped.add(value)
+            return None
+        if not value.has_column and not self._evolution.rescues:
+            return None
+        return value._replace(raw=self._without_excluded(value.raw, value.path))
+
+    def _without_excluded(self, raw: bytes, path: Path) -> bytes:
+        if not raw.startswith(b"{"):
+            return raw
+        fields = members(raw)
+        kept = {
+            name: self._without_excluded(value, (*path, name))
+            for name, value in fields.items()
+            if not self._evolution.deselects((*path, name), self._layout)
+            and not self._evolution.is_mapped((*path, name), self._layout)
+        }
+        if kept == fields:
+            return raw
+        return b"{%b}" % b",".join(b"%b:%b" % (json.dumps(k).encode(), v) for k, v in kept.items())
+
+    def _problem(self, parts: Sequence[bytes], rescued: Sequence[RescuedValue]) -> str | None:
+        if self._evolution.mode == FAIL:
+            for value in rescued:
+                if not value.is_null:
+                    return schema_problem(value)
+        for name, path in self._key_paths.items() if self._evolution.checks_keys else ():
+            key = self._fields[path[0]].key if path else b":"
+            if not any(part.startswith(key) and part != key + b"null" for part in parts):
+                has_value = any(v.path == path and not v.is_null for v in rescued)
+                return key_problem(name, has_value=has_value)
+        return None
+
+    def _body(self, parts: Sequence[bytes], rescued: Sequence[RescuedValue]) -> bytes:
+        body = b",".join(parts)
+        if not self._layout.unpacked and (PAYLOAD,) not in self._evolution.deselected:
+            body = b'"%b":{%b}' % (PAYLOAD.encode(), body)
+        if not rescued:
+            return body
+        for value in rescued:
+            (self.unfitting if value.has_column else self.without_column).add(value)
+        if self._evolution.drops:
+            return body
+        values = b'"%b":%b' % (RESCUED.encode(), rescued_object(rescued))
+        return b"%b,%b" % (body, values) if body else values
+
+
+_BRACE = ord("{")
+
+
+def _never(_: bytes) -> bool:
+    return False
