@@ -102,6 +102,9 @@ def test_blocks_that_are_not_run_say_why(page: Path) -> None:
         assert block.language in {"console", "yaml", "json", "python", "text", "sql", "mermaid"}
         if block.comment.startswith(NOT_RUN):
             assert len(block.comment) > len(NOT_RUN) + 10
+            assert all(
+                (ROOT / path).exists() for path in re.findall(r"tests/[\w/.]+", block.comment)
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
