@@ -111,7 +111,7 @@ def test_blocks_that_are_not_run_say_why(page: Path) -> None:
 def test_links_lead_to_files_of_this_repository(page: Path) -> None:
     """The file of a relative link exists, and a fragment is a heading of that file."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+    for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]", text):
         if link.startswith("https://"):
             continue
         name, _, fragment = link.partition("#")
