@@ -365,7 +365,7 @@ def test_whole_numbers_may_be_written_as_decimals(emulator: Emulator, tmp_path: 
 
 @pytest.mark.parametrize("center", CENTERS)
 def test_each_data_center_has_its_own_hosts(center: str) -> None:
-    """Messages, the legacy domain and the Developer API have different hosts (contract)."""
+    """Messages, the legacy domain and the Developer API have different hosts (docs/api.md)."""
     place = "" if center == "us" else f"{center}."
     config: dict[str, Any] = {"data_center": center, "legacy_api": False, **TOKENS}
     workspace = "https://www.workato.com" if center == "us" else f"https://app.{place}workato.com"

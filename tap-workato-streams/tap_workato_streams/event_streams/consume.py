@@ -119,7 +119,7 @@ def rfc3339(time: datetime, timespec: str = "seconds") -> str:
 
 
 # The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
-# (contract: "What is undocumented, and what to assume").
+# (docs/api.md, "Assumptions").
 MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
@@ -187,7 +187,7 @@ class PageLike(Protocol):
 P = TypeVar("P", bound=PageLike)
 
 # How far back a search for the end starts: messages may become readable seconds after they were
-# acknowledged (contract: "What is undocumented, and what to assume").
+# acknowledged (docs/api.md, "Assumptions").
 LOOK_BACK = timedelta(seconds=10)
 # With a larger difference, the service's clock is used instead of the local one.
 SMALL_SKEW = timedelta(minutes=1)

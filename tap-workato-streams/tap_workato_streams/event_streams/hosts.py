@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Contract: "Public API", "Legacy domain" and "Developer API".
+# docs/api.md, "Messages" and "Topics".
 PUBLIC_URLS = {
     "us": "https://event-streams.workato.com",
     "eu": "https://event-streams.eu.workato.com",
