@@ -80,7 +80,7 @@ class Topic:
         elif cursor.since_time is not None:
             since = msgspec.convert(cursor.since_time, datetime)
             text = since.isoformat(timespec="milliseconds")
-            found = found[bisect_right(found, text, key=lambda message: message.time) :]
+            found = found[bisect_right(found, text, key=lambda message: message.time or "") :]
         return Messages(found[:batch_size], self._now if self.dated else None)
 
 

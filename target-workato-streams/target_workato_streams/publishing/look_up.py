@@ -160,6 +160,6 @@ class KeyConsumer:
             ) from exc
 
 
-def _is_after(time: str, end: datetime) -> bool:
+def _is_after(time: str | None, end: datetime) -> bool:
     published = parse_time(time)
     return published is not None and published >= end
