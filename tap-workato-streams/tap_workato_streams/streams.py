@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from abc import abstractmethod
 from dataclasses import replace
-from decimal import Decimal
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -29,6 +27,7 @@ from .discovery.schemas import OPEN_PAYLOAD
 from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
 from .output.writer import payload_lines
+from .plugin.json import decode
 from .reading.bookmarks import Bookmark, parse_bookmark
 from .reading.clock import RunLimits
 from .records.columns import PAYLOAD, RESCUED, message_schema
@@ -141,10 +140,6 @@ class SdkStream(Stream):
             yield replace(encoding, compression="gzip"), files
 
 
-# Python's int() rejects integers with more digits; a Decimal keeps them all, and the sign of -0.
-MAX_INT_DIGITS = 4300
-
-
 def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, Any]:
     """Return the record of a message with these members after ``time``.
 
@@ -152,7 +147,7 @@ def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, 
         EventStreamsError: The payload is nested too deeply.
     """
     try:
-        decoded = json.loads(b"{%b}" % members, parse_float=Decimal, parse_int=_integer)
+        decoded = decode(b"{%b}" % members)
     except RecursionError:
         raise EventStreamsError(
             f"{topic}: message {message.message_id} is nested too deeply to be decoded; "
@@ -164,10 +159,6 @@ def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, 
         "time": message.time,
         **decoded,
     }
-
-
-def _integer(digits: str) -> int | Decimal:
-    return Decimal(digits) if len(digits) > MAX_INT_DIGITS or digits == "-0" else int(digits)
 
 
 class TopicStream(SdkStream):
@@ -188,7 +179,8 @@ class TopicStream(SdkStream):
     def _singer_catalog_entry(self) -> CatalogEntry:
         entry = super()._singer_catalog_entry
         if isinstance(root := entry.metadata.get(()), StreamMetadata):
-            entry.metadata[()] = TopicMetadata.of(root, self.topic.id)
+            record_format = self.config["record_format"]
+            entry.metadata[()] = TopicMetadata.of(root, self.topic.id, record_format)
         return entry
 
     @property

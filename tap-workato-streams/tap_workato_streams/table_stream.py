@@ -178,12 +178,7 @@ class TableStream(TopicStream):
 
     @cached_property
     def _catalog(self) -> CatalogColumns:
-        try:
-            return CatalogColumns.of(super().effective_schema, self.mask, self._layout)
-        except ValueError as exc:
-            raise EventStreamsError(
-                f"{self.topic}: {exc}; run discovery again (Meltano: --refresh-catalog)"
-            ) from None
+        return CatalogColumns.of(super().effective_schema, self.mask, self._layout)
 
     @property
     def _last_state(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from .event_streams.consume import ConsumeClient
 from .event_streams.developer_api import DeveloperApi
+from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .input.batch_files import records
@@ -22,7 +23,7 @@ from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream,
 from .input.stdin_reader import StdinReader
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin
-from .plugin.json import split_page
+from .plugin.json import decode, split_page
 from .plugin.monitoring import Metric, request_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
@@ -33,7 +34,7 @@ from .publishing.payload import Payload
 from .publishing.producer import Producer
 from .routing.router import Router, RoutingSettings, TopicDirectory
 from .settings import SETTINGS, decodes_records, target_problems
-from .sinks import MessageSink, decode, mapping
+from .sinks import MessageSink, mapping
 
 if TYPE_CHECKING:
     import logging
@@ -44,18 +45,15 @@ if TYPE_CHECKING:
 
     from .input.messages import Line
     from .plugin.monitoring import Histogram
-    from .publishing.producer import ProducerRegistry
 
 LABELS = ("topic_id",)
 
 
-def target_metrics(
-    producers: ProducerRegistry, context: PublishContext
-) -> Iterator[Metric | Histogram]:
-    """Return the metrics of a run so far."""
+def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metric | Histogram]:
+    """Yield the metrics of a run so far."""
     # A copy, because the main thread may add a topic.
-    topics = {(str(producer.topic_id),): producer for producer in list(producers)}
-    tallies = {labels: producer.total for labels, producer in topics.items()}
+    topics = {(str(topic_id),): topic for topic_id, topic in producer.topics.copy().items()}
+    tallies = {labels: topic.total for labels, topic in topics.items()}
     yield Metric(
         "target_messages_published_total",
         "Messages acknowledged by Event Streams.",
@@ -78,7 +76,7 @@ def target_metrics(
         "target_batches_in_flight",
         "Batches that have been sent but not yet acknowledged.",
         LABELS,
-        {labels: producer.queue.in_flight for labels, producer in topics.items()},
+        {labels: topic.queue.in_flight for labels, topic in topics.items()},
     )
     yield context.latency
     yield from request_metrics(context.limiter.stats)
@@ -95,7 +93,7 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
     if address := config.get("metrics_address"):
         from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
 
-        serve_metrics(address, partial(target_metrics, producer.producers, context))
+        serve_metrics(address, partial(target_metrics, producer, context))
     return producer
 
 
@@ -241,7 +239,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             if count % RECORDS_BETWEEN_POLLS == 0:
                 self._producer.poll()
             if self._producer.stopping:
-                return
+                # The rest of the input is not read, because a state behind it would cover the file.
+                raise Stopped("the run is being stopped")
             self._publish(line, text, f"{self.message_reader.line_number} ({place})")
 
     @override
@@ -301,9 +300,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @override
     def process_endofpipe(self) -> None:
         # The output of a tap that fails does not end with a STATE.
-        if self.message_reader.last_type == "STATE" and not self._producer.stopping:
-            self._producer.complete_input()
-        self._producer.finish()
+        self._producer.finish(is_complete=self.message_reader.last_type == "STATE")
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

@@ -24,8 +24,9 @@ from tests.target.running import RunningTarget
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from workato_streams_emulator import Emulator
+
     from tests.conftest import WriteConfig
-    from tests.emulator.control import Emulator
 
 DASHBOARD = ROOT / "orchestrate" / "grafana" / "workato-streams.json"
 PAGE = ROOT / "docs" / "monitoring.md"

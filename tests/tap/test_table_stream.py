@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from tests.tap.singer import consumed, ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap
 
@@ -79,6 +80,30 @@ def discover(run_tap: RunTap, **settings: Any) -> dict[str, Any]:  # noqa: ANN40
     return catalog
 
 
+def test_a_value_with_nul_is_rescued_as_its_json_text(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """No type of PostgreSQL can store it; a backslash before `u0000` makes it plain text."""
+    emulator.load(
+        topic,
+        [
+            b'{"note":"a\\\\u0000b","customer":{"name":"Ann"}}',
+            b'{"note":"a\\u0000b","customer":{"name":"Ann"}}',
+            b'{"note":"a","customer":{"name":"\\u0000"}}',
+            b'{"note":"a","customer":{"\\u0000":1}}',
+        ],
+    )
+    run = run_tap(topics=[topic], **UNPACKED)
+    assert schemas(run)[-1] == {"note": TEXT, "customer": OBJECT}
+    ann = {"name": "Ann"}
+    assert rows(run) == [
+        {"note": "a\\u0000b", "customer": ann},
+        {"customer": ann, "_rescued": {"/note": '"a\\u0000b"'}},
+        {"note": "a", "_rescued": {"/customer": '{"name":"\\u0000"}'}},
+        {"note": "a", "_rescued": {"/customer": '{"\\u0000":1}'}},
+    ]
+
+
 def test_the_fields_of_a_payload_are_columns(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
@@ -130,6 +155,34 @@ def test_a_catalog_of_columns_is_read_again(
 
     assert len(consumed(emulator)) == 2
     assert rows(run) == [{"payload_time": "noon", "_rescued": {"/id": 1}}, {"id": "x"}]
+
+
+def test_no_sample_is_taken_if_the_bookmark_has_columns(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """A run without a catalog and without new messages is one request."""
+    loaded = emulator.load(topic, [{"id": 1}])
+    first = run_tap(topics=[topic], **UNPACKED)
+    emulator.clear_requests()
+
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    assert consumed(emulator) == [{"batch_size": 50, "after_message_id": loaded[0]}]
+    assert schemas(second) == schemas(first) == [{"id": INTEGER}]
+
+
+def test_no_sample_is_taken_of_a_topic_that_is_not_in_the_catalog(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """It is not read, either."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    other = emulator.create_topic()
+    emulator.clear_requests()
+
+    run_tap(topics=[topic, other], catalog=catalog, **UNPACKED)
+
+    assert not consumed(emulator, other)
 
 
 def test_new_fields_become_columns_and_the_next_run_knows_them(
@@ -597,55 +650,20 @@ def test_columns_of_the_message_can_be_deselected(
     assert run.records()[0].keys() == {"message_id", "time", "id"}
 
 
-FLATTENED: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 1}
-
-
-@pytest.mark.parametrize(
-    ("of_catalog", "of_run"),
-    [({"infer_schema": True}, UNPACKED), (FLATTENED, UNPACKED), (UNPACKED, FLATTENED)],
-)
-def test_a_catalog_of_another_record_format_is_rejected(
-    emulator: Emulator,
-    run_tap: RunTap,
-    topic: int,
-    of_catalog: dict[str, Any],
-    of_run: dict[str, Any],
+def test_a_column_cannot_be_deselected_in_nested_records(
+    emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
+    """It would be emitted inside of the payload."""
     emulator.load(topic, [{"id": 1, "email": "hush"}])
-    catalog = discover(run_tap, topics=[topic], **of_catalog)
+    catalog = discover(run_tap, topics=[topic])
+    deselected = {"breadcrumb": ["properties", "email"], "metadata": {"selected": False}}
+    catalog["streams"][0]["metadata"].append(deselected)
 
-    run = run_tap(topics=[topic], catalog=catalog, **of_run)
+    run = run_tap(topics=[topic], catalog=catalog)
 
     assert (run.exit_code, run.records()) == (1, [])
     [line] = run.error_lines
-    assert "topic_1 (topic 1): the catalog was made for another record_format; run disc" in line
-
-
-def test_a_column_with_a_prefix_and_a_title_is_found_in_the_catalog(
-    emulator: Emulator, run_tap: RunTap, topic: int
-) -> None:
-    emulator.load(topic, [{"time": "noon"}])
-    schema = {"type": "object", "properties": {"time": {"type": "string", "title": "Time"}}}
-    catalog = discover(run_tap, topics=[{"id": topic, "schema": schema}], **UNPACKED)
-
-    run = run_tap(topics=[topic], catalog=catalog, schema_evolution="rescue", **UNPACKED)
-
-    assert rows(run) == [{"payload_time": "noon"}]
-
-
-def test_a_catalog_of_columns_can_be_used_for_nested_records(
-    emulator: Emulator, run_tap: RunTap, topic: int
-) -> None:
-    """Without a property, a loader would drop the payload and say nothing."""
-    emulator.load(topic, [{"id": 1}])
-    unpacked = discover(run_tap, topics=[topic], **UNPACKED)
-
-    run = run_tap(topics=[topic], catalog=unpacked)
-
-    [schema] = [message["schema"] for message in run.messages if message["type"] == "SCHEMA"]
-    [record] = run.records()
-    assert record["payload"] == {"id": 1}
-    assert list(schema["properties"]) == list(record)
+    assert "topic_1 (topic 1): the catalog deselects email, which is not a property of" in line
 
 
 def test_a_name_stays_with_the_field_that_had_it_first(

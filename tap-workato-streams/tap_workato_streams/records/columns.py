@@ -285,7 +285,7 @@ class Layout:
         """Return the JSON Schema of the record before flattening."""
         if self.unpacked:
             fields = {
-                self.record_path((name,))[0]: {**schema, **prefixed_notes(name)}
+                self.record_path((name,))[0]: {**prefixed_notes(name), **schema}
                 for name, schema in schemas(columns).items()
             }
         elif columns:
@@ -298,7 +298,7 @@ class Layout:
 
 
 def prefixed_notes(name: str) -> dict[str, str]:
-    """Return the note for a column with a prefix, by which it is recognized in a catalog."""
+    """Return the description of a column with a prefix."""
     if name.lower() not in MESSAGE_FIELDS:
         return {}
     return {"description": f"`{name}` of the payload"}

@@ -21,7 +21,6 @@ from .columns import (
     from_schema,
     leaves,
     merged,
-    prefixed_notes,
     schemas,
 )
 from .json_values import NUMBERS, OBJECT, as_text, needs_text, type_of
@@ -370,28 +369,15 @@ class CatalogColumns:
             schema: The schema of the record in the catalog.
             mask: Whether the catalog selects a breadcrumb.
             layout: The format of the record.
-
-        Raises:
-            ValueError: The catalog was made for another record format.
         """
         properties = schema.get("properties") or {}
-        fields = {k: each for k, each in properties.items() if k not in {*MESSAGE_FIELDS, RESCUED}}
-        if layout.unpacked:
-            # Only the schemas of nested records are without rescued data, or with types below
-            # `payload` although nothing is flattened.
-            is_other = RESCUED not in properties
-            is_other |= not layout.levels and "properties" in fields.get(PAYLOAD, {})
-            columns = from_schema({"properties": fields}, layout.levels)
-            columns = {_field(name, each.notes): each for name, each in columns.items()}
-        else:
-            is_other = not fields.keys() <= {PAYLOAD}
-            columns = from_schema(fields.get(PAYLOAD, {}), layout.levels)
-        if is_other:
-            raise ValueError("the catalog was made for another record_format")
-        deselected = {
-            crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected
-        }
-        return cls(columns, deselected)
+        paths = {crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected}
+        if not layout.unpacked:
+            return cls(from_schema(properties.get(PAYLOAD) or {}, layout.levels), paths)
+        fixed = {*MESSAGE_FIELDS, RESCUED}
+        fields = {name: about for name, about in properties.items() if name not in fixed}
+        columns = from_schema({"properties": fields}, layout.levels)
+        return cls({_field(name): each for name, each in columns.items()}, paths)
 
     def deselects(self, path: Path) -> bool:
         """Whether a path in the record, or an object that it is in, is deselected."""
@@ -420,8 +406,7 @@ def key_path(columns: Columns, name: str, layout: Layout) -> Path | None:
     return next((path for path in leaves(columns) if layout.column_name(path) == name), None)
 
 
-def _field(column: str, notes: Mapping[str, str]) -> str:
+def _field(column: str) -> str:
     """Return the field of the payload that a column belongs to."""
     field = column.removeprefix(PREFIX)
-    note = prefixed_notes(field)
-    return field if note and notes.get("description") == note["description"] else column
+    return field if field.lower() in MESSAGE_FIELDS else column
