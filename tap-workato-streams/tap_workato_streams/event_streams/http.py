@@ -27,7 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from .errors import RequestRejected, ServiceError, Unavailable
+from .errors import RequestRejected, ServiceError, Unavailable, Unexpected
 
 if TYPE_CHECKING:
     import socket
@@ -268,18 +268,12 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """A response with a deadline, without the interim responses before it."""
+    """A response with a deadline."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of http
         super().__init__(sock, *args, **kwargs)
         reader = _DeadlineReader(sock, self.fp.detach())
         self.fp = io.BufferedReader(reader)
-
-    def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]  # private
-        # http.client skips 100 (Continue) only; 103 (Early Hints) is an interim response, too.
-        is_interim = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
-        return version, int(http.HTTPStatus.CONTINUE) if is_interim else status, reason
 
 
 class _Connection(HTTPConnection):
@@ -336,7 +330,7 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
         names="the topic id, " if host.api == "api" else "",
     )
     raise (Unavailable if retriable else RequestRejected)(
-        f"{subject}: HTTP {status} ({reason}); {advice}",
+        f"{subject}: HTTP {status} ({reason}){advice and '; '}{advice}",
         status=status,
         reason=reason,
         retry_after=response.retry_after,
@@ -372,16 +366,12 @@ def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
     )
 
 
-def unexpected(response: Response, subject: str, host: Host) -> Unavailable:
-    """Return the error for a response with status 2xx and an unexpected body.
-
-    Returns:
-        Unavailable, because a gateway may have responded, or the body may have been truncated.
-    """
+def unexpected(response: Response, subject: str, host: Host) -> Unexpected:
+    """Return the error for a response with status 2xx and an unexpected body."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     named = kind if kind in MEDIA_TYPES else "other content" if kind else "no content type"
     reason = f"{len(response.content)} bytes, {named}"
-    return Unavailable(
+    return Unexpected(
         f"{subject}: unexpected response ({reason}); check {host.url_setting}",
         status=response.status,
         reason=reason,
@@ -391,7 +381,7 @@ def unexpected(response: Response, subject: str, host: Host) -> Unavailable:
 def _general_advice(status: int, *, retriable: bool) -> str:
     if status < 400:
         return "check {url}: redirects are not followed"
-    return "try again later" if retriable else "check the settings"
+    return "" if retriable else "check the settings"
 
 
 def _reason(response: Response) -> str:

@@ -15,7 +15,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from ..event_streams import CONNECTOR
-from .errors import GaveUp, Unavailable
+from .errors import GaveUp, Unavailable, Unexpected
 from .hosts import Timeouts, developer_host, is_loopback, messages_host
 from .http import OneHostAdapter, check, unexpected, unreachable
 from .rate_limiter import PauseTooLong
@@ -33,6 +33,8 @@ logger = logging.getLogger(CONNECTOR)
 
 FIRST_WAIT_SECS = 0.5
 LONGEST_WAIT_SECS = 30.0
+# A login page stays one, whereas a gateway may send a page of its own for some seconds.
+MAX_UNEXPECTED = 5
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class RetryPolicy:
         Any exception of the function except ``Unavailable`` propagates unchanged.
 
         Raises:
-            GaveUp: Retries took longer than ``max_retry_secs``.
+            GaveUp: Retries took longer than ``max_retry_secs``, or were too many.
             Stopped: The run is being stopped.
         """
         try:
@@ -71,10 +73,14 @@ class RetryPolicy:
         waits = backoff.expo(factor=FIRST_WAIT_SECS, max_value=LONGEST_WAIT_SECS)
         next(waits)  # The first value of backoff's generators is None.
         spent = 0.0
+        unexpected = 0
         while True:
+            unexpected += isinstance(error, Unexpected)
+            if unexpected == MAX_UNEXPECTED:
+                raise _gave_up(error, f"{unexpected} attempts") from error
             pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
             if spent + pause >= self.max_retry_secs:
-                raise self._gave_up(error, spent) from error
+                raise _gave_up(error, self._limit(error, spent)) from error
             wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311 - no secret
             wait = min(wait, self.max_retry_secs - spent)
             logger.warning("%s; retrying in %.1f s", error, max(wait, pause))
@@ -87,23 +93,26 @@ class RetryPolicy:
                     began = time.monotonic()
                     return request()
             except PauseTooLong:
-                raise self._gave_up(error, spent) from error
+                raise _gave_up(error, self._limit(error, spent)) from error
             except GaveUp:
                 raise
             except Unavailable as exc:
                 spent += time.monotonic() - began
                 error = exc
 
-    def _gave_up(self, error: Unavailable, spent: float) -> GaveUp:
+    def _limit(self, error: Unavailable, spent: float) -> str:
         asked = f", asked to wait {error.retry_after:.0f} s" if error.retry_after else ""
-        return GaveUp(
-            f"{error}; gave up after {spent:.0f} s{asked} "
-            f"(max_retry_secs is {self.max_retry_secs:g})",
-            status=error.status,
-            reason=error.reason,
-            retry_after=error.retry_after,
-            sent=error.sent,
-        )
+        return f"{spent:.0f} s{asked} (max_retry_secs is {self.max_retry_secs:g})"
+
+
+def _gave_up(error: Unavailable, after: str) -> GaveUp:
+    return GaveUp(
+        f"{error}; gave up after {after}",
+        status=error.status,
+        reason=error.reason,
+        retry_after=error.retry_after,
+        sent=error.sent,
+    )
 
 
 class ApiSession:
@@ -183,12 +192,14 @@ class ApiSession:
         try:
             response = self._adapter.exchange(request, timeout=timeout, **self._options)
         except (OSError, HTTPError, ValueError) as exc:
+            self.limiter.count(None)
             # Without the original exception, whose message may quote a response.
             raise unreachable(exc, self.subject, self.host) from None
+        self.limiter.count(response.status)
         check(response, self.subject, self.host, body or b"")
         return response
 
-    def unexpected(self, response: Response) -> Unavailable:
+    def unexpected(self, response: Response) -> Unexpected:
         """Return the error for a response with status 2xx and an unexpected body."""
         return unexpected(response, self.subject, self.host)
 
