@@ -17,8 +17,14 @@ from tap_workato_streams.event_streams.errors import (
     Unavailable,
     Unexpected,
 )
-from tap_workato_streams.event_streams.hosts import Host
-from tap_workato_streams.event_streams.http import Response, check, redact, unexpected, unreachable
+from tap_workato_streams.event_streams.http import (
+    Host,
+    Response,
+    check,
+    redact,
+    unexpected,
+    unreachable,
+)
 
 WHAT = "orders (topic 11)"
 SECRET = "very-secret"
@@ -175,7 +181,7 @@ def test_a_missing_or_partial_response_is_worth_a_retry(raised: requests.Request
     [
         (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
         (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
-        (http.client.IncompleteRead(SECRET.encode(), 100), "11 bytes read, 100 missing"),
+        (http.client.IncompleteRead(SECRET.encode(), 100), None),
         (http.client.RemoteDisconnected(SECRET), "connection closed without a response"),
         (http.client.BadStatusLine(SECRET), None),
         (ValueError(SECRET), None),

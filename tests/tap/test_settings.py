@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
-from tap_workato_streams.event_streams.hosts import developer_host, messages_host
+from tap_workato_streams.event_streams.session import developer_host, messages_host
 from tap_workato_streams.tap import TapWorkatoStreams
 
 from tests.executables import run
