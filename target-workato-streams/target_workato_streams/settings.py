@@ -156,8 +156,6 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
     elif isinstance(path, str) and Path(path).exists() and not Path(path).is_file():
         kind = "a folder" if Path(path).is_dir() else "a device, pipe or socket"
         found.append(f"dead_letter_path: is {kind}; it must be a regular file, or not exist yet")
-    if config.get("legacy_api") is True and config.get("data_center") == "trial":
-        found.append("legacy_api: the trial data center has no legacy domain")
     if config.get("load_method") not in {None, "append-only"}:
         found.append("load_method: records can only be appended to a topic; use append-only")
     return found
