@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from abc import abstractmethod
 from dataclasses import replace
-from decimal import Decimal
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -29,10 +27,11 @@ from .discovery.schemas import OPEN_PAYLOAD
 from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
 from .output.writer import payload_lines
+from .plugin.json import decode
 from .reading.bookmarks import Bookmark, parse_bookmark
 from .reading.clock import RunLimits
 from .records.columns import PAYLOAD, RESCUED, message_schema
-from .records.stream_maps import StreamMaps
+from .records.stream_maps import StreamMaps, failed_property
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -141,10 +140,6 @@ class SdkStream(Stream):
             yield replace(encoding, compression="gzip"), files
 
 
-# Python's int() rejects integers with more digits; a Decimal keeps them all, and the sign of -0.
-MAX_INT_DIGITS = 4300
-
-
 def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, Any]:
     """Return the record of a message with these members after ``time``.
 
@@ -152,7 +147,7 @@ def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, 
         EventStreamsError: The payload is nested too deeply.
     """
     try:
-        decoded = json.loads(b"{%b}" % members, parse_float=Decimal, parse_int=_integer)
+        decoded = decode(b"{%b}" % members)
     except RecursionError:
         raise EventStreamsError(
             f"{topic}: message {message.message_id} is nested too deeply to be decoded; "
@@ -164,10 +159,6 @@ def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, 
         "time": message.time,
         **decoded,
     }
-
-
-def _integer(digits: str) -> int | Decimal:
-    return Decimal(digits) if len(digits) > MAX_INT_DIGITS or digits == "-0" else int(digits)
 
 
 class TopicStream(SdkStream):
@@ -188,7 +179,8 @@ class TopicStream(SdkStream):
     def _singer_catalog_entry(self) -> CatalogEntry:
         entry = super()._singer_catalog_entry
         if isinstance(root := entry.metadata.get(()), StreamMetadata):
-            entry.metadata[()] = TopicMetadata.of(root, self.topic.id)
+            record_format = self.config["record_format"]
+            entry.metadata[()] = TopicMetadata.of(root, self.topic.id, record_format)
         return entry
 
     @property
@@ -271,10 +263,14 @@ class TopicStream(SdkStream):
                 raise
             except Exception as exc:
                 # Only the messages of the SDK's own exceptions never quote the payload.
-                reason = exc if isinstance(exc, MappingError) else type(exc).__name__
+                reason = str(exc) if isinstance(exc, MappingError) else type(exc).__name__
+                remedy = "check stream_maps and flattening"
+                if name := failed_property(exc):
+                    reason = f"{name}: {reason}"
+                    remedy = "change its expression in stream_maps; any column may be null"
                 raise EventStreamsError(
                     f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
-                    "check stream_maps and flattening",
+                    f"{remedy}",
                 ) from exc
             self.bookmark = Bookmark(message.message_id, message.time)
         self.writer.flush()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import metrics
@@ -17,13 +16,12 @@ from typing_extensions import override
 
 from .event_streams.errors import EventStreamsError
 from .input.messages import InputError, Stream
+from .plugin.json import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from typing_extensions import Self
 
-MAX_INT_DIGITS = 4300
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
@@ -56,9 +54,8 @@ class Validator:
         An exception during validation is also a problem of the record, and does not end the run.
         """
         try:
-            value = json.loads(
-                _SURROGATE.sub(rb"\\ufffd", record), parse_float=Decimal, parse_int=_exact_integer
-            )
+            # The library does not accept subclasses of Decimal.
+            value = decode(_SURROGATE.sub(rb"\\ufffd", record), Decimal)
             error = next(iter(self._validator.iter_errors(value)), None)
         except Exception as exc:  # noqa: BLE001 - see above
             return f"cannot be validated ({type(exc).__name__})"
@@ -68,10 +65,6 @@ class Validator:
         if error.schema_path[-1] == "required":
             return f"{path} violates the stream's schema: {error.message}"
         return f"{path} violates `{error.schema_path[-1]}` of the stream's schema"
-
-
-def _exact_integer(text: str) -> int | Decimal:
-    return int(text) if len(text) <= MAX_INT_DIGITS else Decimal(text)
 
 
 def _path(schema_path: Sequence[str | int]) -> str:
@@ -87,41 +80,9 @@ def _path(schema_path: Sequence[str | int]) -> str:
     return path
 
 
-class Digits(Decimal):
-    """A number that keeps its notation, such as 1E5 or 1.10."""
-
-    _text: str
-
-    def __new__(cls, text: str) -> Self:  # noqa: D102 - of Decimal
-        try:
-            number = super().__new__(cls, text)
-        except InvalidOperation:  # the exponent is beyond what Decimal can hold
-            number = super().__new__(cls, "Infinity")
-        number._text = text
-        return number
-
-    @override
-    def __str__(self) -> str:
-        return self._text
-
-
-def decode(text: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Decode JSON so that `encode` restores every digit.
-
-    Raises:
-        ValueError: The text cannot be decoded.
-        RecursionError: The text is nested too deeply.
-    """
-    return json.loads(text, parse_float=Digits, parse_int=_integer)
-
-
 def encode(record: Mapping[str, Any]) -> bytes:
     """Encode a record."""
     return serialize_json(record).encode()
-
-
-def _integer(text: str) -> int | Digits:
-    return int(text) if len(text) <= MAX_INT_DIGITS else Digits(text)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from .event_streams.consume import ConsumeClient
 from .event_streams.developer_api import DeveloperApi
+from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
 from .input.batch_files import records
@@ -22,8 +23,8 @@ from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream,
 from .input.stdin_reader import StdinReader
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin
-from .plugin.json import split_page
-from .plugin.monitoring import Metric, request_metrics
+from .plugin.json import decode, split_page
+from .plugin.monitoring import histogram, metric, request_metrics, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
@@ -33,7 +34,7 @@ from .publishing.payload import Payload
 from .publishing.producer import Producer
 from .routing.router import Router, RoutingSettings, TopicDirectory
 from .settings import SETTINGS, decodes_records, target_problems
-from .sinks import MessageSink, decode, mapping
+from .sinks import MessageSink, mapping
 
 if TYPE_CHECKING:
     import logging
@@ -41,43 +42,46 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import click
+    from prometheus_client import Metric
 
     from .input.messages import Line
-    from .plugin.monitoring import Histogram
 
 LABELS = ("topic_id",)
+# From a fast response to waiting several minutes for the quota.
+LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
-def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metric | Histogram]:
+def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metric]:
     """Yield the metrics of a run so far."""
     # A copy, because the main thread may add a topic.
     topics = {(str(topic_id),): topic for topic_id, topic in producer.topics.copy().items()}
     tallies = {labels: topic.total for labels, topic in topics.items()}
-    yield Metric(
+    yield metric(
         "target_messages_published_total",
         "Messages acknowledged by Event Streams.",
         LABELS,
         {labels: tally.published for labels, tally in tallies.items()},
     )
-    yield Metric(
+    yield metric(
         "target_messages_rejected_total",
         "Messages written to the dead-letter file.",
         LABELS,
         {labels: tally.dead_lettered for labels, tally in tallies.items()},
     )
-    yield Metric(
+    yield metric(
         "target_duplicates_avoided_total",
         "Messages not published again, because the topic already contains them.",
         LABELS,
         {labels: tally.skipped for labels, tally in tallies.items()},
     )
-    yield Metric(
+    yield metric(
         "target_batches_in_flight",
         "Batches that have been sent but not yet acknowledged.",
         LABELS,
         {labels: topic.queue.in_flight for labels, topic in topics.items()},
     )
-    yield context.latency
+    if context.latency:
+        yield from context.latency.collect()
     yield from request_metrics(context.limiter.stats)
 
 
@@ -90,8 +94,6 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
         else Producer(context, logger)
     )
     if address := config.get("metrics_address"):
-        from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
-
         serve_metrics(address, partial(target_metrics, producer, context))
     return producer
 
@@ -133,7 +135,14 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
         return PublishClient(session, topic_id)
 
-    return PublishContext(settings, connect, limiter)
+    latency = None
+    if config.get("metrics_address"):
+        latency = histogram(
+            "target_acknowledgement_seconds",
+            "Time from sending a batch to its acknowledgement, including retries and quota waits.",
+            LATENCY_BOUNDS,
+        )
+    return PublishContext(settings, connect, limiter, latency)
 
 
 def open_consumer(
@@ -238,7 +247,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             if count % RECORDS_BETWEEN_POLLS == 0:
                 self._producer.poll()
             if self._producer.stopping:
-                return
+                # The rest of the input is not read, because a state behind it would cover the file.
+                raise Stopped("the run is being stopped")
             self._publish(line, text, f"{self.message_reader.line_number} ({place})")
 
     @override

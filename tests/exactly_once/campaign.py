@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.exactly_once.history import History, Options
+from tests.exactly_once.service import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,20 @@ CAMPAIGNS: Mapping[str, Options] = {
         "incremental", source={"update_in_content": True}
     ),
     "snapshot": Options("snapshot"),
+    "incremental that changes while it is read": Options(
+        "incremental",
+        streams=1,
+        older_state=0.5,
+        faults=Faults(kill=0.1, lost=0.0, partial=0.0),
+        source={"rows": 1, "versions": 2, "changes_while_read": 0.7},
+    ),
+    "snapshot that changes while it is read": Options(
+        "snapshot",
+        streams=1,
+        older_state=0.5,
+        faults=Faults(kill=0.1, lost=0.0, partial=0.0),
+        source={"rows": 1, "versions": 2, "changes_while_read": 0.7},
+    ),
     "log whose tap dies": Options("log", tap_dies=0.3, source={"equal_events": True}),
     "tables whose tap dies": Options("mixed tables", streams=3, tap_dies=0.3),
     "snapshot without keys": Options("keyless snapshot"),

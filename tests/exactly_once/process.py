@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from target_workato_streams import target as from_config
-from target_workato_streams.event_streams import session as retry
-from target_workato_streams.event_streams.errors import RequestRejected, Unavailable
-from target_workato_streams.publishing import context as rejections
 from target_workato_streams.publishing import exactly_once_producer
-from target_workato_streams.publishing.client import PublishResult
-from target_workato_streams.publishing.look_up import KeyConsumer
-from target_workato_streams.target import TargetWorkatoStreams
 
-from tests.exactly_once.service import BatchRejected, Expired, Killed, Lost
+from tests.exactly_once.service import Killed
+from tests.messages_api import MessagesApi
+from tests.target.in_process import listen
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Sequence
-
-    from target_workato_streams.event_streams.consume import Cursor, Messages
-    from target_workato_streams.event_streams.session import ApiSession
-    from target_workato_streams.publishing.summary import Tally
-
-    from tests.exactly_once.service import Service
+    from collections.abc import Callable, Iterator, Sequence
 
 KEY_FIELD = "message_key"
-
-
-class PlayedClient:
-    """A simulated connection to one topic."""
-
-    def __init__(self, service: Service, topic_id: int, session: ApiSession | None = None) -> None:
-        self.session = session
-        self._service = service
-        self._topic_id = topic_id
-
-    def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
-        """Publish a batch."""
-        tally.requests += 1
-        try:
-            ids = self._service.publish(self._topic_id, bodies)
-        except Lost:
-            raise Unavailable("no response") from None
-        except BatchRejected:
-            raise RequestRejected("rejected", status=422, reason="rejected") from None
-        acknowledged = [message_id for message_id in ids if message_id]
-        failed = {index: "failed" for index, each in enumerate(ids) if each is None}
-        return PublishResult(failed, (), acknowledged[-1] if acknowledged else None)
-
-    def consume(self, cursor: Cursor, *, batch_size: int) -> Messages:
-        """Consume a page."""
-        try:
-            return self._service.consume(self._topic_id, cursor, batch_size)
-        except Expired:
-            raise RequestRejected("expired", status=400) from None
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class Pipeline(Protocol):
@@ -83,7 +38,11 @@ class Input:
         self._service = history.service
         self._lines = lines
         self._rng = rng
-        self.target: TargetWorkatoStreams
+        self._submit_all: Callable[[], None]
+
+    def start(self, submit_all: Callable[[], None]) -> None:
+        """Accept the function that submits all batches, as if because of their age."""
+        self._submit_all = submit_all
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the lines; at any of them, batches may reach their maximum age."""
@@ -93,7 +52,7 @@ class Input:
                 self._service.note(f"  {line.decode().strip()}")
             yield line
             if self._rng.random() < 0.2:
-                self.target._producer.submit_all()  # noqa: SLF001 - as if by their age
+                self._submit_all()
         self._service.may_kill(self._rng, "at the end of the input")
 
 
@@ -124,47 +83,26 @@ def run_target(
     """Run the target; it may be killed, but must not fail."""
     service = history.service
     given = Input(history, lines, rng)
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        _patch(patch, service, limit=rng.choice((4, 20)), state_secs=rng.choice((60.0, 0.0)))
-        patch.setattr(sys, "stdout", SimpleNamespace(buffer=Output(history)))
-        given.target = TargetWorkatoStreams(
-            config={
-                "api_token": "token",
-                "topics": history.routes,
-                "exactly_once": True,
-                "message_key_field": KEY_FIELD,
-                "batch_size_rows": 3,
-                "max_batch_age_secs": 3600,
-                "max_retry_secs": 10**6,
-                "on_rejected": "dead_letter",
-                "dead_letter_path": f"{folder}/dead.jsonl",
-                **settings,
-            }
-        )
-        source: Any = given
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        MessagesApi(service.respond) as api,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(exactly_once_producer, "MAX_UNACKNOWLEDGED", rng.choice((4, 20)))
+        patch.setattr(exactly_once_producer, "MAX_SECS_WITHOUT_STATE", rng.choice((60.0, 0.0)))
+        config = {
+            "api_url": api.url,
+            "topics": history.routes,
+            "exactly_once": True,
+            "message_key_field": KEY_FIELD,
+            "batch_size_rows": 3,
+            "max_batch_age_secs": 3600,
+            "on_rejected": "dead_letter",
+            "dead_letter_path": f"{folder}/dead.jsonl",
+            **settings,
+        }
         try:
-            given.target.listen(source)
+            listen(given, Output(history), start=given.start, **config)
         except Exception:
             if not service.killed:
                 raise
-
-
-def _patch(patch: pytest.MonkeyPatch, service: Service, *, limit: int, state_secs: float) -> None:
-    patch.setattr(rejections, "FIRST_WAIT_SECS", 0)
-    patch.setattr(rejections.EntryRetries, "may_retry", lambda *args: args[-1] < 3)
-    patch.setattr(retry, "LONGEST_WAIT_SECS", 0)
-    patch.setattr(exactly_once_producer, "MAX_UNACKNOWLEDGED", limit)
-    patch.setattr(exactly_once_producer, "MAX_SECS_WITHOUT_STATE", state_secs)
-    patch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
-    patch.setattr(
-        from_config,
-        "PublishClient",
-        lambda session, topic_id: PlayedClient(service, topic_id, session),
-    )
-    patch.setattr(
-        from_config,
-        "open_consumer",
-        lambda *_args: (
-            lambda topic_id, label: KeyConsumer(PlayedClient(service, topic_id), label, KEY_FIELD)
-        ),
-    )

@@ -7,15 +7,13 @@ import random
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-from target_workato_streams.event_streams.consume import Message, Messages
+from tests.messages_api import batch_response, page, payloads_of, rejection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from target_workato_streams.event_streams.consume import Cursor
 
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 # The simulated service always rejects this version.
@@ -42,7 +40,7 @@ class Stored(NamedTuple):
     """A message of a topic; `stream` is None for a message of another producer."""
 
     message_id: str
-    payload: msgspec.Raw
+    payload: bytes
     time: str
     stream: str | None = None
     row: str = ""
@@ -108,6 +106,25 @@ class Service:
             self.note(f"    KILL {where}")
             raise Killed
 
+    def respond(self, topic_id: int, operation: str, body: bytes) -> bytes | None:
+        """Respond to a request; a process that was killed must not go on."""
+        date = format_datetime(self._now(self.by_id[topic_id]), usegmt=True)
+        try:
+            if operation == "consume":
+                request = json.loads(body)
+                found = self.consume(topic_id, request)
+                return page([(m.message_id, m.payload, m.time) for m in found], f"Date: {date}")
+            ids = self.publish(topic_id, payloads_of(body))
+            return batch_response(dict(enumerate(ids)), f"Date: {date}")
+        except Killed:
+            return rejection("401 Unauthorized")
+        except Lost:
+            return None
+        except BatchRejected:
+            return rejection("422 Unprocessable Content")
+        except Expired:
+            return rejection("400 Bad Request")
+
     def publish(self, topic_id: int, bodies: Sequence[bytes]) -> list[str | None]:
         """Publish a batch.
 
@@ -146,23 +163,21 @@ class Service:
                 raise Lost
             return ids
 
-    def consume(self, topic_id: int, cursor: Cursor, batch_size: int) -> Messages:
-        """Consume a page."""
+    def consume(self, topic_id: int, request: dict[str, Any]) -> list[Stored]:
+        """Return a page of messages."""
         with self.lock:
             topic = self.by_id[topic_id]
             self.requests += 1
             self.may_kill(topic.rng, "in look-up")
             found = topic.messages
-            if cursor.after_message_id is not None:
+            if "after_message_id" in request:
                 ids = [message.message_id for message in found]
-                if cursor.after_message_id not in ids:
+                if request["after_message_id"] not in ids:
                     raise Expired
-                found = found[ids.index(cursor.after_message_id) + 1 :]
-            elif cursor.since_time is not None:
-                found = [message for message in found if message.time > cursor.since_time]
-            size = min(batch_size, self._page_size(topic))
-            page = [Message(m.message_id, m.payload, m.time) for m in found[:size]]
-            return Messages(page, self._now(topic))
+                found = found[ids.index(request["after_message_id"]) + 1 :]
+            elif "since_time" in request:
+                found = [message for message in found if message.time > request["since_time"]]
+            return found[: min(request["batch_size"], self._page_size(topic))]
 
     def of_stream(self, stream: str) -> list[Stored]:
         """Return the messages of a stream, in topic order."""
@@ -193,7 +208,7 @@ class Service:
         time = self._now(topic).isoformat(timespec="milliseconds")
         stream, row = record.get("s"), str(record.get("id", ""))
         version, update = str(record.get("v", "")), int(record.get("_sdc_update", 0))
-        stored = Stored(message_id, msgspec.Raw(body), time, stream, row, version, update)
+        stored = Stored(message_id, body, time, stream, row, version, update)
         topic.messages.append(stored)
         return message_id
 

@@ -60,6 +60,8 @@ class Source:
         equal_events: Whether a log may repeat a version.
         rejected: Whether a log contains records that the service rejects.
         update_in_content: Whether the content of an incremental row contains its time of update.
+        changes_while_read: The probability that a row of a table changes after it was read, and is
+            read once more in the same run.
     """
 
     rng: random.Random
@@ -69,6 +71,7 @@ class Source:
     equal_events: bool = False
     rejected: bool = False
     update_in_content: bool = False
+    changes_while_read: float = 0.0
     events: list[Row] = field(default_factory=list)
     tables: dict[str, list[Row]] = field(default_factory=dict)
     clock: int = 0
@@ -118,17 +121,22 @@ class Source:
 
     def _update(self, stream: str) -> None:
         row = str(self.rng.randrange(self.rows))
-        table = self.tables.setdefault(stream, [])
-        old = [each for each in table if each.row == row]
         if self.rng.random() < 0.2:
+            table = self.tables.setdefault(stream, [])
             self.tables[stream] = [each for each in table if each.row != row]
-            return
-        version = self.rng.choice("abcdef"[: self.versions])
-        if not old or old[0].version.partition("@")[0] != version:
-            self.clock += 1
-            content = f"{version}@{self.clock}" if self.update_in_content else version
-            new = Row(stream, row, content, self.clock)
-            self.tables[stream] = [each for each in table if each.row != row] + [new]
+        else:
+            self.update_row(stream, row)
+
+    def update_row(self, stream: str, row: str) -> Row:
+        """Change a row to another version, chosen at random, and return it."""
+        table = self.tables.setdefault(stream, [])
+        old = [each.version.partition("@")[0] for each in table if each.row == row]
+        version = self.rng.choice([v for v in "abcdef"[: self.versions] if v not in old])
+        self.clock += 1
+        content = f"{version}@{self.clock}" if self.update_in_content else version
+        new = Row(stream, row, content, self.clock)
+        self.tables[stream] = [each for each in table if each.row != row] + [new]
+        return new
 
     def _add_or_remove(self, stream: str) -> None:
         table = self.tables.setdefault(stream, [])
@@ -182,6 +190,9 @@ class _Writer:
                 self._count_again(stream, bookmark)
             for number, row in enumerate(rows):
                 self._record(row)
+                if kind in KEYED and self._rng.random() < self._source.changes_while_read:
+                    # The tap reads its page again, or a later page contains the update.
+                    rows.append(self._source.update_row(stream, row.row))
                 if self._rng.random() < 0.3 or number == len(rows) - 1:
                     if incremental:
                         state[stream] = row.update

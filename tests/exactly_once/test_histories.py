@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.publishing.exactly_once_producer import ExactlyOnceProducer
 
 from tests.exactly_once.scripted import PartlyLost, Pipeline, keyless, row, state_line
 from tests.exactly_once.service import Expired
 from tests.running import eventually
+from tests.target.in_process import EventStreamsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from target_workato_streams.event_streams.consume import Messages
+    from tests.exactly_once.service import Stored
 
 POSITIONS = "target-workato-streams"
 
@@ -397,7 +397,7 @@ def test_a_look_up_that_is_rejected_does_not_reject_the_messages(
     pipe.run(row("1", "x"), pipe.bookmark(1))
     consume = pipe.service.consume
 
-    def rejected_after_the_publish(*args: Any) -> Messages:  # noqa: ANN401 - as they are
+    def rejected_after_the_publish(*args: Any) -> list[Stored]:  # noqa: ANN401 - as they are
         if len(pipe.service.batches) > 1:
             raise Expired
         return consume(*args)

@@ -11,10 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from workato_streams_emulator import Emulator
+
 from tests.demo.forwarder import forwarded
 from tests.demo.interrupts import exit_on_signals
 from tests.demo.warehouse import warehouse
-from tests.emulator.control import Emulator
 from tests.matrix import loaders, mappers, report, round_trip, sources
 from tests.matrix.plugins import PLUGINS, PluginFailedError, install
 from tests.matrix.setting import CONNECTORS, Setting
@@ -52,10 +53,10 @@ def main() -> int:
                     tables.append(report.summary(part, found))
                     print(f"\n{part}\n{tables[-1]}", flush=True)
             if "postgres" in wanted:
-                found, values = round_trip.run(setting)
+                found, table = round_trip.run(setting)
                 results += found
-                tables += [report.summary("postgres", found), values]
-                print(f"\npostgres\n{tables[-2]}\n{values}", flush=True)
+                tables.append(table)
+                print(f"\npostgres\n{table}", flush=True)
     report.write(tables)
     print(f"{report.PAGE} written after {time.monotonic() - began:.0f} s")
     ours = [

@@ -18,7 +18,7 @@ from tests.tap.times import all_ago
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 EXAMPLES = settings(max_examples=60)
 

@@ -16,7 +16,8 @@ from tests.injection import injected
 from tests.target.singer import lines, orders, raw_record, record, schema, state
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
 JSONL = {"format": "jsonl"}

@@ -18,7 +18,8 @@ from tests.target.singer import orders, raw_record, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget
 
 
@@ -58,6 +59,35 @@ def test_exact_names_precede_globs_and_longer_globs_precede_shorter_ones(
     topics = {"*": 5, "orders": 1, "orders_*": 2, "orders_e?": 3, "crm.*": 4, "[x]": 7}
     topics |= {"a*c": 6} if stream == "a*c" else {}
     assert routing(topics).topic_of(stream) == expected
+
+
+def test_streams_are_published_to_the_topic_of_their_name_or_their_longest_glob(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """Case matters, a name may look like a glob, and `default_topic_id` comes last."""
+    globs = ("orders", "orders_*", "orders_e?", "crm.*", "[x]", "a*c")
+    topics = {glob: emulator.create_topic(glob) for glob in globs}
+    default = emulator.create_topic("default")
+    wanted = {
+        "orders": ["orders"],
+        "orders_*": ["orders_us", "orders_eur"],
+        "orders_e?": ["orders_eu"],
+        "crm.*": ["crm.accounts"],
+        "[x]": ["[x]", "x"],
+        "a*c": ["a*c", "abc"],
+        "default": ["Orders_us", "x-orders"],
+    }
+    streams = [stream for each in wanted.values() for stream in each]
+    fed = (line for stream in streams for line in (schema(stream), record(stream, id=stream)))
+    # The order in the settings does not matter.
+    reordered = dict(sorted(topics.items(), reverse=True))
+    done = run_target(*fed, state("all"), topics=reordered, default_topic_id=default)
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    published = {
+        name: [payload["id"] for payload in emulator.payloads(topic_id)]
+        for name, topic_id in {**topics, "default": default}.items()
+    }
+    assert published == wanted
 
 
 @pytest.mark.parametrize(("default", "expected"), [(None, None), (9, 9)])
@@ -187,6 +217,18 @@ def test_a_missing_topic_is_created_from_the_schema_of_its_stream(
     (new,) = published - {topic, there, None}
     assert new is not None
     assert emulator.payloads(new) == [{"id": 3, "total": 1.5}] * 2
+
+
+def test_topics_are_listed_once_for_all_streams(emulator: Emulator, run_target: RunTarget) -> None:
+    """The Developer API allows 60 requests per minute, and a run may create hundreds of topics."""
+    emulator.create_topic("there")
+    streams = ["there", *(f"new_{number}" for number in range(5))]
+    fed = [line for name in streams for line in (schema(name), record(name, id=1))]
+    done = run_target(*fed, state("all"), **creating(emulator))
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    methods = [request.method for request in emulator.requests(operation="topics")]
+    # The second page is empty.
+    assert methods == ["GET", "GET", *["POST"] * 5]
 
 
 def test_a_topic_is_not_created_twice_after_a_lost_response(
@@ -482,7 +524,7 @@ def test_a_record_that_cannot_be_decoded_is_rejected_whatever_its_schema(
 def test_two_processes_that_start_at_the_same_time_use_one_topic(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """If both have created a topic, both use the older one."""
+    """The service rejects the name of the second topic, so both use the first one."""
     emulator.fault("latency", operation="topics", secs=1.0, times=-1)
     targets = [start_target(**creating(emulator)) for _ in range(2)]
     for number, target in enumerate(targets):

@@ -6,11 +6,17 @@ import contextlib
 import logging
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..discovery import schemas
-from ..event_streams.consume import EARLIEST, ConsumeClient, Cursor, parse_time, rfc3339
+from ..event_streams.consume import (
+    EARLIEST,
+    ConsumeClient,
+    Cursor,
+    newest_page,
+    recent_page,
+    rfc3339,
+)
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
 from ..event_streams.session import ApiSession
@@ -20,24 +26,20 @@ from ..records.columns import Layout
 from .catalog import names_by_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from singer_sdk.singerlib import Catalog
 
-    from ..event_streams.consume import Message
+    from ..event_streams.consume import Messages
     from ..event_streams.developer_api import WorkspaceTopic
     from ..event_streams.rate_limiter import RateLimiter
 
 SAMPLE_SIZE = 50
-# The API cannot read backwards: look for the newest messages in the last minutes, and further back
-# only if there are none.
-LOOK_BACKS = (timedelta(minutes=5), timedelta(days=1))
 
 
 def sample(client: ConsumeClient) -> list[bytes]:
     """Read the payloads of a topic's oldest page and of its newest, without overlap.
-
-    This takes two requests, or up to four if the topic has been idle for long.
 
     Args:
         client: The client that consumes the topic.
@@ -45,33 +47,27 @@ def sample(client: ConsumeClient) -> list[bytes]:
     Raises:
         ServiceError: A request failed.
     """
-    page = client.consume(EARLIEST, batch_size=SAMPLE_SIZE)
-    messages = {message.message_id: message for message in page.messages}
-    if page.messages:
-        for cursor in _cursors(page.messages, page.date or datetime.now(timezone.utc)):
-            newest = client.consume(cursor, batch_size=SAMPLE_SIZE).messages
-            messages |= {message.message_id: message for message in newest}
-            if newest:
-                break
-    return [bytes(message.payload) for message in messages.values()]
 
+    def consume(cursor: Cursor) -> Messages:
+        return client.consume(cursor, batch_size=SAMPLE_SIZE)
 
-def _cursors(oldest: list[Message], now: datetime) -> Iterator[Cursor]:
-    """Yield the cursors of a search for the newest messages, which starts after the oldest page."""
-    end = parse_time(oldest[-1].time)
-    for look_back in LOOK_BACKS:
-        since = now - look_back
-        if end is None or since <= end:
-            break
-        yield Cursor(since_time=rfc3339(since))
-    yield Cursor(after_message_id=oldest[-1].message_id)
+    def since(time: datetime) -> Messages:
+        return consume(Cursor(since_time=rfc3339(time)))
+
+    oldest = newest = consume(EARLIEST)
+    if oldest.messages:
+        newest = consume(Cursor(after_message_id=oldest.messages[-1].message_id))
+    if len(newest.messages) == SAMPLE_SIZE:
+        _, newest = newest_page(since, SAMPLE_SIZE, *recent_page(since))
+    found = {message.message_id: message for message in [*oldest.messages, *newest.messages]}
+    return [bytes(message.payload) for message in found.values()]
 
 
 def from_title(topic: WorkspaceTopic) -> str:
     """Return the title of a topic in snake case; ``topic_<id>`` if nothing is left of it."""
     import inflection  # noqa: PLC0415 - not needed if the settings list the topics
 
-    name = inflection.parameterize(inflection.underscore(topic.name), separator="_")
+    name = inflection.parameterize(inflection.underscore(topic.name or ""), separator="_")
     return str(name) or f"topic_{topic.id}"
 
 
@@ -114,24 +110,20 @@ THIS_TOPIC_ONLY = {403, 404}
 
 
 def discover_topics(
-    config: Mapping[str, Any],
-    catalog: Catalog | None,
-    bookmarks: Mapping[str, Any],
-    limiter: RateLimiter,
+    config: Mapping[str, Any], catalog: Catalog | None, bookmarks: Mapping[str, Any]
 ) -> list[Topic]:
-    """Discover the topics to read, their stream names, and the schema of each.
+    """Discover the topics to read, their stream names, and the schemas that are declared.
 
     Args:
         config: The settings of the tap.
-        catalog: The catalog of the run; no schema is inferred for a stream that it contains.
+        catalog: The catalog of the run.
         bookmarks: The bookmarks of the last run by stream name.
-        limiter: The rate limiter of the process, for samples.
 
     Returns:
         The topics in the ``topics`` setting, or else all topics of the workspace.
 
     Raises:
-        ServiceError: The request for topics or for a sample failed.
+        ServiceError: The request for topics failed.
     """
     workspace = _workspace(config, catalog)
     if config.get("topics"):
@@ -139,16 +131,39 @@ def discover_topics(
         bookmarks = {}  # The settings contain the names.
     else:
         topics = [
-            _described(Topic(each.id, from_title(each), **_start(config)), each)
+            _described(
+                Topic(each.id, from_title(each), end_date=config.get("end_date"), **_start(config)),
+                each,
+            )
             for each in sorted(workspace.values(), key=lambda topic: topic.id)
         ]
-    topics = named(topics, names_by_topic(catalog), bookmarks)
-    known = set(catalog or ())
-    if not (config["infer_schema"] or Layout.from_config(config)):
-        return topics
+    return named(topics, names_by_topic(catalog), bookmarks)
+
+
+def infer_schemas(
+    config: Mapping[str, Any],
+    topics: Sequence[Topic],
+    bookmarks: Mapping[str, Any],
+    limiter: RateLimiter,
+) -> list[Topic]:
+    """Infer schemas that are not declared from samples, if the settings need them.
+
+    Args:
+        config: The settings of the tap.
+        topics: The topics.
+        bookmarks: The bookmark of each topic; one with columns needs no sample.
+        limiter: The rate limiter of the process.
+
+    Raises:
+        ServiceError: The request for a sample failed.
+    """
+    layout = Layout.from_config(config)
+    if not (config["infer_schema"] or layout):
+        return list(topics)
+    has_columns = {name for name, each in bookmarks.items() if layout and each.get("columns")}
     return [
         _sampled(config, topic, limiter)
-        if topic.payload_schema is None and topic.name not in known
+        if topic.payload_schema is None and topic.name not in has_columns
         else topic
         for topic in topics
     ]
@@ -177,9 +192,15 @@ def _configured(
         id=item["id"],
         name=item.get("name") or f"topic_{item['id']}",
         payload_schema=schemas.from_settings(item),
-        **_start(item if item.get("start_from") or item.get("start_date") else config),
+        end_date=item.get("end_date") or config.get("end_date"),
+        **_start(start_settings(config, item)),
     )
     return _described(topic, workspace.get(topic.id))
+
+
+def start_settings(config: Mapping[str, Any], topic: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings that say where to start: those of the topic, or else of the run."""
+    return topic if topic.get("start_from") or topic.get("start_date") else config
 
 
 def _start(settings: Mapping[str, Any]) -> dict[str, Any]:

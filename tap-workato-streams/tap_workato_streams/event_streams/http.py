@@ -27,7 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from .errors import RequestRejected, Unavailable
+from .errors import RequestRejected, ServiceError, Unavailable
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPResponse
     from urllib3.connectionpool import ConnectionPool
 
-    from .errors import ServiceError
     from .hosts import Host
 
 REASON_LIMIT = 300
@@ -126,13 +125,11 @@ class Response(NamedTuple):
         status: The HTTP status.
         headers: The headers; their names are case-insensitive.
         content: The body, decompressed.
-        is_last: Whether the service closes the connection after it.
     """
 
     status: int
     headers: Mapping[str, str]
     content: bytes = b""
-    is_last: bool = False
 
     @property
     def date(self) -> datetime | None:
@@ -165,8 +162,6 @@ def _date(value: str) -> datetime | None:
 # More than a page of 50 messages of 1 MB.
 MAX_RESPONSE_BYTES = 128 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
-# The version number of HTTP/1.1 in urllib3.
-HTTP_1_1 = 11
 
 # urllib3's warnings quote headers and malformed data.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -225,8 +220,7 @@ class OneHostAdapter(HTTPAdapter):
         except BaseException:
             raw.close()
             raise
-        is_last = raw.version < HTTP_1_1 or raw.headers.get("Connection", "").lower() == "close"
-        return Response(raw.status, raw.headers, content, is_last)
+        return Response(raw.status, raw.headers, content)
 
     @override
     def close(self) -> None:
@@ -416,9 +410,13 @@ def _reason(response: Response) -> str:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes, the root cause last."""
+    """Yield an exception and its causes, the root cause last.
+
+    The chain ends before a ServiceError: it is the context because the caller handles the error of
+    another request.
+    """
     inner: BaseException | None = exc
-    while inner is not None:
+    while inner is not None and not isinstance(inner, ServiceError):
         yield inner
         inner = inner.__cause__ or inner.__context__
 

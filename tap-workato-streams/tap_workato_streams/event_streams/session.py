@@ -21,7 +21,7 @@ from .http import OneHostAdapter, check, unexpected, unreachable
 from .rate_limiter import PauseTooLong
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from .hosts import Host
     from .http import Response
@@ -63,7 +63,9 @@ class RetryPolicy:
         except GaveUp:
             raise  # Raised by a nested request, which has already used up its time.
         except Unavailable as exc:
-            return self._retry(request, exc)
+            error = exc
+        # Outside of the block: otherwise, the first error would be the context of all later ones.
+        return self._retry(request, error)
 
     def _retry(self, request: Callable[[], T], error: Unavailable) -> T:
         waits = backoff.expo(factor=FIRST_WAIT_SECS, max_value=LONGEST_WAIT_SECS)
@@ -102,33 +104,6 @@ class RetryPolicy:
             retry_after=error.retry_after,
             sent=error.sent,
         )
-
-
-class Body:
-    """The body of a request, and a function to call once it has been sent.
-
-    ``requests`` sends an iterable body part by part, and requests the next part before it waits
-    for the response, when everything has been sent. Calling the function at this moment needs no
-    second thread; passing a page to another thread would take longer than writing it.
-
-    Args:
-        body: The body.
-        while_waiting: The function. It must not raise, because its error would be taken for a
-            network error.
-    """
-
-    def __init__(self, body: bytes, while_waiting: Callable[[], None]) -> None:
-        self._body = body
-        self.while_waiting = while_waiting
-
-    def __len__(self) -> int:
-        """The number of bytes."""
-        return len(self._body)
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the body, and call the function once it has been sent."""
-        yield self._body
-        self.while_waiting()
 
 
 class ApiSession:
@@ -184,7 +159,7 @@ class ApiSession:
         self,
         request: requests.PreparedRequest,
         *,
-        body: bytes | Body | None = None,
+        body: bytes | None = None,
         poll_secs: float = 0.0,
     ) -> Response:
         """Send a request once, and read the whole response.
@@ -201,8 +176,7 @@ class ApiSession:
             ServiceError: The status is not 2xx, or there is no complete response.
         """
         if body is not None:
-            # requests accepts any iterable of bytes, although its types do not.
-            request.body = body  # type: ignore[assignment]
+            request.body = body
             request.headers["Content-Length"] = str(len(body))
             request.headers["Content-Type"] = "application/json"
         timeout = (self._timeouts.request_secs, self._timeouts.request_secs + poll_secs)
@@ -211,7 +185,7 @@ class ApiSession:
         except (OSError, HTTPError, ValueError) as exc:
             # Without the original exception, whose message may quote a response.
             raise unreachable(exc, self.subject, self.host) from None
-        check(response, self.subject, self.host, body if isinstance(body, bytes) else b"")
+        check(response, self.subject, self.host, body or b"")
         return response
 
     def unexpected(self, response: Response) -> Unavailable:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import simplejson
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
@@ -21,7 +20,8 @@ from typing_extensions import override
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
 from ..event_streams.hosts import is_loopback
-from ..event_streams.quota_stores import quota_url_problems
+from ..event_streams.quota import quota_url_problems
+from .json import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,15 +41,13 @@ def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON
         SettingError: Its content is not JSON.
     """
     try:
-        return simplejson.loads(file.read(), parse_float=Decimal)
-    except simplejson.JSONDecodeError as exc:
+        return decode(file.read())
+    except json.JSONDecodeError as exc:
         reason = f"{exc.msg} at line {exc.lineno}, column {exc.colno}"
     except UnicodeDecodeError as exc:
         reason = f"not UTF-8 at byte {exc.start + 1}"
     except RecursionError:
         reason = "nested too deeply"
-    except ValueError:
-        reason = "it contains a number with too many digits"
     raise SettingError(f"{label}: not JSON ({reason})")
 
 

@@ -1,25 +1,28 @@
-"""Splits JSON without decoding its values, including JSON that msgspec does not handle."""
+"""JSON text: split without decoding its values, or decoded without losing a digit."""
 
 from __future__ import annotations
 
+import json
 import re
-import secrets
-from typing import Literal, TypeVar
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
+from typing_extensions import override
 
 from ..event_streams.consume import Message
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-# Far below Python's recursion limit, which msgspec applies to nesting.
-MAX_DEPTH = 200
-_HIGH, _LOW = rb"[89abAB][0-9a-fA-F]{2}", rb"[c-fC-F][0-9a-fA-F]{2}"
-_LONE_SURROGATE = re.compile(
-    rb"\\u([dD](?:%b(?!\\u[dD]%b)|%b(?<!\\u[dD]%b\\u[dD]%b)))" % (_HIGH, _LOW, _LOW, _HIGH, _LOW)
-)
-_STRING_OR_BRACKET = re.compile(rb'"[^"]*"|[\[\]{}]')
-_CHECK = msgspec.json.Decoder(msgspec.Raw).decode
+    from typing_extensions import Self
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_SPACE = re.compile(r"[ \t\n\r]*")
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+# Python's int() rejects integers with more digits.
+MAX_INT_DIGITS = 4300
 
 
 def check_utf8(text: bytes) -> None:
@@ -33,89 +36,6 @@ def check_utf8(text: bytes) -> None:
             text.decode()
         except UnicodeDecodeError as exc:
             raise ValueError(f"not UTF-8 at byte {exc.start + 1}") from None
-
-
-class ConcealedJson:
-    """JSON text in which lone surrogates and deep values are replaced, so that msgspec accepts it.
-
-    A random mark, which the text cannot contain, takes their place until they are restored.
-
-    Attributes:
-        is_changed: Whether anything was replaced.
-
-    Raises:
-        ValueError: The text is not UTF-8, or contains NUL.
-    """
-
-    def __init__(self, text: bytes) -> None:
-        check_utf8(text)
-        if b"\0" in text:
-            raise ValueError(f"not valid JSON: NUL at byte {text.index(0) + 1}")
-        self._mark = secrets.token_hex(8)
-        mark = self._mark.encode()
-        self._surrogate = re.compile(rb"%b([dD][0-9a-fA-F]{3})" % mark)
-        self._deep_value = re.compile(rb'"%b:([0-9]+)"' % mark)
-        self._deep_values: list[bytes] = []
-        # An escaped backslash does not begin another escape.
-        unescaped = text.replace(rb"\\", b"\0\0")
-        self._text = _LONE_SURROGATE.sub(rb"%b\1" % mark, unescaped)
-        self.is_changed = self._text != unescaped
-
-    def decode(self, decoder: msgspec.json.Decoder[T]) -> T:
-        """Decode the text, whose parts must then be restored.
-
-        Raises:
-            msgspec.DecodeError: The text is not JSON, or has another type.
-        """
-        try:
-            return decoder.decode(self._text.replace(b"\0\0", rb"\\"))
-        except RecursionError:
-            return decoder.decode(self._without_deep_values().replace(b"\0\0", rb"\\"))
-
-    def restored(self, part: msgspec.Raw) -> bytes:
-        """Return a part of the original text."""
-        text = self._deep_value.sub(lambda match: self._deep_values[int(match[1])], bytes(part))
-        return self._surrogate.sub(rb"\\u\1", text).replace(b"\0\0", rb"\\")
-
-    def restored_name(self, name: str) -> str:
-        """Return an original name from a decoded one."""
-        return re.sub(f"{self._mark}(....)", lambda match: chr(int(match[1], 16)), name)
-
-    def _without_deep_values(self) -> bytes:
-        """Check the values at each multiple of ``MAX_DEPTH``, and replace them."""
-        self.is_changed = True
-        text = self._text
-        # The whole text and its open values at these depths: where each begins, and its parts.
-        open_values: list[tuple[int, list[bytes]]] = [(0, [])]
-        depth = done = 0
-        for match in _STRING_OR_BRACKET.finditer(text.replace(rb"\"", b"\0\0")):
-            if match[0] in b"[{":
-                depth += 1
-                if depth % MAX_DEPTH == 0:
-                    open_values[-1][1].append(text[done : match.start()])
-                    done = match.start()
-                    open_values.append((done, []))
-            elif match[0] in b"]}":
-                if depth % MAX_DEPTH == 0 and len(open_values) > 1:
-                    begin, parts = open_values.pop()
-                    parts.append(text[done : match.end()])
-                    _CHECK(b"".join(parts).replace(b"\0\0", rb"\\"))
-                    done = match.end()
-                    is_outermost = len(open_values) == 1
-                    stand_in = self._stand_in(text[begin:done]) if is_outermost else b"0"
-                    open_values[-1][1].append(stand_in)
-                depth -= 1
-        if len(open_values) > 1:
-            raise msgspec.DecodeError("Input data was truncated")
-        return b"".join([*open_values[0][1], text[done:]])
-
-    def _stand_in(self, deep_value: bytes) -> bytes:
-        self._deep_values.append(deep_value)
-        return b'"%b:%d"' % (self._mark.encode(), len(self._deep_values) - 1)
-
-
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def members(text: bytes) -> dict[str, bytes]:
@@ -133,7 +53,7 @@ def members(text: bytes) -> dict[str, bytes]:
     try:
         return {name: bytes(value) for name, value in _OBJECT.decode(text).items()}
     except (msgspec.DecodeError, RecursionError):
-        return scan(text, "object")
+        return dict(scan(text, "object"))
 
 
 def elements(text: bytes) -> list[bytes]:
@@ -145,32 +65,120 @@ def elements(text: bytes) -> list[bytes]:
     try:
         return [bytes(value) for value in _ARRAY.decode(text)]
     except (msgspec.DecodeError, RecursionError):
-        return list(scan(text, "array").values())
+        return [value for _, value in scan(text, "array")]
 
 
-def scan(text: bytes, kind: Literal["object", "array"]) -> dict[str, bytes]:
-    """Split an object or array that msgspec may reject; the names of elements are their indices."""
-    json = ConcealedJson(text)
+def scan(text: bytes, kind: Literal["object", "array"]) -> Iterator[tuple[str, bytes]]:
+    """Split JSON that msgspec may reject: lone surrogates and very deep nesting.
+
+    Yields:
+        The name and the value of each member; the names of elements are empty.
+    """
+    check_utf8(text)
     try:
-        if kind == "array":
-            parts = json.decode(_ARRAY)
-            return {str(index): json.restored(part) for index, part in enumerate(parts)}
-        found = json.decode(_OBJECT)
-    except msgspec.ValidationError:
-        raise ValueError(f"not a JSON {kind}") from None
-    except msgspec.DecodeError as exc:
-        reason = str(exc).removeprefix("JSON is malformed: ")
-        if json.is_changed:
-            reason = reason.partition(" (byte ")[0]
-        raise ValueError(f"not valid JSON: {reason}") from None
-    return {json.restored_name(name): json.restored(part) for name, part in found.items()}
+        yield from _parts(text.decode(), kind)
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"not valid JSON: {exc.msg} at character {exc.pos + 1}") from None
+
+
+def _parts(text: str, kind: str) -> Iterator[tuple[str, bytes]]:
+    opening, closing = "{}" if kind == "object" else "[]"
+    at = _skip(text, 0)
+    if not text.startswith(opening, at):
+        raise ValueError(f"not a JSON {kind}")
+    name = ""
+    at = _skip(text, at + 1)
+    has_more = not text.startswith(closing, at)
+    while has_more:
+        if kind == "object":
+            _after(text, at, '"')
+            name, at = _decoder.raw_decode(text, at)
+            at = _skip(text, _after(text, _skip(text, at), ":"))
+        end = _end(text, at)
+        yield name, text[at:end].encode()
+        at = _skip(text, end)
+        if has_more := not text.startswith(closing, at):
+            at = _skip(text, _after(text, at, ","))
+    if (end := _skip(text, at + 1)) != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+
+
+def _skip(text: str, at: int) -> int:
+    """Return the position after white space."""
+    return cast("re.Match[str]", _SPACE.match(text, at)).end()
+
+
+def _after(text: str, at: int, char: str) -> int:
+    """Return the position after a required character."""
+    if not text.startswith(char, at):
+        raise json.JSONDecodeError(f"Expecting {char}", text, at)
+    return at + 1
+
+
+def _end(text: str, at: int) -> int:
+    """Return where a value ends."""
+    try:
+        return _decoder.raw_decode(text, at)[1]
+    except RecursionError:
+        depth = 0
+    # Only the brackets are checked, because no parser accepts such a value.
+    for token in _STRING_OR_BRACKET.finditer(text, at):
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        if depth == 0:
+            return token.end()
+    raise json.JSONDecodeError("Unterminated value starting at", text, at)
+
+
+def _reject(name: str) -> None:
+    raise ValueError(f"not valid JSON: {name}")
+
+
+_decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_reject)
+
+
+class Digits(Decimal):
+    """A number that keeps its notation, such as 1E5 or 1.10."""
+
+    _text: str
+
+    def __new__(cls, text: str) -> Self:  # noqa: D102 - of Decimal
+        try:
+            number = super().__new__(cls, text)
+        except InvalidOperation:  # the exponent is beyond what Decimal can hold
+            number = super().__new__(cls, "Infinity")
+        number._text = text
+        return number
+
+    @override
+    def __str__(self) -> str:
+        return self._text
+
+
+def decode(text: str | bytes, number: type[Decimal] = Digits) -> Any:  # noqa: ANN401 - JSON
+    """Decode JSON without losing a digit.
+
+    Args:
+        text: The text.
+        number: The type of numbers that are not a Python integer. With ``Digits``, the SDK's
+            encoder also restores their notation.
+
+    Raises:
+        ValueError: The text cannot be decoded.
+        RecursionError: The text is nested too deeply.
+    """
+
+    def integer(digits: str) -> int | Decimal:
+        is_exact = len(digits) <= MAX_INT_DIGITS and digits != "-0"
+        return int(digits) if is_exact else number(digits)
+
+    return json.loads(text, parse_float=number, parse_int=integer)
 
 
 class _Body(msgspec.Struct, frozen=True):
     messages: list[Message]
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_decode_page = msgspec.json.Decoder(_Body).decode
 
 
 def split_page(body: bytes) -> list[Message]:
@@ -187,7 +195,7 @@ def split_page(body: bytes) -> list[Message]:
     """
     check_utf8(body)
     try:
-        return _decode(body).messages
+        return _decode_page(body).messages
     except (msgspec.DecodeError, RecursionError):
         return _split_slowly(body)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import simplejson
 
-from ..plugin.json import members
+from ..plugin.json import decode, members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,7 +154,7 @@ def _canonical(text: bytes) -> bytes:
     with contextlib.suppress(msgspec.DecodeError, RecursionError):
         return _encode(_decode(text))
     try:
-        value: Any = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+        value = decode(text, Decimal)
         return simplejson.dumps(value, use_decimal=True, sort_keys=True).encode()
     except (ValueError, ArithmeticError, RecursionError):
         # For deep nesting, or a number beyond Decimal, use the text itself.
