@@ -13,7 +13,7 @@ from ..event_streams.errors import EventStreamsError, Stopped
 from .batches import BatchBuilder
 from .exactly_once_batches import ExactlyOnceBatchBuilder
 from .messages import Failed, Rejected
-from .sender import BatchSender, publish_in_row_order
+from .sender import BatchSender
 from .summary import Tally
 
 if TYPE_CHECKING:
@@ -255,13 +255,7 @@ class TopicProducer:
     def _publish(self, batch: Sequence[OutgoingMessage], sender: BatchSender) -> None:
         context = self._context
         try:
-            # With `exactly_once`, a batch holds no two records of a row.
-            outcomes = (
-                sender.publish(batch)
-                if context.settings.exactly_once
-                else publish_in_row_order(batch, sender.publish)
-            )
-            for outcome in outcomes:
+            for outcome in sender.publish(batch):
                 reported: Outcome = outcome
                 if isinstance(outcome, Rejected):
                     reported = context.rejection_limit.count(outcome)
