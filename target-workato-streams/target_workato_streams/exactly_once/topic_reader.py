@@ -1,0 +1,418 @@
+"""Reads a destination topic: which of our messages are after a position, and where it ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
+from ..event_streams.cursors import MAY_BE_THE_CURSOR
+from ..event_streams.errors import EventStreamsError, RequestRejected
+from ..event_streams.newest_page import find_newest_page
+from ..plugin.wording import counted
+from ..publishing.message_key import read_version
+from ..state.positions import Position
+
+if TYPE_CHECKING:
+    import logging
+
+    from ..event_streams.consume import Message, Messages
+    from ..state.versions import Version
+
+PAGE_SIZE = 50
+FORBIDDEN = 403
+# How far back the search for the end of a topic starts; a busy topic has a message there.
+LOOK_BACK = timedelta(seconds=10)
+# The maximum difference between the service's clocks. The Date header is in whole seconds, and
+# that of an acknowledgement is later than the messages.
+CLOCK_TOLERANCE = timedelta(seconds=6)
+# How far the local clock may be behind the service's, if responses have no Date header.
+LOCAL_TOLERANCE = timedelta(minutes=1)
+# A message is readable within this time (contract: "What is undocumented, and what to assume").
+READABLE_SECS = 5
+# The position of a message that is younger cannot have expired, but may not be readable yet.
+YOUNG = timedelta(seconds=10)
+REPEATS_OF_A_REJECTED_CURSOR = 2
+SECS_BETWEEN_REPEATS = 1.0
+# The maximum number of successive restarts from the earliest message that bring nothing new.
+MAX_RESTARTS = 3
+PROGRESS = timedelta(seconds=20)
+NEVER = datetime.max.replace(tzinfo=timezone.utc)
+
+
+class Client(Protocol):
+    """Consumes one topic, like `ConsumeClient`."""
+
+    def consume(  # noqa: D102 - see there
+        self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0
+    ) -> Messages: ...
+
+
+class Clock(Protocol):
+    """The local clock."""
+
+    def now(self) -> datetime:
+        """Return the time."""
+
+    def sleep(self, secs: float) -> None:
+        """Wait, or return early if the run is being stopped."""
+
+
+class LookUp:
+    """What has been read of a topic.
+
+    A message counts once, however often the service delivers it. If the service rejects a position,
+    nobody knows which messages are after it; then only those count that are newer.
+
+    Args:
+        start: The position after which the topic is read.
+        wanted: The versions to find, with which the look-up ends; None to read to the end.
+
+    Attributes:
+        end: The last message that counts; never before the start.
+        last: The last message that was read, after which the next page starts.
+        versions: The versions of our messages that count, in topic order.
+        others: The number of messages of other producers.
+        newer_than: The time after which messages count; None if all of them do.
+    """
+
+    def __init__(self, start: Position, wanted: Counter[Version] | None = None) -> None:
+        self.start = self.end = self.last = start
+        self.wanted = wanted
+        self.versions: list[Version] = []
+        self.others = 0
+        self.newer_than: datetime | None = None
+        self._seen = {start.message_id}
+        self._pages_without_news = self._restarts_without_news = 0
+
+    @property
+    def messages(self) -> int:
+        """The number of different messages that were read."""
+        return len(self._seen) - 1
+
+    @property
+    def missing(self) -> Counter[Version]:
+        """The wanted versions that have not been found."""
+        return (self.wanted or Counter()) - Counter(self.versions)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the service repeats pages or rejects every cursor.
+
+        Reading again from the earliest message takes at most as many pages as messages were seen.
+        """
+        return (
+            self._pages_without_news > len(self._seen) + 1
+            or self._restarts_without_news > MAX_RESTARTS
+        )
+
+    def add(self, message: Message, version: Version | None) -> None:
+        """Add the next message of a page, with its version if it is one of ours."""
+        self.last = Position(message.message_id, message.time)
+        if message.message_id in self._seen:
+            return
+        self._seen.add(message.message_id)
+        self._pages_without_news, self._restarts_without_news = -1, 0
+        time = parse_time(message.time) if self.newer_than else None
+        counts = self.newer_than is None or (time is not None and time > self.newer_than)
+        if counts or self.newer_than == NEVER:
+            self.end = self.last
+        if version is None:
+            self.others += 1
+        elif counts:
+            self.versions.append(version)
+
+    def end_page(self) -> None:
+        """Mark the end of a page."""
+        self._pages_without_news += 1
+
+    def restart(self) -> datetime:
+        """Read on from the earliest message, because the topic does not have the last one.
+
+        The time of a message that this look-up has read is exact. That of the position may be the
+        time of a response, and if it is unknown, no message counts.
+
+        Returns:
+            The time after which messages count; NEVER if none do.
+        """
+        time = parse_time(self.last.message_time)
+        if time is not None and self.last is self.start:
+            time += CLOCK_TOLERANCE
+        self.newer_than = max(time or NEVER, self.newer_than or time or NEVER)
+        self.last = Position(None)
+        self._restarts_without_news += 1
+        return self.newer_than
+
+
+class TopicReader:
+    """Reads one topic, before its first record and after lost responses; not thread-safe.
+
+    Args:
+        client: Consumes the topic.
+        label: The topic and its streams, for errors and log lines.
+        key_field: The field of a payload that contains the message key.
+        clock: The local clock.
+        logger: The logger of the plugin.
+    """
+
+    def __init__(
+        self, client: Client, label: str, key_field: str, clock: Clock, logger: logging.Logger
+    ) -> None:
+        self._requests = 0
+        self._client = client
+        self._label = label
+        self._key_field = key_field
+        self._mark = msgspec.json.encode(key_field)[1:-1]
+        self._clock = clock
+        self._logger = logger
+        # How far the service's clock is ahead of the local one, according to the last Date header.
+        self._ahead = timedelta(0)
+        self._is_undated = False
+
+    def find_end(self) -> Position:
+        """Find the last message of the topic without reading the whole topic.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        self._requests = 0
+        look_up = LookUp(Position(None))
+        if page := self._near_the_end():
+            self._read(look_up, page, late_secs=0)
+        last = look_up.end.message_id
+        self._logger.info(
+            "%s: the state has no position for this topic; starting %s (%s)",
+            self._label,
+            f"after its last message, {last}" if last else "with an empty topic",
+            counted(self._requests, "request"),
+        )
+        return look_up.end
+
+    def look_up(self, position: Position) -> LookUp:
+        """Read what an interrupted run may have published after a position.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        after = f"after message {position.message_id}" if position.message_id else "in the topic"
+        self._logger.info(
+            "%s: reading the messages %s to see what an interrupted run has published",
+            self._label,
+            after,
+        )
+        self._requests = 0
+        look_up = LookUp(position)
+        self._read(look_up)
+        versions = look_up.versions
+        self._logger.info(
+            "%s: found %s of %s %s, and %s of other producers (%s)%s",
+            self._label,
+            counted(len(versions), "version"),
+            counted(len({version.row for version in versions}), "row"),
+            after,
+            counted(look_up.others, "message"),
+            counted(self._requests, "request"),
+            "; their records will be skipped" if versions else "",
+        )
+        return look_up
+
+    def find(self, wanted: Counter[Version], position: Position) -> LookUp:
+        """Look for the messages of a batch whose response was lost.
+
+        Args:
+            wanted: The versions in the batch. The look-up ends when all of them are found.
+            position: The last message before the batch.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        self._requests = 0
+        look_up = LookUp(position, wanted)
+        self._read(look_up)
+        total, missing = wanted.total(), look_up.missing.total()
+        self._logger.info(
+            "%s: no response to a batch of %d; %d are in the topic%s",
+            self._label,
+            total,
+            total - missing,
+            f", sending {missing}" if missing else "",
+        )
+        return look_up
+
+    def _read(
+        self, look_up: LookUp, page: Messages | None = None, late_secs: int = READABLE_SECS
+    ) -> None:
+        """Read to the end, an empty page or a message that is newer than the look-up.
+
+        Args:
+            look_up: The look-up.
+            page: The first page, if it has been requested already.
+            late_secs: How long to wait for messages that are not readable yet.
+        """
+        ends_at = None
+        reported_at = self._clock.now()
+        while True:
+            poll_secs = late_secs if self._may_be_incomplete(look_up) else 0
+            page = page or self._next_page(look_up, poll_secs)
+            if ends_at is None:
+                ends_at = self._now() + (LOCAL_TOLERANCE if self._is_undated else CLOCK_TOLERANCE)
+            if not page.messages:
+                # Only the first response shows the service's clock, and so how old messages are.
+                if poll_secs or not late_secs or not self._may_be_incomplete(look_up):
+                    return
+            elif self._is_complete(look_up, page, ends_at):
+                return
+            page = None
+            if self._clock.now() - reported_at >= PROGRESS:
+                reported_at = self._clock.now()
+                self._log_progress(look_up)
+
+    def _is_complete(self, look_up: LookUp, page: Messages, ends_at: datetime) -> bool:
+        for message in page.messages:
+            look_up.add(message, self._version(bytes(message.payload)))
+        look_up.end_page()
+        last = page.messages[-1]
+        if look_up.is_stuck:
+            raise EventStreamsError(
+                f"{self._label}: the service returned message {last.message_id} again after it was "
+                "read; run again, and report this to the service's support if it persists"
+            )
+        published = parse_time(last.time)
+        is_newer = published is not None and published >= ends_at
+        return is_newer or (look_up.wanted is not None and not look_up.missing)
+
+    def _may_be_incomplete(self, look_up: LookUp) -> bool:
+        """Whether messages of ours may have been published that are not readable yet."""
+        return (
+            look_up.wanted is not None or bool(look_up.versions) or self._may_be_young(look_up.end)
+        )
+
+    def _may_be_young(self, position: Position) -> bool:
+        if position.message_id is None:
+            return False
+        time = parse_time(position.message_time)
+        return time is None or self._now() - time < YOUNG
+
+    def _next_page(self, look_up: LookUp, poll_secs: int) -> Messages:
+        """Request the page after the last message, or the earliest one if that is rejected."""
+        last = look_up.last
+        if last.message_id is None:
+            return self._consume(EARLIEST, poll_secs)
+        cursor = Cursor(after_message_id=last.message_id)
+        try:
+            return self._consume(cursor, poll_secs)
+        except RequestRejected as exc:
+            if exc.status not in MAY_BE_THE_CURSOR:
+                raise
+            rejection = exc
+        page = self._repeat(cursor, last, poll_secs, rejection)
+        if page is None:
+            newer_than = look_up.restart()
+            if look_up.is_stuck:
+                raise rejection
+            if last is look_up.start:
+                self._warn_rejected(last, newer_than, rejection)
+            page = self._consume(EARLIEST, poll_secs)
+        return page
+
+    def _repeat(
+        self, cursor: Cursor, position: Position, poll_secs: int, rejection: RequestRejected
+    ) -> Messages | None:
+        """Repeat a request whose cursor was rejected; return None if it remains rejected.
+
+        The rejection may be transient, or the message may not be readable yet.
+        """
+        try:
+            self._consume(EARLIEST, batch_size=1)
+        except RequestRejected:
+            # The topic is the cause, not the cursor.
+            raise rejection from None
+        repeats = 0
+        readable_at = self._clock.now() + (YOUNG if self._may_be_young(position) else timedelta(0))
+        while repeats < REPEATS_OF_A_REJECTED_CURSOR or self._clock.now() < readable_at:
+            self._clock.sleep(SECS_BETWEEN_REPEATS)
+            repeats += 1
+            try:
+                return self._consume(cursor, poll_secs)
+            except RequestRejected as exc:
+                if exc.status not in MAY_BE_THE_CURSOR:
+                    raise
+        return None
+
+    def _near_the_end(self) -> Messages | None:
+        """Find a page shortly before the end that is not empty; None if there is none."""
+        before = self._now()
+        page = self._since(before - LOOK_BACK)
+        now = self._now()
+        if abs(now - before) > LOCAL_TOLERANCE:
+            page = self._since(now - LOOK_BACK)
+        if not page.messages and not self._consume(EARLIEST, batch_size=1).messages:
+            return None
+        return find_newest_page(self._since, now, now - LOOK_BACK, page, PAGE_SIZE)[1]
+
+    def _since(self, time: datetime) -> Messages:
+        return self._consume(Cursor(since_time=rfc3339(time, "milliseconds")))
+
+    def _consume(self, cursor: Cursor, poll_secs: int = 0, batch_size: int = PAGE_SIZE) -> Messages:
+        self._requests += 1
+        try:
+            page = self._client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
+        except RequestRejected as exc:
+            if exc.status != FORBIDDEN:
+                raise
+            raise EventStreamsError(
+                f"{self._label}: HTTP 403 ({exc.reason}) when consuming; exactly_once reads the "
+                "topics that it publishes to: give the API client of api_token permission to "
+                "consume from this topic, too"
+            ) from exc
+        if page.date is not None:
+            self._ahead = page.date - self._clock.now()
+        elif not self._is_undated:
+            self._is_undated = True
+            self._logger.warning(
+                "%s: responses have no Date header, so the local clock decides where to stop "
+                "reading; if it is slow by more than a minute, exactly_once cannot apply to this "
+                "run",
+                self._label,
+            )
+        return page
+
+    def _now(self) -> datetime:
+        """Return the time by the service's clock, or else by the local one."""
+        return self._clock.now() + self._ahead
+
+    def _version(self, payload: bytes) -> Version | None:
+        # Most messages of other producers contain neither the name nor an escape.
+        may_be_ours = self._mark in payload or b"\\" in payload
+        return read_version(payload, self._key_field) if may_be_ours else None
+
+    def _log_progress(self, look_up: LookUp) -> None:
+        self._logger.info(
+            "%s: still reading: %s messages in %s requests, %d of them ours, now at %s",
+            self._label,
+            f"{look_up.messages:,}",
+            f"{self._requests:,}",
+            len(look_up.versions),
+            look_up.last.message_time,
+        )
+
+    def _warn_rejected(
+        self, position: Position, newer_than: datetime, rejection: RequestRejected
+    ) -> None:
+        if newer_than == NEVER:
+            counting = "none of its messages counts, because the time of the position is unknown"
+        else:
+            counting = f"only messages after {rfc3339(newer_than)} count"
+        self._logger.warning(
+            "%s: position %s was rejected (HTTP %s: %s): has the message expired, or is it in "
+            "another topic or workspace? Reading from the earliest message; %s. exactly_once "
+            "cannot apply to the other messages of an interrupted run: they are published again",
+            self._label,
+            position.message_id,
+            rejection.status,
+            rejection.reason,
+            counting,
+        )
