@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
@@ -18,9 +18,13 @@ from ..state.positions import Position
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Sequence
 
     from ..event_streams.consume import Message, Messages
     from ..state.versions import Version
+    from .deduplicator import Versioned
+
+R = TypeVar("R", bound="Versioned")
 
 PAGE_SIZE = 50
 FORBIDDEN = 403
@@ -219,28 +223,37 @@ class TopicReader:
         )
         return look_up
 
-    def find(self, wanted: Counter[Version], position: Position) -> LookUp:
-        """Look for the messages of a batch whose response was lost.
+    def find(self, records: Sequence[R], position: Position) -> tuple[Position, list[R]]:
+        """Find out which records of a batch are in the topic, after its response was lost.
 
         Args:
-            wanted: The versions in the batch. The look-up ends when all of them are found.
+            records: The records. Reading ends when all of them are found.
             position: The last message before the batch.
+
+        Returns:
+            The last message that was read, and the records that are in the topic, in order.
 
         Raises:
             ServiceError: The topic cannot be read.
         """
         self._requests = 0
-        look_up = LookUp(position, wanted)
+        look_up = LookUp(position, Counter(record.version for record in records))
         self._read(look_up)
-        total, missing = wanted.total(), look_up.missing.total()
+        found = Counter(look_up.versions)
+        applied = []
+        for record in records:
+            if found[record.version]:
+                found[record.version] -= 1
+                applied.append(record)
+        missing = len(records) - len(applied)
         self._logger.info(
             "%s: no response to a batch of %d; %d are in the topic%s",
             self._label,
-            total,
-            total - missing,
+            len(records),
+            len(applied),
             f", sending {missing}" if missing else "",
         )
-        return look_up
+        return look_up.end, applied
 
     def _read(
         self, look_up: LookUp, page: Messages | None = None, late_secs: int = READABLE_SECS
