@@ -115,10 +115,10 @@ class LookUp:
 
     def add(self, message: Message, version: Version | None) -> None:
         """Add the next message of a page, with its version if it is one of ours."""
-        self.last = Position(message.message_id, message.time)
         if message.message_id in self._seen:
             return
         self._seen.add(message.message_id)
+        self.last = Position(message.message_id, message.time)
         self._pages_without_news, self._restarts_without_news = -1, 0
         time = parse_time(message.time) if self.newer_than else None
         counts = self.newer_than is None or (time is not None and time > self.newer_than)
@@ -129,8 +129,10 @@ class LookUp:
         elif counts:
             self.versions.append(version)
 
-    def end_page(self) -> None:
-        """Mark the end of a page."""
+    def end_page(self, last: Message) -> None:
+        """Mark the end of a page, whose last message may have been read before."""
+        if self._pages_without_news >= 0:
+            self.last = Position(last.message_id, last.time)
         self._pages_without_news += 1
 
     def restart(self) -> datetime:
@@ -286,8 +288,8 @@ class TopicReader:
     def _is_complete(self, look_up: LookUp, page: Messages, ends_at: datetime) -> bool:
         for message in page.messages:
             look_up.add(message, self._version(bytes(message.payload)))
-        look_up.end_page()
         last = page.messages[-1]
+        look_up.end_page(last)
         if look_up.is_stuck:
             raise EventStreamsError(
                 f"{self._label}: the service returned message {last.message_id} again after it was "
