@@ -1,0 +1,195 @@
+"""What `exactly_once` adds to a run: the producer and the senders ask this one object."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..plugin.wording import counted, duration
+from ..state.positions import read_state, with_positions
+from .deduplicator import HOLD_SECS, Deduplicator
+from .topic_position import TopicPosition
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..publishing.messages import Message
+    from ..state.positions import Position
+    from ..state.versions import Version
+    from .topic_reader import TopicReader
+
+
+class Reading(NamedTuple):
+    """The result of reading a topic before its first record.
+
+    Attributes:
+        position: The position of the topic, with its reader.
+        versions: The versions that an interrupted run may have published, in topic order.
+        is_new: Whether no state has a position of the topic.
+    """
+
+    position: TopicPosition
+    versions: Sequence[Version]
+    is_new: bool
+
+
+class ExactlyOnce:
+    """Decides which records are published and which states are emitted, and logs why.
+
+    For the main thread, except `read` and the positions of the topics.
+
+    Args:
+        open_reader: Opens a connection for reading a topic, by its id and label.
+        logger: The logger of the plugin.
+    """
+
+    def __init__(
+        self, open_reader: Callable[[int, str], TopicReader], logger: logging.Logger
+    ) -> None:
+        self._rule: Deduplicator[Message] = Deduplicator()
+        self._open_reader = open_reader
+        self._logger = logger
+        self._positions: dict[int, TopicPosition] = {}
+        self._has_state = self._has_positions = self._has_bookmarks = False
+        self._has_warned = False
+
+    def take_state(self, state: bytes) -> None:
+        """Take the value of a STATE message.
+
+        Raises:
+            EventStreamsError: The positions or the bookmarks are malformed.
+        """
+        # The tap returns the same positions with each state, and they are old by then. But some
+        # taps emit an empty state before the one that they were given.
+        if not self._has_positions:
+            self._restore(state)
+        self._rule.take_state(state, time.monotonic())
+
+    def has_read(self, topic_id: int) -> bool:
+        """Whether the topic has been read, so that `wants` knows its messages."""
+        return topic_id in self._positions
+
+    def read(self, topic_id: int, label: str) -> Reading:
+        """Read a topic before its first record; in any thread.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        reader = self._open_reader(topic_id, label)
+        position = self._rule.position(topic_id)
+        if position is None:
+            return Reading(TopicPosition(reader, reader.find_end()), (), is_new=True)
+        found = reader.look_up(position)
+        return Reading(TopicPosition(reader, found.end), found.versions, is_new=False)
+
+    def take_reading(self, topic_id: int, label: str, reading: Reading) -> bytes | None:
+        """Take the result of `read`.
+
+        Returns:
+            The state to emit before the first publish; None if there is none.
+        """
+        self._positions[topic_id] = reading.position
+        if reading.is_new:
+            self._warn_new(label, reading.position.last)
+        elif reading.versions:
+            self._logger.info(
+                "%s: no state is emitted until the records of %s have come again, or for %s",
+                label,
+                counted(len(reading.versions), "found message"),
+                duration(HOLD_SECS),
+            )
+        again = self._rule.look_up(topic_id, reading.position.last, reading.versions)
+        return with_positions(again.state, again.positions) if again else None
+
+    def position(self, topic_id: int) -> TopicPosition:
+        """Return the position of a topic that has been read, for its worker."""
+        return self._positions[topic_id]
+
+    def wants(self, topic_id: int, message: Message) -> bool:
+        """Whether a message has to be published, because its topic does not contain it."""
+        return self._rule.wants(topic_id, message)
+
+    def settle(self, topic_id: int, messages: Sequence[Message], position: Position | None) -> None:
+        """Take the outcome of messages; see `Deduplicator.settle`."""
+        self._rule.settle(topic_id, messages, position)
+
+    @property
+    def cut(self) -> int:
+        """The sequence number that no batch may span."""
+        return self._rule.cut
+
+    def take_states(self) -> Iterator[bytes]:
+        """Yield the states that have to be emitted now, with their positions."""
+        while checkpoint := self._rule.take_checkpoint():
+            yield with_positions(checkpoint.state, checkpoint.positions)
+
+    def finish(self, labels: Callable[[int], str]) -> list[tuple[int, Message]]:
+        """End an input whose last line was a STATE; see `Deduplicator.finish`.
+
+        Args:
+            labels: Returns the label of a topic.
+        """
+        for topic_id, matches in self._rule.matches.items():
+            if not matches.unmatched:
+                continue
+            of_all = f"{matches.unmatched:,} of {matches.found:,} messages of an interrupted run"
+            if matches.is_stream_unmatched:
+                self._logger.warning(
+                    "%s: %s matched no record: were key properties, stream name, stream maps or "
+                    "columns changed? Then they are duplicated",
+                    labels(topic_id),
+                    of_all,
+                )
+            else:
+                self._logger.info(
+                    "%s: %s matched no record; their rows have changed or were deleted since",
+                    labels(topic_id),
+                    of_all,
+                )
+        return self._rule.finish()
+
+    def take_last(self) -> bytes | None:
+        """Return the last state after `finish`; None if it does not cover all records."""
+        last = self._rule.take_last()
+        return with_positions(last.state, last.positions) if last else None
+
+    def _restore(self, state: bytes) -> None:
+        returned = read_state(state)
+        self._has_state = True
+        self._has_positions = bool(returned.positions)
+        self._has_bookmarks = returned.has_bookmarks
+        self._rule.restore(returned.positions or {})
+        if returned.positions and self._positions:
+            self._warn("the tap returned its positions after its first record")
+        elif returned.positions and not returned.has_bookmarks:
+            self._logger.warning(
+                "The state has positions of exactly_once but no bookmarks of the tap: the tap "
+                "starts over, and records published before these positions are published again"
+            )
+        elif returned.has_bookmarks and not self._positions and returned.positions is None:
+            self._warn(
+                "the state has bookmarks of the tap but no positions, as before the first run with "
+                "exactly_once"
+            )
+
+    def _warn_new(self, label: str, end: Position) -> None:
+        """Log a warning if an earlier run may have published to a topic without a position."""
+        if not self._has_state:
+            self._warn("the tap has not returned a state before its first record")
+        elif self._has_positions and self._has_bookmarks and end.message_id is not None:
+            self._logger.warning(
+                "%s: the state has positions of other topics but not of this one: if an earlier "
+                "run has published to it, exactly_once cannot apply, and its messages may be "
+                "published again",
+                label,
+            )
+
+    def _warn(self, reason: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            self._logger.warning(
+                "exactly_once cannot apply to this run, because %s: records that an interrupted "
+                "run has published may be published again",
+                reason,
+            )
