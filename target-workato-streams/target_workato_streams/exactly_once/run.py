@@ -37,17 +37,20 @@ class Reading(NamedTuple):
 class ExactlyOnce:
     """Decides which records are published and which states are emitted, and logs why.
 
-    For the main thread, except `read` and the positions of the topics.
+    For the main thread, except `read`; each topic's position is for its worker.
 
     Args:
         open_reader: Opens a connection for reading a topic, by its id and label.
         logger: The logger of the plugin.
+
+    Attributes:
+        rule: Which records are published, and the outcomes of these.
     """
 
     def __init__(
         self, open_reader: Callable[[int, str], TopicReader], logger: logging.Logger
     ) -> None:
-        self._rule: Deduplicator[Message] = Deduplicator()
+        self.rule: Deduplicator[Message] = Deduplicator()
         self._open_reader = open_reader
         self._logger = logger
         self._positions: dict[int, TopicPosition] = {}
@@ -64,10 +67,10 @@ class ExactlyOnce:
         # taps emit an empty state before the one that they were given.
         if not self._has_positions:
             self._restore(state)
-        self._rule.take_state(state, time.monotonic())
+        self.rule.take_state(state, time.monotonic())
 
     def has_read(self, topic_id: int) -> bool:
-        """Whether the topic has been read, so that `wants` knows its messages."""
+        """Whether the topic has been read, so that the rule knows its messages."""
         return topic_id in self._positions
 
     def read(self, topic_id: int, label: str) -> Reading:
@@ -77,7 +80,7 @@ class ExactlyOnce:
             ServiceError: The topic cannot be read.
         """
         reader = self._open_reader(topic_id, label)
-        position = self._rule.position(topic_id)
+        position = self.rule.position(topic_id)
         if position is None:
             return Reading(TopicPosition(reader, reader.find_end()), (), is_new=True)
         found = reader.look_up(position)
@@ -99,29 +102,16 @@ class ExactlyOnce:
                 counted(len(reading.versions), "found message"),
                 duration(HOLD_SECS),
             )
-        again = self._rule.look_up(topic_id, reading.position.last, reading.versions)
+        again = self.rule.look_up(topic_id, reading.position.last, reading.versions)
         return with_positions(again.state, again.positions) if again else None
 
     def position(self, topic_id: int) -> TopicPosition:
         """Return the position of a topic that has been read, for its worker."""
         return self._positions[topic_id]
 
-    def wants(self, topic_id: int, message: Message) -> bool:
-        """Whether a message has to be published, because its topic does not contain it."""
-        return self._rule.wants(topic_id, message)
-
-    def settle(self, topic_id: int, messages: Sequence[Message], position: Position | None) -> None:
-        """Take the outcome of messages; see `Deduplicator.settle`."""
-        self._rule.settle(topic_id, messages, position)
-
-    @property
-    def cut(self) -> int:
-        """The sequence number that no batch may span."""
-        return self._rule.cut
-
     def take_states(self) -> Iterator[bytes]:
         """Yield the states that have to be emitted now, with their positions."""
-        while checkpoint := self._rule.take_checkpoint():
+        while checkpoint := self.rule.take_checkpoint():
             yield with_positions(checkpoint.state, checkpoint.positions)
 
     def finish(self, labels: Callable[[int], str]) -> list[tuple[int, Message]]:
@@ -130,7 +120,7 @@ class ExactlyOnce:
         Args:
             labels: Returns the label of a topic.
         """
-        for topic_id, matches in self._rule.matches.items():
+        for topic_id, matches in self.rule.matches.items():
             if not matches.unmatched:
                 continue
             of_all = f"{matches.unmatched:,} of {matches.found:,} messages of an interrupted run"
@@ -147,11 +137,11 @@ class ExactlyOnce:
                     labels(topic_id),
                     of_all,
                 )
-        return self._rule.finish()
+        return self.rule.finish()
 
     def take_last(self) -> bytes | None:
         """Return the last state after `finish`; None if it does not cover all records."""
-        last = self._rule.take_last()
+        last = self.rule.take_last()
         return with_positions(last.state, last.positions) if last else None
 
     def _restore(self, state: bytes) -> None:
@@ -159,7 +149,7 @@ class ExactlyOnce:
         self._has_state = True
         self._has_positions = bool(returned.positions)
         self._has_bookmarks = returned.has_bookmarks
-        self._rule.restore(returned.positions or {})
+        self.rule.restore(returned.positions or {})
         if returned.positions and self._positions:
             self._warn("the tap returned its positions after its first record")
         elif returned.positions and not returned.has_bookmarks:
