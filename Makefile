@@ -64,7 +64,7 @@ picture: setup
 
 PORT ?= 8085
 emulator: setup
-	@$(BIN)/python -m tests.emulator --port $(PORT)
+	@$(BIN)/workato-streams-emulator --port $(PORT)
 
 services: setup
 	@$(BIN)/python -m tests.demo.services

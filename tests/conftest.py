@@ -1,4 +1,4 @@
-"""Fixtures for all tests: an emulator, which is reset for each test, and config files."""
+"""Fixtures for all tests; `emulator` is the fixture of the emulator's pytest plugin."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.emulator.control import Emulator
 from tests.executables import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from workato_streams_emulator import Emulator
 
 
 # There is no deadline, because a machine may be busy. Each run tries the same examples, so that
@@ -51,20 +51,6 @@ class WriteConfig(Protocol):
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of workers for `-n auto`: three for two cores, since many tests wait."""
     return (os.cpu_count() or 1) * 3 // 2 or 1
-
-
-@pytest.fixture(scope="session")
-def emulator_process() -> Iterator[Emulator]:
-    """One server process for the whole test session."""
-    with Emulator.start() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(emulator_process: Emulator) -> Emulator:
-    """The Event Streams emulator, empty and with its default settings."""
-    emulator_process.reset()
-    return emulator_process
 
 
 @pytest.fixture

@@ -15,10 +15,50 @@ NO_SUCH_HOST = """
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     socket.getaddrinfo = getaddrinfo
 """
+# The process's first connection is refused, or a later one: replace the number.
+REFUSED_ONCE = """
+    import socket
+    original, attempts = socket.socket.connect, []
+    def connect(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            attempts.append(address)
+            if len(attempts) == 1:
+                raise ConnectionRefusedError(111, "Connection refused")
+        return original(self, address)
+    socket.socket.connect = connect
+"""
 # A file ends within a line, as on a full disk.
 NO_ROOM = """
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+"""
+
+# A file ends within a line, and later the disk has room again.
+ROOM_BYTES = 1000
+ROOM_LATER = f"""
+    import resource, signal
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    def make_room(*_):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    signal.signal(signal.SIGXFSZ, make_room)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({ROOM_BYTES}, hard))
+"""
+# Stdout is cut off within a line while other threads wait to write, and then accepts more.
+STDOUT_CUT = """
+    import errno, io, sys, time
+    class CutOnce(io.FileIO):
+        left = 30_000
+        def write(self, data):
+            if self.left is None or len(data) <= self.left:
+                count = super().write(data)
+                self.left = self.left and self.left - count
+                return count
+            super().write(data[:self.left])
+            self.left = None
+            time.sleep(0.5)
+            raise OSError(errno.ENOSPC, "No space left on device")
+    raw = CutOnce(1, "w", closefd=False)
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), write_through=True)
 """
 
 
@@ -32,4 +72,5 @@ def injected(folder: Path, code: str) -> dict[str, str]:
     path = folder / "sitecustomize.py"
     path.parent.mkdir(exist_ok=True)
     path.write_text(textwrap.dedent(code), encoding="utf-8")
-    return {"PYTHONPATH": str(folder)}
+    # A limit of the size of files would truncate compiled modules, too.
+    return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.executables import Outcome, command, environment
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import IO
+    from typing import IO, AnyStr
 
 # Enough for a very busy machine, but less than a pause or long poll that must not be waited for.
 WAIT_SECS = 45.0
@@ -29,6 +30,18 @@ def eventually(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {WAIT_SECS:.0f} s for: {what}"
         time.sleep(0.01)
+
+
+@contextmanager
+def killed_at_end(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
+    """Kill a process at the end of the block; `with Popen` would wait until it exits by itself."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        # Leaving the context closes the pipes and waits for the process.
+        with process:
+            pass
 
 
 def insist(process: subprocess.Popen[bytes], signum: signal.Signals) -> None:

@@ -10,7 +10,8 @@ import subprocess
 import termios
 from typing import TYPE_CHECKING
 
-from tests.executables import environment
+from tests.executables import TIMEOUT_SECS, environment
+from tests.running import killed_at_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +22,14 @@ def on_a_terminal(*line: str | Path, stdin: bytes | None = None) -> str:
     leader, follower = pty.openpty()
     rows_and_columns = struct.pack("HHHH", 24, 160, 0, 0)
     fcntl.ioctl(follower, termios.TIOCSWINSZ, rows_and_columns)
-    with subprocess.Popen(
+    process = subprocess.Popen(
         line,
         stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=follower,
         env=environment(TERM="xterm"),
-    ) as process:
+    )
+    with killed_at_end(process):
         os.close(follower)
         if process.stdin and stdin:
             process.stdin.write(stdin)
@@ -39,6 +41,6 @@ def on_a_terminal(*line: str | Path, stdin: bytes | None = None) -> str:
             except OSError:  # Linux reports EIO when the last process has closed the terminal.
                 break
             shown += chunk
-    os.close(leader)
-    assert process.returncode == 0, shown.decode()
+        os.close(leader)
+        assert process.wait(TIMEOUT_SECS) == 0, shown.decode()
     return shown.decode()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from .plugin.common_settings import COMMON_SETTINGS
+from .records.columns import NESTED, RECORD_FORMATS
 from .records.evolution import MODES
-from .records.layout import NESTED, RECORD_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,37 +1,164 @@
-"""The base class of a topic as a Singer stream, for all record formats."""
+"""A topic as a Singer stream: what all record formats have in common, and nested records."""
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.exceptions import MappingError
-from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, StreamMetadata
+from singer_sdk.helpers._catalog import pop_deselected_record_properties
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.singerlib import Catalog, CatalogEntry, Schema
+from singer_sdk.singerlib.catalog import (
+    REPLICATION_FULL_TABLE,
+    REPLICATION_INCREMENTAL,
+    StreamMetadata,
+)
+from singer_sdk.streams import Stream
 from typing_extensions import override
 
 from .discovery.catalog import TopicMetadata
+from .discovery.schemas import OPEN_PAYLOAD
 from .event_streams.errors import EventStreamsError
-from .limits import RunLimits
 from .output.summary import TopicSummary
-from .reading.bookmarks import parse_bookmark
-from .reading.decoding import decoded_record
-from .reading.topic import Bookmark
+from .output.writer import payload_lines
+from .plugin.json import decode
+from .reading.bookmarks import Bookmark, parse_bookmark
+from .reading.clock import RunLimits
+from .records.columns import PAYLOAD, RESCUED, message_schema
 from .records.stream_maps import StreamMaps
-from .sdk_stream import SdkStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
+    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.singerlib import CatalogEntry
+    from singer_sdk.mapper import StreamMap
     from singer_sdk.tap_base import Tap
 
     from .event_streams.consume import Message
     from .output.writer import PageWriter
+    from .reading.bookmarks import Page, Topic
     from .reading.consumer import TopicConsumer
-    from .reading.topic import Page
+
+mapper_logger = logging.getLogger("singer_sdk.mapper")
+
+
+class SdkStream(Stream):
+    """A stream of opaque ids in topic order, whose schema may change during a run."""
+
+    # A payload that does not conform to its schema is emitted unchanged.
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+
+    @override
+    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
+        # The SDK logs only that a sync has failed as an error; the command logs why.
+        if level < logging.ERROR:
+            super().log(message, *args, level=level, **kwargs)
+
+    @property
+    @override
+    def is_sorted(self) -> bool:
+        return True  # The messages are in topic order, so an interrupted run can resume.
+
+    @property
+    @override
+    def check_sorted(self) -> bool:
+        return False  # Message ids are opaque, so the SDK must not compare them.
+
+    @property
+    @override
+    def replication_method(self) -> str:
+        """Incremental, unless full-table replication is requested explicitly."""
+        is_full_table = self.forced_replication_method == REPLICATION_FULL_TABLE
+        return REPLICATION_FULL_TABLE if is_full_table else REPLICATION_INCREMENTAL
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Apply the selection and schema of a catalog, but ignore its replication key.
+
+        With another key, the SDK would write its name next to a message id. Without a key, it would
+        read the full table in each run.
+        """
+        super().apply_catalog(catalog)
+        self.replication_key = "message_id"
+
+    @property
+    @override
+    def stream_maps(self) -> list[StreamMap]:
+        """The stream maps; created when first needed, because the state must be known."""
+        if self._stream_maps is None:
+            self.register()
+        return super().stream_maps
+
+    def register(self) -> None:
+        """Create the stream maps for the schema of the stream, again after each change."""
+        entry = CatalogEntry(
+            tap_stream_id=self.tap_stream_id,
+            stream=self.name,
+            schema=Schema.from_dict(self.effective_schema),
+            metadata=self.metadata,
+            key_properties=self.primary_keys,
+        )
+        if self._stream_maps is not None:
+            # The SDK has already logged its messages about the maps.
+            mapper_logger.setLevel(logging.WARNING)
+        self._tap.mapper.register_raw_streams_from_catalog(Catalog([(self.name, entry)]))
+        self._stream_maps = self._tap.mapper.stream_maps[self.name]
+
+    @property
+    def is_emitted(self) -> bool:
+        """Whether the stream maps keep the stream."""
+        return not isinstance(self.stream_maps[0], RemoveRecordTransform)
+
+    @override
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Record, Any, Any]:
+        """Yield the records without deselected properties, which the SDK leaves in batch files."""
+        for record in super()._sync_records(context, write_messages=write_messages):
+            pop_deselected_record_properties(record, self.schema, self.mask)
+            yield record
+
+    @override
+    def get_batches(
+        self,
+        batch_config: BatchConfig,
+        context: Context | None = None,
+    ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
+        """Write batch files with the SDK, which always uses gzip, regardless of the setting.
+
+        Yields:
+            The actual encoding of the files, and their URLs.
+        """
+        for encoding, files in super().get_batches(batch_config, context):
+            yield replace(encoding, compression="gzip"), files
+
+
+def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, Any]:
+    """Return the record of a message with these members after ``time``.
+
+    Raises:
+        EventStreamsError: The payload is nested too deeply.
+    """
+    try:
+        decoded = decode(b"{%b}" % members)
+    except RecursionError:
+        raise EventStreamsError(
+            f"{topic}: message {message.message_id} is nested too deeply to be decoded; "
+            "select all properties and use neither stream maps nor flattening to emit it as is",
+        ) from None
+    return {
+        "message_id": message.message_id,
+        "topic_id": topic.id,
+        "time": message.time,
+        **decoded,
+    }
 
 
 class TopicStream(SdkStream):
@@ -81,6 +208,9 @@ class TopicStream(SdkStream):
     def writer(self) -> PageWriter:
         """The writer of the run."""
         return cast("PageWriter", self._tap.message_writer)
+
+    def prepare(self) -> None:
+        """Prepare the stream for a run; the only step besides reading that may send requests."""
 
     def write_schema(self) -> None:
         """Write the SCHEMA message of the stream, or those of its stream maps."""
@@ -189,3 +319,53 @@ class TopicStream(SdkStream):
         self.stream_state["message_time"] = row["time"]
         self.stream_state["topic_id"] = self.topic.id
         return row
+
+
+class NestedStream(TopicStream):
+    """A topic in the nested record format, without flattening."""
+
+    def __init__(self, tap: Tap, consumer: TopicConsumer) -> None:
+        payload = consumer.topic.payload_schema or OPEN_PAYLOAD
+        super().__init__(tap, consumer, message_schema({PAYLOAD: payload}))
+
+    @property
+    @override
+    def effective_schema(self) -> dict[str, Any]:
+        """The schema of the catalog, with all properties of the records and no others.
+
+        Loaders silently drop fields without a property, and the catalog may have been edited or
+        made for another record format.
+        """
+        schema, own = super().effective_schema, self.schema
+        known = schema.get("properties", {})
+        properties = {name: known.get(name, own["properties"][name]) for name in own["properties"]}
+        return {**own, **schema, "properties": properties}
+
+    @override
+    def write_schema(self) -> None:
+        known = {*self.schema["properties"], RESCUED}
+        for crumb, is_selected in self.mask.items():
+            if crumb and not is_selected and crumb[1] not in known:
+                # It would be emitted inside of the payload.
+                raise EventStreamsError(
+                    f"{self.topic}: the catalog deselects {crumb[1]}, which is not a "
+                    "property of nested records; run discovery again (Meltano: --refresh-catalog)"
+                )
+        for stream_map in self.stream_maps:
+            names = stream_map.transformed_schema.get("properties", {})
+            for key in stream_map.transformed_key_properties or ():
+                if key not in names:
+                    raise EventStreamsError(
+                        f"{self.topic}: the records have no {key}, which is a key property; "
+                        "set record_format to unpacked, or add it in stream_maps"
+                    )
+        super().write_schema()
+
+    @cached_property
+    @override
+    def splices(self) -> bool:
+        return self.maps.keep_records and all(self.mask.values())
+
+    @override
+    def members(self, messages: Sequence[Message]) -> tuple[Sequence[bytes], None]:
+        return [b'"payload":' + payload for payload in payload_lines(messages)], None

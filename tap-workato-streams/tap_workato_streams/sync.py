@@ -1,4 +1,4 @@
-"""Runs a sync: topics are consumed concurrently, and share an emitter and a state."""
+"""Runs a sync: topics are consumed concurrently, and share the output and a state."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError
 from .event_streams.rate_limiter import TOO_MANY_REQUESTS
-from .limits import Interval, RunLimits, Watchdog
-from .output.emitter import Emitter
-from .output.progress import Progress
+from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
 from .plugin.wording import counted
+from .reading.clock import Interval, RunLimits, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .reading.topic import Bookmark
+    from .reading.bookmarks import Bookmark, Page
     from .settings import RunSettings
     from .streams import TopicStream
 
 logger = logging.getLogger("tap-workato-streams")
+
+# The maximum time that the main thread waits for a writing worker, which then emits the state.
+LOCK_TIMEOUT_SECS = 0.1
 
 
 class _End(NamedTuple):
@@ -33,9 +35,10 @@ class _End(NamedTuple):
 
 
 class Sync:
-    """Consumes topics in workers, each of which writes a page while it requests the next one.
+    """Consumes topics in workers, each of which writes a page before it requests the next one.
 
-    At most two pages per topic are in memory.
+    The lock is held while a page is written and its bookmark is moved, and while the state is
+    emitted, so a STATE line covers exactly the records before it.
 
     Args:
         streams: The streams to sync.
@@ -62,12 +65,10 @@ class Sync:
         self._errors: list[Exception] = []
         self._output_error: OSError | None = None
         self._stopping = False
-        self._emitter = Emitter(
-            write_state, self._limits, self._state_interval, self._handle_write_error
-        )
+        self._lock = threading.Lock()
 
     def stop(self) -> None:
-        """End the run after writing the pages that have been read; safe in a signal handler."""
+        """End the run after the page that is being written; safe in a signal handler."""
         self._stopping = True
         self._ends.put(None)
         self._watchdog.expect_end()
@@ -93,9 +94,10 @@ class Sync:
             with contextlib.closing(progress):
                 self._start_workers(waiting)
                 self._wait(len(started), progress)
-            self._emitter.close()
-            if self._output_error:
-                raise self._output_error
+            with self._lock:
+                if self._output_error:
+                    raise self._output_error
+                self._write_state()
         except OSError as exc:  # from stdout: only the workers use other files and sockets
             self._stopping = True
             discard_stdout()
@@ -115,6 +117,7 @@ class Sync:
 
     def _write_schema(self, stream: TopicStream) -> bool:
         try:
+            stream.prepare()
             stream.write_schema()
         except EventStreamsError as exc:
             self._fail(exc)
@@ -138,25 +141,33 @@ class Sync:
     def _consume(self, stream: TopicStream, bookmark: Bookmark | None) -> None:
         error = None
         try:
-            pages = stream.consumer.pages(
-                bookmark, tail=self._tail, while_waiting=lambda: self._write_held(stream)
-            )
-            for page in pages:
-                self._write_held(stream)
-                if self._is_over or not self._emitter.accepts(stream):
+            for page in stream.consumer.pages(bookmark, tail=self._tail):
+                if not self._write(stream, page):
                     break
-                self._emitter.hold(stream, page)
         except Exception as exc:  # noqa: BLE001 - passed to the main thread, which raises it
             error = exc
         finally:
             stream.consumer.client.close()
-        self._write_held(stream)
         self._ends.put(_End(stream, error))
 
-    def _write_held(self, stream: TopicStream) -> None:
-        self._emitter.write_held(stream)
-        if self._limits.reached:
-            self._ends.put(None)
+    def _write(self, stream: TopicStream, page: Page) -> bool:
+        """Write a page, and the state if it is due; return whether the run continues."""
+        with self._lock:
+            if self._is_over:
+                return False
+            count = self._limits.take(len(page.messages))
+            try:
+                stream.write_page(page._replace(messages=page.messages[:count]))
+                self._emit_state_if_due()
+            except OSError as exc:
+                # Set while the lock is held, because nothing may follow a truncated line.
+                self._output_error = exc
+                self.stop()
+            return not self._is_over
+
+    def _emit_state_if_due(self) -> None:
+        if self._state_interval.is_over():
+            self._write_state()
 
     def _wait(self, open_topics: int, progress: Progress) -> None:
         """Wait until all topics or the run ends, and emit the state when it is due."""
@@ -168,7 +179,12 @@ class Sync:
                 end.stream.summary.end()
                 if end.error:
                     self._fail(end.error)
-            self._emitter.emit_state_if_due()
+            # A worker that is writing, or that stdout blocks, emits the state itself.
+            if not self._state_interval.left and self._lock.acquire(timeout=LOCK_TIMEOUT_SECS):
+                try:
+                    self._emit_state_if_due()
+                finally:
+                    self._lock.release()
             progress.report_if_due()
         self._stopping = True
 
@@ -178,13 +194,6 @@ class Sync:
         except queue.Empty:
             check_stdout()
             return None
-
-    def _handle_write_error(self, error: Exception) -> None:
-        if isinstance(error, OSError):
-            self._output_error = error
-            self.stop()
-        else:
-            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self._errors.append(error)

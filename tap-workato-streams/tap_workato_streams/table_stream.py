@@ -8,17 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from .discovery.samples import sample
+from .discovery.topics import sample
 from .event_streams.errors import EventStreamsError
 from .output.writer import payload_lines
 from .plugin.wording import counted, listed
-from .records.columns import common, from_schema, merged, schemas
-from .records.evolution import ADD_COLUMNS, ColumnRegistry, Evolution, evolution_mode
-from .records.inference import infer_columns
-from .records.known_columns import CatalogColumns, combined, from_bookmark, key_path
-from .records.layout import MESSAGE_FIELDS, RESCUED
-from .records.misfits import key_problem, pointer
-from .records.shaper import Shaper
+from .records.columns import (
+    MESSAGE_FIELDS,
+    RESCUED,
+    common,
+    from_schema,
+    infer_columns,
+    merged,
+    schemas,
+)
+from .records.evolution import (
+    ADD_COLUMNS,
+    CatalogColumns,
+    ColumnRegistry,
+    Evolution,
+    combined,
+    evolution_mode,
+    from_bookmark,
+    key_path,
+    key_problem,
+    pointer,
+)
+from .records.record_builder import Shaper
 from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
@@ -31,8 +46,7 @@ if TYPE_CHECKING:
 
     from .event_streams.consume import Message
     from .reading.consumer import TopicConsumer
-    from .records.columns import Columns
-    from .records.layout import Layout
+    from .records.columns import Columns, Layout
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -49,6 +63,7 @@ class TableStream(TopicStream):
         self._declared = columns if topic.is_declared and topic.payload_schema else None
         self._mode = evolution_mode(self.config, is_declared=self._declared is not None)
         self._bookmarked: Columns | None = None
+        self._sampled: Columns = {}
         self._mapped = MappedRecords(layout, self.maps)
 
     @property
@@ -56,6 +71,16 @@ class TableStream(TopicStream):
     def effective_schema(self) -> dict[str, Any]:
         """The current schema of the records, which may have more columns than the catalog."""
         return self._shaper.schema
+
+    @override
+    def prepare(self) -> None:
+        """Sample the topic if a key property has no column: the catalog may be older than the data.
+
+        Raises:
+            ServiceError: A request failed.
+        """
+        if any(key_path(self._known_columns, key, self._layout) is None for key in self._keys):
+            self._sampled = infer_columns(sample(self.consumer.client), self._layout.levels)
 
     @override
     def register(self) -> None:
@@ -122,10 +147,9 @@ class TableStream(TopicStream):
             columns = common(columns, self._catalog.columns)
         is_closed = is_closed or self._mode != ADD_COLUMNS
         fields = []
-        for name in self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys():
+        for name in self._keys:
             if key_path(columns, name, self._layout) is None:
-                # The catalog may be older than the data.
-                new = infer_columns(sample(self.consumer.client), self._layout.levels)
+                new = self._sampled
                 if is_closed:
                     new = {k: v for k, v in new.items() if key_path({k: v}, name, self._layout)}
                 columns = merged(columns, new)
@@ -148,6 +172,11 @@ class TableStream(TopicStream):
             required=fields if self._keeps_records else (),
         )
         return Shaper(self._layout, columns, evolution)
+
+    @property
+    def _keys(self) -> set[str]:
+        """The key properties that are fields of the payload."""
+        return self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys()
 
     @cached_property
     def _catalog(self) -> CatalogColumns:

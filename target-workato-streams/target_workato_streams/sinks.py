@@ -1,11 +1,11 @@
-"""The SDK's path for records that must be decoded, without the steps that lose data."""
+"""The SDK's path for records that must be decoded or validated, without the lossy steps."""
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import metrics
@@ -15,51 +15,74 @@ from singer_sdk.sinks import RecordSink
 from typing_extensions import override
 
 from .event_streams.errors import EventStreamsError
-from .input.records import Stream
-from .input.singer_lines import InputError
-from .validation import MAX_INT_DIGITS, Validator
+from .input.messages import InputError, Stream
+from .plugin.json import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from typing_extensions import Self
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
-class Digits(Decimal):
-    """A number that keeps its notation, such as 1E5 or 1.10."""
-
-    _text: str
-
-    def __new__(cls, text: str) -> Self:  # noqa: D102 - of Decimal
-        try:
-            number = super().__new__(cls, text)
-        except InvalidOperation:  # the exponent is beyond what Decimal can hold
-            number = super().__new__(cls, "Infinity")
-        number._text = text
-        return number
-
-    @override
-    def __str__(self) -> str:
-        return self._text
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
-def decode(text: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Decode JSON so that `encode` restores every digit.
+class Validator:
+    """Validates the records of a stream.
+
+    The SDK's validator compares decimals with floats, so that ``multipleOf: 0.01`` rejects 1.10.
+
+    Args:
+        schema: The JSON Schema of the stream.
 
     Raises:
-        ValueError: The text cannot be decoded.
-        RecursionError: The text is nested too deeply.
+        InvalidJSONSchema: The schema is not a JSON Schema.
     """
-    return json.loads(text, parse_float=Digits, parse_int=_integer)
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        import jsonschema_rs  # noqa: PLC0415 - only with validate_records
+
+        try:
+            # Draft 7 without formats, like the SDK. References to other hosts are not resolved.
+            self._validator = jsonschema_rs.Draft7Validator(
+                schema, validate_formats=False, offline=True
+            )
+        except (ValueError, RecursionError) as exc:
+            raise InvalidJSONSchema("not a JSON Schema") from exc
+
+    def problem(self, record: bytes) -> str | None:
+        """Return the rule that a record violates, without its content; None if it is valid.
+
+        An exception during validation is also a problem of the record, and does not end the run.
+        """
+        try:
+            # The library does not accept subclasses of Decimal.
+            value = decode(_SURROGATE.sub(rb"\\ufffd", record), Decimal)
+            error = next(iter(self._validator.iter_errors(value)), None)
+        except Exception as exc:  # noqa: BLE001 - see above
+            return f"cannot be validated ({type(exc).__name__})"
+        if error is None:
+            return None
+        path = _path(error.schema_path)
+        if error.schema_path[-1] == "required":
+            return f"{path} violates the stream's schema: {error.message}"
+        return f"{path} violates `{error.schema_path[-1]}` of the stream's schema"
+
+
+def _path(schema_path: Sequence[str | int]) -> str:
+    """Return the path of a field in the schema; names that are only in the record may be data."""
+    path, parts = "$", iter(schema_path[:-1])
+    for part in parts:
+        if part == "properties":
+            path += f".{next(parts, '')}"
+        elif part == "items":
+            path += "[*]"
+        elif part in {"additionalProperties", "patternProperties"}:
+            path += ".*"
+    return path
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """Encode a record."""
     return serialize_json(record).encode()
-
-
-def _integer(text: str) -> int | Digits:
-    return int(text) if len(text) <= MAX_INT_DIGITS else Digits(text)
 
 
 @contextmanager

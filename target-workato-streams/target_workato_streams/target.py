@@ -1,33 +1,161 @@
-"""The target: handles each message of the input."""
+"""The target: creates its parts from the settings, and handles each message of the input."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
-from .from_config import make_producer, make_router
+from .event_streams.consume import ConsumeClient
+from .event_streams.developer_api import DeveloperApi
+from .event_streams.errors import Stopped
+from .event_streams.rate_limiter import RateLimiter
+from .event_streams.session import ApiSession
 from .input.batch_files import records
-from .input.records import Record, Stream
-from .input.singer_lines import InputError, RecordBeforeSchemaError, decode_schema
+from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
 from .input.stdin_reader import StdinReader
-from .plugin.checked_plugin import CheckedPlugin
 from .plugin.command import ConnectorCommand
+from .plugin.config import CheckedPlugin
+from .plugin.json import decode, split_page
+from .plugin.monitoring import Metric, request_metrics
+from .publishing.batches import BatchSettings
+from .publishing.client import PublishClient
+from .publishing.context import PublishContext, PublishSettings
+from .publishing.exactly_once_producer import ExactlyOnceProducer
+from .publishing.look_up import KeyConsumer
+from .publishing.payload import Payload
+from .publishing.producer import Producer
+from .routing.router import Router, RoutingSettings, TopicDirectory
 from .settings import SETTINGS, decodes_records, target_problems
-from .sinks import MessageSink, decode, mapping
+from .sinks import MessageSink, mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import logging
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
     import click
 
-    from .input.singer_lines import Line
+    from .input.messages import Line
+    from .plugin.monitoring import Histogram
+    from .publishing.producer import ProducerRegistry
+
+LABELS = ("topic_id",)
+
+
+def target_metrics(
+    producers: ProducerRegistry, context: PublishContext
+) -> Iterator[Metric | Histogram]:
+    """Return the metrics of a run so far."""
+    # A copy, because the main thread may add a topic.
+    topics = {(str(producer.topic_id),): producer for producer in list(producers)}
+    tallies = {labels: producer.total for labels, producer in topics.items()}
+    yield Metric(
+        "target_messages_published_total",
+        "Messages acknowledged by Event Streams.",
+        LABELS,
+        {labels: tally.published for labels, tally in tallies.items()},
+    )
+    yield Metric(
+        "target_messages_rejected_total",
+        "Messages written to the dead-letter file.",
+        LABELS,
+        {labels: tally.dead_lettered for labels, tally in tallies.items()},
+    )
+    yield Metric(
+        "target_duplicates_avoided_total",
+        "Messages not published again, because the topic already contains them.",
+        LABELS,
+        {labels: tally.skipped for labels, tally in tallies.items()},
+    )
+    yield Metric(
+        "target_batches_in_flight",
+        "Batches that have been sent but not yet acknowledged.",
+        LABELS,
+        {labels: producer.queue.in_flight for labels, producer in topics.items()},
+    )
+    yield context.latency
+    yield from request_metrics(context.limiter.stats)
+
+
+def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer:
+    """Create the producer from the settings, and serve its metrics if they are enabled."""
+    context = _context(config)
+    producer = (
+        ExactlyOnceProducer(context, logger, open_consumer(config, context.limiter))
+        if config["exactly_once"]
+        else Producer(context, logger)
+    )
+    if address := config.get("metrics_address"):
+        from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
+
+        serve_metrics(address, partial(target_metrics, producer.producers, context))
+    return producer
+
+
+def make_router(config: Mapping[str, Any], producer: Producer) -> Router:
+    """Create the router from the settings."""
+    settings = RoutingSettings(
+        topics=config.get("topics") or {},
+        default_topic_id=config.get("default_topic_id"),
+        skip_unmapped=config["on_unmapped_stream"] == "skip",
+        payload=_payload(config),
+    )
+    api = DeveloperApi.from_config(config) if config["create_topics"] else None
+    return Router(settings, TopicDirectory(api) if api else None, producer)
+
+
+def _context(config: Mapping[str, Any]) -> PublishContext:
+    """Create the context of all producers from the settings."""
+    max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
+    # Contract: "Legacy domain": no batch endpoint.
+    batch = (
+        BatchSettings(max_messages=1, max_bytes=max_bytes, max_age_secs=max_age, frame_bytes=0)
+        if config["legacy_api"]
+        else BatchSettings(config["batch_size_rows"], max_bytes, max_age)
+    )
+    dead_letter = config["on_rejected"] == "dead_letter"
+    settings = PublishSettings(
+        payload=_payload(config),
+        batch=batch,
+        max_in_flight=config["max_in_flight"],
+        max_retry_secs=config["max_retry_secs"],
+        max_rejected=config.get("max_rejected") if dead_letter else 0,
+        dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
+        exactly_once=config["exactly_once"],
+    )
+    limiter = RateLimiter.from_config(config)
+
+    def connect(topic_id: int) -> PublishClient:
+        session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
+        return PublishClient(session, topic_id)
+
+    return PublishContext(settings, connect, limiter)
+
+
+def open_consumer(
+    config: Mapping[str, Any], limiter: RateLimiter
+) -> Callable[[int, str], KeyConsumer]:
+    """Return a function that opens a connection for reading a topic, by its id and label."""
+
+    def open_one(topic_id: int, label: str) -> KeyConsumer:
+        session = ApiSession.for_messages(config, limiter, label)
+        client = ConsumeClient(session, topic_id, split_page)
+        return KeyConsumer(client, label, config["message_key_field"])
+
+    return open_one
+
+
+def _payload(config: Mapping[str, Any]) -> Payload:
+    return Payload(config.get("payload_field"), config.get("message_key_field"))
+
 
 # The number of records in batch files that are read between two polls.
 RECORDS_BETWEEN_POLLS = 500
@@ -114,7 +242,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             if count % RECORDS_BETWEEN_POLLS == 0:
                 self._producer.poll()
             if self._producer.stopping:
-                return
+                # The rest of the input is not read, because a state behind it would cover the file.
+                raise Stopped("the run is being stopped")
             self._publish(line, text, f"{self.message_reader.line_number} ({place})")
 
     @override

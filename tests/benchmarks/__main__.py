@@ -54,7 +54,7 @@ def main() -> None:
     if not arguments.quick and not arguments.names:
         report.write(sections)
         plot.main()
-        print(f"written to {report.RESULTS} and {plot.PLOT}")
+        print(f"written to {report.RESULTS} and {plot.path('light')}")
 
 
 if __name__ == "__main__":

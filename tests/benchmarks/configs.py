@@ -9,7 +9,7 @@ from tests.executables import write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 
 def tap_config(

@@ -10,9 +10,10 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
+from workato_streams_emulator import Emulator
+
 from tests.benchmarks import workload
 from tests.benchmarks.report import Goal, Section
-from tests.emulator.control import Emulator
 
 if TYPE_CHECKING:
     from tests.benchmarks.scale import Scale

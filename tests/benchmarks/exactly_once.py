@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workato_streams_emulator import Emulator
+
 from tests.benchmarks import workload
 from tests.benchmarks.configs import target_config
 from tests.benchmarks.measure import measure, measure_in_turn
 from tests.benchmarks.report import Goal, Section, costs
-from tests.emulator.control import Emulator
 from tests.executables import command
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from tests.executables import environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = Path(__file__).with_name("launcher.py")

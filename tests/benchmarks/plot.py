@@ -1,4 +1,4 @@
-"""The plot of RESULTS.md: records per second of each contender.
+"""The plot of RESULTS.md, in light and dark: records per second of each contender.
 
 `make bench` draws it; `python -m tests.benchmarks.plot` draws it again without new measurements.
 """
@@ -11,35 +11,62 @@ from pathlib import Path
 
 from tests.benchmarks.report import RESULTS
 
-__all__ = ["PLOT", "RESULTS", "draw", "main"]
+__all__ = ["RESULTS", "THEMES", "draw", "main", "path"]
 
-PLOT = Path(__file__).parents[2] / "docs" / "images" / "speed.svg"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 # The full names of the short ones in the table.
 NAMES = {"floor": "bare HTTP loop"}
-SECTIONS = ("The tap, 0 ms latency", "The target, 0 ms latency")
+SECTIONS = {
+    "The tap, 0 ms latency": "Reading, records per second (the default quota allows 50)",
+    "The target, 0 ms latency": "Publishing, records per second (the default quota allows 100)",
+}
 WIDTH, BAR_START, BAR_END = 760, 200, 640
 ROW_HEIGHT, TITLE_HEIGHT, MARGIN = 30, 40, 16
 STYLE = (
-    "text { font: 14px system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #24292f }"
-    " .title { font-weight: 600 } .name { text-anchor: end }"
-    " .ours { fill: #0969da } .other { fill: #afb8c1 }"
+    "text {{ font: 14px system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; fill: {text} }}"
+    " .title {{ font-weight: 600 }} .name {{ text-anchor: end }}"
+    " .ours {{ fill: {ours} }} .other {{ fill: {other} }}"
+    " .page {{ fill: {page}; stroke: {border} }}"
 )
+# The colors of GitHub's light and dark mode.
+THEMES = {
+    "light": {
+        "text": "#24292f",
+        "ours": "#0969da",
+        "other": "#afb8c1",
+        "page": "#ffffff",
+        "border": "#d0d7de",
+    },
+    "dark": {
+        "text": "#e6edf3",
+        "ours": "#4493f8",
+        "other": "#656c76",
+        "page": "#0d1117",
+        "border": "#3d444d",
+    },
+}
+
+
+def path(theme: str) -> Path:
+    """Return the file of the plot in a theme."""
+    return IMAGES / ("speed.svg" if theme == "light" else f"speed-{theme}.svg")
 
 
 def main() -> None:
-    """Draw the plot."""
-    PLOT.parent.mkdir(parents=True, exist_ok=True)
-    PLOT.write_text(draw(RESULTS.read_text(encoding="utf-8")), encoding="utf-8")
+    """Draw the plot in both themes."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for theme in THEMES:
+        path(theme).write_text(draw(RESULTS.read_text(encoding="utf-8"), theme), encoding="utf-8")
 
 
-def draw(results: str) -> str:
+def draw(results: str, theme: str) -> str:
     """Draw a group of bars for the tap and one for the target."""
     parts: list[str] = []
     top = MARGIN
-    for title in SECTIONS:
+    for title, text in SECTIONS.items():
         bars = speeds(results, title)
         most = max(bars.values())
-        parts.append(_text(MARGIN, top + 20, f"{title}: records per second", "title"))
+        parts.append(_text(MARGIN, top + 20, text, "title"))
         top += TITLE_HEIGHT
         for name, speed in bars.items():
             length = (BAR_END - BAR_START) * speed / most
@@ -60,8 +87,8 @@ def draw(results: str) -> str:
                 f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}"'
                 f' width="{WIDTH}" height="{top}" role="img">'
             ),
-            f"<style>{STYLE}</style>",
-            '<rect width="100%" height="100%" rx="8" fill="#ffffff" stroke="#d0d7de"/>',
+            f"<style>{STYLE.format_map(THEMES[theme])}</style>",
+            '<rect class="page" width="100%" height="100%" rx="8"/>',
             *parts,
             "</svg>\n",
         ]

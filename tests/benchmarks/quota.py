@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workato_streams_emulator import Emulator
+
 from tests.benchmarks.report import Goal, Section, machine
 from tests.demo.warehouse import warehouse
-from tests.emulator.control import Emulator
 from tests.executables import command, environment, write_json
 from tests.quota.servers import redis_is_installed, redis_server
 from tests.running import eventually
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
-    from tests.emulator.log import LoggedRequest
+    from workato_streams_emulator import LoggedRequest
 
 RESULTS = Path(__file__).with_name("QUOTA.md")
 QUOTA = 60

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workato_streams_emulator import Emulator
+
 from tests.benchmarks import workload
 from tests.benchmarks.configs import tap_config
 from tests.benchmarks.report import Goal, Section
-from tests.emulator.control import Emulator
 from tests.executables import command, environment
 
 if TYPE_CHECKING:

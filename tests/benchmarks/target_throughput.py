@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workato_streams_emulator import Emulator
+
 from tests.benchmarks import workload
 from tests.benchmarks.configs import contender_config, target_config
 from tests.benchmarks.measure import measure, measure_in_turn, module
 from tests.benchmarks.report import Goal, Section, costs
-from tests.emulator.control import Emulator
 from tests.executables import command
 
 if TYPE_CHECKING:

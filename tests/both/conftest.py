@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +53,15 @@ class Connector:
         """Run the connector against a service until it exits."""
         _, *arguments = self.command(url, **settings)
         return run(self.name, *arguments, stdin=self.input, env=env)
+
+    def with_topics(self, count: int) -> Connector:
+        """Return the connector with several topics, whose requests are in flight concurrently."""
+        names = {f"orders{number}": number for number in range(1, count + 1)}
+        if self.input:
+            streams = (self.input.replace(b"orders", name.encode()) for name in names)
+            return replace(self, topics=names, input=b"".join(streams))
+        topics = [{"id": number, "name": name} for name, number in names.items()]
+        return replace(self, topics=topics)
 
 
 @pytest.fixture(params=["tap", "target"])

@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_workato_streams.plugin.config_check import problems
+from tap_workato_streams.plugin.config import problems
 
 from tests.both.conftest import PAYLOAD, TOKEN
 from tests.executables import environment

@@ -1,4 +1,4 @@
-"""`make picture`: run the demo, and draw its output in docs/images/demo.svg.
+"""`make picture`: run the demo, and draw its output in docs/images/demo.svg and demo-dark.svg.
 
 The picture contains the output as text, and a test compares its numbers with those of another run.
 """
@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PICTURE: Path = ROOT / "docs" / "images" / "demo.svg"
+DARK_PICTURE = PICTURE.with_name("demo-dark.svg")
 LINE_HEIGHT, CHARACTER_WIDTH, MARGIN = 19, 8.0, 16
 STYLE = (
-    "text { font: 13px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace;"
-    " fill: #24292f; white-space: pre } .step { font-weight: bold; fill: #0550ae }"
+    "text {{ font: 13px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace;"
+    " fill: {text}; white-space: pre }} .step {{ font-weight: bold; fill: {step} }}"
+    " .page {{ fill: {page}; stroke: {border} }}"
 )
+# The colors of GitHub's light and dark mode.
+THEMES = {
+    "light": {"text": "#24292f", "step": "#0550ae", "page": "#f6f8fa", "border": "#d0d7de"},
+    "dark": {"text": "#e6edf3", "step": "#79c0ff", "page": "#151b23", "border": "#3d444d"},
+}
 
 
 def main() -> int:
@@ -35,11 +42,12 @@ def main() -> int:
         PICTURE.parent.mkdir(parents=True, exist_ok=True)
         # The time is that of the machine that draws the picture, so it is left out.
         output = re.sub(r" \d+ seconds\.$", "", done.stdout, flags=re.MULTILINE)
-        PICTURE.write_text(draw(["$ make demo", *output.splitlines()]), encoding="utf-8")
+        for theme, path in (("light", PICTURE), ("dark", DARK_PICTURE)):
+            path.write_text(draw(["$ make demo", *output.splitlines()], theme), encoding="utf-8")
     return done.returncode
 
 
-def draw(lines: list[str]) -> str:
+def draw(lines: list[str], theme: str) -> str:
     """Draw lines of text as in a terminal."""
     width = 2 * MARGIN + CHARACTER_WIDTH * max(map(_columns, lines))
     height = 2 * MARGIN + LINE_HEIGHT * len(lines)
@@ -55,8 +63,8 @@ def draw(lines: list[str]) -> str:
                 f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}"'
                 f' width="{width:.0f}" height="{height}" role="img">'
             ),
-            f"<style>{STYLE}</style>",
-            '<rect width="100%" height="100%" rx="8" fill="#f6f8fa" stroke="#d0d7de"/>',
+            f"<style>{STYLE.format_map(THEMES[theme])}</style>",
+            '<rect class="page" width="100%" height="100%" rx="8"/>',
             *texts,
             "</svg>\n",
         ]

@@ -79,13 +79,14 @@ def copy_sources(source: Path, copy: Path) -> None:
 
 
 def copy_definitions(root: Path, folder: Path) -> None:
-    """Copy the lock files, without `pip_url`, to a project whose connectors are already installed.
+    """Copy the lock files to a project whose connectors are already installed.
 
     Without a `pip_url`, Meltano does not try to install them.
     """
     for path in (root / "plugins").glob("*/*.lock"):
         definition = json.loads(path.read_text(encoding="utf-8"))
-        del definition["pip_url"]
+        if definition["variant"] == "workato-streams":
+            del definition["pip_url"]
         copy = folder / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(json.dumps(definition), encoding="utf-8")

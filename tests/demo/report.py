@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.emulator.log import LoggedRequest
+    from workato_streams_emulator import LoggedRequest
 
 
 class Report:

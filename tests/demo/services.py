@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workato_streams_emulator import Emulator
+
 from tests.demo.forwarder import forwarded
 from tests.demo.interrupts import exit_on_signals
 from tests.demo.warehouse import warehouse
-from tests.emulator.control import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

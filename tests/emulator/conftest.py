@@ -10,7 +10,7 @@ import requests
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 TIMEOUT_SECS = 30
 

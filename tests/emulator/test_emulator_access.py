@@ -13,8 +13,9 @@ from tests.running import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workato_streams_emulator import Emulator
+
     from tests.emulator.conftest import Api
-    from tests.emulator.control import Emulator
 
 PUBLIC_PATHS = [
     "/api/v1/topics/{}/consume",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
     from tests.emulator.conftest import Api
-    from tests.emulator.control import Emulator
 
 YEARS = 100 * 365 * 86_400
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
     from tests.emulator.conftest import Api
-    from tests.emulator.control import Emulator
 
 FIELDS: list[dict[str, Any]] = [
     {"name": "total", "type": "number", "optional": True, "label": "Total"},

@@ -11,8 +11,9 @@ import requests
 from tests.running import eventually
 
 if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
     from tests.emulator.conftest import Api
-    from tests.emulator.control import Emulator
 
 
 def statuses(emulator: Emulator) -> list[int | None]:

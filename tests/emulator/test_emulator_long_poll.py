@@ -13,9 +13,9 @@ from typing_extensions import override
 from tests.running import eventually
 
 if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator, LoggedRequest
+
     from tests.emulator.conftest import Api
-    from tests.emulator.control import Emulator
-    from tests.emulator.log import LoggedRequest
 
 LONG_POLL_SECS = 30
 

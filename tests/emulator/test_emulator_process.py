@@ -6,22 +6,19 @@ import json
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import requests
+from workato_streams_emulator import Emulator
 
-from tests.emulator.control import Emulator
-from tests.emulator.process import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.running import killed_at_end
 
 TIMEOUT_SECS = 30
 # Starts an emulator, prints its URL, and waits to be killed.
 PARENT = """
 import time
-from tests.emulator.control import Emulator
+from workato_streams_emulator import Emulator
 print(Emulator.start().url, flush=True)
 time.sleep(600)
 """
@@ -71,9 +68,8 @@ def test_stopping_does_not_wait_for_long_polls() -> None:
 
 def test_the_server_exits_with_its_parent() -> None:
     """The server exits if the process that started it is killed."""
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE
-    ) as parent:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    with killed_at_end(parent):
         assert parent.stdout is not None
         url = parent.stdout.readline().decode().strip()
         assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
@@ -83,10 +79,9 @@ def test_the_server_exits_with_its_parent() -> None:
 
 def test_it_can_be_run_by_hand() -> None:
     """The command prints its URL as a line of JSON, and exits on a signal."""
-    command = [sys.executable, "-m", "tests.emulator", "--port", "0"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
+    command = [str(Path(sys.executable).with_name("workato-streams-emulator")), "--port", "0"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    with killed_at_end(process):
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
         assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
     from tests.emulator.conftest import Api
-    from tests.emulator.control import Emulator
 
 ODD = [
     b'{"a":1.10,"b":12345678901234567890123456789012345,"c":1E5,"d":0.0000001,"e":1e400}',

@@ -7,8 +7,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
     from tests.emulator.conftest import Api
-    from tests.emulator.control import Emulator
 
 
 def test_the_quota_is_shared_and_rejected_requests_do_not_count(

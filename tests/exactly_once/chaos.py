@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.emulator.control import Emulator
+from workato_streams_emulator import Emulator
+
 from tests.executables import write_json
 from tests.target.running import RunningTarget
 

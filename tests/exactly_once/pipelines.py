@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import yaml
+from workato_streams_emulator import Emulator
 
 from tests.demo.forwarder import forwarded
 from tests.demo.project import MELTANO
 from tests.demo.warehouse import warehouse
-from tests.emulator.control import Emulator
 from tests.matrix import plugins
 
 if TYPE_CHECKING:

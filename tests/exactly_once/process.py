@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from target_workato_streams import from_config
-from target_workato_streams.event_streams import retry
+from target_workato_streams import target as from_config
+from target_workato_streams.event_streams import session as retry
 from target_workato_streams.event_streams.errors import RequestRejected, Unavailable
-from target_workato_streams.publishing import exactly_once_producer, rejections
+from target_workato_streams.publishing import context as rejections
+from target_workato_streams.publishing import exactly_once_producer
+from target_workato_streams.publishing.client import PublishResult
 from target_workato_streams.publishing.look_up import KeyConsumer
-from target_workato_streams.publishing.publish_client import PublishResult
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.exactly_once.service import BatchRejected, Expired, Killed, Lost

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.publishing.batches import FRAME_BYTES, BatchSettings
 from target_workato_streams.publishing.exactly_once_batches import ExactlyOnceBatchBuilder
+from target_workato_streams.publishing.message_key import Version
 from target_workato_streams.publishing.messages import Message
 from target_workato_streams.state.checkpoints import Checkpoint
-from target_workato_streams.state.versions import Version
 
 if TYPE_CHECKING:
     import pytest

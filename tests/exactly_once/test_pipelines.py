@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.exactly_once.pipelines import ROWS, Pipeline, own
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_topic_is_copied_exactly_once(emulator: Emulator, tmp_path: Path) -> None:

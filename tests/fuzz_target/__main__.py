@@ -7,7 +7,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import local
 
-from tests.emulator.control import Emulator
+from workato_streams_emulator import Emulator
+
 from tests.fuzz_target.rounds import Round
 
 WORKERS = 2

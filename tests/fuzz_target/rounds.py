@@ -18,7 +18,7 @@ from tests.target.running import RunningTarget
 from tests.target.singer import record, schema, state
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 # The kinds of faults, their options, and whether they allow later messages to overtake one.
 WHOLE: list[tuple[str, dict[str, Any]]] = [

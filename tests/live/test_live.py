@@ -14,7 +14,7 @@ from tests.live.checks import run
 from tests.live.finding import Finding, table
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 SCHEMA = [
     {"name": "n", "type": "integer", "optional": False},

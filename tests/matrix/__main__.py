@@ -11,10 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from workato_streams_emulator import Emulator
+
 from tests.demo.forwarder import forwarded
 from tests.demo.interrupts import exit_on_signals
 from tests.demo.warehouse import warehouse
-from tests.emulator.control import Emulator
 from tests.matrix import loaders, mappers, report, round_trip, sources
 from tests.matrix.plugins import PLUGINS, PluginFailedError, install
 from tests.matrix.setting import CONNECTORS, Setting

@@ -12,8 +12,9 @@ from tests.matrix.values import by_key, decode
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workato_streams_emulator import Emulator
+
     from tests.demo.warehouse import Warehouse
-    from tests.emulator.control import Emulator
     from tests.matrix.plugins import Plugin
     from tests.matrix.values import Rows
 

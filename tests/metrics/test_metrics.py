@@ -13,8 +13,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 from tap_workato_streams.plugin import prometheus
-from tap_workato_streams.plugin.connection_problems import connection_problems
-from tap_workato_streams.plugin.metrics import Histogram
+from tap_workato_streams.plugin.config import connection_problems
+from tap_workato_streams.plugin.monitoring import Histogram
 
 from tests.executables import run
 from tests.project.docs import ROOT
@@ -24,8 +24,9 @@ from tests.target.running import RunningTarget
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from workato_streams_emulator import Emulator
+
     from tests.conftest import WriteConfig
-    from tests.emulator.control import Emulator
 
 DASHBOARD = ROOT / "orchestrate" / "grafana" / "workato-streams.json"
 PAGE = ROOT / "docs" / "monitoring.md"

@@ -16,8 +16,11 @@ from tests.orchestrate.pipelines import TAP, tailing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.orchestrate.pipelines import Pipelines
+
+pytestmark = pytest.mark.timeout(600)
 
 PROGRAM = ROOT / ".airflow" / "venv" / "bin" / "airflow"
 TIMEOUT_SECS = 300

@@ -14,7 +14,7 @@ from tests.orchestrate.pipelines import Pipelines, lay_out, warehouse_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 # Dagster needs its own environment: `make test-dagster`.
 collect_ignore = [] if find_spec("dagster") else ["test_dagster.py"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 RUN_SH = ROOT / "orchestrate" / "run.sh"
 TAP = "tap-workato-streams"

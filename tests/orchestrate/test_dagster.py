@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.orchestrate.pipelines import Pipelines
 
 FOLDER = ROOT / "orchestrate" / "dagster"
 OP = "tap_workato_streams"
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture

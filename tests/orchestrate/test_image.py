@@ -6,11 +6,15 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.demo.project import Project, copy_sources
 from tests.demo.services import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.timeout(600)
 
 FOLDER = ROOT / "orchestrate" / "docker"
 COPY = re.compile(r"^COPY (?:--\S+ )*(?P<source>\S+) (?P<target>\S+)$", flags=re.MULTILINE)

@@ -15,13 +15,16 @@ import pytest
 
 from tests.demo.services import TOPIC_ID
 from tests.orchestrate.pipelines import RUN_SH, TAP, Pipeline, wait_until_tailing
-from tests.running import eventually
+from tests.running import eventually, killed_at_end
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.orchestrate.pipelines import Pipelines
+
+pytestmark = pytest.mark.timeout(600)
 
 ROWS = 120
 # The limit that the script promises. It takes one to three seconds, and longer on a busy machine.
@@ -192,13 +195,14 @@ class TestWithoutMeltano:
         )
         config = f"--config {tmp_path}/run/tap-a/tap.0123.config.json"
         write_script(tmp_path / "meltano", f"#!/bin/sh\ntap {config}\n")
-        with subprocess.Popen(
+        process = subprocess.Popen(
             [*shell, RUN_SH, "tap-a", "target-b"],
             cwd=tmp_path,
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        ) as process:
+        )
+        with killed_at_end(process):
             assert process.stdout is not None
             eventually((tmp_path / "started").exists, "the start")
             process.stdout.close()

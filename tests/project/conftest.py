@@ -15,7 +15,7 @@ from tests.project.docs import ROOT, TAP, TARGET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 Definition = dict[str, Any]
 
@@ -24,7 +24,11 @@ Definition = dict[str, Any]
 def definition() -> Definition:
     """The content of `meltano.yml`, with the executables of this environment."""
     text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
-    project: Definition = yaml.safe_load(text)
+    return installed(yaml.safe_load(text))
+
+
+def installed(project: Definition) -> Definition:
+    """Use the connectors of this environment instead of installing them."""
     for kind in ("extractors", "loaders"):
         for plugin in project["plugins"][kind]:
             if plugin["name"] in {TAP.name, TARGET.name}:

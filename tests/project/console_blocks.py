@@ -6,7 +6,8 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOT_RUN = "not run: "
+# The first line of a Python block that the reader saves in a file.
+FILE = re.compile(r"# (\w+\.py)\n")
 TIMEOUT_SECS = 600
 # A comment, then a block; both are indented if they are part of a list.
 BLOCK = re.compile(
@@ -49,29 +52,35 @@ def blocks_of(page: Path) -> list[Block]:
     ]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reader:
-    """Follows the instructions of a page in the folder of a Meltano project.
+    """Follows the instructions of a page.
 
     Attributes:
-        project: The folder, with a `meltano.yml`.
+        folder: The folder in which the next block runs; `cd` in a block changes it.
         variables: The environment variables that the reader has exported.
         addresses: Placeholders in commands, and their replacements.
+        output: What the commands have written so far.
     """
 
-    project: Path
+    folder: Path
     variables: Mapping[str, str]
     addresses: Mapping[str, str]
+    output: list[str] = field(default_factory=list)
 
     def follow(self, page: Path) -> None:
-        """Run each console block in turn, and merge the YAML blocks into `meltano.yml`.
+        """Save the files, run each console block in turn, and add the YAML blocks to `meltano.yml`.
 
         Raises:
             AssertionError: A command failed; the message is its output.
         """
-        for block in blocks_of(page):
+        blocks = blocks_of(page)
+        for block in blocks:
+            if block.language == "python" and (name := FILE.match(block.text)):
+                (self.folder / name[1]).write_text(block.text, encoding="utf-8")
+        for block in blocks:
             if block.language == "yaml":
-                self._configure(yaml.safe_load(block.text))
+                self._configure(block.text)
             elif block.is_run:
                 self._run(block.text)
 
@@ -81,23 +90,30 @@ class Reader:
         foreign = ("MELTANO_", "TAP_", "TARGET_", "VIRTUAL_ENV")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            ["/bin/bash", "-euo", "pipefail", "-c", text],
-            cwd=self.project,
-            env={**kept, "PATH": programs, **self.variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECS,
-            check=False,
-        )
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as folder:
+            done = subprocess.run(
+                ["/bin/bash", "-euo", "pipefail", "-c", f'{text}\npwd >"{folder.name}"'],
+                cwd=self.folder,
+                env={**kept, "PATH": programs, **self.variables},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECS,
+                check=False,
+            )
+            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+            self.output += [*done.stdout.splitlines(), *done.stderr.splitlines()]
+            self.folder = Path(folder.read().rstrip("\n"))
 
-    def _configure(self, example: dict[str, Any]) -> None:
-        """Merge the plugins of an example into the project's plugins."""
-        path = self.project / "meltano.yml"
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for kind, plugins in example.get("plugins", {}).items():
+    def _configure(self, example: str) -> None:
+        """Append an example to a project without plugins, or merge it into the plugins."""
+        path = self.folder / "meltano.yml"
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+        if "plugins" not in content:
+            path.write_text(f"{text}\n{example}", encoding="utf-8")
+            return
+        for kind, plugins in yaml.safe_load(example).get("plugins", {}).items():
             ours = {plugin["name"]: plugin for plugin in content["plugins"].get(kind, ())}
             for plugin in plugins:
                 _merge(ours.get(plugin["name"], {}), plugin)

@@ -15,12 +15,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from singer_sdk.about import JSONFormatter
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.benchmarks import plot
+from tests.benchmarks.quota import RESULTS as QUOTA
 from tests.project.definitions import VARIANT, as_lock, as_yaml, definition, limits, type_of
 
 if sys.version_info >= (3, 11):
@@ -34,6 +34,40 @@ if TYPE_CHECKING:
     from singer_sdk.plugin_base import PluginBase
 
 ROOT = Path(__file__).parents[2]
+# The settings in the order of the READMEs; each connector has some of them.
+GROUPS = {
+    "Connection": (
+        "api_token data_center api_url legacy_api developer_api_token developer_api_url"
+        " request_timeout_secs max_retry_secs"
+    ),
+    "Topics": (
+        "topics default_topic_id on_unmapped_stream create_topics"
+        " start_from start_date end_date on_expired_bookmark tail"
+    ),
+    "Records": (
+        "record_format infer_schema schema_evolution payload_field message_key_field exactly_once"
+        " validate_records on_rejected dead_letter_path max_rejected"
+    ),
+    "Limits and metrics": (
+        "max_requests_per_minute quota_url batch_size timeout_secs max_messages max_run_secs"
+        " max_parallel_topics state_interval_secs batch_size_rows max_batch_bytes"
+        " max_batch_age_secs max_in_flight metrics_address"
+    ),
+}
+SDK_SETTINGS = {
+    "add_record_metadata",
+    "batch_config",
+    "faker_config",
+    "flattening_enabled",
+    "flattening_max_depth",
+    "flattening_max_key_length",
+    "flattening_separator",
+    "stream_map_config",
+    "stream_maps",
+}
+SDK_PAGE = "[its documentation](https://sdk.meltano.com/en/latest/stream_maps.html)"
+LINKS = "pattern = ']\\(\\.\\./'\n"
+HEAD = "| Setting | Value | What it does |\n| --- | --- | --- |"
 MELTANO_SCHEMA = json.loads(
     files("meltano.schemas").joinpath("meltano.schema.json").read_text(encoding="utf-8")
 )
@@ -73,11 +107,23 @@ class Connector:
         """Its plugin definition in the format of Meltano Hub."""
         return definition(self.name, self.kind, address(), self.settings, self.capabilities)
 
-    def table(self) -> str:
-        """The table of its settings for the README."""
-        rows = ["| Setting | Type | Default | What it does |", "| --- | --- | --- | --- |"]
-        rows.extend(_rows(self.settings))
-        return "\n".join(rows) + "\n"
+    @property
+    def tables(self) -> str:
+        """The tables of its settings for the README.
+
+        Raises:
+            ValueError: A setting is in no group of `GROUPS`.
+        """
+        settings = dict(self.settings["properties"])
+        parts = []
+        for title, names in GROUPS.items():
+            group = {name: settings.pop(name) for name in names.split() if name in settings}
+            rows = "\n".join(_rows({**self.settings, "properties": group}))
+            parts.append(f"### {title}\n\n{HEAD}\n{rows}\n")
+        if settings.keys() - SDK_SETTINGS:
+            raise ValueError(f"GROUPS lacks {settings.keys() - SDK_SETTINGS}")
+        names = ", ".join(f"`{name}`" for name in settings)
+        return "\n".join([*parts, f"### Settings of the SDK\n\n{names}: see {SDK_PAGE}.\n"])
 
 
 TAP = Connector(TapWorkatoStreams, "extractors")
@@ -92,11 +138,12 @@ def address() -> str:
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text that it should have."""
-    written = (ROOT / TAP.name / "meltano-hub.yml").read_text(encoding="utf-8")
-    former = str(yaml.safe_load(written)["repo"])
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    yield ROOT / "README.md", text.replace(former, address())
-    yield plot.PLOT, plot.draw(plot.RESULTS.read_text(encoding="utf-8"))
+    for theme in plot.THEMES:
+        yield plot.path(theme), plot.draw(plot.RESULTS.read_text(encoding="utf-8"), theme)
+    quotas = ROOT / "docs" / "quotas.md"
+    begin = "<!-- quota: written by `make docs` from tests/benchmarks/QUOTA.md -->\n"
+    text = quotas.read_text(encoding="utf-8")
+    yield quotas, _between(text, begin, f"\n{_shares()}\n", "<!-- end -->\n")
     for connector in (TAP, TARGET):
         folder = ROOT / connector.name
         yield folder / "meltano-hub.yml", as_yaml(connector.definition)
@@ -105,16 +152,25 @@ def pages() -> Iterator[tuple[Path, str]]:
         readme = folder / "README.md"
         text = readme.read_text(encoding="utf-8")
         begin = "<!-- settings: written by `make docs` -->\n"
-        text = _between(text, begin, f"\n{connector.table()}\n", "<!-- end -->\n")
-        # A package index shows the README outside of the repository.
-        text = text.replace("](../", f"]({address()}/blob/main/")
-        yield readme, text.replace(former, address())
+        yield readme, _between(text, begin, f"\n{connector.tables}\n", "<!-- end -->\n")
         project = folder / "pyproject.toml"
         text = project.read_text(encoding="utf-8")
-        yield (
-            project,
-            _between(text, "[project.urls]\n", _urls(connector.name), "\n[project.scripts]\n"),
-        )
+        text = _between(text, "[project.urls]\n", _urls(connector.name), "\n[project.scripts]\n")
+        # Links that leave the folder are absolute in the README of the package.
+        link = f"replacement = ']({address()}/blob/main/'\n"
+        yield project, _between(text, LINKS, link, "\n[tool.hatch.build.targets.wheel]\n")
+
+
+def _shares() -> str:
+    """The main results of `make bench-quota`: processes that share a quota."""
+    columns = (0, 1, 3, 4, 5)
+    lines = QUOTA.read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    head, marks, *shares = [[row[column] for column in columns] for row in rows]
+    head[0], marks[0] = "Store", "---"
+    shares[0][0] = "none"
+    shares = [row for row in shares if "," not in row[0]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, marks, *shares])
 
 
 def _urls(name: str) -> str:
@@ -143,11 +199,12 @@ def _rows(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
         words = setting.get("description", "").replace("\n", " ").replace("|", "\\|")
         if setting.get("secret"):
             words += " (secret)"
-        default = f"`{_text(setting['default'])}`" if "default" in setting else ""
+        value = values or ", ".join(filter(None, [type_of(setting), limits(setting)]))
+        if "default" in setting:
+            value += f"; default `{_text(setting['default'])}`"
         if name in schema.get("required", ()):
-            default = "required"
-        kind = values or ", ".join(filter(None, [type_of(setting), limits(setting)]))
-        yield f"| `{prefix}{name}` | {kind} | {default} | {words} |"
+            value += ", required"
+        yield f"| `{prefix}{name}` | {value} | {words} |"
         if "properties" in setting.get("items", {}):
             yield from _rows(setting["items"], f"{prefix}{name}[].")
 

@@ -15,9 +15,10 @@ from tap_workato_streams.records.json_values import is_json_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from workato_streams_emulator import StoredMessage
+
     from tests.demo.project import Project
     from tests.demo.warehouse import Warehouse
-    from tests.emulator.store import StoredMessage
 
 PIPELINE = ("run", "tap-workato-streams", "target-postgres")
 UNPACKED = {"TAP_WORKATO_STREAMS_RECORD_FORMAT": "unpacked", "TAP_WORKATO_STREAMS_BATCH_SIZE": "10"}

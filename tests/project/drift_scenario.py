@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.project.drift import (
     LATER,
     OTHER_TYPES,
@@ -18,9 +20,12 @@ from tests.project.drift import (
 from tests.project.test_drift import database
 
 if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
     from tests.demo.project import Project
     from tests.demo.warehouse import Warehouse
-    from tests.emulator.control import Emulator
+
+pytestmark = pytest.mark.timeout(600)
 
 __all__ = ["database"]
 

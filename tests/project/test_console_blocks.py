@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from tests.demo import orders
-from tests.demo.project import Project
 from tests.demo.services import TOPIC_ID, services
 from tests.executables import write_json
+from tests.project.conftest import installed
 from tests.project.console_blocks import NOT_RUN, Reader, blocks_of
 from tests.project.docs import ROOT, TAP, TARGET
 
@@ -20,20 +20,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from workato_streams_emulator import Emulator
+
+    from tests.demo.project import Project
     from tests.demo.services import Services
-    from tests.emulator.control import Emulator
     from tests.project.conftest import Definition
 
+pytestmark = pytest.mark.timeout(600)
+
 README = ROOT / "README.md"
+PACKAGES = [ROOT / connector.name / "README.md" for connector in (TAP, TARGET)]
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",
     ROOT / "orchestrate" / "README.md",
-    *(ROOT / connector.name / "README.md" for connector in (TAP, TARGET)),
+    *PACKAGES,
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 FOLLOWED = [
-    page for page in PAGES if page != README and any(block.is_run for block in blocks_of(page))
+    page
+    for page in PAGES
+    if page not in {README, *PACKAGES} and any(block.is_run for block in blocks_of(page))
 ]
 ORDERS = 10
 # Some orders have a note, which is a string, so this topic rejects them.
@@ -44,7 +51,7 @@ OFFLINE = {
     "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
     "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
 }
-PROJECT_PLUGINS = {"tap-jsonl", "target-postgres"}
+NEW_PROJECT = "default_environment: dev\nenvironments: [{name: dev}]\n"
 
 
 def title(page: Path) -> str:
@@ -72,8 +79,10 @@ def variables(emulator: Emulator) -> dict[str, str]:
 
 
 def addresses(emulator: Emulator) -> dict[str, str]:
+    """The placeholders in commands, and their replacements."""
     hosts = ("https://event-streams.eu.workato.com", "https://app.eu.workato.com")
-    return dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
+    urls = dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
+    return {**urls, "../workato-streams/": f"{ROOT}/"}
 
 
 def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> None:
@@ -91,7 +100,7 @@ def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> N
 def test_blocks_that_are_not_run_say_why(page: Path) -> None:
     """The reason is in the comment before the block; blocks in other languages are not commands."""
     for block in blocks_of(page):
-        assert block.language in {"console", "yaml", "json", "python", "text", "sql"}
+        assert block.language in {"console", "yaml", "json", "python", "text", "sql", "mermaid"}
         if block.comment.startswith(NOT_RUN):
             assert len(block.comment) > len(NOT_RUN) + 10
 
@@ -113,48 +122,60 @@ def test_links_lead_to_files_of_this_repository(page: Path) -> None:
             }
 
 
-def test_readme_leads_from_a_clone_to_rows_in_postgresql(
-    tmp_path: Path, running: Services, definition: Definition
-) -> None:
-    """An empty project, `make services`, and the README's commands and settings are enough."""
+def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path: Path, running: Services) -> None:
+    """An empty folder, `make services`, and the README's commands and settings are enough."""
     (tmp_path / "workato-streams").symlink_to(ROOT)
-    emulator = running.emulator
-    lines = orders.FILE.read_bytes().splitlines()
-    emulator.load(TOPIC_ID, lines)
-    Project(tmp_path, {}).meltano("init", "my-project")
-    path = tmp_path / "my-project" / "meltano.yml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    # The README assumes that the project already has a loader and an extractor.
-    content["plugins"] = {
-        kind: [plugin for plugin in plugins if plugin["name"] in PROJECT_PLUGINS]
-        for kind, plugins in definition["plugins"].items()
-    }
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    mine = {**running.variables, **OFFLINE, "TAP_JSONL_PATH": str(orders.FILE)}
-    Reader(path.parent, mine, addresses(emulator)).follow(README)
+    mine = {**running.variables, **OFFLINE}
+    reader = Reader(tmp_path, mine, addresses(running.emulator))
+    reader.follow(README)
     rows = running.warehouse.query("SELECT count(*) FROM event_streams.orders")
-    assert rows == [(len(lines),)]
-    # The second half of the README has published the file once more.
-    assert len(emulator.messages(TOPIC_ID)) == 2 * len(lines)
+    assert len(running.emulator.messages(TOPIC_ID)) == orders.ROWS
+    assert rows == [(orders.ROWS,)]
+    # The log lines that the README shows are those of this run, apart from the times.
+    times = r"\d+(\.\d)? (s|min)|\d{4}-\d\d-\d\dT[\d:.+]+"
+    shown = [block.text for block in blocks_of(README) if block.language == "text"]
+    log = [line for text in shown for line in text.splitlines() if "(topic 11)" in line]
+    assert len(log) == 2
+    written = [re.sub(times, "TIME", line) for line in reader.output]
+    for line in log:
+        expected = re.sub(times, "TIME", line)
+        assert any(each.endswith(expected) for each in written), expected
+
+
+def prepare(folder: Path, page: Path, emulator: Emulator) -> Reader:
+    """Create the topics and files of a page, and return a reader of it."""
+    lines = orders.FILE.read_bytes().splitlines(keepends=True)[:ORDERS]
+    (folder / "orders.jsonl").write_bytes(b"".join(lines))
+    if page.name not in WITHOUT_TOPICS:
+        for topic_id in (11, 12, 13):
+            emulator.create_topic(f"topic {topic_id}", id=topic_id, schema=SCHEMAS.get(page.name))
+        emulator.load(11, lines)
+    write_files(folder, page, emulator, lines[0])
+    (folder / "output").mkdir()
+    mine = {**variables(emulator), "TAP_JSONL_PATH": str(folder / "orders.jsonl")}
+    return Reader(folder, mine, addresses(emulator))
 
 
 @pytest.mark.parametrize("page", FOLLOWED, ids=title)
 def test_commands_of_a_page_work(
     page: Path,
     in_folder: Callable[[Definition], Project],
-    definition: Definition,
     emulator: Emulator,
     tmp_path: Path,
 ) -> None:
-    """The project has both connectors and the topics of the page."""
-    lines = orders.FILE.read_bytes().splitlines(keepends=True)[:ORDERS]
-    (tmp_path / "orders.jsonl").write_bytes(b"".join(lines))
-    if page.name not in WITHOUT_TOPICS:
-        for topic_id in (11, 12, 13):
-            emulator.create_topic(f"topic {topic_id}", id=topic_id, schema=SCHEMAS.get(page.name))
-        emulator.load(11, lines)
-    in_folder(definition)
-    write_files(tmp_path, page, emulator, lines[0])
-    (tmp_path / "output").mkdir()
-    mine = {**variables(emulator), "TAP_JSONL_PATH": str(tmp_path / "orders.jsonl")}
-    Reader(tmp_path, mine, addresses(emulator)).follow(page)
+    """The project is the one of the README, and has the topics of the page."""
+    [example] = [block.text for block in blocks_of(README) if block.language == "yaml"]
+    in_folder(installed(yaml.safe_load(NEW_PROJECT + example)))
+    prepare(tmp_path, page, emulator).follow(page)
+
+
+@pytest.mark.parametrize("page", PACKAGES, ids=title)
+def test_commands_of_a_package_work_in_an_empty_project(
+    page: Path, emulator: Emulator, tmp_path: Path
+) -> None:
+    """`meltano add` takes the definition from the clone, which is next to the project."""
+    (tmp_path / "workato-streams").symlink_to(ROOT)
+    project = tmp_path / "my-project"
+    project.mkdir()
+    (project / "meltano.yml").write_text(NEW_PROJECT, encoding="utf-8")
+    prepare(project, page, emulator).follow(page)

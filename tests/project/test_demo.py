@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECS = 600
 
+pytestmark = pytest.mark.timeout(TIMEOUT_SECS)
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:

@@ -17,9 +17,12 @@ from tests.project.drift import LATER, OTHER_TYPES, PIPELINE, UNPACKED, check_ta
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from workato_streams_emulator import Emulator
+
     from tests.demo.project import Project
     from tests.demo.warehouse import Warehouse
-    from tests.emulator.control import Emulator
+
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from importlib.metadata import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_workato_streams.plugin import config_check
-from tap_workato_streams.plugin.config_check import problems
+from tap_workato_streams.plugin import config as config_check
+from tap_workato_streams.plugin.config import problems
 
 from tests.executables import run, write_json
 from tests.project.docs import TAP, TARGET

@@ -12,12 +12,12 @@ TAP = {
     "records": set[str](),
     "reading": {"settings"},
     "discovery": {"reading", "records"},
-    "output": {"limits", "reading"},
+    "output": {"reading"},
 }
 TARGET = {
     "input": set[str](),
     "state": {"input"},
-    "publishing": {"input", "shutdown", "state"},
+    "publishing": {"input", "state"},
     "routing": {"publishing"},
 }
 DIRECTIONS = {"tap_workato_streams": TAP, "target_workato_streams": TARGET}

@@ -16,10 +16,12 @@ from tap_workato_streams.plugin.version import __version__
 from uv import find_uv_bin
 
 from tests.demo.project import copy_sources
-from tests.project.docs import ROOT
+from tests.project.docs import ROOT, address
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.timeout(600)
 
 NAMES = ["tap-workato-streams", "target-workato-streams"]
 CONNECTORS = pytest.mark.parametrize("name", NAMES)
@@ -95,11 +97,19 @@ def test_packages_pass_twine_check(
 
 
 @CONNECTORS
-def test_readme_has_no_relative_links(name: str) -> None:
-    """A package index shows the README outside of the repository."""
-    readme = (ROOT / name / "README.md").read_text(encoding="utf-8")
-    links = re.findall(r"\]\((\S+?)\)", readme)
+def test_links_of_a_package_lead_to_the_repository(
+    name: str, packages: dict[str, tuple[Path, Path]]
+) -> None:
+    """A package index shows the README outside of the repository, where links must be absolute."""
+    [metadata] = [file for file in zipfile.Path(packages[name][0]).iterdir() if "info" in file.name]
+    page = (metadata / "METADATA").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((\S+?)\)", page)
     assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    ours = [link for link in links if link.startswith(address())]
+    assert ours
+    for link in ours:
+        path = link.removeprefix(f"{address()}/blob/main/").partition("#")[0]
+        assert (ROOT / path).is_file(), link
 
 
 def test_both_connectors_have_the_same_version(packages: dict[str, tuple[Path, Path]]) -> None:

@@ -6,12 +6,17 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workato_streams_emulator import Emulator
+
     from tests.demo.project import Project
-    from tests.emulator.control import Emulator
     from tests.project.conftest import Definition
+
+pytestmark = pytest.mark.timeout(600)
 
 # No JSON value may change on the way, not even in its digits or white space.
 PAYLOADS = [

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from workato_streams_emulator import Emulator
+
     from tests.demo.project import Project
-    from tests.emulator.control import Emulator
     from tests.project.conftest import Definition
 
 ORDER = {"order_id": "ORD-1", "total": 1.5}

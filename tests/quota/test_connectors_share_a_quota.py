@@ -13,14 +13,15 @@ import pytest
 
 from tests.executables import command, environment, run
 from tests.quota.servers import MISSING, redis_is_installed, redis_server
-from tests.running import Running, eventually
+from tests.running import Running, eventually, killed_at_end
 from tests.target.running import RunningTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workato_streams_emulator import Emulator
+
     from tests.conftest import WriteConfig
-    from tests.emulator.control import Emulator
     from tests.executables import Outcome
     from tests.quota.conftest import Store
 
@@ -152,7 +153,7 @@ def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(
         env=environment(),
     )
     assert reading.stdout is not None
-    with reading, reading.stdout:
+    with killed_at_end(reading):
         writing = subprocess.run(
             command("target-workato-streams", "--config", target),
             stdin=reading.stdout,
@@ -161,7 +162,7 @@ def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(
             check=True,
             env=environment(),
         )
-    assert reading.returncode == 0
+        assert reading.wait(10) == 0
     assert b'"orders"' in writing.stdout
     published = [record["payload"] for record in emulator.payloads(destination)]
     assert published == [{"n": n} for n in range(60)]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 import redis
-from tap_workato_streams.event_streams import shared_quota
+from tap_workato_streams.event_streams import quota as shared_quota
 from tap_workato_streams.event_streams.errors import QuotaStoreError, Stopped
-from tap_workato_streams.event_streams.shared_quota import SharedQuota
+from tap_workato_streams.event_streams.quota import SharedQuota
 
 from tests.benchmarks.quota import CLOCK_AHEAD
 from tests.quota.servers import MISSING, PASSWORD, redis_is_installed, redis_server
@@ -81,7 +81,7 @@ def test_concurrent_requests_are_each_counted(store: Store) -> None:
 def test_a_process_whose_clock_is_ahead_counts_like_the_others(store: Store) -> None:
     """Only the store's clock counts, so each request counts for exactly one window."""
     script = (
-        "import sys; from tap_workato_streams.event_streams.shared_quota import SharedQuota\n"
+        "import sys; from tap_workato_streams.event_streams.quota import SharedQuota\n"
         "quota = SharedQuota(sys.argv[1], 3, 60); print([quota.take() for _ in range(3)])"
     )
     ahead = subprocess.run(

@@ -14,7 +14,7 @@ from tests.executables import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 
 @contextlib.contextmanager

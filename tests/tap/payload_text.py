@@ -11,8 +11,7 @@ from tap_workato_streams.records.json_values import is_json_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tap_workato_streams.records.columns import Columns, Path
-    from tap_workato_streams.records.layout import Layout
+    from tap_workato_streams.records.columns import Columns, Layout, Path
 
 Json = Any
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from tests.running import eventually
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
-    from tests.emulator.log import LoggedRequest
+    from workato_streams_emulator import Emulator, LoggedRequest
 
 
 def polling(emulator: Emulator) -> list[LoggedRequest]:

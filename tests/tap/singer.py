@@ -9,7 +9,8 @@ import msgspec
 from tests.tap.running import bookmark
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
 
 State = dict[str, Any]

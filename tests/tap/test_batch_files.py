@@ -16,7 +16,8 @@ from tests.tap.singer import consumed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap, StartTap
 

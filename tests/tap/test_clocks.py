@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tap_workato_streams.event_streams.consume import Message
-from tap_workato_streams.reading.run_clock import RunClock
-from tap_workato_streams.reading.topic import Page
+from tap_workato_streams.reading.bookmarks import Page
+from tap_workato_streams.reading.clock import RunClock
 
 from tests.tap.in_process import read
 from tests.tap.singer import consumed, ids
 from tests.tap.times import ago
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 HOUR, DAY = 3_600.0, 86_400.0
 # What the local clock, the Date header or both have wrong.

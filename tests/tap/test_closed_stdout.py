@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.executables import TIMEOUT_SECS, command, environment
+from tests.executables import TIMEOUT_SECS, Outcome, command, environment
+from tests.injection import STDOUT_CUT, injected
 from tests.tap.polls import await_polls
 from tests.tap.running import END_SECS, start_with_pipe
+from tests.tap.singer import assert_states_are_true
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
-    from tests.tap.conftest import TapConfig
+    from workato_streams_emulator import Emulator
+
+    from tests.tap.conftest import RunTap, TapConfig
 
 
 def assert_one_line(process: subprocess.Popen[bytes]) -> None:
@@ -107,3 +110,21 @@ def test_a_full_disk_is_reported_in_one_line(
     assert "cannot write to stdout (No space left on device); free some space and run again" in line
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+def test_nothing_follows_a_truncated_line(
+    emulator: Emulator, run_tap: RunTap, tmp_path: Path
+) -> None:
+    """Neither topics that wait to write nor the last state do, although there is room again."""
+    topics = [emulator.create_topic(f"topic {number}") for number in range(4)]
+    for topic in topics:
+        emulator.load(topic, [{"text": "x" * 500} for _ in range(200)])
+    env = injected(tmp_path / "site", STDOUT_CUT)
+    done = run_tap(topics=topics, batch_size=5, state_interval_secs=0.001, env=env)
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "cannot write to stdout (No space left on device); free some space" in line
+    assert len(done.stdout) == 30_000
+    assert not done.stdout.endswith(b"\n")
+    whole = done.stdout[: done.stdout.rfind(b"\n")]
+    assert_states_are_true(Outcome(1, whole, done.stderr))

@@ -17,7 +17,8 @@ from tests.tap.singer import consumed, ids
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import RunTap, TapConfig
 
 SETTINGS = [

@@ -14,8 +14,8 @@ from tests.tap.running import END_SECS, bookmark, read_slowly, start_with_pipe
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
-    from tests.emulator.log import LoggedRequest
+    from workato_streams_emulator import Emulator, LoggedRequest
+
     from tests.tap.conftest import RunTap, TapConfig
 
 TOPICS = 12

@@ -12,7 +12,8 @@ from tests.tap.in_process import discover, read
 from tests.tap.singer import consumed, ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap
 

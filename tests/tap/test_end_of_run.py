@@ -12,7 +12,8 @@ from tests.tap.singer import assert_states_are_true, consumed, ids
 from tests.tap.times import all_ago
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import RunTap
 
 HOUR = 3_600

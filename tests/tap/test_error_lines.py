@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
-from tests.emulator.control import Emulator
 from tests.tap.running import bookmark
 from tests.tap.singer import ids
 

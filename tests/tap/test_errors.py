@@ -17,9 +17,7 @@ from tap_workato_streams.event_streams.errors import (
     Unavailable,
 )
 from tap_workato_streams.event_streams.hosts import Host
-from tap_workato_streams.event_streams.redaction import redact
-from tap_workato_streams.event_streams.response import Response
-from tap_workato_streams.event_streams.response_errors import check, unexpected, unreachable
+from tap_workato_streams.event_streams.http import Response, check, redact, unexpected, unreachable
 
 WHAT = "orders (topic 11)"
 SECRET = "very-secret"

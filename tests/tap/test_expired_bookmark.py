@@ -14,7 +14,8 @@ from tests.tap.singer import assert_states_are_true, consumed, ids
 from tests.tap.times import ago
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap, StartTap
 
@@ -172,7 +173,7 @@ def test_a_service_that_rejects_every_cursor_ends_the_run(
     emulator: Emulator, published: list[str], run_tap: RunTap, policy: str
 ) -> None:
     """One line says so; the state covers what was written."""
-    emulator.configure(reject_cursors=True)
+    emulator.fault("reject_position", times=-1)
     outcome = run_tap(topics=[1], batch_size=5, on_expired_bookmark=policy)
     assert outcome.exit_code == 1
     [line] = outcome.error_lines

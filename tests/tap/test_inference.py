@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 from tap_workato_streams.discovery.schemas import from_workato
-from tap_workato_streams.records.columns import from_schema, merged, schemas
-from tap_workato_streams.records.inference import infer_columns
+from tap_workato_streams.records.columns import from_schema, infer_columns, merged, schemas
 
 from tests.tap.payload_text import payloads
 

@@ -11,7 +11,8 @@ import pytest
 from tests.tap.times import ago
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import RunTap
 
 SUMMARY = re.compile(

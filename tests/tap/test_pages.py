@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_workato_streams.plugin.pages import split_page
+from tap_workato_streams.plugin.json import split_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

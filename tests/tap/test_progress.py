@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tap_workato_streams.event_streams.consume import Message
-from tap_workato_streams.output.progress import Progress
-from tap_workato_streams.output.summary import TopicSummary
+from tap_workato_streams.output.summary import Progress, TopicSummary
 from tap_workato_streams.plugin.wording import counted, duration
-from tap_workato_streams.reading.topic import Page, Topic
+from tap_workato_streams.reading.bookmarks import Page, Topic
 
 from tests.executables import command
 from tests.terminal import on_a_terminal
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import TapConfig
 
 START = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tap_workato_streams.event_streams import rate_limiter as pacing
-from tap_workato_streams.event_streams import retry as retrying
+from tap_workato_streams.event_streams import session as retrying
 
 from tests.tap.in_process import read
 from tests.tap.running import bookmark
@@ -18,7 +18,7 @@ from tests.tap.times import all_ago
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 EXAMPLES = settings(max_examples=60)
 

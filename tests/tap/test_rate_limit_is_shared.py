@@ -13,7 +13,8 @@ from tests.tap.running import bookmark
 from tests.tap.singer import assert_states_are_true, ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import RunTap, StartTap
 
 

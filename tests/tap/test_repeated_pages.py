@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_workato_streams.event_streams.cursors import Repetition
+from tap_workato_streams.event_streams.consume import Repetition
 from tap_workato_streams.event_streams.errors import EventStreamsError
 
 from tests.tap.in_process import read
@@ -14,7 +14,8 @@ from tests.tap.singer import ids
 from tests.tap.times import ago
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import RunTap
 
 

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from tap_workato_streams.event_streams import quota, rate_limiter, retry
+from tap_workato_streams.event_streams import quota, rate_limiter
+from tap_workato_streams.event_streams import session as retry
 from tap_workato_streams.event_streams.errors import GaveUp, RequestRejected, Stopped, Unavailable
 from tap_workato_streams.event_streams.rate_limiter import RateLimiter
-from tap_workato_streams.event_streams.retry import LONGEST_WAIT_SECS, RetryPolicy
+from tap_workato_streams.event_streams.session import LONGEST_WAIT_SECS, RetryPolicy
 
 from tests.running import eventually
 

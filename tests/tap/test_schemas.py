@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 from tap_workato_streams.discovery.schemas import OPEN_PAYLOAD, from_workato
-from tap_workato_streams.records.layout import message_schema
+from tap_workato_streams.records.columns import message_schema
 
 from tests.executables import write_json
 from tests.tap.singer import consumed, ids
@@ -17,7 +17,8 @@ from tests.tap.singer import consumed, ids
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap
 

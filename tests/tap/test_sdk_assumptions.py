@@ -9,9 +9,8 @@ import textwrap
 from singer_sdk import Tap
 from singer_sdk.plugin_base import PluginBase
 from singer_sdk.streams import Stream
-from tap_workato_streams.plugin.checked_plugin import CheckedPlugin
-from tap_workato_streams.sdk_stream import SdkStream
-from tap_workato_streams.streams import TopicStream
+from tap_workato_streams.plugin.config import CheckedPlugin
+from tap_workato_streams.streams import SdkStream, TopicStream
 from tap_workato_streams.table_stream import TableStream
 from tap_workato_streams.tap import TapWorkatoStreams
 

@@ -9,7 +9,7 @@ from singer_sdk.testing import get_tap_test_class
 from tap_workato_streams.tap import TapWorkatoStreams
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 # More records than the 150 at which the suite stops reading a stream.
 MESSAGES = 160

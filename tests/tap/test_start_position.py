@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,8 @@ from tests.tap.singer import assert_states_are_true, consumed, ids
 from tests.tap.times import ago, all_ago
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap, StartTap
 
@@ -151,6 +153,34 @@ def test_latest_is_determined_by_the_clock_of_the_service(
     assert first.records() == []
     between = emulator.load(topic, [{"n": 7}])
     assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
+
+
+def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(
+    emulator: Emulator, start_tap: StartTap
+) -> None:
+    """New messages arrive faster than they can be read, and none of these is skipped."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"old": True}] * 2)
+    emulator.configure(latency_secs=0.05)
+    stopped = threading.Event()
+
+    def publish() -> None:
+        while not stopped.wait(0.02):
+            emulator.load(topic, [{}])
+
+    publishing = threading.Thread(target=publish)
+    publishing.start()
+    try:
+        tap = start_tap(topics=[topic], start_from="latest", tail=True, batch_size=1)
+        tap.wait_for_records(10)
+    finally:
+        stopped.set()
+        publishing.join()
+    read = ids(tap.kill())
+    published = [message.message_id for message in emulator.messages(topic)]
+    start = published.index(read[0])
+    assert start > 1
+    assert read == published[start : start + len(read)]
 
 
 @pytest.mark.usefixtures("old_and_new")

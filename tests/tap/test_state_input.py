@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,13 @@ from tap_workato_streams.reading.bookmarks import bookmarks_of
 from tests.tap.in_process import read
 from tests.tap.running import bookmark
 from tests.tap.singer import consumed, ids
+from tests.tap.times import ago
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from pathlib import Path
+
+    from workato_streams_emulator import Emulator
+
     from tests.tap.conftest import RunTap
 
 TIME = "2026-01-31T00:00:00.000+00:00"
@@ -71,8 +76,9 @@ UNUSABLE: list[tuple[Any, str]] = [
 
 @pytest.fixture
 def published(emulator: Emulator) -> list[str]:
-    """Topic 1 with six messages."""
-    return emulator.load(emulator.create_topic(id=1), [{"n": n} for n in range(6)])
+    """Topic 1 with six messages, a minute apart."""
+    times = [ago(secs) for secs in range(600, 240, -60)]
+    return emulator.load(emulator.create_topic(id=1), [{"n": n} for n in range(6)], times=times)
 
 
 @pytest.mark.parametrize("state", WRAPPED, ids=str)
@@ -87,6 +93,39 @@ def test_a_document_that_is_not_a_state_is_rejected(state: object, line: str) ->
     with pytest.raises(SettingError) as raised:
         bookmarks_of(state)
     assert str(raised.value) == line
+
+
+@pytest.mark.parametrize("partial", [None, "newer", "empty"])
+def test_the_newest_part_of_meltanos_state_is_resumed(
+    emulator: Emulator, published: list[str], run_tap: RunTap, partial: str | None
+) -> None:
+    """An interrupted run leaves its state in `partial`, which may also be empty."""
+    older, newer = (
+        {"singer_state": {"bookmarks": {"topic_1": {"replication_key_value": published[at]}}}}
+        for at in (1, 3)
+    )
+    parts = {
+        None: {"completed": older},
+        "newer": {"completed": older, "partial": newer},
+        "empty": {"completed": older, "partial": {}},
+    }
+    done = run_tap(topics=[1], state=parts[partial])
+    assert done.exit_code == 0
+    assert ids(done) == published[4 if partial == "newer" else 2 :]
+    assert consumed(emulator)[0]["after_message_id"] in published
+
+
+@pytest.mark.parametrize(("state", "line"), REJECTED, ids=str)
+def test_a_run_with_a_file_that_is_not_a_state_sends_no_request(
+    emulator: Emulator, run_tap: RunTap, tmp_path: Path, state: object, line: str
+) -> None:
+    """Otherwise, the topic would be read again from the start."""
+    emulator.create_topic(id=1)
+    done = run_tap(topics=[1], state=json.dumps(state))
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [error] = done.error_lines
+    assert f"state file {tmp_path / 'state.json'}{line.removeprefix('state')}" in error
+    assert emulator.requests() == []
 
 
 @pytest.mark.parametrize(("given", "line"), UNUSABLE, ids=str)
@@ -167,6 +206,22 @@ def test_a_renamed_stream_finds_its_bookmark_by_topic_id(
     assert bookmark(outcome.states[-1], "third") == published[-1]
     assert outcome.states[-1]["bookmarks"]["second"] == new
     assert outcome.states[-1]["bookmarks"]["first"] == old
+
+
+@pytest.mark.parametrize("newest", ["first", "second"])
+def test_of_two_bookmarks_for_one_topic_the_newest_is_used(
+    emulator: Emulator, published: list[str], run_tap: RunTap, newest: str
+) -> None:
+    """A stream that was renamed twice resumes from its last name, whatever the order of names."""
+    times = [message.time for message in emulator.messages(1)]
+    places = {name: 3 if name == newest else 1 for name in ("first", "second")}
+    given = {
+        name: {"replication_key_value": published[at], "message_time": times[at], "topic_id": 1}
+        for name, at in places.items()
+    }
+    done = run_tap(topics=[{"id": 1, "name": "third"}], state={"bookmarks": given})
+    assert done.exit_code == 0
+    assert ids(done, "third") == published[4:]
 
 
 def test_a_bookmark_of_another_topic_is_rejected_if_a_topic_is_read_twice(

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from tests.tap.singer import consumed, ids
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.tap.conftest import RunTap
 
@@ -79,6 +80,30 @@ def discover(run_tap: RunTap, **settings: Any) -> dict[str, Any]:  # noqa: ANN40
     return catalog
 
 
+def test_a_value_with_nul_is_rescued_as_its_json_text(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """No type of PostgreSQL can store it; a backslash before `u0000` makes it plain text."""
+    emulator.load(
+        topic,
+        [
+            b'{"note":"a\\\\u0000b","customer":{"name":"Ann"}}',
+            b'{"note":"a\\u0000b","customer":{"name":"Ann"}}',
+            b'{"note":"a","customer":{"name":"\\u0000"}}',
+            b'{"note":"a","customer":{"\\u0000":1}}',
+        ],
+    )
+    run = run_tap(topics=[topic], **UNPACKED)
+    assert schemas(run)[-1] == {"note": TEXT, "customer": OBJECT}
+    ann = {"name": "Ann"}
+    assert rows(run) == [
+        {"note": "a\\u0000b", "customer": ann},
+        {"customer": ann, "_rescued": {"/note": '"a\\u0000b"'}},
+        {"note": "a", "_rescued": {"/customer": '{"name":"\\u0000"}'}},
+        {"note": "a", "_rescued": {"/customer": '{"\\u0000":1}'}},
+    ]
+
+
 def test_the_fields_of_a_payload_are_columns(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
@@ -130,6 +155,34 @@ def test_a_catalog_of_columns_is_read_again(
 
     assert len(consumed(emulator)) == 2
     assert rows(run) == [{"payload_time": "noon", "_rescued": {"/id": 1}}, {"id": "x"}]
+
+
+def test_no_sample_is_taken_if_the_bookmark_has_columns(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """A run without a catalog and without new messages is one request."""
+    loaded = emulator.load(topic, [{"id": 1}])
+    first = run_tap(topics=[topic], **UNPACKED)
+    emulator.clear_requests()
+
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    assert consumed(emulator) == [{"batch_size": 50, "after_message_id": loaded[0]}]
+    assert schemas(second) == schemas(first) == [{"id": INTEGER}]
+
+
+def test_no_sample_is_taken_of_a_topic_that_is_not_in_the_catalog(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """It is not read, either."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    other = emulator.create_topic()
+    emulator.clear_requests()
+
+    run_tap(topics=[topic, other], catalog=catalog, **UNPACKED)
+
+    assert not consumed(emulator, other)
 
 
 def test_new_fields_become_columns_and_the_next_run_knows_them(

@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from singer_sdk.helpers._flattening import FlatteningOptions, flatten_record, flatten_schema
-from tap_workato_streams.records.columns import from_schema, schemas
-from tap_workato_streams.records.evolution import MAX_COLUMNS, MODES, Evolution
-from tap_workato_streams.records.fitting import Fitting
-from tap_workato_streams.records.inference import infer_columns
-from tap_workato_streams.records.known_columns import from_bookmark
-from tap_workato_streams.records.layout import Layout
-from tap_workato_streams.records.shaper import MAX_CUT_FIELDS, Shaper
-from tap_workato_streams.records.unpacker import Parts, slots, take_apart
+from tap_workato_streams.records.columns import Layout, from_schema, infer_columns, schemas
+from tap_workato_streams.records.evolution import MAX_COLUMNS, MODES, Evolution, from_bookmark
+from tap_workato_streams.records.record_builder import (
+    MAX_CUT_FIELDS,
+    Fitting,
+    Parts,
+    Shaper,
+    slots,
+    take_apart,
+)
 
 from tests.tap.payload_text import Number, leaves, loads, original, payloads
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tap_workato_streams.plugin.wording import counted
 from target_workato_streams.event_streams.rate_limiter import RateLimiter
-from target_workato_streams.publishing import rejections
-from target_workato_streams.publishing.rejections import EntryRetries
+from target_workato_streams.publishing import context as rejections
+from target_workato_streams.publishing.context import EntryRetries
 
 from tests.injection import NO_SUCH_HOST, injected
 from tests.running import eventually
@@ -21,7 +21,8 @@ from tests.target.singer import orders, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget
 
 TRANSIENT: list[tuple[str, dict[str, Any]]] = [
@@ -57,6 +58,22 @@ def test_a_batch_that_succeeds_is_acknowledged(
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, topic) == list(range(250))
     assert [request.operation for request in emulator.requests()] == ["batch"] * 3
+
+
+def test_an_entry_without_a_result_is_resent_before_a_later_rejection_ends_the_run(
+    emulator: Emulator, checked: int, run_target: RunTarget
+) -> None:
+    """It may not have arrived, and all records before a rejected one are published."""
+    emulator.fault("missing_entry", topic_id=checked, indices=[0], stored=False)
+    done = run_target(
+        *(schema(), record(id=0), record(id="x"), state("all")),
+        default_topic_id=checked,
+        max_retry_secs=0,
+    )
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "orders, line 3: rejected" in line
+    assert ids(emulator, checked) == [0]
 
 
 @pytest.mark.parametrize(("kind", "options"), TRANSIENT)

@@ -14,7 +14,8 @@ from tests.running import eventually
 from tests.target.singer import orders, raw_record, record, schema, state
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget
 
 

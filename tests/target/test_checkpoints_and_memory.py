@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
-from target_workato_streams.input.records import Record, Stream
-from target_workato_streams.publishing.batch_queue import BatchQueue
+from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.publishing.messages import Message
+from target_workato_streams.publishing.topic_producer import BatchQueue
 from target_workato_streams.state.checkpoints import Checkpoint, CheckpointTracker, EmittableState
 
 from tests.executables import command, environment

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.input.records import Record, Stream
+from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.state import dead_letters
+from target_workato_streams.state.checkpoints import StateWriter
 from target_workato_streams.state.dead_letters import DeadLetters
-from target_workato_streams.state.state_writer import StateWriter
 from typing_extensions import override
 
 from tests.executables import command, environment
-from tests.injection import NO_ROOM, injected
+from tests.injection import NO_ROOM, ROOM_BYTES, ROOM_LATER, injected
 from tests.running import eventually
 from tests.target.conftest import dead_letters_in
 from tests.target.singer import raw_record, record, schema, state
@@ -26,7 +26,8 @@ from tests.target.singer import raw_record, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
 BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'
@@ -292,6 +293,30 @@ def test_no_state_follows_a_dead_letter_that_could_not_be_written(
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     (line,) = done.error_lines
     assert f"dead_letter_path {dead}: {reason}" in line
+
+
+def test_nothing_is_written_after_a_failed_dead_letter(
+    checked: int, run_target: RunTarget, dead: Path
+) -> None:
+    """The file ends within a line; neither the other records of the batch nor a state follow."""
+    done = run_target(
+        *(state("before"), schema()),
+        *(line for number in range(50) for line in (record(id="bad"), state(number))),
+        env=injected(dead.parent / "site", ROOM_LATER),
+        default_topic_id=checked,
+        batch_size_rows=50,
+        max_retry_secs=0,
+        **dead_letters_in(dead),
+    )
+    assert done.exit_code == 1
+    (line,) = done.error_lines
+    assert f"dead_letter_path {dead}: File too large" in line
+    whole, _, cut = dead.read_bytes().rpartition(b"\n")
+    assert len(whole) + 1 + len(cut) == ROOM_BYTES
+    assert cut
+    # The file has room for a few of the records.
+    covered = whole.count(b'"RECORD"')
+    assert {state["at"] for state in done.emitted_states} <= {"before", *range(covered)}
 
 
 def test_the_dead_letter_file_cannot_be_the_input(

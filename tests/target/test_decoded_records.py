@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from singer_sdk.helpers.capabilities import TARGET_VALIDATE_RECORDS_CONFIG
 from singer_sdk.sinks import RecordSink
-from target_workato_streams.sinks import MessageSink, decode, encode
+from target_workato_streams.plugin.json import decode
+from target_workato_streams.sinks import MessageSink, Validator, encode
 from target_workato_streams.target import TargetWorkatoStreams
-from target_workato_streams.validation import Validator
 
 from tests.target.conftest import dead_letters_in
 from tests.target.singer import raw_record, record, schema, state
@@ -18,7 +18,8 @@ from tests.target.singer import raw_record, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget
 
 PROPERTIES: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.injection import NO_ROOM, injected
+from tests.injection import NO_ROOM, REFUSED_ONCE, injected
 from tests.running import eventually
 from tests.target.conftest import dead_letters_in
 from tests.target.singer import record, schema
@@ -17,7 +17,8 @@ from tests.target.singer import record, schema
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.executables import Outcome
     from tests.target.conftest import RunTarget, StartTarget
     from tests.target.running import RunningTarget
@@ -93,6 +94,26 @@ def test_a_lost_response_duplicates_nothing(
     assert position["message_time"]
 
 
+def test_a_lost_response_after_a_refused_connection_duplicates_nothing(
+    emulator: Emulator, topic: int, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """The second attempt may have been applied, although the first one was never sent."""
+    # The first connection consumes, the second one publishes.
+    fault = REFUSED_ONCE.replace("== 1", "== 2")
+    emulator.fault("reset_after", operation="batch")
+    done = run_target(
+        state_line(),
+        schema(),
+        *rows(0, 5),
+        env=injected(tmp_path / "site", fault),
+        **EXACTLY_ONCE,
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "ConnectionRefusedError" in done.stderr
+    assert operations(emulator).count("batch") == 1
+    assert ids(emulator, topic) == list(range(5))
+
+
 def test_what_a_killed_run_published_is_not_published_again(
     emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
 ) -> None:
@@ -115,6 +136,49 @@ def test_what_a_killed_run_published_is_not_published_again(
         done.stderr,
     )
     assert "skipped" in done.stderr
+
+
+def test_a_row_that_the_source_reverts_in_a_replay_is_not_published_again(
+    emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
+) -> None:
+    """The topic has a, b, c and b; the tap repeats only a and b, so the topic is up to date."""
+
+    def versions() -> list[str]:
+        return [payload["v"] for payload in emulator.payloads(topic)]
+
+    properties = {"id": {"type": "integer"}, "v": {"type": "string"}}
+    described = schema("orders", ("id",), **properties)
+    target = start_target(**EXACTLY_ONCE, max_batch_age_secs=0.1)
+    target.feed(state_line(), described, *(record(id=1, v=each) for each in "abcb"))
+    eventually(lambda: versions() == [*"abcb"], "all versions")
+    last = killed(target, emulator)
+    repeated = [record(id=1, v=each) for each in "ab"]
+    done = run_target(
+        returned(last), described, *repeated, returned(last, orders=2), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert versions() == [*"abcb"]
+    assert done.emitted_states[-1]["bookmarks"]["orders"] == 2
+
+
+def test_an_expired_position_means_reading_from_the_earliest_message(
+    emulator: Emulator, topic: int, start_target: StartTarget, run_target: RunTarget
+) -> None:
+    """The records of a killed run whose messages have not expired are not published again."""
+    first = run_target(state_line(), schema(), *rows(0, 5), state_line(orders=5), **EXACTLY_ONCE)
+    target = start_target(**EXACTLY_ONCE, max_batch_age_secs=0.1)
+    target.feed(returned(first.emitted_states[-1]), schema(), *rows(5, 10))
+    eventually(lambda: len(ids(emulator, topic)) == 15, "all records")
+    last = killed(target, emulator)
+    position = last["bookmarks"][OURS][str(topic)]["message_id"]
+    emulator.expire(topic, position)
+    done = run_target(
+        returned(last), schema(), *rows(5, 12), returned(last, orders=17), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert ids(emulator, topic) == list(range(5, 17))
+    [line] = warnings(done)
+    assert f"orders (topic {topic}): position {position} has expired or was purged" in line
 
 
 def test_first_contact_costs_two_requests_and_a_later_run_one(

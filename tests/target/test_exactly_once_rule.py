@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
+from target_workato_streams.publishing.message_key import Version
 from target_workato_streams.state.exactly_once import ExactlyOnce
 from target_workato_streams.state.positions import (
     Position,
@@ -15,7 +16,6 @@ from target_workato_streams.state.positions import (
     without_positions,
 )
 from target_workato_streams.state.replay import Decision
-from target_workato_streams.state.versions import Version
 
 TOPIC = 11
 PUBLISH, SKIP, KEEP, WAIT = Decision.PUBLISH, Decision.SKIP, Decision.KEEP, Decision.WAIT

@@ -15,7 +15,8 @@ from tests.target.singer import lines, orders, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
 PAYLOAD = "confidential-payload"

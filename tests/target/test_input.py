@@ -14,7 +14,8 @@ from tests.target.singer import lines, orders, raw_record, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget
 
 SECRET = "content-not-to-log"

@@ -12,7 +12,8 @@ from tests.target.singer import raw_record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget
 
 DEBUG = {"TARGET_WORKATO_STREAMS_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}

@@ -7,16 +7,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.input.records import Stream
+from target_workato_streams.input.messages import Stream
 from target_workato_streams.publishing.message_key import version
 from target_workato_streams.publishing.payload import InvalidPayloadError, Payload
 
 from tests.target.singer import raw_record, record, schema
 
 if TYPE_CHECKING:
-    from target_workato_streams.state.versions import Version
+    from target_workato_streams.publishing.message_key import Version
+    from workato_streams_emulator import Emulator
 
-    from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget
 
 ORDERS = Stream("orders", ("id", "line"))
@@ -163,6 +163,39 @@ def test_each_run_adds_the_same_key(
     assert found[:3] == found[3:]
     assert len(set(found)) == 3
     assert all(FORMAT.fullmatch(each) for each in found)
+
+
+def test_the_key_of_a_row_outlives_its_deletion(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """A deletion is another version of the row, and the time of the deletion does not matter."""
+    line: dict[str, Any] = {"id": 1, "line": 2}
+    fed = [line, {**line, "_sdc_deleted_at": "2026-11-24"}, {**line, "_sdc_deleted_at": "later"}]
+    row, deleted, again = keys_of(emulator, topic, run_target, *fed)
+    assert deleted == again
+    assert row[:32] == deleted[:32]
+    assert row[33:] != deleted[33:]
+
+
+def test_a_row_with_null_in_its_key_is_identified_by_its_content(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """A composite key is complete or none: two such rows are never taken for one."""
+    null: dict[str, Any] = {"id": 1, "line": None}
+    fed = [{**null, "v": 1}, {**null, "v": 2}, {"id": 1, "v": 1}]
+    found = keys_of(emulator, topic, run_target, *fed)
+    assert all(key[:32] == key[33:] for key in found)
+    assert len(set(found)) == 3
+
+
+def keys_of(
+    emulator: Emulator, topic: int, run_target: RunTarget, *records: dict[str, Any]
+) -> list[str]:
+    """Publish rows with the key properties `id` and `line`, and return their message keys."""
+    described = schema("orders", ("id", "line"), id={}, line={}, v={})
+    fed = (record(**fields) for fields in records)
+    assert run_target(described, *fed, message_key_field="message_key").exit_code == 0
+    return [payload["message_key"] for payload in emulator.payloads(topic)]
 
 
 def test_the_rest_of_the_record_stays_as_it_came(

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from target_workato_streams import from_config
-from target_workato_streams.event_streams import retry as retrying
+from target_workato_streams import target as from_config
+from target_workato_streams.event_streams import session as retrying
 from target_workato_streams.event_streams.errors import (
     EventStreamsError,
     RequestRejected,
     Unavailable,
 )
-from target_workato_streams.publishing import rejections
-from target_workato_streams.publishing.publish_client import PublishResult
+from target_workato_streams.publishing import context as rejections
+from target_workato_streams.publishing.client import PublishResult
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.target.singer import lines, record, schema, state

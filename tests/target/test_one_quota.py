@@ -11,7 +11,8 @@ from tests.running import eventually
 from tests.target.singer import record, schema, state
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget
 
 STREAMS = ("a", "b", "c")

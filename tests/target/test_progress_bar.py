@@ -12,7 +12,7 @@ from tests.terminal import on_a_terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 
 def test_a_terminal_shows_a_progress_bar(emulator: Emulator, tmp_path: Path) -> None:

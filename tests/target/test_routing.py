@@ -18,7 +18,8 @@ from tests.target.singer import orders, raw_record, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget, StartTarget
 
 
@@ -58,6 +59,35 @@ def test_exact_names_precede_globs_and_longer_globs_precede_shorter_ones(
     topics = {"*": 5, "orders": 1, "orders_*": 2, "orders_e?": 3, "crm.*": 4, "[x]": 7}
     topics |= {"a*c": 6} if stream == "a*c" else {}
     assert routing(topics).topic_of(stream) == expected
+
+
+def test_streams_are_published_to_the_topic_of_their_name_or_their_longest_glob(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """Case matters, a name may look like a glob, and `default_topic_id` comes last."""
+    globs = ("orders", "orders_*", "orders_e?", "crm.*", "[x]", "a*c")
+    topics = {glob: emulator.create_topic(glob) for glob in globs}
+    default = emulator.create_topic("default")
+    wanted = {
+        "orders": ["orders"],
+        "orders_*": ["orders_us", "orders_eur"],
+        "orders_e?": ["orders_eu"],
+        "crm.*": ["crm.accounts"],
+        "[x]": ["[x]", "x"],
+        "a*c": ["a*c", "abc"],
+        "default": ["Orders_us", "x-orders"],
+    }
+    streams = [stream for each in wanted.values() for stream in each]
+    fed = (line for stream in streams for line in (schema(stream), record(stream, id=stream)))
+    # The order in the settings does not matter.
+    reordered = dict(sorted(topics.items(), reverse=True))
+    done = run_target(*fed, state("all"), topics=reordered, default_topic_id=default)
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    published = {
+        name: [payload["id"] for payload in emulator.payloads(topic_id)]
+        for name, topic_id in {**topics, "default": default}.items()
+    }
+    assert published == wanted
 
 
 @pytest.mark.parametrize(("default", "expected"), [(None, None), (9, 9)])

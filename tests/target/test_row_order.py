@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from target_workato_streams.event_streams.errors import RequestRejected
-from target_workato_streams.input.records import Record, Stream
-from target_workato_streams.publishing.batch_sender import BatchSender
+from target_workato_streams.input.messages import Record, Stream
+from target_workato_streams.publishing.client import PublishResult
 from target_workato_streams.publishing.messages import Message, Published
-from target_workato_streams.publishing.publish_client import PublishResult
-from target_workato_streams.publishing.row_order import publish_in_row_order
+from target_workato_streams.publishing.sender import BatchSender, publish_in_row_order
 from target_workato_streams.state.checkpoints import Checkpoint
 
+from tests.running import eventually
 from tests.target.singer import record, schema, state
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from target_workato_streams.publishing.messages import Rejected
     from target_workato_streams.publishing.summary import Tally
+    from workato_streams_emulator import Emulator
 
-    from tests.emulator.control import Emulator
-    from tests.target.conftest import RunTarget
+    from tests.target.conftest import RunTarget, StartTarget
 
 KEYED, KEYLESS = Stream("a", ("id",)), Stream("b")
 
@@ -178,6 +178,19 @@ def test_a_topic_does_not_end_with_the_older_version_of_a_row(
     done = run_target(schema(v={"type": "string"}), *sent, state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [p["v"] for p in emulator.payloads(topic)] == ["x", "new", "old", "new"]
+
+
+def test_an_acknowledgement_waits_for_older_versions_only(
+    emulator: Emulator, topic: int, start_target: StartTarget
+) -> None:
+    """The state after the old version is emitted while the new one is still retried."""
+    emulator.fault("entry_error", indices=[1])
+    emulator.fault("stall", secs=600, after=1)
+    target = start_target(batch_size_rows=2)
+    target.feed(schema(v={"type": "string"}))
+    target.feed(record(id=1, v="old"), state("old"), record(id=1, v="new"), state("new"))
+    eventually(lambda: target.emitted == ["old"], "the state of the old version")
+    assert [p["v"] for p in emulator.payloads(topic)] == ["old"]
 
 
 def test_the_row_of_a_message_is_that_of_its_stream_map(

@@ -14,7 +14,7 @@ from singer_sdk.testing.target_tests import (
 from target_workato_streams.target import TargetWorkatoStreams
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
 
 # Left out of the suite: a record without its key property is published, unless validate_records is
 # set (then it is a rejected message): the schema of the topic is what counts. A schema without

@@ -15,7 +15,8 @@ from tests.target.singer import orders, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import RunTarget
 
 NO_ROUTE = {"default_topic_id": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -12,13 +13,14 @@ import pytest
 
 from tests.executables import command, environment
 from tests.injection import injected
-from tests.running import eventually
+from tests.running import eventually, killed_at_end
 from tests.target.singer import orders, schema, state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.emulator.control import Emulator
+    from workato_streams_emulator import Emulator
+
     from tests.target.conftest import StartTarget, TargetConfig
 
 LONG = 5.0
@@ -42,6 +44,51 @@ def test_a_signal_publishes_what_has_been_read_and_emits_its_state(
     assert done.exit_code == 0
     assert done.emitted_states == [{"at": "all"}]
     assert ids(emulator, topic) == list(range(105))
+
+
+# The signal arrives before the first line of the input is processed.
+SIGNAL_AFTER_READ = """
+    import os, signal
+    read = os.read
+    def read_and_signal(descriptor, size):
+        text = read(descriptor, size)
+        if descriptor == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return text
+    os.read = read_and_signal
+"""
+
+
+def test_all_that_was_read_before_a_signal_is_published(
+    emulator: Emulator, topic: int, start_target: StartTarget, tmp_path: Path
+) -> None:
+    """The lines that are read with one call are processed, including the state at their end."""
+    target = start_target(env=injected(tmp_path / "site", SIGNAL_AFTER_READ))
+    # A single write, which the target reads with one call.
+    target.feed(schema(), *orders(105), state("all"))
+    done = target.end(within=10)
+    assert done.exit_code == 0
+    assert done.emitted_states == [{"at": "all"}]
+    assert ids(emulator, topic) == list(range(105))
+
+
+def test_a_signal_in_a_batch_file_leaves_the_state_behind_it_to_the_next_run(
+    emulator: Emulator, topic: int, start_target: StartTarget, tmp_path: Path
+) -> None:
+    """The file may be too large for the rest of the time, and the state covers all of it."""
+    file = tmp_path / "orders.jsonl"
+    file.write_text('{"id": 1}\n', encoding="utf-8")
+    batch = {
+        "type": "BATCH",
+        "stream": "orders",
+        "encoding": {"format": "jsonl"},
+        "manifest": [file.as_uri()],
+    }
+    target = start_target(env=injected(tmp_path / "site", SIGNAL_AFTER_READ))
+    target.feed(state("before"), schema(), json.dumps(batch).encode(), state("after"))
+    done = target.end(within=10)
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "before"}])
+    assert ids(emulator, topic) == []
 
 
 def test_a_signal_during_a_request_waits_for_its_response(
@@ -158,7 +205,7 @@ def test_a_kill_duplicates_at_most_the_batches_in_flight_and_what_follows_the_la
 
 # The run would otherwise wait for eight seconds, as in the test without a response above.
 SHORT_GRACE = """
-    from target_workato_streams.publishing import shutdown
+    from target_workato_streams.publishing import producer as shutdown
     shutdown.GRACE_SECS = 2.0
 """
 
@@ -168,13 +215,14 @@ def test_a_signal_ends_the_run_if_nothing_reads_stdout(
 ) -> None:
     """Publishing continues while stdout is full, and the run ends within 10 s of the signal."""
     config = target_config(batch_size_rows=1)
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command("target-workato-streams", "--config", config),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(**injected(tmp_path / "site", SHORT_GRACE)),
-    ) as process:
+    )
+    with killed_at_end(process):
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(schema() + b"\n")
@@ -184,10 +232,8 @@ def test_a_signal_ends_the_run_if_nothing_reads_stdout(
         process.stdin.flush()
         eventually(lambda: len(ids(emulator, topic)) == 60, "all records")
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
-        assert process.returncode == 1
+        assert process.wait(10) == 1
         assert b"nothing reads stdout" in process.stderr.read()
-        process.stdin.close()
 
 
 @pytest.mark.parametrize(

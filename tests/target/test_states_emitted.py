@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from tests.running import eventually
-from tests.target.singer import orders, record, schema, state
+from tests.executables import TIMEOUT_SECS, command, environment
+from tests.running import eventually, killed_at_end
+from tests.target.singer import lines, orders, record, schema, state
 
 if TYPE_CHECKING:
-    from tests.emulator.control import Emulator
-    from tests.target.conftest import RunTarget, StartTarget
+    from workato_streams_emulator import Emulator
+
+    from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
 
 def test_an_idle_input_delays_nothing(
@@ -110,6 +114,35 @@ def test_states_are_emitted_in_order_once_and_unchanged(run_target: RunTarget) -
     assert emitted == sorted(set(emitted))
     assert emitted
     assert done.stdout.splitlines()[-1] == value[len(b'{"type":"STATE","value":') : -1]
+
+
+def test_a_newer_state_does_not_interrupt_a_line_that_is_written_in_part(
+    emulator: Emulator, topic: int, target_config: TargetConfig
+) -> None:
+    """If the reader is slow, states are replaced by newer ones, but each line is complete."""
+    count = 60
+    process = subprocess.Popen(
+        command("target-workato-streams", "--config", target_config(batch_size_rows=1)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    with killed_at_end(process):
+        assert process.stdin
+        process.stdin.write(lines(schema()))
+        for number in range(count):
+            # Three of these fill a pipe.
+            large = state([number, "x" * 20_000])
+            process.stdin.write(lines(*orders(1, start=number), large))
+        process.stdin.flush()
+        eventually(lambda: len(emulator.messages(topic)) == count, "all records")
+        stdout, _ = process.communicate(timeout=TIMEOUT_SECS)
+        assert process.returncode == 0
+    emitted = [json.loads(line)["at"][0] for line in stdout.splitlines()]
+    assert emitted == sorted(set(emitted))
+    assert emitted[-1] == count - 1
+    assert len(emitted) < count
 
 
 def test_no_state_covers_an_unacknowledged_record(

@@ -14,8 +14,8 @@ from tests.target.singer import orders, record, schema
 
 if TYPE_CHECKING:
     import pytest
+    from workato_streams_emulator import Emulator
 
-    from tests.emulator.control import Emulator
     from tests.target.conftest import RunTarget
 
 

@@ -1,30 +1,111 @@
-"""Discovers the topics to read, from the settings or the Developer API."""
+"""Discovers the topics to read, their stream names and samples of their messages."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+from collections import Counter
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ..event_streams.consume import ConsumeClient
+from ..discovery import schemas
+from ..event_streams.consume import EARLIEST, ConsumeClient, Cursor, parse_time, rfc3339
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
 from ..event_streams.session import ApiSession
-from ..plugin.pages import split_page
-from ..reading.topic import Topic
-from ..records.layout import Layout
-from . import names, schemas
+from ..plugin.json import split_page
+from ..reading.bookmarks import Topic, name_of_topic
+from ..records.columns import Layout
 from .catalog import names_by_topic
-from .samples import sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from singer_sdk.singerlib import Catalog
 
+    from ..event_streams.consume import Message
     from ..event_streams.developer_api import WorkspaceTopic
     from ..event_streams.rate_limiter import RateLimiter
+
+SAMPLE_SIZE = 50
+# The API cannot read backwards: look for the newest messages in the last minutes, and further back
+# only if there are none.
+LOOK_BACKS = (timedelta(minutes=5), timedelta(days=1))
+
+
+def sample(client: ConsumeClient) -> list[bytes]:
+    """Read the payloads of a topic's oldest page and of its newest, without overlap.
+
+    This takes two requests, or up to four if the topic has been idle for long.
+
+    Args:
+        client: The client that consumes the topic.
+
+    Raises:
+        ServiceError: A request failed.
+    """
+    page = client.consume(EARLIEST, batch_size=SAMPLE_SIZE)
+    messages = {message.message_id: message for message in page.messages}
+    if page.messages:
+        for cursor in _cursors(page.messages, page.date or datetime.now(timezone.utc)):
+            newest = client.consume(cursor, batch_size=SAMPLE_SIZE).messages
+            messages |= {message.message_id: message for message in newest}
+            if newest:
+                break
+    return [bytes(message.payload) for message in messages.values()]
+
+
+def _cursors(oldest: list[Message], now: datetime) -> Iterator[Cursor]:
+    """Yield the cursors of a search for the newest messages, which starts after the oldest page."""
+    end = parse_time(oldest[-1].time)
+    for look_back in LOOK_BACKS:
+        since = now - look_back
+        if end is None or since <= end:
+            break
+        yield Cursor(since_time=rfc3339(since))
+    yield Cursor(after_message_id=oldest[-1].message_id)
+
+
+def from_title(topic: WorkspaceTopic) -> str:
+    """Return the title of a topic in snake case; ``topic_<id>`` if nothing is left of it."""
+    import inflection  # noqa: PLC0415 - not needed if the settings list the topics
+
+    name = inflection.parameterize(inflection.underscore(topic.name), separator="_")
+    return str(name) or f"topic_{topic.id}"
+
+
+def named(
+    topics: Sequence[Topic], in_catalog: Mapping[int, str], bookmarks: Mapping[str, Any]
+) -> list[Topic]:
+    """Set the stream name of each topic.
+
+    Args:
+        topics: The topics with their default names. If two have the same name, the first one keeps
+            it.
+        in_catalog: The names in the catalog by topic id; they take precedence.
+        bookmarks: The bookmarks by stream name; their names come next.
+
+    Returns:
+        The topics, with unique names.
+    """
+    # A topic that is listed twice has two stream names, so neither can be found by its id.
+    once = {topic_id for topic_id, count in Counter(t.id for t in topics).items() if count == 1}
+    names = {topic_id: name for topic_id, name in in_catalog.items() if topic_id in once}
+    for topic in topics:
+        name = name_of_topic(bookmarks, topic.id)
+        if name is not None and name not in names.values():
+            names.setdefault(topic.id, name)
+    taken = set(names.values())
+    result = []
+    for topic in topics:
+        name = names.get(topic.id) or topic.name
+        while topic.id not in names and name in taken:
+            name = f"{name}_{topic.id}"
+        taken.add(name)
+        result.append(replace(topic, name=name))
+    return result
+
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -33,24 +114,20 @@ THIS_TOPIC_ONLY = {403, 404}
 
 
 def discover_topics(
-    config: Mapping[str, Any],
-    catalog: Catalog | None,
-    bookmarks: Mapping[str, Any],
-    limiter: RateLimiter,
+    config: Mapping[str, Any], catalog: Catalog | None, bookmarks: Mapping[str, Any]
 ) -> list[Topic]:
-    """Discover the topics to read, their stream names, and the schema of each.
+    """Discover the topics to read, their stream names, and the schemas that are declared.
 
     Args:
         config: The settings of the tap.
-        catalog: The catalog of the run; no schema is inferred for a stream that it contains.
+        catalog: The catalog of the run.
         bookmarks: The bookmarks of the last run by stream name.
-        limiter: The rate limiter of the process, for samples.
 
     Returns:
         The topics in the ``topics`` setting, or else all topics of the workspace.
 
     Raises:
-        ServiceError: The request for topics or for a sample failed.
+        ServiceError: The request for topics failed.
     """
     workspace = _workspace(config, catalog)
     if config.get("topics"):
@@ -58,16 +135,36 @@ def discover_topics(
         bookmarks = {}  # The settings contain the names.
     else:
         topics = [
-            _described(Topic(each.id, names.from_title(each), **_start(config)), each)
+            _described(Topic(each.id, from_title(each), **_start(config)), each)
             for each in sorted(workspace.values(), key=lambda topic: topic.id)
         ]
-    topics = names.named(topics, names_by_topic(catalog), bookmarks)
-    known = set(catalog or ())
-    if not (config["infer_schema"] or Layout.from_config(config)):
-        return topics
+    return named(topics, names_by_topic(catalog), bookmarks)
+
+
+def infer_schemas(
+    config: Mapping[str, Any],
+    topics: Sequence[Topic],
+    bookmarks: Mapping[str, Any],
+    limiter: RateLimiter,
+) -> list[Topic]:
+    """Infer schemas that are not declared from samples, if the settings need them.
+
+    Args:
+        config: The settings of the tap.
+        topics: The topics.
+        bookmarks: The bookmark of each topic; one with columns needs no sample.
+        limiter: The rate limiter of the process.
+
+    Raises:
+        ServiceError: The request for a sample failed.
+    """
+    layout = Layout.from_config(config)
+    if not (config["infer_schema"] or layout):
+        return list(topics)
+    has_columns = {name for name, each in bookmarks.items() if layout and each.get("columns")}
     return [
         _sampled(config, topic, limiter)
-        if topic.payload_schema is None and topic.name not in known
+        if topic.payload_schema is None and topic.name not in has_columns
         else topic
         for topic in topics
     ]
@@ -119,8 +216,8 @@ def _described(topic: Topic, described: WorkspaceTopic | None) -> Topic:
 
 def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> Topic:
     # Only unknown schemas need these imports, and most runs start faster without them.
+    from ..records.columns import infer_columns  # noqa: PLC0415
     from ..records.columns import schemas as column_schemas  # noqa: PLC0415
-    from ..records.inference import infer_columns  # noqa: PLC0415
 
     session = ApiSession.for_messages(config, limiter, str(topic))
     payloads: list[bytes] = []

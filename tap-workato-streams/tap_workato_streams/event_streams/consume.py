@@ -1,17 +1,16 @@
-"""Consuming the messages of one topic (contract: "Public API" and "Legacy domain")."""
+"""Consuming one topic: cursors, pages, cursors that make no progress, and the end of a topic."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from .errors import Unavailable
-from .session import Body
+from .errors import EventStreamsError, RequestRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from .session import ApiSession
 
@@ -57,7 +56,6 @@ class ConsumeClient:
         self.session = session
         self.requests = 0
         self._split = split
-        self._must_connect = True
         # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume")
 
@@ -67,7 +65,6 @@ class ConsumeClient:
         *,
         batch_size: int,
         timeout_secs: int = 0,
-        while_waiting: Callable[[], None] = lambda: None,
     ) -> Messages:
         """Request the messages after a cursor.
 
@@ -75,8 +72,6 @@ class ConsumeClient:
             cursor: Where to start.
             batch_size: The maximum number of messages, 1 to 50.
             timeout_secs: The maximum time in seconds that the service waits for a message, 0 to 60.
-            while_waiting: Called at least once: after the request has been sent, and before any
-                long wait. It must not raise, because its error would be taken for a network error.
 
         Returns:
             The messages; empty if there are none after the cursor.
@@ -92,24 +87,16 @@ class ConsumeClient:
             body["since_time"] = cursor.since_time
         if timeout_secs:
             body["timeout_secs"] = timeout_secs
-        if self._must_connect or not self.session.limiter.is_free:
-            while_waiting()
-        sent = Body(msgspec.json.encode(body), while_waiting)
+        sent = msgspec.json.encode(body)
         return self.session.retry(lambda: self._consume_once(sent, timeout_secs))
 
     def close(self) -> None:
         """Close the connection."""
         self.session.close()
 
-    def _consume_once(self, body: Body, timeout_secs: int) -> Messages:
+    def _consume_once(self, body: bytes, timeout_secs: int) -> Messages:
         self.requests += 1
-        try:
-            response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
-        except Unavailable:
-            body.while_waiting()
-            raise
-        # Opening a new connection may take long.
-        self._must_connect = response.is_last
+        response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
         try:
             messages = self._split(response.content)
         except ValueError:
@@ -129,3 +116,142 @@ def parse_time(text: str | None) -> datetime | None:
 def rfc3339(time: datetime, timespec: str = "seconds") -> str:
     """Format a time for the API, truncated to ``timespec``."""
     return time.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+# The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
+# (contract: "What is undocumented, and what to assume").
+MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
+
+
+class CursorExpired(RequestRejected):
+    """The message of a cursor has expired or was purged.
+
+    Attributes:
+        until: The time of the earliest message that is left; ``now`` if there is none.
+    """
+
+    until = "now"
+
+
+def consume_again(
+    cursor: Cursor,
+    batch_size: int,
+    rejection: RequestRejected,
+    consume: Callable[[Cursor, int], Messages],
+) -> Messages:
+    """Repeat a request that was rejected, if its cursor may be the cause.
+
+    The API does not document the status for an expired message id. If a request succeeds without
+    the cursor, and is rejected again with it, the message has expired or was purged. Otherwise, the
+    topic was the cause, or the rejection was transient.
+
+    Args:
+        cursor: The cursor of the request.
+        batch_size: The maximum number of messages.
+        rejection: The response to the request.
+        consume: Requests the messages after a cursor, at most as many as its second argument.
+
+    Returns:
+        The messages after the cursor, because the rejection was transient.
+
+    Raises:
+        CursorExpired: The message of the cursor no longer exists.
+        RequestRejected: The cursor is not the cause of the rejection.
+        ServiceError: One of the two requests failed for another reason.
+    """
+    if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
+        raise rejection
+    try:
+        earliest = consume(EARLIEST, 1).messages
+    except RequestRejected:
+        raise rejection from None
+    try:
+        return consume(cursor, batch_size)
+    except RequestRejected as again:
+        if again.status not in MAY_BE_THE_CURSOR:
+            raise
+        expired = CursorExpired(str(again), status=again.status, reason=again.reason)
+        expired.until = earliest[0].time if earliest else "now"
+        raise expired from None
+
+
+class Repetition:
+    """Detects a service that repeats pages, without remembering all pages (Brent's algorithm).
+
+    It remembers one page at a time, and replaces it after twice as many pages as before.
+    """
+
+    def __init__(self) -> None:
+        self._remembered: str | None = None
+        self._pages = 0
+        self._remember_for = 1
+
+    def check(self, subject: str, after: str | None, last: str) -> None:
+        """Check that a page makes progress.
+
+        Args:
+            subject: What the error begins with, such as ``orders (topic 11)``.
+            after: The message id that was the cursor, if one was.
+            last: The id of the page's last message.
+
+        Raises:
+            EventStreamsError: The message was read before.
+        """
+        if last in {after, self._remembered}:
+            raise EventStreamsError(
+                f"{subject}: the service returned message {last} again after it was read; "
+                "run again, and report this to the service's support if it persists"
+            )
+        self._pages += 1
+        if self._pages == self._remember_for:
+            self._remembered = last
+            self._pages = 0
+            self._remember_for *= 2
+
+
+class PageLike(Protocol):
+    """A page of messages."""
+
+    @property
+    def messages(self) -> Sized: ...  # noqa: D102
+
+
+P = TypeVar("P", bound=PageLike)
+
+# The factor by which the search goes further back in each step, and the limit of the last step.
+GROWTH = 16
+LONGEST_LOOK_BACK = timedelta(days=10_000)
+# Reading the messages of this time takes about as many requests as searching in it.
+SHORTEST_INTERVAL = timedelta(seconds=1)
+
+
+def find_newest_page(
+    fetch_since: Callable[[datetime], P],
+    now: datetime,
+    since: datetime,
+    page: P,
+    page_size: int,
+) -> tuple[datetime, P]:
+    """Search for a page close to the end: go back in growing steps, then bisect the last step.
+
+    Args:
+        fetch_since: Requests the first page of the messages since a time.
+        now: The time by the service's clock, or a later one.
+        since: The time at which the search starts, before ``now``.
+        page: The page since that time.
+        page_size: The maximum number of messages of a page. A page with fewer ends the search.
+
+    Returns:
+        A time and the page since then; the page is empty only if the topic is empty.
+    """
+    newer = now
+    while not page.messages and now - since < LONGEST_LOOK_BACK:
+        newer, since = since, now - min((now - since) * GROWTH, LONGEST_LOOK_BACK)
+        page = fetch_since(since)
+    while len(page.messages) >= page_size and newer - since > SHORTEST_INTERVAL:
+        middle = since + (newer - since) / 2
+        if (found := fetch_since(middle)).messages:
+            since, page = middle, found
+        else:
+            newer = middle
+    return since, page

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from . import CONNECTOR
+from ..event_streams import CONNECTOR
 from .errors import RequestRejected
 from .rate_limiter import RateLimiter
 from .session import ApiSession
@@ -18,7 +18,7 @@ from .session import ApiSession
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .response import Response
+    from .http import Response
 
 logger = logging.getLogger(CONNECTOR)
 

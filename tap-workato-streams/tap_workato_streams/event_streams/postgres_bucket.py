@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pyrate_limiter import Rate
 
-    from .quota_url import QuotaUrl
+    from .quota_stores import QuotaUrl
 
 CONNECT_TIMEOUT_SECS = 5
 

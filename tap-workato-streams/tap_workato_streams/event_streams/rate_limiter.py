@@ -18,8 +18,7 @@ from .errors import ServiceError, Stopped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .quota import LocalQuota
-    from .shared_quota import SharedQuota
+    from .quota import LocalQuota, SharedQuota
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
@@ -81,11 +80,6 @@ class RateLimiter:
     def from_config(cls, config: Mapping[str, Any]) -> RateLimiter:
         """Create the rate limiter of the messages API from the settings of a connector."""
         return cls(config.get("max_requests_per_minute"), config.get("quota_url"))
-
-    @property
-    def is_free(self) -> bool:
-        """Whether a request would not have to wait: there is no limit and no pause."""
-        return self._quota is None and not self._throttled
 
     @property
     def pause_secs(self) -> float:

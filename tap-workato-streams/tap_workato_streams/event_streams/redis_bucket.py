@@ -14,7 +14,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from pyrate_limiter import Rate, RateItem
 
-    from .quota_url import QuotaUrl
+    from .quota_stores import QuotaUrl
 
 CALL_TIMEOUT_SECS = 5.0
 

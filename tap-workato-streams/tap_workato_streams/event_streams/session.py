@@ -3,54 +3,107 @@
 from __future__ import annotations
 
 import functools
+import logging
+import random
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+import backoff
 import requests
 from urllib3.exceptions import HTTPError
 
-from . import CONNECTOR
+from ..event_streams import CONNECTOR
+from .errors import GaveUp, Unavailable
 from .hosts import Timeouts, developer_host, is_loopback, messages_host
-from .response_errors import check, unexpected, unreachable
-from .retry import RetryPolicy
-from .transport import OneHostAdapter
+from .http import OneHostAdapter, check, unexpected, unreachable
+from .rate_limiter import PauseTooLong
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from .errors import Unavailable
     from .hosts import Host
+    from .http import Response
     from .rate_limiter import RateLimiter
-    from .response import Response
 
 T = TypeVar("T")
 
+logger = logging.getLogger(CONNECTOR)
 
-class Body:
-    """The body of a request, and a function to call once it has been sent.
+FIRST_WAIT_SECS = 0.5
+LONGEST_WAIT_SECS = 30.0
 
-    ``requests`` sends an iterable body part by part, and requests the next part before it waits
-    for the response, when everything has been sent. Calling the function at this moment needs no
-    second thread; passing a page to another thread would take longer than writing it.
 
-    Args:
-        body: The body.
-        while_waiting: The function. It must not raise, because its error would be taken for a
-            network error.
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Retries requests that failed for a transient reason, within the rate limit.
+
+    Attributes:
+        limiter: The rate limiter of the process; each attempt acquires it.
+        max_retry_secs: The maximum time in total for which a request is retried, including waits
+            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count.
     """
 
-    def __init__(self, body: bytes, while_waiting: Callable[[], None]) -> None:
-        self._body = body
-        self.while_waiting = while_waiting
+    limiter: RateLimiter
+    max_retry_secs: float
 
-    def __len__(self) -> int:
-        """The number of bytes."""
-        return len(self._body)
+    def call(self, request: Callable[[], T]) -> T:
+        """Call a function that sends a request, until it succeeds or the time is used up.
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the body, and call the function once it has been sent."""
-        yield self._body
-        self.while_waiting()
+        Any exception of the function except ``Unavailable`` propagates unchanged.
+
+        Raises:
+            GaveUp: Retries took longer than ``max_retry_secs``.
+            Stopped: The run is being stopped.
+        """
+        try:
+            with self.limiter.acquire():
+                return request()
+        except GaveUp:
+            raise  # Raised by a nested request, which has already used up its time.
+        except Unavailable as exc:
+            error = exc
+        # Outside of the block: otherwise, the first error would be the context of all later ones.
+        return self._retry(request, error)
+
+    def _retry(self, request: Callable[[], T], error: Unavailable) -> T:
+        waits = backoff.expo(factor=FIRST_WAIT_SECS, max_value=LONGEST_WAIT_SECS)
+        next(waits)  # The first value of backoff's generators is None.
+        spent = 0.0
+        while True:
+            pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
+            if spent + pause >= self.max_retry_secs:
+                raise self._gave_up(error, spent) from error
+            wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311 - no secret
+            wait = min(wait, self.max_retry_secs - spent)
+            logger.warning("%s; retrying in %.1f s", error, max(wait, pause))
+            self.limiter.sleep(wait)
+            spent += wait
+            try:
+                # The rest of a pause is spent here, so that requests keep their order.
+                with self.limiter.acquire(self.max_retry_secs - spent) as paused:
+                    spent += paused
+                    began = time.monotonic()
+                    return request()
+            except PauseTooLong:
+                raise self._gave_up(error, spent) from error
+            except GaveUp:
+                raise
+            except Unavailable as exc:
+                spent += time.monotonic() - began
+                error = exc
+
+    def _gave_up(self, error: Unavailable, spent: float) -> GaveUp:
+        asked = f", asked to wait {error.retry_after:.0f} s" if error.retry_after else ""
+        return GaveUp(
+            f"{error}; gave up after {spent:.0f} s{asked} "
+            f"(max_retry_secs is {self.max_retry_secs:g})",
+            status=error.status,
+            reason=error.reason,
+            retry_after=error.retry_after,
+            sent=error.sent,
+        )
 
 
 class ApiSession:
@@ -106,7 +159,7 @@ class ApiSession:
         self,
         request: requests.PreparedRequest,
         *,
-        body: bytes | Body | None = None,
+        body: bytes | None = None,
         poll_secs: float = 0.0,
     ) -> Response:
         """Send a request once, and read the whole response.
@@ -123,8 +176,7 @@ class ApiSession:
             ServiceError: The status is not 2xx, or there is no complete response.
         """
         if body is not None:
-            # requests accepts any iterable of bytes, although its types do not.
-            request.body = body  # type: ignore[assignment]
+            request.body = body
             request.headers["Content-Length"] = str(len(body))
             request.headers["Content-Type"] = "application/json"
         timeout = (self._timeouts.request_secs, self._timeouts.request_secs + poll_secs)
@@ -133,7 +185,7 @@ class ApiSession:
         except (OSError, HTTPError, ValueError) as exc:
             # Without the original exception, whose message may quote a response.
             raise unreachable(exc, self.subject, self.host) from None
-        check(response, self.subject, self.host, body if isinstance(body, bytes) else b"")
+        check(response, self.subject, self.host, body or b"")
         return response
 
     def unexpected(self, response: Response) -> Unavailable:

@@ -12,7 +12,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from pyrate_limiter import Rate
 
-    from .quota_url import QuotaUrl
+    from .quota_stores import QuotaUrl
 
 
 class FileBucket(SQLiteBucket):

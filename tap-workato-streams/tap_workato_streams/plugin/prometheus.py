@@ -18,14 +18,14 @@ from prometheus_client.core import (
 
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
-from .metrics import Histogram
+from .monitoring import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client import Metric as Family
 
-    from .metrics import Metric
+    from .monitoring import Metric
 
 logger = logging.getLogger(CONNECTOR)
 

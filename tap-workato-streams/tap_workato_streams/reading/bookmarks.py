@@ -1,20 +1,128 @@
-"""Reads the bookmarks in a state file, and finds those of renamed streams by topic id."""
+"""The topics to read, their pages, and the positions between them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from copy import deepcopy
+from dataclasses import dataclass
+from datetime import timedelta
 from numbers import Number
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..event_streams.consume import parse_time
+from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
 from ..event_streams.errors import SettingError
-from .topic import Bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
-    from .topic import Topic
+    from ..event_streams.consume import Message
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic to read.
+
+    Args:
+        id: The topic's id.
+        name: The name of the stream.
+        start_from: Where to start without a bookmark: earliest or latest.
+        start_date: The time at which to start instead.
+        payload_schema: The JSON Schema of the payload; None if unknown.
+        is_declared: Whether the schema is declared rather than inferred from a sample.
+        retention: The retention in seconds; None if unknown.
+    """
+
+    id: int
+    name: str
+    start_from: str
+    start_date: str | None = None
+    payload_schema: Mapping[str, Any] | None = None
+    is_declared: bool = True
+    retention: float | None = None
+
+    def __str__(self) -> str:
+        """Return the stream name and topic id for log lines and errors."""
+        return f"{self.name} (topic {self.id})"
+
+
+class Bookmark(NamedTuple):
+    """The last message that was read, or only a time if the topic had no recent message."""
+
+    message_id: str | None
+    time: str | None
+
+
+class Page(NamedTuple):
+    """Messages in topic order, and the time by the service's clock.
+
+    ``start`` is the bookmark of a page without messages, which only sets where reading starts.
+    """
+
+    messages: list[Message]
+    date: datetime | None = None
+    start: Bookmark | None = None
+
+    def bookmark(self) -> Bookmark | None:
+        """The bookmark after all messages of the page are written."""
+        if not self.messages:
+            return self.start
+        return Bookmark(self.messages[-1].message_id, self.messages[-1].time)
+
+
+# Messages of a batch have the same millisecond, and `since_time` only returns newer messages.
+JUST_BEFORE = timedelta(milliseconds=1)
+# The share of the retention after which a bookmark is close to expiring.
+NEAR_RETENTION = 0.8
+
+
+def cursor_after(bookmark: Bookmark) -> Cursor:
+    """Return the cursor for a bookmark: its message, or its time if it has no message."""
+    if bookmark.message_id:
+        return Cursor(after_message_id=bookmark.message_id)
+    return Cursor(since_time=bookmark.time)
+
+
+def start(topic: Topic, bookmark: Bookmark | None) -> tuple[Cursor | None, str]:
+    """Return the first cursor, and where reading starts and why, for the log.
+
+    The cursor is None to start after the latest message, for which the consumer has to search.
+    """
+    if bookmark and bookmark.message_id:
+        time = f" of {bookmark.time}" if bookmark.time else ""
+        line = f"resuming after message {bookmark.message_id}{time} (bookmark)"
+        return cursor_after(bookmark), line
+    if bookmark:
+        return cursor_after(bookmark), f"resuming at {bookmark.time} (bookmark)"
+    if topic.start_date:
+        return Cursor(since_time=topic.start_date), f"starting at {topic.start_date} (start_date)"
+    if topic.start_from == "latest":
+        return None, "starting after the latest message (no bookmark, start_from is latest)"
+    return EARLIEST, "starting at the earliest message (no bookmark, start_from is earliest)"
+
+
+def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
+    """Return the cursor that replaces an expired bookmark; None to fail.
+
+    All remaining messages are newer than the expired one, so ``earliest`` skips none of them.
+    ``since_time`` does the same if the bookmark has no time. Otherwise, it starts just before the
+    time, because other messages with the same time may be unread.
+    """
+    if policy == "fail":
+        return None
+    time = parse_time(bookmark.time)
+    if policy == "since_time" and time:
+        return Cursor(since_time=rfc3339(time - JUST_BEFORE, "milliseconds"))
+    return EARLIEST
+
+
+def is_near_retention(topic: Topic, bookmark: Bookmark, now: datetime) -> bool:
+    """Return whether a bookmark is about to expire; False if the retention is unknown."""
+    since = parse_time(bookmark.time)
+    if since is None or not topic.retention:
+        return False
+    return (now - since).total_seconds() > NEAR_RETENTION * topic.retention
+
 
 Bookmarks = dict[str, Any]
 

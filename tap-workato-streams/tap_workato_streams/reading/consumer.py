@@ -4,22 +4,74 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from ..event_streams.cursors import CursorExpired, Repetition, consume_again
+from ..event_streams.consume import (
+    Cursor,
+    CursorExpired,
+    Repetition,
+    consume_again,
+    find_newest_page,
+    rfc3339,
+)
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from .latest import find_latest
-from .positions import cursor_after, cursor_instead, is_near_retention, start
-from .topic import Bookmark, Page
+from .bookmarks import Bookmark, Page, cursor_after, cursor_instead, is_near_retention, start
+from .clock import DAY_OFF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..event_streams.consume import ConsumeClient, Cursor, Messages
+    from ..event_streams.consume import ConsumeClient, Messages
     from ..settings import ReadSettings
-    from .run_clock import RunClock
-    from .topic import Topic
+    from .bookmarks import Topic
+    from .clock import RunClock
+
+    Fetch = Callable[[Cursor], Page]
+
+# How far back the search for the latest message starts: more than the service's clocks can differ.
+LOOK_BACK = timedelta(seconds=5)
+# If the local clock is behind the service's by more than this, the service's clock is used instead.
+SMALL_SKEW = timedelta(minutes=1)
+
+
+def find_latest(fetch: Fetch, clock: RunClock, batch_size: int) -> Bookmark:
+    """Find the bookmark of the latest message.
+
+    If the topic has no recent message, the bookmark is a timestamp instead of a message id.
+
+    Args:
+        fetch: Requests the page after a cursor.
+        clock: The clock of the run.
+        batch_size: The maximum number of messages of a page.
+    """
+    now = datetime.now(timezone.utc)
+    since = now - LOOK_BACK
+    page = _fetch_since(fetch, since)
+    if page.date is None or abs(page.date - now) > DAY_OFF:
+        # Without a reliable clock, only a time with messages after it is safe: a timestamp in the
+        # future means now (contract: "Public API"), and would skip the messages until then.
+        latest_now = max(now, page.date or now)
+        since = latest_now - LOOK_BACK
+        page = _fetch_since(fetch, since)
+        since, page = find_newest_page(
+            lambda time: _fetch_since(fetch, time), latest_now, since, page, batch_size
+        )
+    elif not timedelta() <= page.date - since <= SMALL_SKEW:
+        since = page.date - LOOK_BACK
+        page = _fetch_since(fetch, since)
+    latest = Bookmark(None, rfc3339(since))
+    while last := page.bookmark():
+        latest = last
+        if clock.started_before(latest.time):
+            break
+        page = fetch(cursor_after(latest))
+    return latest
+
+
+def _fetch_since(fetch: Fetch, time: datetime) -> Page:
+    return fetch(Cursor(since_time=rfc3339(time)))
+
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -44,24 +96,16 @@ class TopicConsumer:
         self.client = client
         self._settings = settings
         self._clock = clock
-        self._while_waiting: Callable[[], None] = lambda: None
         self._repetition = Repetition()
         self._bookmark: Bookmark | None = None
         self._given_up: set[str] = set()
 
-    def pages(
-        self,
-        bookmark: Bookmark | None,
-        *,
-        tail: bool = False,
-        while_waiting: Callable[[], None] = lambda: None,
-    ) -> Iterator[Page]:
+    def pages(self, bookmark: Bookmark | None, *, tail: bool = False) -> Iterator[Page]:
         """Consume the topic.
 
         Args:
             bookmark: The bookmark of the last run; None to start according to the settings.
             tail: Whether to continue at the end of the topic.
-            while_waiting: Called while the service processes a request; must not raise.
 
         Yields:
             Pages in topic order; one without messages may move the bookmark. Without ``tail``, they
@@ -73,7 +117,6 @@ class TopicConsumer:
                 the service makes no progress.
         """
         self._bookmark = bookmark
-        self._while_waiting = while_waiting
         poll_secs = self._settings.poll_secs(tail=tail)
         cursor, description = start(self.topic, bookmark)
         logger.info("%s: %s", self.topic, description)
@@ -136,12 +179,7 @@ class TopicConsumer:
         return page
 
     def _request(self, cursor: Cursor, batch_size: int, poll_secs: int = 0) -> Messages:
-        return self.client.consume(
-            cursor,
-            batch_size=batch_size,
-            timeout_secs=poll_secs,
-            while_waiting=self._while_waiting,
-        )
+        return self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
 
     def _position_instead(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
         """Return the position that replaces an expired one."""

@@ -1,11 +1,15 @@
-"""The columns of a payload: one per field or, with flattening, per nested field."""
+"""The columns of a payload: names, types, places in a record, and how they are inferred."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from singer_sdk.helpers._flattening import flatten_key, get_flattening_options
+
+from ..plugin.json import members
 from .json_values import (
     ARRAY,
     BOOLEAN,
@@ -15,12 +19,16 @@ from .json_values import (
     NUMBER,
     OBJECT,
     STRING,
+    has_format,
+    is_storable,
     is_storable_name,
     type_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from singer_sdk.helpers._flattening import FlatteningOptions, PluginFlatteningConfig
 
 # The keywords of a declared schema that columns keep, besides the formats that can be checked. With
 # others, such as `maxLength`, a value that violates them would fail the load.
@@ -178,3 +186,169 @@ def _options(schema: Mapping[str, Any], *keywords: str) -> list[Mapping[str, Any
 def _items(value: object) -> list[Any]:
     """Return the items of a list; an edited catalog may contain something else instead."""
     return value if isinstance(value, list) else []
+
+
+NESTED, UNPACKED = "nested", "unpacked"
+RECORD_FORMATS = (NESTED, UNPACKED)
+
+RESCUED = "_rescued"
+PAYLOAD = "payload"
+PREFIX = "payload_"
+# In all formats, a record has these fields.
+MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
+    "message_id": {"type": "string", "description": "Opaque; not sortable"},
+    "topic_id": {"type": "integer"},
+    "time": {"type": "string", "format": "date-time", "description": "Time of publication"},
+}
+RESCUED_SCHEMA: Mapping[str, Any] = {
+    "type": ["object", "null"],
+    "description": "Values without a column, by JSON Pointer",
+}
+
+
+def message_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a record with these fields next to those of the message."""
+    return {
+        "type": "object",
+        "properties": {**MESSAGE_FIELDS, **fields},
+        "required": ["message_id"],
+    }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The format of a record that is split into columns.
+
+    Args:
+        unpacked: Whether the payload's fields are at the top level of the record or in `payload`.
+        flattening: The options of the SDK's flattening; None without flattening.
+    """
+
+    unpacked: bool
+    flattening: FlatteningOptions | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layout | None:
+        """Pick the format from a checked config; None for nested records without flattening."""
+        flattening = None
+        if config.get("flattening_enabled"):
+            flattening = get_flattening_options(cast("PluginFlatteningConfig", config))
+        unpacked = config["record_format"] == UNPACKED
+        return cls(unpacked, flattening) if unpacked or flattening else None
+
+    @property
+    def levels(self) -> int:
+        """The number of levels of objects below the payload that become columns."""
+        if self.flattening is None:
+            return 0
+        return self.flattening.max_level - (0 if self.unpacked else 1)
+
+    def record_path(self, path: Path) -> Path:
+        """Return the path of a payload's field in the record before flattening."""
+        if not self.unpacked:
+            return (PAYLOAD, *path)
+        if not path:
+            return ()
+        first = PREFIX + path[0] if path[0] in MESSAGE_FIELDS else path[0]
+        return (first, *path[1:])
+
+    def column_name(self, path: Path) -> str:
+        """Return the name of a field's column."""
+        *parents, name = self.record_path(path)
+        if self.flattening is None:
+            return name
+        return flatten_key(
+            name,
+            parents,
+            self.flattening.separator,
+            max_key_length=self.flattening.max_key_length,
+        )
+
+    def record_schema(self, columns: Columns) -> dict[str, Any]:
+        """Return the JSON Schema of the record before flattening."""
+        if self.unpacked:
+            fields = {
+                self.record_path((name,))[0]: {**schema, **prefixed_notes(name)}
+                for name, schema in schemas(columns).items()
+            }
+        elif columns:
+            fields = {PAYLOAD: {"type": ["object", "null"], "properties": schemas(columns)}}
+        else:
+            # Flattening would turn an object without properties into a text column.
+            fields = {}
+        # New columns come last, so that they do not move others in a CSV file.
+        return message_schema({RESCUED: RESCUED_SCHEMA, **fields})
+
+
+def prefixed_notes(name: str) -> dict[str, str]:
+    """Return the note for a column with a prefix, by which it is recognized in a catalog."""
+    return {"description": f"`{name}` of the payload"} if name in MESSAGE_FIELDS else {}
+
+
+# A single string may look like a date by chance.
+MIN_FORMAT_SAMPLES = 2
+
+
+def infer_columns(payloads: Iterable[bytes], levels: int, *, formats: bool = True) -> Columns:
+    """Infer the columns of payloads.
+
+    Args:
+        payloads: Samples; one that is not an object is ignored.
+        levels: How many levels of objects below the payload are flattened.
+        formats: Whether strings may become date and date-time columns.
+
+    Returns:
+        A column for each field that has a value. A field that is null in every sample has no type
+        yet.
+    """
+    samples: dict[str, list[bytes]] = {}
+    for payload in payloads:
+        try:
+            fields = members(payload)
+        except ValueError:
+            continue
+        for name, raw in fields.items():
+            samples.setdefault(name, []).append(raw)
+    columns = {
+        name: infer_column(values, levels, formats=formats)
+        for name, values in samples.items()
+        if is_column_name(name)
+    }
+    return {name: column for name, column in columns.items() if column}
+
+
+def infer_column(values: Sequence[bytes], levels: int, *, formats: bool = True) -> Column | None:
+    """Infer one column from the values of a field; None if they have no type."""
+    typed = [(type_of(raw), raw) for raw in values if is_storable(raw)]
+    counts = Counter(kind for kind, _ in typed)
+    # An integer beyond 64 bits fits in no column, so it must not affect the type.
+    scalars = {STRING, INTEGER, NUMBER, BOOLEAN} & counts.keys()
+    shapes = {
+        OBJECT: counts[OBJECT],
+        ARRAY: counts[ARRAY],
+        "scalar": sum(counts[kind] for kind in scalars),
+    }
+    shape = max(shapes, key=lambda each: shapes[each])
+    if not shapes[shape]:
+        return None
+    if shape == ARRAY:
+        return Column((ARRAY,))
+    if shape == OBJECT:
+        objects = [raw for kind, raw in typed if kind == OBJECT]
+        fields = infer_columns(objects, levels - 1, formats=formats) if levels else {}
+        return Column((OBJECT,), fields=fields or None)
+    kind = _scalar(scalars)
+    texts = [raw for found, raw in typed if found == STRING]
+    return Column((kind,), _common_format(texts) if formats and scalars == {STRING} else None)
+
+
+def _scalar(kinds: set[str]) -> str:
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return NUMBER if kinds == {INTEGER, NUMBER} else STRING
+
+
+def _common_format(texts: Sequence[bytes]) -> str | None:
+    if len(texts) < MIN_FORMAT_SAMPLES:
+        return None
+    return next((each for each in FORMAT_PATTERNS if all(has_format(t, each) for t in texts)), None)

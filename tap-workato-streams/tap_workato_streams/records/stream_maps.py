@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from .layout import PAYLOAD, RESCUED, RESCUED_SCHEMA
+from .columns import PAYLOAD, RESCUED, RESCUED_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import RecordMessage
 
-    from .columns import Columns, Path
-    from .layout import Layout
+    from .columns import Columns, Layout, Path
 
 KEY_PROPERTIES, ALIAS, SOURCE = "__key_properties__", "__alias__", "__source__"
 

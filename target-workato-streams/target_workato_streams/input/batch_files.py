@@ -11,15 +11,14 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from ..plugin.json_scanner import members
-from ..plugin.json_text import check_utf8
-from .singer_lines import InputError
+from ..plugin.json import check_utf8, members
+from .messages import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import IO
 
-    from .singer_lines import Line
+    from .messages import Line
 
 _RECORD = msgspec.json.Decoder(msgspec.Raw)
 

@@ -13,13 +13,13 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
 from ..event_streams.errors import EventStreamsError, SettingError, Stopped
-from .singer_lines import InputError, split
+from .messages import InputError, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from .singer_lines import Line
+    from .messages import Line
 
 CHUNK_BYTES = 256 * 1024
 
@@ -79,7 +79,7 @@ class StdinReader(GenericSingerReader[bytes]):
         file_input: IO[str] | IO[bytes] | None,
         callbacks: Mapping[str, Callable[[Line], None]],
     ) -> Counter[str]:
-        """Read to the end, or until the poller stops.
+        """Read to the end, or until the poller stops; then process only what has been read.
 
         Args:
             file_input: The input; None for stdin.
@@ -103,10 +103,8 @@ class StdinReader(GenericSingerReader[bytes]):
                 callbacks.get(message.type, _unknown)(message)
                 counts[message.type] += 1
                 self.last_type = message.type
-                if self.poller.stopping:
-                    break
         except Stopped:
-            # A signal arrived while a message was processed; what was read before it is published.
+            # After a signal, a message would have to wait; what was read before it is published.
             return counts
         except Exception as exc:
             if isinstance(exc, InputError):
@@ -168,6 +166,8 @@ class StdinReader(GenericSingerReader[bytes]):
         if descriptor is None:
             for line in source:
                 poller.poll()
+                if poller.stopping:
+                    return
                 yield line.encode() if isinstance(line, str) else line
             return
         while not poller.stopping:

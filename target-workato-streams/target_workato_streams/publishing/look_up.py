@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
-from ..event_streams.cursors import CursorExpired, Repetition, consume_again
+from ..event_streams.consume import (
+    EARLIEST,
+    Cursor,
+    CursorExpired,
+    Repetition,
+    consume_again,
+    find_newest_page,
+    parse_time,
+    rfc3339,
+)
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from ..event_streams.newest_page import find_newest_page
 from ..state.positions import Position
 from .message_key import read_version
 
 if TYPE_CHECKING:
     from ..event_streams.consume import Messages
-    from ..state.versions import Version
+    from .message_key import Version
 
 # The maximum difference between the service's clocks. The Date header is in whole seconds.
 CLOCK_TOLERANCE = timedelta(seconds=6)

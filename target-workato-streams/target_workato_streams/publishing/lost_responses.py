@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..event_streams.errors import Unavailable
+    from .client import PublishResult
     from .look_up import KeyConsumer
     from .messages import Message
-    from .publish_client import PublishResult
 
 # With these responses, the service has not applied the request.
 NOT_APPLIED = frozenset({425, 429})

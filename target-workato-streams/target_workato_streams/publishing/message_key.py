@@ -1,6 +1,6 @@
 """Computes and reads the message key: it identifies a version of a row, the same in every run.
 
-Its format and content are part of the public interface.
+Its format and content are part of the public interface, because consumers compare keys.
 """
 
 from __future__ import annotations
@@ -9,19 +9,62 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import simplejson
 
-from ..plugin.json_scanner import members
-from ..state.versions import STREAM_DIGITS, Version
+from ..plugin.json import decode, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ..input.records import Stream
+    from ..input.messages import Stream
+
+_KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
+STREAM_DIGITS = 8
+
+
+class Version(NamedTuple):
+    """A version of a row.
+
+    Attributes:
+        row: A hash of the stream and the row's key, with 32 hexadecimal digits. The first 8 digits
+            only depend on the stream.
+        content: A hash of the content, with 32 hexadecimal digits. For a row without a key, both
+            hashes are the same.
+    """
+
+    row: str
+    content: str
+
+    @classmethod
+    def from_key(cls, text: bytes) -> Version | None:
+        """Parse the JSON text of a message key; None for any other value."""
+        found = _KEY.fullmatch(text)
+        return cls(found[1].decode(), found[2].decode()) if found else None
+
+    @property
+    def key(self) -> str:
+        """The message key."""
+        return f"{self.row}-{self.content}"
+
+    @property
+    def stream(self) -> str:
+        """The part of the key that all rows of a stream have in common."""
+        return self.row[:STREAM_DIGITS]
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether the row has a key, so that a later version replaces this one."""
+        return self.row != self.content
+
+
+# The version of messages without a key; it never matches a message in a topic.
+NO_VERSION = Version("", "")
+
 
 DIGITS = 32
 # Fields that taps and targets add: they differ from run to run, or describe how a row was read.
@@ -114,7 +157,7 @@ def _canonical(text: bytes) -> bytes:
     with contextlib.suppress(msgspec.DecodeError, RecursionError):
         return _encode(_decode(text))
     try:
-        value: Any = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+        value = decode(text, Decimal)
         return simplejson.dumps(value, use_decimal=True, sort_keys=True).encode()
     except (ValueError, ArithmeticError, RecursionError):
         # For deep nesting, or a number beyond Decimal, use the text itself.

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from ..input.records import Record, Stream  # noqa: TC001 - msgspec reads the annotations
+from ..input.messages import Record, Stream  # noqa: TC001 - msgspec reads the annotations
 from ..state.checkpoints import Checkpoint  # noqa: TC001 - msgspec reads the annotations
-from ..state.versions import NO_VERSION, Version  # noqa: TC001 - msgspec reads the annotations
+from .message_key import NO_VERSION, Version  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

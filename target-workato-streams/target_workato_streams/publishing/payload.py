@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..plugin.json_scanner import members
-from ..state.versions import NO_VERSION
-from .message_key import version
+from ..plugin.json import members
+from .message_key import NO_VERSION, version
 
 if TYPE_CHECKING:
-    from ..input.records import Stream
-    from ..state.versions import Version
+    from ..input.messages import Stream
+    from .message_key import Version
 
 
 class InvalidPayloadError(Exception):

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from ..state.checkpoints import EmittableState
 from ..state.positions import with_positions
-from .acknowledgements import Acknowledgements
+from .producer import Acknowledgements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..state.exactly_once import ExactlyOnce
     from ..state.positions import Position
     from .messages import Message
-    from .shutdown import Shutdown
+    from .producer import Shutdown
 
 
 class PositionedAcknowledgements(Acknowledgements):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
-from ..plugin.progress_bar import ProgressBar, is_shown
+from ..plugin.monitoring import ProgressBar, is_shown
 from ..plugin.wording import counted
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Determines the newest state that covers only acknowledged records.
+"""Determines which states may be emitted, and emits them.
 
 The records between two STATE messages form a checkpoint. A record refers to its checkpoint, and a
 checkpoint counts its unacknowledged records, so a record costs one addition and one subtraction.
@@ -6,7 +6,16 @@ checkpoint counts its unacknowledged records, so a record costs one addition and
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import io
+import os
+import select
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..event_streams.errors import EventStreamsError
+
+if TYPE_CHECKING:
+    from .dead_letters import DeadLetters
 
 
 class EmittableState(NamedTuple):
@@ -78,3 +87,81 @@ class CheckpointTracker:
         else:
             previous.following = following
             previous.state = checkpoint.state
+
+
+# According to pipe(7), a writable pipe accepts this many bytes without blocking.
+PIPE_BYTES = select.PIPE_BUF
+
+
+class StateWriter:
+    """Writes each state once, after the dead letters that it covers are on disk.
+
+    A state that could not be written yet is replaced by a newer one. After a failure, no later
+    state is written: a successful flush after a failed one proves nothing (fsync(2)).
+
+    Args:
+        dead_letters: The dead-letter file, if there is one.
+    """
+
+    def __init__(self, dead_letters: DeadLetters | None) -> None:
+        self._dead_letters = dead_letters
+        self._last: bytes | None = None
+        self._line = memoryview(b"")
+        self._next = b""
+        self._failed = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether a state has not been written completely."""
+        return bool(self._line or self._next) and not self._failed
+
+    def fileno(self) -> int:
+        """Return the descriptor of stdout, which is writable when `flush` has something to do."""
+        return sys.stdout.fileno()
+
+    def write(self, state: bytes | None) -> None:
+        """Write a state, unless it is None or the same as the last one; see `flush`.
+
+        Raises:
+            EventStreamsError: The state or a dead letter cannot be written.
+        """
+        if state is not None and state != self._last and not self._failed:
+            if self._dead_letters is not None:
+                self._dead_letters.sync()
+            self._last = state
+            self._next = state + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Write as much as stdout accepts without blocking.
+
+        Raises:
+            EventStreamsError: The state cannot be written.
+        """
+        try:
+            while self.pending:
+                self._line = self._line or memoryview(self._next)
+                if self._line.obj is self._next:
+                    self._next = b""
+                written = _write(self._line)
+                if not written:
+                    return
+                self._line = self._line[written:]
+        except OSError as exc:
+            self._failed = True
+            raise EventStreamsError(
+                f"cannot write the state to stdout ({exc.strerror}); check the program that reads "
+                "it, and run again"
+            ) from exc
+
+
+def _write(line: memoryview) -> int:
+    """Write a part of a line; return 0 if stdout would block."""
+    try:
+        stdout = sys.stdout.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        # stdout is not a file, for example in tests.
+        return sys.stdout.buffer.write(line)
+    if not select.select([], [stdout], [], 0)[1]:
+        return 0
+    return os.write(stdout, line[:PIPE_BYTES])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ..input.records import Record, Stream
+    from ..input.messages import Record, Stream
 
 
 BLOCK_BYTES = 64 * 1024

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ..event_streams.errors import EventStreamsError
-from ..plugin.json_scanner import members
+from ..plugin.json import members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,216 @@
+"""JSON text: split without decoding its values, or decoded without losing a digit."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import msgspec
+from typing_extensions import override
+
+from ..event_streams.consume import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Self
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_SPACE = re.compile(r"[ \t\n\r]*")
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+# Python's int() rejects integers with more digits.
+MAX_INT_DIGITS = 4300
+
+
+def check_utf8(text: bytes) -> None:
+    """Check the encoding, because msgspec does not check text that it does not decode.
+
+    Raises:
+        ValueError: The text is not UTF-8.
+    """
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError as exc:
+            raise ValueError(f"not UTF-8 at byte {exc.start + 1}") from None
+
+
+def members(text: bytes) -> dict[str, bytes]:
+    """Split a JSON object into its members.
+
+    Args:
+        text: The object.
+
+    Returns:
+        The bytes of each member's value by its name; if a name occurs twice, the last value.
+
+    Raises:
+        ValueError: The text is not a JSON object in UTF-8; the reason never quotes the text.
+    """
+    try:
+        return {name: bytes(value) for name, value in _OBJECT.decode(text).items()}
+    except (msgspec.DecodeError, RecursionError):
+        return dict(scan(text, "object"))
+
+
+def elements(text: bytes) -> list[bytes]:
+    """Split a JSON array into its elements.
+
+    Raises:
+        ValueError: The text is not a JSON array in UTF-8; the reason never quotes the text.
+    """
+    try:
+        return [bytes(value) for value in _ARRAY.decode(text)]
+    except (msgspec.DecodeError, RecursionError):
+        return [value for _, value in scan(text, "array")]
+
+
+def scan(text: bytes, kind: Literal["object", "array"]) -> Iterator[tuple[str, bytes]]:
+    """Split JSON that msgspec may reject: lone surrogates and very deep nesting.
+
+    Yields:
+        The name and the value of each member; the names of elements are empty.
+    """
+    check_utf8(text)
+    try:
+        yield from _parts(text.decode(), kind)
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"not valid JSON: {exc.msg} at character {exc.pos + 1}") from None
+
+
+def _parts(text: str, kind: str) -> Iterator[tuple[str, bytes]]:
+    opening, closing = "{}" if kind == "object" else "[]"
+    at = _skip(text, 0)
+    if not text.startswith(opening, at):
+        raise ValueError(f"not a JSON {kind}")
+    name = ""
+    at = _skip(text, at + 1)
+    has_more = not text.startswith(closing, at)
+    while has_more:
+        if kind == "object":
+            _after(text, at, '"')
+            name, at = _decoder.raw_decode(text, at)
+            at = _skip(text, _after(text, _skip(text, at), ":"))
+        end = _end(text, at)
+        yield name, text[at:end].encode()
+        at = _skip(text, end)
+        if has_more := not text.startswith(closing, at):
+            at = _skip(text, _after(text, at, ","))
+    if (end := _skip(text, at + 1)) != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+
+
+def _skip(text: str, at: int) -> int:
+    """Return the position after white space."""
+    return cast("re.Match[str]", _SPACE.match(text, at)).end()
+
+
+def _after(text: str, at: int, char: str) -> int:
+    """Return the position after a required character."""
+    if not text.startswith(char, at):
+        raise json.JSONDecodeError(f"Expecting {char}", text, at)
+    return at + 1
+
+
+def _end(text: str, at: int) -> int:
+    """Return where a value ends."""
+    try:
+        return _decoder.raw_decode(text, at)[1]
+    except RecursionError:
+        depth = 0
+    # Only the brackets are checked, because no parser accepts such a value.
+    for token in _STRING_OR_BRACKET.finditer(text, at):
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        if depth == 0:
+            return token.end()
+    raise json.JSONDecodeError("Unterminated value starting at", text, at)
+
+
+def _reject(name: str) -> None:
+    raise ValueError(f"not valid JSON: {name}")
+
+
+_decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_reject)
+
+
+class Digits(Decimal):
+    """A number that keeps its notation, such as 1E5 or 1.10."""
+
+    _text: str
+
+    def __new__(cls, text: str) -> Self:  # noqa: D102 - of Decimal
+        try:
+            number = super().__new__(cls, text)
+        except InvalidOperation:  # the exponent is beyond what Decimal can hold
+            number = super().__new__(cls, "Infinity")
+        number._text = text
+        return number
+
+    @override
+    def __str__(self) -> str:
+        return self._text
+
+
+def decode(text: str | bytes, number: type[Decimal] = Digits) -> Any:  # noqa: ANN401 - JSON
+    """Decode JSON without losing a digit.
+
+    Args:
+        text: The text.
+        number: The type of numbers that are not a Python integer. With ``Digits``, the SDK's
+            encoder also restores their notation.
+
+    Raises:
+        ValueError: The text cannot be decoded.
+        RecursionError: The text is nested too deeply.
+    """
+
+    def integer(digits: str) -> int | Decimal:
+        is_exact = len(digits) <= MAX_INT_DIGITS and digits != "-0"
+        return int(digits) if is_exact else number(digits)
+
+    return json.loads(text, parse_float=number, parse_int=integer)
+
+
+class _Body(msgspec.Struct, frozen=True):
+    messages: list[Message]
+
+
+_decode_page = msgspec.json.Decoder(_Body).decode
+
+
+def split_page(body: bytes) -> list[Message]:
+    """Split the body of a consume response into messages.
+
+    Args:
+        body: The body.
+
+    Returns:
+        The messages with unchanged payloads.
+
+    Raises:
+        ValueError: The body is not UTF-8, not JSON, or not a page of messages.
+    """
+    check_utf8(body)
+    try:
+        return _decode_page(body).messages
+    except (msgspec.DecodeError, RecursionError):
+        return _split_slowly(body)
+
+
+def _split_slowly(body: bytes) -> list[Message]:
+    """Split a page that msgspec rejects because of lone surrogates or very deep nesting."""
+    try:
+        return [_message(members(part)) for part in elements(members(body)["messages"])]
+    except KeyError as exc:
+        raise ValueError("not a page of messages") from exc
+
+
+def _message(parts: dict[str, bytes]) -> Message:
+    return Message(
+        message_id=msgspec.json.decode(parts["message_id"], type=str),
+        payload=msgspec.Raw(parts["payload"]),
+        time=msgspec.json.decode(parts["time"], type=str),
+    )

@@ -1,0 +1,165 @@
+"""The Singer messages of the input, and their streams and records.
+
+Fields that may be large (record, schema, state) are not decoded unless necessary, so every digit,
+date and escape is preserved.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from singer_sdk.exceptions import RecordsWithoutSchemaException
+
+from ..event_streams.errors import EventStreamsError
+from ..plugin.json import check_utf8, members
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ABSENT = msgspec.Raw()
+# Keywords of JSON Schema whose values are data.
+_LITERALS = {"const", "default", "enum", "examples"}
+
+
+class InputError(EventStreamsError):
+    """The input is invalid; the message contains the reason, but no content."""
+
+
+class RecordBeforeSchemaError(InputError, RecordsWithoutSchemaException):
+    """A record precedes the schema of its stream."""
+
+
+class Line(msgspec.Struct, gc=False):
+    """The fields of a Singer message; the type determines which fields are set."""
+
+    type: str = ""
+    stream: str = ""
+    record: msgspec.Raw = ABSENT
+    value: msgspec.Raw = ABSENT
+    schema: msgspec.Raw = ABSENT
+    version: msgspec.Raw = ABSENT
+    time_extracted: msgspec.Raw = ABSENT
+    encoding: msgspec.Raw = ABSENT
+    manifest: msgspec.Raw = ABSENT
+    key_properties: list[str] | None = None
+
+    def need(self, *fields: str) -> None:
+        """Check that the message has all fields of its type.
+
+        Raises:
+            InputError: A field is missing.
+        """
+        missing = [name for name in fields if getattr(self, name) in ("", ABSENT)]
+        if missing:
+            raise InputError(f"the {self.type} message has no {' and no '.join(missing)}")
+
+
+def decode_schema(text: bytes) -> dict[str, Any]:
+    """Decode a stream's schema; a part that is null, or has no properties, allows any value.
+
+    Raises:
+        InputError: The schema cannot be decoded, or is not the schema of an object.
+    """
+    try:
+        schema = _repaired(json.loads(text))
+    except (ValueError, RecursionError):
+        raise InputError("the schema cannot be decoded") from None
+    if not isinstance(schema, dict):
+        raise InputError("the schema does not describe an object")
+    return {"properties": {}, **schema}
+
+
+def _repaired(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Remove null keywords, and properties that are not an object, since the SDK fails on them."""
+    if not isinstance(schema, dict):
+        return {} if schema is None or schema is True else schema
+    cleaned = {}
+    for keyword, value in schema.items():
+        if keyword in _LITERALS:
+            cleaned[keyword] = value
+        elif keyword == "properties":
+            if isinstance(value, dict):
+                cleaned[keyword] = {name: _repaired(each) for name, each in value.items()}
+        elif value is not None:
+            cleaned[keyword] = _repaired(value) if isinstance(value, dict) else value
+    return cleaned
+
+
+_LINE = msgspec.json.Decoder(Line)
+_RAW_FIELDS = {"record", "value", "schema", "version", "time_extracted", "encoding", "manifest"}
+
+
+def split(line: bytes) -> Line:
+    """Split a line of the input.
+
+    Raises:
+        InputError: The line is not a JSON object in UTF-8, or a field has a wrong type.
+    """
+    try:
+        message = _LINE.decode(line)
+        check_utf8(line)
+    except (msgspec.DecodeError, RecursionError):
+        message = _split_slowly(line)
+    except ValueError as exc:
+        raise InputError(str(exc)) from None
+    return message
+
+
+def _split_slowly(line: bytes) -> Line:
+    try:
+        found = members(line)
+    except ValueError as exc:
+        raise InputError(str(exc)) from None
+    fields: dict[str, Any] = {
+        name: msgspec.Raw(text) if name in _RAW_FIELDS else json.loads(text)
+        for name, text in found.items()
+        if name in Line.__struct_fields__
+    }
+    message = Line(**fields)
+    keys = message.key_properties
+    if not (isinstance(message.type, str) and isinstance(message.stream, str)):
+        raise InputError("type and stream must be strings")
+    if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
+        raise InputError("key_properties must be a list of strings")
+    return message
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream according to its latest SCHEMA message.
+
+    Args:
+        name: The name.
+        key_properties: The names of the key properties.
+        schema: The JSON Schema as received; empty for a stream that is created by a stream map.
+    """
+
+    name: str
+    key_properties: Sequence[str] = ()
+    schema: bytes = b""
+
+
+class Record(NamedTuple):
+    """A record as received, before stream maps change it.
+
+    Attributes:
+        stream: Its stream.
+        text: The JSON object.
+        line: The line number in the input; for a record in a batch file, also the position in the
+            file.
+        version: The ``version`` of its RECORD message, as received; empty if there is none.
+        time_extracted: The ``time_extracted`` of its RECORD message, likewise.
+    """
+
+    stream: Stream
+    text: bytes
+    line: int | str
+    version: bytes = b""
+    time_extracted: bytes = b""
+
+    def __str__(self) -> str:
+        """Name the record in log lines, without its content."""
+        return f"{self.stream.name}, line {self.line}"

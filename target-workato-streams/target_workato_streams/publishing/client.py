@@ -1,0 +1,136 @@
+"""Publishing the messages of one topic (contract: "Public API" and "Legacy domain")."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from ..event_streams.errors import Unavailable
+from ..event_streams.http import redact
+from .batches import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..event_streams.http import Response
+    from ..event_streams.session import ApiSession
+    from .messages import Message
+    from .summary import Tally
+
+T = TypeVar("T")
+
+
+class PublishResult(NamedTuple):
+    """The result of a request.
+
+    Attributes:
+        failed: The reasons of rejected messages, by index.
+        unknown: The indices of messages without a result in the response; they may have arrived.
+        last_message_id: The id of the last acknowledged message; None if it is unknown.
+        time: The time of the response by the service's clock.
+    """
+
+    failed: Mapping[int, str]
+    unknown: Sequence[int] = ()
+    last_message_id: str | None = None
+    time: str | None = None
+
+    def accepted(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return the messages of the request that the service acknowledged."""
+        if not self.failed and not self.unknown:
+            return messages
+        others = {*self.failed, *self.unknown}
+        return [message for index, message in enumerate(messages) if index not in others]
+
+
+class PublishClient:
+    """Publishes to one topic; not thread-safe.
+
+    Args:
+        session: The session, whose subject is the topic.
+        topic_id: The id of the topic.
+    """
+
+    def __init__(self, session: ApiSession, topic_id: int) -> None:
+        self.session = session
+        self._legacy = session.host.legacy
+        path = "/api/pubsub" if self._legacy else "/api/v1/batch"
+        # One prepared request with changing bodies, because preparing takes longer than sending.
+        self._request = session.prepare("POST", f"{path}/topics/{topic_id}/publish")
+
+    def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
+        """Publish messages with one request, which is not retried.
+
+        Args:
+            bodies: The messages, each a JSON object; in the legacy domain, exactly one.
+            tally: Counts the request.
+
+        Returns:
+            The result of each message.
+
+        Raises:
+            ServiceError: None of the messages is acknowledged.
+        """
+        body = bodies[0] if self._legacy else encode(bodies)
+        tally.requests += 1
+        tally.body_bytes += len(body)
+        response = self.session.send(self._request, body=body)
+        if self._legacy:
+            message_id = self._decode(response, _Acknowledged).message_id
+            return PublishResult({}, (), str(message_id), _time(response))
+        entries = self._decode(response, _BatchResponse).message_ids
+        failed = {}
+        unknown = []
+        last_message_id = None
+        for index in range(len(bodies)):
+            entry = entries.get(str(index))
+            # Contract: any result other than success is a failure. Without a result, it is unknown.
+            if not isinstance(entry, dict) or entry.get("result") is None:
+                unknown.append(index)
+            elif entry["result"] != "success":
+                failed[index] = self._reason(entry, bodies[index])
+            else:
+                given = entry.get("message_id")
+                last_message_id = None if given is None else str(given)
+        return PublishResult(failed, unknown, last_message_id, _time(response))
+
+    def not_understood(self, unknown: int, count: int) -> Unavailable:
+        """Return the error for a response without a result for some messages."""
+        of_them = "the message" if count == 1 else f"{unknown} of {count} messages"
+        return Unavailable(
+            f"{self.session.subject}: the response was not understood: it has no result for "
+            f"{of_them}; check {self.session.host.url_setting}",
+            status=200,
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.session.close()
+
+    def _reason(self, entry: object, body: bytes) -> str:
+        """Return the whole entry, because the API does not document the field with the reason."""
+        return redact(json.dumps(entry, ensure_ascii=False), self.session.host.token, body)
+
+    def _decode(self, response: Response, kind: type[T]) -> T:
+        try:
+            try:
+                return msgspec.json.decode(response.content, type=kind)
+            except msgspec.DecodeError:
+                # msgspec rejects lone surrogates, which the service may quote from a message.
+                return msgspec.convert(json.loads(response.content), kind)
+        except (ValueError, RecursionError):
+            raise self.session.unexpected(response) from None
+
+
+def _time(response: Response) -> str | None:
+    return response.date.isoformat() if response.date else None
+
+
+class _Acknowledged(msgspec.Struct):
+    message_id: str | int
+
+
+class _BatchResponse(msgspec.Struct):
+    message_ids: dict[str, Any]

@@ -1,0 +1,78 @@
+"""The figures that the documentation quotes are those of the measurements."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.benchmarks.report import RESULTS
+from tests.project.docs import ROOT
+
+READ, PUBLISHED = 50, 100
+
+
+def page(name: str) -> str:
+    """Return the text of a page with single spaces."""
+    return re.sub(r"\s+", " ", (ROOT / name).read_text(encoding="utf-8"))
+
+
+def quoted(name: str, pattern: str) -> list[float]:
+    """Return the numbers in the groups of a pattern, which has to be on the page."""
+    found = re.search(pattern, page(name))
+    assert found, f"{name} lacks {pattern}"
+    return [float(number.replace(",", "")) for number in found.groups()]
+
+
+def measured(section: str, row: str, column: str) -> float:
+    """Return a number of RESULTS.md."""
+    text = RESULTS.read_text(encoding="utf-8").partition(f"## {section}\n")[2]
+    lines = [line for line in text.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    head, _, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
+    [cells] = [cells for cells in rows if cells[1] == row]
+    return float(cells[head.index(column)].replace(",", ""))
+
+
+OURS = [
+    ("The tap, 0 ms latency", "tap-workato-streams"),
+    ("The target, 0 ms latency", "target-workato-streams"),
+]
+
+
+@pytest.mark.parametrize(("section", "connector"), OURS)
+def test_speed_and_memory(section: str, connector: str) -> None:
+    """sizing.md quotes rounded figures."""
+    [speed] = quoted("docs/sizing.md", r"more than ([\d,]+) messages of 500 bytes per second")
+    assert speed <= measured(section, connector, "records per second") < 2 * speed
+    [memory] = quoted("docs/sizing.md", r"about (\d+) MB of memory")
+    assert round(measured(section, connector, "peak MB"), -1) == memory
+
+
+def test_batches_in_flight() -> None:
+    """sizing.md says how much faster four batches in flight are."""
+    text = RESULTS.read_text(encoding="utf-8")
+    [ratio] = re.findall(r"four in flight relative to one: ([\d.]+)x", text)
+    assert round(float(ratio)) == 4
+    assert "about four times as fast" in page("docs/sizing.md")
+
+
+def test_latency_of_tail_mode() -> None:
+    """tail.md says that a message is emitted within milliseconds."""
+    assert "within milliseconds" in page("docs/tail.md")
+    assert measured("The tail", "tap-workato-streams", "95% within ms") < 10
+
+
+@pytest.mark.parametrize("quota", [60, 300, 600])
+def test_messages_per_minute(quota: int) -> None:
+    """The table in sizing.md follows from the messages per request."""
+    row = rf"\| {quota}[^|]*\| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \|"
+    # 100 messages are mirrored in 3 requests, and a long poll takes 50 of 60 seconds.
+    mirrored, idle = quota / 3 * 100, quota * 50 / 60
+    numbers = quoted("docs/sizing.md", row)
+    assert numbers == [quota * READ, quota * PUBLISHED, mirrored, idle]
+
+
+def test_default_quota() -> None:
+    """The README quotes what the default quota allows."""
+    pattern = r"default of (\d+) requests .*? at most ([\d,]+) or publish at most ([\d,]+) messages"
+    assert quoted("README.md", pattern) == [60, 60 * READ, 60 * PUBLISHED]
