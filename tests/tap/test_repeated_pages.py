@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_workato_streams.event_streams.consume import Repetition
 from tap_workato_streams.event_streams.errors import EventStreamsError
 
 from tests.tap.in_process import read
@@ -41,17 +40,6 @@ def test_a_service_that_repeats_a_page_ends_the_run(emulator: Emulator, run_tap:
     assert len(emulator.requests()) == 2
 
 
-def test_a_service_that_returns_the_same_pages_in_turn_ends_the_run(emulator: Emulator) -> None:
-    """Each page differs from the one before it."""
-    topic = emulator.create_topic()
-    for _ in range(10):
-        for name in "ABC":
-            emulator.fault("garbage", body=page(name))
-    with pytest.raises(EventStreamsError, match="again after it was read"):
-        read(emulator, topics=[{"id": topic}])
-    assert len(emulator.requests()) <= 12
-
-
 def test_latest_ends_where_a_service_repeats_a_page(emulator: Emulator) -> None:
     """The search for the latest message is a run of pages, too."""
     topic = emulator.create_topic()
@@ -59,25 +47,3 @@ def test_latest_ends_where_a_service_repeats_a_page(emulator: Emulator) -> None:
     with pytest.raises(EventStreamsError, match="again after it was read"):
         read(emulator, topics=[{"id": topic}], start_from="latest")
     assert len(emulator.requests()) <= 5
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 7, 100])
-@pytest.mark.parametrize("before", [0, 1, 5, 50])
-def test_every_repetition_is_detected(before: int, length: int) -> None:
-    """It takes at most three times its length, or twice the pages before it."""
-    repetition = Repetition()
-    for number in range(before):
-        assert not is_repeated(repetition, f"before {number}")
-    pages = 0
-    while not is_repeated(repetition, str(pages % length)):
-        pages += 1
-        assert pages <= 3 * length + 2 * before + 2
-    assert pages >= length
-
-
-def is_repeated(repetition: Repetition, last: str) -> bool:
-    try:
-        repetition.check("orders", None, last)
-    except EventStreamsError:
-        return True
-    return False

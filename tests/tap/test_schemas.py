@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from tap_workato_streams.records.columns import message_schema
 
 from tests.executables import write_json
 from tests.tap.singer import consumed, ids
+from tests.tap.times import ago
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,21 +205,22 @@ def test_a_sample_is_the_oldest_page_and_the_newest(emulator: Emulator, run_tap:
     assert run.exit_code == 0
 
 
-def test_the_newest_messages_of_an_old_topic_are_those_of_the_last_minutes(
-    emulator: Emulator, run_tap: RunTap
+@pytest.mark.parametrize("idle_secs", [1, 600, 2 * 86_400], ids=["now", "minutes", "days"])
+def test_a_sample_contains_the_newest_messages_however_long_the_topic_has_been_idle(
+    emulator: Emulator, run_tap: RunTap, idle_secs: float
 ) -> None:
-    """If there are none, they are those of the last day."""
+    """Otherwise, a column would be an integer although the latest values are fractions."""
     topic = emulator.create_topic()
-    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
-    emulator.load(topic, [{"old": n} for n in range(60)], times=[yesterday.isoformat()] * 60)
-    emulator.load(topic, [{"new": 1}])
+    times = [ago(idle_secs + 60 * n) for n in range(320, 0, -1)]
+    payloads = [{"amount": 1 if n < 300 else 9.99} for n in range(320)]
+    emulator.load(topic, payloads, times=times)
 
     run = run_tap("--discover", topics=[topic], infer_schema=True)
 
     [stream] = json.loads(run.stdout)["streams"]
-    assert stream["schema"]["properties"]["payload"]["properties"].keys() == {"old", "new"}
-    assert len(consumed(emulator)) == 2
-    assert "since_time" in consumed(emulator)[1]
+    columns = stream["schema"]["properties"]["payload"]["properties"]
+    assert columns == {"amount": {"type": ["number", "null"]}}
+    assert len(consumed(emulator)) <= 12
 
 
 def payload_schema_of_head(run: Outcome) -> Schema:

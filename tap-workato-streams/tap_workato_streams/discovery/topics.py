@@ -6,11 +6,17 @@ import contextlib
 import logging
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..discovery import schemas
-from ..event_streams.consume import EARLIEST, ConsumeClient, Cursor, parse_time, rfc3339
+from ..event_streams.consume import (
+    EARLIEST,
+    ConsumeClient,
+    Cursor,
+    newest_page,
+    recent_page,
+    rfc3339,
+)
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
 from ..event_streams.session import ApiSession
@@ -20,24 +26,20 @@ from ..records.columns import Layout
 from .catalog import names_by_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from singer_sdk.singerlib import Catalog
 
-    from ..event_streams.consume import Message
+    from ..event_streams.consume import Messages
     from ..event_streams.developer_api import WorkspaceTopic
     from ..event_streams.rate_limiter import RateLimiter
 
 SAMPLE_SIZE = 50
-# The API cannot read backwards: look for the newest messages in the last minutes, and further back
-# only if there are none.
-LOOK_BACKS = (timedelta(minutes=5), timedelta(days=1))
 
 
 def sample(client: ConsumeClient) -> list[bytes]:
     """Read the payloads of a topic's oldest page and of its newest, without overlap.
-
-    This takes two requests, or up to four if the topic has been idle for long.
 
     Args:
         client: The client that consumes the topic.
@@ -45,26 +47,20 @@ def sample(client: ConsumeClient) -> list[bytes]:
     Raises:
         ServiceError: A request failed.
     """
-    page = client.consume(EARLIEST, batch_size=SAMPLE_SIZE)
-    messages = {message.message_id: message for message in page.messages}
-    if page.messages:
-        for cursor in _cursors(page.messages, page.date or datetime.now(timezone.utc)):
-            newest = client.consume(cursor, batch_size=SAMPLE_SIZE).messages
-            messages |= {message.message_id: message for message in newest}
-            if newest:
-                break
-    return [bytes(message.payload) for message in messages.values()]
 
+    def consume(cursor: Cursor) -> Messages:
+        return client.consume(cursor, batch_size=SAMPLE_SIZE)
 
-def _cursors(oldest: list[Message], now: datetime) -> Iterator[Cursor]:
-    """Yield the cursors of a search for the newest messages, which starts after the oldest page."""
-    end = parse_time(oldest[-1].time)
-    for look_back in LOOK_BACKS:
-        since = now - look_back
-        if end is None or since <= end:
-            break
-        yield Cursor(since_time=rfc3339(since))
-    yield Cursor(after_message_id=oldest[-1].message_id)
+    def since(time: datetime) -> Messages:
+        return consume(Cursor(since_time=rfc3339(time)))
+
+    oldest = newest = consume(EARLIEST)
+    if oldest.messages:
+        newest = consume(Cursor(after_message_id=oldest.messages[-1].message_id))
+    if len(newest.messages) == SAMPLE_SIZE:
+        _, newest = newest_page(since, SAMPLE_SIZE, *recent_page(since))
+    found = {message.message_id: message for message in [*oldest.messages, *newest.messages]}
+    return [bytes(message.payload) for message in found.values()]
 
 
 def from_title(topic: WorkspaceTopic) -> str:

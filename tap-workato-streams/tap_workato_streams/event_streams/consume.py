@@ -1,4 +1,4 @@
-"""Consuming one topic: cursors, pages, cursors that make no progress, and the end of a topic."""
+"""Consuming one topic: cursors, pages, cursors that have expired, and the end of a topic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from .errors import EventStreamsError, RequestRejected
+from .errors import RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
@@ -175,49 +175,22 @@ def consume_again(
         raise expired from None
 
 
-class Repetition:
-    """Detects a service that repeats pages, without remembering all pages (Brent's algorithm).
-
-    It remembers one page at a time, and replaces it after twice as many pages as before.
-    """
-
-    def __init__(self) -> None:
-        self._remembered: str | None = None
-        self._pages = 0
-        self._remember_for = 1
-
-    def check(self, subject: str, after: str | None, last: str) -> None:
-        """Check that a page makes progress.
-
-        Args:
-            subject: What the error begins with, such as ``orders (topic 11)``.
-            after: The message id that was the cursor, if one was.
-            last: The id of the page's last message.
-
-        Raises:
-            EventStreamsError: The message was read before.
-        """
-        if last in {after, self._remembered}:
-            raise EventStreamsError(
-                f"{subject}: the service returned message {last} again after it was read; "
-                "run again, and report this to the service's support if it persists"
-            )
-        self._pages += 1
-        if self._pages == self._remember_for:
-            self._remembered = last
-            self._pages = 0
-            self._remember_for *= 2
-
-
 class PageLike(Protocol):
-    """A page of messages."""
+    """A page of messages, and the time by the service's clock."""
 
     @property
     def messages(self) -> Sized: ...  # noqa: D102
+    @property
+    def date(self) -> datetime | None: ...  # noqa: D102
 
 
 P = TypeVar("P", bound=PageLike)
 
+# How far back a search for the end starts: messages may become readable seconds after they were
+# acknowledged (contract: "What is undocumented, and what to assume").
+LOOK_BACK = timedelta(seconds=10)
+# With a larger difference, the service's clock is used instead of the local one.
+SMALL_SKEW = timedelta(minutes=1)
 # The factor by which the search goes further back in each step, and the limit of the last step.
 GROWTH = 16
 LONGEST_LOOK_BACK = timedelta(days=10_000)
@@ -225,26 +198,40 @@ LONGEST_LOOK_BACK = timedelta(days=10_000)
 SHORTEST_INTERVAL = timedelta(seconds=1)
 
 
-def find_newest_page(
-    fetch_since: Callable[[datetime], P],
-    now: datetime,
-    since: datetime,
-    page: P,
-    page_size: int,
-) -> tuple[datetime, P]:
-    """Search for a page close to the end: go back in growing steps, then bisect the last step.
+def recent_page(fetch_since: Callable[[datetime], P]) -> tuple[datetime, P]:
+    """Request the messages of the last seconds by the service's clock.
 
     Args:
         fetch_since: Requests the first page of the messages since a time.
-        now: The time by the service's clock, or a later one.
-        since: The time at which the search starts, before ``now``.
-        page: The page since that time.
-        page_size: The maximum number of messages of a page. A page with fewer ends the search.
 
     Returns:
-        A time and the page since then; the page is empty only if the topic is empty.
+        The time, and the page since then; it is empty if the topic has no recent message.
     """
-    newer = now
+    since = datetime.now(timezone.utc) - LOOK_BACK
+    page = fetch_since(since)
+    if page.date and not timedelta() <= page.date - since <= SMALL_SKEW:
+        since = page.date - LOOK_BACK
+        page = fetch_since(since)
+    return since, page
+
+
+def newest_page(
+    fetch_since: Callable[[datetime], P], page_size: int, since: datetime, page: P
+) -> tuple[datetime, P]:
+    """Find the newest page of a topic, however long the topic has been idle.
+
+    The search goes back in growing steps, then bisects the last step.
+
+    Args:
+        fetch_since: Requests the first page of the messages since a time.
+        page_size: The maximum number of messages of a page. A page with fewer ends the search.
+        since: The time that ``recent_page`` returned.
+        page: The page that it returned.
+
+    Returns:
+        A time and the page since then, which is empty only if the topic is empty.
+    """
+    newer = now = since + LOOK_BACK
     while not page.messages and now - since < LONGEST_LOOK_BACK:
         newer, since = since, now - min((now - since) * GROWTH, LONGEST_LOOK_BACK)
         page = fetch_since(since)

@@ -4,74 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ..event_streams.consume import (
     Cursor,
     CursorExpired,
-    Repetition,
     consume_again,
-    find_newest_page,
+    newest_page,
+    recent_page,
     rfc3339,
 )
 from ..event_streams.errors import EventStreamsError, RequestRejected
 from .bookmarks import Bookmark, Page, cursor_after, cursor_instead, is_near_retention, start
-from .clock import DAY_OFF
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ..event_streams.consume import ConsumeClient, Messages
     from ..settings import ReadSettings
     from .bookmarks import Topic
     from .clock import RunClock
-
-    Fetch = Callable[[Cursor], Page]
-
-# How far back the search for the latest message starts: more than the service's clocks can differ.
-LOOK_BACK = timedelta(seconds=5)
-# If the local clock is behind the service's by more than this, the service's clock is used instead.
-SMALL_SKEW = timedelta(minutes=1)
-
-
-def find_latest(fetch: Fetch, clock: RunClock, batch_size: int) -> Bookmark:
-    """Find the bookmark of the latest message.
-
-    If the topic has no recent message, the bookmark is a timestamp instead of a message id.
-
-    Args:
-        fetch: Requests the page after a cursor.
-        clock: The clock of the run.
-        batch_size: The maximum number of messages of a page.
-    """
-    now = datetime.now(timezone.utc)
-    since = now - LOOK_BACK
-    page = _fetch_since(fetch, since)
-    if page.date is None or abs(page.date - now) > DAY_OFF:
-        # Without a reliable clock, only a time with messages after it is safe: a timestamp in the
-        # future means now (contract: "Public API"), and would skip the messages until then.
-        latest_now = max(now, page.date or now)
-        since = latest_now - LOOK_BACK
-        page = _fetch_since(fetch, since)
-        since, page = find_newest_page(
-            lambda time: _fetch_since(fetch, time), latest_now, since, page, batch_size
-        )
-    elif not timedelta() <= page.date - since <= SMALL_SKEW:
-        since = page.date - LOOK_BACK
-        page = _fetch_since(fetch, since)
-    latest = Bookmark(None, rfc3339(since))
-    while last := page.bookmark():
-        latest = last
-        if clock.started_before(latest.time):
-            break
-        page = fetch(cursor_after(latest))
-    return latest
-
-
-def _fetch_since(fetch: Fetch, time: datetime) -> Page:
-    return fetch(Cursor(since_time=rfc3339(time)))
-
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -96,7 +49,6 @@ class TopicConsumer:
         self.client = client
         self._settings = settings
         self._clock = clock
-        self._repetition = Repetition()
         self._bookmark: Bookmark | None = None
         self._given_up: set[str] = set()
 
@@ -121,7 +73,7 @@ class TopicConsumer:
         cursor, description = start(self.topic, bookmark)
         logger.info("%s: %s", self.topic, description)
         if cursor is None:
-            self._bookmark = find_latest(self._fetch, self._clock, self._settings.batch_size)
+            self._bookmark = self._latest()
             yield Page([], start=self._bookmark)
             if not tail and not poll_secs:
                 return
@@ -137,6 +89,28 @@ class TopicConsumer:
                 return
             if not page.messages:
                 time.sleep(max(0.0, SHORTEST_POLL_SECS - (time.monotonic() - requested_at)))
+
+    def _latest(self) -> Bookmark:
+        """Find the bookmark of the latest message.
+
+        If the topic has no recent message, it is a timestamp instead of a message id.
+        """
+        since, page = recent_page(self._fetch_since)
+        if page.date is None:
+            # The local clock may be fast, and a timestamp in the future means now (contract:
+            # "Public API"), which would skip the messages until then.
+            batch_size = self._settings.batch_size
+            since, page = newest_page(self._fetch_since, batch_size, since, page)
+        latest = Bookmark(None, rfc3339(since))
+        while last := page.bookmark():
+            latest = last
+            if self._clock.started_before(latest.time):
+                break
+            page = self._fetch(cursor_after(latest))
+        return latest
+
+    def _fetch_since(self, time: datetime) -> Page:
+        return self._fetch(Cursor(since_time=rfc3339(time)))
 
     def _consume(self, cursor: Cursor, poll_secs: int) -> tuple[Page, Cursor]:
         """Request the page after a cursor; return it and the cursor of the next one."""
@@ -156,7 +130,7 @@ class TopicConsumer:
         Raises:
             CursorExpired: The message of the cursor no longer exists.
             ServiceError: The service rejected the request, or retries took too long.
-            EventStreamsError: The service returned a page that it has returned before.
+            EventStreamsError: The page ends with the message after which it should begin.
         """
         batch_size = self._settings.batch_size
         try:
@@ -169,14 +143,13 @@ class TopicConsumer:
                 rejection.status,
                 rejection.reason,
             )
-        if cursor.after_message_id is None:
-            self._repetition = Repetition()
-        if found.messages:
-            last = found.messages[-1].message_id
-            self._repetition.check(str(self.topic), cursor.after_message_id, last)
-        page = Page(found.messages, found.date)
-        self._clock.see(page)
-        return page
+        if found.messages and found.messages[-1].message_id == cursor.after_message_id:
+            raise EventStreamsError(
+                f"{self.topic}: the service returned message {cursor.after_message_id} again after "
+                "it was read; run again, and report this to the service's support if it persists"
+            )
+        self._clock.see(found.date)
+        return Page(found.messages, found.date)
 
     def _request(self, cursor: Cursor, batch_size: int, poll_secs: int = 0) -> Messages:
         return self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)

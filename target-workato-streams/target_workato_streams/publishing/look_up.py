@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -12,10 +12,10 @@ from ..event_streams.consume import (
     EARLIEST,
     Cursor,
     CursorExpired,
-    Repetition,
     consume_again,
-    find_newest_page,
+    newest_page,
     parse_time,
+    recent_page,
     rfc3339,
 )
 from ..event_streams.errors import EventStreamsError, RequestRejected
@@ -23,16 +23,15 @@ from ..state.positions import Position
 from .message_key import read_version
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..event_streams.consume import Messages
     from .message_key import Version
 
 # The maximum difference between the service's clocks. The Date header is in whole seconds.
 CLOCK_TOLERANCE = timedelta(seconds=6)
-# How far back the search for the end of a topic starts; a busy topic has a message there.
-LOOK_BACK = timedelta(seconds=10)
 PAGE_SIZE = 50
 FORBIDDEN = 403
-MAX_SKEW = timedelta(minutes=1)
 
 
 class Client(Protocol):
@@ -106,20 +105,15 @@ class KeyConsumer:
 
     def _near_the_end(self) -> Messages | None:
         """Find a page shortly before the end that is not empty; None if there is none."""
-        now = datetime.now(timezone.utc)
-        page = self._since(now - LOOK_BACK)
-        local, now = now, page.date or now
-        if abs(now - local) > MAX_SKEW:
-            page = self._since(now - LOOK_BACK)
+        since, page = recent_page(self._since)
         if not page.messages and not self._consume(EARLIEST, 1).messages:
             return None
-        return find_newest_page(self._since, now, now - LOOK_BACK, page, PAGE_SIZE)[1]
+        return newest_page(self._since, PAGE_SIZE, since, page)[1]
 
     def _read_on(self, page: Messages, found: LookUp) -> None:
         # Without the service's time, only an empty page shows the end, since the local clock may be
         # slow.
         end = page.date + CLOCK_TOLERANCE if page.date else None
-        repetition = Repetition()
         while page.messages:
             for message in page.messages:
                 if version := self._version(bytes(message.payload)):
@@ -131,8 +125,11 @@ class KeyConsumer:
             if end is not None and _is_after(last.time, end):
                 break
             page = self._after(found.position)
-            if page.messages:
-                repetition.check(self._label, last.message_id, page.messages[-1].message_id)
+            if page.messages and page.messages[-1].message_id == last.message_id:
+                raise EventStreamsError(
+                    f"{self._label}: the service returned message {last.message_id} again after it "
+                    "was read"
+                )
 
     def _version(self, payload: bytes) -> Version | None:
         # Most messages of other producers contain neither the name nor an escape.
