@@ -27,7 +27,7 @@ from .plugin.json import decode, split_page
 from .plugin.monitoring import Metric, request_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
-from .publishing.context import PublishContext, PublishSettings
+from .publishing.context import EntryRetries, PublishContext, PublishSettings, RejectionLimit
 from .publishing.exactly_once_producer import ExactlyOnceProducer
 from .publishing.look_up import KeyConsumer
 from .publishing.payload import Payload
@@ -45,18 +45,15 @@ if TYPE_CHECKING:
 
     from .input.messages import Line
     from .plugin.monitoring import Histogram
-    from .publishing.producer import ProducerRegistry
 
 LABELS = ("topic_id",)
 
 
-def target_metrics(
-    producers: ProducerRegistry, context: PublishContext
-) -> Iterator[Metric | Histogram]:
-    """Return the metrics of a run so far."""
+def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metric | Histogram]:
+    """Yield the metrics of a run so far."""
     # A copy, because the main thread may add a topic.
-    topics = {(str(producer.topic_id),): producer for producer in list(producers)}
-    tallies = {labels: producer.total for labels, producer in topics.items()}
+    topics = {(str(topic_id),): topic for topic_id, topic in producer.topics.copy().items()}
+    tallies = {labels: topic.total for labels, topic in topics.items()}
     yield Metric(
         "target_messages_published_total",
         "Messages acknowledged by Event Streams.",
@@ -79,7 +76,7 @@ def target_metrics(
         "target_batches_in_flight",
         "Batches that have been sent but not yet acknowledged.",
         LABELS,
-        {labels: producer.queue.in_flight for labels, producer in topics.items()},
+        {labels: topic.queue.in_flight for labels, topic in topics.items()},
     )
     yield context.latency
     yield from request_metrics(context.limiter.stats)
@@ -96,7 +93,7 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
     if address := config.get("metrics_address"):
         from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
 
-        serve_metrics(address, partial(target_metrics, producer.producers, context))
+        serve_metrics(address, partial(target_metrics, producer, context))
     return producer
 
 
@@ -137,7 +134,13 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
         return PublishClient(session, topic_id)
 
-    return PublishContext(settings, connect, limiter)
+    return PublishContext(
+        settings,
+        connect,
+        limiter,
+        RejectionLimit(settings.max_rejected),
+        EntryRetries(limiter, settings.max_retry_secs),
+    )
 
 
 def open_consumer(
@@ -303,9 +306,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @override
     def process_endofpipe(self) -> None:
         # The output of a tap that fails does not end with a STATE.
-        if self.message_reader.last_type == "STATE" and not self._producer.stopping:
-            self._producer.complete_input()
-        self._producer.finish()
+        self._producer.finish(is_complete=self.message_reader.last_type == "STATE")
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

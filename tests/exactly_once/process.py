@@ -93,7 +93,7 @@ class Input:
                 self._service.note(f"  {line.decode().strip()}")
             yield line
             if self._rng.random() < 0.2:
-                self.target._producer.producers.submit_all()  # noqa: SLF001 - as if by their age
+                self.target._producer.submit_all()  # noqa: SLF001 - as if by their age
         self._service.may_kill(self._rng, "at the end of the input")
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.publishing.batches import FRAME_BYTES, BatchSettings
 from target_workato_streams.publishing.exactly_once_batches import ExactlyOnceBatchBuilder
-from target_workato_streams.publishing.message_key import Version
-from target_workato_streams.publishing.messages import Message
+from target_workato_streams.publishing.message_key import RowVersion
+from target_workato_streams.publishing.messages import OutgoingMessage
 from target_workato_streams.state.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ RECORD = Record(Stream("a"), b"{}", 1)
 BODY = b'{"id":1}'
 
 
-def message(row: str) -> Message:
+def message(row: str) -> OutgoingMessage:
     """Create a message of a keyed row."""
-    return Message(BODY, RECORD, 1, Checkpoint(), Version(row, "content"))
+    return OutgoingMessage(BODY, RECORD, 1, Checkpoint(), RowVersion(row, "content"))
 
 
 def add(builder: ExactlyOnceBatchBuilder, rows: str) -> list[str]:

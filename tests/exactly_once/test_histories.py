@@ -301,10 +301,10 @@ def test_a_state_is_emitted_before_a_later_acknowledgement_is_handled(
     pipe = Pipeline()
     finish = ExactlyOnceProducer.finish
 
-    def finish_late(producer: ExactlyOnceProducer) -> None:
-        producer.producers.submit_all()
-        eventually(lambda: producer.producers.idle, "both responses")
-        finish(producer)
+    def finish_late(producer: ExactlyOnceProducer, *, is_complete: bool = False) -> None:
+        producer.submit_all()
+        eventually(lambda: producer.idle, "both responses")
+        finish(producer, is_complete=is_complete)
 
     monkeypatch.setattr(ExactlyOnceProducer, "poll", lambda _producer: None)
     monkeypatch.setattr(ExactlyOnceProducer, "finish", finish_late)

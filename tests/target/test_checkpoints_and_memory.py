@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 from target_workato_streams.input.messages import Record, Stream
-from target_workato_streams.publishing.messages import Message
+from target_workato_streams.publishing.messages import OutgoingMessage
 from target_workato_streams.publishing.topic_producer import BatchQueue
 from target_workato_streams.state.checkpoints import Checkpoint, CheckpointTracker, EmittableState
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
     from tests.target.conftest import TargetConfig
 
+RECORD = Record(Stream("orders"), b"{}", 1)
+
+
+def tracked(tracker: CheckpointTracker) -> OutgoingMessage:
+    """A message of the record that was read last."""
+    checkpoint = tracker.track()
+    return OutgoingMessage(b"{}", RECORD, tracker.sequence, checkpoint)
+
 
 @given(st.lists(st.sampled_from(["record", "state"]), max_size=40), st.randoms())
 def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgements(
@@ -30,15 +38,14 @@ def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgeme
 ) -> None:
     """After each acknowledgement, no state precedes its records, and none is late."""
     tracker = CheckpointTracker()
-    unacknowledged: list[tuple[int, Checkpoint]] = []
+    unacknowledged: list[tuple[int, OutgoingMessage]] = []
     states = []
     for number, event in enumerate(events):
         if event == "state":
-            tracker.close(EmittableState(b"", number))
+            tracker.close(b"%d" % number)
             states.append(number)
         else:
-            tracker.current.unacknowledged += 1
-            unacknowledged.append((number, tracker.current))
+            unacknowledged.append((number, tracked(tracker)))
     emitted = -1
 
     def newest() -> int:
@@ -47,14 +54,15 @@ def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgeme
 
     def taken() -> int:
         state = tracker.take()
-        return emitted if state is None else state.sequence
+        return emitted if state is None else int(state.value)
 
     emitted = max(emitted, taken())
     assert emitted == newest()
     chance.shuffle(unacknowledged)
     while unacknowledged:
-        _, checkpoint = unacknowledged.pop()
-        tracker.acknowledge(checkpoint)
+        _, message = unacknowledged.pop()
+        tracker.acknowledge([message])
+        assert tracker.unacknowledged == len(unacknowledged)
         emitted = max(emitted, taken())
         assert emitted == newest()
 
@@ -62,20 +70,17 @@ def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgeme
 def test_a_slow_topic_does_not_accumulate_checkpoints() -> None:
     """While one record is unacknowledged, complete checkpoints after it are merged."""
     tracker = CheckpointTracker()
-    first = tracker.current
-    first.unacknowledged += 1
+    first = tracked(tracker)
     for number in range(1000):
-        tracker.close(EmittableState(b"", number))
-        checkpoint = tracker.current
-        checkpoint.unacknowledged += 1
-        tracker.acknowledge(checkpoint)
-    length, checkpoint = 1, first
+        tracker.close(b"%d" % number)
+        tracker.acknowledge([tracked(tracker)])
+    length, checkpoint = 1, first.checkpoint
     while checkpoint.following is not None:
         length, checkpoint = length + 1, checkpoint.following
     assert length <= 3
     assert tracker.take() is None
-    tracker.acknowledge(first)
-    assert tracker.take() == EmittableState(b"", 999)
+    tracker.acknowledge([first])
+    assert tracker.take() == EmittableState(b"999", 1000)
 
 
 def test_a_record_that_is_kept_next_to_its_payload_counts_as_memory() -> None:
@@ -84,7 +89,7 @@ def test_a_record_that_is_kept_next_to_its_payload_counts_as_memory() -> None:
     memory = []
     for body in (text, b"{}"):
         queue = BatchQueue(1)
-        queue.put([Message(body, Record(Stream("orders"), text, 1), 1, Checkpoint())])
+        queue.put([OutgoingMessage(body, Record(Stream("orders"), text, 1), 1, Checkpoint())])
         memory.append(queue.memory)
     record_as_payload, payload_of_a_field = memory
     assert 100_000 < record_as_payload < 110_000

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.publishing.message_key import Version
+from target_workato_streams.publishing.message_key import RowVersion
 from target_workato_streams.state.exactly_once import ExactlyOnce
 from target_workato_streams.state.positions import (
     Position,
@@ -24,20 +24,20 @@ PUBLISH, SKIP, KEEP, WAIT = Decision.PUBLISH, Decision.SKIP, Decision.KEEP, Deci
 class Sent(NamedTuple):
     """A record of the tap."""
 
-    version: Version
+    version: RowVersion
     sequence: int
 
 
-def version(row: str, content: str = "", *, stream: str = "a") -> Version:
+def version(row: str, content: str = "", *, stream: str = "a") -> RowVersion:
     """A version, legible in a failed test; without content, of a row without a key."""
     name = f"{stream:x<8}{row}"
-    return Version(name, content or name)
+    return RowVersion(name, content or name)
 
 
 class Input:
     """Feeds the rule with records, whose sequence it counts."""
 
-    def __init__(self, *found: Version, limit: int = 1000) -> None:
+    def __init__(self, *found: RowVersion, limit: int = 1000) -> None:
         self.rule: ExactlyOnce[Sent] = ExactlyOnce(limit)
         self.rule.look_up(TOPIC, Position("A1"), found)
         self.sequence = 0
@@ -269,12 +269,12 @@ def test_bookmarks_of_another_shape_are_rejected() -> None:
 @pytest.mark.parametrize("key", [None, 1, "", "0" * 32, "0" * 32 + "-" + "G" * 32, "x" * 65])
 def test_other_values_are_no_message_keys(key: object) -> None:
     """Messages of other producers do not count as ours."""
-    assert Version.from_key(json.dumps(key).encode()) is None
+    assert RowVersion.from_key(json.dumps(key).encode()) is None
 
 
 def test_a_message_key_names_stream_row_and_content() -> None:
     """The first digits are those of the stream; equal halves are a row without a key."""
-    found = Version.from_key(b'"01234567%b-%b"' % (b"8" * 24, b"9" * 32))
+    found = RowVersion.from_key(b'"01234567%b-%b"' % (b"8" * 24, b"9" * 32))
     assert found is not None
     assert (found.stream, found.is_keyed) == ("01234567", True)
-    assert not Version("8" * 32, "8" * 32).is_keyed
+    assert not RowVersion("8" * 32, "8" * 32).is_keyed

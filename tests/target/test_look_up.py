@@ -17,7 +17,7 @@ from target_workato_streams.publishing import messages as msg
 from target_workato_streams.publishing.client import PublishResult
 from target_workato_streams.publishing.look_up import KeyConsumer
 from target_workato_streams.publishing.lost_responses import LostResponses
-from target_workato_streams.publishing.message_key import Version
+from target_workato_streams.publishing.message_key import RowVersion
 from target_workato_streams.state.checkpoints import Checkpoint
 from target_workato_streams.state.positions import Position
 
@@ -226,11 +226,11 @@ def test_a_missing_permission_is_named() -> None:
         consumer(Topic([1.0], status=403)).find_end()
 
 
-def our_message() -> msg.Message:
+def our_message() -> msg.OutgoingMessage:
     """Create a message with the key `KEY`."""
-    version = Version.from_key(f'"{KEY}"'.encode())
+    version = RowVersion.from_key(f'"{KEY}"'.encode())
     assert version is not None
-    return msg.Message(b"{}", Record(Stream("orders"), b"{}", 1), 1, Checkpoint(), version)
+    return msg.OutgoingMessage(b"{}", Record(Stream("orders"), b"{}", 1), 1, Checkpoint(), version)
 
 
 def test_a_topic_is_looked_up_if_an_acknowledgement_names_no_message() -> None:

@@ -14,7 +14,7 @@ from target_workato_streams.publishing.payload import InvalidPayloadError, Paylo
 from tests.target.singer import raw_record, record, schema
 
 if TYPE_CHECKING:
-    from target_workato_streams.publishing.message_key import Version
+    from target_workato_streams.publishing.message_key import RowVersion
     from workato_streams_emulator import Emulator
 
     from tests.target.conftest import RunTarget
@@ -24,7 +24,7 @@ KEYLESS = Stream("orders")
 FORMAT = re.compile("[0-9a-f]{32}-[0-9a-f]{32}")
 
 
-def of(text: bytes, stream: Stream = ORDERS) -> Version:
+def of(text: bytes, stream: Stream = ORDERS) -> RowVersion:
     """The version of a record that is published as it is."""
     return version(text, text, stream)
 

@@ -10,7 +10,7 @@ import pytest
 from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.publishing.client import PublishResult
-from target_workato_streams.publishing.messages import Message, Published
+from target_workato_streams.publishing.messages import OutgoingMessage, Published
 from target_workato_streams.publishing.sender import BatchSender, publish_in_row_order
 from target_workato_streams.state.checkpoints import Checkpoint
 
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 KEYED, KEYLESS = Stream("a", ("id",)), Stream("b")
 
 
-def messages(*rows: str, stream: Stream = KEYED) -> list[Message]:
+def messages(*rows: str, stream: Stream = KEYED) -> list[OutgoingMessage]:
     """Messages of rows, each a version of its own."""
     return [
-        Message(b"%d" % n, Record(stream, b'{"id":"%b"}' % row.encode(), n), n, Checkpoint())
+        OutgoingMessage(
+            b"%d" % n, Record(stream, b'{"id":"%b"}' % row.encode(), n), n, Checkpoint()
+        )
         for n, row in enumerate(rows, 1)
     ]
 
@@ -73,7 +75,7 @@ class Topic:
         self.accepted += [int(body) for i, body in enumerate(bodies) if i not in failing]
         return PublishResult({index: "failed" for index in failing if index < len(bodies)})
 
-    def outcomes(self, sent: Sequence[Message]) -> Iterator[Published | Rejected]:
+    def outcomes(self, sent: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
         """Publish a batch."""
         return publish_in_row_order(sent, self._sender.publish)
 

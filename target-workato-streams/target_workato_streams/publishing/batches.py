@@ -12,7 +12,7 @@ from .payload import InvalidPayloadError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .messages import Message
+    from .messages import OutgoingMessage
 
 # Contract: "POST /api/v1/batch/topics/{id}/publish".
 MAX_MESSAGES = 100
@@ -67,7 +67,7 @@ class BatchBuilder:
     """
 
     def __init__(self, settings: BatchSettings) -> None:
-        self.messages: list[Message] = []
+        self.messages: list[OutgoingMessage] = []
         self._settings = settings
         self._max_messages, self._max_bytes = settings.max_messages, settings.max_bytes
         self._started_at = 0.0
@@ -78,11 +78,11 @@ class BatchBuilder:
         """The time on the monotonic clock at which the batch is sent even if it is not full."""
         return self._started_at + self._settings.max_age_secs
 
-    def has_room_for(self, message: Message) -> bool:
+    def has_room_for(self, message: OutgoingMessage) -> bool:
         """Whether a message fits into the batch."""
         return self._bytes + len(message.body) + SEPARATOR_BYTES <= self._max_bytes
 
-    def add(self, message: Message) -> Sequence[list[Message]]:
+    def add(self, message: OutgoingMessage) -> Sequence[list[OutgoingMessage]]:
         """Add a message, which must fit into a request.
 
         Returns:
@@ -90,7 +90,7 @@ class BatchBuilder:
             and all messages if it fills the batch.
         """
         size = len(message.body) + SEPARATOR_BYTES
-        complete: tuple[list[Message], ...] = ()
+        complete: tuple[list[OutgoingMessage], ...] = ()
         if not self.messages:
             self._start()
         elif self._bytes + size > self._max_bytes:
@@ -105,7 +105,7 @@ class BatchBuilder:
     def mark_state(self) -> None:
         """Mark that a STATE follows the messages so far."""
 
-    def close(self) -> list[Message]:
+    def close(self) -> list[OutgoingMessage]:
         """Return the messages so far and start a new batch."""
         closed, self.messages = self.messages, []
         return closed

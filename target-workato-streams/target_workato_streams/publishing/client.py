@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..event_streams.http import Response
     from ..event_streams.session import ApiSession
-    from .messages import Message
+    from .messages import OutgoingMessage
     from .summary import Tally
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class PublishResult(NamedTuple):
     last_message_id: str | None = None
     time: str | None = None
 
-    def accepted(self, messages: Sequence[Message]) -> Sequence[Message]:
+    def accepted(self, messages: Sequence[OutgoingMessage]) -> Sequence[OutgoingMessage]:
         """Return the messages of the request that the service acknowledged."""
         if not self.failed and not self.unknown:
             return messages

@@ -12,12 +12,12 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from ..event_streams.errors import EventStreamsError
 from ..plugin.monitoring import Histogram
-from .messages import Failed, Rejected
+from .messages import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..event_streams.rate_limiter import RateLimiter
     from .batches import BatchSettings
     from .client import PublishClient
-    from .messages import Outcome, Published
+    from .messages import Outcome, Rejected
     from .payload import Payload
 
 T = TypeVar("T")
@@ -162,27 +162,20 @@ class RejectionLimit:
         self._left = limit
         self._lock = threading.Lock()
 
-    def judge(self, outcome: Published | Rejected) -> Outcome:
-        """Count a rejected message.
-
-        Returns:
-            The failure if there are too many; otherwise the outcome itself.
-        """
-        if isinstance(outcome, Rejected) and self._left is not None:
-            with self._lock:
-                self._left -= 1
-                if self._left < 0:
-                    return _too_many(outcome)
-        return outcome
-
-
-def _too_many(rejected: Rejected) -> Failed:
-    status = f" (status {rejected.status})" if rejected.status else ""
-    error = EventStreamsError(
-        f"{rejected.message.record}: rejected: {rejected.reason}{status}; fix the record, or set "
-        "on_rejected to dead_letter and max_rejected high enough"
-    )
-    return Failed(error, rejected)
+    def count(self, rejected: Rejected) -> Rejected | Failed:
+        """Count a rejected message; return it, or the failure if there are too many."""
+        if self._left is None:
+            return rejected
+        with self._lock:
+            self._left -= 1
+            if self._left >= 0:
+                return rejected
+        status = f" (status {rejected.status})" if rejected.status else ""
+        error = EventStreamsError(
+            f"{rejected.message.record}: rejected: {rejected.reason}{status}; fix the record, or "
+            "set on_rejected to dead_letter and max_rejected high enough"
+        )
+        return Failed(error, rejected)
 
 
 class RejectionLog:
@@ -246,40 +239,39 @@ class PublishSettings:
     exactly_once: bool = False
 
 
+def _latency() -> Histogram:
+    return Histogram(
+        "target_acknowledgement_seconds",
+        "Time from sending a batch to its acknowledgement, including retries and quota waits.",
+        LATENCY_BOUNDS,
+    )
+
+
+@dataclass
 class PublishContext:
-    """The objects that the producers of all topics share.
+    """What the producers of all topics share.
 
     Args:
         settings: The settings for publishing.
         connect: Opens a connection to a topic, for one worker.
         limiter: The rate limiter of all requests.
-
-    Attributes:
         rejection_limit: Counts the rejected messages.
         entry_retries: Decides whether failed entries are retried.
+
+    Attributes:
         outcomes: Outcomes for the main thread, with their topic ids.
         latency: The time until batches are acknowledged.
         wakeup: Wakes the main thread when there is an outcome, or room for another batch.
     """
 
-    def __init__(
-        self,
-        settings: PublishSettings,
-        connect: Callable[[int], PublishClient],
-        limiter: RateLimiter,
-    ) -> None:
-        self.settings = settings
-        self.connect = connect
-        self.limiter = limiter
-        self.rejection_limit = RejectionLimit(settings.max_rejected)
-        self.entry_retries = EntryRetries(limiter, settings.max_retry_secs)
-        self.outcomes: deque[tuple[int, Outcome]] = deque()
-        self.latency = Histogram(
-            "target_acknowledgement_seconds",
-            "Time from sending a batch to its acknowledgement, including retries and quota waits.",
-            LATENCY_BOUNDS,
-        )
-        self.wakeup = Wakeup()
+    settings: PublishSettings
+    connect: Callable[[int], PublishClient]
+    limiter: RateLimiter
+    rejection_limit: RejectionLimit
+    entry_retries: EntryRetries
+    outcomes: deque[tuple[int, Outcome]] = field(init=False, default_factory=deque)
+    latency: Histogram = field(init=False, default_factory=_latency)
+    wakeup: Wakeup = field(init=False, default_factory=Wakeup)
 
     def report(self, topic_id: int, outcome: Outcome) -> None:
         """Report an outcome to the main thread."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .batches import BatchSettings
-    from .messages import Message
+    from .messages import OutgoingMessage
 
 
 class ExactlyOnceBatchBuilder(BatchBuilder):
@@ -37,7 +37,7 @@ class ExactlyOnceBatchBuilder(BatchBuilder):
         self._before_state = len(self.messages)
 
     @override
-    def add(self, message: Message) -> Sequence[list[Message]]:
+    def add(self, message: OutgoingMessage) -> Sequence[list[OutgoingMessage]]:
         row = message.version.row if message.version.is_keyed else None
         complete = []
         while self.messages and (row in self._rows or not self.has_room_for(message)):
@@ -47,7 +47,7 @@ class ExactlyOnceBatchBuilder(BatchBuilder):
         return [*complete, *super().add(message)]
 
     @override
-    def close(self) -> list[Message]:
+    def close(self) -> list[OutgoingMessage]:
         messages, end = super().close(), self._before_state
         self._rows.clear()
         self._before_state = 0

@@ -6,15 +6,17 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from typing_extensions import override
 
 from ..event_streams.errors import EventStreamsError, Stopped
+from ..state.checkpoints import EmittableState
 from ..state.exactly_once import MAX_UNACKNOWLEDGED, ExactlyOnce
 from ..state.replay import Decision
 from .exactly_once_log import ExactlyOnceLog
 from .lost_responses import LostResponses
 from .messages import Failed, Published, Rejected
-from .positioned_acknowledgements import PositionedAcknowledgements
+from .positioned_states import PositionedStates
 from .producer import Producer
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from .context import PublishContext
     from .look_up import KeyConsumer
-    from .messages import Message, Outcome
+    from .messages import Outcome, OutgoingMessage
     from .topic_producer import TopicProducer
 
 # With several topics, no state may ever cover exactly the messages of all of them. After this
@@ -35,7 +37,7 @@ class ExactlyOnceProducer(Producer):
     """Publishes the records that their topics do not contain yet.
 
     Args:
-        context: The context that the producers of all topics share.
+        context: What the producers of all topics share.
         logger: The logger of the plugin.
         open_consumer: Opens a connection for reading a topic, by its id and label.
     """
@@ -47,54 +49,68 @@ class ExactlyOnceProducer(Producer):
         open_consumer: Callable[[int, str], KeyConsumer],
     ) -> None:
         super().__init__(context, logger)
-        self._rule: ExactlyOnce[Message] = ExactlyOnce(MAX_UNACKNOWLEDGED)
-        self._positioned = PositionedAcknowledgements(
-            self.dead_letter_path, self._shutdown, self._rule
-        )
-        self._acknowledgements = self._positioned
+        self._rule: ExactlyOnce[OutgoingMessage] = ExactlyOnce(MAX_UNACKNOWLEDGED)
+        self._positioned = PositionedStates(self._rule)
         self._open_consumer = open_consumer
         self._log = ExactlyOnceLog(logger)
 
     @override
     def close_checkpoint(self, state: bytes) -> None:
         if returned := self._rule.take_state(state):
-            self._log.state(returned, after_records=self._positioned.sequence > 0)
-        for producer in self.producers:
+            self._log.state(returned, after_records=self._checkpoints.sequence > 0)
+        for producer in self.topics.values():
             producer.builder.mark_state()
+        self._positioned.last = EmittableState(state, self._checkpoints.sequence)
         super().close_checkpoint(state)
         if self._is_state_overdue:
             # A topic whose requests are retried must not block the others.
-            self.producers.submit_all()
-            self._wait_while(lambda: not self.producers.idle and not self._is_any_failing)
+            self.submit_all()
+            self._wait_while(lambda: not self.idle and not self._is_any_failing)
             self.poll()
 
     @override
-    def complete_input(self) -> None:
-        # `finish` reports a failure or a signal.
-        with contextlib.suppress(EventStreamsError):
-            # Some taps emit a state of null, which covers nothing.
-            state = self._positioned.last_state
-            self._drain()
-            self._publish_kept(self._rule.end_input())
-            self._drain()
-            if state is not None:
-                self._positioned.emit(state)
+    def finish(self, *, is_complete: bool = False) -> None:
+        if is_complete and not self.stopping:
+            # A failure or a signal is reported below.
+            with contextlib.suppress(EventStreamsError):
+                self._complete_input()
+        super().finish(is_complete=is_complete)
+
+    def _complete_input(self) -> None:
+        last = self._positioned.last
+        # Some taps emit a state of null, which covers nothing.
+        is_last = last is not None and last.sequence == self._checkpoints.sequence
+        self._drain()
+        self._publish_kept(self._rule.end_input())
+        self._drain()
+        if last is not None and is_last:
+            with self._failing():
+                self._states.write(self._positioned.of(last.value))
 
     @override
-    def _publish(self, producer: TopicProducer, message: Message) -> None:
+    def _emit_state(self) -> None:
+        state = self._checkpoints.take()
+        text = None
+        if state is not None and self._rule.covers(state.sequence):
+            text = self._positioned.of(state.value)
+        with self._failing():
+            self._states.write(text)
+
+    @override
+    def _publish(self, producer: TopicProducer, message: OutgoingMessage) -> None:
         try:
             is_wanted = self._is_wanted(producer, message)
         except Stopped:
             # Nothing is read after this record, so no state covers it.
-            self._positioned.acknowledge([message])
+            self._checkpoints.acknowledge([message])
             raise
         if is_wanted:
             super()._publish(producer, message)
         else:
-            self._positioned.acknowledge([message])
+            self._checkpoints.acknowledge([message])
             producer.tally.skipped += 1
 
-    def _is_wanted(self, producer: TopicProducer, message: Message) -> bool:
+    def _is_wanted(self, producer: TopicProducer, message: OutgoingMessage) -> bool:
         """Look up the topic if necessary, and ask the rule whether to publish the record."""
         rule, topic_id = self._rule, producer.topic_id
         if producer.lost_responses is None:
@@ -102,9 +118,9 @@ class ExactlyOnceProducer(Producer):
         if rule.is_replay_over:
             self._drain()
             self._publish_kept(rule.end_replays())
-        if self._positioned.unacknowledged >= rule.max_unacknowledged:
-            self.producers.submit_all()
-            self._wait_while(lambda: self._positioned.unacknowledged >= rule.max_unacknowledged)
+        if self._checkpoints.unacknowledged >= rule.max_unacknowledged:
+            self.submit_all()
+            self._wait_while(lambda: self._checkpoints.unacknowledged >= rule.max_unacknowledged)
         while (decision := rule.decide(topic_id, message)) is Decision.WAIT:
             self._drain()
         return decision is Decision.PUBLISH
@@ -120,21 +136,21 @@ class ExactlyOnceProducer(Producer):
             self._rule.reject(topic_id, outcome.message)
         super()._handle(topic_id, outcome)
         # Check after each outcome, because the next one may be for a record after the state.
-        self._acknowledgements.emit_state()
+        self._emit_state()
 
     @property
     def _is_state_overdue(self) -> bool:
         return (
             time.monotonic() - self._positioned.emitted_at > MAX_SECS_WITHOUT_STATE
-            and len(self.producers) > 1
-            and self._positioned.unacknowledged > 0
+            and len(self.topics) > 1
+            and self._checkpoints.unacknowledged > 0
             and not self._rule.is_replaying
             and not self._is_any_failing
         )
 
     @property
     def _is_any_failing(self) -> bool:
-        return any(producer.failing for producer in self.producers)
+        return any(producer.failing for producer in self.topics.values())
 
     def _look_up(self, producer: TopicProducer) -> None:
         topic_id, label = producer.topic_id, producer.label
@@ -148,8 +164,8 @@ class ExactlyOnceProducer(Producer):
             raise
         except EventStreamsError as exc:
             # The failure of another topic has already been handled.
-            if self._shutdown.failure is None:
-                self._shutdown.fail(Failed(exc))
+            if self._failure is None:
+                self._fail(Failed(exc))
             raise
         self._rule.look_up(topic_id, found.position, found.versions)
         producer.lost_responses = LostResponses(consumer, found.position)
@@ -157,12 +173,14 @@ class ExactlyOnceProducer(Producer):
         if position is None:
             if not self._rule.has_state:
                 self._log.no_state()
-            self._positioned.add_position(topic_id, found.position)
+            with self._failing():
+                self._states.write(self._positioned.with_position(topic_id, found.position))
 
-    def _publish_kept(self, kept: list[tuple[int, Message]]) -> None:
+    def _publish_kept(self, kept: list[tuple[int, OutgoingMessage]]) -> None:
         for topic_id, message in kept:
-            again = self._positioned.track(message.body, message.record, message.version)
-            self.producers.of_topic(topic_id).add(again)
+            checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
+            again = replace(message, sequence=sequence, checkpoint=checkpoint)
+            self.topics[topic_id].add(again)
 
     def _drain(self) -> None:
         """Publish everything that was read, and handle the outcomes.
@@ -171,6 +189,6 @@ class ExactlyOnceProducer(Producer):
             Stopped: A signal arrived first.
             EventStreamsError: The run has failed.
         """
-        self.producers.submit_all()
-        self._wait_while(lambda: not self.producers.idle)
+        self.submit_all()
+        self._wait_while(lambda: not self.idle)
         self.poll()

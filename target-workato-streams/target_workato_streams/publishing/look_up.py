@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..event_streams.consume import Messages
-    from .message_key import Version
+    from .message_key import RowVersion
 
 # The maximum difference between the service's clocks. The Date header is in whole seconds.
 CLOCK_TOLERANCE = timedelta(seconds=6)
@@ -53,7 +53,7 @@ class LookUp:
     """
 
     position: Position
-    versions: list[Version] = field(default_factory=list)
+    versions: list[RowVersion] = field(default_factory=list)
     others: int = 0
     requests: int = 0
     expired: bool = False
@@ -131,7 +131,7 @@ class KeyConsumer:
                     "was read"
                 )
 
-    def _version(self, payload: bytes) -> Version | None:
+    def _version(self, payload: bytes) -> RowVersion | None:
         # Most messages of other producers contain neither the name nor an escape.
         may_be_ours = self._mark in payload or b"\\" in payload
         return read_version(payload, self._key_field) if may_be_ours else None

@@ -11,13 +11,9 @@ from ..state.positions import Position
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..event_streams.errors import Unavailable
     from .client import PublishResult
     from .look_up import KeyConsumer
-    from .messages import Message
-
-# With these responses, the service has not applied the request.
-NOT_APPLIED = frozenset({425, 429})
+    from .messages import OutgoingMessage
 
 
 class LostResponses:
@@ -43,7 +39,7 @@ class LostResponses:
         """Mark that the last request may have been applied."""
         self._suspected = True
 
-    def missing(self, messages: Sequence[Message]) -> list[Message]:
+    def missing(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Return the messages that have to be sent, in order.
 
         Raises:
@@ -54,7 +50,7 @@ class LostResponses:
             self._suspected = False
         return [message for message in messages if message.sequence not in self._applied]
 
-    def acknowledge(self, result: PublishResult, sent: Sequence[Message]) -> bool:
+    def acknowledge(self, result: PublishResult, sent: Sequence[OutgoingMessage]) -> bool:
         """Move the position to the last message of a request that was acknowledged.
 
         Returns:
@@ -67,7 +63,7 @@ class LostResponses:
             self.position = Position(result.last_message_id, result.time)
         return True
 
-    def _look_up(self, messages: Sequence[Message]) -> None:
+    def _look_up(self, messages: Sequence[OutgoingMessage]) -> None:
         try:
             found = self._consumer.read_after(self.position)
         except RequestRejected as exc:
@@ -81,14 +77,3 @@ class LostResponses:
             if message.sequence not in self._applied and versions[message.version]:
                 versions[message.version] -= 1
                 self._applied.add(message.sequence)
-
-
-def may_be_applied(exc: Unavailable) -> bool:
-    """Whether a request that failed with this error may have been applied."""
-    throttled = exc.status == 503 and exc.retry_after is not None
-    return was_sent(exc) and not throttled
-
-
-def was_sent(exc: Unavailable) -> bool:
-    """Whether a request that failed with this error was sent, and was not rate limited."""
-    return exc.sent and exc.status not in NOT_APPLIED

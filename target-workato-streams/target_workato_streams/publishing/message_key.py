@@ -19,7 +19,7 @@ import simplejson
 from ..plugin.json import decode, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from ..input.messages import Stream
 
@@ -27,7 +27,7 @@ _KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
 STREAM_DIGITS = 8
 
 
-class Version(NamedTuple):
+class RowVersion(NamedTuple):
     """A version of a row.
 
     Attributes:
@@ -41,7 +41,7 @@ class Version(NamedTuple):
     content: str
 
     @classmethod
-    def from_key(cls, text: bytes) -> Version | None:
+    def from_key(cls, text: bytes) -> RowVersion | None:
         """Parse the JSON text of a message key; None for any other value."""
         found = _KEY.fullmatch(text)
         return cls(found[1].decode(), found[2].decode()) if found else None
@@ -63,22 +63,29 @@ class Version(NamedTuple):
 
 
 # The version of messages without a key; it never matches a message in a topic.
-NO_VERSION = Version("", "")
+NO_ROW_VERSION = RowVersion("", "")
 
 
 DIGITS = 32
 # Fields that taps and targets add: they differ from run to run, or describe how a row was read.
 METADATA_PREFIX = "_sdc_"
+METADATA_MARK = METADATA_PREFIX.encode()
 DELETED_AT = "_sdc_deleted_at"
 
+
+def _framed(part: bytes) -> bytes:
+    # With the length, ("ab", "c") and ("a", "bc") have different hashes.
+    return b"%d:%b" % (len(part), part)
+
+
+DELETED = _framed(b"deleted")
+
 # Numbers with a fraction or exponent keep their digits.
-_decode = msgspec.json.Decoder(
-    float_hook=lambda digits: msgspec.Raw(digits.encode()),
-).decode
+_decode = msgspec.json.Decoder(float_hook=msgspec.Raw).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def version(payload: bytes, record: bytes, stream: Stream) -> Version:
+def version(payload: bytes, record: bytes, stream: Stream) -> RowVersion:
     """Identify a message by hashes of its row and its content.
 
     Spacing, the order of fields and escapes do not matter; every digit does.
@@ -92,65 +99,55 @@ def version(payload: bytes, record: bytes, stream: Stream) -> Version:
         The version. A row without a key is identified by its content, so that both hashes are
         equal.
     """
-    fields = _fields(payload)
-    content = _content(payload, fields)
-    if fields is not None and payload is record:
-        values = _row_key(fields, stream)
-    else:
+    try:
+        fields = _decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        # For lone surrogates, deep nesting and numbers with many digits.
+        content = _slow_content(members(payload))
         values = row_key(record, stream)
+    else:
+        content = _content(fields, payload)
+        if payload is record:
+            values = [_encode(fields.get(name)) for name in stream.key_properties]
+        else:
+            values = row_key(record, stream)
     prefix = _prefix(stream.name)
-    if values is None:
-        row = prefix + _hash([b"content", *content])[:-STREAM_DIGITS]
-        return Version(row, row)
-    return Version(prefix + _hash(values)[:-STREAM_DIGITS], _hash(content))
+    if b"null" in values or not values:
+        row = prefix + _hash(_framed(b"content") + content)[:-STREAM_DIGITS]
+        return RowVersion(row, row)
+    row = prefix + _hash(b"".join(map(_framed, values)))[:-STREAM_DIGITS]
+    return RowVersion(row, _hash(content))
 
 
-def read_version(payload: bytes, key_field: str) -> Version | None:
+def read_version(payload: bytes, key_field: str) -> RowVersion | None:
     """Read the message key from a message of a topic; None if another producer published it."""
     try:
-        return Version.from_key(members(payload).get(key_field, b""))
+        return RowVersion.from_key(members(payload).get(key_field, b""))
     except ValueError:
         return None
 
 
-def row_key(record: bytes, stream: Stream) -> list[bytes] | None:
-    """Return the values of the key properties; None if they do not identify a row."""
-    if not stream.key_properties:
-        return None
-    fields = members(record)
-    values = [fields.get(name, b"null") for name in stream.key_properties]
-    return None if b"null" in values else [_canonical(value) for value in values]
+def row_key(record: bytes, stream: Stream) -> list[bytes]:
+    """Return the values of the key properties; one of them may be null."""
+    fields = members(record) if stream.key_properties else {}
+    return [_canonical(fields.get(name, b"null")) for name in stream.key_properties]
 
 
-def _row_key(fields: Mapping[str, Any], stream: Stream) -> list[bytes] | None:
-    """Return the values of the key properties from decoded fields."""
-    values = [fields.get(name) for name in stream.key_properties]
-    return None if None in values or not values else [_encode(value) for value in values]
+def _content(fields: dict[str, Any], payload: bytes) -> bytes:
+    # Nearly all payloads contain neither such a name nor an escape.
+    if METADATA_MARK not in payload and b"\\" not in payload:
+        return _framed(_encode(fields))
+    own = {name: fields[name] for name in fields if not name.startswith(METADATA_PREFIX)}
+    return _framed(_encode(own)) + (DELETED if fields.get(DELETED_AT) is not None else b"")
 
 
-def _fields(payload: bytes) -> dict[str, Any] | None:
-    """Decode the fields; None for lone surrogates, deep nesting and numbers with many digits."""
-    try:
-        fields: dict[str, Any] = _decode(payload)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return fields
-
-
-def _content(payload: bytes, fields: Mapping[str, Any] | None) -> list[bytes]:
-    if fields is None:
-        texts = members(payload)
-        deleted = texts.get(DELETED_AT, b"null") != b"null"
-        own = sorted(name for name in texts if not name.startswith(METADATA_PREFIX))
-        parts = [
-            part for name in own for part in (json.dumps(name).encode(), _canonical(texts[name]))
-        ]
-    else:
-        deleted = fields.get(DELETED_AT) is not None
-        if any(name.startswith(METADATA_PREFIX) for name in fields):
-            fields = {k: v for k, v in fields.items() if not k.startswith(METADATA_PREFIX)}
-        parts = [_encode(fields)]
-    return [*parts, b"deleted"] if deleted else parts
+def _slow_content(fields: Mapping[str, bytes]) -> bytes:
+    content = b"".join(
+        _framed(json.dumps(name).encode()) + _framed(_canonical(fields[name]))
+        for name in sorted(fields)
+        if not name.startswith(METADATA_PREFIX)
+    )
+    return content + (DELETED if fields.get(DELETED_AT, b"null") != b"null" else b"")
 
 
 def _canonical(text: bytes) -> bytes:
@@ -166,12 +163,8 @@ def _canonical(text: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=1000)
 def _prefix(stream: str) -> str:
-    return _hash([stream.encode()])[:STREAM_DIGITS]
+    return _hash(_framed(stream.encode()))[:STREAM_DIGITS]
 
 
-def _hash(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        # With the length, ("ab", "c") and ("a", "bc") have different hashes.
-        digest.update(b"%d:%b" % (len(part), part))
-    return digest.hexdigest()[:DIGITS]
+def _hash(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:DIGITS]

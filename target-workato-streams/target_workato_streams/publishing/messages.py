@@ -8,7 +8,7 @@ import msgspec
 
 from ..input.messages import Record, Stream  # noqa: TC001 - msgspec reads the annotations
 from ..state.checkpoints import Checkpoint  # noqa: TC001 - msgspec reads the annotations
-from .message_key import NO_VERSION, Version  # noqa: TC001 - msgspec reads the annotations
+from .message_key import NO_ROW_VERSION, RowVersion  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Mapped(NamedTuple):
     text: bytes
 
 
-class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
+class OutgoingMessage(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A message to publish.
 
     Attributes:
@@ -39,7 +39,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
     record: Record
     sequence: int
     checkpoint: Checkpoint
-    version: Version = NO_VERSION
+    version: RowVersion = NO_ROW_VERSION
     mapped: Mapped | None = None
 
 
@@ -52,7 +52,7 @@ class Published(NamedTuple):
             does not keep positions.
     """
 
-    messages: Sequence[Message]
+    messages: Sequence[OutgoingMessage]
     position: Position | None = None
 
 
@@ -66,7 +66,7 @@ class Rejected(NamedTuple):
         attempts: The number of requests that contained it, not counting retries of a request.
     """
 
-    message: Message
+    message: OutgoingMessage
     reason: str
     status: int | None = None
     attempts: int = 0

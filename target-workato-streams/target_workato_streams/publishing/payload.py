@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..plugin.json import members
-from .message_key import NO_VERSION, version
+from .message_key import NO_ROW_VERSION, version
 
 if TYPE_CHECKING:
     from ..input.messages import Stream
-    from .message_key import Version
+    from .message_key import RowVersion
 
 
 class InvalidPayloadError(Exception):
@@ -31,7 +31,7 @@ class Payload:
     field: str | None = None
     key_field: str | None = None
 
-    def of(self, record: bytes, stream: Stream) -> tuple[bytes, Version]:
+    def of(self, record: bytes, stream: Stream) -> tuple[bytes, RowVersion]:
         """Build the JSON object to publish.
 
         Args:
@@ -51,19 +51,16 @@ class Payload:
                 problem = "is not an object" if body else "is missing"
                 raise InvalidPayloadError(f"payload_field {self.field} {problem}")
         if self.key_field is None:
-            return body, NO_VERSION
-        if self._has_key_field(body):
+            return body, NO_ROW_VERSION
+        # Nearly all payloads contain neither the name nor an escape, so most need no decoding.
+        may_have_key = self._key_name in body or b"\\" in body
+        if may_have_key and self.key_field in members(body):
             raise InvalidPayloadError(
                 f"already has a field {self.key_field}, the name in message_key_field"
             )
         named = version(body, record, stream)
         comma = b"" if body == b"{}" or body[1:-1].isspace() else b","
-        key = b'%b:"%b"}' % (self._key_name, named.key.encode())
-        return b"%b%b%b" % (body[:-1], comma, key), named
-
-    def _has_key_field(self, body: bytes) -> bool:
-        # Nearly all payloads contain neither the name nor an escape, so most need no decoding.
-        return (self._key_name in body or b"\\" in body) and self.key_field in members(body)
+        return b'%b%b%b:"%b"}' % (body[:-1], comma, self._key_name, named.key.encode()), named
 
     @cached_property
     def _key_name(self) -> bytes:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..event_streams.errors import RequestRejected, Unavailable
 from .client import PublishResult
-from .lost_responses import may_be_applied, was_sent
 from .message_key import row_key
 from .messages import Published, Rejected
 from .summary import Tally
@@ -33,15 +32,16 @@ if TYPE_CHECKING:
     from .client import PublishClient
     from .context import PublishContext
     from .lost_responses import LostResponses
-    from .messages import Message
+    from .messages import OutgoingMessage
 
-    Publish = Callable[[Sequence[Message]], Iterator[Published | Rejected]]
+    Row = tuple[str | bytes, ...]
+    Publish = Callable[[Sequence[OutgoingMessage]], Iterator[Published | Rejected]]
 
 _sequence = attrgetter("sequence")
 
 
 def publish_in_row_order(
-    messages: Sequence[Message], publish: Publish
+    messages: Sequence[OutgoingMessage], publish: Publish
 ) -> Iterator[Published | Rejected]:
     """Publish a batch; if a retried message comes after a newer version, publish that once more.
 
@@ -79,7 +79,7 @@ def _settle(rows: _Rows, publish: Publish) -> Iterator[Published | Rejected]:
 
 
 def _publish_newest(
-    overtaken: list[list[Message]], publish: Publish
+    overtaken: list[list[OutgoingMessage]], publish: Publish
 ) -> Iterator[Published | Rejected]:
     """Publish the newest version of each row, given all accepted versions, once more."""
     rows = {_newest(row): row for row in overtaken}
@@ -98,13 +98,13 @@ def _publish_newest(
 class _Rows:
     """The rows of a batch that was only partly accepted."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[OutgoingMessage]) -> None:
         self._rows = {message.sequence: _row(message) for message in messages}
         self._pending = {message.sequence for message in messages}
         # The accepted versions, in topic order, of rows whose newest version is not the last one.
-        self._held: dict[tuple[str, ...], list[Message]] = {}
+        self._held: dict[Row, list[OutgoingMessage]] = {}
 
-    def accept(self, messages: Sequence[Message]) -> list[Message]:
+    def accept(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Record accepted messages, in topic order.
 
         Returns:
@@ -121,18 +121,18 @@ class _Rows:
                 free.append(message)
         return free
 
-    def reject(self, message: Message) -> None:
+    def reject(self, message: OutgoingMessage) -> None:
         """Record a rejected message."""
         self._pending.discard(message.sequence)
 
-    def take_settled(self) -> tuple[list[Message], list[list[Message]]]:
+    def take_settled(self) -> tuple[list[OutgoingMessage], list[list[OutgoingMessage]]]:
         """Return the rows that have no pending versions.
 
         Returns:
             The messages of rows that end with the newest version, and the other rows.
         """
         pending = {self._rows[sequence] for sequence in self._pending}
-        in_order: list[Message] = []
+        in_order: list[OutgoingMessage] = []
         overtaken = []
         for row in [row for row in self._held if row not in pending]:
             held = self._held.pop(row)
@@ -142,24 +142,26 @@ class _Rows:
                 overtaken.append(held)
         return in_order, overtaken
 
-    def _has_older(self, row: tuple[str, ...], message: Message) -> bool:
+    def _has_older(self, row: Row, message: OutgoingMessage) -> bool:
         return any(
             sequence < message.sequence and self._rows[sequence] == row
             for sequence in self._pending
         )
 
 
-def _newest(messages: Sequence[Message]) -> Message:
+def _newest(messages: Sequence[OutgoingMessage]) -> OutgoingMessage:
     return max(messages, key=_sequence)
 
 
-def _row(message: Message) -> tuple[str, ...] | None:
+def _row(message: OutgoingMessage) -> Row | None:
     """Return a key that identifies the row of a message; None if the row has no key."""
     stream, text = message.mapped or message.record[:2]
     key = row_key(text, stream)
-    return None if key is None else (stream.name, *(value.decode() for value in key))
+    return (stream.name, *key) if key and b"null" not in key else None
 
 
+# With these responses, the service has not applied the request.
+NOT_APPLIED = frozenset({425, 429})
 # A single message may be the cause; the others are accepted without it.
 MESSAGE_STATUSES = frozenset({400, 413, 422})
 # After this many consecutive rejections, messages are sent one by one until one is accepted:
@@ -167,17 +169,26 @@ MESSAGE_STATUSES = frozenset({400, 413, 422})
 STREAK = 2
 
 
-class _Part(NamedTuple):
-    messages: Sequence[Message]
+class _Request(NamedTuple):
+    """Messages that are sent in one request.
+
+    Attributes:
+        messages: The messages, in order.
+        attempts: The number of requests that contained them, including this one.
+        entry_tries: The same, but only after an entry of theirs has failed.
+        failed_at: The time of their first failure, on the monotonic clock.
+    """
+
+    messages: Sequence[OutgoingMessage]
     attempts: int = 1
     entry_tries: int = 1
     failed_at: float | None = None
 
-    def split(self, index: int) -> tuple[_Part, _Part]:
+    def split(self, index: int) -> tuple[_Request, _Request]:
         left, right = self.messages[:index], self.messages[index:]
         return self._replace(messages=left), self._replace(messages=right)
 
-    def halves(self) -> tuple[_Part, _Part]:
+    def halves(self) -> tuple[_Request, _Request]:
         return self._replace(attempts=self.attempts + 1).split((len(self.messages) + 1) // 2)
 
 
@@ -206,9 +217,9 @@ class BatchSender:
         self._context = context
         self._lost_responses = lost_responses
         self._sent = False
-        self._doubtful: set[int] = set()
+        self._in_doubt: set[int] = set()
 
-    def publish(self, messages: Sequence[Message]) -> Iterator[Published | Rejected]:
+    def publish(self, messages: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
         """Publish messages; unless an exception is raised, each has exactly one outcome.
 
         Yields:
@@ -219,55 +230,59 @@ class BatchSender:
             Stopped: The run is being stopped.
         """
         self._sent = self.failing = False
-        self._doubtful.clear()
-        pending = [_Part(messages)]
+        self._in_doubt.clear()
+        pending = [_Request(messages)]
         held: list[Rejected] = []
         streak = 0
         while pending:
-            part = pending.pop()
-            if streak >= STREAK and len(part.messages) > 1:
-                part, rest = part.split(1)
+            request = pending.pop()
+            if streak >= STREAK and len(request.messages) > 1:
+                request, rest = request.split(1)
                 pending.append(rest)
             try:
-                result = self._client.session.retry(partial(self._send, part.messages))
+                result = self._client.session.retry(partial(self._send, request.messages))
             except RequestRejected as exc:
                 if exc.status not in MESSAGE_STATUSES:
                     raise
-                if len(part.messages) > 1:
-                    pending.extend(reversed(part.halves()))
+                if len(request.messages) > 1:
+                    pending.extend(reversed(request.halves()))
                     continue
                 streak += 1
-                held.append(Rejected(part.messages[0], exc.reason, exc.status, part.attempts))
+                held.append(Rejected(request.messages[0], exc.reason, exc.status, request.attempts))
             else:
                 streak = 0
-                if accepted := result.accepted(part.messages):
+                if accepted := result.accepted(request.messages):
                     lost = self._lost_responses
                     yield Published(accepted, lost.position if lost else None)
-                held += self._judge(part, result, pending)
+                held += self._retry_failed(request, result, pending)
             # A rejected message may end the run, so the outcomes before it are reported first.
             first = min((each.messages[0].sequence for each in pending), default=math.inf)
             yield from [each for each in held if each.message.sequence < first]
             held = [each for each in held if each.message.sequence > first]
 
-    def _judge(self, part: _Part, result: PublishResult, pending: list[_Part]) -> list[Rejected]:
-        """Decide about the messages that were not accepted; return the rejected ones."""
-        failed_at = part.failed_at or time.monotonic()
+    def _retry_failed(
+        self, request: _Request, result: PublishResult, pending: list[_Request]
+    ) -> list[Rejected]:
+        """Retry the messages that were not accepted, or return them as rejected."""
+        failed_at = request.failed_at or time.monotonic()
         rejected, retried = [], []
         for index, reason in sorted(result.failed.items()):
-            message = part.messages[index]
-            if self._context.entry_retries.may_retry(reason, failed_at, part.entry_tries):
+            message = request.messages[index]
+            if self._context.entry_retries.may_retry(reason, failed_at, request.entry_tries):
                 retried.append(message)
             else:
-                rejected.append(Rejected(message, reason, 200, part.attempts))
+                rejected.append(Rejected(message, reason, 200, request.attempts))
         if retried:
             self._fail()
-            self._context.entry_retries.wait(part.entry_tries)
-            pending.append(_Part(retried, part.attempts + 1, part.entry_tries + 1, failed_at))
-        if unknown := [part.messages[index] for index in result.unknown]:
-            pending.append(part._replace(messages=unknown, attempts=part.attempts + 1))
+            self._context.entry_retries.wait(request.entry_tries)
+            pending.append(
+                _Request(retried, request.attempts + 1, request.entry_tries + 1, failed_at)
+            )
+        if unknown := [request.messages[index] for index in result.unknown]:
+            pending.append(request._replace(messages=unknown, attempts=request.attempts + 1))
         return rejected
 
-    def _send(self, messages: Sequence[Message]) -> PublishResult:
+    def _send(self, messages: Sequence[OutgoingMessage]) -> PublishResult:
         """Send one request.
 
         Raises:
@@ -284,12 +299,12 @@ class BatchSender:
             result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
             self._fail()
-            if may_be_applied(exc) or (lost is not None and was_sent(exc)):
-                self._doubt(missing)
+            if _may_be_applied(exc) or (lost is not None and _was_sent(exc)):
+                self._count_in_doubt(missing)
             raise
         self.failing = False
         if result.unknown:
-            self._doubt([missing[index] for index in result.unknown])
+            self._count_in_doubt([missing[index] for index in result.unknown])
             if lost is not None or len(result.unknown) == len(missing):
                 self._fail()
                 raise self._client.not_understood(len(result.unknown), len(missing))
@@ -307,11 +322,22 @@ class BatchSender:
         # The main thread need not wait for a topic that fails.
         self._context.wakeup.call()
 
-    def _doubt(self, messages: Sequence[Message]) -> None:
+    def _count_in_doubt(self, messages: Sequence[OutgoingMessage]) -> None:
         """Count messages that may have arrived without an acknowledgement, each of them once."""
         if self._lost_responses is not None:
             self._lost_responses.suspect()
             return
-        doubtful = {message.sequence for message in messages}
-        self.tally.possibly_duplicated += len(doubtful - self._doubtful)
-        self._doubtful |= doubtful
+        in_doubt = {message.sequence for message in messages}
+        self.tally.possibly_duplicated += len(in_doubt - self._in_doubt)
+        self._in_doubt |= in_doubt
+
+
+def _may_be_applied(exc: Unavailable) -> bool:
+    """Whether a request that failed with this error may have been applied."""
+    throttled = exc.status == 503 and exc.retry_after is not None
+    return _was_sent(exc) and not throttled
+
+
+def _was_sent(exc: Unavailable) -> bool:
+    """Whether a request that failed with this error was sent, and was not rate limited."""
+    return exc.sent and exc.status not in NOT_APPLIED

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .messages import Message
+    from .messages import OutgoingMessage
 
 PROGRESS_SECS = 60.0
 BAR_SECS = 1.0
@@ -78,7 +78,7 @@ class Summary:
         self._next_progress = self._started_at + self._interval_secs
         self._counters: dict[str, metrics.Counter] = {}
 
-    def count(self, messages: Sequence[Message]) -> None:
+    def count(self, messages: Sequence[OutgoingMessage]) -> None:
         """Count published messages in the SDK's metric of their streams."""
         streams = Counter(message.record.stream.name for message in messages)
         for stream, count in streams.items():

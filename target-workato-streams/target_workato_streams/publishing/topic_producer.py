@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..event_streams.errors import EventStreamsError, Stopped
 from .batches import BatchBuilder
 from .exactly_once_batches import ExactlyOnceBatchBuilder
-from .messages import Failed
+from .messages import Failed, Rejected
 from .sender import BatchSender, publish_in_row_order
 from .summary import Tally
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .client import PublishClient
     from .context import PublishContext
     from .lost_responses import LostResponses
-    from .messages import Message
+    from .messages import Outcome, OutgoingMessage
 
 # The memory that a message takes in addition to its body and its record.
 MESSAGE_BYTES = 500
@@ -38,7 +38,7 @@ class BatchQueue:
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
         # With the memory of each.
-        self._waiting: deque[tuple[Sequence[Message], int]] = deque()
+        self._waiting: deque[tuple[Sequence[OutgoingMessage], int]] = deque()
         self._taken = 0
         self._in_flight: set[int] = set()
         self._changed = threading.Condition()
@@ -65,14 +65,14 @@ class BatchQueue:
         """The number of batches that have been taken but are not done."""
         return len(self._in_flight)
 
-    def put(self, batch: Sequence[Message]) -> None:
+    def put(self, batch: Sequence[OutgoingMessage]) -> None:
         """Append a batch, or drop it if the queue is closed."""
         with self._changed:
             if batch and not self._closed:
                 self._waiting.append((batch, _memory(batch)))
                 self._changed.notify()
 
-    def take(self) -> tuple[int, Sequence[Message]] | None:
+    def take(self) -> tuple[int, Sequence[OutgoingMessage]] | None:
         """Wait for the next batch; return it and its number, or None if the queue is closed."""
         with self._changed:
             while not self._waiting or self._is_too_far_ahead:
@@ -114,7 +114,7 @@ class BatchQueue:
         return self._taken - oldest >= self.max_in_flight
 
 
-def _memory(batch: Sequence[Message]) -> int:
+def _memory(batch: Sequence[OutgoingMessage]) -> int:
     # A record that was mapped or got a key is kept next to its payload, for the dead-letter file.
     kept = sum([len(m.record.text) for m in batch if m.record.text is not m.body])
     return kept + sum([len(m.body) for m in batch]) + len(batch) * MESSAGE_BYTES
@@ -131,7 +131,7 @@ class TopicProducer:
 
     Args:
         topic_id: The topic.
-        context: The context that the producers of all topics share.
+        context: What the producers of all topics share.
 
     Attributes:
         builder: The batch under construction.
@@ -192,7 +192,7 @@ class TopicProducer:
         """Whether no batch waits or is in flight, apart from those of a failed worker."""
         return not self.queue.busy or not any(worker.is_alive() for worker in self._workers)
 
-    def add(self, message: Message) -> bool:
+    def add(self, message: OutgoingMessage) -> bool:
         """Add a message to the batch under construction; return whether that submitted any."""
         for batch in (batches := self.builder.add(message)):
             self.submit(batch)
@@ -203,7 +203,7 @@ class TopicProducer:
         while batch := self.builder.close():
             self.submit(batch)
 
-    def submit(self, batch: Sequence[Message]) -> None:
+    def submit(self, batch: Sequence[OutgoingMessage]) -> None:
         """Queue a batch, and start a worker if none is free."""
         self.queue.put(batch)
         if len(self._workers) < min(self.queue.busy, self.queue.max_in_flight):
@@ -215,9 +215,14 @@ class TopicProducer:
         while batch := self.builder.close():
             self.submit([message for message in batch if message.sequence < sequence])
 
-    def join(self) -> None:
-        """Wait until the workers have ended."""
-        for worker in self._workers:
+    def close(self, *, join: bool) -> None:
+        """Accept no more batches, and drop the waiting ones.
+
+        Args:
+            join: Whether to wait for the workers, which must be idle.
+        """
+        self.queue.close()
+        for worker in self._workers if join else ():
             worker.join()
 
     def _start_worker(self) -> None:
@@ -246,7 +251,7 @@ class TopicProducer:
                 self.queue.done(number)
                 self._context.wakeup.call()
 
-    def _publish(self, batch: Sequence[Message], sender: BatchSender) -> None:
+    def _publish(self, batch: Sequence[OutgoingMessage], sender: BatchSender) -> None:
         context = self._context
         try:
             # With `exactly_once`, a batch holds no two records of a row.
@@ -256,13 +261,15 @@ class TopicProducer:
                 else publish_in_row_order(batch, sender.publish)
             )
             for outcome in outcomes:
-                judged = context.rejection_limit.judge(outcome)
-                if isinstance(judged, Failed):
+                reported: Outcome = outcome
+                if isinstance(outcome, Rejected):
+                    reported = context.rejection_limit.count(outcome)
+                if isinstance(reported, Failed):
                     # Later batches of this topic must not overtake the failed one.
                     self.queue.close()
-                context.report(self.topic_id, judged)
-                if isinstance(judged, Failed):
+                    context.report(self.topic_id, reported)
                     return
+                context.report(self.topic_id, reported)
         except Stopped:
             self.queue.close()
         except BaseException as exc:  # noqa: BLE001 - ends the run, in the main thread

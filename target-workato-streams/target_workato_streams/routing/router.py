@@ -143,7 +143,6 @@ class Router:
         self._settings = settings
         self._topics = topics
         self._producer = producer
-        self._routed: set[str] = set()
 
     def route(self, stream: str, schema: dict[str, Any]) -> None:
         """Route a stream to its topic, unless it has been routed.
@@ -157,7 +156,7 @@ class Router:
             ServiceError: The topic could not be looked up or created.
             Stopped: The run was stopped.
         """
-        if stream in self._routed:
+        if stream in self._producer.routes:
             return
         topic_id = self._settings.topic_of(stream)
         if topic_id is None and self._topics is not None:
@@ -171,5 +170,4 @@ class Router:
                     "on_unmapped_stream to skip"
                 )
             logger.warning("%s: has no topic and is skipped", stream)
-        self._producer.producers.route(stream, topic_id)
-        self._routed.add(stream)
+        self._producer.route(stream, topic_id)

@@ -1,7 +1,7 @@
-"""Determines which states may be emitted, and emits them.
+"""Determines which states may be emitted, and writes them to stdout.
 
-The records between two STATE messages form a checkpoint. A record refers to its checkpoint, and a
-checkpoint counts its unacknowledged records, so a record costs one addition and one subtraction.
+The messages between two STATE messages form a checkpoint. A message refers to its checkpoint, which
+counts its unacknowledged messages, so a message costs one addition and one subtraction.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..event_streams.errors import EventStreamsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..publishing.messages import OutgoingMessage
     from .dead_letters import DeadLetters
 
 
@@ -31,10 +34,10 @@ class EmittableState(NamedTuple):
 
 
 class Checkpoint:
-    """The records that were read between two STATE messages.
+    """The messages between two STATE messages.
 
     Attributes:
-        unacknowledged: The number of records that are neither acknowledged nor dead letters.
+        unacknowledged: The number of messages that are neither acknowledged nor dead letters.
         state: The state that closed the checkpoint; None while it is open.
     """
 
@@ -48,33 +51,49 @@ class Checkpoint:
 
 
 class CheckpointTracker:
-    """Tracks the checkpoints that have unacknowledged records, in input order.
+    """Tracks the messages of all topics, from the record to the state that covers it.
 
     A complete checkpoint leaves the chain immediately: if it was the first, its state may be
     emitted; otherwise its state replaces that of the previous checkpoint. So the chain is never
-    longer than the number of unacknowledged records, however long one topic delays the others.
+    longer than the number of unacknowledged messages, however long one topic delays the others.
+
+    Attributes:
+        unacknowledged: The number of messages that are neither acknowledged nor dead letters.
+        sequence: The sequence number of the last message.
     """
 
     def __init__(self) -> None:
-        self.current = Checkpoint()
+        self.unacknowledged = 0
+        self.sequence = 0
+        self._current = Checkpoint()
         self._ready: EmittableState | None = None
 
-    def close(self, state: EmittableState) -> None:
-        """Close the checkpoint with a state, which covers all records so far."""
-        checkpoint = self.current
-        checkpoint.state = state
-        self.current = checkpoint.following = Checkpoint(previous=checkpoint)
+    def track(self) -> Checkpoint:
+        """Number the message of the record that was read last, and return its checkpoint."""
+        self.unacknowledged += 1
+        self.sequence += 1
+        self._current.unacknowledged += 1
+        return self._current
+
+    def acknowledge(self, messages: Iterable[OutgoingMessage]) -> None:
+        """Count messages as acknowledged, or as written to the dead-letter file."""
+        for message in messages:
+            self.unacknowledged -= 1
+            checkpoint = message.checkpoint
+            checkpoint.unacknowledged -= 1
+            if checkpoint.unacknowledged == 0 and checkpoint.state is not None:
+                self._complete(checkpoint)
+
+    def close(self, state: bytes) -> None:
+        """Close the checkpoint with the value of a STATE message, which covers all messages."""
+        checkpoint = self._current
+        checkpoint.state = EmittableState(state, self.sequence)
+        self._current = checkpoint.following = Checkpoint(previous=checkpoint)
         if checkpoint.unacknowledged == 0:
             self._complete(checkpoint)
 
-    def acknowledge(self, checkpoint: Checkpoint) -> None:
-        """Count a record of the checkpoint as acknowledged or written to the dead-letter file."""
-        checkpoint.unacknowledged -= 1
-        if checkpoint.unacknowledged == 0 and checkpoint.state is not None:
-            self._complete(checkpoint)
-
     def take(self) -> EmittableState | None:
-        """Return the newest state that may be emitted since the last call, or None."""
+        """Return the newest state that may be emitted since the last call; None without one."""
         state, self._ready = self._ready, None
         return state
 
@@ -111,16 +130,19 @@ class StateWriter:
         self._failed = False
 
     @property
-    def pending(self) -> bool:
-        """Whether a state has not been written completely."""
+    def output(self) -> int | None:
+        """The descriptor of stdout if a state has not been written completely."""
+        return sys.stdout.fileno() if self._is_pending else None
+
+    @property
+    def _is_pending(self) -> bool:
         return bool(self._line or self._next) and not self._failed
 
-    def fileno(self) -> int:
-        """Return the descriptor of stdout, which is writable when `flush` has something to do."""
-        return sys.stdout.fileno()
-
     def write(self, state: bytes | None) -> None:
-        """Write a state, unless it is None or the same as the last one; see `flush`.
+        """Write as much of a state, or of the last one, as stdout accepts without blocking.
+
+        Args:
+            state: The state; ignored if it is None or the same as the last one.
 
         Raises:
             EventStreamsError: The state or a dead letter cannot be written.
@@ -130,16 +152,8 @@ class StateWriter:
                 self._dead_letters.sync()
             self._last = state
             self._next = state + b"\n"
-        self.flush()
-
-    def flush(self) -> None:
-        """Write as much as stdout accepts without blocking.
-
-        Raises:
-            EventStreamsError: The state cannot be written.
-        """
         try:
-            while self.pending:
+            while self._is_pending:
                 self._line = self._line or memoryview(self._next)
                 if self._line.obj is self._next:
                     self._next = b""
