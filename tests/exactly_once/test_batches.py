@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from target_workato_streams.input.messages import Record, Stream
+from target_workato_streams.message_key import RowVersion
 from target_workato_streams.publishing.batches import FRAME_BYTES, BatchSettings
 from target_workato_streams.publishing.exactly_once_batches import ExactlyOnceBatchBuilder
-from target_workato_streams.publishing.message_key import RowVersion
 from target_workato_streams.publishing.messages import OutgoingMessage
 from target_workato_streams.state.checkpoints import Checkpoint
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 from target_workato_streams.exactly_once.deduplicator import HOLD_SECS, Deduplicator, Matches
-from target_workato_streams.state.positions import Position
-from target_workato_streams.state.versions import Version
+from target_workato_streams.exactly_once.positions import Position
+from target_workato_streams.message_key import RowVersion
 
 TOPIC, OTHER = 11, 12
 START = Position("start")
@@ -16,20 +16,20 @@ START = Position("start")
 class Record(NamedTuple):
     """A record of the tap."""
 
-    version: Version
+    version: RowVersion
     sequence: int
 
 
-def version(row: str, content: str = "", stream: str = "a") -> Version:
+def version(row: str, content: str = "", stream: str = "a") -> RowVersion:
     """Create a legible version; without content, of a row without a key."""
     name = f"{stream:x<8}{row}"
-    return Version(name, content or name)
+    return RowVersion(name, content or name)
 
 
 class Input:
     """Passes records and states to the rule, after a look-up that has found these versions."""
 
-    def __init__(self, *found: Version) -> None:
+    def __init__(self, *found: RowVersion) -> None:
         self.rule: Deduplicator[Record] = Deduplicator()
         self.rule.restore({TOPIC: START, OTHER: START})
         self.rule.look_up(TOPIC, Position("end"), found)

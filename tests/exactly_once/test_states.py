@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from target_workato_streams.exactly_once.positions import Position
 from target_workato_streams.publishing.positioned_states import PositionedStates
 from target_workato_streams.state.exactly_once import ExactlyOnce
-from target_workato_streams.state.positions import Position
 
 if TYPE_CHECKING:
     from target_workato_streams.publishing.messages import OutgoingMessage

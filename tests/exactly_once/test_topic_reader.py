@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from target_workato_streams.event_streams.consume import Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
+from target_workato_streams.exactly_once.positions import Position
 from target_workato_streams.exactly_once.topic_reader import TopicReader
-from target_workato_streams.state.positions import Position
-from target_workato_streams.state.versions import Version
+from target_workato_streams.message_key import RowVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,13 +110,13 @@ class Topic:
 class Record(NamedTuple):
     """A record that was published."""
 
-    version: Version
+    version: RowVersion
     sequence: int
 
 
 def records(*contents: int) -> list[Record]:
     """Return records whose versions have these numbers."""
-    return [Record(Version(f"{7:032}", f"{n:032}"), at) for at, n in enumerate(contents)]
+    return [Record(RowVersion(f"{7:032}", f"{n:032}"), at) for at, n in enumerate(contents)]
 
 
 @pytest.fixture(autouse=True)

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.publishing.message_key import RowVersion
-from target_workato_streams.state.exactly_once import ExactlyOnce
-from target_workato_streams.state.positions import (
+from target_workato_streams.exactly_once.positions import (
     Position,
     read_state,
     with_positions,
     without_positions,
 )
+from target_workato_streams.message_key import RowVersion
+from target_workato_streams.state.exactly_once import ExactlyOnce
 from target_workato_streams.state.replay import Decision
 
 TOPIC = 11

@@ -12,14 +12,14 @@ import msgspec
 import pytest
 from target_workato_streams.event_streams.consume import Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
+from target_workato_streams.exactly_once.positions import Position
 from target_workato_streams.input.messages import Record, Stream
+from target_workato_streams.message_key import RowVersion
 from target_workato_streams.publishing import messages as msg
 from target_workato_streams.publishing.client import PublishResult
 from target_workato_streams.publishing.look_up import KeyConsumer
 from target_workato_streams.publishing.lost_responses import LostResponses
-from target_workato_streams.publishing.message_key import RowVersion
 from target_workato_streams.state.checkpoints import Checkpoint
-from target_workato_streams.state.positions import Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from target_workato_streams.input.messages import Stream
-from target_workato_streams.publishing.message_key import version
+from target_workato_streams.message_key import version
 from target_workato_streams.publishing.payload import InvalidPayloadError, Payload
 
 from tests.target.singer import raw_record, record, schema
 
 if TYPE_CHECKING:
-    from target_workato_streams.publishing.message_key import RowVersion
+    from target_workato_streams.message_key import RowVersion
     from workato_streams_emulator import Emulator
 
     from tests.target.conftest import RunTarget

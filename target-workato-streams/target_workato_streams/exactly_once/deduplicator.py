@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ..state.positions import Position
-    from ..state.versions import Version
+    from ..message_key import RowVersion
+    from .positions import Position
 
 # Found messages that match no record hold back states for this time after the last match. Their
 # rows may have been deleted, so waiting forever would mean that no state is emitted.
@@ -24,7 +24,7 @@ class Versioned(Protocol):
     """A record that is to be published."""
 
     @property
-    def version(self) -> Version:
+    def version(self) -> RowVersion:
         """The version of its row."""
 
     @property
@@ -110,7 +110,7 @@ class Deduplicator(Generic[R]):
         return self._positions.get(topic_id)
 
     def look_up(
-        self, topic_id: int, end: Position, versions: Iterable[Version] = ()
+        self, topic_id: int, end: Position, versions: Iterable[RowVersion] = ()
     ) -> PositionedState | None:
         """Take the result of a look-up.
 

@@ -1,23 +1,79 @@
-"""What `exactly_once` adds to a run: the producer and the senders ask this one object."""
+"""What `exactly_once` adds to a run: the producer and the senders ask these objects."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
+from ..event_streams.errors import EventStreamsError, RequestRejected
 from ..plugin.wording import counted, duration
-from ..state.positions import read_state, with_positions
-from .deduplicator import HOLD_SECS, Deduplicator
-from .topic_position import TopicPosition
+from .deduplicator import HOLD_SECS, Deduplicator, R
+from .positions import Position, read_state, with_positions
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..publishing.messages import Message
-    from ..state.positions import Position
-    from ..state.versions import Version
+    from ..message_key import RowVersion
     from .topic_reader import TopicReader
+
+
+class TopicPosition:
+    """Follows one topic, and finds out which messages of a lost request are in it.
+
+    For the only worker of the topic: no other thread of this process publishes to it.
+
+    Args:
+        reader: Reads the topic.
+        last: The last message that was read.
+
+    Attributes:
+        last: The last message that was read or acknowledged.
+    """
+
+    def __init__(self, reader: TopicReader, last: Position) -> None:
+        self.last = last
+        self._reader = reader
+        self._applied: set[int] = set()
+        self._is_in_doubt = False
+
+    def mark_in_doubt(self) -> None:
+        """Mark that the last request may have been applied, although it has no response."""
+        self._is_in_doubt = True
+
+    def missing(self, records: Sequence[R]) -> Sequence[R]:
+        """Return the records of a batch that have to be sent, in order.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        missing = [each for each in records if each.sequence not in self._applied]
+        if not self._is_in_doubt:
+            return missing
+        try:
+            self.last, applied = self._reader.find(missing, self.last)
+        except RequestRejected as exc:
+            # The messages are not the reason, so they must not be rejected.
+            raise EventStreamsError(f"{exc} (look-up after a lost response)") from None
+        self._is_in_doubt = False
+        self._applied |= {each.sequence for each in applied}
+        return [each for each in missing if each.sequence not in self._applied]
+
+    def acknowledge(self, message_id: str | None, time: str | None) -> bool:
+        """Move to the last message of a request that was acknowledged.
+
+        Args:
+            message_id: The id of the message; None if it is unknown.
+            time: The time of the response by the service's clock.
+
+        Returns:
+            Whether the id is known; if not, the topic is read before the next request.
+        """
+        if message_id is None:
+            self.mark_in_doubt()
+            return False
+        self.last = Position(message_id, time)
+        return True
 
 
 class Reading(NamedTuple):
@@ -30,11 +86,11 @@ class Reading(NamedTuple):
     """
 
     position: TopicPosition
-    versions: Sequence[Version]
+    versions: Sequence[RowVersion]
     is_new: bool
 
 
-class ExactlyOnce:
+class ExactlyOnce(Generic[R]):
     """Decides which records are published and which states are emitted, and logs why.
 
     For the main thread, except `read`; each topic's position is for its worker.
@@ -50,7 +106,7 @@ class ExactlyOnce:
     def __init__(
         self, open_reader: Callable[[int, str], TopicReader], logger: logging.Logger
     ) -> None:
-        self.rule: Deduplicator[Message] = Deduplicator()
+        self.rule: Deduplicator[R] = Deduplicator()
         self._open_reader = open_reader
         self._logger = logger
         self._positions: dict[int, TopicPosition] = {}
@@ -114,7 +170,7 @@ class ExactlyOnce:
         while checkpoint := self.rule.take_checkpoint():
             yield with_positions(checkpoint.state, checkpoint.positions)
 
-    def finish(self, labels: Callable[[int], str]) -> list[tuple[int, Message]]:
+    def finish(self, labels: Callable[[int], str]) -> list[tuple[int, R]]:
         """End an input whose last line was a STATE; see `Deduplicator.finish`.
 
         Args:

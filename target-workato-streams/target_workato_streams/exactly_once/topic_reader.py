@@ -8,28 +8,32 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
-from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
-from ..event_streams.cursors import MAY_BE_THE_CURSOR
+from ..event_streams.consume import (
+    EARLIEST,
+    MAY_BE_THE_CURSOR,
+    Cursor,
+    newest_page,
+    parse_time,
+    recent_page,
+    rfc3339,
+)
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from ..event_streams.newest_page import find_newest_page
+from ..message_key import read_version
 from ..plugin.wording import counted
-from ..publishing.message_key import read_version
-from ..state.positions import Position
+from .positions import Position
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Sequence
 
     from ..event_streams.consume import Message, Messages
-    from ..state.versions import Version
+    from ..message_key import RowVersion
     from .deduplicator import Versioned
 
 R = TypeVar("R", bound="Versioned")
 
 PAGE_SIZE = 50
 FORBIDDEN = 403
-# How far back the search for the end of a topic starts; a busy topic has a message there.
-LOOK_BACK = timedelta(seconds=10)
 # The maximum difference between the service's clocks. The Date header is in whole seconds, and
 # that of an acknowledgement is later than the messages.
 CLOCK_TOLERANCE = timedelta(seconds=6)
@@ -83,10 +87,10 @@ class LookUp:
         newer_than: The time after which messages count; None if all of them do.
     """
 
-    def __init__(self, start: Position, wanted: Counter[Version] | None = None) -> None:
+    def __init__(self, start: Position, wanted: Counter[RowVersion] | None = None) -> None:
         self.start = self.end = self.last = start
         self.wanted = wanted
-        self.versions: list[Version] = []
+        self.versions: list[RowVersion] = []
         self.others = 0
         self.newer_than: datetime | None = None
         self._seen = {start.message_id}
@@ -98,7 +102,7 @@ class LookUp:
         return len(self._seen) - 1
 
     @property
-    def missing(self) -> Counter[Version]:
+    def missing(self) -> Counter[RowVersion]:
         """The wanted versions that have not been found."""
         return (self.wanted or Counter()) - Counter(self.versions)
 
@@ -113,7 +117,7 @@ class LookUp:
             or self._restarts_without_news > MAX_RESTARTS
         )
 
-    def add(self, message: Message, version: Version | None) -> None:
+    def add(self, message: Message, version: RowVersion | None) -> None:
         """Add the next message of a page, with its version if it is one of ours."""
         if message.message_id in self._seen:
             return
@@ -359,14 +363,10 @@ class TopicReader:
 
     def _near_the_end(self) -> Messages | None:
         """Find a page shortly before the end that is not empty; None if there is none."""
-        before = self._now()
-        page = self._since(before - LOOK_BACK)
-        now = self._now()
-        if abs(now - before) > LOCAL_TOLERANCE:
-            page = self._since(now - LOOK_BACK)
+        since, page = recent_page(self._since, self._clock.now())
         if not page.messages and not self._consume(EARLIEST, batch_size=1).messages:
             return None
-        return find_newest_page(self._since, now, now - LOOK_BACK, page, PAGE_SIZE)[1]
+        return newest_page(self._since, PAGE_SIZE, since, page)[1]
 
     def _since(self, time: datetime) -> Messages:
         return self._consume(Cursor(since_time=rfc3339(time, "milliseconds")))
@@ -399,7 +399,7 @@ class TopicReader:
         """Return the time by the service's clock, or else by the local one."""
         return self._clock.now() + self._ahead
 
-    def _version(self, payload: bytes) -> Version | None:
+    def _version(self, payload: bytes) -> RowVersion | None:
         # Most messages of other producers contain neither the name nor an escape.
         may_be_ours = self._mark in payload or b"\\" in payload
         return read_version(payload, self._key_field) if may_be_ours else None

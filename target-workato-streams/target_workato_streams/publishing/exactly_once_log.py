@@ -9,7 +9,7 @@ from ..plugin.wording import counted
 if TYPE_CHECKING:
     import logging
 
-    from ..state.positions import Position, ReturnedState
+    from ..exactly_once.positions import Position, ReturnedState
     from .look_up import LookUp
 
 

@@ -19,14 +19,14 @@ from ..event_streams.consume import (
     rfc3339,
 )
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from ..state.positions import Position
-from .message_key import read_version
+from ..exactly_once.positions import Position
+from ..message_key import read_version
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from ..event_streams.consume import Messages
-    from .message_key import RowVersion
+    from ..message_key import RowVersion
 
 # The maximum difference between the service's clocks. The Date header is in whole seconds.
 CLOCK_TOLERANCE = timedelta(seconds=6)

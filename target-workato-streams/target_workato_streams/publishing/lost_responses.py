@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from ..state.positions import Position
+from ..exactly_once.positions import Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

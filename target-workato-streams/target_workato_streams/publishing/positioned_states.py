@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ..state.positions import with_positions
+from ..exactly_once.positions import with_positions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..exactly_once.positions import Position
     from ..state.checkpoints import EmittableState
     from ..state.exactly_once import ExactlyOnce
-    from ..state.positions import Position
     from .messages import OutgoingMessage
 
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from ..event_streams.errors import EventStreamsError, Stopped
+from ..exactly_once.positions import without_positions
+from ..message_key import NO_ROW_VERSION
 from ..plugin.wording import counted
 from ..state.checkpoints import CheckpointTracker, StateWriter
 from ..state.dead_letters import DeadLetters
-from ..state.positions import without_positions
 from .context import RejectionLog
-from .message_key import NO_ROW_VERSION
 from .messages import Failed, Mapped, OutgoingMessage, Published, Rejected
 from .payload import InvalidPayloadError
 from .summary import PROGRESS_SECS, Summary

@@ -21,8 +21,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..event_streams.errors import RequestRejected, Unavailable
+from ..message_key import row_key
 from .client import PublishResult
-from .message_key import row_key
 from .messages import Published, Rejected
 from .summary import Tally
 

@@ -17,7 +17,7 @@ from tests.exactly_once.simulation.world import Faults, Killed, Record, World
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from target_workato_streams.state.positions import Position
+    from target_workato_streams.exactly_once.positions import Position
 
     from tests.exactly_once.simulation.sources import Bookmarks
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_workato_streams.exactly_once.deduplicator import Deduplicator
+from target_workato_streams.exactly_once.positions import Position
 from target_workato_streams.exactly_once.topic_reader import TopicReader
-from target_workato_streams.state.positions import Position
 
 from tests.exactly_once.simulation.world import (
     KEY_FIELD,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from target_workato_streams.exactly_once.deduplicator import PositionedState
-    from target_workato_streams.state.versions import Version
+    from target_workato_streams.message_key import RowVersion
 
     from tests.exactly_once.simulation.world import Record, World
 
@@ -40,7 +40,7 @@ class Message(NamedTuple):
 
     record: Record
     sequence: int
-    version: Version
+    version: RowVersion
 
     def __str__(self) -> str:
         """Return a short form for the trace."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from target_workato_streams.event_streams.consume import Message, Messages, rfc3339
 from target_workato_streams.event_streams.errors import RequestRejected
-from target_workato_streams.state.versions import Version
+from target_workato_streams.message_key import RowVersion
 
 if TYPE_CHECKING:
     import random
@@ -57,7 +57,7 @@ class Record(NamedTuple):
         return self.stream, self.row
 
     @property
-    def version(self) -> Version:
+    def version(self) -> RowVersion:
         """The version in its message key."""
         return _version(*self.key, self.content if self.is_keyed else None)
 
@@ -308,16 +308,16 @@ def _text(topic_id: int, records: Sequence[Record]) -> str:
 
 
 @functools.cache
-def _version(stream: str, row: str, content: str | None) -> Version:
+def _version(stream: str, row: str, content: str | None) -> RowVersion:
     hashed = hashlib.sha256(stream.encode()).hexdigest()[:8]
     hashed += hashlib.sha256(row.encode()).hexdigest()[:24]
     if content is None:
-        return Version(hashed, hashed)
-    return Version(hashed, hashlib.sha256(content.encode()).hexdigest()[:32])
+        return RowVersion(hashed, hashed)
+    return RowVersion(hashed, hashlib.sha256(content.encode()).hexdigest()[:32])
 
 
 @functools.cache
-def _payload(version: Version) -> bytes:
+def _payload(version: RowVersion) -> bytes:
     return msgspec.json.encode({KEY_FIELD: version.key})
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import simplejson
 
-from ..plugin.json import decode, members
+from .plugin.json import decode, members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..input.messages import Stream
+    from .input.messages import Stream
 
 _KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
 STREAM_DIGITS = 8
