@@ -12,6 +12,17 @@ import pytest
 from tests.injection import NO_ROOM, REFUSED_ONCE, injected
 from tests.running import eventually
 from tests.target.conftest import dead_letters_in
+from tests.target.exactly_once import (
+    EXACTLY_ONCE,
+    OURS,
+    ids,
+    killed,
+    operations,
+    returned,
+    rows,
+    state_line,
+    warnings,
+)
 from tests.target.singer import record, schema
 
 if TYPE_CHECKING:
@@ -19,38 +30,9 @@ if TYPE_CHECKING:
 
     from workato_streams_emulator import Emulator
 
-    from tests.executables import Outcome
     from tests.target.conftest import RunTarget, StartTarget
-    from tests.target.running import RunningTarget
 
-EXACTLY_ONCE: dict[str, Any] = {"exactly_once": True, "message_key_field": "key"}
 LATENCY_SECS = 0.15
-OURS = "target-workato-streams"
-
-
-def state_line(**bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
-    """A STATE line as SDK taps write it."""
-    return json.dumps({"type": "STATE", "value": {"bookmarks": bookmarks}}).encode()
-
-
-def returned(state: dict[str, Any], **bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
-    """A STATE line with what the tap was given, and its own new bookmarks."""
-    return state_line(**{**state["bookmarks"], **bookmarks})
-
-
-def rows(first: int, count: int) -> list[bytes]:
-    """RECORD lines."""
-    return [record(id=number) for number in range(first, first + count)]
-
-
-def ids(emulator: Emulator, topic: int) -> list[int]:
-    """The ids of the records in the topic, in order; of other producers' messages, None."""
-    return [payload.get("id") for payload in emulator.payloads(topic)]
-
-
-def operations(emulator: Emulator) -> list[str]:
-    """What was requested."""
-    return [request.operation for request in emulator.requests()]
 
 
 @pytest.mark.parametrize(
@@ -236,18 +218,6 @@ def test_contradictory_settings_are_rejected_together(run_target: RunTarget) -> 
         "batch_size_rows",
     ):
         assert problem in done.stderr
-
-
-def killed(target: RunningTarget, emulator: Emulator) -> dict[str, Any]:
-    """Kill a target; its last state, once the service is done with what it was sent."""
-    state: dict[str, Any] = json.loads(target.kill().stdout.splitlines()[-1])
-    emulator.wait_until_idle()
-    return state
-
-
-def warnings(done: Outcome) -> list[str]:
-    """What the log warns of."""
-    return [line for line in done.stderr.splitlines() if "WARNING" in line]
 
 
 def test_a_state_that_lost_one_of_its_sides_is_explained_in_one_line(
