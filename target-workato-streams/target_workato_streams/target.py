@@ -27,7 +27,7 @@ from .plugin.json import decode, split_page
 from .plugin.monitoring import Metric, request_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
-from .publishing.context import EntryRetries, PublishContext, PublishSettings, RejectionLimit
+from .publishing.context import PublishContext, PublishSettings
 from .publishing.exactly_once_producer import ExactlyOnceProducer
 from .publishing.look_up import KeyConsumer
 from .publishing.payload import Payload
@@ -134,13 +134,7 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
         return PublishClient(session, topic_id)
 
-    return PublishContext(
-        settings,
-        connect,
-        limiter,
-        RejectionLimit(settings.max_rejected),
-        EntryRetries(limiter, settings.max_retry_secs),
-    )
+    return PublishContext(settings, connect, limiter)
 
 
 def open_consumer(

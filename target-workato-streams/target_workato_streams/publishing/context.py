@@ -255,10 +255,10 @@ class PublishContext:
         settings: The settings for publishing.
         connect: Opens a connection to a topic, for one worker.
         limiter: The rate limiter of all requests.
-        rejection_limit: Counts the rejected messages.
-        entry_retries: Decides whether failed entries are retried.
 
     Attributes:
+        rejection_limit: Counts the rejected messages.
+        entry_retries: Decides whether failed entries are retried.
         outcomes: Outcomes for the main thread, with their topic ids.
         latency: The time until batches are acknowledged.
         wakeup: Wakes the main thread when there is an outcome, or room for another batch.
@@ -267,11 +267,16 @@ class PublishContext:
     settings: PublishSettings
     connect: Callable[[int], PublishClient]
     limiter: RateLimiter
-    rejection_limit: RejectionLimit
-    entry_retries: EntryRetries
+    rejection_limit: RejectionLimit = field(init=False)
+    entry_retries: EntryRetries = field(init=False)
     outcomes: deque[tuple[int, Outcome]] = field(init=False, default_factory=deque)
     latency: Histogram = field(init=False, default_factory=_latency)
     wakeup: Wakeup = field(init=False, default_factory=Wakeup)
+
+    def __post_init__(self) -> None:
+        """Create what depends on the settings."""
+        self.rejection_limit = RejectionLimit(self.settings.max_rejected)
+        self.entry_retries = EntryRetries(self.limiter, self.settings.max_retry_secs)
 
     def report(self, topic_id: int, outcome: Outcome) -> None:
         """Report an outcome to the main thread."""

@@ -57,6 +57,7 @@ class Producer:
         self.routes: dict[str, TopicProducer | None] = {}
         self.stopping = False
         self._context = context
+        self._payload, self._batch = context.settings.payload, context.settings.batch
         self._checkpoints = CheckpointTracker()
         self._dead_letters = DeadLetters(path) if path else None
         self._states = StateWriter(self._dead_letters)
@@ -93,11 +94,11 @@ class Producer:
         producer = self.routes[stream.name]
         if producer is None:
             return
-        settings, body, version = self._context.settings, record.text, NO_ROW_VERSION
+        body, version = record.text, NO_ROW_VERSION
         if problem is None:
             try:
-                body, version = settings.payload.of(text, stream)
-                settings.batch.check(body)
+                body, version = self._payload.of(text, stream)
+                self._batch.check(body)
             except InvalidPayloadError as exc:
                 problem = str(exc)
         mapped = None if text is record.text else Mapped(stream, text)
