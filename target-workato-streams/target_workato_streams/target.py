@@ -18,6 +18,8 @@ from .event_streams.developer_api import DeveloperApi
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
+from .exactly_once.run import ExactlyOnce
+from .exactly_once.topic_reader import Clock, TopicReader
 from .input.batch_files import records
 from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
 from .input.stdin_reader import StdinReader
@@ -28,8 +30,6 @@ from .plugin.monitoring import Metric, request_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
-from .publishing.exactly_once_producer import ExactlyOnceProducer
-from .publishing.look_up import KeyConsumer
 from .publishing.payload import Payload
 from .publishing.producer import Producer
 from .routing.router import Router, RoutingSettings, TopicDirectory
@@ -38,13 +38,14 @@ from .sinks import MessageSink, mapping
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
     import click
 
     from .input.messages import Line
     from .plugin.monitoring import Histogram
+    from .publishing.messages import OutgoingMessage
 
 LABELS = ("topic_id",)
 
@@ -84,12 +85,8 @@ def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metr
 
 def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer:
     """Create the producer from the settings, and serve its metrics if they are enabled."""
-    context = _context(config)
-    producer = (
-        ExactlyOnceProducer(context, logger, open_consumer(config, context.limiter))
-        if config["exactly_once"]
-        else Producer(context, logger)
-    )
+    context = _context(config, logger)
+    producer = Producer(context, logger)
     if address := config.get("metrics_address"):
         from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
 
@@ -109,7 +106,7 @@ def make_router(config: Mapping[str, Any], producer: Producer) -> Router:
     return Router(settings, TopicDirectory(api) if api else None, producer)
 
 
-def _context(config: Mapping[str, Any]) -> PublishContext:
+def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContext:
     """Create the context of all producers from the settings."""
     max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
     # Contract: "Legacy domain": no batch endpoint.
@@ -126,7 +123,6 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         max_retry_secs=config["max_retry_secs"],
         max_rejected=config.get("max_rejected") if dead_letter else 0,
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
-        exactly_once=config["exactly_once"],
     )
     limiter = RateLimiter.from_config(config)
 
@@ -134,20 +130,15 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
         return PublishClient(session, topic_id)
 
-    return PublishContext(settings, connect, limiter)
-
-
-def open_consumer(
-    config: Mapping[str, Any], limiter: RateLimiter
-) -> Callable[[int, str], KeyConsumer]:
-    """Return a function that opens a connection for reading a topic, by its id and label."""
-
-    def open_one(topic_id: int, label: str) -> KeyConsumer:
+    def open_reader(topic_id: int, label: str) -> TopicReader:
         session = ApiSession.for_messages(config, limiter, label)
         client = ConsumeClient(session, topic_id, split_page)
-        return KeyConsumer(client, label, config["message_key_field"])
+        return TopicReader(client, label, config["message_key_field"], Clock(limiter.sleep), logger)
 
-    return open_one
+    exactly_once: ExactlyOnce[OutgoingMessage] | None = None
+    if config["exactly_once"]:
+        exactly_once = ExactlyOnce(open_reader, logger)
+    return PublishContext(settings, connect, limiter, exactly_once)
 
 
 def _payload(config: Mapping[str, Any]) -> Payload:

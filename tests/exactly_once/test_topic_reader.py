@@ -14,7 +14,7 @@ import pytest
 from target_workato_streams.event_streams.consume import Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
 from target_workato_streams.exactly_once.positions import Position
-from target_workato_streams.exactly_once.topic_reader import TopicReader
+from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
 from target_workato_streams.message_key import RowVersion
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Topic:
         expired: The number of messages that have expired.
         secs_per_request: How long a request takes.
         before: Called before each request with its number, starting at 1.
-        requests: The cursor and the timeout of each request.
+        sent: The cursor and the timeout of each request.
     """
 
     ages: Sequence[float]
@@ -51,7 +51,7 @@ class Topic:
     expired: int = 0
     secs_per_request: float = 0.0
     before: Callable[[int], None] = lambda _number: None
-    requests: list[tuple[Cursor, int]] = field(default_factory=list)
+    sent: list[tuple[Cursor, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Create the messages."""
@@ -76,8 +76,8 @@ class Topic:
 
     def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:
         """Respond as the service does."""
-        self.requests.append((cursor, timeout_secs))
-        self.before(len(self.requests))
+        self.sent.append((cursor, timeout_secs))
+        self.before(len(self.sent))
         self.sleep(self.secs_per_request)
         found = self.messages[self.expired :]
         if cursor.after_message_id is not None:
@@ -95,12 +95,23 @@ class Topic:
     @property
     def reader(self) -> TopicReader:
         """A reader of this topic."""
-        return TopicReader(self, "orders (topic 11)", "key", self, logging.getLogger("test"))
+        return self.reader_of("key")
+
+    def reader_of(self, key_field: str) -> TopicReader:
+        """A reader of messages whose key is in this field."""
+        clock = Clock(self.sleep, self.now)
+        logger = logging.getLogger("test")
+        return TopicReader(self, "orders (topic 11)", key_field, clock, logger)
+
+    @property
+    def requests(self) -> int:
+        """The number of requests."""
+        return len(self.sent)
 
     @property
     def cursors(self) -> list[str | None]:
         """The message id of each request that was sent."""
-        return [cursor.after_message_id for cursor, _ in self.requests]
+        return [cursor.after_message_id for cursor, _ in self.sent]
 
     def position(self, number: int) -> Position:
         """Return the position of a message."""
@@ -144,7 +155,7 @@ def test_the_end_of_a_topic_is_found_in_few_requests(
     """The age of the last message, the local clock and a burst of messages do not matter."""
     topic = Topic(ages, ahead=ahead)
     assert topic.reader.find_end().message_id == (str(len(ages) - 1) if ages else None)
-    assert len(topic.requests) <= most
+    assert len(topic.sent) <= most
 
 
 def test_everything_after_a_position_is_found(caplog: pytest.LogCaptureFixture) -> None:
@@ -193,11 +204,16 @@ def test_a_time_without_meaning_does_not_end_a_look_up(time: str) -> None:
 def test_a_long_look_up_logs_its_progress(caplog: pytest.LogCaptureFixture) -> None:
     """At 120 requests per minute, 8,000 messages of other producers take more than a minute."""
     topic = Topic([9000 - n for n in range(8000)], secs_per_request=0.5)
-    topic.reader.look_up(Position(None))
+    reader = topic.reader
+    # As the main thread does.
+    topic.before = lambda _number: reader.report_progress()
+    reader.look_up(Position(None))
+    topic.sleep(60)
+    reader.report_progress()
     progress = [line for line in caplog.messages if "still reading" in line]
     assert len(progress) == 4
     assert progress[1].startswith(
-        "orders (topic 11): still reading: 4,000 messages in 80 requests, 0 of them ours, now at "
+        "orders (topic 11): still reading: 4,000 messages in 81 requests, 0 of them ours, now at "
     )
 
 
@@ -225,14 +241,14 @@ def test_a_look_up_ends_with_an_error_if_the_service_repeats_pages(ids: str) -> 
 
     def repeat(number: int) -> None:
         topic.messages = [
-            Message(str(topic.requests[-1][0].after_message_id), message.payload, message.time),
+            Message(str(topic.sent[-1][0].after_message_id), message.payload, message.time),
             Message(ids[number % len(ids)], message.payload, message.time),
         ]
 
     topic.before = repeat
     with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): .* again after it was read"):
         topic.reader.look_up(Position("0"))
-    assert len(topic.requests) <= 8
+    assert len(topic.sent) <= 8
 
 
 def test_a_look_up_ends_with_an_error_if_the_service_rejects_every_cursor() -> None:
@@ -262,7 +278,7 @@ def test_a_message_key_is_found_however_its_field_is_escaped(name: str, form: st
     """The service may return the same JSON object with other escapes."""
     text = json.dumps({name: KEY}, ensure_ascii=form == "escaped")
     topic = Topic([30.0], (text.replace("/", "\\/") if form == "slashed" else text).encode())
-    reader = TopicReader(topic, "orders (topic 11)", name, topic, logging.getLogger("test"))
+    reader = topic.reader_of(name)
     assert [version.key for version in reader.look_up(Position(None)).versions] == [KEY]
 
 
@@ -343,17 +359,17 @@ def test_a_look_up_waits_only_if_messages_may_become_readable() -> None:
     """After an interrupted run, for a young position, and after a lost response."""
     old = Topic([30.0])
     assert old.reader.look_up(old.position(0)).end == old.position(0)
-    assert [secs for _, secs in old.requests] == [0]
+    assert [secs for _, secs in old.sent] == [0]
     interrupted = Topic([30.0, 20.0], OURS)
     interrupted.reader.look_up(interrupted.position(0))
-    assert [secs for _, secs in interrupted.requests] == [0, 5]
+    assert [secs for _, secs in interrupted.sent] == [0, 5]
     lost = Topic([30.0])
     lost.reader.find(records(1), lost.position(0))
-    assert [secs for _, secs in lost.requests] == [5]
+    assert [secs for _, secs in lost.sent] == [5]
     # The first response shows that the local clock is wrong.
     young = Topic([2.0], ahead=timedelta(hours=1))
     young.reader.look_up(young.position(0))
-    assert [secs for _, secs in young.requests] == [0, 5]
+    assert [secs for _, secs in young.sent] == [0, 5]
 
 
 def test_the_records_of_a_lost_batch_are_found_by_count(caplog: pytest.LogCaptureFixture) -> None:
@@ -385,7 +401,7 @@ def test_a_topic_that_cannot_be_read_is_no_rejected_position(status: int) -> Non
     topic.before = reject
     with pytest.raises(RequestRejected):
         topic.reader.look_up(Position("0"))
-    assert len(topic.requests) <= 2
+    assert len(topic.sent) <= 2
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -401,7 +417,7 @@ def test_a_second_rejection_for_another_reason_is_no_rejected_position(status: i
     with pytest.raises(EventStreamsError) as caught:
         topic.reader.look_up(Position("0"))
     assert ("HTTP 403" in str(caught.value)) == (status == 403)
-    assert len(topic.requests) == 3
+    assert len(topic.sent) == 3
 
 
 def test_a_missing_permission_is_named() -> None:

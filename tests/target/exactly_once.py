@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.target.singer import record
@@ -52,3 +53,15 @@ def killed(target: RunningTarget, emulator: Emulator) -> dict[str, Any]:
 def warnings(done: Outcome) -> list[str]:
     """What the log warns of."""
     return [line for line in done.stderr.splitlines() if "WARNING" in line]
+
+
+def made_older(state: dict[str, Any], topic: int) -> str:
+    """Make a position 10 s older, as if the interrupted run had published so much later.
+
+    Returns:
+        The message id of the position.
+    """
+    position = state["bookmarks"][OURS][str(topic)]
+    time = datetime.fromisoformat(position["message_time"]) - timedelta(seconds=10)
+    position["message_time"] = time.isoformat()
+    return str(position["message_id"])

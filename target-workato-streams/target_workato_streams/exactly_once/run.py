@@ -12,7 +12,7 @@ from .positions import Position, read_state, with_positions
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from ..message_key import RowVersion
     from .topic_reader import TopicReader
@@ -109,6 +109,7 @@ class ExactlyOnce(Generic[R]):
         self.rule: Deduplicator[R] = Deduplicator()
         self._open_reader = open_reader
         self._logger = logger
+        self._readers: dict[int, TopicReader] = {}
         self._positions: dict[int, TopicPosition] = {}
         self._has_state = self._has_positions = self._has_bookmarks = False
         self._has_warned = False
@@ -135,20 +136,31 @@ class ExactlyOnce(Generic[R]):
         Raises:
             ServiceError: The topic cannot be read.
         """
-        reader = self._open_reader(topic_id, label)
+        reader = self._readers[topic_id] = self._open_reader(topic_id, label)
         position = self.rule.position(topic_id)
         if position is None:
             return Reading(TopicPosition(reader, reader.find_end()), (), is_new=True)
         found = reader.look_up(position)
         return Reading(TopicPosition(reader, found.end), found.versions, is_new=False)
 
-    def take_reading(self, topic_id: int, label: str, reading: Reading) -> bytes | None:
+    def report_progress(self) -> None:
+        """Log how far topics have been read, if it takes long; in the main thread."""
+        for reader in list(self._readers.values()):
+            reader.report_progress()
+
+    def requests(self, topic_id: int) -> int:
+        """Return the number of requests that have read a topic; in any thread."""
+        reader = self._readers.get(topic_id)
+        return reader.requests if reader else 0
+
+    def take_reading(self, topic_id: int, reading: Reading) -> bytes | None:
         """Take the result of `read`.
 
         Returns:
             The state to emit before the first publish; None if there is none.
         """
         self._positions[topic_id] = reading.position
+        label = self._readers[topic_id].label
         if reading.is_new:
             self._warn_new(label, reading.position.last)
         elif reading.versions:
@@ -165,32 +177,31 @@ class ExactlyOnce(Generic[R]):
         """Return the position of a topic that has been read, for its worker."""
         return self._positions[topic_id]
 
-    def take_states(self) -> Iterator[bytes]:
-        """Yield the states that have to be emitted now, with their positions."""
+    def take_emittable(self) -> bytes | None:
+        """Return the newest state that has to be emitted now, with its positions, if any."""
+        newest = None
         while checkpoint := self.rule.take_checkpoint():
-            yield with_positions(checkpoint.state, checkpoint.positions)
+            newest = checkpoint
+        return with_positions(newest.state, newest.positions) if newest else None
 
-    def finish(self, labels: Callable[[int], str]) -> list[tuple[int, R]]:
-        """End an input whose last line was a STATE; see `Deduplicator.finish`.
-
-        Args:
-            labels: Returns the label of a topic.
-        """
+    def finish(self) -> list[tuple[int, R]]:
+        """End an input whose last line was a STATE; see `Deduplicator.finish`."""
         for topic_id, matches in self.rule.matches.items():
             if not matches.unmatched:
                 continue
+            label = self._readers[topic_id].label
             of_all = f"{matches.unmatched:,} of {matches.found:,} messages of an interrupted run"
             if matches.is_stream_unmatched:
                 self._logger.warning(
                     "%s: %s matched no record: were key properties, stream name, stream maps or "
                     "columns changed? Then they are duplicated",
-                    labels(topic_id),
+                    label,
                     of_all,
                 )
             else:
                 self._logger.info(
                     "%s: %s matched no record; their rows have changed or were deleted since",
-                    labels(topic_id),
+                    label,
                     of_all,
                 )
         return self.rule.finish()

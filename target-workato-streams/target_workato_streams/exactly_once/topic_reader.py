@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -18,13 +19,13 @@ from ..event_streams.consume import (
     rfc3339,
 )
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from ..message_key import read_version
+from ..message_key import KEY, read_version
 from ..plugin.wording import counted
 from .positions import Position
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..event_streams.consume import Message, Messages
     from ..message_key import RowVersion
@@ -47,26 +48,36 @@ REPEATS_OF_A_REJECTED_CURSOR = 2
 SECS_BETWEEN_REPEATS = 1.0
 # The maximum number of successive restarts from the earliest message that bring nothing new.
 MAX_RESTARTS = 3
-PROGRESS = timedelta(seconds=20)
+PROGRESS_SECS = 20.0
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
 class Client(Protocol):
     """Consumes one topic, like `ConsumeClient`."""
 
+    @property
+    def requests(self) -> int: ...  # noqa: D102
+
     def consume(  # noqa: D102 - see there
         self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0
     ) -> Messages: ...
 
 
-class Clock(Protocol):
-    """The local clock."""
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
-    def now(self) -> datetime:
-        """Return the time."""
 
-    def sleep(self, secs: float) -> None:
-        """Wait, or return early if the run is being stopped."""
+@dataclass(frozen=True)
+class Clock:
+    """The local clock.
+
+    Args:
+        sleep: Waits for some seconds; returns early if the run is being stopped.
+        now: Returns the time.
+    """
+
+    sleep: Callable[[float], None]
+    now: Callable[[], datetime] = _now
 
 
 class LookUp:
@@ -78,20 +89,25 @@ class LookUp:
     Args:
         start: The position after which the topic is read.
         wanted: The versions to find, with which the look-up ends; None to read to the end.
+        waits: Whether to wait for messages of ours that are not readable yet.
 
     Attributes:
         end: The last message that counts; never before the start.
         last: The last message that was read, after which the next page starts.
         versions: The versions of our messages that count, in topic order.
         others: The number of messages of other producers.
+        other_keys: The number of those that have a message key in another field.
         newer_than: The time after which messages count; None if all of them do.
     """
 
-    def __init__(self, start: Position, wanted: Counter[RowVersion] | None = None) -> None:
+    def __init__(
+        self, start: Position, wanted: Counter[RowVersion] | None = None, *, waits: bool = True
+    ) -> None:
         self.start = self.end = self.last = start
         self.wanted = wanted
         self.versions: list[RowVersion] = []
-        self.others = 0
+        self.waits = waits
+        self.others = self.other_keys = 0
         self.newer_than: datetime | None = None
         self._seen = {start.message_id}
         self._pages_without_news = self._restarts_without_news = 0
@@ -166,14 +182,16 @@ class TopicReader:
         key_field: The field of a payload that contains the message key.
         clock: The local clock.
         logger: The logger of the plugin.
+
+    Attributes:
+        label: The topic and its streams.
     """
 
     def __init__(
         self, client: Client, label: str, key_field: str, clock: Clock, logger: logging.Logger
     ) -> None:
-        self._requests = 0
+        self.label = label
         self._client = client
-        self._label = label
         self._key_field = key_field
         self._mark = msgspec.json.encode(key_field)[1:-1]
         self._clock = clock
@@ -181,6 +199,28 @@ class TopicReader:
         # How far the service's clock is ahead of the local one, according to the last Date header.
         self._ahead = timedelta(0)
         self._is_undated = False
+        self._current: LookUp | None = None
+        self._reported_at = clock.now()
+        self._requests_before = 0
+
+    @property
+    def requests(self) -> int:
+        """The number of requests so far; in any thread."""
+        return self._client.requests
+
+    def report_progress(self) -> None:
+        """Log how far the topic has been read, if that takes long; in any thread."""
+        look_up, now = self._current, self._clock.now()
+        if look_up is not None and (now - self._reported_at).total_seconds() >= PROGRESS_SECS:
+            self._reported_at = now
+            self._logger.info(
+                "%s: still reading: %s messages in %s, %d of them ours, now at %s",
+                self.label,
+                f"{look_up.messages:,}",
+                self._counted_requests,
+                len(look_up.versions),
+                look_up.last.message_time or "the beginning",
+            )
 
     def find_end(self) -> Position:
         """Find the last message of the topic without reading the whole topic.
@@ -188,16 +228,16 @@ class TopicReader:
         Raises:
             ServiceError: The topic cannot be read.
         """
-        self._requests = 0
-        look_up = LookUp(Position(None))
-        if page := self._near_the_end():
-            self._read(look_up, page, late_secs=0)
+        look_up = self._begin(LookUp(Position(None), waits=False))
+        page = self._near_the_end()
+        if page is not None and not self._add_page(look_up, page, self._end_of_look_up()):
+            self._read(look_up)
         last = look_up.end.message_id
         self._logger.info(
             "%s: the state has no position for this topic; starting %s (%s)",
-            self._label,
+            self.label,
             f"after its last message, {last}" if last else "with an empty topic",
-            counted(self._requests, "request"),
+            self._counted_requests,
         )
         return look_up.end
 
@@ -210,23 +250,31 @@ class TopicReader:
         after = f"after message {position.message_id}" if position.message_id else "in the topic"
         self._logger.info(
             "%s: reading the messages %s to see what an interrupted run has published",
-            self._label,
+            self.label,
             after,
         )
-        self._requests = 0
-        look_up = LookUp(position)
+        look_up = self._begin(LookUp(position))
         self._read(look_up)
         versions = look_up.versions
         self._logger.info(
             "%s: found %s of %s %s, and %s of other producers (%s)%s",
-            self._label,
+            self.label,
             counted(len(versions), "version"),
             counted(len({version.row for version in versions}), "row"),
             after,
             counted(look_up.others, "message"),
-            counted(self._requests, "request"),
+            self._counted_requests,
             "; their records will be skipped" if versions else "",
         )
+        if look_up.other_keys:
+            self._logger.warning(
+                "%s: found %s with a message key in another field than %s: if message_key_field "
+                "was changed after an interrupted run, exactly_once cannot apply to its messages, "
+                "and they are published again",
+                self.label,
+                counted(look_up.other_keys, "message"),
+                self._key_field,
+            )
         return look_up
 
     def find(self, records: Sequence[R], position: Position) -> tuple[Position, list[R]]:
@@ -242,8 +290,7 @@ class TopicReader:
         Raises:
             ServiceError: The topic cannot be read.
         """
-        self._requests = 0
-        look_up = LookUp(position, Counter(record.version for record in records))
+        look_up = self._begin(LookUp(position, Counter(record.version for record in records)))
         self._read(look_up)
         found = Counter(look_up.versions)
         applied = []
@@ -254,49 +301,58 @@ class TopicReader:
         missing = len(records) - len(applied)
         self._logger.info(
             "%s: no response to a batch of %d; %d are in the topic%s",
-            self._label,
+            self.label,
             len(records),
             len(applied),
             f", sending {missing}" if missing else "",
         )
         return look_up.end, applied
 
-    def _read(
-        self, look_up: LookUp, page: Messages | None = None, late_secs: int = READABLE_SECS
-    ) -> None:
-        """Read to the end, an empty page or a message that is newer than the look-up.
+    @property
+    def _counted_requests(self) -> str:
+        return counted(self.requests - self._requests_before, "request")
 
-        Args:
-            look_up: The look-up.
-            page: The first page, if it has been requested already.
-            late_secs: How long to wait for messages that are not readable yet.
-        """
+    def _read(self, look_up: LookUp) -> None:
+        """Read to the end, and wait there for messages that are not readable yet."""
         ends_at = None
-        reported_at = self._clock.now()
         while True:
-            poll_secs = late_secs if self._may_be_incomplete(look_up) else 0
-            page = page or self._next_page(look_up, poll_secs)
-            if ends_at is None:
-                ends_at = self._now() + (LOCAL_TOLERANCE if self._is_undated else CLOCK_TOLERANCE)
-            if not page.messages:
-                # Only the first response shows the service's clock, and so how old messages are.
-                if poll_secs or not late_secs or not self._may_be_incomplete(look_up):
-                    return
-            elif self._is_complete(look_up, page, ends_at):
-                return
-            page = None
-            if self._clock.now() - reported_at >= PROGRESS:
-                reported_at = self._clock.now()
-                self._log_progress(look_up)
+            poll_secs = READABLE_SECS if self._may_be_incomplete(look_up) else 0
+            page = self._next_page(look_up, poll_secs)
+            ends_at = ends_at or self._end_of_look_up()
+            if self._add_page(look_up, page, ends_at):
+                break
+            # Only the first response shows the service's clock, and so how old messages are.
+            if not page.messages and (poll_secs or not self._may_be_incomplete(look_up)):
+                break
+        self._current = None
 
-    def _is_complete(self, look_up: LookUp, page: Messages, ends_at: datetime) -> bool:
+    def _begin(self, look_up: LookUp) -> LookUp:
+        """Start counting requests, and reporting progress."""
+        self._requests_before = self.requests
+        self._reported_at = self._clock.now()
+        self._current = look_up
+        return look_up
+
+    def _end_of_look_up(self) -> datetime:
+        """Return the time from which on messages are newer than a look-up that has begun now."""
+        return self._now() + (LOCAL_TOLERANCE if self._is_undated else CLOCK_TOLERANCE)
+
+    def _add_page(self, look_up: LookUp, page: Messages, ends_at: datetime) -> bool:
+        """Add a page; return whether it shows that there is nothing more to read."""
+        if not page.messages:
+            return False
         for message in page.messages:
-            look_up.add(message, self._version(bytes(message.payload)))
+            payload = bytes(message.payload)
+            # Most messages of other producers contain neither the name nor an escape.
+            may_be_ours = self._mark in payload or b"\\" in payload
+            version = read_version(payload, self._key_field) if may_be_ours else None
+            look_up.add(message, version)
+            look_up.other_keys += version is None and KEY.search(payload) is not None
         last = page.messages[-1]
         look_up.end_page(last)
         if look_up.is_stuck:
             raise EventStreamsError(
-                f"{self._label}: the service returned message {last.message_id} again after it was "
+                f"{self.label}: the service returned message {last.message_id} again after it was "
                 "read; run again, and report this to the service's support if it persists"
             )
         published = parse_time(last.time)
@@ -305,7 +361,7 @@ class TopicReader:
 
     def _may_be_incomplete(self, look_up: LookUp) -> bool:
         """Whether messages of ours may have been published that are not readable yet."""
-        return (
+        return look_up.waits and (
             look_up.wanted is not None or bool(look_up.versions) or self._may_be_young(look_up.end)
         )
 
@@ -372,14 +428,13 @@ class TopicReader:
         return self._consume(Cursor(since_time=rfc3339(time, "milliseconds")))
 
     def _consume(self, cursor: Cursor, poll_secs: int = 0, batch_size: int = PAGE_SIZE) -> Messages:
-        self._requests += 1
         try:
             page = self._client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
         except RequestRejected as exc:
             if exc.status != FORBIDDEN:
                 raise
             raise EventStreamsError(
-                f"{self._label}: HTTP 403 ({exc.reason}) when consuming; exactly_once reads the "
+                f"{self.label}: HTTP 403 ({exc.reason}) when consuming; exactly_once reads the "
                 "topics that it publishes to: give the API client of api_token permission to "
                 "consume from this topic, too"
             ) from exc
@@ -391,28 +446,13 @@ class TopicReader:
                 "%s: responses have no Date header, so the local clock decides where to stop "
                 "reading; if it is slow by more than a minute, exactly_once cannot apply to this "
                 "run",
-                self._label,
+                self.label,
             )
         return page
 
     def _now(self) -> datetime:
         """Return the time by the service's clock, or else by the local one."""
         return self._clock.now() + self._ahead
-
-    def _version(self, payload: bytes) -> RowVersion | None:
-        # Most messages of other producers contain neither the name nor an escape.
-        may_be_ours = self._mark in payload or b"\\" in payload
-        return read_version(payload, self._key_field) if may_be_ours else None
-
-    def _log_progress(self, look_up: LookUp) -> None:
-        self._logger.info(
-            "%s: still reading: %s messages in %s requests, %d of them ours, now at %s",
-            self._label,
-            f"{look_up.messages:,}",
-            f"{self._requests:,}",
-            len(look_up.versions),
-            look_up.last.message_time,
-        )
 
     def _warn_rejected(
         self, position: Position, newer_than: datetime, rejection: RequestRejected
@@ -425,7 +465,7 @@ class TopicReader:
             "%s: position %s was rejected (HTTP %s: %s): has the message expired, or is it in "
             "another topic or workspace? Reading from the earliest message; %s. exactly_once "
             "cannot apply to the other messages of an interrupted run: they are published again",
-            self._label,
+            self.label,
             position.message_id,
             rejection.status,
             rejection.reason,

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..event_streams.rate_limiter import RateLimiter
+    from ..exactly_once.run import ExactlyOnce
     from .batches import BatchSettings
     from .client import PublishClient
-    from .messages import Outcome, Rejected
+    from .messages import Outcome, OutgoingMessage, Rejected
     from .payload import Payload
 
 T = TypeVar("T")
@@ -227,7 +228,6 @@ class PublishSettings:
         max_retry_secs: Maximum total time in seconds of the retries of one request.
         max_rejected: Maximum number of rejected messages; None for no maximum.
         dead_letter_path: The dead-letter file; None if rejected messages end the run.
-        exactly_once: Whether only messages that the topic does not contain are published.
     """
 
     payload: Payload
@@ -236,7 +236,6 @@ class PublishSettings:
     max_retry_secs: float
     max_rejected: int | None = 0
     dead_letter_path: Path | None = None
-    exactly_once: bool = False
 
 
 def _latency() -> Histogram:
@@ -255,6 +254,7 @@ class PublishContext:
         settings: The settings for publishing.
         connect: Opens a connection to a topic, for one worker.
         limiter: The rate limiter of all requests.
+        exactly_once: Selects the records that are published; None to publish all of them.
 
     Attributes:
         rejection_limit: Counts the rejected messages.
@@ -267,6 +267,7 @@ class PublishContext:
     settings: PublishSettings
     connect: Callable[[int], PublishClient]
     limiter: RateLimiter
+    exactly_once: ExactlyOnce[OutgoingMessage] | None = None
     rejection_limit: RejectionLimit = field(init=False)
     entry_retries: EntryRetries = field(init=False)
     outcomes: deque[tuple[int, Outcome]] = field(init=False, default_factory=deque)

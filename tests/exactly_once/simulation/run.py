@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from target_workato_streams.exactly_once.deduplicator import Deduplicator
 from target_workato_streams.exactly_once.positions import Position
-from target_workato_streams.exactly_once.topic_reader import TopicReader
+from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
 
 from tests.exactly_once.simulation.world import (
     KEY_FIELD,
@@ -124,7 +124,8 @@ class Run:
 
     def _look_up(self, topic_id: int) -> None:
         client = TopicClient(self._world, topic_id)
-        reader = TopicReader(client, f"T{topic_id}", KEY_FIELD, self._world, logger)
+        clock = Clock(self._world.sleep, self._world.now)
+        reader = TopicReader(client, f"T{topic_id}", KEY_FIELD, clock, logger)
         position = self._rule.position(topic_id)
         again: PositionedState | None = None
         if position is None:

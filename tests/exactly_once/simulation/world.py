@@ -295,11 +295,13 @@ class TopicClient:
     """Consumes one topic."""
 
     def __init__(self, world: World, topic_id: int) -> None:
+        self.requests = 0
         self._world = world
         self._topic_id = topic_id
 
     def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:
         """Consume a page."""
+        self.requests += 1
         return self._world.consume(self._topic_id, cursor, batch_size, timeout_secs)
 
 
