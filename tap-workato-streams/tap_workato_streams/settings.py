@@ -24,6 +24,7 @@ _TOPIC = th.ObjectType(
         "name", th.StringType(min_length=1), description="Stream name (default: `topic_<id>`)"
     ),
     th.Property("start_date", th.DateTimeType, description="Overrides `start_date`"),
+    th.Property("end_date", th.DateTimeType, description="Overrides `end_date`"),
     th.Property("start_from", _START_FROM, description="Overrides `start_from`"),
     th.Property("schema", th.ObjectType(), description="JSON Schema of the payload"),
     th.Property(
@@ -58,6 +59,13 @@ SETTINGS = th.PropertiesList(
         title="Start date",
         description="RFC 3339 time, in quotes in YAML, from which to read a topic that has no "
         "bookmark; cannot be combined with `start_from: latest`",
+    ),
+    th.Property(
+        "end_date",
+        th.DateTimeType,
+        title="End date",
+        description="RFC 3339 time, in quotes in YAML, up to which messages are read. A later run "
+        "without it continues from there. Cannot be combined with `tail`.",
     ),
     th.Property(
         "batch_size",

@@ -117,7 +117,6 @@ class Sync:
 
     def _write_schema(self, stream: TopicStream) -> bool:
         try:
-            stream.prepare()
             stream.write_schema()
         except EventStreamsError as exc:
             self._fail(exc)
@@ -155,9 +154,8 @@ class Sync:
         with self._lock:
             if self._is_over:
                 return False
-            count = self._limits.take(len(page.messages))
             try:
-                stream.write_page(page._replace(messages=page.messages[:count]))
+                stream.write_page(page.first(self._limits.take(len(page.messages))))
                 self._emit_state_if_due()
             except OSError as exc:
                 # Set while the lock is held, because nothing may follow a truncated line.
@@ -166,7 +164,8 @@ class Sync:
             return not self._is_over
 
     def _emit_state_if_due(self) -> None:
-        if self._state_interval.is_over():
+        if not self._state_interval.left:
+            self._state_interval.restart()
             self._write_state()
 
     def _wait(self, open_topics: int, progress: Progress) -> None:

@@ -16,8 +16,8 @@ from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
 from .discovery import schemas
-from .discovery.catalog import log_differences, parse_catalog
-from .discovery.topics import discover_topics, infer_schemas
+from .discovery.catalog import check_format, log_differences, parse_catalog
+from .discovery.topics import discover_topics, infer_schemas, start_settings
 from .event_streams.consume import ConsumeClient, parse_time
 from .event_streams.errors import SettingError
 from .event_streams.rate_limiter import RateLimiter
@@ -27,6 +27,7 @@ from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
+from .plugin.monitoring import serve_metrics
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.clock import RunClock, RunLimits
 from .reading.consumer import TopicConsumer
@@ -84,12 +85,19 @@ def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
     for number, item in enumerate(_topics(config)):
         levels[f"topics[{number}]."] = item
     for level, settings in levels.items():
-        date = settings.get("start_date")
-        if isinstance(date, str) and parse_time(date) is None:
-            # Meltano reads a time without quotes as a date-time, and passes it on without Z.
-            yield f"{level}start_date: must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
-        if date and settings.get("start_from") == "latest":
+        for name in ("start_date", "end_date"):
+            date = settings.get(name)
+            if isinstance(date, str) and parse_time(date) is None:
+                # Meltano reads a time without quotes as a date-time, and passes it on without Z.
+                yield f"{level}{name}: must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
+        if settings.get("start_date") and settings.get("start_from") == "latest":
             yield f"{level}start_from: latest and start_date are mutually exclusive"
+        if settings.get("end_date") and config.get("tail") is True:
+            yield f"{level}end_date: cannot be combined with tail, which has no end"
+        start = parse_time(start_settings(config, settings).get("start_date"))
+        end = parse_time(settings.get("end_date") or config.get("end_date"))
+        if settings.keys() & {"start_date", "end_date"} and start and end and start >= end:
+            yield f"{level}end_date: must be after start_date"
 
 
 def _mode_problems(config: Mapping[str, Any]) -> Iterator[str]:
@@ -187,6 +195,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @override
     def discover_streams(self) -> list[TopicStream]:
         """Create a stream for each topic in the settings, or in the workspace."""
+        if self.input_catalog:
+            check_format(self.input_catalog, self.config["record_format"])
         limiter = self._limiter = RateLimiter.from_config(self.config)
         settings = ReadSettings.from_config(self.config)
         clock = RunClock()
@@ -227,15 +237,12 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
         if address := self.config.get("metrics_address"):
-            from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
-
             summaries = [stream.summary for stream in streams]
             serve_metrics(address, lambda: tap_metrics(summaries, self._limiter.stats))
         if self.config.get("batch_config"):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
                 stream.limits = limits
-                stream.prepare()
             super().sync_all()
             self._write_state()
             return

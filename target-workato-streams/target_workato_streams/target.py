@@ -26,7 +26,7 @@ from .input.stdin_reader import StdinReader
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin
 from .plugin.json import decode, split_page
-from .plugin.monitoring import Metric, request_metrics
+from .plugin.monitoring import histogram, metric, request_metrics, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
@@ -42,44 +42,47 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import click
+    from prometheus_client import Metric
 
     from .input.messages import Line
-    from .plugin.monitoring import Histogram
     from .publishing.messages import OutgoingMessage
 
 LABELS = ("topic_id",)
+# From a fast response to waiting several minutes for the quota.
+LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
-def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metric | Histogram]:
+def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metric]:
     """Yield the metrics of a run so far."""
     # A copy, because the main thread may add a topic.
     topics = {(str(topic_id),): topic for topic_id, topic in producer.topics.copy().items()}
     tallies = {labels: topic.total for labels, topic in topics.items()}
-    yield Metric(
+    yield metric(
         "target_messages_published_total",
         "Messages acknowledged by Event Streams.",
         LABELS,
         {labels: tally.published for labels, tally in tallies.items()},
     )
-    yield Metric(
+    yield metric(
         "target_messages_rejected_total",
         "Messages written to the dead-letter file.",
         LABELS,
         {labels: tally.dead_lettered for labels, tally in tallies.items()},
     )
-    yield Metric(
+    yield metric(
         "target_duplicates_avoided_total",
         "Messages not published again, because the topic already contains them.",
         LABELS,
         {labels: tally.skipped for labels, tally in tallies.items()},
     )
-    yield Metric(
+    yield metric(
         "target_batches_in_flight",
         "Batches that have been sent but not yet acknowledged.",
         LABELS,
         {labels: topic.queue.in_flight for labels, topic in topics.items()},
     )
-    yield context.latency
+    if context.latency:
+        yield from context.latency.collect()
     yield from request_metrics(context.limiter.stats)
 
 
@@ -88,8 +91,6 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
     context = _context(config, logger)
     producer = Producer(context, logger)
     if address := config.get("metrics_address"):
-        from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
-
         serve_metrics(address, partial(target_metrics, producer, context))
     return producer
 
@@ -138,7 +139,14 @@ def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContex
     exactly_once: ExactlyOnce[OutgoingMessage] | None = None
     if config["exactly_once"]:
         exactly_once = ExactlyOnce(open_reader, logger)
-    return PublishContext(settings, connect, limiter, exactly_once)
+    latency = None
+    if config.get("metrics_address"):
+        latency = histogram(
+            "target_acknowledgement_seconds",
+            "Time from sending a batch to its acknowledgement, including retries and quota waits.",
+            LATENCY_BOUNDS,
+        )
+    return PublishContext(settings, connect, limiter, latency, exactly_once)
 
 
 def _payload(config: Mapping[str, Any]) -> Payload:

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-import pytest
-from target_workato_streams import target as from_config
-from target_workato_streams.event_streams import session as retry
-from target_workato_streams.event_streams.consume import Message, Messages
-from target_workato_streams.event_streams.errors import RequestRejected, Unavailable
-from target_workato_streams.exactly_once import topic_reader
-from target_workato_streams.publishing import context as rejections
-from target_workato_streams.publishing.client import PublishResult
-from target_workato_streams.target import TargetWorkatoStreams
-
+from tests.messages_api import MessagesApi, batch_response, page, payloads_of, rejection
+from tests.target.in_process import listen
 from tests.target.singer import record, schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_workato_streams.event_streams.consume import Cursor
-    from target_workato_streams.event_streams.session import ApiSession
-    from target_workato_streams.publishing.summary import Tally
-
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 KEY_FIELD = "message_key"
+# Nothing that a killed process does has an effect.
+KILLED = rejection("401 Unauthorized")
 
 
-class Killed(Exception):
-    """The process has been killed: nothing that it does from now on has an effect."""
+class Message(NamedTuple):
+    """A message of a topic."""
+
+    message_id: str
+    payload: bytes
+    time: str
 
 
 class PartlyLost(NamedTuple):
@@ -68,45 +60,50 @@ class Service:
     requests: int = 0
     killed: bool = False
 
-    def publish(self, topic_id: int, bodies: Sequence[bytes]) -> PublishResult:
-        """Publish a batch."""
+    def respond(self, topic_id: int, operation: str, body: bytes) -> bytes | None:
+        """Respond to a request; None to close the connection."""
+        if operation == "consume":
+            return self.consume(topic_id, json.loads(body))
+        return self._publish(topic_id, payloads_of(body))
+
+    def consume(self, topic_id: int, request: dict[str, Any]) -> bytes:
+        """Respond with a page."""
+        self.requests += 1
+        if self.killed:
+            return KILLED
+        found = self.topics[topic_id]
+        if "after_message_id" in request:
+            ids = [message.message_id for message in found]
+            if request["after_message_id"] not in ids:
+                return rejection("404 Not Found")
+            found = found[ids.index(request["after_message_id"]) + 1 :]
+        elif "since_time" in request:
+            found = [message for message in found if message.time > request["since_time"]]
+        # Nothing is young, so nothing is waited for.
+        return page(found[: request["batch_size"]], self._date(topic_id, timedelta(minutes=1)))
+
+    def _publish(self, topic_id: int, bodies: Sequence[bytes]) -> bytes | None:
         step = self.script.popleft() if self.script else "ok"
         self.killed = self.killed or step == "kill"
         if self.killed:
-            raise Killed
+            return KILLED
         records = [json.loads(body) for body in bodies]
         self.batches.append([record.get("id", record["v"]) for record in records])
         if step == "not applied":
-            raise Unavailable("no response")
+            return None
         if step == "rejected":
-            raise RequestRejected("rejected", status=422, reason="rejected")
+            return rejection("422 Unprocessable Content")
         fails = step.failing if isinstance(step, PartlyLost) else step
         failed = set() if isinstance(fails, str) else fails
-        ids = [self.store(topic_id, body) for n, body in enumerate(bodies) if n not in failed]
-        if step == "killed":
-            self.killed = True
-            raise Killed
-        if step == "lost" or isinstance(step, PartlyLost):
-            raise Unavailable("no response")
-        last = self.topics[topic_id][-1].time if ids else None
-        return PublishResult(dict.fromkeys(failed, "failed"), (), ids[-1] if ids else None, last)
-
-    def consume(self, topic_id: int, cursor: Cursor, batch_size: int) -> Messages:
-        """Consume a page."""
-        self.requests += 1
-        if self.killed:
-            raise Killed
-        found = self.topics[topic_id]
-        if cursor.after_message_id is not None:
-            ids = [message.message_id for message in found]
-            if cursor.after_message_id not in ids:
-                raise RequestRejected("no such message", status=400, reason="no such message")
-            found = found[ids.index(cursor.after_message_id) + 1 :]
-        elif cursor.since_time is not None:
-            found = [message for message in found if message.time > cursor.since_time]
-        # Nothing is young, so nothing is waited for.
-        now = START + timedelta(minutes=1) + self._time(topic_id)
-        return Messages(found[:batch_size], now)
+        date = self._date(topic_id)
+        ids = {
+            index: None if index in failed else self.store(topic_id, body)
+            for index, body in enumerate(bodies)
+        }
+        self.killed = step == "killed"
+        if step in ("lost", "killed") or isinstance(step, PartlyLost):
+            return None
+        return batch_response(ids, date)
 
     def store(self, topic_id: int, payload: bytes) -> str:
         """Append a message to a topic, and return its id."""
@@ -114,34 +111,14 @@ class Service:
         # Neither length nor order show which came first.
         message_id = f"A{(len(messages) + 1) * 7919 % 10007:x}"
         time = (START + self._time(topic_id)).isoformat(timespec="milliseconds")
-        messages.append(Message(message_id, msgspec.Raw(payload), time))
+        messages.append(Message(message_id, payload, time))
         return message_id
+
+    def _date(self, topic_id: int, later: timedelta = timedelta()) -> str:
+        return f"Date: {format_datetime(START + self._time(topic_id) + later, usegmt=True)}"
 
     def _time(self, topic_id: int) -> timedelta:
         return timedelta(seconds=10 * len(self.topics[topic_id]))
-
-
-class Client:
-    """A simulated connection to one topic."""
-
-    def __init__(self, service: Service, topic_id: int, session: ApiSession) -> None:
-        self.session = session
-        self.requests = 0
-        self._service = service
-        self._topic_id = topic_id
-
-    def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
-        """Publish a batch."""
-        tally.requests += 1
-        return self._service.publish(self._topic_id, bodies)
-
-    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:  # noqa: ARG002
-        """Consume a page."""
-        self.requests += 1
-        return self._service.consume(self._topic_id, cursor, batch_size)
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class Pipeline:
@@ -191,34 +168,24 @@ class Pipeline:
         first = [state_line(self.state)] if first_state else []
         text = {"type": "string"}
         schemas = [schema(stream, keys, id=text, v=text) for stream in self.routes]
-        given: Any = [line + b"\n" for line in (*first, *schemas, *sent)]
-        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rejections, "FIRST_WAIT_SECS", 0)
-            patch.setattr(rejections.EntryRetries, "may_retry", lambda *args: args[-1] < 3)
-            patch.setattr(retry, "LONGEST_WAIT_SECS", 0)
-            patch.setattr(topic_reader, "SECS_BETWEEN_REPEATS", 0)
-            patch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
-            for name in ("PublishClient", "ConsumeClient"):
-                patch.setattr(
-                    from_config,
-                    name,
-                    lambda session, topic_id, _split=None: Client(service, topic_id, session),
-                )
-            patch.setattr(sys, "stdout", SimpleNamespace(buffer=self))
+        given = [line + b"\n" for line in (*first, *schemas, *sent)]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            MessagesApi(service.respond) as api,
+        ):
             config = {
-                "api_token": "token",
+                "api_url": api.url,
                 "topics": self.routes,
                 "exactly_once": True,
                 "message_key_field": KEY_FIELD,
                 "batch_size_rows": 3,
                 "max_batch_age_secs": 3600,
-                "max_retry_secs": 10**6,
                 "on_rejected": "dead_letter",
                 "dead_letter_path": f"{folder}/dead.jsonl",
                 **settings,
             }
             try:
-                TargetWorkatoStreams(config=config).listen(given)
+                listen(given, self, **config)
             except Exception:
                 if not service.killed:
                     raise
@@ -235,7 +202,7 @@ class Pipeline:
 
     def topic(self, number: int = 0) -> list[str]:
         """Return the row and the version of each message in a topic."""
-        payloads = [json.loads(bytes(message.payload)) for message in self.service.topics[number]]
+        payloads = [json.loads(message.payload) for message in self.service.topics[number]]
         return [f"{payload.get('id', '')}{payload.get('v', '')}" for payload in payloads]
 
     def bookmark(self, at: int) -> bytes:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
 from target_workato_streams.publishing.producer import Producer
 
 from tests.exactly_once.scripted import PartlyLost, Pipeline, keyless, row, state_line
+from tests.messages_api import rejection
 from tests.running import eventually
+from tests.target.in_process import EventStreamsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from target_workato_streams.event_streams.consume import Messages
 
 POSITIONS = "target-workato-streams"
 
@@ -285,7 +285,8 @@ def test_a_state_is_emitted_although_a_topic_contains_a_later_message() -> None:
     """Its positions are those of its own records, so it need not cover exactly what there is."""
     pipe = Pipeline(2, a=0, b=1)
     sent = [row("1", "x"), row("2", "x", "b"), pipe.bookmark(2), row("3", "x")]
-    pipe.run(*sent, batch_size_rows=1, script=["ok", "ok", "killed"])
+    pipe.run(*sent, batch_size_rows=1)
+    assert pipe.topic(0) == ["1x", "3x"]
     assert pipe.state["bookmarks"]["a"] == {"at": 2}
     found = {str(n): topic[0].message_id for n, topic in enumerate(pipe.service.topics)}
     assert positions(pipe.state) == found
@@ -340,7 +341,7 @@ def test_a_record_that_stream_maps_copy_to_one_topic_is_no_second_version_of_its
     sent = [row("1", "x"), row("2", "x"), pipe.bookmark(2)]
     pipe.run(*sent, script=[{0}], stream_maps=maps, topics={"*": 0})
     assert sorted(pipe.topic()) == ["1x", "1x", "2x", "2x"]
-    assert len({bytes(message.payload) for message in pipe.service.topics[0]}) == 4
+    assert len({message.payload for message in pipe.service.topics[0]}) == 4
 
 
 def test_rows_that_lose_their_key_to_a_stream_map_are_not_published_again() -> None:
@@ -359,10 +360,10 @@ def test_a_look_up_that_is_rejected_does_not_reject_the_messages(
     pipe.run(row("1", "x"), pipe.bookmark(1))
     consume = pipe.service.consume
 
-    def rejected_after_the_publish(*args: Any) -> Messages:  # noqa: ANN401 - as they are
+    def rejected_after_the_publish(topic_id: int, request: dict[str, Any]) -> bytes:
         if len(pipe.service.batches) > 1:
-            raise RequestRejected("expired", status=400)
-        return consume(*args)
+            return rejection("400 Bad Request")
+        return consume(topic_id, request)
 
     monkeypatch.setattr(pipe.service, "consume", rejected_after_the_publish)
     file = tmp_path / "dead.jsonl"

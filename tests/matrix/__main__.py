@@ -53,10 +53,10 @@ def main() -> int:
                     tables.append(report.summary(part, found))
                     print(f"\n{part}\n{tables[-1]}", flush=True)
             if "postgres" in wanted:
-                found, values = round_trip.run(setting)
+                found, table = round_trip.run(setting)
                 results += found
-                tables += [report.summary("postgres", found), values]
-                print(f"\npostgres\n{tables[-2]}\n{values}", flush=True)
+                tables.append(table)
+                print(f"\npostgres\n{table}", flush=True)
     report.write(tables)
     print(f"{report.PAGE} written after {time.monotonic() - began:.0f} s")
     ours = [

@@ -53,7 +53,7 @@ def run(setting: Setting) -> Iterator[Result]:
         for name, settings in FORMATS.items():
             case = setting.case(f"{name}-{loader.plugin.folder.name}")
             setting.emulator.load(case.topic_id, payloads)
-            with result_of(f"{CONNECTORS[0]} ({name}) → {loader.plugin}") as result:
+            with result_of(f"{loader.plugin}, {name}") as result:
                 _run(case, loader, settings, result)
             yield result
 

@@ -90,8 +90,11 @@ class Table:
 
 def summary(name: str, results: Iterable[Result]) -> Table:
     """Build the table of pipelines."""
-    columns = ["Pipeline", "Rows", "Result", "Notes"]
-    rows = [[each.pipeline, each.rows, each.verdict, each.notes] for each in results]
+    columns = ["Plugins", "Rows", "Result"]
+    rows = [
+        [each.pipeline, each.rows, ": ".join(filter(None, [each.verdict, each.notes]))]
+        for each in results
+    ]
     return Table(name, columns, rows)
 
 

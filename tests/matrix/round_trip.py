@@ -71,7 +71,7 @@ def run(setting: Setting) -> tuple[list[Result], Table]:
             with result_of(f"{extractor} → {ours} → {loader}") as result:
                 _run(case, (extractor, loader, record_format), result, changes)
             results.append(result)
-    return results, _values(changes)
+    return results, _table(results, changes)
 
 
 def _run(
@@ -83,24 +83,24 @@ def _run(
     """Compare the rows after each stage, so that each difference has one cause."""
     extractor, loader, record_format = pipeline
 
-    def add(plugin: str, comparison: Comparison, suffix: str = "") -> None:
+    def add(plugin: str, comparison: Comparison, shown: str) -> None:
         result.add(plugin, comparison)
-        changes.setdefault(plugin + suffix, {}).update(comparison.differences)
+        changes.setdefault(shown, {}).update(comparison.differences)
 
     rows = by_key(read_table(case, "things"), "id")
     messages = case.extract(extractor, EXTRACTORS[extractor](case), *_catalog(case, extractor))
     extracted = records_of(messages)
-    add(extractor.distribution, compare(rows, extracted, TYPES))
+    add(extractor.distribution, compare(rows, extracted, TYPES), str(extractor))
     # The other pipelines read the same topic.
     published = case.payloads("id") or case.publish(messages)
-    add(CONNECTORS[1], compare(extracted, published, TYPES))
+    add(CONNECTORS[1], compare(extracted, published, TYPES), CONNECTORS[1])
     behind = case.inner(f"{case.folder.name}-{loader.folder.name}-{record_format}")
     topic = behind.consume(**FORMATS[record_format])
     read = _payloads(records_of(topic).values())
-    suffix = f" ({record_format})"
-    add(CONNECTORS[0], compare(published, read, TYPES), suffix)
+    add(CONNECTORS[0], compare(published, read, TYPES), f"{CONNECTORS[0]}, {record_format}")
     behind.load(loader, LOADERS[loader](behind), topic)
-    add(loader.distribution, compare(read, _payloads(read_table(behind)), TYPES), suffix)
+    loaded = _payloads(read_table(behind))
+    add(loader.distribution, compare(read, loaded, TYPES), f"{loader}, {record_format}")
 
 
 def _payloads(records: Iterable[Row]) -> Rows:
@@ -144,18 +144,18 @@ def _catalog(case: Case, extractor: Plugin) -> list[str | Path]:
     return ["--catalog", write_json(path, catalog)]
 
 
-def _values(changes: dict[str, dict[str, str]]) -> Table:
-    names = [
-        *(each.distribution for each in EXTRACTORS),
-        CONNECTORS[1],
-        *(f"{CONNECTORS[0]} ({record_format})" for record_format in FORMATS),
-        *(
-            f"{loader.distribution} ({record_format})"
-            for loader, record_format in product(LOADERS, FORMATS)
-        ),
-    ]
+def _table(results: Iterable[Result], changes: dict[str, dict[str, str]]) -> Table:
+    """What each plugin changes, since a pipeline changes what its plugins change."""
     rows = [
-        [f"`{column} {kind.split()[0]}`", *(changes.get(n, {}).get(column, "same") for n in names)]
-        for column, kind in TYPES.items()
+        [
+            plugin,
+            "; ".join(f"`{column}`: {change}" for column, change in found.items()) or "nothing",
+        ]
+        for plugin, found in changes.items()
     ]
-    return Table("values", ["Column", *names], rows)
+    failed = [
+        [result.pipeline, f"{result.verdict}: {result.notes}"]
+        for result in results
+        if result.failure or result.lost
+    ]
+    return Table("postgres", ["Plugin", "Changes"], [*sorted(rows), *failed])

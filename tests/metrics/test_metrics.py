@@ -9,12 +9,12 @@ import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import prometheus_client
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
-from tap_workato_streams.plugin import prometheus
 from tap_workato_streams.plugin.config import connection_problems
-from tap_workato_streams.plugin.monitoring import Histogram
+from tap_workato_streams.plugin.monitoring import serve_metrics
 
 from tests.executables import run
 from tests.project.docs import ROOT
@@ -153,6 +153,9 @@ def test_the_target_serves_metrics_while_it_runs(
     assert batches in {1, 2}
     buckets = metrics["workato_streams_target_acknowledgement_seconds_bucket"]
     assert buckets[(("le", "+Inf"),)] == batches
+    counts = [buckets[bound] for bound in sorted(buckets, key=lambda bound: float(bound[0][1]))]
+    assert len(counts) == 13
+    assert counts == sorted(counts)
     assert metrics["workato_streams_requests_total"] == {(("status", "200"),): batches}
     assert emulator.token not in text
     assert SECRET_PAYLOAD not in text
@@ -217,15 +220,7 @@ def test_the_url_of_an_ipv6_address_is_valid(
 ) -> None:
     """The address has brackets, because it is followed by the port."""
     server = SimpleNamespace(server_port=9464)
-    monkeypatch.setattr(prometheus, "start_http_server", lambda *_: (server, None))
+    monkeypatch.setattr(prometheus_client, "start_http_server", lambda *_: (server, None))
     with caplog.at_level(logging.INFO):
-        prometheus.serve_metrics("[::1]:0", list)
+        serve_metrics("[::1]:0", list)
     assert caplog.messages == ["metrics are served at http://[::1]:9464/metrics"]
-
-
-def test_a_histogram_cumulates_its_buckets() -> None:
-    """Each bucket includes the smaller ones, as Prometheus expects."""
-    histogram = Histogram("seconds", "Durations.", (0.1, 1.0))
-    for secs in (0.05, 0.1, 0.5, 3.0):
-        histogram.observe(secs)
-    assert histogram.buckets() == ([("0.1", 2), ("1.0", 3), ("+Inf", 4)], 3.65)

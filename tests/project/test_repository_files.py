@@ -51,6 +51,13 @@ def test_changelog_has_a_section_for_a_release() -> None:
 
 def test_the_url_of_the_repository_is_defined_once() -> None:
     """The URL is in the root's pyproject.toml; `make docs` copies it to the other files."""
-    for path in [ROOT / "README.md", *ROOT.glob("*-workato-streams/*.*")]:
+    for path in ROOT.glob("*-workato-streams/*.*"):
         found = re.findall(r"https://github\.com/[^\s/]+/[\w-]+", path.read_text(encoding="utf-8"))
         assert set(found) <= {address()}, path
+
+
+def test_nobody_has_to_type_the_url_of_the_repository() -> None:
+    """The pages do not contain it, so a placeholder never stops a reader."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
+    containing = {page.name for page in pages if address() in page.read_text(encoding="utf-8")}
+    assert containing <= {"CONTRIBUTING.md"}

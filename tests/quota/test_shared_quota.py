@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -45,6 +47,68 @@ def test_a_window_has_no_more_requests_than_the_quota(store: Store) -> None:
         assert one.take() > 0
         _shift(store, -10.02)
         assert other.take() == 0.0
+
+
+def test_processes_with_different_limits_are_warned_once(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The process with the lower limit would wait for the others without a reason in the log."""
+    with (
+        closing(SharedQuota(store.url, 2, 60)) as one,
+        closing(SharedQuota(store.url, 5, 60)) as other,
+    ):
+        assert one.take() == 0.0
+        assert [other.take() for _ in range(4)] == [0.0] * 4
+        assert one.take() > 0
+        assert one.take() > 0
+    first, second = caplog.messages
+    text = (
+        "quota_url: other processes count with max_requests_per_minute {}, and this one with {}; "
+    )
+    assert first.startswith(text.format(2, 5))
+    assert second.startswith(text.format(5, 2))
+    assert "set the same value in all of them" in second
+
+
+def test_a_killed_process_does_not_block_the_others(store: Store) -> None:
+    """The request that it was counting is counted or not; no lock remains."""
+    script = (
+        "import sys; from tap_workato_streams.event_streams.quota import SharedQuota\n"
+        "quota = SharedQuota(sys.argv[1], 10**6, 60); print(quota.take(), flush=True)\n"
+        "while True: quota.take()"
+    )
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, store.url], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout
+        with process.stdout:
+            assert process.stdout.readline() == "0.0\n"
+        process.kill()
+        process.wait()
+        with closing(SharedQuota(store.url, 10**6, 60)) as quota:
+            assert quota.take() == 0.0
+
+
+def test_a_suspended_process_does_not_block_the_others(store: Store) -> None:
+    """Nothing is locked while a process waits for its next request."""
+    script = (
+        "import sys, time; from tap_workato_streams.event_streams.quota import SharedQuota\n"
+        "quota = SharedQuota(sys.argv[1], 3, 60); print(quota.take(), flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, store.url], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "0.0\n"
+        process.send_signal(signal.SIGSTOP)
+        with closing(SharedQuota(store.url, 3, 60)) as quota:
+            assert [quota.take(), quota.take()] == [0.0, 0.0]
+            assert quota.take() > 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_names_separate_workspaces(store: Store) -> None:
@@ -101,22 +165,18 @@ def test_setting_back_the_clock_of_a_store_does_not_block(store: Store) -> None:
     with closing(SharedQuota(store.url, 2, 60)) as quota:
         assert [quota.take(), quota.take()] == [0.0, 0.0]
         _shift(store, HOUR)
-        assert quota.take() < 1
         assert [quota.take(), quota.take()] == [0.0, 0.0]
         assert 50 < quota.take() < 61
 
 
-def test_old_requests_are_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_requests_are_deleted(store: Store) -> None:
     """The store's size does not grow with the number of requests."""
-    monkeypatch.setattr(shared_quota, "LEAK_SECS", 0.0)
     with closing(SharedQuota(store.url, 5, 60)) as quota:
         for _ in range(3):
             assert [quota.take() for _ in range(5)] == [0.0] * 5
             _shift(store, -61)
         assert quota.take() == 0.0
-        bucket = quota._bucket  # noqa: SLF001 - the content of the store
-        assert bucket is not None
-        assert bucket.count() == 1
+        assert _count(store) == 1
 
 
 def test_an_unreachable_store_is_one_clear_error(tmp_path: Path, refused_port: int) -> None:
@@ -200,17 +260,32 @@ def _shift(store: Store, secs: float) -> None:
     base, _, name = store.url.rpartition("name=")
     if store.kind == "redis":
         with redis.Redis.from_url(base.rstrip("?")) as client:
-            for member in client.zrange(f"quota:{name}", 0, -1):
-                client.zincrby(f"quota:{name}", millis, member)
+            for member in client.zrange(f"workato_streams:{name}", 0, -1):
+                client.zincrby(f"workato_streams:{name}", millis, member)
     elif store.kind == "postgresql":
         with psycopg.connect(base.rstrip("&")) as connection:
             connection.execute(
-                f"UPDATE ratelimit___{name} SET item_timestamp = item_timestamp + "  # noqa: S608
-                f"interval '{millis} milliseconds'".encode()
+                "UPDATE workato_streams_requests SET at = at + %s WHERE name = %s",
+                (timedelta(milliseconds=millis), name),
             )
     else:
-        path = base.removeprefix("file://").rstrip("?")
-        with closing(sqlite3.connect(path)) as database, database:
-            database.execute(
-                f"UPDATE {name} SET item_timestamp = item_timestamp + {millis}"  # noqa: S608
-            )
+        with closing(sqlite3.connect(_path(store))) as database, database:
+            database.execute("UPDATE requests SET at = at + ?", (millis,))
+
+
+def _count(store: Store) -> int:
+    """Return the number of requests in the store."""
+    base, _, name = store.url.rpartition("name=")
+    if store.kind == "redis":
+        with redis.Redis.from_url(base.rstrip("?")) as client:
+            return len(client.zrange(f"workato_streams:{name}", 0, -1))
+    if store.kind == "postgresql":
+        count = "SELECT count(*) FROM workato_streams_requests WHERE name = %s"
+        with psycopg.connect(base.rstrip("&")) as connection:
+            return int(connection.execute(count, (name,)).fetchall()[0][0])
+    with closing(sqlite3.connect(_path(store))) as database:
+        return int(database.execute("SELECT count(*) FROM requests").fetchone()[0])
+
+
+def _path(store: Store) -> str:
+    return store.url.partition("?")[0].removeprefix("file://")

@@ -17,75 +17,68 @@ if TYPE_CHECKING:
 
     from tests.tap.conftest import RunTap
 
+
+def with_stream(**members: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    return {"streams": [{"tap_stream_id": "a", **members}]}
+
+
+def with_metadata(breadcrumb: object, metadata: object) -> dict[str, Any]:
+    return with_stream(metadata=[{"breadcrumb": breadcrumb, "metadata": metadata}])
+
+
 REJECTED: list[tuple[Any, str]] = [
-    ([], "catalog: not a catalog, since streams is not an array"),
-    ({}, "catalog: not a catalog, since streams is not an array"),
-    ({"streams": None}, "catalog: not a catalog, since streams is not an array"),
-    ({"streams": {}}, "catalog: not a catalog, since streams is not an array"),
-    ({"streams": ["orders"]}, "catalog: streams[0] is not an object"),
-    ({"streams": [{}]}, "catalog: streams[0].tap_stream_id is missing or has the wrong type"),
+    ([], '[] is not of type "object"'),
+    ({}, '"streams" is a required property'),
+    ({"streams": None}, 'streams: null is not of type "array"'),
+    ({"streams": ["orders"]}, 'streams[0]: "orders" is not of type "object"'),
+    ({"streams": [{}]}, 'streams[0]: "tap_stream_id" is a required property'),
+    (with_stream(tap_stream_id=""), 'streams[0].tap_stream_id: "" is shorter than 1 character'),
+    (with_stream(stream=["a"]), 'streams[0].stream: ["a"] is not of types "null", "string"'),
     (
-        {"streams": [{"tap_stream_id": ""}]},
-        "catalog: streams[0].tap_stream_id is missing or has the wrong type",
+        with_stream(key_properties="message_id"),
+        'streams[0].key_properties: "message_id" is not of types "null", "array"',
     ),
     (
-        {"streams": [{"tap_stream_id": "a", "stream": ["a"]}]},
-        "catalog: streams[0].stream is missing or has the wrong type",
+        with_stream(key_properties=[["message_id"]]),
+        'streams[0].key_properties[0]: ["message_id"] is not of type "string"',
+    ),
+    (with_stream(schema=[]), 'streams[0].schema: [] is not of type "object"'),
+    (with_stream(metadata={}), 'streams[0].metadata: {} is not of type "array"'),
+    (
+        with_stream(metadata=[{"breadcrumb": []}]),
+        'streams[0].metadata[0]: "metadata" is a required property',
+    ),
+    (with_metadata(None, {}), 'streams[0].metadata[0].breadcrumb: null is not of type "array"'),
+    (
+        with_metadata(["payload", "a"], {}),
+        'streams[0].metadata[0].breadcrumb[0]: "properties" was expected',
     ),
     (
-        {"streams": [{"tap_stream_id": "a", "key_properties": "message_id"}]},
-        "catalog: streams[0].key_properties is missing or has the wrong type",
+        with_metadata(["properties"], {}),
+        'streams[0].metadata[0].breadcrumb: ["properties"] has less than 2 items',
     ),
     (
-        {"streams": [{"tap_stream_id": "a", "key_properties": [["message_id"]]}]},
-        "catalog: streams[0].key_properties is missing or has the wrong type",
+        with_metadata([], {"selected": "false"}),
+        'streams[0].metadata[0].metadata.selected: "false" is not of types "null", "boolean"',
     ),
     (
-        {"streams": [{"tap_stream_id": "a", "schema": []}]},
-        "catalog: streams[0].schema is missing or has the wrong type",
-    ),
-    (
-        {"streams": [{"tap_stream_id": "a", "metadata": {}}]},
-        "catalog: streams[0].metadata is missing or has the wrong type",
-    ),
-    (
-        {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": None}]}]},
-        "catalog: streams[0].metadata has an item whose breadcrumb is not an array of strings",
+        with_metadata([], {"table-key-properties": 1}),
+        'streams[0].metadata[0].metadata.table-key-properties: 1 is not of types "null", "array"',
     ),
     *(
-        (
-            {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": crumb}]}]},
-            "catalog: streams[0].metadata has an item whose breadcrumb does not name a property",
-        )
-        for crumb in (["payload"], ["properties"])
-    ),
-    *(
-        (
-            {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": [], "metadata": m}]}]},
-            f"catalog: streams[0].metadata has an item whose {name} has the wrong type",
-        )
-        for name, m in (
-            ("selected", {"selected": "false"}),
-            ("table-key-properties", {"table-key-properties": "message_id"}),
-        )
-    ),
-    (
-        {"streams": [{"tap_stream_id": "a", "metadata": [{"breadcrumb": []}]}]},
-        "catalog: streams[0].metadata has an item without metadata",
-    ),
-    *(
-        (
-            {"streams": [{"tap_stream_id": "a", "schema": schema}]},
-            f"catalog: streams[0].schema{where} is not valid in a JSON Schema",
-        )
-        for schema, where in (
-            ({"properties": 5}, ".properties"),
-            ({"properties": {"id": True}}, ".properties.id"),
-            ({"properties": {"id": {"items": []}}}, ".properties.id.items"),
-            ({"properties": {"id": {"type": 5}}}, ".properties.id.type"),
-            ({"properties": {"id": {"type": [["x"]]}}}, ".properties.id.type"),
-            ({"properties": {"id": {"type": "text"}}}, ".properties.id.type"),
-            ({"properties": {"id": {"anyOf": [{"enum": 5}]}}}, ".properties.id.anyOf[0].enum"),
+        (with_stream(schema={"properties": {"id": schema}}), f"streams[0].schema.properties.{line}")
+        for schema, line in (
+            (True, 'id: true is not of type "object"'),
+            ({"items": []}, 'id.items: [] is not of type "object"'),
+            (
+                {"type": [["x"]]},
+                'id.type[0]: ["x"] is not one of "string", "integer" or 6 other candidates',
+            ),
+            (
+                {"type": "text"},
+                'id.type: "text" is not one of "string", "integer" or 6 other candidates',
+            ),
+            ({"anyOf": [{"enum": 5}]}, 'id.anyOf[0].enum: 5 is not of types "null", "array"'),
         )
     ),
 ]
@@ -115,7 +108,7 @@ def test_a_document_that_is_not_a_catalog_is_rejected(document: object, line: st
     """One line says what is wrong, and where."""
     with pytest.raises(SettingError) as raised:
         parse_catalog(document)
-    assert str(raised.value) == line
+    assert str(raised.value) == f"catalog: not a catalog: {line}"
 
 
 def test_the_error_names_the_catalog_file(emulator: Emulator, run_tap: RunTap) -> None:
@@ -124,7 +117,7 @@ def test_the_error_names_the_catalog_file(emulator: Emulator, run_tap: RunTap) -
     done = run_tap(topics=[1], catalog={"streams": None})
     assert (done.exit_code, done.stdout) == (1, b"")
     [line] = done.error_lines
-    assert "catalog.json: not a catalog, since streams is not an array" in line
+    assert 'catalog.json: not a catalog: streams: null is not of type "array"' in line
     assert emulator.requests() == []
 
 
@@ -256,3 +249,31 @@ def test_a_run_without_a_selected_stream_fails(emulator: Emulator, published: li
     with pytest.raises(SettingError, match="no stream to read: select at least one"):
         read(emulator, catalog=catalog, **ORDERS)
     assert emulator.requests() == []
+
+
+@pytest.mark.parametrize(("made_for", "run_with"), [("nested", "unpacked"), ("unpacked", "nested")])
+@pytest.mark.parametrize("flattening", [False, True])
+def test_a_catalog_for_another_record_format_is_rejected(
+    emulator: Emulator, published: list[str], made_for: str, run_with: str, *, flattening: bool
+) -> None:
+    """Its columns would not be those of the records."""
+    assert published
+    flat = {"flattening_enabled": True, "flattening_max_depth": 2} if flattening else {}
+    catalog = discover(emulator, record_format=made_for, **ORDERS, **flat)
+    emulator.clear_requests()
+    error = f"orders: the catalog was made for record_format {made_for}, not {run_with}; run disc"
+    with pytest.raises(SettingError, match=error):
+        read(emulator, catalog=catalog, record_format=run_with, **ORDERS, **flat)
+    assert emulator.requests() == []
+
+
+def test_a_field_with_a_title_and_a_prefix_keeps_its_column(emulator: Emulator) -> None:
+    """The payload's `time` becomes `payload_time`, whatever else its schema says."""
+    emulator.load(emulator.create_topic("Orders", id=1), [{"time": "noon"}])
+    schema = {"properties": {"time": {"type": "string", "title": "Time", "description": "Local"}}}
+    declared = {"topics": [{"id": 1, "name": "orders", "schema": schema}]}
+    catalog = discover(emulator, record_format="unpacked", **declared)
+    run = read(emulator, catalog=catalog, record_format="unpacked", **ORDERS)
+    [record] = run.records()
+    assert record["payload_time"] == "noon"
+    assert "_rescued" not in record

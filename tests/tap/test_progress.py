@@ -37,7 +37,7 @@ class Run:
         now = START + timedelta(seconds=self.secs - self.began)
         time = (now - timedelta(seconds=behind_secs)).isoformat()
         page = [Message(str(n), b"{}", time) for n in range(messages)]  # type: ignore[arg-type]
-        self.summaries[topic].add(Page(page, now))
+        self.summaries[topic].add(Page(page, now, is_last=not page))
 
     def lines(self, caplog: pytest.LogCaptureFixture, secs: float) -> list[str]:
         """Let time pass, and return what was logged then."""
@@ -95,6 +95,41 @@ def test_in_tail_mode_new_messages_count_in_the_remaining_time(
     run.read(0, 60, behind_secs=3_660)
     [line] = run.lines(caplog, 0)
     assert line.endswith("1 h 1 min behind, done in about 61 s")
+
+
+def test_a_topic_that_was_read_to_its_end_is_not_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its newest message may be days old."""
+    run = Run(monkeypatch, 2, tail=True)
+    for topic in range(2):
+        run.read(topic, 1, behind_secs=2 * 86_400)
+    assert "2 d 0 h behind" in run.lines(caplog, 60)[0]
+    run.secs += 60
+    for topic in range(2):
+        run.read(topic, 1, behind_secs=2 * 86_400)
+    run.read(0, 0, behind_secs=0)
+    newest = "newest from 2026-01-29T12:02:00+00:00"
+    assert run.lines(caplog, 0) == [
+        f"t1 (topic 1): 2 messages (0.0/s), {newest}, 2 d 0 h behind, done in about 2 d 0 h",
+        f"t0 (topic 0): 2 messages (0.0/s), {newest}, read to the end",
+        "2 topics: 4 messages (0.0/s), t1 2 d 0 h behind, done in about 2 d 0 h",
+    ]
+    caplog.clear()
+    run.summaries[0].log(requests=3)
+    line = f"t0 (topic 0): 2 messages, 3 requests, 120.0 s, {newest}, read to the end"
+    assert caplog.messages[-1] == line
+
+
+def test_a_page_that_a_limit_cuts_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lag is that of the last message that was written, or unknown."""
+    run = Run(monkeypatch, 1, tail=False)
+    page = Page([Message("1", b"{}", START.isoformat())], START + timedelta(hours=1))  # type: ignore[arg-type]
+    lags = []
+    for each in (page.first(0), page, page.first(0), Page([], START, is_last=True)):
+        run.summaries[0].add(each)
+        lags.append(run.summaries[0].lag_secs)
+    assert lags == [None, 3_600, 3_600, 0]
 
 
 def test_of_many_topics_the_slowest_and_a_total_are_logged(

@@ -1,43 +1,29 @@
 """Whatever comes in and whatever goes wrong: topics, dead letters and states add up.
 
-The whole target runs in this process, from its input to its output; only the service is played, so
-that thousands of runs can be tried.
+The whole target runs in this process, from its input to its output, so that hundreds of runs can be
+tried. The service is scripted.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import sys
 import tempfile
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from target_workato_streams import target as from_config
-from target_workato_streams.event_streams import session as retrying
-from target_workato_streams.event_streams.errors import (
-    EventStreamsError,
-    RequestRejected,
-    Unavailable,
-)
-from target_workato_streams.publishing import context as rejections
-from target_workato_streams.publishing.client import PublishResult
-from target_workato_streams.target import TargetWorkatoStreams
 
+from tests.messages_api import MessagesApi, batch_response, payloads_of, rejection
+from tests.target.in_process import EventStreamsError, listen
 from tests.target.singer import lines, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from target_workato_streams.event_streams.session import ApiSession
-    from target_workato_streams.publishing.summary import Tally
+    from collections.abc import Iterator
 
 STREAMS = ("a", "b", "c")
 # Two of the streams share a topic.
@@ -60,46 +46,26 @@ class Service:
     stored: dict[int, list[bytes]] = field(default_factory=lambda: {1: [], 2: []})
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def publish(self, topic_id: int, bodies: Sequence[bytes]) -> PublishResult:
+    def respond(self, topic_id: int, _operation: str, body: bytes) -> bytes | None:
         """Respond to a batch."""
+        bodies = payloads_of(body)
         with self.lock:
             fault = self.faults.pop(0) if self.faults else "none"
             bad = {index for index, body in enumerate(bodies) if b'"bad"' in body}
             if fault == "away":
-                raise Unavailable("away", status=503)
+                return rejection("503 Unavailable")
             if fault == "too large" and len(bodies) > 1:
-                raise RequestRejected("too large", status=413)
+                return rejection("413 Too Large")
             if bad and self.whole:
-                raise RequestRejected("bad", status=400, reason="bad")
+                return rejection("400 Bad Request")
             failed = bad | ({len(bodies) // 2} if fault == "entry" else set())
             kept = [body for index, body in enumerate(bodies) if index not in failed]
             self.stored[topic_id] += kept
             if fault == "lost":
-                raise Unavailable("no response")
+                return None
             unknown = {len(bodies) // 3} if fault == "missing" else set()
-            return PublishResult(dict.fromkeys(failed - unknown, "failed"), sorted(unknown))
-
-
-class SimulatedTopic:
-    """Stands for the client of one worker."""
-
-    def __init__(self, session: ApiSession, service: Service, topic_id: int) -> None:
-        self.session = session
-        self._service = service
-        self._topic_id = topic_id
-
-    def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
-        """Publish to the simulated service."""
-        assert self.session.subject.endswith(f"(topic {self._topic_id})")
-        tally.requests += 1
-        return self._service.publish(self._topic_id, bodies)
-
-    def not_understood(self, unknown: int, count: int) -> Unavailable:
-        """Respond without saying what became of messages."""
-        return Unavailable(f"{unknown} of {count} unknown", status=200)
-
-    def close(self) -> None:
-        """End."""
+            known = set(range(len(bodies))) - unknown
+            return batch_response({n: None if n in failed else f"A{n}" for n in known})
 
 
 class Output(io.BytesIO):
@@ -171,15 +137,6 @@ class Run:
                 stream, bad, size = fed
                 found.append(record(stream, n=number, pad="x" * size, kind="bad" if bad else "ok"))
         return io.BytesIO(lines(*found))
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry without waiting, and leave the signal handlers alone."""
-    monkeypatch.setattr(rejections, "FIRST_WAIT_SECS", 0)
-    monkeypatch.setattr(rejections.EntryRetries, "may_retry", lambda *args: args[-1] < 3)
-    monkeypatch.setattr(retrying, "LONGEST_WAIT_SECS", 0)
-    monkeypatch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
 
 
 FED = st.lists(
@@ -258,26 +215,18 @@ def running(
     on_rejected: str,
 ) -> Iterator[Run]:
     """Run the target; it fails only if a bad record may not become a dead letter."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as folder, MessagesApi(service.respond) as api:
         run = Run(fed, service, Path(folder))
-        patch.setattr(
-            from_config,
-            "PublishClient",
-            lambda session, topic_id: SimulatedTopic(session, service, topic_id),
-        )
-        patch.setattr(sys, "stdout", SimpleNamespace(buffer=Output(run)))
-        target = TargetWorkatoStreams(
-            config={
-                "api_token": "token",
-                "topics": TOPICS,
-                "on_rejected": on_rejected,
-                "max_retry_secs": 10**6,
-                "dead_letter_path": str(run.folder / "dead.jsonl"),
-                **chosen,
-            }
-        )
         try:
-            target.listen(run.input())  # type: ignore[arg-type]
+            listen(
+                run.input(),
+                Output(run),
+                api_url=api.url,
+                topics=TOPICS,
+                on_rejected=on_rejected,
+                dead_letter_path=str(run.folder / "dead.jsonl"),
+                **chosen,
+            )
         except EventStreamsError:
             assert run.bad
             assert on_rejected == "fail"

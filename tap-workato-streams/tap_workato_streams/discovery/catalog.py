@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from ..event_streams.errors import SettingError
-from .schemas import malformed
+from ..plugin.wording import shown
+from ..records.columns import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,17 +19,77 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tap-workato-streams")
 
 
+_NAMES = {"type": ["array", "null"], "items": {"type": "string"}}
+_TYPE = {"enum": [*TYPES, "null", None]}
+_SCHEMA = {"$ref": "#/$defs/schema"}
+# What the tap and the SDK use of a catalog, which may have been edited by hand.
+CATALOG_SCHEMA = {
+    "type": "object",
+    "required": ["streams"],
+    "properties": {"streams": {"type": "array", "items": {"$ref": "#/$defs/stream"}}},
+    "$defs": {
+        "stream": {
+            "type": "object",
+            "required": ["tap_stream_id"],
+            "properties": {
+                "tap_stream_id": {"type": "string", "minLength": 1},
+                "stream": {"type": ["string", "null"]},
+                "schema": _SCHEMA,
+                "key_properties": _NAMES,
+                "metadata": {"type": "array", "items": {"$ref": "#/$defs/metadata"}},
+            },
+        },
+        "metadata": {
+            "type": "object",
+            "required": ["breadcrumb", "metadata"],
+            "properties": {
+                "breadcrumb": {
+                    **_NAMES,
+                    "type": "array",
+                    # Empty for the stream itself, otherwise the path of a property.
+                    "if": {"minItems": 1},
+                    "then": {"minItems": 2, "prefixItems": [{"const": "properties"}]},
+                },
+                "metadata": {
+                    "type": "object",
+                    "properties": {
+                        "selected": {"type": ["boolean", "null"]},
+                        "table-key-properties": _NAMES,
+                        "topic-id": {"type": ["integer", "null"]},
+                    },
+                },
+            },
+        },
+        "schema": {
+            "type": "object",
+            "properties": {
+                "properties": {"type": ["object", "null"], "additionalProperties": _SCHEMA},
+                "items": {"if": {"type": "null"}, "else": _SCHEMA},
+                "type": {"if": {"type": "array"}, "then": {"items": _TYPE}, "else": _TYPE},
+                "format": {"type": ["string", "null"]},
+                "enum": {"type": ["array", "null"]},
+                **{
+                    keyword: {"type": ["array", "null"], "items": _SCHEMA}
+                    for keyword in ("anyOf", "oneOf", "allOf")
+                },
+            },
+        },
+    },
+}
+
+
 @dataclass(slots=True)
 class TopicMetadata(StreamMetadata):
     """A stream's metadata with the topic id, so that a renamed topic keeps its stream name."""
 
     topic_id: int | None = None
+    record_format: str | None = None
 
     @classmethod
-    def of(cls, metadata: StreamMetadata, topic_id: int) -> TopicMetadata:
-        """Add the topic id to a stream's metadata."""
+    def of(cls, metadata: StreamMetadata, topic_id: int, record_format: str) -> TopicMetadata:
+        """Add the topic id and the record format to a stream's metadata."""
         known = {each.name: getattr(metadata, each.name) for each in fields(StreamMetadata)}
-        return cls(**known, topic_id=topic_id)
+        return cls(**known, topic_id=topic_id, record_format=record_format)
 
 
 def parse_catalog(document: object, file: str = "catalog") -> Catalog:
@@ -41,32 +102,47 @@ def parse_catalog(document: object, file: str = "catalog") -> Catalog:
     Raises:
         SettingError: The document is not a catalog.
     """
-    streams = document.get("streams") if isinstance(document, dict) else None
-    if not isinstance(streams, list):
-        raise SettingError(f"{file}: not a catalog, since streams is not an array")
-    for number, stream in enumerate(streams):
-        if problem := _problem(stream):
-            raise SettingError(f"{file}: streams[{number}]{problem}")
-        name, renamed = stream["tap_stream_id"], stream.get("stream")
-        if renamed not in {None, name}:
-            logger.warning(
-                "%s: ignoring the name %s in the catalog; to rename a stream, set name in topics",
-                name,
-                renamed,
-            )
+    import jsonschema_rs  # noqa: PLC0415 - takes 20 ms, and discovery has no catalog
+
+    for error in jsonschema_rs.Draft202012Validator(CATALOG_SCHEMA).iter_errors(document):
+        where = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in error.instance_path)
+        label = f"{where[1:]}: " if where else ""
+        raise SettingError(f"{file}: not a catalog: {label}{shown(error.message)}")
+    streams: list[dict[str, Any]] = cast("Any", document)["streams"]
     catalog = Catalog.from_dict({"streams": streams})
     for stream in streams:
         entry = catalog[stream["tap_stream_id"]]
-        for item in stream.get("metadata", []):
-            topic_id = item["metadata"].get("topic-id")
-            if not item["breadcrumb"] and isinstance(topic_id, int):
-                entry.metadata[()] = TopicMetadata.of(entry.metadata.root, topic_id)
+        if entry.stream not in {None, entry.tap_stream_id}:
+            logger.warning(
+                "%s: ignoring the name %s in the catalog; to rename a stream, set name in topics",
+                entry.tap_stream_id,
+                entry.stream,
+            )
         # The SDK registers a stream under this name, and looks it up under its id.
         entry.stream = entry.tap_stream_id
+        for item in stream.get("metadata", []):
+            if not item["breadcrumb"]:
+                entry.metadata[()] = TopicMetadata.from_dict(item["metadata"])
         root = entry.metadata.get(())
         in_metadata = root.table_key_properties if isinstance(root, StreamMetadata) else None
         entry.key_properties = entry.key_properties or in_metadata or ["message_id"]
     return catalog
+
+
+def check_format(catalog: Catalog, record_format: str) -> None:
+    """Check that a catalog was made for a record format, since its columns depend on it.
+
+    Raises:
+        SettingError: It was made for another one.
+    """
+    for entry in catalog.streams:
+        root = entry.metadata.get(())
+        made_for = root.record_format if isinstance(root, TopicMetadata) else None
+        if made_for not in {None, record_format}:
+            raise SettingError(
+                f"{entry.tap_stream_id}: the catalog was made for record_format {made_for}, not "
+                f"{record_format}; run discovery again (Meltano: --refresh-catalog)"
+            )
 
 
 def names_by_topic(catalog: Catalog | None) -> dict[int, str]:
@@ -98,44 +174,3 @@ def log_differences(catalog: Catalog, streams: Sequence[str]) -> None:
             ", ".join(gone),
             "it" if len(gone) == 1 else "them",
         )
-
-
-def _problem(stream: Any) -> str | None:  # noqa: ANN401 - JSON
-    if not isinstance(stream, dict):
-        return " is not an object"
-    checks = {
-        "tap_stream_id": isinstance(stream.get("tap_stream_id"), str) and stream["tap_stream_id"],
-        "stream": isinstance(stream.get("stream"), str | None),
-        "schema": isinstance(stream.get("schema", {}), dict),
-        "metadata": isinstance(stream.get("metadata", []), list),
-        "key_properties": _are_names(stream.get("key_properties") or []),
-    }
-    for key, is_valid in checks.items():
-        if not is_valid:
-            return f".{key} is missing or has the wrong type"
-    for item in stream.get("metadata", []):
-        if problem := _metadata_problem(item):
-            return f".metadata has an item {problem}"
-    if where := malformed(stream.get("schema", {}), ".schema"):
-        return f"{where} is not valid in a JSON Schema"
-    return None
-
-
-def _metadata_problem(item: Any) -> str | None:  # noqa: ANN401 - JSON
-    crumb = item.get("breadcrumb") if isinstance(item, dict) else None
-    if not _are_names(crumb):
-        return "whose breadcrumb is not an array of strings"
-    if crumb and (crumb[0] != "properties" or len(crumb) == 1):
-        return "whose breadcrumb does not name a property"
-    metadata = item.get("metadata")
-    if not isinstance(metadata, dict):
-        return "without metadata"
-    if not isinstance(metadata.get("selected"), bool | None):
-        return "whose selected has the wrong type"
-    if not _are_names(metadata.get("table-key-properties") or []):
-        return "whose table-key-properties has the wrong type"
-    return None
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)

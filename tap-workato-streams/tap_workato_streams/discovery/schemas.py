@@ -13,11 +13,9 @@ from singer_sdk.singerlib import resolve_schema_references
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from ..event_streams.errors import SettingError
-from ..records.columns import TYPES
-from ..records.json_values import NULL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 OPEN_PAYLOAD: dict[str, Any] = {"type": ["object", "null"], "additionalProperties": True}
 
@@ -30,15 +28,6 @@ SCALARS: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "format": "date"},
     "date_time": {"type": "string", "format": "date-time"},
     "timestamp": {"type": "string", "format": "date-time"},
-}
-
-_OPTIONS = ("anyOf", "oneOf", "allOf")
-_KINDS = {
-    "properties": dict,
-    "items": dict,
-    "format": str,
-    "enum": list,
-    **dict.fromkeys(_OPTIONS, list),
 }
 
 
@@ -124,42 +113,3 @@ def _kinds(schema: Mapping[str, Any]) -> list[str]:
     """Return the types in a schema, except null."""
     kinds = schema.get("type", [])
     return [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
-
-
-def malformed(schema: object, where: str = "") -> str | None:
-    """Find the first malformed part of a JSON Schema that may have been edited by hand.
-
-    Full validation would take too long.
-
-    Args:
-        schema: The schema; only the parts that the tap uses are checked.
-        where: The path of the schema in the document.
-
-    Returns:
-        The path of the first malformed part; None if there is none.
-    """
-    if not isinstance(schema, dict):
-        return where
-    for keyword, kind in _KINDS.items():
-        if schema.get(keyword) is not None and not isinstance(schema[keyword], kind):
-            return f"{where}.{keyword}"
-    if not _is_type(schema.get("type") or NULL):
-        return f"{where}.type"
-    return next(filter(None, _malformed_parts(schema, where)), None)
-
-
-def _malformed_parts(schema: dict[str, object], where: str) -> Iterator[str | None]:
-    properties = schema.get("properties")
-    for name, part in properties.items() if isinstance(properties, dict) else ():
-        yield malformed(part, f"{where}.properties.{name}")
-    if items := schema.get("items"):
-        yield malformed(items, f"{where}.items")
-    for keyword in _OPTIONS:
-        options = schema.get(keyword)
-        for number, part in enumerate(options if isinstance(options, list) else ()):
-            yield malformed(part, f"{where}.{keyword}[{number}]")
-
-
-def _is_type(named: object) -> bool:
-    names = named if isinstance(named, list) else [named]
-    return all(each in (*TYPES, NULL) for each in names)

@@ -67,7 +67,7 @@ def from_title(topic: WorkspaceTopic) -> str:
     """Return the title of a topic in snake case; ``topic_<id>`` if nothing is left of it."""
     import inflection  # noqa: PLC0415 - not needed if the settings list the topics
 
-    name = inflection.parameterize(inflection.underscore(topic.name), separator="_")
+    name = inflection.parameterize(inflection.underscore(topic.name or ""), separator="_")
     return str(name) or f"topic_{topic.id}"
 
 
@@ -131,7 +131,10 @@ def discover_topics(
         bookmarks = {}  # The settings contain the names.
     else:
         topics = [
-            _described(Topic(each.id, from_title(each), **_start(config)), each)
+            _described(
+                Topic(each.id, from_title(each), end_date=config.get("end_date"), **_start(config)),
+                each,
+            )
             for each in sorted(workspace.values(), key=lambda topic: topic.id)
         ]
     return named(topics, names_by_topic(catalog), bookmarks)
@@ -189,9 +192,15 @@ def _configured(
         id=item["id"],
         name=item.get("name") or f"topic_{item['id']}",
         payload_schema=schemas.from_settings(item),
-        **_start(item if item.get("start_from") or item.get("start_date") else config),
+        end_date=item.get("end_date") or config.get("end_date"),
+        **_start(start_settings(config, item)),
     )
     return _described(topic, workspace.get(topic.id))
+
+
+def start_settings(config: Mapping[str, Any], topic: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings that say where to start: those of the topic, or else of the run."""
+    return topic if topic.get("start_from") or topic.get("start_date") else config
 
 
 def _start(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import ServiceError, Stopped
+from .quota import open_quota
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,9 +66,6 @@ class RateLimiter:
         self.stats = RequestStats()
         self._quota: LocalQuota | SharedQuota | None = None
         if max_requests_per_minute is not None:
-            # Most runs set no limit, and start faster without importing the library.
-            from .quota import open_quota  # noqa: PLC0415
-
             self._quota = open_quota(max_requests_per_minute, quota_url)
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from singer_sdk import metrics
 
 from ..event_streams.consume import parse_time
-from ..plugin.monitoring import Metric, ProgressBar, is_shown, request_metrics
+from ..plugin.monitoring import ProgressBar, is_shown, metric, request_metrics
 from ..plugin.wording import counted, duration
 from ..reading.clock import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from prometheus_client import Metric
 
     from ..event_streams.rate_limiter import RequestStats
     from ..reading.bookmarks import Bookmark, Page, Topic
@@ -32,7 +34,7 @@ class TopicSummary:
         newest: The time of the last message.
         newest_secs: The same as a Unix time.
         oldest_secs: The Unix time of the first message.
-        at_end: Whether the last page was empty: all messages have been read.
+        at_end: Whether all messages have been read.
         resume_time: The time of the bookmark, from which the next run would resume.
     """
 
@@ -55,7 +57,7 @@ class TopicSummary:
 
     def add(self, page: Page) -> None:
         """Count the messages of a page that has been written."""
-        self.at_end = not page.messages
+        self.at_end = page.is_last
         if bookmark := page.bookmark():
             self.resume_time = bookmark.time
         if page.messages:
@@ -81,35 +83,48 @@ class TopicSummary:
 
     @property
     def lag_secs(self) -> float | None:
-        """The age of the newest message in seconds when it was read; None without messages."""
+        """The age of the newest message in seconds when it was read; see ``lag_at``."""
         return self.lag_at(self._seen_at)
 
     def lag_at(self, now: float) -> float | None:
-        """Return the age of the newest message in seconds; None without messages.
+        """Return the age of the newest message in seconds; 0 if all messages have been read.
 
         Args:
             now: The time by ``time.monotonic()``.
+
+        Returns:
+            The age, or None if it is unknown, because no message has been read yet.
         """
         newest = self.newest_secs
-        if newest is None:
-            return None
+        if self.at_end or newest is None:
+            return 0.0 if self.at_end else None
         return max(0.0, self._service_secs + now - self._seen_at - newest)
 
     def share_done(self) -> float:
         """Return the share of the time since the first message that has been read, from 0 to 1."""
         oldest, newest = self.oldest_secs, self.newest_secs
-        if self.has_ended or oldest is None or newest is None:
-            return float(self.has_ended)
+        if self.has_ended or self.at_end or oldest is None or newest is None:
+            return float(self.has_ended or self.at_end)
         return min(1.0, (newest - oldest) / max(self._service_secs - oldest, 1e-3))
 
     def log(self, requests: int) -> None:
         """Log a summary line."""
         self.end()
-        line = f"{counted(self.messages, 'message')}, {counted(requests, 'request')}"
-        lag = self.lag_secs
-        behind = f", newest from {self.newest}, {duration(lag)} behind" if lag is not None else ""
-        secs = (self._ended or 0) - self._began
-        logger.info("%s: %s, %.1f s%s", self.topic, line, secs, behind)
+        parts = [
+            counted(self.messages, "message"),
+            counted(requests, "request"),
+            f"{(self._ended or 0) - self._began:.1f} s",
+            *self.position(self._seen_at),
+        ]
+        logger.info("%s: %s", self.topic, ", ".join(parts))
+
+    def position(self, now: float) -> list[str]:
+        """Return the newest message, and how far behind the topic is, for a line of the log."""
+        lag = self.lag_at(now)
+        if self.newest is None or lag is None:
+            return []
+        behind = "read to the end" if self.at_end else f"{duration(lag)} behind"
+        return [f"newest from {self.newest}", behind]
 
 
 def _secs(time: str) -> float | None:
@@ -154,8 +169,9 @@ class Progress:
 
     def report_if_due(self) -> None:
         """Report if an interval has passed since the last time."""
-        if not self.interval.is_over():
+        if self.interval.left:
             return
+        self.interval.restart()
         now = time.monotonic()
         if self._bar:
             done = self._count() if self._tail else self._share_done()
@@ -178,11 +194,10 @@ class Progress:
 
     def _line(self, summary: TopicSummary, now: float) -> str:
         rate = self._new_messages(summary) / max(now - self._reported_at, 1e-3)
-        parts = [f"{counted(summary.messages, 'message')} ({rate:.1f}/s)"]
+        parts = [f"{counted(summary.messages, 'message')} ({rate:.1f}/s)", *summary.position(now)]
         lag = summary.lag_at(now)
-        if lag is not None:
-            parts += [f"newest from {summary.newest}", f"{duration(lag)} behind"]
-            parts += [self._done_in(summary, lag, now)] if lag > UP_TO_DATE_SECS else []
+        if lag is not None and lag > UP_TO_DATE_SECS:
+            parts.append(self._done_in(summary, lag, now))
         return ", ".join(parts)
 
     def _done_in(self, summary: TopicSummary, lag: float, now: float) -> str:
@@ -200,7 +215,7 @@ class Progress:
         new = sum(self._new_messages(summary) for summary in self._summaries)
         rate = new / max(now - self._reported_at, 1e-3)
         parts = [f"{counted(self._count(), 'message')} ({rate:.1f}/s)"]
-        open_topics = [each for each in self._summaries if not each.has_ended]
+        open_topics = [each for each in self._summaries if not (each.has_ended or each.at_end)]
         lags = [(lag, each) for each in open_topics if (lag := each.lag_at(now)) is not None]
         if lags:
             lag, slowest = max(lags, key=lambda pair: pair[0])
@@ -230,24 +245,24 @@ LABELS = ("stream", "topic_id")
 def tap_metrics(summaries: Sequence[TopicSummary], stats: RequestStats) -> Iterator[Metric]:
     """Return the metrics of a run so far."""
     by_label = {(each.topic.name, str(each.topic.id)): each for each in summaries}
-    yield Metric(
+    yield metric(
         "tap_messages_total",
         "Messages written to stdout.",
         LABELS,
         {label: summary.messages for label, summary in by_label.items()},
     )
-    yield Metric(
+    yield metric(
         "tap_lag_seconds",
         "Age of the last message when it was read; 0 at the end of the topic.",
         LABELS,
         {
             label: lag
             for label, summary in by_label.items()
-            if (lag := 0.0 if summary.at_end else summary.lag_secs) is not None
+            if (lag := summary.lag_secs) is not None
         },
     )
     now = time.time()
-    yield Metric(
+    yield metric(
         "tap_bookmark_age_seconds",
         "Age of the bookmarked message, after which the next run would resume.",
         LABELS,

@@ -20,7 +20,7 @@ from typing_extensions import override
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
 from ..event_streams.hosts import is_loopback
-from ..event_streams.quota_stores import quota_url_problems
+from ..event_streams.quota import quota_url_problems
 from .json import decode
 
 if TYPE_CHECKING:

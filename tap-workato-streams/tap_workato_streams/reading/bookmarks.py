@@ -28,6 +28,7 @@ class Topic:
         name: The name of the stream.
         start_from: Where to start without a bookmark: earliest or latest.
         start_date: The time at which to start instead.
+        end_date: The time up to which to read; None to read to the end of the topic.
         payload_schema: The JSON Schema of the payload; None if unknown.
         is_declared: Whether the schema is declared rather than inferred from a sample.
         retention: The retention in seconds; None if unknown.
@@ -37,6 +38,7 @@ class Topic:
     name: str
     start_from: str
     start_date: str | None = None
+    end_date: str | None = None
     payload_schema: Mapping[str, Any] | None = None
     is_declared: bool = True
     retention: float | None = None
@@ -57,11 +59,26 @@ class Page(NamedTuple):
     """Messages in topic order, and the time by the service's clock.
 
     ``start`` is the bookmark of a page without messages, which only sets where reading starts.
+    ``is_last`` says that everything has been read: the page is empty, or ends at ``end_date``.
     """
 
     messages: list[Message]
     date: datetime | None = None
     start: Bookmark | None = None
+    is_last: bool = False
+
+    def first(self, count: int) -> Page:
+        """Return the page with only its first messages."""
+        if count == len(self.messages):
+            return self
+        return self._replace(messages=self.messages[:count], is_last=False)
+
+    def until(self, end: datetime) -> Page:
+        """Return the page without messages that are newer than a time; they end the topic."""
+        for number, message in enumerate(self.messages):
+            if (time := parse_time(message.time)) and time > end:
+                return self._replace(messages=self.messages[:number], is_last=True)
+        return self
 
     def bookmark(self) -> Bookmark | None:
         """The bookmark after all messages of the page are written."""
@@ -128,7 +145,14 @@ Bookmarks = dict[str, Any]
 
 # The keys that a bookmark of this tap may contain in addition to the position.
 NO_POSITION = frozenset(
-    {"topic_id", "columns", "replication_key", "starting_replication_value", "progress_markers"}
+    {
+        "topic_id",
+        "columns",
+        "declared",
+        "replication_key",
+        "starting_replication_value",
+        "progress_markers",
+    }
 )
 
 

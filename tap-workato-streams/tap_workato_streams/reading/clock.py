@@ -100,12 +100,9 @@ class Interval:
         """The remaining seconds of the interval."""
         return max(0.0, self._began + self._secs - time.monotonic())
 
-    def is_over(self) -> bool:
-        """Return whether the interval is over; if so, start the next one."""
-        if self.left:
-            return False
+    def restart(self) -> None:
+        """Start the next interval."""
         self._began = time.monotonic()
-        return True
 
 
 class Watchdog:

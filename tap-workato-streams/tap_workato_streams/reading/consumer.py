@@ -12,6 +12,7 @@ from ..event_streams.consume import (
     CursorExpired,
     consume_again,
     newest_page,
+    parse_time,
     recent_page,
     rfc3339,
 )
@@ -61,7 +62,8 @@ class TopicConsumer:
 
         Yields:
             Pages in topic order; one without messages may move the bookmark. Without ``tail``, they
-            end with an empty page, or with a message that is newer than the start of the run.
+            end with an empty page, with a message that is newer than the start of the run, or with
+            the last message before ``end_date``.
 
         Raises:
             ServiceError: The service rejected a request, or retries took too long.
@@ -71,7 +73,9 @@ class TopicConsumer:
         self._bookmark = bookmark
         poll_secs = self._settings.poll_secs(tail=tail)
         cursor, description = start(self.topic, bookmark)
-        logger.info("%s: %s", self.topic, description)
+        end = parse_time(self.topic.end_date)
+        until = f", reading up to {self.topic.end_date} (end_date)" if end else ""
+        logger.info("%s: %s%s", self.topic, description, until)
         if cursor is None:
             self._bookmark = self._latest()
             yield Page([], start=self._bookmark)
@@ -84,8 +88,10 @@ class TopicConsumer:
             if bookmark:
                 self._warn_near_retention(bookmark, page)
                 bookmark = None
+            if end:
+                page = page.until(end)
             yield page
-            if not tail and self._is_last(page):
+            if not tail and (page.is_last or self._clock.started_before(page.messages[-1].time)):
                 return
             if not page.messages:
                 time.sleep(max(0.0, SHORTEST_POLL_SECS - (time.monotonic() - requested_at)))
@@ -149,7 +155,7 @@ class TopicConsumer:
                 "it was read; run again, and report this to the service's support if it persists"
             )
         self._clock.see(found.date)
-        return Page(found.messages, found.date)
+        return Page(found.messages, found.date, is_last=not found.messages)
 
     def _request(self, cursor: Cursor, batch_size: int, poll_secs: int = 0) -> Messages:
         return self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
@@ -177,9 +183,6 @@ class TopicConsumer:
             )
         logger.warning("%s; continuing at %s", line, instead.since_time or "the earliest message")
         return instead
-
-    def _is_last(self, page: Page) -> bool:
-        return not page.messages or self._clock.started_before(page.messages[-1].time)
 
     def _warn_near_retention(self, bookmark: Bookmark, page: Page) -> None:
         now = page.date or datetime.now(timezone.utc)

@@ -243,7 +243,8 @@ class TopicProducer:
                 client.session.subject = self.label  # more streams may have been routed to it
                 began = time.monotonic()
                 self._publish(batch, sender)
-                self._context.latency.observe(time.monotonic() - began)
+                if latency := self._context.latency:
+                    latency.observe(time.monotonic() - began)
                 # Only now, because the topic must not seem idle before the outcome is reported.
                 self.queue.done(number)
                 self._context.wakeup.call()

@@ -1,0 +1,52 @@
+"""Run the target in the test's own process, from its input to its output, without start-up."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from target_workato_streams.event_streams import session as retry
+from target_workato_streams.event_streams.errors import EventStreamsError
+from target_workato_streams.exactly_once import topic_reader
+from target_workato_streams.publishing import context as rejections
+from target_workato_streams.target import TargetWorkatoStreams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# The harnesses name no inner modules but those of this file.
+__all__ = ["EventStreamsError", "listen"]
+
+
+def listen(
+    source: Iterable[bytes],
+    output: object,
+    start: Callable[[Callable[[], None]], None] | None = None,
+    **config: Any,  # noqa: ANN401 - settings are JSON
+) -> None:
+    """Run the target to the end of its input; errors are raised.
+
+    Retries do not wait, and an entry is rejected when it has failed three times.
+
+    Args:
+        source: The lines of the input.
+        output: A binary file to which the states are written.
+        start: Called before the first line with a function that submits all batches.
+        config: The settings.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rejections, "FIRST_WAIT_SECS", 0)
+        patch.setattr(rejections.EntryRetries, "may_retry", lambda *args: args[-1] < 3)
+        patch.setattr(retry, "LONGEST_WAIT_SECS", 0)
+        patch.setattr(topic_reader, "SECS_BETWEEN_REPEATS", 0)
+        patch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
+        patch.setattr(sys, "stdout", SimpleNamespace(buffer=output))
+        target = TargetWorkatoStreams(
+            config={"api_token": "token", "max_retry_secs": 10**6, **config}
+        )
+        if start is not None:
+            start(target._producer.submit_all)  # noqa: SLF001 - there is no setting for it
+        lines: Any = source
+        target.listen(lines)
