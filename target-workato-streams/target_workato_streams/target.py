@@ -305,7 +305,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Shut down; exit immediately on a second signal, or if nothing has been read."""
         if not self._ready:
-            sys.exit(0)
+            sys.exit(SIGNALLED + signum)
         if self._producer.stopping:
             os._exit(SIGNALLED + signum)
         self._producer.stop()
