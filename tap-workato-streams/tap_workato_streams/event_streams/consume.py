@@ -228,16 +228,19 @@ LONGEST_LOOK_BACK = timedelta(days=10_000)
 SHORTEST_INTERVAL = timedelta(seconds=1)
 
 
-def recent_page(fetch_since: Callable[[datetime], P]) -> tuple[datetime, P]:
+def recent_page(
+    fetch_since: Callable[[datetime], P], now: datetime | None = None
+) -> tuple[datetime, P]:
     """Request the messages of the last seconds by the service's clock.
 
     Args:
         fetch_since: Requests the first page of the messages since a time.
+        now: The time by the local clock; the default is the system's.
 
     Returns:
         The time, and the page since then; it is empty if the topic has no recent message.
     """
-    since = datetime.now(timezone.utc) - LOOK_BACK
+    since = (now or datetime.now(timezone.utc)) - LOOK_BACK
     page = fetch_since(since)
     if page.date and not timedelta() <= page.date - since <= SMALL_SKEW:
         since = page.date - LOOK_BACK
