@@ -19,6 +19,7 @@ from .reading.clock import Interval, RunLimits, Watchdog
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .event_streams.rate_limiter import RateLimiter
     from .reading.bookmarks import Bookmark, Page
     from .settings import RunSettings
     from .streams import TopicStream
@@ -44,6 +45,7 @@ class Sync:
         streams: The streams to sync.
         settings: The settings of the run.
         write_state: Writes a STATE line if the state has changed since the last one.
+        limiter: The rate limiter, which is stopped at the end.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Sync:
         streams: Sequence[TopicStream],
         settings: RunSettings,
         write_state: Callable[[], None],
+        limiter: RateLimiter,
     ) -> None:
         self._streams = streams
         self._tail = settings.tail
@@ -58,6 +61,7 @@ class Sync:
         if not settings.tail:
             self._workers = min(settings.max_parallel_topics, len(streams))
         self._write_state = write_state
+        self._limiter = limiter
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
         self._state_interval = Interval(settings.state_interval_secs)
         self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
@@ -108,6 +112,8 @@ class Sync:
             logger.info("stdout was closed by the loader; the run ends")
         finally:
             self._watchdog.stop()
+            # Workers that are still waiting would log retries after the last line of the run.
+            self._limiter.stop()
         for stream in started:
             stream.log_summary()
         for error in self._errors[1:]:

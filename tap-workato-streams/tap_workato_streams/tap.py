@@ -264,7 +264,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             super().sync_all()
             self._write_state()
             return
-        self._sync = Sync(streams, settings, self._write_state)
+        self._sync = Sync(streams, settings, self._write_state, self._limiter)
         self._sync.run()
 
     def _selected(self) -> list[TopicStream]:

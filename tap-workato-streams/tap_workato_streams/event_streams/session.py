@@ -18,7 +18,7 @@ from ..event_streams import CONNECTOR
 from .errors import GaveUp, Unavailable
 from .hosts import Timeouts, developer_host, is_loopback, messages_host
 from .http import OneHostAdapter, check, unexpected, unreachable
-from .rate_limiter import PauseTooLong
+from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,9 @@ class RetryPolicy:
     Attributes:
         limiter: The rate limiter of the process; each attempt acquires it.
         max_retry_secs: The maximum time in total for which a request is retried, including waits
-            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count.
+            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count. After a
+            429, only the time since the last success of any request counts: until then, the quota
+            was used.
     """
 
     limiter: RateLimiter
@@ -72,6 +74,9 @@ class RetryPolicy:
         next(waits)  # The first value of backoff's generators is None.
         spent = 0.0
         while True:
+            self.limiter.check()
+            if error.status == TOO_MANY_REQUESTS:
+                spent = min(spent, self.limiter.secs_without_success())
             pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
             if spent + pause >= self.max_retry_secs:
                 raise self._gave_up(error, spent) from error
