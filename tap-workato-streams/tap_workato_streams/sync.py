@@ -98,7 +98,11 @@ class Sync:
         try:
             # The initial state is valid until there is a newer one.
             self._write_state()
-            started = [stream for stream in self._streams if self._write_schema(stream)]
+            started = [
+                stream
+                for stream in self._streams
+                if not self._stopping and self._write_schema(stream)
+            ]
             # From here on, the state is only used with the lock.
             progress = Progress([stream.summary for stream in started], tail=self._tail)
             waiting = deque((stream, stream.bookmark) for stream in started)
