@@ -31,7 +31,7 @@ from .plugin.json import decode
 from .reading.bookmarks import Bookmark, parse_bookmark
 from .reading.clock import RunLimits
 from .records.columns import PAYLOAD, RESCUED, message_schema
-from .records.stream_maps import StreamMaps
+from .records.stream_maps import StreamMaps, failed_property
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -210,9 +210,6 @@ class TopicStream(SdkStream):
         """The writer of the run."""
         return cast("PageWriter", self._tap.message_writer)
 
-    def prepare(self) -> None:
-        """Prepare the stream for a run; the only step besides reading that may send requests."""
-
     def write_schema(self) -> None:
         """Write the SCHEMA message of the stream, or those of its stream maps."""
         self._write_schema_message()
@@ -266,10 +263,14 @@ class TopicStream(SdkStream):
                 raise
             except Exception as exc:
                 # Only the messages of the SDK's own exceptions never quote the payload.
-                reason = exc if isinstance(exc, MappingError) else type(exc).__name__
+                reason = str(exc) if isinstance(exc, MappingError) else type(exc).__name__
+                remedy = "check stream_maps and flattening"
+                if name := failed_property(exc):
+                    reason = f"{name}: {reason}"
+                    remedy = "change its expression in stream_maps; any column may be null"
                 raise EventStreamsError(
                     f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
-                    "check stream_maps and flattening",
+                    f"{remedy}",
                 ) from exc
             self.bookmark = Bookmark(message.message_id, message.time)
         self.writer.flush()

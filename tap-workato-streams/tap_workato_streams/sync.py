@@ -135,7 +135,6 @@ class Sync:
 
     def _write_schema(self, stream: TopicStream) -> bool:
         try:
-            stream.prepare()
             stream.write_schema()
         except EventStreamsError as exc:
             self._fail(stream, exc, "")

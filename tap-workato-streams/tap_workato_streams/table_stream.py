@@ -8,24 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from .discovery.topics import sample
 from .event_streams.errors import EventStreamsError
 from .output.writer import payload_lines
-from .plugin.wording import counted, listed
-from .records.columns import (
-    MESSAGE_FIELDS,
-    RESCUED,
-    common,
-    from_schema,
-    infer_columns,
-    merged,
-    schemas,
-)
+from .plugin.wording import counted, listed, shown
+from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
 from .records.evolution import (
-    ADD_COLUMNS,
     CatalogColumns,
     ColumnRegistry,
     Evolution,
+    changed_types,
     combined,
     evolution_mode,
     from_bookmark,
@@ -33,7 +24,7 @@ from .records.evolution import (
     key_problem,
     pointer,
 )
-from .records.record_builder import Shaper
+from .records.record_builder import RecordBuilder
 from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
@@ -61,50 +52,58 @@ class TableStream(TopicStream):
         schema = layout.record_schema(ColumnRegistry(layout, columns).columns)
         super().__init__(tap, consumer, schema)
         self._declared = columns if topic.is_declared and topic.payload_schema else None
-        self._mode = evolution_mode(self.config, is_declared=self._declared is not None)
         self._bookmarked: Columns | None = None
-        self._sampled: Columns = {}
-        self._mapped = MappedRecords(layout, self.maps)
+        self._mapped = MappedRecords(layout, self.maps, self.primary_keys)
 
     @property
     @override
     def effective_schema(self) -> dict[str, Any]:
         """The current schema of the records, which may have more columns than the catalog."""
-        return self._shaper.schema
-
-    @override
-    def prepare(self) -> None:
-        """Sample the topic if a key property has no column: the catalog may be older than the data.
-
-        Raises:
-            ServiceError: A request failed.
-        """
-        if any(key_path(self._known_columns, key, self._layout) is None for key in self._keys):
-            self._sampled = infer_columns(sample(self.consumer.client), self._layout.levels)
+        return self._builder.schema
 
     @override
     def register(self) -> None:
-        super().register()
-        self._mapped.restore_schemas(self.stream_maps)
+        mapper = self._tap.mapper
+        setting = mapper.stream_maps_dict
+        mapper.stream_maps_dict = self._mapped.definitions(setting, self.effective_schema)
+        try:
+            super().register()
+        finally:
+            mapper.stream_maps_dict = setting
+        self._mapped.finish_schemas(self.stream_maps, self._builder.columns)
 
     @override
     def write_schema(self) -> None:
-        super().write_schema()
+        """Write the SCHEMA message, unless a key has no column before a message has a value."""
+        if self._builder.has_keys:
+            super().write_schema()
         self._bookmark_columns()
 
     @override
     def log_misfits(self) -> None:
-        if misfits := str(self._shaper.misfits):
-            what = "dropped" if self._shaper.drops else f"kept in {RESCUED}"
-            logger.info("%s: values without a column, %s: %s", self.topic, what, misfits)
+        builder = self._builder
+        where = "dropped" if builder.drops else f"kept in {RESCUED}"
+        if values := str(builder.unfitting):
+            remedy = ""
+            if builder.unfitting.has_number:
+                remedy = "; if numbers should fit, change the type of their column"
+            level = logging.WARNING if remedy else logging.INFO
+            text = "%s: values that do not fit their column, %s: %s%s"
+            logger.log(level, text, self.topic, where, values, remedy)
+        if values := str(builder.without_column):
+            logger.info("%s: fields without a column, %s: %s", self.topic, where, values)
+        if values := str(builder.unmapped):
+            text = "%s: values that do not fit their column, dropped because of stream_maps: %s"
+            logger.warning(text, self.topic, values)
 
     @override
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
+        stream_maps = self.stream_maps
         rescued = record.get(RESCUED)
-        filled = self._mapped.fill(record, self._shaper.columns)
+        filled = self._mapped.fill(record, self._builder.columns)
         message_id = record["message_id"]
         for message in super()._generate_record_messages(record):
-            if key := self._mapped.finish(message, rescued, filled, self.stream_maps):
+            if key := self._mapped.finish(message, rescued, filled, stream_maps):
                 raise self._cannot_write(message_id, self._key_problem(key, rescued or {}))
             yield message
 
@@ -112,11 +111,12 @@ class TableStream(TopicStream):
     def members(
         self, messages: Sequence[Message]
     ) -> tuple[Sequence[bytes], EventStreamsError | None]:
-        """Convert the messages up to one that cannot be written; write a changed SCHEMA."""
-        page = self._shaper.shape(payload_lines(messages))
-        if page.added:
-            count = counted(len(page.added), "column")
-            logger.info("%s: added %s: %s", self.topic, count, listed(page.added))
+        """Build the records up to one that cannot be written; write a changed SCHEMA."""
+        builder = self._builder
+        before = builder.columns
+        page = builder.build(payload_lines(messages))
+        if builder.columns is not before:
+            self._log_columns_added(before)
             self.register()
             self.write_schema()
         self._bookmark_columns()
@@ -124,71 +124,93 @@ class TableStream(TopicStream):
             return page.bodies, None
         return page.bodies, self._cannot_write(messages[len(page.bodies)].message_id, page.problem)
 
+    def _log_columns_added(self, before: Columns) -> None:
+        known = leaves(before)
+        added = [path for path in leaves(self._builder.columns) if path not in known]
+        names = [self._layout.column_name(path) for path in added]
+        if names := [shown(name) for name in names if name not in self.maps.removes]:
+            count = counted(len(names), "column")
+            logger.info("%s: added %s: %s", self.topic, count, listed(names))
+
     def _cannot_write(self, message_id: str, problem: str) -> EventStreamsError:
         return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
 
     def _key_problem(self, key: str, rescued: Collection[str]) -> str:
-        path = key_path(self._shaper.columns, key, self._layout)
-        is_misfit = path is not None and pointer(path) in rescued
-        return key_problem(key, is_misfit=None if self._shaper.drops else is_misfit)
+        path = key_path(self._builder.columns, key, self._layout)
+        has_value = path is not None and pointer(path) in rescued
+        return key_problem(key, has_value=None if self._builder.drops else has_value)
 
     def _bookmark_columns(self) -> None:
         """Store the columns in the state, since they take precedence in the next run."""
-        columns = self._shaper.next_columns
+        columns = self._builder.next_columns
         if columns is not self._bookmarked:
             self.stream_state["columns"] = schemas(merged(columns, self._known_columns))
             self._bookmarked = columns
+        if self._is_declared:
+            self.stream_state["declared"] = True
+        else:
+            self.stream_state.pop("declared", None)
 
     @cached_property
-    def _shaper(self) -> Shaper:
+    def _builder(self) -> RecordBuilder:
         columns = self._known_columns
-        if is_closed := self._catalog.deselects((RESCUED,)):
+        if self._catalog.deselects((RESCUED,)):
             # Columns that are not in the catalog are deselected, too.
             columns = common(columns, self._catalog.columns)
-        is_closed = is_closed or self._mode != ADD_COLUMNS
-        fields = []
-        for name in self._keys:
-            if key_path(columns, name, self._layout) is None:
-                new = self._sampled
-                if is_closed:
-                    new = {k: v for k, v in new.items() if key_path({k: v}, name, self._layout)}
-                columns = merged(columns, new)
-            path = key_path(columns, name, self._layout)
-            if path is None:
+        keys = self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys()
+        for key in keys:
+            path = key_path(columns, key, self._layout)
+            if path and self._catalog.deselects(self._layout.record_path(path)):
                 raise EventStreamsError(
-                    f"{self.topic}: no message has {name}, which is a key property; "
-                    "declare the topic's schema, or run again when it has such messages"
-                )
-            if self._catalog.deselects(self._layout.record_path(path)):
-                raise EventStreamsError(
-                    f"{self.topic}: the catalog deselects {name}, which is a key property; "
+                    f"{self.topic}: the catalog deselects {key}, which is a key property; "
                     "select it, or choose another key"
                 )
-            fields.append(path[0])
         evolution = Evolution(
             self._mode,
+            keys=keys,
             is_deferred=self.maps.has_other_key(self.primary_keys),
+            checks_keys=self._keeps_records,
             deselected=self._catalog.deselected,
-            required=fields if self._keeps_records else (),
+            sets=self.maps.sets,
+            removes=self.maps.removes,
         )
-        return Shaper(self._layout, columns, evolution)
-
-    @property
-    def _keys(self) -> set[str]:
-        """The key properties that are fields of the payload."""
-        return self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys()
+        return RecordBuilder(self._layout, columns, evolution)
 
     @cached_property
     def _catalog(self) -> CatalogColumns:
         return CatalogColumns.of(super().effective_schema, self.mask, self._layout)
 
+    @property
+    def _last_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self._tap.state.get("bookmarks", {}).get(self.name, {})
+        return state
+
+    @cached_property
+    def _is_declared(self) -> bool:
+        """Whether the schema is declared, or was while the Developer API was available."""
+        if self._declared is not None:
+            return True
+        # The Developer API knows the retention of each topic.
+        is_unavailable = self.config.get("developer_api_token") and self.topic.retention is None
+        return bool(is_unavailable and self._last_state.get("declared"))
+
+    @cached_property
+    def _mode(self) -> str:
+        return evolution_mode(self.config, is_declared=self._is_declared)
+
     @cached_property
     def _known_columns(self) -> Columns:
-        state = self._tap.state.get("bookmarks", {}).get(self.name, {})
         try:
-            bookmarked = from_bookmark(state.get("columns"), self._layout.levels)
+            bookmarked = from_bookmark(self._last_state.get("columns"), self._layout.levels)
         except ValueError as exc:
             raise EventStreamsError(f"{self.topic}: the state cannot be used: {exc}") from None
+        if changed := changed_types(self._declared or {}, bookmarked, self._layout):
+            logger.warning(
+                "%s: the schema declares other types than the last run had: %s; unless the "
+                "table's columns have the new types, change them before the loader fails",
+                self.topic,
+                listed(changed),
+            )
         known = self._declared, bookmarked, self._catalog.columns
         return combined(*known, self._mode, self._layout)
 

@@ -28,6 +28,7 @@ from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
+from .plugin.monitoring import serve_metrics
 from .plugin.wording import counted, listed
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.clock import RunClock, RunLimits
@@ -256,15 +257,12 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
         if address := self.config.get("metrics_address"):
-            from .plugin.prometheus import serve_metrics  # noqa: PLC0415 - needs an extra
-
             summaries = [stream.summary for stream in streams]
             serve_metrics(address, lambda: tap_metrics(summaries, self._limiter.stats))
         if self.config.get("batch_config"):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
                 stream.limits = limits
-                stream.prepare()
             super().sync_all()
             self._write_state()
             return
@@ -274,12 +272,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @override  # type: ignore[misc]  # final in the SDK
     def run_connection_test(self) -> bool:
         """Read one message of each topic for ``--test``, and say what works."""
-        streams = list(self.streams.values())
-        for stream in streams:
-            if isinstance(stream, TopicStream):
-                stream.prepare()
         super().run_connection_test()
-        names = [stream.name for stream in streams]
+        names = list(self.streams)
         what = counted(len(names), "topic")
         self.logger.info("the test succeeded: %s can be read: %s", what, listed(names))
         return True

@@ -133,15 +133,17 @@ def test_deselected_properties_are_in_no_file(
     """
     topic = emulator.create_topic()
     [only] = emulator.load(topic, [{"id": 1, "email": "hush"}])
-    catalog = json.loads(run_tap("--discover", topics=[topic], infer_schema=True).stdout)
-    for entry in catalog["streams"][0]["metadata"]:
-        if entry["breadcrumb"] and entry["breadcrumb"][-1] in {"email", "topic_id", "time"}:
-            entry["metadata"]["selected"] = False
+    settings: dict[str, Any] = {"topics": [topic], "infer_schema": True}
 
     for record_format, fields in (("nested", {"payload": {"id": 1}}), ("unpacked", {"id": 1})):
-        run = run_tap(
-            topics=[topic], catalog=catalog, batch_config=batch_config, record_format=record_format
-        )
+        settings["record_format"] = record_format
+        catalog = json.loads(run_tap("--discover", **settings).stdout)
+        for entry in catalog["streams"][0]["metadata"]:
+            if entry["breadcrumb"] and entry["breadcrumb"][-1] in {"email", "topic_id", "time"}:
+                entry["metadata"]["selected"] = False
+
+        run = run_tap(catalog=catalog, batch_config=batch_config, **settings)
+
         [message] = [message for message in run.messages if message["type"] == "BATCH"]
         [line] = file_lines(message)
         assert json.loads(line) == {"message_id": only, **fields}

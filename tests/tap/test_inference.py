@@ -66,13 +66,6 @@ def test_the_values_of_a_sample_decide_the_type(values: list[str], expected: Sch
     assert schemas(columns) == ({"f": expected} if expected else {})
 
 
-def test_what_appears_later_stays_text() -> None:
-    """Two dates in one page may be chance, and the column's type is for good."""
-    samples = [b'{"at":"2024-01-31"}', b'{"at":"2024-02-29"}']
-
-    assert schemas(infer_columns(samples, 0, formats=False)) == {"at": TEXT}
-
-
 def test_only_what_becomes_a_column_is_typed() -> None:
     """Objects as deep as flattening goes, nothing within arrays, and never `required`."""
     samples = [

@@ -219,7 +219,7 @@ def test_a_map_that_fails_ends_its_topic_with_one_line(
     failed = stored[len(before)].message_id
     assert run.exit_code == 1
     [line] = run.error_lines
-    assert f"topic_1 (topic 1): message {failed} cannot be written ({reason})" in line
+    assert f"topic_1 (topic 1): message {failed} cannot be written (x: {reason})" in line
     assert "hush" not in run.stderr
     assert len(ids(run, "topic_1")) == len(before)
     assert ids(run, "topic_2") + ids(run, "topic_3") == others
@@ -247,7 +247,7 @@ def test_a_page_that_fails_is_the_last_of_its_topic(
     )
     assert run.exit_code == 1
     [line] = run.error_lines
-    assert f"topic_1 (topic 1): message {loaded[3]} cannot be written (ValueError)" in line
+    assert f"topic_1 (topic 1): message {loaded[3]} cannot be written (n: ValueError)" in line
     assert ids(run, "topic_1") == loaded[:3]
     assert run.states[-1]["bookmarks"]["topic_1"]["replication_key_value"] == loaded[2]
     assert ids(run, "topic_2") == other

@@ -135,8 +135,8 @@ def test_the_fields_of_a_payload_are_columns(
     assert third == {}
     stored = emulator.messages(topic)[1]
     assert (
-        b'{"message_id":"%b","topic_id":%d,"time":"%b", "id" : 2,  "total":'
-        b'123456789012345678901234567890.5, "customer":{"name":"Ann"} },"time_extracted":'
+        b'{"message_id":"%b","topic_id":%d,"time":"%b","id":2,"total":'
+        b'123456789012345678901234567890.5,"customer":{"name":"Ann"}},"time_extracted":'
         % (stored.message_id.encode(), topic, stored.time.encode())
         in run.stdout
     )
@@ -204,8 +204,8 @@ def test_new_fields_become_columns_and_the_next_run_knows_them(
     catalog["streams"][0]["schema"]["properties"] |= {"id": TEXT, "a": TEXT, "c": TEXT}
     third = run_tap(state=first.states[-1], **settings)
 
-    columns = {"id": INTEGER, "a": INTEGER, "c": OBJECT}
-    assert schemas(first) == [{"id": INTEGER}, {"id": INTEGER, "a": INTEGER}, columns]
+    columns = {"id": INTEGER, "a": NUMBER, "c": OBJECT}
+    assert schemas(first) == [{"id": INTEGER}, {"id": INTEGER, "a": NUMBER}, columns]
     assert rows(first) == [
         {"id": 1},
         {"id": 2},
@@ -221,9 +221,11 @@ def test_new_fields_become_columns_and_the_next_run_knows_them(
     assert bookmark(first)["columns"] == columns
     assert schemas(second) == [columns]
     assert bookmark(second)["columns"] == columns
-    assert schemas(third) == [columns, {**columns, "b": INTEGER}]
+    assert schemas(third) == [columns, {**columns, "b": NUMBER}]
     assert rows(third) == [{"b": 1, "_rescued": {"/a": "y", "/c": 1}}]
-    assert "values without a column, kept in _rescued: /a (1), /c (1)" in third.stderr
+    assert (
+        "values that do not fit their column, kept in _rescued: /a (1), /c (1); if" in third.stderr
+    )
 
 
 def test_a_page_with_many_new_columns_is_one_short_line(
@@ -300,8 +302,11 @@ def test_none_drops_what_does_not_fit(emulator: Emulator, run_tap: RunTap, topic
     )
 
     assert rows(run) == [{"id": 1}, {}] * 3
-    [line] = [line for line in run.stderr.splitlines() if "without a column" in line]
-    assert "topic_1 (topic 1): values without a column, dropped: /note (3), /id (3)" in line
+    lines = [line for line in run.stderr.splitlines() if "dropped" in line]
+    assert [line.partition("topic_1 (topic 1): ")[2] for line in lines] == [
+        "values that do not fit their column, dropped: /id (3)",
+        "fields without a column, dropped: /note (3)",
+    ]
 
 
 def test_batch_files_hold_unpacked_records(
@@ -328,7 +333,8 @@ def test_batch_files_hold_unpacked_records(
     assert records[0].keys() == {*FIXED, "_rescued"}
     assert [record["_rescued"] for record in records] == [{"/id": 1}, *[{"/note": 1}] * 60]
     assert len(bookmark(run)["columns"]) == 1
-    assert "values without a column, kept in _rescued: /id (1), /note (60)" in run.stderr
+    assert "values that do not fit their column, kept in _rescued: /id (1)" in run.stderr
+    assert "fields without a column, kept in _rescued: /note (60)" in run.stderr
 
 
 KEYED: dict[str, Any] = {
@@ -415,42 +421,76 @@ def test_a_key_that_does_not_fit_its_column_is_not_reported_as_missing(
     assert "hush" not in run.stderr
 
 
-def test_a_key_that_the_catalog_does_not_know_is_looked_for(
+def test_a_key_gets_its_column_from_the_first_message_that_has_it(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:
-    """A new sample is taken; if no message has the key, the error says so.
-
-    If new columns are not selected, the sample adds no others.
-    """
+    """An empty topic has no SCHEMA yet; if new columns are not selected, no others are added."""
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     settings = {"topics": [topic], "catalog": catalog, **UNPACKED, **KEYED}
 
     empty = run_tap(**settings)
-    emulator.load(topic, [{"id": 1, "email": "x"}])
-    run = run_tap(**settings)
+    emulator.load(topic, [{"id": 1, "email": "x"}, {"id": 2}])
+    run = run_tap(state=empty.states[-1], **settings)
     deselect(catalog, "_rescued")
     closed = run_tap(**settings)
 
-    assert empty.exit_code == 1
-    [line] = empty.error_lines
-    assert "topic_1 (topic 1): no message has id, which is a key property" in line
-    assert rows(run, "orders") == [{"id": 1, "email": "x"}]
-    assert rows(closed, "orders") == [{"id": 1}]
+    assert (empty.exit_code, empty.error_lines) == (0, [])
+    assert [message["type"] for message in empty.messages] == ["STATE"]
+    assert schemas(run, "orders") == [{"id": NUMBER, "email": TEXT}]
+    assert rows(run, "orders") == [{"id": 1, "email": "x"}, {"id": 2}]
+    assert rows(closed, "orders") == [{"id": 1}, {"id": 2}]
 
 
+@pytest.mark.parametrize("flattening", [False, True], ids=["unpacked", "flattened"])
 def test_a_topic_without_its_key_does_not_stop_the_others(
-    emulator: Emulator, run_tap: RunTap, topic: int
+    emulator: Emulator, run_tap: RunTap, topic: int, *, flattening: bool
 ) -> None:
     """The others are read to their end; the run fails with the line of the topic."""
+    [only] = emulator.load(topic, [{"note": "x"}])
     other = emulator.create_topic()
     emulator.load(other, [{"id": 7}])
-    run = run_tap(topics=[topic, other], **UNPACKED, **KEYED)
+    settings = {**UNPACKED, "flattening_enabled": flattening, "flattening_max_depth": 1}
+    maps = {"*": {"__key_properties__": ["id"]}}
+    run = run_tap(topics=[topic, other], stream_maps=maps, **settings)
 
     assert run.exit_code == 1
     [line] = run.error_lines
-    assert "topic_1 (topic 1): no message has id, which is a key property" in line
+    assert f"topic_1 (topic 1): message {only} cannot be written: it has no value for id" in line
     assert [record["id"] for record in run.records(f"topic_{other}")] == [7]
     assert f"topic_{other}" in run.states[-1]["bookmarks"]
+
+
+def test_messages_without_a_key_are_filtered_out_before_any_message_has_it(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    emulator.load(topic, [{"ping": True}])
+    maps = {"topic_1": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
+
+    first = run_tap(topics=[topic], stream_maps=maps, **UNPACKED)
+    emulator.load(topic, [{"id": 1}])
+    second = run_tap(topics=[topic], stream_maps=maps, state=first.states[-1], **UNPACKED)
+
+    assert first.error_lines == []
+    assert {message["type"] for message in first.messages} == {"STATE"}
+    assert [row["id"] for row in rows(second)] == [1]
+
+
+@pytest.mark.parametrize("maps_more", [{}, {"double": "order['id']"}], ids=["key only", "mapped"])
+def test_a_flattened_column_can_be_the_key(
+    emulator: Emulator, run_tap: RunTap, topic: int, maps_more: dict[str, str]
+) -> None:
+    loaded = emulator.load(topic, [{"order": {"id": 1, "x": "a"}}, {"order": {"x": "b"}}])
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1, **UNPACKED}
+    maps = {"topic_1": {"__key_properties__": ["order__id"], **maps_more}}
+
+    run = run_tap(topics=[topic], stream_maps=maps, **flat)
+
+    [schema] = [m for m in run.messages if m["type"] == "SCHEMA"]
+    assert schema["key_properties"] == ["order__id"]
+    assert {"order__id", "order__x"} <= schema["schema"]["properties"].keys()
+    assert [record["order__id"] for record in run.records()] == [1]
+    [line] = run.error_lines
+    assert f"message {loaded[1]} cannot be written: it has no value for order__id" in line
 
 
 def test_stream_maps_see_every_column(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
@@ -624,6 +664,18 @@ def test_a_column_cannot_be_deselected_in_nested_records(
     assert (run.exit_code, run.records()) == (1, [])
     [line] = run.error_lines
     assert "topic_1 (topic 1): the catalog deselects email, which is not a property of" in line
+
+
+def test_a_column_with_a_prefix_and_a_title_is_found_in_the_catalog(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    emulator.load(topic, [{"time": "noon"}])
+    schema = {"type": "object", "properties": {"time": {"type": "string", "title": "Time"}}}
+    catalog = discover(run_tap, topics=[{"id": topic, "schema": schema}], **UNPACKED)
+
+    run = run_tap(topics=[topic], catalog=catalog, schema_evolution="rescue", **UNPACKED)
+
+    assert rows(run) == [{"payload_time": "noon"}]
 
 
 def test_a_name_stays_with_the_field_that_had_it_first(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ..discovery import schemas
 from ..event_streams.consume import (
     EARLIEST,
-    ConsumeClient,
     Cursor,
     newest_page,
     recent_page,
@@ -19,6 +18,7 @@ from ..event_streams.consume import (
 )
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
+from ..plugin.wording import counted, listed, shown
 from ..reading.bookmarks import Topic, name_of_topic
 from .catalog import names_by_topic
 
@@ -64,7 +64,7 @@ def from_title(topic: WorkspaceTopic) -> str:
     """Return the title of a topic in snake case; ``topic_<id>`` if nothing is left of it."""
     import inflection  # noqa: PLC0415 - not needed if the settings list the topics
 
-    name = inflection.parameterize(inflection.underscore(topic.name), separator="_")
+    name = inflection.parameterize(inflection.underscore(topic.name or ""), separator="_")
     return str(name) or f"topic_{topic.id}"
 
 
@@ -149,7 +149,7 @@ def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> 
         ServiceError: A request failed, and other topics would fail, too.
     """
     # Only unknown schemas need these imports, and most runs start faster without them.
-    from ..records.columns import infer_columns  # noqa: PLC0415
+    from ..records.columns import infer_columns, leaves  # noqa: PLC0415
     from ..records.columns import schemas as column_schemas  # noqa: PLC0415
 
     payloads: list[bytes] = []
@@ -160,6 +160,14 @@ def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> 
             raise
         logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
     columns = infer_columns(payloads, layout.levels if layout else 0)
+    if columns:
+        logger.info(
+            "%s: found %s in %s: %s",
+            topic,
+            counted(len(leaves(columns)), "column"),
+            counted(len(payloads), "message"),
+            listed([f"{shown('.'.join(path))} {each}" for path, each in leaves(columns).items()]),
+        )
     schema = {**schemas.OPEN_PAYLOAD, "properties": column_schemas(columns)}
     return replace(
         topic,

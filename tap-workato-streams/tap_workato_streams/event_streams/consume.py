@@ -149,7 +149,7 @@ def rfc3339(time: datetime, timespec: str = "seconds") -> str:
 
 
 # The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
-# (contract: "What is undocumented, and what to assume").
+# (docs/api.md, "Assumptions").
 MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
@@ -217,7 +217,7 @@ class PageLike(Protocol):
 P = TypeVar("P", bound=PageLike)
 
 # How far back a search for the end starts: messages may become readable seconds after they were
-# acknowledged (contract: "What is undocumented, and what to assume").
+# acknowledged (docs/api.md, "Assumptions").
 LOOK_BACK = timedelta(seconds=10)
 # With a larger difference, the service's clock is used instead of the local one.
 SMALL_SKEW = timedelta(minutes=1)
@@ -228,16 +228,19 @@ LONGEST_LOOK_BACK = timedelta(days=10_000)
 SHORTEST_INTERVAL = timedelta(seconds=1)
 
 
-def recent_page(fetch_since: Callable[[datetime], P]) -> tuple[datetime, P]:
+def recent_page(
+    fetch_since: Callable[[datetime], P], now: datetime | None = None
+) -> tuple[datetime, P]:
     """Request the messages of the last seconds by the service's clock.
 
     Args:
         fetch_since: Requests the first page of the messages since a time.
+        now: The time by the local clock; the default is the system's.
 
     Returns:
         The time, and the page since then; it is empty if the topic has no recent message.
     """
-    since = datetime.now(timezone.utc) - LOOK_BACK
+    since = (now or datetime.now(timezone.utc)) - LOOK_BACK
     page = fetch_since(since)
     if page.date and not timedelta() <= page.date - since <= SMALL_SKEW:
         since = page.date - LOOK_BACK

@@ -145,7 +145,14 @@ Bookmarks = dict[str, Any]
 
 # The keys that a bookmark of this tap may contain in addition to the position.
 NO_POSITION = frozenset(
-    {"topic_id", "columns", "replication_key", "starting_replication_value", "progress_markers"}
+    {
+        "topic_id",
+        "columns",
+        "declared",
+        "replication_key",
+        "starting_replication_value",
+        "progress_markers",
+    }
 )
 
 

@@ -12,8 +12,9 @@ from singer_sdk.helpers._flattening import flatten_key, get_flattening_options
 from ..plugin.json import members
 from .json_values import (
     ARRAY,
+    BIG_INTEGER,
     BOOLEAN,
-    FORMAT_PATTERNS,
+    FORMATS,
     INTEGER,
     NULL,
     NUMBER,
@@ -54,6 +55,10 @@ class Column:
     fields: Columns | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """Return the type for log lines, such as `string (date-time)`."""
+        return " or ".join(self.types) + (f" ({self.format})" if self.format else "")
+
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the column, without types inside objects and arrays."""
         schema: dict[str, Any] = {"type": [*self.types, NULL], **self.notes}
@@ -72,12 +77,12 @@ def schemas(columns: Columns) -> dict[str, dict[str, Any]]:
     return {name: column.schema() for name, column in columns.items()}
 
 
-def paths(columns: Columns, parents: Path = ()) -> list[Path]:
-    """Return the paths of the fields that have a column, at any depth."""
-    found: list[Path] = []
-    for name, each in columns.items():
+def leaves(columns: Columns, parents: Path = ()) -> dict[Path, Column]:
+    """Return the columns by the paths of their fields, at any depth."""
+    found: dict[Path, Column] = {}
+    for name, column in columns.items():
         path = (*parents, name)
-        found += paths(each.fields, path) if each.fields else [path]
+        found |= leaves(column.fields, path) if column.fields else {path: column}
     return found
 
 
@@ -169,7 +174,7 @@ def _named_types(schema: Mapping[str, Any]) -> Iterable[str]:
 
 def _format(schema: Mapping[str, Any]) -> str | None:
     formats = [each.get("format") for each in (schema, *_options(schema, "anyOf", "oneOf"))]
-    return next((each for each in FORMAT_PATTERNS if each in formats), None)
+    return next((each for each in FORMATS if each in formats), None)
 
 
 def _of_object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -253,19 +258,31 @@ class Layout:
             return (PAYLOAD, *path)
         if not path:
             return ()
-        first = PREFIX + path[0] if path[0] in MESSAGE_FIELDS else path[0]
+        first = PREFIX + path[0] if path[0].lower() in MESSAGE_FIELDS else path[0]
         return (first, *path[1:])
 
     def column_name(self, path: Path) -> str:
         """Return the name of a field's column."""
-        *parents, name = self.record_path(path)
-        if self.flattening is None:
-            return name
+        return self.property_name(self.record_path(path))
+
+    def property_name(self, path: Path) -> str:
+        """Return the name that a path in the record has after flattening; empty if it has none."""
+        if len(path) < 2 or self.flattening is None:
+            return path[0] if len(path) == 1 else ""
+        *parents, name = path
         return flatten_key(
             name,
             parents,
             self.flattening.separator,
             max_key_length=self.flattening.max_key_length,
+        )
+
+    def contains(self, path: Path, column_name: str) -> bool:
+        """Whether a field has this column, or is an object that has it when flattened."""
+        name = self.column_name(path)
+        separator = self.flattening.separator if self.flattening else ""
+        return column_name == name or bool(
+            name and separator and column_name.startswith(name + separator)
         )
 
     def record_schema(self, columns: Columns) -> dict[str, Any]:
@@ -286,24 +303,24 @@ class Layout:
 
 def prefixed_notes(name: str) -> dict[str, str]:
     """Return the description of a column with a prefix."""
-    return {"description": f"`{name}` of the payload"} if name in MESSAGE_FIELDS else {}
+    return {"description": f"`{name}` of the payload"} if name.lower() in MESSAGE_FIELDS else {}
 
 
 # A single string may look like a date by chance.
 MIN_FORMAT_SAMPLES = 2
+# Some loaders store numbers as doubles, which hold all integers up to this one.
+MAX_EXACT_INTEGER = 2**53
 
 
-def infer_columns(payloads: Iterable[bytes], levels: int, *, formats: bool = True) -> Columns:
-    """Infer the columns of payloads.
+def infer_columns(payloads: Iterable[bytes], levels: int) -> Columns:
+    """Infer columns from a sample of payloads.
 
     Args:
-        payloads: Samples; one that is not an object is ignored.
+        payloads: The sample; a payload that is not an object is ignored.
         levels: How many levels of objects below the payload are flattened.
-        formats: Whether strings may become date and date-time columns.
 
     Returns:
-        A column for each field that has a value. A field that is null in every sample has no type
-        yet.
+        A column for each field that has a value. A field that is always null has no type yet.
     """
     samples: dict[str, list[bytes]] = {}
     for payload in payloads:
@@ -314,18 +331,17 @@ def infer_columns(payloads: Iterable[bytes], levels: int, *, formats: bool = Tru
         for name, raw in fields.items():
             samples.setdefault(name, []).append(raw)
     columns = {
-        name: infer_column(values, levels, formats=formats)
+        name: _infer_column(values, levels)
         for name, values in samples.items()
         if is_column_name(name)
     }
     return {name: column for name, column in columns.items() if column}
 
 
-def infer_column(values: Sequence[bytes], levels: int, *, formats: bool = True) -> Column | None:
-    """Infer one column from the values of a field; None if they have no type."""
+def _infer_column(values: Sequence[bytes], levels: int) -> Column | None:
     typed = [(type_of(raw), raw) for raw in values if is_storable(raw)]
     counts = Counter(kind for kind, _ in typed)
-    # An integer beyond 64 bits fits in no column, so it must not affect the type.
+    # An integer beyond 64 bits says nothing: the column may still be an integer.
     scalars = {STRING, INTEGER, NUMBER, BOOLEAN} & counts.keys()
     shapes = {
         OBJECT: counts[OBJECT],
@@ -339,20 +355,42 @@ def infer_column(values: Sequence[bytes], levels: int, *, formats: bool = True) 
         return Column((ARRAY,))
     if shape == OBJECT:
         objects = [raw for kind, raw in typed if kind == OBJECT]
-        fields = infer_columns(objects, levels - 1, formats=formats) if levels else {}
-        return Column((OBJECT,), fields=fields or None)
-    kind = _scalar(scalars)
-    texts = [raw for found, raw in typed if found == STRING]
-    return Column((kind,), _common_format(texts) if formats and scalars == {STRING} else None)
-
-
-def _scalar(kinds: set[str]) -> str:
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    return NUMBER if kinds == {INTEGER, NUMBER} else STRING
+        return Column(
+            (OBJECT,), fields=(infer_columns(objects, levels - 1) if levels else {}) or None
+        )
+    if scalars == {STRING}:
+        return Column((STRING,), _common_format([raw for kind, raw in typed if kind == STRING]))
+    if scalars == {INTEGER, NUMBER}:
+        return Column((NUMBER,))
+    return Column((scalars.pop() if len(scalars) == 1 else STRING,))
 
 
 def _common_format(texts: Sequence[bytes]) -> str | None:
     if len(texts) < MIN_FORMAT_SAMPLES:
         return None
-    return next((each for each in FORMAT_PATTERNS if all(has_format(t, each) for t in texts)), None)
+    return next((each for each in FORMATS if all(has_format(t, each) for t in texts)), None)
+
+
+def first_column(raw: bytes, levels: int) -> Column | None:
+    """Return the column for the first value of a field; None if the value has no type.
+
+    The type depends on nothing else, so that reading the same messages again gives the same column,
+    and allows for what may follow: 10 may be followed by 9.99.
+
+    Args:
+        raw: The value.
+        levels: How many levels of objects are flattened, from the value on.
+    """
+    kind = type_of(raw)
+    if kind == OBJECT and levels:
+        fields = {
+            name: column
+            for name, value in members(raw).items()
+            if is_column_name(name) and (column := first_column(value, levels - 1))
+        }
+        return Column((OBJECT,), fields=fields) if fields else None
+    if kind == NULL or not is_storable(raw):
+        return None
+    if kind == INTEGER and abs(int(raw)) > MAX_EXACT_INTEGER:
+        return Column((INTEGER,))
+    return Column((NUMBER if kind in {INTEGER, BIG_INTEGER} else kind,))

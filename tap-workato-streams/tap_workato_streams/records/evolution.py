@@ -17,26 +17,25 @@ from .columns import (
     PREFIX,
     RESCUED,
     Column,
+    first_column,
     from_schema,
-    infer_column,
+    leaves,
     merged,
-    paths,
     schemas,
 )
-from .json_values import as_text, needs_text
+from .json_values import NUMBERS, OBJECT, as_text, needs_text, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from .columns import Columns, Layout, Path
 
-NULL = b"null"
 # Limits the number of counted fields, since payloads may have ids as field names.
 MAX_FIELDS = 20
 
 
-class Misfit(NamedTuple):
-    """A value that does not fit the columns.
+class RescuedValue(NamedTuple):
+    """A value that has no column, or does not fit its column.
 
     ``name`` is only set for a field whose name no database can store; ``path`` is then the path of
     its object.
@@ -44,8 +43,13 @@ class Misfit(NamedTuple):
 
     path: Path
     raw: bytes
-    is_unknown: bool
+    has_column: bool
     name: str | None = None
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the value is null, which fails nothing and is not counted."""
+        return self.raw == b"null"
 
 
 def pointer(path: Path) -> str:
@@ -53,8 +57,8 @@ def pointer(path: Path) -> str:
     return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in path)
 
 
-def rescued_object(misfits: Sequence[Misfit]) -> bytes:
-    """Build the object `_rescued`, which maps JSON Pointers to values that do not fit the columns.
+def rescued_object(values: Sequence[RescuedValue]) -> bytes:
+    """Build the object `_rescued`, which maps JSON Pointers to values.
 
     Values are unchanged, or JSON text if no database can store them. A field whose name no database
     can store is kept in the JSON text of an object, under the pointer to the object that contains
@@ -62,9 +66,10 @@ def rescued_object(misfits: Sequence[Misfit]) -> bytes:
     """
     members: list[bytes] = []
     unnamed: dict[Path, list[bytes]] = {}
-    for path, raw, _, name in misfits:
+    for path, raw, _, name in values:
         if name is None:
-            members.append(_key(path) + (as_text(raw) if needs_text(raw) else raw))
+            is_text = raw != b"null" and needs_text(raw)
+            members.append(_key(path) + (as_text(raw) if is_text else raw))
         else:
             unnamed.setdefault(path, []).append(b"%b:%b" % (json.dumps(name).encode(), raw))
     for path, fields in unnamed.items():
@@ -72,53 +77,55 @@ def rescued_object(misfits: Sequence[Misfit]) -> bytes:
     return b"{%b}" % b",".join(members)
 
 
-# Cached, because it is usually the same fields that do not fit.
+# Cached, because it is usually the same fields that are rescued.
 @lru_cache(maxsize=1000)
 def _key(path: Path) -> bytes:
     return msgspec.json.encode(pointer(path)) + b":"
 
 
-def schema_problem(misfit: Misfit) -> str:
-    """Return the problem of a message with a value that does not fit."""
-    reason = "is not in the schema" if misfit.is_unknown else "does not fit the schema"
-    return f"{shown(pointer(misfit.path)) or 'its payload'} {reason}"
+def schema_problem(value: RescuedValue) -> str:
+    """Return the problem of a message with a value that does not fit the schema."""
+    reason = "does not fit the schema" if value.has_column else "is not in the schema"
+    return f"{shown(pointer(value.path)) or 'its payload'} {reason}"
 
 
-def key_problem(name: str, *, is_misfit: bool | None) -> str:
+def key_problem(name: str, *, has_value: bool | None) -> str:
     """Return the problem of a message without a key property.
 
     Args:
         name: The key property.
-        is_misfit: Whether its value does not fit the column; None if this is unknown.
+        has_value: Whether there is a value that does not fit the column; None if this is unknown.
     """
     about = f"{name}, which is a key property"
-    if is_misfit:
+    if has_value:
         problem = f"its value for {about}, does not fit the column"
     else:
-        problem = f"it has no {'valid ' if is_misfit is None else ''}value for {about}"
+        problem = f"it has no {'valid ' if has_value is None else ''}value for {about}"
     return f"{problem}; remove such messages with a __filter__ in stream_maps"
 
 
-class MisfitCounts:
-    """The number of values of each field that did not fit the columns, without nulls."""
+class FieldCounts:
+    """The number of values of each field, without nulls."""
 
     def __init__(self) -> None:
         # None counts the values of all fields after the first ones.
         self._counts: Counter[Path | None] = Counter()
+        self.has_number = False
 
-    def add(self, misfits: Sequence[Misfit]) -> None:
-        """Count the misfits of a message."""
-        for path, raw, *_ in misfits:
-            if raw != NULL:
-                is_named = path in self._counts or len(self._counts) < MAX_FIELDS
-                self._counts[path if is_named else None] += 1
+    def add(self, value: RescuedValue) -> None:
+        """Count a value."""
+        if value.is_null:
+            return
+        is_named = value.path in self._counts or len(self._counts) < MAX_FIELDS
+        self._counts[value.path if is_named else None] += 1
+        self.has_number |= bool(value.path) and type_of(value.raw) in NUMBERS
 
     def __str__(self) -> str:
-        """Return a text such as `/total (12), /note (1)`; empty if all values fit."""
-        return ", ".join(f"{_name(path)} ({count:,})" for path, count in self._counts.items())
+        """Return a text such as `/total (12), /note (1)`; empty if there are no values."""
+        return ", ".join(f"{_shown(path)} ({count:,})" for path, count in self._counts.items())
 
 
-def _name(path: Path | None) -> str:
+def _shown(path: Path | None) -> str:
     if path is None:
         return "other fields"
     return shown(pointer(path)) or "the payload"
@@ -150,15 +157,21 @@ class Evolution:
 
     Args:
         mode: The setting `schema_evolution`.
-        is_deferred: Whether new columns have to wait for the next run.
+        keys: The columns that are key properties, and that no stream map sets.
+        is_deferred: Whether new columns have to wait for the next run, once there is a SCHEMA.
+        checks_keys: Whether each record must have a value for each key.
         deselected: The paths in the record that the catalog deselects.
-        required: The fields of the payload that are key properties.
+        sets: The properties that stream maps set.
+        removes: The properties that stream maps remove.
     """
 
     mode: str
+    keys: Collection[str] = ()
     is_deferred: bool = False
+    checks_keys: bool = False
     deselected: Collection[Path] = frozenset()
-    required: Collection[str] = ()
+    sets: frozenset[str] = frozenset()
+    removes: frozenset[str] = frozenset()
 
     @cached_property
     def rescues(self) -> bool:
@@ -170,17 +183,58 @@ class Evolution:
         """Whether values that do not fit their columns are dropped."""
         return self.mode == NONE or not self.rescues
 
+    @cached_property
+    def adds_columns(self) -> bool:
+        """Whether new fields become columns."""
+        return self.mode == ADD_COLUMNS and self.rescues
+
+    @cached_property
+    def _mapped(self) -> dict[str, str]:
+        return {name.lower(): name for name in self.sets | self.removes}
+
+    @cached_property
+    def excludes(self) -> bool:
+        """Whether there are fields that are never rescued."""
+        return bool(self.deselected or self._mapped)
+
+    def reserves(self, path: Path, layout: Layout) -> bool:
+        """Whether a field's column would be in the way of a property that a stream map sets."""
+        name = layout.column_name(path)
+        exact = self._mapped.get(name.lower(), name)
+        return name != exact or (name in self.sets and len(layout.record_path(path)) > 1)
+
+    def deselects(self, path: Path, layout: Layout) -> bool:
+        """Whether the catalog deselects a field, or an object that it is in."""
+        in_record = layout.record_path(path)
+        return any(in_record[:depth] in self.deselected for depth in range(1, len(in_record) + 1))
+
+    def is_mapped(self, path: Path, layout: Layout) -> bool:
+        """Whether a stream map sets or removes a field, or an object that it is in.
+
+        Such a field is never rescued, because people remove fields to protect personal data.
+        Neither is one whose name differs only by case.
+        """
+        in_record = layout.record_path(path)
+        return any(
+            layout.property_name(in_record[:depth]).lower() in self._mapped
+            for depth in range(1, len(in_record) + 1)
+        )
+
 
 class ColumnRegistry:
     """The columns of a topic so far. A column keeps its first type, and a name its first field.
 
+    Names that differ only by case are the same, as in many databases.
+
     Args:
         layout: The format of the record.
         known: The columns at the start of the run, in order of precedence.
+        evolution: The handling of data that does not fit.
     """
 
-    def __init__(self, layout: Layout, *known: Columns) -> None:
+    def __init__(self, layout: Layout, *known: Columns, evolution: Evolution | None = None) -> None:
         self._layout = layout
+        self._evolution = evolution
         taken = (*MESSAGE_FIELDS, RESCUED)
         # The field of each column, and of each member of the record before it is flattened: an
         # object has a name there, even if it has no column.
@@ -191,42 +245,26 @@ class ColumnRegistry:
         for columns in known:
             self.columns = merged(self.columns, self._admit(columns))
 
-    def new_columns(self, misfits: Iterable[Misfit]) -> Columns:
-        """Create columns for fields that have none yet.
+    def add(self, values: Iterable[RescuedValue]) -> bool:
+        """Create columns for the fields of a message that have none yet.
 
-        A field without a type, such as one that is always null, has to wait.
+        A field without a type, such as one that is null, has to wait.
 
-        Args:
-            misfits: The values that do not fit the columns.
+        Returns:
+            Whether there are new columns.
         """
-        samples: dict[Path, list[bytes]] = {}
-        for path, raw, is_unknown, name in misfits:
-            if is_unknown and name is None and path[-1] and not self.is_settled(path):
-                samples.setdefault(path, []).append(raw)
         found: Columns = {}
-        for path, values in samples.items():
-            if self._is_closed:
+        for path, raw, has_column, name in values:
+            if has_column or name is not None or not path[-1] or path in self._settled:
+                continue
+            if self._is_full or len(self._settled) >= MAX_SETTLED:
                 break
-            levels = self._layout.levels - len(path) + 1
-            if column := infer_column(values, levels, formats=False):
+            if column := first_column(raw, self._layout.levels - len(path) + 1):
                 self._settled.add(path)
-                admitted = self._admit({path[-1]: column}, path[:-1])
-                found = merged(found, _below(path[:-1], admitted))
-        if found:
-            self.columns = merged(self.columns, found)
-        return found
-
-    def is_settled(self, path: Path) -> bool:
-        """Whether a field without a column will not get one in this run."""
-        return self._is_closed or path in self._settled
-
-    def names(self, columns: Columns) -> list[str]:
-        """Return the names of columns in the record, for the log."""
-        return [shown(self._layout.column_name(path)) for path in paths(columns)]
-
-    @property
-    def _is_closed(self) -> bool:
-        return self._is_full or len(self._settled) >= MAX_SETTLED
+                found = merged(found, _below(path[:-1], {path[-1]: column}))
+        added = self._admit(found)
+        self.columns = merged(self.columns, added)
+        return bool(added)
 
     @property
     def _is_full(self) -> bool:
@@ -236,9 +274,12 @@ class ColumnRegistry:
         """Return the columns below ``parents`` whose names do not belong to other fields."""
         admitted: Columns = {}
         # A field's own name takes precedence over another field's name with a prefix.
-        for name in sorted(columns, key=lambda name: not parents and name in MESSAGE_FIELDS):
+        for name in sorted(
+            columns, key=lambda name: not parents and name.lower() in MESSAGE_FIELDS
+        ):
             path = (*parents, name)
             column = columns[name]
+            before = dict(self._names), dict(self._members)
             # The SDK does not flatten an object that has the name of a column.
             if not self._claim(path):
                 continue
@@ -246,17 +287,21 @@ class ColumnRegistry:
                 admitted[name] = column
             elif fields := self._admit(column.fields, path):
                 admitted[name] = Column(column.types, fields=fields, notes=column.notes)
+            else:
+                self._names, self._members = before
         return {name: admitted[name] for name in columns if name in admitted}
 
     def _claim(self, path: Path) -> bool:
         if self._layout.unpacked:
-            member = self._layout.record_path(path)[0]
+            member = self._layout.record_path(path)[0].lower()
             if self._members.setdefault(member, path[:1]) != path[:1]:
                 return False
         name = self._layout.column_name(path)
         if self._is_full or not _is_loadable(name):
             return False
-        return self._names.setdefault(name, path) == path
+        if self._evolution and self._evolution.reserves(path, self._layout):
+            return False
+        return self._names.setdefault(name.lower(), path) == path
 
 
 def _is_loadable(name: str) -> bool:
@@ -270,7 +315,7 @@ def _is_loadable(name: str) -> bool:
 
 def _below(parents: Path, columns: Columns) -> Columns:
     for name in reversed(parents):
-        columns = {name: Column(("object",), fields=columns)} if columns else {}
+        columns = {name: Column((OBJECT,), fields=columns)}
     return columns
 
 
@@ -290,6 +335,16 @@ def from_bookmark(value: object, levels: int) -> Columns:
     if schemas(from_schema(schema, MAX_LEVELS)) != value:
         raise ValueError("columns must be an object with a JSON Schema per field name")
     return from_schema(schema, levels)
+
+
+def changed_types(declared: Columns, bookmarked: Columns, layout: Layout) -> list[str]:
+    """Describe the columns whose declared type differs from that of the last run, for the log."""
+    before = leaves(bookmarked)
+    return [
+        f"{shown(layout.column_name(path))} from {before[path]} to {column}"
+        for path, column in leaves(declared).items()
+        if path in before and str(before[path]) != str(column)
+    ]
 
 
 @dataclass(frozen=True)
@@ -316,13 +371,14 @@ class CatalogColumns:
             layout: The format of the record.
         """
         properties = schema.get("properties") or {}
-        paths = {crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected}
+        deselected = {
+            crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected
+        }
         if not layout.unpacked:
-            return cls(from_schema(properties.get(PAYLOAD) or {}, layout.levels), paths)
-        fixed = {*MESSAGE_FIELDS, RESCUED}
-        fields = {name: about for name, about in properties.items() if name not in fixed}
+            return cls(from_schema(properties.get(PAYLOAD) or {}, layout.levels), deselected)
+        fields = {k: each for k, each in properties.items() if k not in {*MESSAGE_FIELDS, RESCUED}}
         columns = from_schema({"properties": fields}, layout.levels)
-        return cls({_field(name): each for name, each in columns.items()}, paths)
+        return cls({_field(name): each for name, each in columns.items()}, deselected)
 
     def deselects(self, path: Path) -> bool:
         """Whether a path in the record, or an object that it is in, is deselected."""
@@ -348,10 +404,10 @@ def combined(
 
 def key_path(columns: Columns, name: str, layout: Layout) -> Path | None:
     """Return the path of the field whose column is a key property, if there is one."""
-    return next((path for path in paths(columns) if layout.column_name(path) == name), None)
+    return next((path for path in leaves(columns) if layout.column_name(path) == name), None)
 
 
 def _field(column: str) -> str:
     """Return the field of the payload that a column belongs to."""
     field = column.removeprefix(PREFIX)
-    return field if field in MESSAGE_FIELDS else column
+    return field if field.lower() in MESSAGE_FIELDS else column

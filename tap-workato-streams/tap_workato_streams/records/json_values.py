@@ -13,8 +13,9 @@ from ..plugin.json import members
 STRING, INTEGER, NUMBER, BOOLEAN = "string", "integer", "number", "boolean"
 OBJECT, ARRAY, NULL = "object", "array", "null"
 
-# An integer literal that does not fit in 64 bits: no JSON Schema type, and no column of its own.
+# The type of an integer literal that does not fit in 64 bits, which is no type of JSON Schema.
 BIG_INTEGER = "big integer"
+NUMBERS = (INTEGER, BIG_INTEGER, NUMBER)
 
 # RFC 3339 with the dates and date-times that a database and Python can hold: days that exist, an
 # offset, and microseconds at most.
@@ -27,9 +28,9 @@ TIME_PATTERN = (
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-FORMAT_PATTERNS = {
-    "date": rf"\A{DATE_PATTERN}\Z",
-    "date-time": rf"\A{DATE_PATTERN}{TIME_PATTERN}\Z",
+FORMATS = {
+    "date": re.compile(rf"{DATE_PATTERN}".encode()),
+    "date-time": re.compile(rf"{DATE_PATTERN}{TIME_PATTERN}".encode()),
 }
 
 # Python's int() accepts 4,300 digits; PostgreSQL's numeric type 131,072 before the point and 16,383
@@ -47,7 +48,6 @@ _TYPES = {
     ord("n"): NULL,
     **dict.fromkeys(_DIGITS, NUMBER),
 }
-_FORMATS = {name: re.compile(pattern.encode()) for name, pattern in FORMAT_PATTERNS.items()}
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _EXPONENT = re.compile(rb"[eE][+-]?0*([0-9]+)\Z")
 _check_value = msgspec.json.Decoder(msgspec.Raw).decode
@@ -77,6 +77,8 @@ def is_double(raw: bytes) -> bool:
 
     A number that a double rounds to 0 is not: PostgreSQL's double precision rejects it.
     """
+    if len(raw) < 100 and b"e" not in raw and b"E" not in raw:
+        return True  # Without an exponent, so few digits are always within the range.
     if not _is_storable_number(raw):
         return False
     value = float(raw)
@@ -85,7 +87,7 @@ def is_double(raw: bytes) -> bool:
 
 def has_format(raw: bytes, name: str) -> bool:
     """Whether a string is a valid ``date`` or ``date-time``."""
-    return bool(_FORMATS[name].match(raw[1:-1]))
+    return FORMATS[name].fullmatch(raw, 1, len(raw) - 1) is not None
 
 
 def may_hold_nul(text: bytes) -> bool:

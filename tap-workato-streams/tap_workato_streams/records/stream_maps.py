@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .columns import PAYLOAD, RESCUED, RESCUED_SCHEMA
+from .columns import PAYLOAD, RESCUED, RESCUED_SCHEMA, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import RecordMessage
@@ -17,23 +19,30 @@ if TYPE_CHECKING:
     from .columns import Columns, Layout, Path
 
 KEY_PROPERTIES, ALIAS, SOURCE = "__key_properties__", "__alias__", "__source__"
+FILTER, ELSE = "__filter__", "__else__"
+OPTIONS = (KEY_PROPERTIES, ALIAS, SOURCE, FILTER, ELSE)
 
 
 @dataclass(frozen=True)
 class StreamMaps:
-    """The maps of one stream; None is a map that removes the stream."""
+    """The maps of one stream in the SDK's order; None is a map that removes the stream."""
 
     maps: Sequence[Mapping[str, Any] | None]
 
     @classmethod
     def of(cls, stream: str, setting: Mapping[str, Any]) -> StreamMaps:
-        """Find the maps that the SDK applies to a stream; without any, nothing is changed."""
-        found: list[Mapping[str, Any] | None] = []
+        """Find the maps that the SDK applies to a stream; by default, nothing is changed."""
+        first: Mapping[str, Any] | None = {}
+        others: list[Mapping[str, Any] | None] = []
         for name, definition in setting.items():
-            about = definition if isinstance(definition, dict) else {}
-            if fnmatch(stream, about.get(SOURCE, name)) or stream == about.get(SOURCE, name):
-                found.append(definition if isinstance(definition, dict) else None)
-        return cls(found or [{}])
+            map_ = definition if isinstance(definition, dict) else None
+            source = map_.get(SOURCE, name) if map_ else name
+            if stream == source or fnmatch(stream, source):
+                if map_ and SOURCE in map_:
+                    others.append(map_)
+                else:
+                    first = map_
+        return cls([first, *others])
 
     @property
     def keep_records(self) -> bool:
@@ -41,27 +50,42 @@ class StreamMaps:
         first, *others = self.maps
         return not others and first is not None and first.keys() <= {KEY_PROPERTIES, ALIAS}
 
+    @cached_property
+    def sets(self) -> frozenset[str]:
+        """The properties that a map sets."""
+        return frozenset(name for name, value in self._properties() if not _removes(value))
+
+    @cached_property
+    def removes(self) -> frozenset[str]:
+        """The properties that a map removes."""
+        return frozenset(name for name, value in self._properties() if _removes(value))
+
+    def _properties(self) -> Iterator[tuple[str, Any]]:
+        for map_ in self.maps:
+            yield from ((k, value) for k, value in (map_ or {}).items() if k not in OPTIONS)
+
     def payload_keys(self, default: Collection[str]) -> set[str]:
         """Return the key properties that must be in the records before they are mapped.
 
         Args:
             default: The key properties of the unmapped stream.
         """
-        keys = ((map_, _keys(map_, default)) for map_ in self.maps if map_ is not None)
+        keys = ((map_, keys_of(map_, default)) for map_ in self.maps if map_ is not None)
         return {key for map_, names in keys for key in names if key not in map_}
 
     def has_other_key(self, default: Collection[str]) -> bool:
         """Whether several records may have the same key, unlike messages."""
-        keys = (list(_keys(map_, default)) for map_ in self.maps if map_ is not None)
+        keys = (list(keys_of(map_, default)) for map_ in self.maps if map_ is not None)
         return any(names not in ([], ["message_id"]) for names in keys)
 
-    def mentions(self, name: str) -> bool:
-        """Whether a map sets or removes a property."""
-        return any(name in map_ for map_ in self.maps if map_)
 
-
-def _keys(map_: Mapping[str, Any], default: Collection[str]) -> Collection[str]:
+def keys_of(map_: Mapping[str, Any], default: Collection[str]) -> Collection[str]:
+    """Return the key properties of a mapped stream."""
     return (map_[KEY_PROPERTIES] or []) if KEY_PROPERTIES in map_ else default
+
+
+def _removes(value: object) -> bool:
+    return value in {None, "__NULL__"}
 
 
 class MappedRecords:
@@ -70,21 +94,48 @@ class MappedRecords:
     Args:
         layout: The format of the records.
         maps: The stream maps of the stream.
+        keys: The key properties of the unmapped stream.
     """
 
-    def __init__(self, layout: Layout, maps: StreamMaps) -> None:
+    def __init__(self, layout: Layout, maps: StreamMaps, keys: Sequence[str]) -> None:
         self._layout = layout
         self._maps = maps
+        self._keys = keys
+        mapped = maps.sets | maps.removes
+        self._without_column: set[str] = set()
         # Flattening encodes an object without properties as JSON text, but rescued data stays an
         # object.
-        self._restores = layout.flattening is not None and not maps.mentions(RESCUED)
+        self._restores = layout.flattening is not None and RESCUED not in mapped
 
-    def restore_schemas(self, stream_maps: Sequence[StreamMap]) -> None:
-        """Declare rescued data as an object again."""
-        for stream_map in stream_maps if self._restores else ():
+    def definitions(self, setting: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `stream_maps` without keys that are no properties of the unflattened record.
+
+        The SDK would reject them: a key such as `order__id`, or one that no message had so far.
+        """
+        known = schema["properties"].keys()
+        return {
+            name: {**map_, KEY_PROPERTIES: None}
+            if isinstance(map_, dict) and not set(keys_of(map_, self._keys)) - map_.keys() <= known
+            else map_
+            for name, map_ in setting.items()
+        }
+
+    def finish_schemas(self, stream_maps: Sequence[StreamMap], columns: Columns) -> None:
+        """Set the keys and the columns that the SDK cannot know."""
+        if self._layout.unpacked:
+            # Expressions may use these, whether a message had them or not.
+            names = self._maps.sets | self._maps.removes | self._maps.payload_keys(self._keys)
+            self._without_column = {*names} - {*map(self._layout.column_name, leaves(columns))}
+        for stream_map, map_ in zip(stream_maps, self._maps.maps, strict=True):
+            if map_ is None:
+                continue
+            stream_map.transformed_key_properties = map_.get(KEY_PROPERTIES, self._keys)
             properties = stream_map.transformed_schema.get("properties", {})
-            if RESCUED in properties:
+            if self._restores and RESCUED in properties:
                 properties[RESCUED] = RESCUED_SCHEMA
+            # The SDK removes properties before it flattens the record.
+            for name in self._maps.removes & map_.keys():
+                properties.pop(name, None)
 
     def fill(self, record: dict[str, Any], columns: Columns) -> list[str]:
         """Add the missing columns of a record as null, so that expressions can use them.
@@ -95,7 +146,10 @@ class MappedRecords:
         if self._maps.keep_records:
             return []
         part = record if self._layout.unpacked else record.setdefault(PAYLOAD, {})
-        return self._filled(part, columns, ())
+        filled = self._filled(part, columns, ())
+        for name in self._without_column - record.keys():
+            record[name] = None
+        return filled
 
     def finish(
         self,
@@ -115,8 +169,10 @@ class MappedRecords:
                 record.pop(name, None)
         if self._restores and rescued is not None and RESCUED in record:
             record[RESCUED] = rescued
-        maps = (each for each in stream_maps if each.stream_alias == message.stream)
-        keys = (key for each in maps for key in each.transformed_key_properties or ())
+        stream_map = next(each for each in stream_maps if each.stream_alias == message.stream)
+        for name in record.keys() - stream_map.transformed_schema["properties"].keys():
+            del record[name]
+        keys = stream_map.transformed_key_properties or ()
         return next((key for key in keys if record.get(key) is None), None)
 
     def _filled(self, part: dict[str, Any], columns: Columns, parents: Path) -> list[str]:
@@ -130,3 +186,10 @@ class MappedRecords:
                 part[key] = None
                 filled.append(self._layout.column_name(path))
         return filled
+
+
+def failed_property(error: BaseException) -> str | None:
+    """Return the property whose expression raised an error in the SDK's mapper, if it was one."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    mapping = (each.f_locals for each in frames if each.f_code.co_name == "_eval")
+    return next((f["property_name"] or FILTER for f in mapping if "property_name" in f), None)
