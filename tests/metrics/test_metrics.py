@@ -9,15 +9,16 @@ import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import prometheus_client
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
-from tap_workato_streams.plugin import prometheus
 from tap_workato_streams.plugin.config import connection_problems
-from tap_workato_streams.plugin.monitoring import Histogram
+from tap_workato_streams.plugin.monitoring import serve_metrics
 
 from tests.executables import run
 from tests.project.docs import ROOT
+from tests.raw_service import RawService, http_response
 from tests.running import Running, eventually
 from tests.target.running import RunningTarget
 
@@ -153,9 +154,29 @@ def test_the_target_serves_metrics_while_it_runs(
     assert batches in {1, 2}
     buckets = metrics["workato_streams_target_acknowledgement_seconds_bucket"]
     assert buckets[(("le", "+Inf"),)] == batches
+    counts = [buckets[bound] for bound in sorted(buckets, key=lambda bound: float(bound[0][1]))]
+    assert len(counts) == 13
+    assert counts == sorted(counts)
     assert metrics["workato_streams_requests_total"] == {(("status", "200"),): batches}
     assert emulator.token not in text
     assert SECRET_PAYLOAD not in text
+
+
+def test_each_status_counts_as_itself(write_config: WriteConfig) -> None:
+    """A proxy may respond with another 2xx than the service."""
+    accepted = http_response(b'{"messages":[]}', status="202 Accepted")
+    with RawService(lambda connection, _number: connection.sendall(accepted)) as service:
+        config = write_config(
+            api_url=service.url, topics=[{"id": 1}], metrics_address=ANY_PORT, tail=True
+        )
+        tap = Running("tap-workato-streams", "--config", config)
+        try:
+            _, metrics = scraped_when(
+                tap, lambda found: found.get("workato_streams_requests_total")
+            )
+        finally:
+            tap.kill()
+    assert metrics["workato_streams_requests_total"].keys() == {(("status", "202"),)}
 
 
 def test_the_dashboard_and_the_documentation_have_the_metrics_that_exist(
@@ -217,15 +238,7 @@ def test_the_url_of_an_ipv6_address_is_valid(
 ) -> None:
     """The address has brackets, because it is followed by the port."""
     server = SimpleNamespace(server_port=9464)
-    monkeypatch.setattr(prometheus, "start_http_server", lambda *_: (server, None))
+    monkeypatch.setattr(prometheus_client, "start_http_server", lambda *_: (server, None))
     with caplog.at_level(logging.INFO):
-        prometheus.serve_metrics("[::1]:0", list)
+        serve_metrics("[::1]:0", list)
     assert caplog.messages == ["metrics are served at http://[::1]:9464/metrics"]
-
-
-def test_a_histogram_cumulates_its_buckets() -> None:
-    """Each bucket includes the smaller ones, as Prometheus expects."""
-    histogram = Histogram("seconds", "Durations.", (0.1, 1.0))
-    for secs in (0.05, 0.1, 0.5, 3.0):
-        histogram.observe(secs)
-    assert histogram.buckets() == ([("0.1", 2), ("1.0", 3), ("+Inf", 4)], 3.65)

@@ -69,7 +69,7 @@ class Reader:
     output: list[str] = field(default_factory=list)
 
     def follow(self, page: Path) -> None:
-        """Save the files, run each console block in turn, and add the YAML blocks to `meltano.yml`.
+        """Save the files, run each console block in turn, and add YAML blocks to `meltano.yml`.
 
         Raises:
             AssertionError: A command failed; the message is its output.

@@ -77,6 +77,10 @@ State is emitted only after Event Streams has acknowledged the records that it c
 }
 
 
+# Meltano needs it to show errors of a loader as errors; the Hub's schema lists it for taps only.
+BEYOND_HUB = frozenset({"structured-logging"})
+
+
 def definition(
     name: str, kind: str, repo: str, settings: dict[str, Any], capabilities: list[str]
 ) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def definition(
         "pip_url": name,
         "executable": name,
         "supported_python_versions": list(PYTHONS),
-        "capabilities": sorted(set(capabilities) & CAPABILITIES[kind]),
+        "capabilities": sorted(set(capabilities) & (CAPABILITIES[kind] | BEYOND_HUB)),
         "settings_group_validation": [list(group) for group in about.groups],
         "settings": [_setting(*item) for item in settings["properties"].items()],
         "prereq": fill(about.prereq),

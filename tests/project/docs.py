@@ -20,7 +20,6 @@ from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.benchmarks import plot
-from tests.benchmarks.quota import RESULTS as QUOTA
 from tests.project.definitions import VARIANT, as_lock, as_yaml, definition, limits, type_of
 
 if sys.version_info >= (3, 11):
@@ -140,10 +139,6 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text that it should have."""
     for theme in plot.THEMES:
         yield plot.path(theme), plot.draw(plot.RESULTS.read_text(encoding="utf-8"), theme)
-    quotas = ROOT / "docs" / "quotas.md"
-    begin = "<!-- quota: written by `make docs` from tests/benchmarks/QUOTA.md -->\n"
-    text = quotas.read_text(encoding="utf-8")
-    yield quotas, _between(text, begin, f"\n{_shares()}\n", "<!-- end -->\n")
     for connector in (TAP, TARGET):
         folder = ROOT / connector.name
         yield folder / "meltano-hub.yml", as_yaml(connector.definition)
@@ -159,18 +154,6 @@ def pages() -> Iterator[tuple[Path, str]]:
         # Links that leave the folder are absolute in the README of the package.
         link = f"replacement = ']({address()}/blob/main/'\n"
         yield project, _between(text, LINKS, link, "\n[tool.hatch.build.targets.wheel]\n")
-
-
-def _shares() -> str:
-    """The main results of `make bench-quota`: processes that share a quota."""
-    columns = (0, 1, 3, 4, 5)
-    lines = QUOTA.read_text(encoding="utf-8").splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
-    head, marks, *shares = [[row[column] for column in columns] for row in rows]
-    head[0], marks[0] = "Store", "---"
-    shares[0][0] = "none"
-    shares = [row for row in shares if "," not in row[0]]
-    return "".join(f"| {' | '.join(row)} |\n" for row in [head, marks, *shares])
 
 
 def _urls(name: str) -> str:

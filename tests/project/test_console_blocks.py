@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.demo import orders
+from tests.demo.project import copy_definitions
 from tests.demo.services import TOPIC_ID, services
 from tests.executables import write_json
 from tests.project.conftest import installed
@@ -17,14 +18,12 @@ from tests.project.console_blocks import NOT_RUN, Reader, blocks_of
 from tests.project.docs import ROOT, TAP, TARGET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from workato_streams_emulator import Emulator
 
-    from tests.demo.project import Project
     from tests.demo.services import Services
-    from tests.project.conftest import Definition
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -103,13 +102,16 @@ def test_blocks_that_are_not_run_say_why(page: Path) -> None:
         assert block.language in {"console", "yaml", "json", "python", "text", "sql", "mermaid"}
         if block.comment.startswith(NOT_RUN):
             assert len(block.comment) > len(NOT_RUN) + 10
+            assert all(
+                (ROOT / path).exists() for path in re.findall(r"tests/[\w/.]+", block.comment)
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_links_lead_to_files_of_this_repository(page: Path) -> None:
     """The file of a relative link exists, and a fragment is a heading of that file."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+    for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]", text):
         if link.startswith("https://"):
             continue
         name, _, fragment = link.partition("#")
@@ -120,6 +122,23 @@ def test_links_lead_to_files_of_this_repository(page: Path) -> None:
             assert fragment in {
                 re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings
             }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_commands_are_short_enough_to_be_seen_whole(page: Path) -> None:
+    """GitHub shows about 115 characters of a line; log lines may be a little longer."""
+    for block in blocks_of(page):
+        limit = 130 if block.language == "text" else 115
+        assert [line for line in block.text.splitlines() if len(line) > limit] == []
+
+
+def test_the_index_lists_each_page_and_each_page_links_back() -> None:
+    """Nobody has to know the name of a page."""
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in ROOT.glob("docs/*.md"):
+        if page.name != "README.md":
+            assert f"]({page.name})" in index
+            assert "(README.md)" in page.read_text(encoding="utf-8"), page.name
 
 
 def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path: Path, running: Services) -> None:
@@ -142,40 +161,37 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path: Path, running
         assert any(each.endswith(expected) for each in written), expected
 
 
-def prepare(folder: Path, page: Path, emulator: Emulator) -> Reader:
-    """Create the topics and files of a page, and return a reader of it."""
+def prepare(tmp_path: Path, page: Path, emulator: Emulator, example: str = "") -> Reader:
+    """Create a project next to the clone, the topics and files of a page, and its reader."""
+    (tmp_path / "workato-streams").symlink_to(ROOT)
+    project = tmp_path / "my-project"
+    (project / "output").mkdir(parents=True)
+    content = yaml.safe_load(NEW_PROJECT + example)
+    if example:
+        content = installed(content)
+        copy_definitions(ROOT, project)
+    (project / "meltano.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
     lines = orders.FILE.read_bytes().splitlines(keepends=True)[:ORDERS]
-    (folder / "orders.jsonl").write_bytes(b"".join(lines))
+    (project / "orders.jsonl").write_bytes(b"".join(lines))
     if page.name not in WITHOUT_TOPICS:
         for topic_id in (11, 12, 13):
             emulator.create_topic(f"topic {topic_id}", id=topic_id, schema=SCHEMAS.get(page.name))
         emulator.load(11, lines)
-    write_files(folder, page, emulator, lines[0])
-    (folder / "output").mkdir()
-    mine = {**variables(emulator), "TAP_JSONL_PATH": str(folder / "orders.jsonl")}
-    return Reader(folder, mine, addresses(emulator))
+    write_files(project, page, emulator, lines[0])
+    mine = {**variables(emulator), "TAP_JSONL_PATH": str(project / "orders.jsonl")}
+    return Reader(project, mine, addresses(emulator))
 
 
 @pytest.mark.parametrize("page", FOLLOWED, ids=title)
-def test_commands_of_a_page_work(
-    page: Path,
-    in_folder: Callable[[Definition], Project],
-    emulator: Emulator,
-    tmp_path: Path,
-) -> None:
+def test_commands_of_a_page_work(page: Path, emulator: Emulator, tmp_path: Path) -> None:
     """The project is the one of the README, and has the topics of the page."""
     [example] = [block.text for block in blocks_of(README) if block.language == "yaml"]
-    in_folder(installed(yaml.safe_load(NEW_PROJECT + example)))
-    prepare(tmp_path, page, emulator).follow(page)
+    prepare(tmp_path, page, emulator, example).follow(page)
 
 
 @pytest.mark.parametrize("page", PACKAGES, ids=title)
 def test_commands_of_a_package_work_in_an_empty_project(
     page: Path, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """`meltano add` takes the definition from the clone, which is next to the project."""
-    (tmp_path / "workato-streams").symlink_to(ROOT)
-    project = tmp_path / "my-project"
-    project.mkdir()
-    (project / "meltano.yml").write_text(NEW_PROJECT, encoding="utf-8")
-    prepare(project, page, emulator).follow(page)
+    """`meltano add` takes the definition from the clone."""
+    prepare(tmp_path, page, emulator).follow(page)

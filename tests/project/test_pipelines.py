@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.demo.project import MeltanoFailedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -62,6 +64,21 @@ def test_the_last_state_of_a_run_is_kept(project: Project, emulator: Emulator) -
         "message_time": last.time,
         "topic_id": 11,
     }
+
+
+@pytest.mark.parametrize("plugin", ["tap-workato-streams", "target-workato-streams"])
+def test_meltano_logs_an_error_of_a_connector_as_an_error(
+    project: Project, emulator: Emulator, plugin: str
+) -> None:
+    """Both definitions have the capability `structured-logging`; otherwise, it would be [info]."""
+    emulator.create_topic("orders", id=11)
+    emulator.load(11, PAYLOADS)
+    invalid = {f"{plugin.replace('-', '_').upper()}_API_TOKEN": "invalid"}
+    with pytest.raises(MeltanoFailedError) as failure:
+        project.meltano("run", "tap-workato-streams", "target-workato-streams", variables=invalid)
+    [line] = [line for line in str(failure.value).splitlines() if "HTTP 401" in line]
+    assert "[error" in line
+    assert plugin in line
 
 
 def test_inherited_plugins_run_in_parallel(

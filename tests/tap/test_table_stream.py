@@ -833,6 +833,18 @@ def test_a_column_cannot_be_deselected_in_nested_records(
     assert "topic_1 (topic 1): the catalog deselects email, which is not a property of" in line
 
 
+def test_a_column_with_a_prefix_and_a_title_is_found_in_the_catalog(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    emulator.load(topic, [{"time": "noon"}])
+    schema = {"type": "object", "properties": {"time": {"type": "string", "title": "Time"}}}
+    catalog = discover(run_tap, topics=[{"id": topic, "schema": schema}], **UNPACKED)
+
+    run = run_tap(topics=[topic], catalog=catalog, schema_evolution="rescue", **UNPACKED)
+
+    assert rows(run) == [{"payload_time": "noon"}]
+
+
 def test_a_name_stays_with_the_field_that_had_it_first(
     emulator: Emulator, run_tap: RunTap, topic: int
 ) -> None:

@@ -219,6 +219,18 @@ def test_a_missing_topic_is_created_from_the_schema_of_its_stream(
     assert emulator.payloads(new) == [{"id": 3, "total": 1.5}] * 2
 
 
+def test_topics_are_listed_once_for_all_streams(emulator: Emulator, run_target: RunTarget) -> None:
+    """The Developer API allows 60 requests per minute, and a run may create hundreds of topics."""
+    emulator.create_topic("there")
+    streams = ["there", *(f"new_{number}" for number in range(5))]
+    fed = [line for name in streams for line in (schema(name), record(name, id=1))]
+    done = run_target(*fed, state("all"), **creating(emulator))
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    methods = [request.method for request in emulator.requests(operation="topics")]
+    # The second page is empty.
+    assert methods == ["GET", "GET", *["POST"] * 5]
+
+
 def test_a_topic_is_not_created_twice_after_a_lost_response(
     emulator: Emulator, run_target: RunTarget
 ) -> None:
@@ -512,7 +524,7 @@ def test_a_record_that_cannot_be_decoded_is_rejected_whatever_its_schema(
 def test_two_processes_that_start_at_the_same_time_use_one_topic(
     emulator: Emulator, topic: int, start_target: StartTarget
 ) -> None:
-    """If both have created a topic, both use the older one."""
+    """The service rejects the name of the second topic, so both use the first one."""
     emulator.fault("latency", operation="topics", secs=1.0, times=-1)
     targets = [start_target(**creating(emulator)) for _ in range(2)]
     for number, target in enumerate(targets):

@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from .http import Response
 
+T = TypeVar("T")
+
 logger = logging.getLogger(CONNECTOR)
 
-# Contract: "Developer API"; it has its own quota.
+# docs/api.md, "Topics": the Developer API has its own quota.
 REQUESTS_PER_MINUTE = 60
 TOPICS_PER_PAGE = 100
 PATH = "/api/event_streams/topics"
@@ -31,19 +33,37 @@ CONFLICT, MAY_BE_A_CONFLICT = 409, frozenset({400, 422})
 
 
 class WorkspaceTopic(msgspec.Struct, frozen=True):
-    """A topic in the Developer API; missing or malformed fields are None.
+    """A topic in the Developer API.
 
     Attributes:
         id: The topic's id.
-        name: Its title; empty if it has none.
+        name: Its title.
         retention: Its retention in seconds.
-        schema: Its fields, in Workato's format.
+        schema: Its fields, in Workato's format; None if they are unknown or malformed.
     """
 
     id: int
-    name: str = ""
+    name: str | None = None
     retention: float | None = None
-    schema: list[dict[str, Any]] | None = None
+    schema: Any = None
+
+
+class _Page(msgspec.Struct):
+    data: list[WorkspaceTopic]
+
+
+class _Created(msgspec.Struct):
+    data: WorkspaceTopic
+
+
+class _Field(msgspec.Struct):
+    """The part of a field that must be valid to convert it to JSON Schema."""
+
+    name: str | None = None
+    type: str | None = None
+    of: str | None = None
+    label: str | None = None
+    properties: list[_Field] | None = None
 
 
 class TopicExists(RequestRejected):
@@ -51,7 +71,7 @@ class TopicExists(RequestRejected):
 
 
 class DeveloperApi:
-    """The topics of the workspace (contract: "Developer API").
+    """The topics of the workspace (docs/api.md, "Topics").
 
     Args:
         session: A session of the Developer API's host.
@@ -71,18 +91,16 @@ class DeveloperApi:
         Raises:
             ServiceError: The Developer API rejected a request, or did not respond.
         """
-        seen: set[str] = set()
-        topics: list[WorkspaceTopic] = []
+        topics: dict[int, WorkspaceTopic] = {}
         for page in itertools.count(1):
-            items = self.session.retry(partial(self._page, page))
+            listed = self.session.retry(partial(self._page, page))
             # The service may use smaller pages than requested or no pages at all, and a topic is on
             # two pages if another topic was created or deleted in the meantime.
-            new = {key: item for item in items if (key := _key(item)) not in seen}
+            new = [topic for topic in listed if topic.id not in topics]
             if not new:
                 break
-            seen.update(new)
-            topics.extend(topic for item in new.values() if (topic := _topic(item)))
-        return sorted(topics, key=lambda topic: topic.id)
+            topics |= {topic.id: _with_valid_schema(topic) for topic in new}
+        return [topics[topic_id] for topic_id in sorted(topics)]
 
     def create(self, name: str, schema: list[dict[str, Any]]) -> WorkspaceTopic:
         """Create a topic, with one request that is not retried.
@@ -102,85 +120,35 @@ class DeveloperApi:
             if _is_conflict(exc):
                 raise TopicExists(str(exc), status=exc.status, reason=exc.reason) from exc
             raise
-        topic = _topic(self._data(response))
-        if topic is None:
-            raise self.session.unexpected(response)
-        return topic
+        return self._decode(response, _Created).data
 
     def close(self) -> None:
         """Close the connection."""
         self.session.close()
 
-    def _page(self, page: int) -> list[Any]:
+    def _page(self, page: int) -> list[WorkspaceTopic]:
         params = {"page": page, "per_page": TOPICS_PER_PAGE, "include_schema": "true"}
         response = self.session.send(self.session.prepare("GET", PATH, params=params))
-        data = self._data(response)
-        if not isinstance(data, list) or (data and not any(map(_id, data))):
-            raise self.session.unexpected(response)
-        return data
+        return self._decode(response, _Page).data
 
-    def _data(self, response: Response) -> Any:  # noqa: ANN401 - JSON
+    def _decode(self, response: Response, kind: type[T]) -> T:
         try:
-            return json.loads(response.content)["data"]
-        except (ValueError, RecursionError, KeyError, TypeError):
+            return msgspec.json.decode(response.content, type=kind, strict=False)
+        except msgspec.DecodeError:
             raise self.session.unexpected(response) from None
 
 
-def _key(item: object) -> str:
-    """Return a key that identifies a listed topic."""
-    return str(_id(item) or item)
-
-
-def _id(item: object) -> int | None:
-    topic_id: int | None = _read(item.get("id"), int) if isinstance(item, dict) else None
-    return topic_id
-
-
-def _topic(item: dict[str, Any]) -> WorkspaceTopic | None:
-    """Parse a topic; log a warning for malformed fields, and ignore a topic without a valid id."""
-    topic_id = _id(item)
-    if topic_id is None:
-        logger.warning("Developer API: ignored a topic without a valid id")
-        return None
-    schema = _parsed(item.get("schema"))
-    topic = WorkspaceTopic(
-        topic_id,
-        _read(item.get("name"), str) or "",
-        _read(item.get("retention"), float),
-        None if _read(schema, list[_Field]) is None else schema,
-    )
-    for name in ("name", "retention", "schema"):
-        if not getattr(topic, name) and (item.get(name) or name == "name"):
-            logger.warning("topic %d: the Developer API lists no valid %s", topic_id, name)
-    return topic
-
-
-class _Field(msgspec.Struct):
-    """The part of a field that must be valid to convert it to JSON Schema."""
-
-    name: str | None = None
-    type: str | None = None
-    of: str | None = None
-    label: str | None = None
-    properties: list[_Field] | None = None
-
-
-def _read(value: object, kind: type[Any]) -> Any:  # noqa: ANN401 - JSON
-    """Convert a value, which may be a string, to the given type; None if it is invalid."""
+def _with_valid_schema(topic: WorkspaceTopic) -> WorkspaceTopic:
+    """Remove a malformed schema, with a warning; decode one that is listed as JSON text."""
+    schema = topic.schema or None
     try:
-        return msgspec.convert(value, kind, strict=False)
-    except (msgspec.ValidationError, RecursionError):
-        return None
-
-
-def _parsed(schema: object) -> Any:  # noqa: ANN401 - JSON
-    """Decode a schema that may be listed as JSON text."""
-    if not isinstance(schema, str):
-        return schema
-    try:
-        return json.loads(schema) if schema else None
-    except (ValueError, RecursionError):
-        return schema
+        if isinstance(schema, str):
+            schema = json.loads(schema)
+        msgspec.convert(schema, list[_Field] | None)
+    except ValueError:
+        logger.warning("topic %d: the Developer API lists no valid schema", topic.id)
+        schema = None
+    return msgspec.structs.replace(topic, schema=schema)
 
 
 def _is_conflict(exc: RequestRejected) -> bool:

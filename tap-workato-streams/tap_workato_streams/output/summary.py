@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from singer_sdk import metrics
 
 from ..event_streams.consume import parse_time
-from ..plugin.monitoring import Metric, ProgressBar, is_shown, request_metrics
+from ..plugin.monitoring import ProgressBar, is_shown, metric, request_metrics
 from ..plugin.wording import counted, duration
 from ..reading.clock import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from prometheus_client import Metric
 
     from ..event_streams.rate_limiter import RequestStats
     from ..reading.bookmarks import Bookmark, Page, Topic
@@ -125,7 +127,7 @@ class TopicSummary:
         return [f"newest from {self.newest}", behind]
 
 
-def _secs(time: str) -> float | None:
+def _secs(time: str | None) -> float | None:
     parsed = parse_time(time)
     return parsed.timestamp() if parsed else None
 
@@ -243,13 +245,13 @@ LABELS = ("stream", "topic_id")
 def tap_metrics(summaries: Sequence[TopicSummary], stats: RequestStats) -> Iterator[Metric]:
     """Return the metrics of a run so far."""
     by_label = {(each.topic.name, str(each.topic.id)): each for each in summaries}
-    yield Metric(
+    yield metric(
         "tap_messages_total",
         "Messages written to stdout.",
         LABELS,
         {label: summary.messages for label, summary in by_label.items()},
     )
-    yield Metric(
+    yield metric(
         "tap_lag_seconds",
         "Age of the last message when it was read; 0 at the end of the topic.",
         LABELS,
@@ -260,7 +262,7 @@ def tap_metrics(summaries: Sequence[TopicSummary], stats: RequestStats) -> Itera
         },
     )
     now = time.time()
-    yield Metric(
+    yield metric(
         "tap_bookmark_age_seconds",
         "Age of the bookmarked message, after which the next run would resume.",
         LABELS,

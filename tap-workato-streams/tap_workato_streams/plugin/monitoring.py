@@ -1,87 +1,120 @@
-"""The metrics that both connectors have in common, and the progress bar."""
+"""What an operator watches: the metrics for Prometheus, and the progress bar."""
 
 from __future__ import annotations
 
-import bisect
+import logging
 import sys
-import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..event_streams import CONNECTOR
+from ..event_streams.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from prometheus_client import Histogram, Metric
 
     from ..event_streams.rate_limiter import RequestStats
 
+logger = logging.getLogger(CONNECTOR)
 
-class Metric(NamedTuple):
-    """A metric and its current values.
+PREFIX = "workato_streams_"
 
-    Attributes:
+# prometheus-client is an extra, so it is only imported if ``metrics_address`` is set.
+
+
+def metric(
+    name: str,
+    description: str,
+    labels: tuple[str, ...],
+    values: Mapping[tuple[str, ...], float],
+) -> Metric:
+    """Build a metric of prometheus-client from its current values.
+
+    Args:
         name: The name without the prefix; with ``_total`` at the end for a counter, else a gauge.
         description: One sentence.
         labels: The names of its labels.
         values: The value for each combination of label values.
     """
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
 
-    name: str
-    description: str
-    labels: tuple[str, ...]
-    values: Mapping[tuple[str, ...], float]
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    built = kind(PREFIX + name, description, labels=labels)
+    for each, value in values.items():
+        built.add_metric(each, value)
+    return built
 
 
-class Histogram:
-    """A histogram of durations; thread-safe.
+def histogram(name: str, description: str, bounds: tuple[float, ...]) -> Histogram:
+    """Create a histogram of durations in seconds, whose buckets have these upper bounds."""
+    from prometheus_client import Histogram, disable_created_metrics  # noqa: PLC0415
 
-    Args:
-        name: The name without the prefix.
-        description: One sentence.
-        bounds: The upper bounds of the buckets, in seconds.
-    """
-
-    def __init__(self, name: str, description: str, bounds: tuple[float, ...]) -> None:
-        self.name = name
-        self.description = description
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-        self._lock = threading.Lock()
-
-    def observe(self, secs: float) -> None:
-        """Count a duration."""
-        with self._lock:
-            self._counts[bisect.bisect_left(self._bounds, secs)] += 1
-            self._sum += secs
-
-    def buckets(self) -> tuple[list[tuple[str, float]], float]:
-        """Return the cumulative count of each bucket by its upper bound, and the sum."""
-        with self._lock:
-            counts, total = list(self._counts), self._sum
-        bounds = [*map(str, self._bounds), "+Inf"]
-        return [(bound, sum(counts[: n + 1])) for n, bound in enumerate(bounds)], total
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    return Histogram(PREFIX + name, description, buckets=bounds, registry=None)
 
 
 def request_metrics(stats: RequestStats) -> Iterator[Metric]:
     """Yield the metrics of a connector's requests."""
-    yield Metric(
+    yield metric(
         "requests_total",
         "Requests that consume or publish messages, by the HTTP status of their response.",
         ("status",),
         {(status,): count for status, count in stats.by_status.copy().items()},
     )
-    yield Metric("retries_total", "Retried requests.", (), {(): stats.retries})
-    yield Metric(
+    yield metric("retries_total", "Retried requests.", (), {(): stats.retries})
+    yield metric(
         "quota_waits_total",
         "Requests that waited for the quota or for the end of a pause after a 429.",
         (),
         {(): stats.quota_waits},
     )
-    yield Metric(
+    yield metric(
         "quota_wait_seconds_total",
         "Time that requests waited for the quota or for the end of a pause after a 429.",
         (),
         {(): stats.quota_wait_secs},
     )
+
+
+class _Collector:
+    """Builds the metrics for each request of Prometheus."""
+
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self.collect = collect
+
+
+def serve_metrics(address: str, collect: Callable[[], Iterable[Metric]]) -> None:
+    """Serve metrics in a daemon thread for the rest of the process.
+
+    Args:
+        address: The setting ``metrics_address``.
+        collect: Builds the metrics from their current values.
+
+    Raises:
+        SettingError: The server cannot listen on the address.
+    """
+    from prometheus_client import (  # noqa: PLC0415
+        CollectorRegistry,
+        ProcessCollector,
+        start_http_server,
+    )
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(collect))
+    ProcessCollector(registry=registry)
+    parts = urlsplit(f"//{address}")
+    try:
+        server, _ = start_http_server(parts.port or 0, parts.hostname or "", registry)
+    except OSError as exc:
+        raise SettingError(
+            f"metrics_address: cannot listen on {address} ({exc.strerror}); "
+            "each process needs its own port"
+        ) from exc
+    host = address.rpartition(":")[0]
+    logger.info("metrics are served at http://%s:%d/metrics", host, server.server_port)
 
 
 def is_shown() -> bool:

@@ -203,7 +203,11 @@ PREFIX = "payload_"
 MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
     "message_id": {"type": "string", "description": "Opaque; not sortable"},
     "topic_id": {"type": "integer"},
-    "time": {"type": "string", "format": "date-time", "description": "Time of publication"},
+    "time": {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "Time of publication",
+    },
 }
 RESCUED_SCHEMA: Mapping[str, Any] = {
     "type": ["object", "null"],
@@ -304,9 +308,7 @@ class Layout:
 
 def prefixed_notes(name: str) -> dict[str, str]:
     """Return the description of a column with a prefix."""
-    if name.lower() not in MESSAGE_FIELDS:
-        return {}
-    return {"description": f"`{name}` of the payload"}
+    return {"description": f"`{name}` of the payload"} if name.lower() in MESSAGE_FIELDS else {}
 
 
 # A single string may look like a date by chance.

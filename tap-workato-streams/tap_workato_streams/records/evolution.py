@@ -367,13 +367,14 @@ class CatalogColumns:
             layout: The format of the record.
         """
         properties = schema.get("properties") or {}
-        paths = {crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected}
+        deselected = {
+            crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected
+        }
         if not layout.unpacked:
-            return cls(from_schema(properties.get(PAYLOAD) or {}, layout.levels), paths)
-        fixed = {*MESSAGE_FIELDS, RESCUED}
-        fields = {name: about for name, about in properties.items() if name not in fixed}
+            return cls(from_schema(properties.get(PAYLOAD) or {}, layout.levels), deselected)
+        fields = {k: each for k, each in properties.items() if k not in {*MESSAGE_FIELDS, RESCUED}}
         columns = from_schema({"properties": fields}, layout.levels)
-        return cls({_field(name): each for name, each in columns.items()}, paths)
+        return cls({_field(name): each for name, each in columns.items()}, deselected)
 
     def deselects(self, path: Path) -> bool:
         """Whether a path in the record, or an object that it is in, is deselected."""

@@ -16,17 +16,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from ..event_streams.errors import EventStreamsError
-from ..plugin.monitoring import Histogram
 from .messages import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from prometheus_client import Histogram
+
     from ..event_streams.rate_limiter import RateLimiter
+    from ..exactly_once.run import ExactlyOnce
     from .batches import BatchSettings
     from .client import PublishClient
-    from .messages import Outcome, Rejected
+    from .messages import Outcome, OutgoingMessage, Rejected
     from .payload import Payload
 
 T = TypeVar("T")
@@ -212,10 +214,6 @@ class RejectionLog:
             )
 
 
-# From a fast response to waiting several minutes for the quota.
-LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-
-
 @dataclass(frozen=True)
 class PublishSettings:
     """The settings for publishing.
@@ -227,7 +225,6 @@ class PublishSettings:
         max_retry_secs: Maximum total time in seconds of the retries of one request.
         max_rejected: Maximum number of rejected messages; None for no maximum.
         dead_letter_path: The dead-letter file; None if rejected messages end the run.
-        exactly_once: Whether only messages that the topic does not contain are published.
     """
 
     payload: Payload
@@ -236,15 +233,6 @@ class PublishSettings:
     max_retry_secs: float
     max_rejected: int | None = 0
     dead_letter_path: Path | None = None
-    exactly_once: bool = False
-
-
-def _latency() -> Histogram:
-    return Histogram(
-        "target_acknowledgement_seconds",
-        "Time from sending a batch to its acknowledgement, including retries and quota waits.",
-        LATENCY_BOUNDS,
-    )
 
 
 @dataclass
@@ -255,22 +243,24 @@ class PublishContext:
         settings: The settings for publishing.
         connect: Opens a connection to a topic, for one worker.
         limiter: The rate limiter of all requests.
+        latency: The time until batches are acknowledged; None if metrics are not served.
+        exactly_once: Selects the records that are published; None to publish all of them.
 
     Attributes:
         rejection_limit: Counts the rejected messages.
         entry_retries: Decides whether failed entries are retried.
         outcomes: Outcomes for the main thread, with their topic ids.
-        latency: The time until batches are acknowledged.
         wakeup: Wakes the main thread when there is an outcome, or room for another batch.
     """
 
     settings: PublishSettings
     connect: Callable[[int], PublishClient]
     limiter: RateLimiter
+    latency: Histogram | None = None
+    exactly_once: ExactlyOnce[OutgoingMessage] | None = None
     rejection_limit: RejectionLimit = field(init=False)
     entry_retries: EntryRetries = field(init=False)
     outcomes: deque[tuple[int, Outcome]] = field(init=False, default_factory=deque)
-    latency: Histogram = field(init=False, default_factory=_latency)
     wakeup: Wakeup = field(init=False, default_factory=Wakeup)
 
     def __post_init__(self) -> None:

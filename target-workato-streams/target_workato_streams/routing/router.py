@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..event_streams.developer_api import TopicExists
 from ..event_streams.errors import SettingError, Unavailable
+from ..plugin.wording import listed
 from .workato_schema import to_workato
 
 if TYPE_CHECKING:
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-workato-streams")
 
-# The maximum number of fields that are named in a line.
-MAX_NAMES = 5
-
 
 class TopicDirectory:
     """The topics of the workspace, by name.
+
+    They are listed once, and again only if a topic may have been created without our knowledge.
 
     Args:
         api: The Developer API.
@@ -35,7 +35,7 @@ class TopicDirectory:
 
     def __init__(self, api: DeveloperApi) -> None:
         self._api = api
-        self._known: dict[str, int] | None = None
+        self._known: dict[str | None, int] | None = None
 
     def ensure(self, name: str, schema: WorkatoSchema) -> int:
         """Return the id of the topic with this name, and create the topic if it does not exist.
@@ -48,56 +48,41 @@ class TopicDirectory:
             ServiceError: The Developer API rejected a request, or retries took longer than
                 `max_retry_secs`.
         """
-        topic_id = self._list().get(name)
-        if topic_id is not None:
-            return topic_id
-        return self._api.session.retry(partial(self._create_once, name, schema))
+        return self._find(name) or self._api.session.retry(partial(self._create, name, schema))
 
-    def _list(self) -> dict[str, int]:
+    def _find(self, name: str) -> int | None:
         if self._known is None:
             # Names are not unique, so every process uses the topic with the lowest id.
             self._known = {topic.name: topic.id for topic in reversed(self._api.topics())}
-        return self._known
+        return self._known.get(name)
 
-    def _create_once(self, name: str, schema: WorkatoSchema) -> int:
-        # A request whose response was lost may have created the topic.
-        if (topic_id := self._list().get(name)) is not None:
+    def _create(self, name: str, schema: WorkatoSchema) -> int:
+        # The previous attempt, whose response was lost, may have created the topic.
+        if topic_id := self._find(name):
             return topic_id
         try:
-            created = self._api.create(name, schema.fields).id
+            topic_id = self._api.create(name, schema.fields).id
         except Unavailable:
             self._known = None
             raise
-        except TopicExists:
-            # Another process has created the topic; use it if it is in the list.
-            self._known = None
-            if (topic_id := self._list().get(name)) is not None:
-                return topic_id
-            raise
-        # If another process has created a topic at the same time, both use the older one.
-        self._known = None
-        topic_id = self._list().get(name, created)
-        if topic_id == created:
-            logger.info("%s: created topic %d%s", name, created, _omitted(schema.omitted))
+        except TopicExists as exc:
+            conflict = exc
         else:
-            logger.warning(
-                "%s: created topic %d, but another process has created topic %d with this name, "
-                "which is used instead; topic %d can be deleted",
-                name,
-                created,
-                topic_id,
-                created,
-            )
-        return topic_id
+            logger.info("%s: created topic %d%s", name, topic_id, _omitted(schema.omitted))
+            return topic_id
+        # Another process has created the topic; use it if it is in the list.
+        self._known = None
+        if topic_id := self._find(name):
+            return topic_id
+        raise conflict
 
 
 def _omitted(names: list[str]) -> str:
     if not names:
         return ""
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return (
-        f" without {', '.join(names[:MAX_NAMES])}{more} in its schema, because Workato's schemas "
-        "have no type for them; messages contain these fields nevertheless"
+        f" without {listed(names)} in its schema, because Workato's schemas have no type for them; "
+        "messages contain these fields nevertheless"
     )
 
 

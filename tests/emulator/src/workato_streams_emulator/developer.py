@@ -37,6 +37,8 @@ async def topics(service: Service, call: Call) -> ApiResponse:
         request = read_request(call.body)
         if "name" not in request:
             raise Problem(HTTPStatus.BAD_REQUEST, "name is required")
+        if any(each.name == request["name"] for each in service.store.topics.values()):
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Name has already been taken")
         return to_json({"data": service.store.add_topic(**request)})
     page = number(call.query, "page", default=1)
     per_page = min(number(call.query, "per_page", default=MAX_PER_PAGE), MAX_PER_PAGE)
