@@ -196,7 +196,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._record: Record
         self._producer = make_producer(config, self.logger)
         self._router = make_router(config, self._producer)
-        self.message_reader.poller = self._producer
+        self.message_reader.producer = self._producer
         self._ready = True
 
     @classmethod
