@@ -166,7 +166,7 @@ class Round:
         """Choose the state of the next run, which is never newer than the last one used."""
         emitted = list(range(known, len(self.states)))
         if self.rng.random() < 0.25:
-            earlier = self.rng.choice([*range(state + 1), *emitted])
+            earlier: int = self.rng.choice([*range(state + 1), *emitted])
             written = {
                 topic
                 for topic in self.routes.values()
