@@ -110,7 +110,7 @@ def make_router(config: Mapping[str, Any], producer: Producer) -> Router:
 def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContext:
     """Create the context of all producers from the settings."""
     max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
-    # Contract: "Legacy domain": no batch endpoint.
+    # The legacy domain has no batch endpoint (docs/api.md, "Messages").
     batch = (
         BatchSettings(max_messages=1, max_bytes=max_bytes, max_age_secs=max_age, frame_bytes=0)
         if config["legacy_api"]

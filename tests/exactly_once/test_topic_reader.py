@@ -87,7 +87,7 @@ class Topic:
             found = found[ids.index(cursor.after_message_id) + 1 :]
         elif cursor.since_time is not None:
             since = msgspec.convert(cursor.since_time, datetime).isoformat(timespec="milliseconds")
-            found = found[bisect_right(found, since, key=lambda message: message.time) :]
+            found = found[bisect_right(found, since, key=lambda message: message.time or "") :]
         if not found:
             self.sleep(timeout_secs)
         return Messages(found[:batch_size], self.date if self.is_dated else None)

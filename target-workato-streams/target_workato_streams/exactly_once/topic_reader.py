@@ -38,7 +38,7 @@ FORBIDDEN = 403
 CLOCK_TOLERANCE = timedelta(seconds=6)
 # How far the local clock may be behind the service's, if responses have no Date header.
 LOCAL_TOLERANCE = timedelta(minutes=1)
-# A message is readable within this time (contract: "What is undocumented, and what to assume").
+# A message is readable within this time (docs/api.md, "Assumptions").
 READABLE_SECS = 5
 # The position of a message that is younger cannot have expired, but may not be readable yet.
 YOUNG = timedelta(seconds=10)

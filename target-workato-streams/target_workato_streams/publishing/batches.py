@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..exactly_once.run import ExactlyOnce
     from .messages import OutgoingMessage
 
-# Contract: "POST /api/v1/batch/topics/{id}/publish".
+# docs/api.md, "Messages".
 MAX_MESSAGES = 100
 MAX_BODY_BYTES = 1_048_576
 _OPENING, _SEPARATOR, _CLOSING = b'{"payloads":[', b",", b"]}"

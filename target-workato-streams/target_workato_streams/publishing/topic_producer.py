@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..event_streams.errors import EventStreamsError, Stopped
 from .batches import BatchBuilder
 from .messages import Failed, Rejected
-from .sender import BatchSender, publish_in_row_order
+from .sender import BatchSender
 from .summary import Tally
 
 if TYPE_CHECKING:
@@ -252,13 +252,7 @@ class TopicProducer:
     def _publish(self, batch: Sequence[OutgoingMessage], sender: BatchSender) -> None:
         context = self._context
         try:
-            # With `exactly_once`, a batch contains no two records of a row.
-            outcomes = (
-                sender.publish(batch)
-                if context.exactly_once
-                else publish_in_row_order(batch, sender.publish)
-            )
-            for outcome in outcomes:
+            for outcome in sender.publish(batch):
                 reported: Outcome = outcome
                 if isinstance(outcome, Rejected):
                     reported = context.rejection_limit.count(outcome)
