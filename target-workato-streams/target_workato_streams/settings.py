@@ -9,6 +9,7 @@ from singer_sdk import typing as th
 
 from .plugin.common_settings import COMMON_SETTINGS
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
+from .state.dead_letters import is_dead_letter_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,13 +152,8 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
     path = config.get("dead_letter_path")
     if config.get("on_rejected") == "dead_letter" and not path:
         found.append("on_rejected: dead_letter requires dead_letter_path")
-    if isinstance(path, str) and not Path(path).absolute().parent.is_dir():
-        found.append("dead_letter_path: its folder does not exist")
-    elif isinstance(path, str) and Path(path).exists() and not Path(path).is_file():
-        kind = "a folder" if Path(path).is_dir() else "a device, pipe or socket"
-        found.append(f"dead_letter_path: is {kind}; it must be a regular file, or not exist yet")
-    if config.get("legacy_api") is True and config.get("data_center") == "trial":
-        found.append("legacy_api: the trial data center has no legacy domain")
+    if isinstance(path, str) and (problem := _dead_letter_problem(Path(path))):
+        found.append(f"dead_letter_path: {problem}")
     if config.get("load_method") not in {None, "append-only"}:
         found.append("load_method: records can only be appended to a topic; use append-only")
     return found
@@ -170,3 +166,19 @@ def _exactly_once_problems(config: Mapping[str, Any]) -> list[str]:
     if config.get("max_in_flight") != 1:
         found.append("exactly_once: requires max_in_flight to be 1")
     return found
+
+
+def _dead_letter_problem(path: Path) -> str | None:
+    if not path.absolute().parent.is_dir():
+        return "its folder does not exist"
+    if not path.exists():
+        return None
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device, pipe or socket"
+        return f"is {kind}; it must be a regular file, or not exist yet"
+    try:
+        if is_dead_letter_file(path):
+            return None
+    except OSError as exc:
+        return f"cannot be read ({exc.strerror})"
+    return "the file exists and contains something else than dead letters; choose another path"

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
+from tap_workato_streams.event_streams.http import MAX_RESPONSE_BYTES
+from tap_workato_streams.plugin.version import __version__
+from tap_workato_streams.records.evolution import MAX_COLUMNS
 
 from tests.benchmarks.report import RESULTS
-from tests.project.docs import ROOT
+from tests.project.definitions import PYTHONS
+from tests.project.docs import ROOT, TAP, TARGET
 
-READ, PUBLISHED = 50, 100
+READ = TAP.settings["properties"]["batch_size"]["maximum"]
+PUBLISHED = TARGET.settings["properties"]["batch_size_rows"]["maximum"]
 
 
 def page(name: str) -> str:
@@ -76,3 +81,19 @@ def test_default_quota() -> None:
     """The README quotes what the default quota allows."""
     pattern = r"default of (\d+) requests .*? at most ([\d,]+) or publish at most ([\d,]+) messages"
     assert quoted("README.md", pattern) == [60, 60 * READ, 60 * PUBLISHED]
+
+
+def test_versions() -> None:
+    """The README says which version this is, and which versions of Python it needs."""
+    assert f"version {__version__}, beta" in page("README.md")
+    assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in page("README.md")
+    assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in page("docs/limits.md")
+
+
+def test_limits() -> None:
+    """limits.md quotes the limits of the settings and of the code."""
+    assert quoted("docs/limits.md", r"(\d+) read, (\d+) published") == [READ, PUBLISHED]
+    largest = TARGET.settings["properties"]["max_batch_bytes"]["maximum"]
+    assert quoted("docs/limits.md", r"Size of a request \| ([\d,]+) bytes") == [largest]
+    assert quoted("docs/limits.md", r"Columns \| ([\d,]+) per stream") == [MAX_COLUMNS]
+    assert quoted("docs/limits.md", r"Size of a response \| (\d+) MB") == [MAX_RESPONSE_BYTES >> 20]

@@ -61,3 +61,16 @@ def test_nobody_has_to_type_the_url_of_the_repository() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
     containing = {page.name for page in pages if address() in page.read_text(encoding="utf-8")}
     assert containing <= {"CONTRIBUTING.md"}
+
+
+def test_contributing_shows_modules_that_exist() -> None:
+    """A module that is renamed is renamed there, too."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [diagram] = re.findall(r"```text\n(tap .*?)```", text, flags=re.DOTALL)
+    tap, target = re.split(r"^target ", diagram, flags=re.MULTILINE)
+    for part, name in ((tap[4:], "tap-workato-streams"), (target, "target-workato-streams")):
+        package = ROOT / name / name.replace("-", "_")
+        words = re.sub(r"stdin\b(?!_)|stdout|outcomes of the messages", "", part)
+        for module in re.findall(r"[a-z_/]+", words):
+            path = package / module
+            assert path.is_dir() or path.with_suffix(".py").is_file(), module

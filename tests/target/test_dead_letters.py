@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
+DEAD = b'{"type":"SCHEMA","stream":"orders","schema":{},"key_properties":[]}\n'
 BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'
 
 
@@ -323,7 +324,7 @@ def test_the_dead_letter_file_cannot_be_the_input(
     emulator: Emulator, target_config: TargetConfig, dead: Path
 ) -> None:
     """A replay that appends to its own input would never end."""
-    dead.write_bytes(schema() + b"\n" + record(id=1) + b"\n")
+    dead.write_bytes(DEAD + record(id=1) + b"\n")
     config = target_config(**dead_letters_in(dead))
     with dead.open("rb") as file:
         done = subprocess.run(
@@ -339,13 +340,34 @@ def test_the_dead_letter_file_cannot_be_the_input(
     assert emulator.requests() == []
 
 
+@pytest.mark.parametrize("existing", [None, b"", b'{"type":"SCH', DEAD])
 def test_only_the_owner_can_read_dead_letters(
-    checked: int, run_target: RunTarget, dead: Path
+    checked: int, run_target: RunTarget, dead: Path, existing: bytes | None
 ) -> None:
-    """Dead letters contain payloads."""
+    """Dead letters contain payloads; a file that exists already loses its other permissions."""
+    if existing is not None:
+        dead.write_bytes(existing)
+        dead.chmod(0o644)
     settings = {"default_topic_id": checked, "max_retry_secs": 0.5, **dead_letters_in(dead)}
-    run_target(schema(), record(id="a"), **settings)
+    assert run_target(schema(), record(id="a"), **settings).exit_code == 0
     assert dead.stat().st_mode & 0o777 == 0o600
+    assert [letter["record"]["id"] for letter in letters(dead) if "record" in letter][-1] == "a"
+
+
+@pytest.mark.parametrize(
+    "content", [b"a list\nwithout a final line break", b"[1]", b'{"type": "STATE"}', b"\n"]
+)
+def test_another_file_is_not_taken_for_a_dead_letter_file(
+    emulator: Emulator, checked: int, run_target: RunTarget, dead: Path, content: bytes
+) -> None:
+    """It stays as it is: the error comes before the first request."""
+    dead.write_bytes(content)
+    settings = {"default_topic_id": checked, "max_retry_secs": 0.5, **dead_letters_in(dead)}
+    done = run_target(schema(), record(id="a"), **settings)
+    assert done.exit_code == 1
+    assert "dead_letter_path: the file exists and contains something else" in done.error_lines[0]
+    assert dead.read_bytes() == content
+    assert emulator.requests() == []
 
 
 def test_after_a_kill_every_covered_message_is_published_or_in_the_file(

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.executables import command, environment
 from tests.injection import injected
 from tests.target.singer import lines, orders, raw_record, record, schema, state
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from workato_streams_emulator import Emulator
 
-    from tests.target.conftest import RunTarget, StartTarget
+    from tests.target.conftest import RunTarget, StartTarget, TargetConfig
+
+JSONL = {"format": "jsonl"}
+
+
+def batch(*urls: str, compression: str | None = None) -> bytes:
+    """A BATCH line of these files."""
+    encoding = JSONL if compression is None else {**JSONL, "compression": compression}
+    message = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": urls}
+    return json.dumps(message).encode()
+
 
 SECRET = "content-not-to-log"
 MALFORMED = {
@@ -148,12 +160,10 @@ def test_records_of_batch_files_are_published_like_others(  # noqa: PLR0913, PLR
         packed = gzip.compress(lines(*part)) if compression == "gzip" else lines(*part)
         path.write_bytes(packed)
         manifest.append(path.as_uri())
-    encoding = {"format": "jsonl", **({"compression": compression} if compression else {})}
-    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}
     done = run_target(
         schema(id={"type": "integer"}, total={"type": "number"}),
         record(id=-1),
-        json.dumps(batch).encode(),
+        batch(*manifest, compression=compression),
         record(id=-2),
         state("all"),
         **settings,
@@ -170,13 +180,87 @@ def test_batch_files_are_read_from_the_configured_storage(
 ) -> None:
     """The target may see the files under another root than the tap."""
     (tmp_path / "a.jsonl").write_bytes(b'{"id":1}\n')
-    encoding = {"format": "jsonl"}
-    manifest = ["file:///elsewhere/a.jsonl"]
-    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}
-    config = {"encoding": encoding, "storage": {"root": tmp_path.as_uri()}}
-    done = run_target(schema(), json.dumps(batch).encode(), batch_config=config)
+    config = {"encoding": JSONL, "storage": {"root": tmp_path.as_uri()}}
+    done = run_target(schema(), batch("file:///elsewhere/a.jsonl"), batch_config=config)
     assert done.exit_code == 0
     assert emulator.payloads(topic) == [{"id": 1}]
+
+
+@pytest.mark.parametrize("url", ["file:///a/..%2Fsecret.jsonl", "file:///a/%2e%2e/secret.jsonl"])
+def test_a_batch_file_outside_of_the_configured_storage_is_not_read(
+    emulator: Emulator, run_target: RunTarget, tmp_path: Path, url: str
+) -> None:
+    """Only the name of the file comes from the message."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.jsonl").write_bytes(b'{"id":1}\n')
+    config = {"encoding": JSONL, "storage": {"root": root.as_uri()}}
+    done = run_target(schema(), batch(url), state("after"), batch_config=config)
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    assert "the batch file secret.jsonl cannot be read: FileNotFoundError" in done.error_lines[0]
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("scheme", ["file", "local"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
+def test_only_regular_files_are_read(
+    run_target: RunTarget, tmp_path: Path, kind: str, scheme: str
+) -> None:
+    """Opening a FIFO would hang, and /dev/zero has no end."""
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "a"
+    if kind == "fifo":
+        os.mkfifo(path)
+    if kind == "folder":
+        path.mkdir()
+    done = run_target(schema(), batch(f"{scheme}://{path}"), state("after"))
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    (line,) = done.error_lines
+    assert "line 2 of the input: stream orders: the batch file" in line
+    assert "is not a regular file" in line
+
+
+def test_a_small_file_that_decompresses_to_an_endless_line_does_not_fill_the_memory(
+    target_config: TargetConfig, tmp_path: Path
+) -> None:
+    """A line has a limit, far above that of a message, and is decompressed in pieces."""
+    path = tmp_path / "a.jsonl.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(b'{"id":"')
+        for _ in range(1024):
+            file.write(b" " * 2**20)
+    line = batch(path.as_uri(), compression="gzip")
+    target = command("target-workato-streams", "--config", target_config())
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -v 700000; exec "$@"', "sh", *target],
+        input=schema() + b"\n" + line,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env=environment(),
+    )
+    assert done.returncode == 1
+    assert b"line 2 of the input: stream orders: a.jsonl.gz:1: longer than 64 MB" in done.stderr
+
+
+@pytest.mark.parametrize("invalid", [b"not json", b'{"type":"RECORD","stream":"new","record":{}}'])
+def test_an_invalid_line_is_reported_even_if_publishing_fails(
+    emulator: Emulator, run_target: RunTarget, invalid: bytes
+) -> None:
+    """Both the line and the reason of the failure have to be fixed."""
+    emulator.fault("status", status=403)
+    done = run_target(schema(), record(id=1), invalid)
+    assert done.exit_code == 1
+    first, second = done.error_lines
+    assert "line 3 of the input: " in first
+    assert "HTTP 403" in second
+
+
+def test_the_input_being_invalid_and_a_failure_are_each_reported_once(
+    run_target: RunTarget,
+) -> None:
+    """Without a failure, there is one error."""
+    done = run_target(schema(), record(id=1), b"not json")
+    assert len(done.error_lines) == 1
 
 
 @pytest.mark.parametrize(
@@ -198,11 +282,8 @@ def test_a_damaged_batch_file_ends_the_run_with_its_line(  # noqa: PLR0913, PLR0
     """What precedes the damage is published; later states are not emitted."""
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(b"not gzip" if content is None else gzip.compress(content))
-    encoding = {"format": "jsonl", "compression": "gzip"}
-    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [path.as_uri()]}
-    done = run_target(
-        schema(), record(id=0), state("before"), json.dumps(batch).encode(), state("after")
-    )
+    line = batch(path.as_uri(), compression="gzip")
+    done = run_target(schema(), record(id=0), state("before"), line, state("after"))
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert len(emulator.payloads(topic)) == (2 if content and b"id" in content else 1)
     assert "line 4 of the input" in done.error_lines[0]
@@ -225,20 +306,18 @@ def test_a_batch_file_that_cannot_be_found_is_named_with_line_stream_and_remedy(
     run_target: RunTarget, tmp_path: Path, url: str, reason: str
 ) -> None:
     """Reading creates no folders."""
-    encoding = {"format": "jsonl"}
-    manifest = [url.format(folder=tmp_path)]
-    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}
+    line = batch(url.format(folder=tmp_path))
     # As if s3fs was not installed.
     hidden = """
         import sys
         sys.modules["s3fs"] = None
     """
     env = injected(tmp_path / "site", hidden)
-    done = run_target(schema(), json.dumps(batch).encode(), state("after"), env=env)
+    done = run_target(schema(), line, state("after"), env=env)
     assert (done.exit_code, done.emitted_states) == (1, [])
-    (line,) = done.error_lines
-    assert "line 2 of the input: stream orders: the batch file" in line
-    assert reason in line
+    (error,) = done.error_lines
+    assert "line 2 of the input: stream orders: the batch file" in error
+    assert reason in error
     assert not (tmp_path / "no").exists()
 
 
@@ -248,9 +327,7 @@ def test_a_batch_file_may_have_an_escaped_name(
     """A URL escapes spaces."""
     path = tmp_path / "a file.jsonl"
     path.write_bytes(b'{"id":1}\n')
-    encoding = {"format": "jsonl"}
-    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [path.as_uri()]}
-    assert run_target(schema(), json.dumps(batch).encode()).exit_code == 0
+    assert run_target(schema(), batch(path.as_uri())).exit_code == 0
     assert emulator.payloads(topic) == [{"id": 1}]
 
 
@@ -260,9 +337,7 @@ def test_a_byte_order_mark_is_skipped(
     """Some editors write one at the beginning of a file."""
     path, mark = tmp_path / "a.jsonl", b"\xef\xbb\xbf"
     path.write_bytes(mark + b'{"id":1}\n')
-    encoding = {"format": "jsonl"}
-    batch = {"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": [path.as_uri()]}
-    done = run_target(mark + schema(), *orders(1), json.dumps(batch).encode(), state("all"))
+    done = run_target(mark + schema(), *orders(1), batch(path.as_uri()), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert emulator.payloads(topic) == [{"id": 0}, {"id": 1}]
 

@@ -11,7 +11,7 @@ from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.publishing.client import PublishResult
 from target_workato_streams.publishing.messages import OutgoingMessage, Published
-from target_workato_streams.publishing.sender import BatchSender, publish_in_row_order
+from target_workato_streams.publishing.sender import BatchSender
 from target_workato_streams.state.checkpoints import Checkpoint
 
 from tests.running import eventually
@@ -77,7 +77,7 @@ class Topic:
 
     def outcomes(self, sent: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
         """Publish a batch."""
-        return publish_in_row_order(sent, self._sender.publish)
+        return self._sender.publish(sent)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from workato_streams_emulator import Emulator
 
-    from tests.target.conftest import StartTarget, TargetConfig
+    from tests.target.conftest import RunTarget, StartTarget, TargetConfig
 
 LONG = 5.0
 
@@ -138,6 +138,27 @@ def test_a_signal_ends_the_run_if_the_service_does_not_respond(
     assert done.exit_code == 1
     assert done.emitted_states == [{"at": 9}]
     assert "10 unacknowledged messages" in done.error_lines[0]
+
+
+SIGNAL_BEFORE_THE_FIRST_READ = """
+    import os, signal
+    from target_workato_streams import target
+    make_router = target.make_router
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return make_router(*args)
+    target.make_router = interrupted
+"""
+
+
+def test_a_signal_before_the_first_read_is_not_a_success(
+    emulator: Emulator, run_target: RunTarget, tmp_path: Path
+) -> None:
+    """Nothing has been read, so the exit code is that of a process without a handler."""
+    env = injected(tmp_path / "site", SIGNAL_BEFORE_THE_FIRST_READ)
+    done = run_target(schema(), *orders(1), state("all"), env=env)
+    assert (done.exit_code, done.emitted_states) == (128 + signal.SIGTERM, [])
+    assert emulator.requests() == []
 
 
 def test_a_second_signal_stops_immediately(emulator: Emulator, start_target: StartTarget) -> None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(CONNECTOR)
 
-# Contract: "Developer API"; it has its own quota.
+# docs/api.md, "Topics": the Developer API has its own quota.
 REQUESTS_PER_MINUTE = 60
 TOPICS_PER_PAGE = 100
 PATH = "/api/event_streams/topics"
@@ -71,7 +71,7 @@ class TopicExists(RequestRejected):
 
 
 class DeveloperApi:
-    """The topics of the workspace (contract: "Developer API").
+    """The topics of the workspace (docs/api.md, "Topics").
 
     Args:
         session: A session of the Developer API's host.

@@ -109,17 +109,20 @@ class RateLimiter:
         try:
             yield paused
         except ServiceError as exc:
-            with self._changed:
-                self.stats.by_status[str(exc.status or "none")] += 1
-                if exc.status == TOO_MANY_REQUESTS:
+            if exc.status == TOO_MANY_REQUESTS:
+                with self._changed:
                     self._pause(exc.retry_after, sent_at)
             raise
         with self._changed:
-            self.stats.by_status["200"] += 1
             if self._throttled and sent_at > self._paused_at:
                 self._throttled = 0
                 self._not_before = 0.0
                 self._changed.notify_all()
+
+    def count(self, status: int | None) -> None:
+        """Count a request by the status of its response; None if there is none."""
+        with self._changed:
+            self.stats.by_status[str(status or "none")] += 1
 
     def sleep(self, secs: float) -> None:
         """Wait for this many seconds before a retry, or until ``stop``."""

@@ -127,7 +127,7 @@ class TopicSummary:
         return [f"newest from {self.newest}", behind]
 
 
-def _secs(time: str) -> float | None:
+def _secs(time: str | None) -> float | None:
     parsed = parse_time(time)
     return parsed.timestamp() if parsed else None
 

@@ -203,7 +203,11 @@ PREFIX = "payload_"
 MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
     "message_id": {"type": "string", "description": "Opaque; not sortable"},
     "topic_id": {"type": "integer"},
-    "time": {"type": "string", "format": "date-time", "description": "Time of publication"},
+    "time": {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "Time of publication",
+    },
 }
 RESCUED_SCHEMA: Mapping[str, Any] = {
     "type": ["object", "null"],

@@ -68,7 +68,8 @@ def rescued_object(values: Sequence[RescuedValue]) -> bytes:
     unnamed: dict[Path, list[bytes]] = {}
     for path, raw, _, name in values:
         if name is None:
-            members.append(_key(path) + (as_text(raw) if needs_text(raw) else raw))
+            is_text = raw != b"null" and needs_text(raw)
+            members.append(_key(path) + (as_text(raw) if is_text else raw))
         else:
             unnamed.setdefault(path, []).append(b"%b:%b" % (json.dumps(name).encode(), raw))
     for path, fields in unnamed.items():

@@ -77,6 +77,8 @@ def is_double(raw: bytes) -> bool:
 
     A number that a double rounds to 0 is not: PostgreSQL's double precision rejects it.
     """
+    if len(raw) < 100 and b"e" not in raw and b"E" not in raw:
+        return True  # Without an exponent, so few digits are always within the range.
     if not _is_storable_number(raw):
         return False
     value = float(raw)

@@ -152,7 +152,8 @@ class RecordBuilder:
         bodies: list[bytes] = []
         for payload in payloads:
             parts, rescued = self._place(payload)
-            if rescued and self._add_columns(rescued) and is_open:
+            has_values = any(value.raw != b"null" for value in rescued)
+            if has_values and self._add_columns(rescued) and is_open:
                 self._use(self._registry.columns)
                 parts, rescued = self._place(payload)
             if rescued and self._evolution.excludes:

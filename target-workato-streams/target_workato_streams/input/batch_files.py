@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
-from pathlib import PurePosixPath
+import stat
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,11 +16,13 @@ from ..plugin.json import check_utf8, members
 from .messages import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import IO
 
     from .messages import Line
 
+# Far above the size of a message, so that a small compressed file cannot fill the memory.
+MAX_LINE_BYTES = 64 * 1024 * 1024
 _RECORD = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -65,13 +68,15 @@ def _records_of(
     name = "(malformed URL)"
     try:
         # Without the query, which may contain a signature.
-        name = PurePosixPath(urlsplit(url).path).name
+        name = PurePosixPath(unquote(urlsplit(url).path)).name
         with _open(url, name, storage) as file:
-            lines: Iterable[bytes] = gzip.open(file) if is_packed else file  # noqa: SIM115 - closed with file
-            mark = codecs.BOM_UTF8
-            for number, line in enumerate(lines, start=1):
+            lines = gzip.GzipFile(fileobj=file) if is_packed else file
+            mark, number = codecs.BOM_UTF8, 0
+            while line := lines.readline(MAX_LINE_BYTES):
+                number += 1
+                place = f"{name}:{number}"
                 if not line.isspace():
-                    yield f"{name}:{number}", _record(line.removeprefix(mark), f"{name}:{number}")
+                    yield place, _record(line.removeprefix(mark), place)
                 mark = b""
     except InputError:
         raise
@@ -90,11 +95,17 @@ def _open(url: str, name: str, storage: Mapping[str, Any]) -> IO[bytes]:
             f"the batch file {name or '(empty)'} has no URL such as file:///folder/{name}; fix "
             "batch_config of the tap"
         )
-    if root := storage.get("root"):
-        url = f"{str(root).rstrip('/')}/{name}"
-    parts = urlsplit(url)
-    if parts.scheme in {"", "file"}:
-        return open(unquote(parts.path), "rb")  # noqa: PTH123 - the caller closes it
+    root = str(storage.get("root") or "").rstrip("/")
+    parts = urlsplit(root or url)
+    if parts.scheme in {"", "file", "local"}:
+        path = Path(unquote(parts.path))
+        if root:
+            path /= name
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"the batch file {name} is not a regular file")
+        return path.open("rb")
+    if root:
+        url = f"{root}/{PurePosixPath(urlsplit(url).path).name}"
     import fsspec  # noqa: PLC0415 - rarely needed, and slow to import
 
     try:
@@ -109,6 +120,8 @@ def _open(url: str, name: str, storage: Mapping[str, Any]) -> IO[bytes]:
 
 
 def _record(line: bytes, place: str) -> bytes:
+    if len(line) == MAX_LINE_BYTES:
+        raise InputError(f"{place}: longer than {MAX_LINE_BYTES >> 20} MB")
     try:
         try:
             record = bytes(_RECORD.decode(line))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
 from ..event_streams.errors import EventStreamsError, SettingError, Stopped
+from ..plugin.command import safe_text
 from .messages import InputError, split
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .messages import Line
+
+logger = logging.getLogger("target-workato-streams")
 
 CHUNK_BYTES = 256 * 1024
 
@@ -109,7 +113,12 @@ class StdinReader(GenericSingerReader[bytes]):
         except Exception as exc:
             if isinstance(exc, InputError):
                 exc.args = (f"line {self.line_number} of the input: {exc}",)
-            self.poller.finish()
+            try:
+                self.poller.finish()
+            except EventStreamsError as failure:
+                if failure is not exc:
+                    logger.error("%s", safe_text(exc))  # noqa: TRY400 - as ConnectorCommand does
+                raise
             raise
         return counts
 

@@ -21,144 +21,20 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..event_streams.errors import RequestRejected, Unavailable
+from ..message_key import row_key
 from .client import PublishResult
-from .message_key import row_key
 from .messages import Published, Rejected
 from .summary import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from ..exactly_once.run import TopicPosition
     from .client import PublishClient
     from .context import PublishContext
-    from .lost_responses import LostResponses
     from .messages import OutgoingMessage
 
-    Row = tuple[str | bytes, ...]
-    Publish = Callable[[Sequence[OutgoingMessage]], Iterator[Published | Rejected]]
-
-_sequence = attrgetter("sequence")
-
-
-def publish_in_row_order(
-    messages: Sequence[OutgoingMessage], publish: Publish
-) -> Iterator[Published | Rejected]:
-    """Publish a batch; if a retried message comes after a newer version, publish that once more.
-
-    Args:
-        messages: The messages, in order.
-        publish: Publishes messages, with exactly one outcome for each.
-
-    Yields:
-        One outcome for each message, after the newest version of its row is the last one.
-    """
-    outcomes = publish(messages)
-    first = next(outcomes)
-    if isinstance(first, Published) and len(first.messages) == len(messages):
-        yield first
-        return
-    rows = _Rows(messages)
-    for outcome in chain([first], outcomes):
-        if isinstance(outcome, Published):
-            if free := rows.accept(outcome.messages):
-                yield Published(free)
-        else:
-            rows.reject(outcome.message)
-            # A rejected message may end the run.
-            yield from _settle(rows, publish)
-            yield outcome
-    yield from _settle(rows, publish)
-
-
-def _settle(rows: _Rows, publish: Publish) -> Iterator[Published | Rejected]:
-    in_order, overtaken = rows.take_settled()
-    if in_order:
-        yield Published(in_order)
-    if overtaken:
-        yield from _publish_newest(overtaken, publish)
-
-
-def _publish_newest(
-    overtaken: list[list[OutgoingMessage]], publish: Publish
-) -> Iterator[Published | Rejected]:
-    """Publish the newest version of each row, given all accepted versions, once more."""
-    rows = {_newest(row): row for row in overtaken}
-    for outcome in publish(sorted(rows, key=_sequence)):
-        if isinstance(outcome, Published):
-            yield Published([each for message in outcome.messages for each in rows[message]])
-            continue
-        others = [each for each in rows[outcome.message] if each is not outcome.message]
-        if others[-1] is _newest(others):
-            yield Published(others)
-        else:
-            yield from _publish_newest([others], publish)
-        yield outcome
-
-
-class _Rows:
-    """The rows of a batch that was only partly accepted."""
-
-    def __init__(self, messages: Sequence[OutgoingMessage]) -> None:
-        self._rows = {message.sequence: _row(message) for message in messages}
-        self._pending = {message.sequence for message in messages}
-        # The accepted versions, in topic order, of rows whose newest version is not the last one.
-        self._held: dict[Row, list[OutgoingMessage]] = {}
-
-    def accept(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
-        """Record accepted messages, in topic order.
-
-        Returns:
-            The messages whose rows have no versions that are still retried.
-        """
-        free = []
-        for message in messages:
-            self._pending.discard(message.sequence)
-        for message in messages:
-            row = self._rows[message.sequence]
-            if row is not None and (row in self._held or self._has_older(row, message)):
-                self._held.setdefault(row, []).append(message)
-            else:
-                free.append(message)
-        return free
-
-    def reject(self, message: OutgoingMessage) -> None:
-        """Record a rejected message."""
-        self._pending.discard(message.sequence)
-
-    def take_settled(self) -> tuple[list[OutgoingMessage], list[list[OutgoingMessage]]]:
-        """Return the rows that have no pending versions.
-
-        Returns:
-            The messages of rows that end with the newest version, and the other rows.
-        """
-        pending = {self._rows[sequence] for sequence in self._pending}
-        in_order: list[OutgoingMessage] = []
-        overtaken = []
-        for row in [row for row in self._held if row not in pending]:
-            held = self._held.pop(row)
-            if held[-1] is _newest(held):
-                in_order += held
-            else:
-                overtaken.append(held)
-        return in_order, overtaken
-
-    def _has_older(self, row: Row, message: OutgoingMessage) -> bool:
-        return any(
-            sequence < message.sequence and self._rows[sequence] == row
-            for sequence in self._pending
-        )
-
-
-def _newest(messages: Sequence[OutgoingMessage]) -> OutgoingMessage:
-    return max(messages, key=_sequence)
-
-
-def _row(message: OutgoingMessage) -> Row | None:
-    """Return a key that identifies the row of a message; None if the row has no key."""
-    stream, text = message.mapped or message.record[:2]
-    key = row_key(text, stream)
-    return (stream.name, *key) if key and b"null" not in key else None
-
+    Row = tuple[str | bytes | int, ...]
 
 # With these responses, the service has not applied the request.
 NOT_APPLIED = frozenset({425, 429})
@@ -198,7 +74,7 @@ class BatchSender:
     Args:
         client: The client of the topic.
         context: The context that the producers of all topics share.
-        lost_responses: Looks up the topic before messages are resent, with `exactly_once`.
+        position: Reads the topic before messages are resent, with `exactly_once`.
 
     Attributes:
         failing: Whether the last request failed, and is being retried.
@@ -209,13 +85,13 @@ class BatchSender:
         self,
         client: PublishClient,
         context: PublishContext,
-        lost_responses: LostResponses | None = None,
+        position: TopicPosition | None = None,
     ) -> None:
         self.failing = False
         self.tally = Tally()
         self._client = client
         self._context = context
-        self._lost_responses = lost_responses
+        self._position = position
         self._sent = False
         self._in_doubt: set[int] = set()
 
@@ -232,7 +108,9 @@ class BatchSender:
         self._sent = self.failing = False
         self._in_doubt.clear()
         pending = [_Request(messages)]
-        held: list[Rejected] = []
+        accepted: list[OutgoingMessage] = []
+        rejected: list[Rejected] = []
+        is_in_order = True
         streak = 0
         while pending:
             request = pending.pop()
@@ -248,17 +126,26 @@ class BatchSender:
                     pending.extend(reversed(request.halves()))
                     continue
                 streak += 1
-                held.append(Rejected(request.messages[0], exc.reason, exc.status, request.attempts))
+                message = request.messages[0]
+                new = [Rejected(message, exc.reason, exc.status, request.attempts)]
             else:
                 streak = 0
-                if accepted := result.accepted(request.messages):
-                    lost = self._lost_responses
-                    yield Published(accepted, lost.position if lost else None)
-                held += self._retry_failed(request, result, pending)
+                accepted += result.accepted(request.messages)
+                is_in_order = is_in_order and not (result.failed or result.unknown)
+                new = self._retry_failed(request, result, pending)
+            if is_in_order:
+                settled, accepted = accepted, []
+            else:
+                gone = {each.message.sequence for each in new}
+                accepted = [each for each in accepted if each.sequence not in gone]
+                settled = _take_settled(accepted, pending)
+            if settled:
+                yield Published(settled, self._position.last if self._position else None)
             # A rejected message may end the run, so the outcomes before it are reported first.
+            rejected += new
             first = min((each.messages[0].sequence for each in pending), default=math.inf)
-            yield from [each for each in held if each.message.sequence < first]
-            held = [each for each in held if each.message.sequence > first]
+            yield from [each for each in rejected if each.message.sequence < first]
+            rejected = [each for each in rejected if each.message.sequence > first]
 
     def _retry_failed(
         self, request: _Request, result: PublishResult, pending: list[_Request]
@@ -288,8 +175,8 @@ class BatchSender:
         Raises:
             ServiceError: None of the messages is acknowledged.
         """
-        lost = self._lost_responses
-        missing = messages if lost is None else lost.missing(messages)
+        position = self._position
+        missing = messages if position is None else position.missing(messages)
         if not missing:
             return PublishResult({})
         if self._sent:
@@ -299,16 +186,20 @@ class BatchSender:
             result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
             self._fail()
-            if _may_be_applied(exc) or (lost is not None and _was_sent(exc)):
+            if _may_be_applied(exc) or (position is not None and _was_sent(exc)):
                 self._count_in_doubt(missing)
             raise
         self.failing = False
         if result.unknown:
             self._count_in_doubt([missing[index] for index in result.unknown])
-            if lost is not None or len(result.unknown) == len(missing):
+            if position is not None or len(result.unknown) == len(missing):
                 self._fail()
                 raise self._client.not_understood(len(result.unknown), len(missing))
-        if lost is not None and not lost.acknowledge(result, missing):
+        if (
+            position is not None
+            and result.accepted(missing)
+            and not position.acknowledge(result.last_message_id, result.time)
+        ):
             self._fail()
             raise self._client.not_understood(len(missing), len(missing))
         if len(missing) == len(messages):
@@ -324,8 +215,8 @@ class BatchSender:
 
     def _count_in_doubt(self, messages: Sequence[OutgoingMessage]) -> None:
         """Count messages that may have arrived without an acknowledgement, each of them once."""
-        if self._lost_responses is not None:
-            self._lost_responses.suspect()
+        if self._position is not None:
+            self._position.mark_in_doubt()
             return
         in_doubt = {message.sequence for message in messages}
         self.tally.possibly_duplicated += len(in_doubt - self._in_doubt)
@@ -341,3 +232,46 @@ def _may_be_applied(exc: Unavailable) -> bool:
 def _was_sent(exc: Unavailable) -> bool:
     """Whether a request that failed with this error was sent, and was not rate limited."""
     return exc.sent and exc.status not in NOT_APPLIED
+
+
+_sequence = attrgetter("sequence")
+
+
+def _take_settled(
+    accepted: list[OutgoingMessage], pending: list[_Request]
+) -> list[OutgoingMessage]:
+    """Take the messages whose rows end with their newest version out of the accepted ones.
+
+    If a retried message was accepted after a newer version of its row, the newest version is
+    published once more.
+
+    Args:
+        accepted: The messages of a batch that were accepted but not reported, in topic order.
+        pending: The requests that follow.
+    """
+    rows: dict[Row, list[OutgoingMessage]] = {}
+    for message in accepted:
+        rows.setdefault(_row(message), []).append(message)
+    waiting: dict[Row, int] = {}
+    for message in chain.from_iterable(request.messages for request in pending):
+        row = _row(message)
+        waiting[row] = min(message.sequence, waiting.get(row, message.sequence))
+    settled: dict[OutgoingMessage, None] = {}
+    again = []
+    for row, versions in rows.items():
+        newest = max(versions, key=_sequence)
+        if newest is versions[-1] and waiting.get(row, math.inf) > newest.sequence:
+            settled |= dict.fromkeys(versions)
+        elif row not in waiting:
+            again.append(newest)
+    if again:
+        pending.append(_Request(sorted(again, key=_sequence)))
+    accepted[:] = [message for message in accepted if message not in settled]
+    return list(settled)
+
+
+def _row(message: OutgoingMessage) -> Row:
+    """Identify the row of a message; without a key, a message is a row of its own."""
+    stream, text = message.mapped or message.record[:2]
+    key = row_key(text, stream)
+    return (stream.name, *key) if key and b"null" not in key else (message.sequence,)

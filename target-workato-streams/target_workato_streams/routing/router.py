@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..event_streams.developer_api import TopicExists
 from ..event_streams.errors import SettingError, Unavailable
+from ..plugin.wording import listed
 from .workato_schema import to_workato
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from .workato_schema import WorkatoSchema
 
 logger = logging.getLogger("target-workato-streams")
-
-# The maximum number of fields that are named in a line.
-MAX_NAMES = 5
 
 
 class TopicDirectory:
@@ -82,10 +80,9 @@ class TopicDirectory:
 def _omitted(names: list[str]) -> str:
     if not names:
         return ""
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return (
-        f" without {', '.join(names[:MAX_NAMES])}{more} in its schema, because Workato's schemas "
-        "have no type for them; messages contain these fields nevertheless"
+        f" without {listed(names)} in its schema, because Workato's schemas have no type for them; "
+        "messages contain these fields nevertheless"
     )
 
 

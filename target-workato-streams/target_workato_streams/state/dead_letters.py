@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from io import FileIO
 from typing import TYPE_CHECKING
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 
 BLOCK_BYTES = 64 * 1024
+# How the lines of a dead-letter file begin; the first one is a SCHEMA.
+BEGINNINGS = (b'{"type":"SCHEMA","stream":', b'{"type":"RECORD","stream":')
+
+
+def is_dead_letter_file(path: Path) -> bool:
+    """Whether an existing file is empty, or begins like the dead letters of an earlier run.
+
+    A killed run may have written only a part of the first line.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        begin = file.read(max(map(len, BEGINNINGS)))
+    return any(begin[: len(expected)] == expected[: len(begin)] for expected in BEGINNINGS)
 
 
 class DeadLetters:
@@ -103,6 +118,8 @@ def _open(path: Path) -> FileIO:
     new = not path.exists()
     # The file contains payloads, so only its owner may read it.
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    with suppress(PermissionError):  # the file of another user
+        os.fchmod(descriptor, 0o600)
     # Without a buffer, nothing that failed is written again when the file is closed.
     file = FileIO(descriptor, "ab+")
     _repair_last_line(file)
