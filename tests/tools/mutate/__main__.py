@@ -14,8 +14,12 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.tools.mutate import ROOT, Mutation, mutations
+from tests.tools.mutate import ROOT, mutations
+
+if TYPE_CHECKING:
+    from tests.tools.mutate import Mutation
 
 PACKAGES = ("tap-workato-streams", "target-workato-streams")
 # A mutation may make a run endless; this is more than its tests take without it.
