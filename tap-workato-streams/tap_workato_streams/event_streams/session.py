@@ -215,15 +215,12 @@ class ApiSession:
         body: bytes | None = None,
         poll_secs: float = 0.0,
     ) -> Response:
-        """Send a request once, and read the whole response.
+        """Send a request once, and read the whole response, whose status is 2xx.
 
         Args:
             request: The request.
             body: A body in JSON; overrides that of the prepared request.
             poll_secs: The time in seconds that the service may wait for a message.
-
-        Returns:
-            The response, whose status is 2xx.
 
         Raises:
             ServiceError: The status is not 2xx, or there is no complete response.
