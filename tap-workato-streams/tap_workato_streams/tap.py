@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from copy import deepcopy
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Tap
@@ -17,7 +18,7 @@ from typing_extensions import override
 
 from .discovery import schemas
 from .discovery.catalog import check_format, log_differences, parse_catalog
-from .discovery.topics import discover_topics, infer_schemas, start_settings
+from .discovery.topics import discover_topics, infer_schema, start_settings
 from .event_streams.consume import ConsumeClient, parse_time
 from .event_streams.errors import SettingError
 from .event_streams.rate_limiter import RateLimiter
@@ -28,6 +29,7 @@ from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
 from .plugin.monitoring import serve_metrics
+from .plugin.wording import counted, listed
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.clock import RunClock, RunLimits
 from .reading.consumer import TopicConsumer
@@ -38,11 +40,13 @@ from .streams import NestedStream, TopicStream
 from .sync import Sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
     import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+    from .reading.bookmarks import Topic
 
 
 def tap_problems(config: Mapping[str, Any]) -> list[str]:
@@ -113,6 +117,9 @@ def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
         return
     if config.get("tail") is True:
         yield "batch_config: cannot be combined with tail, since a batch file needs an end"
+    for number, item in enumerate(_topics(config)):
+        if "/" in str(item.get("name")):
+            yield f"topics[{number}].name: must not contain / with batch_config, which names files"
     for name in ("stream_maps", "flattening_enabled"):
         if config.get(name):
             yield f"batch_config: the SDK ignores {name} in batch files; remove one of the two"
@@ -197,24 +204,37 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         """Create a stream for each topic in the settings, or in the workspace."""
         if self.input_catalog:
             check_format(self.input_catalog, self.config["record_format"])
-        limiter = self._limiter = RateLimiter.from_config(self.config)
+        self._limiter = RateLimiter.from_config(self.config)
         settings = ReadSettings.from_config(self.config)
         clock = RunClock()
-        streams = []
         topics = discover_topics(self.config, self.input_catalog, self._bookmarks)
-        if self.input_catalog is None:
-            bookmarks = assigned(self._bookmarks, topics, self._state_file)
-            topics = infer_schemas(self.config, topics, bookmarks, limiter)
+        unknown = self._without_schema(topics)
+        streams = []
         for topic in topics:
-            session = ApiSession.for_messages(self.config, limiter, str(topic))
+            session = ApiSession.for_messages(self.config, self._limiter, str(topic))
             client = ConsumeClient(session, topic.id, split_page)
+            if topic in unknown:
+                topic = infer_schema(topic, client, self._layout)  # noqa: PLW2901 - the same topic
+                client.close()
             streams.append(self._stream(TopicConsumer(topic, client, settings, clock)))
         if self.input_catalog:
             log_differences(self.input_catalog, [stream.name for stream in streams])
         return streams
 
+    def _without_schema(self, topics: Sequence[Topic]) -> list[Topic]:
+        """Return the topics whose schemas have to be inferred, because nothing contains them."""
+        if self.input_catalog is not None or not (self.config["infer_schema"] or self._layout):
+            return []
+        bookmarks = assigned(self._bookmarks, topics, self._state_file) if self._layout else {}
+        known = {name for name, bookmark in bookmarks.items() if bookmark.get("columns")}
+        return [each for each in topics if each.payload_schema is None and each.name not in known]
+
+    @cached_property
+    def _layout(self) -> Layout | None:
+        return Layout.from_config(self.config)
+
     def _stream(self, consumer: TopicConsumer) -> TopicStream:
-        if layout := Layout.from_config(self.config):
+        if layout := self._layout:
             # Runs with nested records start faster without this import.
             from .table_stream import TableStream  # noqa: PLC0415
 
@@ -246,8 +266,17 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             super().sync_all()
             self._write_state()
             return
-        self._sync = Sync(streams, settings, self._write_state)
+        self._sync = Sync(streams, settings, self._write_state, self._limiter)
         self._sync.run()
+
+    @override  # type: ignore[misc]  # final in the SDK
+    def run_connection_test(self) -> bool:
+        """Read one message of each topic for ``--test``, and say what works."""
+        super().run_connection_test()
+        names = list(self.streams)
+        what = counted(len(names), "topic")
+        self.logger.info("the test succeeded: %s can be read: %s", what, listed(names))
+        return True
 
     def _selected(self) -> list[TopicStream]:
         """Return the streams to read, each with its bookmark in the state."""
@@ -283,7 +312,9 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         files, before records whose file has not been reported yet.
         """
         signal.signal(signum, signal.SIG_DFL)
-        if self._sync is None:
-            PluginBase._handle_termination(self, signum, frame)  # noqa: SLF001 - overridden here
-        else:
+        if self._sync:
             self._sync.stop()
+        else:
+            # With exit code 0, a scheduler would take the run for one that has read everything.
+            self.logger.warning("stopped before a state could be emitted; run again")
+            signal.raise_signal(signum)

@@ -154,8 +154,6 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
         found.append("on_rejected: dead_letter requires dead_letter_path")
     if isinstance(path, str) and (problem := _dead_letter_problem(Path(path))):
         found.append(f"dead_letter_path: {problem}")
-    if config.get("legacy_api") is True and config.get("data_center") == "trial":
-        found.append("legacy_api: the trial data center has no legacy domain")
     if config.get("load_method") not in {None, "append-only"}:
         found.append("load_method: records can only be appended to a topic; use append-only")
     return found

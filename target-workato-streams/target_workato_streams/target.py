@@ -16,6 +16,8 @@ from .event_streams.consume import ConsumeClient
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
+from .exactly_once.run import ExactlyOnce
+from .exactly_once.topic_reader import Clock, TopicReader
 from .input.batch_files import records
 from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
 from .input.stdin_reader import StdinReader
@@ -27,8 +29,6 @@ from .plugin.monitoring import histogram, metric, request_metrics, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
-from .publishing.exactly_once_producer import ExactlyOnceProducer
-from .publishing.look_up import KeyConsumer
 from .publishing.payload import Payload
 from .publishing.producer import Producer
 from .routing.router import Router
@@ -36,13 +36,14 @@ from .settings import SETTINGS, decodes_records, target_problems
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
     import click
     from prometheus_client import Metric
 
     from .input.messages import Line
+    from .publishing.messages import OutgoingMessage
 
 LABELS = ("topic_id",)
 # From a fast response to waiting several minutes for the quota.
@@ -85,21 +86,17 @@ def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metr
 
 def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer:
     """Create the producer from the settings, and serve its metrics if they are enabled."""
-    context = _context(config)
-    producer = (
-        ExactlyOnceProducer(context, logger, open_consumer(config, context.limiter))
-        if config["exactly_once"]
-        else Producer(context, logger)
-    )
+    context = _context(config, logger)
+    producer = Producer(context, logger)
     if address := config.get("metrics_address"):
         serve_metrics(address, partial(target_metrics, producer, context))
     return producer
 
 
-def _context(config: Mapping[str, Any]) -> PublishContext:
+def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContext:
     """Create the context of all producers from the settings."""
     max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
-    # Contract: "Legacy domain": no batch endpoint.
+    # The legacy domain has no batch endpoint (docs/api.md, "Messages").
     batch = (
         BatchSettings(max_messages=1, max_bytes=max_bytes, max_age_secs=max_age, frame_bytes=0)
         if config["legacy_api"]
@@ -113,7 +110,6 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         max_retry_secs=config["max_retry_secs"],
         max_rejected=config.get("max_rejected") if dead_letter else 0,
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
-        exactly_once=config["exactly_once"],
     )
     limiter = RateLimiter.from_config(config)
 
@@ -121,6 +117,14 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
         return PublishClient(session, topic_id)
 
+    def open_reader(topic_id: int, label: str) -> TopicReader:
+        session = ApiSession.for_messages(config, limiter, label)
+        client = ConsumeClient(session, topic_id, split_page)
+        return TopicReader(client, label, config["message_key_field"], Clock(limiter.sleep), logger)
+
+    exactly_once: ExactlyOnce[OutgoingMessage] | None = None
+    if config["exactly_once"]:
+        exactly_once = ExactlyOnce(open_reader, logger)
     latency = None
     if config.get("metrics_address"):
         latency = histogram(
@@ -128,20 +132,7 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
             "Time from sending a batch to its acknowledgement, including retries and quota waits.",
             LATENCY_BOUNDS,
         )
-    return PublishContext(settings, connect, limiter, latency)
-
-
-def open_consumer(
-    config: Mapping[str, Any], limiter: RateLimiter
-) -> Callable[[int, str], KeyConsumer]:
-    """Return a function that opens a connection for reading a topic, by its id and label."""
-
-    def open_one(topic_id: int, label: str) -> KeyConsumer:
-        session = ApiSession.for_messages(config, limiter, label)
-        client = ConsumeClient(session, topic_id, split_page)
-        return KeyConsumer(client, label, config["message_key_field"])
-
-    return open_one
+    return PublishContext(settings, connect, limiter, latency, exactly_once)
 
 
 # The number of records in batch files that are read between two polls.

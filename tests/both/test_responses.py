@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     import socket
 
 MEGABYTE = 1024 * 1024
-HINTS = (
-    b"HTTP/1.1 102 Processing\r\n\r\n"
-    b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
-)
 
 
 @pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\n\r\n{"])
@@ -67,16 +63,6 @@ def test_a_compressed_response_has_a_size_limit(connector: Connector) -> None:
 
 def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (500 * MEGABYTE, 500 * MEGABYTE))
-
-
-def test_interim_responses_are_skipped(connector: Connector) -> None:
-    """Early hints that precede the response, for example, are ignored."""
-    response = HINTS + http_response(connector.body)
-
-    with RawService(lambda connection, _number: connection.sendall(response)) as service:
-        outcome = connector.run(service.url)
-    assert (outcome.exit_code, outcome.error_lines) == (0, [])
-    assert len(service.requests) == 1
 
 
 def test_a_proxy_that_requires_a_password_is_named(connector: Connector) -> None:

@@ -150,3 +150,27 @@ def test_the_error_names_the_cause_of_the_last_attempt(connector: Connector) -> 
     assert "no complete response (ConnectionRefusedError" in outcome.stderr
     [line] = outcome.error_lines
     assert "no complete response (RemoteDisconnected" in line
+
+
+def test_a_login_page_ends_the_run_after_a_few_attempts(connector: Connector) -> None:
+    """The error names the URL to check; the page is not requested for five minutes."""
+    page = http_response(b"<html>Sign in</html>", "Content-Type: text/html")
+    with RawService(lambda connection, _number: connection.sendall(page)) as service:
+        outcome = connector.run(service.url)
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "unexpected response (20 bytes, text/html); check api_url; gave up after 5 att" in line
+    assert len(service.requests) == 5
+
+
+def test_a_warning_about_a_retry_contains_no_other_advice(connector: Connector) -> None:
+    """The connector tries again itself."""
+
+    def respond(connection: socket.socket, number: int) -> None:
+        unavailable = http_response(b"", status="503 Service Unavailable")
+        connection.sendall(http_response(connector.body) if number else unavailable)
+
+    with RawService(respond) as service:
+        outcome = connector.run(service.url)
+    assert outcome.exit_code == 0
+    assert "HTTP 503 (Service Unavailable); retrying in " in outcome.stderr

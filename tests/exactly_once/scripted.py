@@ -1,25 +1,34 @@
-"""Scripted histories, in which the response to each request is known."""
+"""Scripted histories: the target in this process, with a service whose responses are known."""
 
 from __future__ import annotations
 
 import json
-import random
+import tempfile
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from typing_extensions import override
-
-from tests.exactly_once.process import run_target
-from tests.exactly_once.service import BatchRejected, Faults, Killed, Lost, Service
+from tests.messages_api import MessagesApi, batch_response, page, payloads_of, rejection
+from tests.target.in_process import listen
 from tests.target.singer import record, schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.exactly_once.service import Topic
+START = datetime(2026, 11, 24, tzinfo=timezone.utc)
+KEY_FIELD = "message_key"
+# Nothing that a killed process does has an effect.
+KILLED = rejection("401 Unauthorized")
 
-NOTHING = Faults(0, 0, 0, 0)
+
+class Message(NamedTuple):
+    """A message of a topic."""
+
+    message_id: str
+    payload: bytes
+    time: str
 
 
 class PartlyLost(NamedTuple):
@@ -32,47 +41,84 @@ Step = str | set[int] | PartlyLost
 
 
 @dataclass
-class ScriptedService(Service):
-    """A service whose response to each publish request is scripted.
+class Service:
+    """Topics, with scripted responses to publish requests.
 
     Attributes:
+        topics: The messages of each topic.
         script: "ok", "lost" (applied), "not applied" (and no response), "kill" (before the request)
-            or "killed" (after it is applied), `PartlyLost`, or the indices of the entries that
-            fail; then "ok".
+            or "killed" (after it is applied), "rejected", `PartlyLost`, or the indices of the
+            entries that fail; then "ok".
+        batches: The rows of each publish request; of records without a key, their versions.
+        requests: The number of consume requests.
+        killed: Whether the process has been killed.
     """
 
+    topics: list[list[Message]]
     script: deque[Step] = field(default_factory=deque)
-    batches: list[list[Any]] = field(default_factory=list)
+    batches: list[list[str]] = field(default_factory=list)
+    requests: int = 0
+    killed: bool = False
 
-    @override
-    def publish(self, topic_id: int, bodies: Sequence[bytes]) -> list[str | None]:
+    def respond(self, topic_id: int, operation: str, body: bytes) -> bytes | None:
+        """Respond to a request; None to close the connection."""
+        if operation == "consume":
+            return self.consume(topic_id, json.loads(body))
+        return self._publish(topic_id, payloads_of(body))
+
+    def consume(self, topic_id: int, request: dict[str, Any]) -> bytes:
+        """Respond with a page."""
+        self.requests += 1
+        if self.killed:
+            return KILLED
+        found = self.topics[topic_id]
+        if "after_message_id" in request:
+            ids = [message.message_id for message in found]
+            if request["after_message_id"] not in ids:
+                return rejection("404 Not Found")
+            found = found[ids.index(request["after_message_id"]) + 1 :]
+        elif "since_time" in request:
+            found = [message for message in found if message.time > request["since_time"]]
+        # Nothing is young, so nothing is waited for.
+        return page(found[: request["batch_size"]], self._date(topic_id, timedelta(minutes=1)))
+
+    def _publish(self, topic_id: int, bodies: Sequence[bytes]) -> bytes | None:
         step = self.script.popleft() if self.script else "ok"
-        if self.killed or step == "kill":
-            self.killed = True
-            raise Killed
+        self.killed = self.killed or step == "kill"
+        if self.killed:
+            return KILLED
         records = [json.loads(body) for body in bodies]
         self.batches.append([record.get("id", record["v"]) for record in records])
         if step == "not applied":
-            raise Lost
+            return None
         if step == "rejected":
-            raise BatchRejected
-        topic = self.by_id[topic_id]
+            return rejection("422 Unprocessable Content")
         fails = step.failing if isinstance(step, PartlyLost) else step
-        fails = set() if isinstance(fails, str) else fails
-        ids = [
-            None if index in fails else self._store(topic, body, each)
-            for index, (body, each) in enumerate(zip(bodies, records, strict=True))
-        ]
-        if step == "killed":
-            self.killed = True
-            raise Killed
-        if step == "lost" or isinstance(step, PartlyLost):
-            raise Lost
-        return ids
+        failed = set() if isinstance(fails, str) else fails
+        date = self._date(topic_id)
+        ids = {
+            index: None if index in failed else self.store(topic_id, body)
+            for index, body in enumerate(bodies)
+        }
+        self.killed = step == "killed"
+        if step in ("lost", "killed") or isinstance(step, PartlyLost):
+            return None
+        return batch_response(ids, date)
 
-    @override
-    def _page_size(self, topic: Topic) -> int:
-        return 50
+    def store(self, topic_id: int, payload: bytes) -> str:
+        """Append a message to a topic, and return its id."""
+        messages = self.topics[topic_id]
+        # Neither length nor order show which came first.
+        message_id = f"A{(len(messages) + 1) * 7919 % 10007:x}"
+        time = (START + self._time(topic_id)).isoformat(timespec="milliseconds")
+        messages.append(Message(message_id, payload, time))
+        return message_id
+
+    def _date(self, topic_id: int, later: timedelta = timedelta()) -> str:
+        return f"Date: {format_datetime(START + self._time(topic_id) + later, usegmt=True)}"
+
+    def _time(self, topic_id: int) -> timedelta:
+        return timedelta(seconds=10 * len(self.topics[topic_id]))
 
 
 class Pipeline:
@@ -81,23 +127,20 @@ class Pipeline:
     Args:
         topics: The number of topics.
         routes: The topic of each stream.
+
+    Attributes:
+        states: The states that were emitted.
     """
 
     def __init__(self, topics: int = 1, **routes: int) -> None:
-        self.service = ScriptedService(0, topics, NOTHING)
+        self.service = Service([[] for _ in range(topics)])
         self.routes = routes or {"a": 0}
-        self.output_rng = random.Random(0)  # noqa: S311 - no secret
         self.states: list[dict[str, Any]] = []
 
     @property
     def state(self) -> dict[str, Any]:
         """The stored state."""
         return self.states[-1] if self.states else {}
-
-    def emit(self, line: bytes) -> None:
-        """Store a state."""
-        if not self.service.killed:
-            self.states.append(json.loads(line))
 
     def run(
         self,
@@ -107,7 +150,7 @@ class Pipeline:
         first_state: bool = True,
         **settings: Any,  # noqa: ANN401 - settings are JSON
     ) -> list[dict[str, Any]]:
-        """Run the target with the stored state.
+        """Run the target with the stored state; it may be killed, but must not fail.
 
         Args:
             sent: The lines of the tap after its first state and its schemas.
@@ -119,35 +162,52 @@ class Pipeline:
         Returns:
             The states that were emitted.
         """
-        known = len(self.states)
-        self.service.killed = False
-        self.service.script = deque(script)
+        service, known = self.service, len(self.states)
+        service.killed = False
+        service.script = deque(script)
         first = [state_line(self.state)] if first_state else []
         text = {"type": "string"}
         schemas = [schema(stream, keys, id=text, v=text) for stream in self.routes]
         given = [line + b"\n" for line in (*first, *schemas, *sent)]
-        run_target(self, given, _Never(), **settings)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            MessagesApi(service.respond) as api,
+        ):
+            config = {
+                "api_url": api.url,
+                "topics": self.routes,
+                "exactly_once": True,
+                "message_key_field": KEY_FIELD,
+                "batch_size_rows": 3,
+                "max_batch_age_secs": 3600,
+                "on_rejected": "dead_letter",
+                "dead_letter_path": f"{folder}/dead.jsonl",
+                **settings,
+            }
+            try:
+                listen(given, self, **config)
+            except Exception:
+                if not service.killed:
+                    raise
         return self.states[known:]
+
+    def write(self, line: memoryview | bytes) -> int:
+        """Store a state that the target emits."""
+        if not self.service.killed:
+            self.states.append(json.loads(bytes(line)))
+        return len(line)
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
 
     def topic(self, number: int = 0) -> list[str]:
         """Return the row and the version of each message in a topic."""
-        return [f"{m.row}{m.version}" for m in self.service.by_id[number].messages]
+        payloads = [json.loads(message.payload) for message in self.service.topics[number]]
+        return [f"{payload.get('id', '')}{payload.get('v', '')}" for payload in payloads]
 
     def bookmark(self, at: int) -> bytes:
         """Return a STATE line with the tap's bookmark and the rest of the stored state."""
         return state_line({"bookmarks": {**self.state.get("bookmarks", {}), "a": {"at": at}}})
-
-
-class _Never(random.Random):
-    """Always chooses the last option, and never what is improbable."""
-
-    @override
-    def random(self) -> float:
-        return 1.0
-
-    @override
-    def choice(self, seq: Any) -> Any:
-        return seq[-1]
 
 
 def state_line(value: dict[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 
-from tap_workato_streams.event_streams.hosts import PUBLIC_URLS
+from tap_workato_streams.event_streams.session import PUBLIC_URLS
 
 from tests.live.api import Api
 from tests.live.checks import run

@@ -18,6 +18,7 @@ from tap_workato_streams.plugin.monitoring import serve_metrics
 
 from tests.executables import run
 from tests.project.docs import ROOT
+from tests.raw_service import RawService, http_response
 from tests.running import Running, eventually
 from tests.target.running import RunningTarget
 
@@ -159,6 +160,23 @@ def test_the_target_serves_metrics_while_it_runs(
     assert metrics["workato_streams_requests_total"] == {(("status", "200"),): batches}
     assert emulator.token not in text
     assert SECRET_PAYLOAD not in text
+
+
+def test_each_status_counts_as_itself(write_config: WriteConfig) -> None:
+    """A proxy may respond with another 2xx than the service."""
+    accepted = http_response(b'{"messages":[]}', status="202 Accepted")
+    with RawService(lambda connection, _number: connection.sendall(accepted)) as service:
+        config = write_config(
+            api_url=service.url, topics=[{"id": 1}], metrics_address=ANY_PORT, tail=True
+        )
+        tap = Running("tap-workato-streams", "--config", config)
+        try:
+            _, metrics = scraped_when(
+                tap, lambda found: found.get("workato_streams_requests_total")
+            )
+        finally:
+            tap.kill()
+    assert metrics["workato_streams_requests_total"].keys() == {(("status", "202"),)}
 
 
 def test_the_dashboard_and_the_documentation_have_the_metrics_that_exist(

@@ -102,13 +102,16 @@ def test_blocks_that_are_not_run_say_why(page: Path) -> None:
         assert block.language in {"console", "yaml", "json", "python", "text", "sql", "mermaid"}
         if block.comment.startswith(NOT_RUN):
             assert len(block.comment) > len(NOT_RUN) + 10
+            assert all(
+                (ROOT / path).exists() for path in re.findall(r"tests/[\w/.]+", block.comment)
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_links_lead_to_files_of_this_repository(page: Path) -> None:
     """The file of a relative link exists, and a fragment is a heading of that file."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+    for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]", text):
         if link.startswith("https://"):
             continue
         name, _, fragment = link.partition("#")

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
+from tap_workato_streams.event_streams.http import MAX_RESPONSE_BYTES
+from tap_workato_streams.plugin.version import __version__
+from tap_workato_streams.records.evolution import MAX_COLUMNS
 
 from tests.benchmarks.report import RESULTS
-from tests.project.docs import ROOT
+from tests.project.definitions import PYTHONS
+from tests.project.docs import ROOT, TAP, TARGET
 
-READ, PUBLISHED = 50, 100
+READ = TAP.settings["properties"]["batch_size"]["maximum"]
+PUBLISHED = TARGET.settings["properties"]["batch_size_rows"]["maximum"]
 
 
 def page(name: str) -> str:
@@ -56,6 +61,24 @@ def test_batches_in_flight() -> None:
     assert "about four times as fast" in page("docs/sizing.md")
 
 
+@pytest.mark.parametrize("rows", ["5", "100", "1,000", "10,000"])
+def test_batches_of_hot_rows(rows: str) -> None:
+    """exactly-once.md quotes rounded figures."""
+    [records] = quoted("docs/exactly-once.md", rf"\| {rows} \| ([\d.]+) \|")
+    found = measured("Exactly once: hot rows", rows, "records per request")
+    assert found == pytest.approx(records, rel=0.05)
+
+
+def test_speed_of_exactly_once() -> None:
+    """exactly-once.md says that it is about half as fast."""
+    section = "Exactly once: speed"
+    plain, exact = (
+        measured(section, row, "records per second") for row in ("without", "exactly_once")
+    )
+    assert "about half as fast" in page("docs/exactly-once.md")
+    assert 0.4 < exact / plain < 0.7
+
+
 def test_latency_of_tail_mode() -> None:
     """tail.md says that a message is emitted within milliseconds."""
     assert "within milliseconds" in page("docs/tail.md")
@@ -76,3 +99,19 @@ def test_default_quota() -> None:
     """The README quotes what the default quota allows."""
     pattern = r"default of (\d+) requests .*? at most ([\d,]+) or publish at most ([\d,]+) messages"
     assert quoted("README.md", pattern) == [60, 60 * READ, 60 * PUBLISHED]
+
+
+def test_versions() -> None:
+    """The README says which version this is, and which versions of Python it needs."""
+    assert f"version {__version__}, beta" in page("README.md")
+    assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in page("README.md")
+    assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in page("docs/limits.md")
+
+
+def test_limits() -> None:
+    """limits.md quotes the limits of the settings and of the code."""
+    assert quoted("docs/limits.md", r"(\d+) read, (\d+) published") == [READ, PUBLISHED]
+    largest = TARGET.settings["properties"]["max_batch_bytes"]["maximum"]
+    assert quoted("docs/limits.md", r"Size of a request \| ([\d,]+) bytes") == [largest]
+    assert quoted("docs/limits.md", r"Columns \| ([\d,]+) per stream") == [MAX_COLUMNS]
+    assert quoted("docs/limits.md", r"Size of a response \| (\d+) MB") == [MAX_RESPONSE_BYTES >> 20]

@@ -17,7 +17,9 @@ TAP = {
 TARGET = {
     "input": set[str](),
     "state": {"input"},
-    "publishing": {"input", "state"},
+    "message_key": {"input"},
+    "exactly_once": {"message_key"},
+    "publishing": {"input", "state", "message_key", "exactly_once"},
     "routing": {"publishing"},
 }
 DIRECTIONS = {"tap_workato_streams": TAP, "target_workato_streams": TARGET}

@@ -41,12 +41,14 @@ def test_ci_runs_on_every_supported_python() -> None:
         assert definition["supported_python_versions"] == versions
 
 
-def test_changelog_has_a_section_for_a_release() -> None:
-    """The release workflow takes the release notes from it."""
+def test_the_notes_of_a_release_are_its_section_of_the_changelog() -> None:
+    """The release workflow reads it after the steps that CONTRIBUTING.md describes."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert "### Added" in section(__version__, text)
     with pytest.raises(ValueError, match="no section"):
-        section("99.0.0", text)
+        section(__version__, text)
+    assert "## [Unreleased]\n" in text
+    released = text.replace("[Unreleased]", f"[Unreleased]\n\n## [{__version__}] - 2026-12-01", 1)
+    assert "### Added" in section(__version__, released)
 
 
 def test_the_url_of_the_repository_is_defined_once() -> None:
@@ -61,3 +63,16 @@ def test_nobody_has_to_type_the_url_of_the_repository() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
     containing = {page.name for page in pages if address() in page.read_text(encoding="utf-8")}
     assert containing <= {"CONTRIBUTING.md"}
+
+
+def test_contributing_shows_modules_that_exist() -> None:
+    """A module that is renamed is renamed there, too."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [diagram] = re.findall(r"```text\n(tap .*?)```", text, flags=re.DOTALL)
+    tap, target = re.split(r"^target ", diagram, flags=re.MULTILINE)
+    for part, name in ((tap[4:], "tap-workato-streams"), (target, "target-workato-streams")):
+        package = ROOT / name / name.replace("-", "_")
+        words = re.sub(r"stdin\b(?!_)|stdout|outcomes of the messages", "", part)
+        for module in re.findall(r"[a-z_/]+", words):
+            path = package / module
+            assert path.is_dir() or path.with_suffix(".py").is_file(), module

@@ -16,7 +16,11 @@ OPEN_SCHEMA = {
     "properties": {
         "message_id": {"type": "string", "description": "Opaque; not sortable"},
         "topic_id": {"type": "integer"},
-        "time": {"type": "string", "format": "date-time", "description": "Time of publication"},
+        "time": {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "Time of publication",
+        },
         "payload": {"type": ["object", "null"], "additionalProperties": True},
     },
     "required": ["message_id"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
-from tap_workato_streams.event_streams.hosts import developer_host, messages_host
+from tap_workato_streams.event_streams.session import developer_host, messages_host
 from tap_workato_streams.tap import TapWorkatoStreams
 
 from tests.executables import run
@@ -38,8 +38,8 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         {"topics": [{"id": 1, "schema": {"properties": {"a": {"$ref": "#"}}}}]},
         f"topics[0].schema is not a JSON Schema: {RECURSIVE}",
     ),
-    ({"api_token": None}, "api_token: must be set"),
-    ({"api_token": ""}, "api_token: must be set"),
+    ({"api_token": None}, "'api_token' is a required property"),
+    ({"api_token": ""}, "'api_token' is a required property"),
     ({"api_token": 5}, "api_token: must be of type string"),
     ({"api_token": "a b"}, f"api_token: {NO_TOKEN}"),
     ({"api_token": "ab\n"}, f"api_token: {NO_TOKEN}"),
@@ -71,6 +71,10 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
     ({"developer_api_url": "http://example.com"}, f"developer_api_url: {CLEAR_TEXT}"),
     ({"developer_api_url": "x"}, f"developer_api_url: {NO_URL}"),
     ({"legacy_api": "maybe"}, "legacy_api: must be of type boolean"),
+    (
+        {"legacy_api": True, "data_center": "trial"},
+        "legacy_api: the trial data center has no legacy domain",
+    ),
     ({"max_requests_per_minute": 0}, "max_requests_per_minute: must be at least 1"),
     ({"max_requests_per_minute": 1.5}, "max_requests_per_minute: must be of type integer"),
     (
@@ -114,11 +118,11 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
     ({"topics": []}, NO_TOPICS),
     ({"topics": "orders"}, "topics: must be of type array"),
     ({"topics": [11]}, "topics[0]: must be of type object"),
-    ({"topics": [{"name": "orders"}]}, "topics[0].id: must be set"),
+    ({"topics": [{"name": "orders"}]}, "topics[0]: 'id' is a required property"),
     ({"topics": [{"id": 1}, {"id": "two"}]}, "topics[1].id: must be of type integer"),
     (
         {"topics": [{"id": 1, "nam": "orders"}]},
-        "topics[0]: unknown setting nam",
+        "topics[0]: Additional properties are not allowed ('nam' was unexpected)",
     ),
     ({"topics": [{"id": 1, "name": ""}]}, "topics[0].name: must not be empty"),
     ({"topics": [{"id": 1, "name": ["a"]}]}, "topics[0].name: must be of type string"),
@@ -172,6 +176,10 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
     (
         {"batch_config": BATCH, "stream_maps": {"topic_1": {}}},
         "batch_config: the SDK ignores stream_maps in batch files; remove one of the two",
+    ),
+    (
+        {"batch_config": BATCH, "topics": [{"id": 1, "name": "sales/orders"}]},
+        "topics[0].name: must not contain / with batch_config, which names files",
     ),
     (
         {"batch_config": {**BATCH, "encoding": {"format": "parquet"}}},
@@ -244,7 +252,7 @@ def test_all_problems_are_reported_at_once_before_the_first_request(
             "developer_api_token: must be of type string",
             f"start_date: {NO_DATE}",
             f"topics[0].start_date: {NO_DATE}",
-            "topics[1].id: must be set",
+            "topics[1]: 'id' is a required property",
             "Config validation failed",
         ]
     )
@@ -336,7 +344,7 @@ def test_text_of_the_wrong_type_is_rejected(emulator: Emulator) -> None:
     lines = [line.rsplit(" | ", 1)[1] for line in done.error_lines]
     assert sorted(lines) == sorted(
         [
-            "api_token: must be set",
+            "'api_token' is a required property",
             "batch_size: must be of type integer",
             "tail: must be of type boolean",
             "topics: must be of type array",
@@ -365,7 +373,7 @@ def test_whole_numbers_may_be_written_as_decimals(emulator: Emulator, tmp_path: 
 
 @pytest.mark.parametrize("center", CENTERS)
 def test_each_data_center_has_its_own_hosts(center: str) -> None:
-    """Messages, the legacy domain and the Developer API have different hosts (contract)."""
+    """Messages, the legacy domain and the Developer API have different hosts (docs/api.md)."""
     place = "" if center == "us" else f"{center}."
     config: dict[str, Any] = {"data_center": center, "legacy_api": False, **TOKENS}
     workspace = "https://www.workato.com" if center == "us" else f"https://app.{place}workato.com"

@@ -12,6 +12,18 @@ import pytest
 from tests.injection import NO_ROOM, REFUSED_ONCE, injected
 from tests.running import eventually
 from tests.target.conftest import dead_letters_in
+from tests.target.exactly_once import (
+    EXACTLY_ONCE,
+    OURS,
+    ids,
+    killed,
+    made_older,
+    operations,
+    returned,
+    rows,
+    state_line,
+    warnings,
+)
 from tests.target.singer import record, schema
 
 if TYPE_CHECKING:
@@ -19,38 +31,9 @@ if TYPE_CHECKING:
 
     from workato_streams_emulator import Emulator
 
-    from tests.executables import Outcome
     from tests.target.conftest import RunTarget, StartTarget
-    from tests.target.running import RunningTarget
 
-EXACTLY_ONCE: dict[str, Any] = {"exactly_once": True, "message_key_field": "key"}
 LATENCY_SECS = 0.15
-OURS = "target-workato-streams"
-
-
-def state_line(**bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
-    """A STATE line as SDK taps write it."""
-    return json.dumps({"type": "STATE", "value": {"bookmarks": bookmarks}}).encode()
-
-
-def returned(state: dict[str, Any], **bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
-    """A STATE line with what the tap was given, and its own new bookmarks."""
-    return state_line(**{**state["bookmarks"], **bookmarks})
-
-
-def rows(first: int, count: int) -> list[bytes]:
-    """RECORD lines."""
-    return [record(id=number) for number in range(first, first + count)]
-
-
-def ids(emulator: Emulator, topic: int) -> list[int]:
-    """The ids of the records in the topic, in order; of other producers' messages, None."""
-    return [payload.get("id") for payload in emulator.payloads(topic)]
-
-
-def operations(emulator: Emulator) -> list[str]:
-    """What was requested."""
-    return [request.operation for request in emulator.requests()]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +153,7 @@ def test_an_expired_position_means_reading_from_the_earliest_message(
     target.feed(returned(first.emitted_states[-1]), schema(), *rows(5, 10))
     eventually(lambda: len(ids(emulator, topic)) == 15, "all records")
     last = killed(target, emulator)
-    position = last["bookmarks"][OURS][str(topic)]["message_id"]
+    position = made_older(last, topic)
     emulator.expire(topic, position)
     done = run_target(
         returned(last), schema(), *rows(5, 12), returned(last, orders=17), **EXACTLY_ONCE
@@ -178,7 +161,7 @@ def test_an_expired_position_means_reading_from_the_earliest_message(
     assert done.exit_code == 0, done.stderr
     assert ids(emulator, topic) == list(range(5, 17))
     [line] = warnings(done)
-    assert f"orders (topic {topic}): position {position} has expired or was purged" in line
+    assert f"orders (topic {topic}): position {position} was rejected (HTTP 4" in line
 
 
 def test_first_contact_costs_two_requests_and_a_later_run_one(
@@ -238,25 +221,13 @@ def test_contradictory_settings_are_rejected_together(run_target: RunTarget) -> 
         assert problem in done.stderr
 
 
-def killed(target: RunningTarget, emulator: Emulator) -> dict[str, Any]:
-    """Kill a target; its last state, once the service is done with what it was sent."""
-    state: dict[str, Any] = json.loads(target.kill().stdout.splitlines()[-1])
-    emulator.wait_until_idle()
-    return state
-
-
-def warnings(done: Outcome) -> list[str]:
-    """What the log warns of."""
-    return [line for line in done.stderr.splitlines() if "WARNING" in line]
-
-
 def test_a_state_that_lost_one_of_its_sides_is_explained_in_one_line(
     run_target: RunTarget, topic: int
 ) -> None:
     """A state may have bookmarks without positions, or positions without bookmarks."""
     lost_ours = run_target(state_line(orders=5), schema(), *rows(5, 1), **EXACTLY_ONCE)
     [line] = warnings(lost_ours)
-    assert "This run is at least once, because the state has bookmarks of the tap but no" in line
+    assert "cannot apply to this run, because the state has bookmarks of the tap but no" in line
     position = {str(topic): {"message_id": None}}
     lost_theirs = run_target(state_line(**{OURS: position}), schema(), **EXACTLY_ONCE)
     [line] = warnings(lost_theirs)
@@ -274,7 +245,7 @@ def test_a_tap_that_emits_its_state_after_records_loses_nothing(
     for done in (first, second):
         assert done.exit_code == 0
         [line] = warnings(done)
-        assert "This run is at least once, because the tap has not returned a state" in line
+        assert "cannot apply to this run, because the tap has not returned a state" in line
 
 
 def test_a_look_up_is_retried_like_any_request(

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from target_workato_streams.input.messages import Stream
-from target_workato_streams.publishing.message_key import version
+from target_workato_streams.message_key import RowVersion, version
 from target_workato_streams.publishing.payload import InvalidPayloadError, Payload
 
 from tests.target.singer import raw_record, record, schema
 
 if TYPE_CHECKING:
-    from target_workato_streams.publishing.message_key import RowVersion
     from workato_streams_emulator import Emulator
 
     from tests.target.conftest import RunTarget
@@ -220,3 +219,17 @@ def test_a_field_of_the_name_of_the_key_is_rejected_however_it_is_written(
         Payload(None, name).of(body, KEYLESS)
     published, _ = Payload(None, name).of(b'{"id":1}', KEYLESS)
     assert list(json.loads(published)) == ["id", name]
+
+
+@pytest.mark.parametrize("key", [None, 1, "", "0" * 32, "0" * 32 + "-" + "G" * 32, "x" * 65])
+def test_other_values_are_no_message_keys(key: object) -> None:
+    """Messages of other producers do not count as ours."""
+    assert RowVersion.from_key(json.dumps(key).encode()) is None
+
+
+def test_a_message_key_names_stream_row_and_content() -> None:
+    """The first digits are those of the stream; equal halves are a row without a key."""
+    found = RowVersion.from_key(b'"01234567%b-%b"' % (b"8" * 24, b"9" * 32))
+    assert found is not None
+    assert (found.stream, found.is_keyed) == ("01234567", True)
+    assert not RowVersion("8" * 32, "8" * 32).is_keyed

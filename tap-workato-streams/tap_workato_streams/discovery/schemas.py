@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OPEN_PAYLOAD: dict[str, Any] = {"type": ["object", "null"], "additionalProperties": True}
 
-# Contract: "Developer API"; a field without a type is a string.
+# docs/api.md, "Topics"; a field without a type is a string.
 SCALARS: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "integer": {"type": "integer"},

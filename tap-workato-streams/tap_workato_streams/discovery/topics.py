@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ..discovery import schemas
 from ..event_streams.consume import (
     EARLIEST,
-    ConsumeClient,
     Cursor,
     newest_page,
     recent_page,
@@ -19,10 +18,8 @@ from ..event_streams.consume import (
 )
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
-from ..event_streams.session import ApiSession
-from ..plugin.json import split_page
+from ..plugin.wording import counted, listed, shown
 from ..reading.bookmarks import Topic, name_of_topic
-from ..records.columns import Layout
 from .catalog import names_by_topic
 
 if TYPE_CHECKING:
@@ -31,9 +28,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.singerlib import Catalog
 
-    from ..event_streams.consume import Messages
+    from ..event_streams.consume import ConsumeClient, Messages
     from ..event_streams.developer_api import WorkspaceTopic
-    from ..event_streams.rate_limiter import RateLimiter
+    from ..records.columns import Layout
 
 SAMPLE_SIZE = 50
 
@@ -140,33 +137,43 @@ def discover_topics(
     return named(topics, names_by_topic(catalog), bookmarks)
 
 
-def infer_schemas(
-    config: Mapping[str, Any],
-    topics: Sequence[Topic],
-    bookmarks: Mapping[str, Any],
-    limiter: RateLimiter,
-) -> list[Topic]:
-    """Infer schemas that are not declared from samples, if the settings need them.
+def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> Topic:
+    """Infer the schema of a topic's payloads from a sample.
 
     Args:
-        config: The settings of the tap.
-        topics: The topics.
-        bookmarks: The bookmark of each topic; one with columns needs no sample.
-        limiter: The rate limiter of the process.
+        topic: The topic.
+        client: The client that consumes it.
+        layout: The format of records that are split into columns.
 
     Raises:
-        ServiceError: The request for a sample failed.
+        ServiceError: A request failed, and other topics would fail, too.
     """
-    layout = Layout.from_config(config)
-    if not (config["infer_schema"] or layout):
-        return list(topics)
-    has_columns = {name for name, each in bookmarks.items() if layout and each.get("columns")}
-    return [
-        _sampled(config, topic, limiter)
-        if topic.payload_schema is None and topic.name not in has_columns
-        else topic
-        for topic in topics
-    ]
+    # Only unknown schemas need these imports, and most runs start faster without them.
+    from ..records.columns import infer_columns, leaves  # noqa: PLC0415
+    from ..records.columns import schemas as column_schemas  # noqa: PLC0415
+
+    payloads: list[bytes] = []
+    try:
+        payloads = sample(client)
+    except RequestRejected as exc:
+        if exc.status not in THIS_TOPIC_ONLY:
+            raise
+        logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
+    columns = infer_columns(payloads, layout.levels if layout else 0)
+    if columns:
+        logger.info(
+            "%s: found %s in %s: %s",
+            topic,
+            counted(len(leaves(columns)), "column"),
+            counted(len(payloads), "message"),
+            listed([f"{shown('.'.join(path))} {each}" for path, each in leaves(columns).items()]),
+        )
+    schema = {**schemas.OPEN_PAYLOAD, "properties": column_schemas(columns)}
+    return replace(
+        topic,
+        payload_schema=schema if columns else schemas.OPEN_PAYLOAD,
+        is_declared=False,
+    )
 
 
 def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, WorkspaceTopic]:
@@ -217,27 +224,3 @@ def _described(topic: Topic, described: WorkspaceTopic | None) -> Topic:
     if schema is None and described.schema:
         schema = schemas.from_workato(described.schema)
     return replace(topic, payload_schema=schema, retention=described.retention)
-
-
-def _sampled(config: Mapping[str, Any], topic: Topic, limiter: RateLimiter) -> Topic:
-    # Only unknown schemas need these imports, and most runs start faster without them.
-    from ..records.columns import infer_columns  # noqa: PLC0415
-    from ..records.columns import schemas as column_schemas  # noqa: PLC0415
-
-    session = ApiSession.for_messages(config, limiter, str(topic))
-    payloads: list[bytes] = []
-    with contextlib.closing(ConsumeClient(session, topic.id, split_page)) as client:
-        try:
-            payloads = sample(client)
-        except RequestRejected as exc:
-            if exc.status not in THIS_TOPIC_ONLY:
-                raise
-            logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
-    layout = Layout.from_config(config)
-    columns = infer_columns(payloads, layout.levels if layout else 0)
-    schema = {**schemas.OPEN_PAYLOAD, "properties": column_schemas(columns)}
-    return replace(
-        topic,
-        payload_schema=schema if columns else schemas.OPEN_PAYLOAD,
-        is_declared=False,
-    )

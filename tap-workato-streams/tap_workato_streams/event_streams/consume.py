@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+import logging
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from .errors import RequestRejected
+from . import CONNECTOR
+from .errors import EventStreamsError, RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
     from .session import ApiSession
 
+logger = logging.getLogger(CONNECTOR)
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """A message of a topic; its payload is the unchanged JSON text, as bytes."""
+    """A message of a topic; its payload is the unchanged JSON text, as bytes.
+
+    Its time is an RFC 3339 time with an offset, or None if the service sent something else.
+    """
 
     message_id: str
     payload: msgspec.Raw
-    time: str
+    time: str | None = None
 
 
 class Messages(NamedTuple):
@@ -56,6 +63,7 @@ class ConsumeClient:
         self.session = session
         self.requests = 0
         self._split = split
+        self._has_warned = False
         # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume")
 
@@ -79,6 +87,7 @@ class ConsumeClient:
         Raises:
             RequestRejected: The service rejected the request; a retry would not help.
             GaveUp: Retries took longer than ``max_retry_secs``.
+            EventStreamsError: A message has no id, so that no later page could be requested.
         """
         body: dict[str, Any] = {"batch_size": batch_size}
         if cursor.after_message_id is not None:
@@ -101,16 +110,37 @@ class ConsumeClient:
             messages = self._split(response.content)
         except ValueError:
             raise self.session.unexpected(response) from None
-        return Messages(messages, date=response.date)
+        return Messages([self._checked(message) for message in messages], date=response.date)
+
+    def _checked(self, message: Message) -> Message:
+        if not message.message_id:
+            raise EventStreamsError(
+                f"{self.session.subject}: a message has an empty message_id, so no message after "
+                "it can be requested; report this to the service's support"
+            )
+        if parse_time(message.time):
+            return message
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "%s: the time of message %s is not RFC 3339 with an offset, so it becomes null; "
+                "the same applies to other such messages",
+                self.session.subject,
+                message.message_id,
+            )
+        return Message(message.message_id, message.payload)
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Parse an RFC 3339 time with an offset; return None for any other text."""
+    """Parse an RFC 3339 time with an offset; return None for any other text.
+
+    Also for the first and last year, in which converting to another offset may fail.
+    """
     try:
         time = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         return None
-    return time if time.tzinfo else None
+    return time if time.tzinfo and MINYEAR < time.year < MAXYEAR else None
 
 
 def rfc3339(time: datetime, timespec: str = "seconds") -> str:
@@ -119,7 +149,7 @@ def rfc3339(time: datetime, timespec: str = "seconds") -> str:
 
 
 # The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
-# (contract: "What is undocumented, and what to assume").
+# (docs/api.md, "Assumptions").
 MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
@@ -171,7 +201,7 @@ def consume_again(
         if again.status not in MAY_BE_THE_CURSOR:
             raise
         expired = CursorExpired(str(again), status=again.status, reason=again.reason)
-        expired.until = earliest[0].time if earliest else "now"
+        expired.until = (earliest and earliest[0].time) or "now"
         raise expired from None
 
 
@@ -187,7 +217,7 @@ class PageLike(Protocol):
 P = TypeVar("P", bound=PageLike)
 
 # How far back a search for the end starts: messages may become readable seconds after they were
-# acknowledged (contract: "What is undocumented, and what to assume").
+# acknowledged (docs/api.md, "Assumptions").
 LOOK_BACK = timedelta(seconds=10)
 # With a larger difference, the service's clock is used instead of the local one.
 SMALL_SKEW = timedelta(minutes=1)
@@ -198,16 +228,19 @@ LONGEST_LOOK_BACK = timedelta(days=10_000)
 SHORTEST_INTERVAL = timedelta(seconds=1)
 
 
-def recent_page(fetch_since: Callable[[datetime], P]) -> tuple[datetime, P]:
+def recent_page(
+    fetch_since: Callable[[datetime], P], now: datetime | None = None
+) -> tuple[datetime, P]:
     """Request the messages of the last seconds by the service's clock.
 
     Args:
         fetch_since: Requests the first page of the messages since a time.
+        now: The time by the local clock; the default is the system's.
 
     Returns:
         The time, and the page since then; it is empty if the topic has no recent message.
     """
-    since = datetime.now(timezone.utc) - LOOK_BACK
+    since = (now or datetime.now(timezone.utc)) - LOOK_BACK
     page = fetch_since(since)
     if page.date and not timedelta() <= page.date - since <= SMALL_SKEW:
         since = page.date - LOOK_BACK

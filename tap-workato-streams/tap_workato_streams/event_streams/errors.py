@@ -6,8 +6,9 @@
       x QuotaStoreError     the store of a shared quota cannot be used
       + ServiceError        the service responded with an error, or did not respond
         x RequestRejected   not retried: redirects, and 4xx other than those below
-        + Unavailable       retried: 408, 425, 429, 5xx, no response or an unexpected one
-          x GaveUp          retries took longer than ``max_retry_secs``
+        + Unavailable       retried: 408, 425, 429, 5xx, no response
+          x Unexpected      retried a few times: 2xx, but not a response of the API
+          x GaveUp          retries took longer than ``max_retry_secs``, or were too many
 
 The message of an exception is the line that users see, with the topic, the status, the cause and
 the remedy. It never contains a token or a payload.
@@ -67,5 +68,9 @@ class Unavailable(ServiceError):
     """The request may succeed if it is sent again."""
 
 
+class Unexpected(Unavailable):
+    """The status is 2xx, but the body is not a response of the API, such as a login page."""
+
+
 class GaveUp(Unavailable):
-    """Retries took longer than ``max_retry_secs``."""
+    """Retries took longer than ``max_retry_secs``, or were too many."""

@@ -14,20 +14,21 @@ import logging
 import re
 import ssl
 import time
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from .errors import RequestRejected, ServiceError, Unavailable
+from .errors import RequestRejected, ServiceError, Unavailable, Unexpected
 
 if TYPE_CHECKING:
     import socket
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
     from urllib3 import BaseHTTPResponse, HTTPResponse
     from urllib3.connectionpool import ConnectionPool
-
-    from .hosts import Host
 
 REASON_LIMIT = 300
 REDACTED = "***"
@@ -118,6 +117,33 @@ def _without_fragments(text: str, values: str) -> str:
     return kept
 
 
+@dataclass(frozen=True)
+class Host:
+    """A host of the API, and the names of its settings, for error messages.
+
+    Attributes:
+        url: The base URL, without a trailing slash.
+        token: The Bearer token.
+        api: ``api`` or ``developer_api``: the prefix of its settings.
+        legacy: Whether it is the legacy domain, which has other paths and no batch endpoint.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    api: str = "api"
+    legacy: bool = False
+
+    @property
+    def token_setting(self) -> str:
+        """The name of the setting that holds the token."""
+        return f"{self.api}_token"
+
+    @property
+    def url_setting(self) -> str:
+        """The name of the setting that holds the URL."""
+        return f"{self.api}_url"
+
+
 class Response(NamedTuple):
     """A response that was read in full.
 
@@ -176,24 +202,18 @@ class InvalidProxy(HTTPError):
 
 
 class OneHostAdapter(HTTPAdapter):
-    """Sends requests to one host, whose connection pool is looked up only once."""
-
-    _pool: ConnectionPool | None = None
+    """Sends requests to one host, and reads each response within a deadline."""
 
     @override
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
-        if self._pool is None:
-            try:
-                pool = super().get_connection_with_tls_context(*args, **kwargs)
-            except (AttributeError, TypeError, ValueError):
-                # The host's URL has been validated, so these exceptions are about the proxy.
-                raise InvalidProxy from None
-            if isinstance(pool, HTTPSConnectionPool):
-                pool.ConnectionCls = _SecureConnection
-            elif isinstance(pool, HTTPConnectionPool):
-                pool.ConnectionCls = _Connection
-            self._pool = pool
-        return self._pool
+        try:
+            pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        except (AttributeError, TypeError, ValueError):
+            # The host's URL has been validated, so these exceptions are about the proxy.
+            raise InvalidProxy from None
+        is_secure = isinstance(pool, HTTPSConnectionPool)
+        pool.ConnectionCls = _SecureConnection if is_secure else _Connection
+        return cast("ConnectionPool", pool)
 
     @override
     def build_response(
@@ -208,10 +228,8 @@ class OneHostAdapter(HTTPAdapter):
         """Send a request, and read the whole response; ``kwargs`` as for ``send``.
 
         Raises:
-            InvalidProxy: The proxy settings of the environment cannot be used.
-            ResponseTooLarge: The response is larger than ``MAX_RESPONSE_BYTES``.
-            requests.RequestException: There was no response.
-            urllib3.exceptions.HTTPError: The response is incomplete.
+            OSError: There was no response (requests' exceptions are of this type).
+            urllib3.exceptions.HTTPError: The response is incomplete or too large.
             ValueError: The size of a chunk is negative, because http.client does not check it.
         """
         raw: HTTPResponse = self.send(request, stream=True, **kwargs).raw
@@ -221,11 +239,6 @@ class OneHostAdapter(HTTPAdapter):
             raw.close()
             raise
         return Response(raw.status, raw.headers, content)
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._pool = None
 
 
 def _read(raw: HTTPResponse) -> bytes:
@@ -268,18 +281,12 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """A response with a deadline, without the interim responses before it."""
+    """A response with a deadline."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of http
         super().__init__(sock, *args, **kwargs)
         reader = _DeadlineReader(sock, self.fp.detach())
         self.fp = io.BufferedReader(reader)
-
-    def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]  # private
-        # http.client skips 100 (Continue) only; 103 (Early Hints) is an interim response, too.
-        is_interim = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
-        return version, int(http.HTTPStatus.CONTINUE) if is_interim else status, reason
 
 
 class _Connection(HTTPConnection):
@@ -314,12 +321,6 @@ FINAL: tuple[tuple[type[BaseException], str], ...] = (
 def check(response: Response, subject: str, host: Host, body: bytes = b"") -> None:
     """Raise the error for a response whose status is not 2xx.
 
-    Args:
-        response: The response.
-        subject: The beginning of the line, such as ``orders (topic 11)``.
-        host: The host that sent the response.
-        body: The body of the request, which the response may quote.
-
     Raises:
         Unavailable: For 408, 425, 429 and 5xx.
         RequestRejected: For every other status except 2xx.
@@ -336,7 +337,7 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
         names="the topic id, " if host.api == "api" else "",
     )
     raise (Unavailable if retriable else RequestRejected)(
-        f"{subject}: HTTP {status} ({reason}); {advice}",
+        f"{subject}: HTTP {status} ({reason}){advice and '; '}{advice}",
         status=status,
         reason=reason,
         retry_after=response.retry_after,
@@ -344,12 +345,7 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
 
 
 def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
-    """Return the error for an exception of the HTTP libraries: no response, or only part of one.
-
-    Returns:
-        RequestRejected if a retry would not help, for example for an untrusted certificate;
-        otherwise Unavailable.
-    """
+    """Return the error for an exception of the HTTP libraries: no response, or only part of one."""
     chain = list(_chain(exc))
     for kind, text in FINAL:
         if any(isinstance(each, kind) for each in chain):
@@ -372,16 +368,12 @@ def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
     )
 
 
-def unexpected(response: Response, subject: str, host: Host) -> Unavailable:
-    """Return the error for a response with status 2xx and an unexpected body.
-
-    Returns:
-        Unavailable, because a gateway may have responded, or the body may have been truncated.
-    """
+def unexpected(response: Response, subject: str, host: Host) -> Unexpected:
+    """Return the error for a response with status 2xx and an unexpected body."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     named = kind if kind in MEDIA_TYPES else "other content" if kind else "no content type"
     reason = f"{len(response.content)} bytes, {named}"
-    return Unavailable(
+    return Unexpected(
         f"{subject}: unexpected response ({reason}); check {host.url_setting}",
         status=response.status,
         reason=reason,
@@ -391,7 +383,7 @@ def unexpected(response: Response, subject: str, host: Host) -> Unavailable:
 def _general_advice(status: int, *, retriable: bool) -> str:
     if status < 400:
         return "check {url}: redirects are not followed"
-    return "try again later" if retriable else "check the settings"
+    return "" if retriable else "check the settings"
 
 
 def _reason(response: Response) -> str:
@@ -430,18 +422,9 @@ def _kind(exc: BaseException) -> str:
         detail = getattr(exc, "reason", None) or ""
     elif isinstance(exc, http.client.RemoteDisconnected):
         detail = "connection closed without a response"
-    elif isinstance(exc, http.client.IncompleteRead):
-        detail = f"{_size(exc.partial)} bytes read, {exc.expected or 'an unknown number'} missing"
     elif isinstance(exc, OSError) and exc.errno is not None:
         detail = exc.strerror or ""
     return f"{type(exc).__name__}: {detail}" if detail else type(exc).__name__
-
-
-def _size(partial: bytes | int) -> int:
-    # urllib3 has the number of bytes here, http.client the bytes themselves.
-    return (
-        partial if isinstance(partial, int) else len(partial) if isinstance(partial, bytes) else 0
-    )
 
 
 def _tunnel_status(chain: list[BaseException]) -> int | None:

@@ -1,8 +1,9 @@
-"""A session for requests to one host, with rate limiting, retries, and errors with the topic."""
+"""The hosts of the API, and a session for requests to one of them: rate limited and retried."""
 
 from __future__ import annotations
 
 import functools
+import ipaddress
 import logging
 import random
 import time
@@ -15,15 +16,13 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from ..event_streams import CONNECTOR
-from .errors import GaveUp, Unavailable
-from .hosts import Timeouts, developer_host, is_loopback, messages_host
-from .http import OneHostAdapter, check, unexpected, unreachable
-from .rate_limiter import PauseTooLong
+from .errors import GaveUp, Unavailable, Unexpected
+from .http import Host, OneHostAdapter, check, unexpected, unreachable
+from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .hosts import Host
     from .http import Response
     from .rate_limiter import RateLimiter
 
@@ -31,8 +30,50 @@ T = TypeVar("T")
 
 logger = logging.getLogger(CONNECTOR)
 
+# docs/api.md, "Messages" and "Topics".
+PUBLIC_URLS = {
+    "us": "https://event-streams.workato.com",
+    "eu": "https://event-streams.eu.workato.com",
+    "jp": "https://event-streams.jp.workato.com",
+    "sg": "https://event-streams.sg.workato.com",
+    "au": "https://event-streams.au.workato.com",
+    "trial": "https://event-streams.trial.workato.com",
+}
+WORKSPACE_URLS = {
+    "us": "https://www.workato.com",
+    "eu": "https://app.eu.workato.com",
+    "jp": "https://app.jp.workato.com",
+    "sg": "https://app.sg.workato.com",
+    "au": "https://app.au.workato.com",
+    "trial": "https://app.trial.workato.com",
+}
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address refers to this machine."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
+
+
+def messages_host(config: Mapping[str, Any]) -> Host:
+    """Return the host for publishing and consuming messages."""
+    urls = WORKSPACE_URLS if config["legacy_api"] else PUBLIC_URLS
+    url = str(config.get("api_url") or urls[config["data_center"]])
+    return Host(url.rstrip("/"), config["api_token"], legacy=config["legacy_api"])
+
+
+def developer_host(config: Mapping[str, Any]) -> Host:
+    """Return the host of the Developer API."""
+    url = str(config.get("developer_api_url") or WORKSPACE_URLS[config["data_center"]])
+    return Host(url.rstrip("/"), config["developer_api_token"], api="developer_api")
+
+
 FIRST_WAIT_SECS = 0.5
 LONGEST_WAIT_SECS = 30.0
+# A login page stays one, whereas a gateway may send a page of its own for some seconds.
+MAX_UNEXPECTED = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +83,9 @@ class RetryPolicy:
     Attributes:
         limiter: The rate limiter of the process; each attempt acquires it.
         max_retry_secs: The maximum time in total for which a request is retried, including waits
-            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count.
+            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count. After a
+            429, only the time since the last success of any request counts: until then, the quota
+            was used.
     """
 
     limiter: RateLimiter
@@ -54,7 +97,7 @@ class RetryPolicy:
         Any exception of the function except ``Unavailable`` propagates unchanged.
 
         Raises:
-            GaveUp: Retries took longer than ``max_retry_secs``.
+            GaveUp: Retries took longer than ``max_retry_secs``, or were too many.
             Stopped: The run is being stopped.
         """
         try:
@@ -71,10 +114,17 @@ class RetryPolicy:
         waits = backoff.expo(factor=FIRST_WAIT_SECS, max_value=LONGEST_WAIT_SECS)
         next(waits)  # The first value of backoff's generators is None.
         spent = 0.0
+        unexpected = 0
         while True:
+            self.limiter.check()
+            if error.status == TOO_MANY_REQUESTS:
+                spent = min(spent, self.limiter.secs_without_success())
+            unexpected += isinstance(error, Unexpected)
+            if unexpected == MAX_UNEXPECTED:
+                raise _gave_up(error, f"{unexpected} attempts") from error
             pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
             if spent + pause >= self.max_retry_secs:
-                raise self._gave_up(error, spent) from error
+                raise _gave_up(error, self._limit(error, spent)) from error
             wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311 - no secret
             wait = min(wait, self.max_retry_secs - spent)
             logger.warning("%s; retrying in %.1f s", error, max(wait, pause))
@@ -87,45 +137,52 @@ class RetryPolicy:
                     began = time.monotonic()
                     return request()
             except PauseTooLong:
-                raise self._gave_up(error, spent) from error
+                raise _gave_up(error, self._limit(error, spent)) from error
             except GaveUp:
                 raise
             except Unavailable as exc:
                 spent += time.monotonic() - began
                 error = exc
 
-    def _gave_up(self, error: Unavailable, spent: float) -> GaveUp:
+    def _limit(self, error: Unavailable, spent: float) -> str:
         asked = f", asked to wait {error.retry_after:.0f} s" if error.retry_after else ""
-        return GaveUp(
-            f"{error}; gave up after {spent:.0f} s{asked} "
-            f"(max_retry_secs is {self.max_retry_secs:g})",
-            status=error.status,
-            reason=error.reason,
-            retry_after=error.retry_after,
-            sent=error.sent,
-        )
+        return f"{spent:.0f} s{asked} (max_retry_secs is {self.max_retry_secs:g})"
+
+
+def _gave_up(error: Unavailable, after: str) -> GaveUp:
+    return GaveUp(
+        f"{error}; gave up after {after}",
+        status=error.status,
+        reason=error.reason,
+        retry_after=error.retry_after,
+        sent=error.sent,
+    )
 
 
 class ApiSession:
     """Sends requests to one host over a persistent connection; not thread-safe.
 
-    A ``requests.Session`` looks up proxies, certificates, cookies, redirects and the host's
-    connection pool for each request, which takes a fifth of the time for a page. This session
-    looks up proxies, certificates and the pool once; it does not keep cookies or follow redirects.
+    Unlike a ``requests.Session``, it looks up proxies and certificates once, and neither keeps
+    cookies nor follows redirects.
 
     Args:
         host: The host.
-        timeouts: The time limits of requests.
+        config: The settings of the connector.
         limiter: The rate limiter of the process.
         subject: The beginning of errors, such as ``orders (topic 11)``.
+
+    Attributes:
+        retry: Calls a function that sends one request, until it succeeds.
     """
 
-    def __init__(self, host: Host, timeouts: Timeouts, limiter: RateLimiter, subject: str) -> None:
+    def __init__(
+        self, host: Host, config: Mapping[str, Any], limiter: RateLimiter, subject: str
+    ) -> None:
         self.host = host
         self.subject = subject
         self.limiter = limiter
-        self._timeouts = timeouts
-        self._policy = RetryPolicy(limiter, timeouts.retry_secs)
+        self.retry = RetryPolicy(limiter, config["max_retry_secs"]).call
+        self._timeout_secs: float = config["request_timeout_secs"]
         self._headers = {
             "User-Agent": CONNECTOR,
             "Accept": "application/json",
@@ -140,20 +197,16 @@ class ApiSession:
         cls, config: Mapping[str, Any], limiter: RateLimiter, subject: str
     ) -> ApiSession:
         """Create a session for publishing and consuming messages from the settings."""
-        return cls(messages_host(config), Timeouts.from_config(config), limiter, subject)
+        return cls(messages_host(config), config, limiter, subject)
 
     @classmethod
     def for_developer_api(cls, config: Mapping[str, Any], limiter: RateLimiter) -> ApiSession:
         """Create a session for the Developer API from the settings."""
-        return cls(developer_host(config), Timeouts.from_config(config), limiter, "Developer API")
+        return cls(developer_host(config), config, limiter, "Developer API")
 
     def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401 - of requests
         """Prepare a request, which can be sent many times; ``kwargs`` as for ``Request``."""
         return requests.Request(method, f"{self.host.url}{path}", self._headers, **kwargs).prepare()
-
-    def retry(self, request: Callable[[], T]) -> T:
-        """Call a function that sends one request, until it succeeds; see ``RetryPolicy.call``."""
-        return self._policy.call(request)
 
     def send(
         self,
@@ -162,15 +215,12 @@ class ApiSession:
         body: bytes | None = None,
         poll_secs: float = 0.0,
     ) -> Response:
-        """Send a request once, and read the whole response.
+        """Send a request once, and read the whole response, whose status is 2xx.
 
         Args:
             request: The request.
             body: A body in JSON; overrides that of the prepared request.
             poll_secs: The time in seconds that the service may wait for a message.
-
-        Returns:
-            The response, whose status is 2xx.
 
         Raises:
             ServiceError: The status is not 2xx, or there is no complete response.
@@ -179,16 +229,18 @@ class ApiSession:
             request.body = body
             request.headers["Content-Length"] = str(len(body))
             request.headers["Content-Type"] = "application/json"
-        timeout = (self._timeouts.request_secs, self._timeouts.request_secs + poll_secs)
+        timeout = (self._timeout_secs, self._timeout_secs + poll_secs)
         try:
             response = self._adapter.exchange(request, timeout=timeout, **self._options)
         except (OSError, HTTPError, ValueError) as exc:
+            self.limiter.count(None)
             # Without the original exception, whose message may quote a response.
             raise unreachable(exc, self.subject, self.host) from None
+        self.limiter.count(response.status)
         check(response, self.subject, self.host, body or b"")
         return response
 
-    def unexpected(self, response: Response) -> Unavailable:
+    def unexpected(self, response: Response) -> Unexpected:
         """Return the error for a response with status 2xx and an unexpected body."""
         return unexpected(response, self.subject, self.host)
 

@@ -37,6 +37,10 @@ SAFE_TEXTS = (
 )
 
 
+# A name or message id from the service or the input may be as large as a message.
+MAX_CHARS = 2000
+
+
 def safe_text(exc: BaseException) -> str:
     """Return the message of an exception on one line, or its type if it may quote a record."""
     return " ".join(str(exc).split()) if is_safe(exc) else type(exc).__name__
@@ -50,7 +54,7 @@ def is_safe(exc: BaseException) -> bool:
 
 
 def make_log_safe() -> None:
-    """Log each message of this process on one line, and tracebacks without exception messages.
+    """Log messages on one line of limited length, and tracebacks without exception messages.
 
     Names, message ids and reasons from the service may contain line breaks and escape sequences;
     the messages of exceptions, which the SDK and its libraries log, too, may quote payloads.
@@ -81,6 +85,10 @@ def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
 
 
 def _printable(text: str) -> str:
+    """Replace control characters, and the middle of a long text: its end may be the remedy."""
+    if (more := len(text) - MAX_CHARS) > 0:
+        half = MAX_CHARS // 2
+        text = f"{text[:half]}... ({more} more characters) ...{text[-half:]}"
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " for char in text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from singer_sdk import typing as th
 
-from ..event_streams.hosts import PUBLIC_URLS
+from ..event_streams.session import PUBLIC_URLS
 
 COMMON_SETTINGS = (
     th.Property(

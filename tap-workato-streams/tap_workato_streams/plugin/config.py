@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from decimal import Decimal
+from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+import requests
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
@@ -19,27 +21,20 @@ from typing_extensions import override
 
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
-from ..event_streams.hosts import is_loopback
-from ..event_streams.quota import quota_url_problems
+from ..event_streams.quota_stores import quota_url_problems
+from ..event_streams.session import is_loopback
 from .json import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from urllib.parse import SplitResult
 
     import click
     from jsonschema import ValidationError
 
 
 def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON
-    """Read a JSON file.
-
-    Args:
-        file: The open file.
-        label: The description of the file in errors, such as ``state file state.json``.
-
-    Raises:
-        SettingError: Its content is not JSON.
-    """
+    """Read a JSON file; SettingError, which begins with the label, if its content is not JSON."""
     try:
         return decode(file.read())
     except json.JSONDecodeError as exc:
@@ -52,11 +47,7 @@ def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Read a config file.
-
-    Raises:
-        SettingError: The file does not exist, or does not contain a JSON object.
-    """
+    """Read a config file; SettingError if it does not exist, or is not a JSON object."""
     label = f"config file {path}"
     try:
         with Path(path).open(encoding="utf-8") as file:
@@ -78,13 +69,7 @@ BOOLEANS = {
 def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Convert the settings that were given as text to their types.
 
-    Args:
-        config: The settings as given.
-        schema: The JSON Schema of the settings.
-
-    Returns:
-        The settings. Empty strings count as not set; a string that cannot be converted is kept,
-        so that ``problems`` reports it.
+    Empty strings count as not set; a string that cannot be converted is kept and is a problem.
     """
     return {
         name: _typed(value, schema["properties"].get(name, {}))
@@ -106,9 +91,7 @@ def _typed(value: Any, schema: object) -> Any:  # noqa: ANN401 - JSON
         named, others = schema.get("properties", {}), schema.get("additionalProperties")
         return {name: _typed(each, named.get(name, others)) for name, each in value.items()}
     if isinstance(value, Decimal):
-        value = float(
-            value
-        )  # The SDK parses numbers in a config file in the same way; seconds are floats.
+        value = float(value)  # as in the SDK; seconds are floats
     whole = isinstance(value, float) and value.is_integer()
     return int(value) if whole and "integer" in kinds else value
 
@@ -122,17 +105,8 @@ def _parse(text: str, kinds: list[str]) -> Any:  # noqa: ANN401 - JSON
         return text
 
 
-# A label of a host name; underscores occur in internal networks.
-LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-MAX_HOST_LENGTH = 253
-
-
 def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Check tokens, URLs and addresses; values may have a wrong type.
-
-    Yields:
-        One line for each problem, without the values, which may be secrets.
-    """
+    """Yield a line for each problem with tokens, URLs and addresses, without their values."""
     checks = {
         "api_token": _token_problem,
         "api_url": _url_problem,
@@ -145,6 +119,8 @@ def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, str) and (problem := check(value)):
             yield f"{name}: {problem}"
     yield from _quota_problems(config)
+    if config.get("legacy_api") is True and config.get("data_center") == "trial":
+        yield "legacy_api: the trial data center has no legacy domain"
 
 
 def _token_problem(token: str) -> str | None:
@@ -155,38 +131,34 @@ def _token_problem(token: str) -> str | None:
 
 def _url_problem(url: str) -> str | None:
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        requests.Request("GET", url).prepare()
+        parts = _split(url)
     except ValueError:
-        host = port = None
-    # urlsplit drops line breaks.
-    if not host or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-\[\]-~]+", url):
+        return "is not a URL that begins with https://"
+    if not parts.hostname or parts.scheme not in {"http", "https"}:
         return "is not a URL that begins with https://"
     if parts.username or parts.password or parts.query or parts.fragment:
         return "must not contain a user name, password, query or fragment"
-    if not _is_host(host) or port == 0:
-        return "does not contain a valid host"
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         return "http would send the token in clear text; use https"
     return None
 
 
 def _address_problem(address: str) -> str | None:
     try:
-        parts = urlsplit(f"//{address}")
-        has_both = parts.port is not None and _is_host(parts.hostname or "")
+        parts = _split(f"//{address}")
+        is_valid = parts.hostname and parts.port is not None and not parts.path
     except ValueError:
-        has_both = False
-    if not has_both or "@" in address or "/" in address:
-        return "must be host:port, such as 127.0.0.1:9464"
-    return None
+        is_valid = False
+    return None if is_valid else "must be host:port, such as 127.0.0.1:9464"
 
 
-def _is_host(host: str) -> bool:
-    if ":" in host:
-        return True  # An IPv6 address, which urlsplit has validated.
-    labels = host.removesuffix(".").split(".")
-    return len(host) <= MAX_HOST_LENGTH and all(LABEL.fullmatch(label) for label in labels)
+def _split(url: str) -> SplitResult:
+    """Split a URL; ValueError if its port is not a number, or its host cannot be looked up."""
+    parts = urlsplit(url)
+    _ = parts.port
+    (parts.hostname or "").encode("idna")
+    return parts
 
 
 def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
@@ -201,26 +173,19 @@ def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 # About 30 years; the operating system does not support much longer timeouts.
 MAX_SECS = 1_000_000_000
-# The text for a value that violates a keyword of JSON Schema.
+# The text for a value that violates a keyword of JSON Schema: the library's would quote the value.
 RULES = {
+    "type": "must be of type {}",
+    "enum": "must be one of {}",
     "minimum": "must be at least {}",
     "maximum": "must be at most {}",
     "exclusiveMinimum": "must be greater than {}",
-    "exclusiveMaximum": "must be less than {}",
     "minLength": "must not be empty",
 }
 
 
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Add the defaults, and find all problems with the settings.
-
-    Args:
-        config: The settings; defaults are added to them.
-        schema: The JSON Schema of the settings.
-
-    Returns:
-        One line for each problem.
-    """
+    """Add the defaults to the settings, and return a line for each problem with them."""
     errors = list(JSONSchemaValidator(schema).iter_errors(config))
     rejected = {error.absolute_path[0] for error in errors if error.absolute_path}
     return [
@@ -232,49 +197,26 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
 
 
 def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Find settings that do not exist, such as misspelled ones.
-
-    Args:
-        config: The settings as given.
-        schema: The JSON Schema of the settings.
-
-    Returns:
-        One line for each unknown setting.
-    """
-    known = list(schema["properties"])
-    names = sorted(config.keys() - known)
-    if not names:
-        return []
-    from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
-
+    """Return a line for each setting that does not exist, such as a misspelled one."""
     lines = []
-    for name in names:
-        nearest = get_close_matches(name, known, 1)
+    for name in sorted(config.keys() - schema["properties"].keys()):
+        from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
+
+        nearest = get_close_matches(name, schema["properties"], 1)
         advice = f"; did you mean {nearest[0]}?" if nearest else ""
         lines.append(f"{name}: unknown setting, ignored{advice}")
     return lines
 
 
 def _line(error: ValidationError) -> str:
-    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.absolute_path)
-    rule: Any = error.validator_value
-    if error.validator == "type":
-        kinds = [rule] if isinstance(rule, str) else [kind for kind in rule if kind != "null"]
-        text = f"must be of type {' or '.join(kinds)}"
-    elif error.validator == "enum":
-        text = f"must be one of {', '.join(str(value) for value in rule if value is not None)}"
-    elif error.validator == "required":
-        # There is an error for each missing setting, which is only in the message.
-        path += f".{error.message.split(chr(39))[1]}"
-        text = "must be set"
-    elif error.validator == "additionalProperties":
-        given: Any = error.instance
-        schema: Any = error.schema
-        unknown = sorted(given.keys() - schema.get("properties", {}).keys())
-        text = f"unknown setting {', '.join(unknown)}"
+    path = error.json_path.lstrip("$.")
+    keyword, rule = str(error.validator), error.validator_value
+    names = [each for each in (rule if isinstance(rule, list) else [rule]) if each != "null"]
+    if keyword in {"required", "additionalProperties"}:
+        text = error.message
     else:
-        text = RULES.get(str(error.validator), f"is rejected by {error.validator}").format(rule)
-    return f"{path.lstrip('.')}: {text}" if path else text
+        text = RULES.get(keyword, f"is rejected by {keyword}").format(", ".join(map(str, names)))
+    return f"{path}: {text}" if path else text
 
 
 def _too_long(config: Mapping[str, Any]) -> set[str]:
@@ -286,32 +228,43 @@ def _too_long(config: Mapping[str, Any]) -> set[str]:
     }
 
 
+# The settings that need an optional library: how an error begins, the name, a pattern in the value,
+# the module of the library, and its extra. The SDK imports some only after the first request.
+EXTRAS = (
+    ("faker_config:", "faker_config", "", "faker", "faker"),
+    ("stream_maps: fake", "stream_maps", r"\bfake\.", "faker", "faker"),
+    ("metrics_address:", "metrics_address", "", "prometheus_client", "metrics"),
+    ("quota_url: redis://", "quota_url", "^redis:", "redis", "redis"),
+    ("quota_url: rediss://", "quota_url", "^rediss:", "redis", "redis"),
+    ("quota_url: postgresql://", "quota_url", "^postgresql:", "psycopg", "postgres"),
+    ("batch_config: s3://", "batch_config", "'root': 's3://", "s3fs", "s3"),
+)
+
+
 def _missing_extras(config: Mapping[str, Any]) -> Iterator[str]:
-    for setting, module, extra in _libraries(config):
-        if find_spec(module) is None:
-            advice = f"install {CONNECTOR}[{extra}] instead of {CONNECTOR}"
-            yield f"{setting} needs the extra {extra}; {advice}"
+    for label, name, pattern, module, extra in EXTRAS:
+        value = config.get(name)
+        if value and re.search(pattern, str(value)) and find_spec(module) is None:
+            yield (
+                f"{label} needs the extra {extra}; change the pip_url of {CONNECTOR} to "
+                f"{_requirement(extra)} and run meltano install"
+            )
 
 
-def _libraries(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield each setting in use that needs a library, the library's module, and its extra."""
-    if config.get("faker_config"):
-        yield "faker_config:", "faker", "faker"
-    # The SDK would only say that the expression cannot be evaluated.
-    if re.search(r"\bfake\.", str(config.get("stream_maps"))):
-        yield "stream_maps: fake", "faker", "faker"
-    if config.get("metrics_address"):
-        yield "metrics_address:", "prometheus_client", "metrics"
-    scheme = str(config.get("quota_url")).partition(":")[0]
-    if scheme in {"redis", "rediss"}:
-        yield f"quota_url: {scheme}://", "redis", "redis"
-    if scheme == "postgresql":
-        yield "quota_url: postgresql://", "psycopg", "postgres"
-    batch = config.get("batch_config")
-    storage = batch.get("storage") if isinstance(batch, Mapping) else None
-    root = storage.get("root") if isinstance(storage, Mapping) else None
-    if isinstance(root, str) and root.startswith("s3://"):
-        yield "batch_config: s3://", "s3fs", "s3"
+def _requirement(extra: str) -> str:
+    """Return the source of the installed package with an extra, as PEP 610 records it."""
+    source = json.loads(distribution(CONNECTOR).read_text("direct_url.json") or "{}")
+    url, named = source.get("url"), f"{CONNECTOR}[{extra}]"
+    if url is None:
+        return named  # from an index
+    if "dir_info" in source:
+        option = "-e " if source["dir_info"].get("editable") else ""
+        return f"{option}{url2pathname(urlsplit(url).path)}[{extra}]"
+    if vcs := source.get("vcs_info"):
+        revision = vcs.get("requested_revision") or vcs["commit_id"]
+        folder = source.get("subdirectory", "")
+        url = f"{vcs['vcs']}+{url}@{revision}#subdirectory={folder}"
+    return f"{named}@{url}"
 
 
 class CheckedPlugin(PluginBase):
@@ -323,11 +276,7 @@ class CheckedPlugin(PluginBase):
 
     @classmethod
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        """Yield a line for each problem with the settings that only this plugin has.
-
-        Args:
-            config: The settings, with their defaults; values may have a wrong type.
-        """
+        """Return a line for each problem with the settings that only this plugin has."""
         raise NotImplementedError
 
     @classmethod

@@ -201,7 +201,7 @@ def split_page(body: bytes) -> list[Message]:
 
 
 def _split_slowly(body: bytes) -> list[Message]:
-    """Split a page that msgspec rejects because of lone surrogates or very deep nesting."""
+    """Split a page that msgspec rejects: lone surrogates, very deep nesting, unusable times."""
     try:
         return [_message(members(part)) for part in elements(members(body)["messages"])]
     except KeyError as exc:
@@ -209,8 +209,9 @@ def _split_slowly(body: bytes) -> list[Message]:
 
 
 def _message(parts: dict[str, bytes]) -> Message:
+    time = msgspec.json.decode(parts.get("time", b"null"))
     return Message(
         message_id=msgspec.json.decode(parts["message_id"], type=str),
         payload=msgspec.Raw(parts["payload"]),
-        time=msgspec.json.decode(parts["time"], type=str),
+        time=time if isinstance(time, str) else None,
     )

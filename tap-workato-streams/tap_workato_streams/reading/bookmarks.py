@@ -235,7 +235,9 @@ def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | No
     if not isinstance(bookmark.get("topic_id", 0), Number):
         raise SettingError(f"{subject} has a topic_id that is not a number")
     if time is not None and parse_time(time) is None:
-        raise SettingError(f"{subject} has a message_time that is not an RFC 3339 time")
+        if message_id is None:
+            raise SettingError(f"{subject} has a message_time that is not an RFC 3339 time")
+        time = None  # An earlier version stored times that are not usable.
     return Bookmark(message_id, time)
 
 

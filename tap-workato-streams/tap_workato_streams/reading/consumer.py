@@ -103,8 +103,8 @@ class TopicConsumer:
         """
         since, page = recent_page(self._fetch_since)
         if page.date is None:
-            # The local clock may be fast, and a timestamp in the future means now (contract:
-            # "Public API"), which would skip the messages until then.
+            # The local clock may be fast, and a timestamp in the future means now (docs/api.md,
+            # "Messages"), which would skip the messages until then.
             batch_size = self._settings.batch_size
             since, page = newest_page(self._fetch_since, batch_size, since, page)
         latest = Bookmark(None, rfc3339(since))

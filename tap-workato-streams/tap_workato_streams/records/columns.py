@@ -203,7 +203,11 @@ PREFIX = "payload_"
 MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
     "message_id": {"type": "string", "description": "Opaque; not sortable"},
     "topic_id": {"type": "integer"},
-    "time": {"type": "string", "format": "date-time", "description": "Time of publication"},
+    "time": {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "Time of publication",
+    },
 }
 RESCUED_SCHEMA: Mapping[str, Any] = {
     "type": ["object", "null"],
@@ -272,6 +276,11 @@ class Layout:
             self.flattening.separator,
             max_key_length=self.flattening.max_key_length,
         )
+
+    def property_names(self, path: Path) -> list[str]:
+        """Return the names of a payload's field and of the objects that it is in."""
+        in_record = self.record_path(path)
+        return [self.property_name(in_record[:depth]) for depth in range(1, len(in_record) + 1)]
 
     def contains(self, path: Path, column_name: str) -> bool:
         """Whether a field has this column, or is an object that has it when flattened."""

@@ -68,7 +68,8 @@ def rescued_object(values: Sequence[RescuedValue]) -> bytes:
     unnamed: dict[Path, list[bytes]] = {}
     for path, raw, _, name in values:
         if name is None:
-            members.append(_key(path) + (as_text(raw) if needs_text(raw) else raw))
+            is_text = raw != b"null" and needs_text(raw)
+            members.append(_key(path) + (as_text(raw) if is_text else raw))
         else:
             unnamed.setdefault(path, []).append(b"%b:%b" % (json.dumps(name).encode(), raw))
     for path, fields in unnamed.items():
@@ -213,11 +214,7 @@ class Evolution:
         Such a field is never rescued, because people remove fields to protect personal data.
         Neither is one whose name differs only by case.
         """
-        in_record = layout.record_path(path)
-        return any(
-            layout.property_name(in_record[:depth]).lower() in self._mapped
-            for depth in range(1, len(in_record) + 1)
-        )
+        return any(name.lower() in self._mapped for name in layout.property_names(path))
 
 
 class ColumnRegistry:

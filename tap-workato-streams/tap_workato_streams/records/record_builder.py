@@ -28,9 +28,9 @@ from .json_values import (
     NUMBER,
     OBJECT,
     STRING,
-    has_format,
     is_double,
     is_integer,
+    is_loadable,
     is_storable,
     is_storable_name,
     may_hold_nul,
@@ -85,7 +85,7 @@ def _checks(column: Column) -> dict[int, Check | None]:
         if kind in {INTEGER, NUMBER}:
             checks |= dict.fromkeys(_NUMBERS, is_integer if kind == INTEGER else is_double)
         elif kind == STRING and column.format:
-            checks[ord('"')] = partial(has_format, name=column.format)
+            checks[ord('"')] = partial(is_loadable, name=column.format)
         else:
             checks |= dict.fromkeys(_FIRST_BYTES[kind])
     return checks
@@ -152,7 +152,8 @@ class RecordBuilder:
         bodies: list[bytes] = []
         for payload in payloads:
             parts, rescued = self._place(payload)
-            if rescued and self._add_columns(rescued) and is_open:
+            has_values = any(value.raw != b"null" for value in rescued)
+            if has_values and self._add_columns(rescued) and is_open:
                 self._use(self._registry.columns)
                 parts, rescued = self._place(payload)
             if rescued and self._evolution.excludes:

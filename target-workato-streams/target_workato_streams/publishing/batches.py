@@ -12,9 +12,10 @@ from .payload import InvalidPayloadError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ..exactly_once.run import ExactlyOnce
     from .messages import OutgoingMessage
 
-# Contract: "POST /api/v1/batch/topics/{id}/publish".
+# docs/api.md, "Messages".
 MAX_MESSAGES = 100
 MAX_BODY_BYTES = 1_048_576
 _OPENING, _SEPARATOR, _CLOSING = b'{"payloads":[', b",", b"]}"
@@ -59,17 +60,26 @@ class BatchSettings:
 class BatchBuilder:
     """The batch of a topic that is under construction.
 
+    With `exactly_once`, it contains at most one record of each keyed row, so that a partial failure
+    cannot reorder the versions of a row; and if a complete batch contains records on both sides of
+    the checkpoint, it ends there, and the others start the next batch.
+
     Args:
         settings: The limits of a batch.
+        exactly_once: Has the checkpoint; None without `exactly_once`.
 
     Attributes:
         messages: The messages so far.
     """
 
-    def __init__(self, settings: BatchSettings) -> None:
+    def __init__(
+        self, settings: BatchSettings, exactly_once: ExactlyOnce[OutgoingMessage] | None = None
+    ) -> None:
         self.messages: list[OutgoingMessage] = []
         self._settings = settings
         self._max_messages, self._max_bytes = settings.max_messages, settings.max_bytes
+        self._exactly_once = exactly_once
+        self._rows: set[str] = set()
         self._started_at = 0.0
         self._bytes = 0
 
@@ -77,10 +87,6 @@ class BatchBuilder:
     def due_at(self) -> float:
         """The time on the monotonic clock at which the batch is sent even if it is not full."""
         return self._started_at + self._settings.max_age_secs
-
-    def has_room_for(self, message: OutgoingMessage) -> bool:
-        """Whether a message fits into the batch."""
-        return self._bytes + len(message.body) + SEPARATOR_BYTES <= self._max_bytes
 
     def add(self, message: OutgoingMessage) -> Sequence[list[OutgoingMessage]]:
         """Add a message, which must fit into a request.
@@ -90,27 +96,32 @@ class BatchBuilder:
             and all messages if it fills the batch.
         """
         size = len(message.body) + SEPARATOR_BYTES
-        complete: tuple[list[OutgoingMessage], ...] = ()
+        complete = []
+        row = message.version.row if self._exactly_once and message.version.is_keyed else None
+        while self.messages and (self._bytes + size > self._max_bytes or row in self._rows):
+            complete.append(self.close())
         if not self.messages:
-            self._start()
-        elif self._bytes + size > self._max_bytes:
-            complete = (self.close(),)
-            self._start()
+            # No comma precedes the first message.
+            self._bytes = self._settings.frame_bytes - SEPARATOR_BYTES
+            self._started_at = time.monotonic()
         self.messages.append(message)
         self._bytes += size
+        if row is not None:
+            self._rows.add(row)
         if len(self.messages) >= self._max_messages:
-            return (*complete, self.close())
+            complete.append(self.close())
         return complete
-
-    def mark_state(self) -> None:
-        """Mark that a STATE follows the messages so far."""
 
     def close(self) -> list[OutgoingMessage]:
         """Return the messages so far and start a new batch."""
         closed, self.messages = self.messages, []
-        return closed
-
-    def _start(self) -> None:
-        # No comma precedes the first message.
-        self._bytes = self._settings.frame_bytes - SEPARATOR_BYTES
-        self._started_at = time.monotonic()
+        self._rows.clear()
+        cut = self._exactly_once.rule.cut if self._exactly_once else 0
+        before = sum(message.sequence <= cut for message in closed) if cut else 0
+        if not 0 < before < len(closed):
+            return closed
+        started_at = self._started_at
+        for message in closed[before:]:
+            self.add(message)
+        self._started_at = started_at
+        return closed[:before]

@@ -1,4 +1,4 @@
-"""Publishing the messages of one topic (contract: "Public API" and "Legacy domain")."""
+"""Publishing the messages of one topic (docs/api.md, "Messages")."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class PublishClient:
         last_message_id = None
         for index in range(len(bodies)):
             entry = entries.get(str(index))
-            # Contract: any result other than success is a failure. Without a result, it is unknown.
+            # docs/api.md: any result other than success is a failure. Without one, it is unknown.
             if not isinstance(entry, dict) or entry.get("result") is None:
                 unknown.append(index)
             elif entry["result"] != "success":

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from prometheus_client import Histogram
 
     from ..event_streams.rate_limiter import RateLimiter
+    from ..exactly_once.run import ExactlyOnce
     from .batches import BatchSettings
     from .client import PublishClient
-    from .messages import Outcome, Rejected
+    from .messages import Outcome, OutgoingMessage, Rejected
     from .payload import Payload
 
 T = TypeVar("T")
@@ -224,7 +225,6 @@ class PublishSettings:
         max_retry_secs: Maximum total time in seconds of the retries of one request.
         max_rejected: Maximum number of rejected messages; None for no maximum.
         dead_letter_path: The dead-letter file; None if rejected messages end the run.
-        exactly_once: Whether only messages that the topic does not contain are published.
     """
 
     payload: Payload
@@ -233,7 +233,6 @@ class PublishSettings:
     max_retry_secs: float
     max_rejected: int | None = 0
     dead_letter_path: Path | None = None
-    exactly_once: bool = False
 
 
 @dataclass
@@ -245,6 +244,7 @@ class PublishContext:
         connect: Opens a connection to a topic, for one worker.
         limiter: The rate limiter of all requests.
         latency: The time until batches are acknowledged; None if metrics are not served.
+        exactly_once: Selects the records that are published; None to publish all of them.
 
     Attributes:
         rejection_limit: Counts the rejected messages.
@@ -257,6 +257,7 @@ class PublishContext:
     connect: Callable[[int], PublishClient]
     limiter: RateLimiter
     latency: Histogram | None = None
+    exactly_once: ExactlyOnce[OutgoingMessage] | None = None
     rejection_limit: RejectionLimit = field(init=False)
     entry_retries: EntryRetries = field(init=False)
     outcomes: deque[tuple[int, Outcome]] = field(init=False, default_factory=deque)

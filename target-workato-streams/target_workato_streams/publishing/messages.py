@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ..input.messages import Record, Stream  # noqa: TC001 - msgspec reads the annotations
+from ..message_key import NO_ROW_VERSION, RowVersion  # noqa: TC001 - msgspec reads the annotations
 from ..state.checkpoints import Checkpoint  # noqa: TC001 - msgspec reads the annotations
-from .message_key import NO_ROW_VERSION, RowVersion  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..state.positions import Position
+    from ..exactly_once.positions import Position
 
 
 class Mapped(NamedTuple):

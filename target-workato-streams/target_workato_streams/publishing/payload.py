@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ..message_key import NO_ROW_VERSION, version
 from ..plugin.json import members
-from .message_key import NO_ROW_VERSION, version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..input.messages import Stream
-    from .message_key import RowVersion
+    from ..message_key import RowVersion
 
 
 class InvalidPayloadError(Exception):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec.structs import replace
+
 from ..event_streams.errors import EventStreamsError, Stopped
+from ..exactly_once.positions import without_positions
+from ..exactly_once.topic_reader import PROGRESS_SECS as READING_PROGRESS_SECS
+from ..message_key import NO_ROW_VERSION
 from ..plugin.wording import counted
 from ..state.checkpoints import CheckpointTracker, StateWriter
 from ..state.dead_letters import DeadLetters
-from ..state.positions import without_positions
 from .context import RejectionLog
-from .message_key import NO_ROW_VERSION
 from .messages import Failed, Mapped, OutgoingMessage, Published, Rejected
 from .payload import InvalidPayloadError
 from .summary import PROGRESS_SECS, Summary
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterator
 
+    from ..exactly_once.run import ExactlyOnce
     from ..input.messages import Record, Stream
     from .context import PublishContext
     from .messages import Outcome
@@ -57,6 +62,7 @@ class Producer:
         self.routes: dict[str, TopicProducer | None] = {}
         self.stopping = False
         self._context = context
+        self._exactly_once = context.exactly_once
         self._payload, self._batch = context.settings.payload, context.settings.batch
         self._checkpoints = CheckpointTracker()
         self._dead_letters = DeadLetters(path) if path else None
@@ -105,7 +111,11 @@ class Producer:
         checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
         message = OutgoingMessage(body, record, sequence, checkpoint, version, mapped)
         if problem is None:
-            self._publish(producer, message)
+            if self._is_wanted(producer, message):
+                self._publish(producer, message)
+            else:
+                self._checkpoints.acknowledge([message])
+                producer.tally.skipped += 1
         else:
             rejected = self._context.rejection_limit.count(Rejected(message, problem))
             self._handle(producer.topic_id, rejected)
@@ -113,10 +123,13 @@ class Producer:
 
     def close_checkpoint(self, state: bytes) -> None:
         """Take the value of a STATE message, which covers all records before it."""
-        self._checkpoints.close(state)
+        if self._exactly_once is None:
+            self._checkpoints.close(state)
+        else:
+            self._exactly_once.take_state(state)
         self._emit_state()
 
-    def finish(self, *, is_complete: bool = False) -> None:  # noqa: ARG002 - for exactly_once
+    def finish(self, *, is_complete: bool = False) -> None:
         """Publish the records that were read, and emit the state that covers them.
 
         After a failure or a signal, it does so as far as possible.
@@ -127,6 +140,10 @@ class Producer:
         Raises:
             EventStreamsError: The run has failed, or messages are unacknowledged.
         """
+        if is_complete and not self.stopping and self._exactly_once is not None:
+            # A failure or a signal is reported below.
+            with suppress(EventStreamsError):
+                self._complete(self._exactly_once)
         self.submit_all()
         self._process()
         while self._is_unfinished and not self._is_overdue:
@@ -179,6 +196,8 @@ class Producer:
         """
         now = time.monotonic()
         until = self._deadline or now + PROGRESS_SECS
+        if self._exactly_once is not None:
+            until = min(until, now + READING_PROGRESS_SECS)
         for producer in self.topics.values():
             if (due_at := producer.due_at) is not None:
                 until = min(until, due_at)
@@ -205,6 +224,44 @@ class Producer:
         future = self._context.wakeup.run(work)
         self._wait_while(lambda: not future.done())
         return future.result()
+
+    def _is_wanted(self, producer: TopicProducer, message: OutgoingMessage) -> bool:
+        """Whether to publish a record; before the first one of a topic, the topic is read."""
+        exactly_once, topic_id = self._exactly_once, producer.topic_id
+        if exactly_once is None:
+            return True
+        if not exactly_once.has_read(topic_id):
+            try:
+                reading = self.while_waiting(partial(exactly_once.read, topic_id, producer.label))
+            except Stopped:
+                # Nothing is read after this record, so no state covers it.
+                self._checkpoints.acknowledge([message])
+                raise
+            except EventStreamsError as exc:
+                # The failure of another topic has already been handled.
+                if self._failure is None:
+                    self._fail(Failed(exc))
+                raise
+            with self._failing():
+                self._states.write(exactly_once.take_reading(topic_id, reading))
+        return exactly_once.rule.wants(topic_id, message)
+
+    def _complete(self, exactly_once: ExactlyOnce[OutgoingMessage]) -> None:
+        """Publish the records that were kept, and emit the last state."""
+        self._drain()
+        for topic_id, message in exactly_once.finish():
+            checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
+            kept = replace(message, sequence=sequence, checkpoint=checkpoint)
+            self.topics[topic_id].add(kept)
+        self._drain()
+        with self._failing():
+            self._states.write(exactly_once.take_last())
+
+    def _drain(self) -> None:
+        """Publish everything that was read, and handle the outcomes; raises as `while_waiting`."""
+        self.submit_all()
+        self._wait_while(lambda: not self.idle)
+        self.poll()
 
     def _publish(self, producer: TopicProducer, message: OutgoingMessage) -> None:
         """Put a message into its batch, and wait until there is room for another one."""
@@ -252,10 +309,15 @@ class Producer:
                 producer.submit_open()
         self._emit_state()
         self._summary.progress()
+        if self._exactly_once is not None:
+            self._exactly_once.report_progress()
 
     def _handle(self, topic_id: int, outcome: Outcome) -> None:
         producer = self.topics[topic_id]
+        exactly_once = self._exactly_once
         if isinstance(outcome, Published):
+            if exactly_once is not None:
+                exactly_once.rule.settle(topic_id, outcome.messages, outcome.position)
             self._checkpoints.acknowledge(outcome.messages)
             producer.tally.published += len(outcome.messages)
             self._summary.count(outcome.messages)
@@ -271,14 +333,20 @@ class Producer:
                 }
                 self._dead_letters.write(outcome.message.record, error)
                 self._checkpoints.acknowledge([outcome.message])
+                # The rule does not know a record that was rejected without being sent.
+                if exactly_once is not None and outcome.status is not None:
+                    exactly_once.rule.settle(topic_id, [outcome.message], None)
                 producer.tally.dead_lettered += 1
                 self._rejections.add(outcome, producer.label)
 
     def _emit_state(self) -> None:
         """Emit the newest state that covers only acknowledged messages, or the rest of the last."""
-        state = self._checkpoints.take()
         with self._failing():
-            self._states.write(None if state is None else without_positions(state.value))
+            if self._exactly_once is None:
+                state = self._checkpoints.take()
+                self._states.write(None if state is None else without_positions(state))
+            else:
+                self._states.write(self._exactly_once.take_emittable())
 
     def _fail(self, failed: Failed) -> None:
         """Start a shutdown because of a failure; only the first failure is reported.

@@ -21,17 +21,17 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..event_streams.errors import RequestRejected, Unavailable
+from ..message_key import row_key
 from .client import PublishResult
-from .message_key import row_key
 from .messages import Published, Rejected
 from .summary import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ..exactly_once.run import TopicPosition
     from .client import PublishClient
     from .context import PublishContext
-    from .lost_responses import LostResponses
     from .messages import OutgoingMessage
 
     Row = tuple[str | bytes | int, ...]
@@ -74,7 +74,7 @@ class BatchSender:
     Args:
         client: The client of the topic.
         context: The context that the producers of all topics share.
-        lost_responses: Looks up the topic before messages are resent, with `exactly_once`.
+        position: Reads the topic before messages are resent, with `exactly_once`.
 
     Attributes:
         failing: Whether the last request failed, and is being retried.
@@ -85,13 +85,13 @@ class BatchSender:
         self,
         client: PublishClient,
         context: PublishContext,
-        lost_responses: LostResponses | None = None,
+        position: TopicPosition | None = None,
     ) -> None:
         self.failing = False
         self.tally = Tally()
         self._client = client
         self._context = context
-        self._lost_responses = lost_responses
+        self._position = position
         self._sent = False
         self._in_doubt: set[int] = set()
 
@@ -140,8 +140,7 @@ class BatchSender:
                 accepted = [each for each in accepted if each.sequence not in gone]
                 settled = _take_settled(accepted, pending)
             if settled:
-                lost = self._lost_responses
-                yield Published(settled, lost.position if lost else None)
+                yield Published(settled, self._position.last if self._position else None)
             # A rejected message may end the run, so the outcomes before it are reported first.
             rejected += new
             first = min((each.messages[0].sequence for each in pending), default=math.inf)
@@ -176,8 +175,8 @@ class BatchSender:
         Raises:
             ServiceError: None of the messages is acknowledged.
         """
-        lost = self._lost_responses
-        missing = messages if lost is None else lost.missing(messages)
+        position = self._position
+        missing = messages if position is None else position.missing(messages)
         if not missing:
             return PublishResult({})
         if self._sent:
@@ -187,16 +186,20 @@ class BatchSender:
             result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
             self._fail()
-            if _may_be_applied(exc) or (lost is not None and _was_sent(exc)):
+            if _may_be_applied(exc) or (position is not None and _was_sent(exc)):
                 self._count_in_doubt(missing)
             raise
         self.failing = False
         if result.unknown:
             self._count_in_doubt([missing[index] for index in result.unknown])
-            if lost is not None or len(result.unknown) == len(missing):
+            if position is not None or len(result.unknown) == len(missing):
                 self._fail()
                 raise self._client.not_understood(len(result.unknown), len(missing))
-        if lost is not None and not lost.acknowledge(result, missing):
+        if (
+            position is not None
+            and result.accepted(missing)
+            and not position.acknowledge(result.last_message_id, result.time)
+        ):
             self._fail()
             raise self._client.not_understood(len(missing), len(missing))
         if len(missing) == len(messages):
@@ -212,8 +215,8 @@ class BatchSender:
 
     def _count_in_doubt(self, messages: Sequence[OutgoingMessage]) -> None:
         """Count messages that may have arrived without an acknowledgement, each of them once."""
-        if self._lost_responses is not None:
-            self._lost_responses.suspect()
+        if self._position is not None:
+            self._position.mark_in_doubt()
             return
         in_doubt = {message.sequence for message in messages}
         self.tally.possibly_duplicated += len(in_doubt - self._in_doubt)

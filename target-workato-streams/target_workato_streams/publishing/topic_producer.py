@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError, Stopped
 from .batches import BatchBuilder
-from .exactly_once_batches import ExactlyOnceBatchBuilder
 from .messages import Failed, Rejected
 from .sender import BatchSender
 from .summary import Tally
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from .client import PublishClient
     from .context import PublishContext
-    from .lost_responses import LostResponses
     from .messages import Outcome, OutgoingMessage
 
 # The memory that a message takes in addition to its body and its record.
@@ -138,18 +136,12 @@ class TopicProducer:
         queue: The batches that wait or are in flight.
         streams: The names of the streams that are published to this topic.
         tally: The counts of the main thread.
-        lost_responses: With `exactly_once`, looks up the topic before messages are resent.
     """
 
     def __init__(self, topic_id: int, context: PublishContext) -> None:
         self.topic_id = topic_id
         settings = context.settings
-        self.builder = (
-            ExactlyOnceBatchBuilder(settings.batch)
-            if settings.exactly_once
-            else BatchBuilder(settings.batch)
-        )
-        self.lost_responses: LostResponses | None = None
+        self.builder = BatchBuilder(settings.batch, context.exactly_once)
         self.streams: dict[str, None] = {}
         self.tally = Tally()
         self.queue = BatchQueue(settings.max_in_flight)
@@ -167,7 +159,10 @@ class TopicProducer:
     @property
     def total(self) -> Tally:
         """The counts of the main thread and of all workers."""
-        return Tally.total([self.tally, *(sender.tally for sender in self._senders)])
+        total = Tally.total([self.tally, *(sender.tally for sender in self._senders)])
+        if self._context.exactly_once is not None:
+            total.requests += self._context.exactly_once.requests(self.topic_id)
+        return total
 
     @property
     def full(self) -> bool:
@@ -228,7 +223,9 @@ class TopicProducer:
     def _start_worker(self) -> None:
         try:
             client = self._context.connect(self.topic_id)
-            sender = BatchSender(client, self._context, self.lost_responses)
+            exactly_once = self._context.exactly_once
+            position = exactly_once.position(self.topic_id) if exactly_once else None
+            sender = BatchSender(client, self._context, position)
             # A daemon thread, so that the end of a run does not wait for a service that hangs.
             worker = threading.Thread(target=self._work, args=(client, sender), daemon=True)
             worker.start()

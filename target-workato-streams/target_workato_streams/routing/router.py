@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..event_streams.developer_api import DeveloperApi, TopicExists
 from ..event_streams.errors import SettingError, Unavailable
+from ..plugin.wording import listed
 from ..publishing.payload import Payload
 from .workato_schema import to_workato
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from .workato_schema import WorkatoSchema
 
 logger = logging.getLogger("target-workato-streams")
-
-# The maximum number of fields that are named in a line.
-MAX_NAMES = 5
 
 
 class Router:
@@ -116,8 +114,7 @@ class Router:
 def _omitted(names: list[str]) -> str:
     if not names:
         return ""
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return (
-        f" without {', '.join(names[:MAX_NAMES])}{more} in its schema, because Workato's schemas "
-        "have no type for them; messages contain these fields nevertheless"
+        f" without {listed(names)} in its schema, because Workato's schemas have no type for them; "
+        "messages contain these fields nevertheless"
     )

@@ -1,4 +1,4 @@
-"""Converts a stream's JSON Schema to Workato's format (contract: "Developer API")."""
+"""Converts a stream's JSON Schema to Workato's format (docs/api.md, "Topics")."""
 
 from __future__ import annotations
 

@@ -10,27 +10,14 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 from ..event_streams.errors import EventStreamsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..publishing.messages import OutgoingMessage
     from .dead_letters import DeadLetters
-
-
-class EmittableState(NamedTuple):
-    """A state, and its position in the input.
-
-    Attributes:
-        value: The value of the STATE message.
-        sequence: The sequence number of the last message before it.
-    """
-
-    value: bytes
-    sequence: int
 
 
 class Checkpoint:
@@ -45,9 +32,17 @@ class Checkpoint:
 
     def __init__(self, previous: Checkpoint | None = None) -> None:
         self.unacknowledged = 0
-        self.state: EmittableState | None = None
+        self.state: bytes | None = None
         self.previous = previous
         self.following: Checkpoint | None = None
+
+
+class Tracked(Protocol):
+    """A message of a checkpoint."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint that waits for the message."""
 
 
 class CheckpointTracker:
@@ -66,7 +61,7 @@ class CheckpointTracker:
         self.unacknowledged = 0
         self.sequence = 0
         self._current = Checkpoint()
-        self._ready: EmittableState | None = None
+        self._ready: bytes | None = None
 
     def track(self) -> Checkpoint:
         """Number the message of the record that was read last, and return its checkpoint."""
@@ -75,7 +70,7 @@ class CheckpointTracker:
         self._current.unacknowledged += 1
         return self._current
 
-    def acknowledge(self, messages: Iterable[OutgoingMessage]) -> None:
+    def acknowledge(self, messages: Iterable[Tracked]) -> None:
         """Count messages as acknowledged, or as written to the dead-letter file."""
         for message in messages:
             self.unacknowledged -= 1
@@ -87,12 +82,12 @@ class CheckpointTracker:
     def close(self, state: bytes) -> None:
         """Close the checkpoint with the value of a STATE message, which covers all messages."""
         checkpoint = self._current
-        checkpoint.state = EmittableState(state, self.sequence)
+        checkpoint.state = state
         self._current = checkpoint.following = Checkpoint(previous=checkpoint)
         if checkpoint.unacknowledged == 0:
             self._complete(checkpoint)
 
-    def take(self) -> EmittableState | None:
+    def take(self) -> bytes | None:
         """Return the newest state that may be emitted since the last call; None without one."""
         state, self._ready = self._ready, None
         return state

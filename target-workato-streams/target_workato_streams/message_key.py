@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import simplejson
 
-from ..plugin.json import decode, members
+from .plugin.json import decode, members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..input.messages import Stream
+    from .input.messages import Stream
 
-_KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
+KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
 STREAM_DIGITS = 8
 
 
@@ -43,7 +43,7 @@ class RowVersion(NamedTuple):
     @classmethod
     def from_key(cls, text: bytes) -> RowVersion | None:
         """Parse the JSON text of a message key; None for any other value."""
-        found = _KEY.fullmatch(text)
+        found = KEY.fullmatch(text)
         return cls(found[1].decode(), found[2].decode()) if found else None
 
     @property

@@ -1,0 +1,1 @@
+"""Publishing without duplicates: which records a topic already contains."""

@@ -1,0 +1,252 @@
+"""What `exactly_once` adds to a run: the producer and the senders ask these objects."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Generic, NamedTuple
+
+from ..event_streams.errors import EventStreamsError, RequestRejected
+from ..plugin.wording import counted, duration
+from .deduplicator import HOLD_SECS, Deduplicator, R
+from .positions import Position, read_state, with_positions
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Sequence
+
+    from ..message_key import RowVersion
+    from .topic_reader import TopicReader
+
+
+class TopicPosition:
+    """Follows one topic, and finds out which messages of a lost request are in it.
+
+    For the only worker of the topic: no other thread of this process publishes to it.
+
+    Args:
+        reader: Reads the topic.
+        last: The last message that was read.
+
+    Attributes:
+        last: The last message that was read or acknowledged.
+    """
+
+    def __init__(self, reader: TopicReader, last: Position) -> None:
+        self.last = last
+        self._reader = reader
+        self._applied: set[int] = set()
+        self._is_in_doubt = False
+
+    def mark_in_doubt(self) -> None:
+        """Mark that the last request may have been applied, although it has no response."""
+        self._is_in_doubt = True
+
+    def missing(self, records: Sequence[R]) -> Sequence[R]:
+        """Return the records of a batch that have to be sent, in order.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        missing = [each for each in records if each.sequence not in self._applied]
+        if not self._is_in_doubt:
+            return missing
+        try:
+            self.last, applied = self._reader.find(missing, self.last)
+        except RequestRejected as exc:
+            # The messages are not the reason, so they must not be rejected.
+            raise EventStreamsError(f"{exc} (look-up after a lost response)") from None
+        self._is_in_doubt = False
+        self._applied |= {each.sequence for each in applied}
+        return [each for each in missing if each.sequence not in self._applied]
+
+    def acknowledge(self, message_id: str | None, time: str | None) -> bool:
+        """Move to the last message of a request that was acknowledged.
+
+        Args:
+            message_id: The id of the message; None if it is unknown.
+            time: The time of the response by the service's clock.
+
+        Returns:
+            Whether the id is known; if not, the topic is read before the next request.
+        """
+        if message_id is None:
+            self.mark_in_doubt()
+            return False
+        self.last = Position(message_id, time)
+        return True
+
+
+class Reading(NamedTuple):
+    """The result of reading a topic before its first record.
+
+    Attributes:
+        position: The position of the topic, with its reader.
+        versions: The versions that an interrupted run may have published, in topic order.
+        is_new: Whether no state has a position of the topic.
+    """
+
+    position: TopicPosition
+    versions: Sequence[RowVersion]
+    is_new: bool
+
+
+class ExactlyOnce(Generic[R]):
+    """Decides which records are published and which states are emitted, and logs why.
+
+    For the main thread, except `read`; each topic's position is for its worker.
+
+    Args:
+        open_reader: Opens a connection for reading a topic, by its id and label.
+        logger: The logger of the plugin.
+
+    Attributes:
+        rule: Which records are published, and the outcomes of these.
+    """
+
+    def __init__(
+        self, open_reader: Callable[[int, str], TopicReader], logger: logging.Logger
+    ) -> None:
+        self.rule: Deduplicator[R] = Deduplicator()
+        self._open_reader = open_reader
+        self._logger = logger
+        self._readers: dict[int, TopicReader] = {}
+        self._positions: dict[int, TopicPosition] = {}
+        self._has_state = self._has_positions = self._has_bookmarks = False
+        self._has_warned = False
+
+    def take_state(self, state: bytes) -> None:
+        """Take the value of a STATE message.
+
+        Raises:
+            EventStreamsError: The positions or the bookmarks are malformed.
+        """
+        # The tap returns the same positions with each state, and they are old by then. But some
+        # taps emit an empty state before the one that they were given.
+        if not self._has_positions:
+            self._restore(state)
+        self.rule.take_state(state, time.monotonic())
+
+    def has_read(self, topic_id: int) -> bool:
+        """Whether the topic has been read, so that the rule knows its messages."""
+        return topic_id in self._positions
+
+    def read(self, topic_id: int, label: str) -> Reading:
+        """Read a topic before its first record; in any thread.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        reader = self._readers[topic_id] = self._open_reader(topic_id, label)
+        position = self.rule.position(topic_id)
+        if position is None:
+            return Reading(TopicPosition(reader, reader.find_end()), (), is_new=True)
+        found = reader.look_up(position)
+        return Reading(TopicPosition(reader, found.end), found.versions, is_new=False)
+
+    def report_progress(self) -> None:
+        """Log how far topics have been read, if it takes long; in the main thread."""
+        for reader in list(self._readers.values()):
+            reader.report_progress()
+
+    def requests(self, topic_id: int) -> int:
+        """Return the number of requests that have read a topic; in any thread."""
+        reader = self._readers.get(topic_id)
+        return reader.requests if reader else 0
+
+    def take_reading(self, topic_id: int, reading: Reading) -> bytes | None:
+        """Take the result of `read`.
+
+        Returns:
+            The state to emit before the first publish; None if there is none.
+        """
+        self._positions[topic_id] = reading.position
+        label = self._readers[topic_id].label
+        if reading.is_new:
+            self._warn_new(label, reading.position.last)
+        elif reading.versions:
+            self._logger.info(
+                "%s: no state is emitted until the records of %s have come again, or for %s",
+                label,
+                counted(len(reading.versions), "found message"),
+                duration(HOLD_SECS),
+            )
+        again = self.rule.look_up(topic_id, reading.position.last, reading.versions)
+        return with_positions(again.state, again.positions) if again else None
+
+    def position(self, topic_id: int) -> TopicPosition:
+        """Return the position of a topic that has been read, for its worker."""
+        return self._positions[topic_id]
+
+    def take_emittable(self) -> bytes | None:
+        """Return the newest state that has to be emitted now, with its positions, if any."""
+        newest = None
+        while checkpoint := self.rule.take_checkpoint():
+            newest = checkpoint
+        return with_positions(newest.state, newest.positions) if newest else None
+
+    def finish(self) -> list[tuple[int, R]]:
+        """End an input whose last line was a STATE; see `Deduplicator.finish`."""
+        for topic_id, matches in self.rule.matches.items():
+            if not matches.unmatched:
+                continue
+            label = self._readers[topic_id].label
+            of_all = f"{matches.unmatched:,} of {matches.found:,} messages of an interrupted run"
+            if matches.is_stream_unmatched:
+                self._logger.warning(
+                    "%s: %s matched no record: were key properties, stream name, stream maps or "
+                    "columns changed? Then they are duplicated",
+                    label,
+                    of_all,
+                )
+            else:
+                self._logger.info(
+                    "%s: %s matched no record; their rows have changed or were deleted since",
+                    label,
+                    of_all,
+                )
+        return self.rule.finish()
+
+    def take_last(self) -> bytes | None:
+        """Return the last state after `finish`; None if it does not cover all records."""
+        last = self.rule.take_last()
+        return with_positions(last.state, last.positions) if last else None
+
+    def _restore(self, state: bytes) -> None:
+        returned = read_state(state)
+        self._has_state = True
+        self._has_positions = bool(returned.positions)
+        self._has_bookmarks = returned.has_bookmarks
+        self.rule.restore(returned.positions or {})
+        if returned.positions and self._positions:
+            self._warn("the tap returned its positions after its first record")
+        elif returned.positions and not returned.has_bookmarks:
+            self._logger.warning(
+                "The state has positions of exactly_once but no bookmarks of the tap: the tap "
+                "starts over, and records published before these positions are published again"
+            )
+        elif returned.has_bookmarks and not self._positions and returned.positions is None:
+            self._warn(
+                "the state has bookmarks of the tap but no positions, as before the first run with "
+                "exactly_once"
+            )
+
+    def _warn_new(self, label: str, end: Position) -> None:
+        """Log a warning if an earlier run may have published to a topic without a position."""
+        if not self._has_state:
+            self._warn("the tap has not returned a state before its first record")
+        elif self._has_positions and self._has_bookmarks and end.message_id is not None:
+            self._logger.warning(
+                "%s: the state has positions of other topics but not of this one: if an earlier "
+                "run has published to it, exactly_once cannot apply, and its messages may be "
+                "published again",
+                label,
+            )
+
+    def _warn(self, reason: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            self._logger.warning(
+                "exactly_once cannot apply to this run, because %s: records that an interrupted "
+                "run has published may be published again",
+                reason,
+            )

@@ -1,0 +1,473 @@
+"""Reads a destination topic: which of our messages are after a position, and where it ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
+
+from ..event_streams.consume import (
+    EARLIEST,
+    MAY_BE_THE_CURSOR,
+    Cursor,
+    newest_page,
+    parse_time,
+    recent_page,
+    rfc3339,
+)
+from ..event_streams.errors import EventStreamsError, RequestRejected
+from ..message_key import KEY, read_version
+from ..plugin.wording import counted
+from .positions import Position
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Sequence
+
+    from ..event_streams.consume import Message, Messages
+    from ..message_key import RowVersion
+    from .deduplicator import Versioned
+
+R = TypeVar("R", bound="Versioned")
+
+PAGE_SIZE = 50
+FORBIDDEN = 403
+# The maximum difference between the service's clocks. The Date header is in whole seconds, and
+# that of an acknowledgement is later than the messages.
+CLOCK_TOLERANCE = timedelta(seconds=6)
+# How far the local clock may be behind the service's, if responses have no Date header.
+LOCAL_TOLERANCE = timedelta(minutes=1)
+# A message is readable within this time (docs/api.md, "Assumptions").
+READABLE_SECS = 5
+# The position of a message that is younger cannot have expired, but may not be readable yet.
+YOUNG = timedelta(seconds=10)
+REPEATS_OF_A_REJECTED_CURSOR = 2
+SECS_BETWEEN_REPEATS = 1.0
+# The maximum number of successive restarts from the earliest message that bring nothing new.
+MAX_RESTARTS = 3
+PROGRESS_SECS = 20.0
+NEVER = datetime.max.replace(tzinfo=timezone.utc)
+
+
+class Client(Protocol):
+    """Consumes one topic, like `ConsumeClient`."""
+
+    @property
+    def requests(self) -> int: ...  # noqa: D102
+
+    def consume(  # noqa: D102 - see there
+        self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0
+    ) -> Messages: ...
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The local clock.
+
+    Args:
+        sleep: Waits for some seconds; returns early if the run is being stopped.
+        now: Returns the time.
+    """
+
+    sleep: Callable[[float], None]
+    now: Callable[[], datetime] = _now
+
+
+class LookUp:
+    """What has been read of a topic.
+
+    A message counts once, however often the service delivers it. If the service rejects a position,
+    nobody knows which messages are after it; then only those count that are newer.
+
+    Args:
+        start: The position after which the topic is read.
+        wanted: The versions to find, with which the look-up ends; None to read to the end.
+        waits: Whether to wait for messages of ours that are not readable yet.
+
+    Attributes:
+        end: The last message that counts; never before the start.
+        last: The last message that was read, after which the next page starts.
+        versions: The versions of our messages that count, in topic order.
+        others: The number of messages of other producers.
+        other_keys: The number of those that have a message key in another field.
+        newer_than: The time after which messages count; None if all of them do.
+    """
+
+    def __init__(
+        self, start: Position, wanted: Counter[RowVersion] | None = None, *, waits: bool = True
+    ) -> None:
+        self.start = self.end = self.last = start
+        self.wanted = wanted
+        self.versions: list[RowVersion] = []
+        self.waits = waits
+        self.others = self.other_keys = 0
+        self.newer_than: datetime | None = None
+        self._seen = {start.message_id}
+        self._pages_without_news = self._restarts_without_news = 0
+
+    @property
+    def messages(self) -> int:
+        """The number of different messages that were read."""
+        return len(self._seen) - 1
+
+    @property
+    def missing(self) -> Counter[RowVersion]:
+        """The wanted versions that have not been found."""
+        return (self.wanted or Counter()) - Counter(self.versions)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the service repeats pages or rejects every cursor.
+
+        Reading again from the earliest message takes at most as many pages as messages were seen.
+        """
+        return (
+            self._pages_without_news > len(self._seen) + 1
+            or self._restarts_without_news > MAX_RESTARTS
+        )
+
+    def add(self, message: Message, version: RowVersion | None) -> None:
+        """Add the next message of a page, with its version if it is one of ours."""
+        if message.message_id in self._seen:
+            return
+        self._seen.add(message.message_id)
+        self.last = Position(message.message_id, message.time)
+        self._pages_without_news, self._restarts_without_news = -1, 0
+        time = parse_time(message.time) if self.newer_than else None
+        counts = self.newer_than is None or (time is not None and time > self.newer_than)
+        if counts or self.newer_than == NEVER:
+            self.end = self.last
+        if version is None:
+            self.others += 1
+        elif counts:
+            self.versions.append(version)
+
+    def end_page(self, last: Message) -> None:
+        """Mark the end of a page, whose last message may have been read before."""
+        if self._pages_without_news >= 0:
+            self.last = Position(last.message_id, last.time)
+        self._pages_without_news += 1
+
+    def restart(self) -> datetime:
+        """Read on from the earliest message, because the topic does not have the last one.
+
+        The time of a message that this look-up has read is exact. That of the position may be the
+        time of a response, and if it is unknown, no message counts.
+
+        Returns:
+            The time after which messages count; NEVER if none do.
+        """
+        time = parse_time(self.last.message_time)
+        if time is not None and self.last is self.start:
+            time += CLOCK_TOLERANCE
+        self.newer_than = max(time or NEVER, self.newer_than or time or NEVER)
+        self.last = Position(None)
+        self._restarts_without_news += 1
+        return self.newer_than
+
+
+class TopicReader:
+    """Reads one topic, before its first record and after lost responses; not thread-safe.
+
+    Args:
+        client: Consumes the topic.
+        label: The topic and its streams, for errors and log lines.
+        key_field: The field of a payload that contains the message key.
+        clock: The local clock.
+        logger: The logger of the plugin.
+
+    Attributes:
+        label: The topic and its streams.
+    """
+
+    def __init__(
+        self, client: Client, label: str, key_field: str, clock: Clock, logger: logging.Logger
+    ) -> None:
+        self.label = label
+        self._client = client
+        self._key_field = key_field
+        self._mark = msgspec.json.encode(key_field)[1:-1]
+        self._clock = clock
+        self._logger = logger
+        # How far the service's clock is ahead of the local one, according to the last Date header.
+        self._ahead = timedelta(0)
+        self._is_undated = False
+        self._current: LookUp | None = None
+        self._reported_at = clock.now()
+        self._requests_before = 0
+
+    @property
+    def requests(self) -> int:
+        """The number of requests so far; in any thread."""
+        return self._client.requests
+
+    def report_progress(self) -> None:
+        """Log how far the topic has been read, if that takes long; in any thread."""
+        look_up, now = self._current, self._clock.now()
+        if look_up is not None and (now - self._reported_at).total_seconds() >= PROGRESS_SECS:
+            self._reported_at = now
+            self._logger.info(
+                "%s: still reading: %s messages in %s, %d of them ours, now at %s",
+                self.label,
+                f"{look_up.messages:,}",
+                self._counted_requests,
+                len(look_up.versions),
+                look_up.last.message_time or "the beginning",
+            )
+
+    def find_end(self) -> Position:
+        """Find the last message of the topic without reading the whole topic.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        look_up = self._begin(LookUp(Position(None), waits=False))
+        page = self._near_the_end()
+        if page is not None and not self._add_page(look_up, page, self._end_of_look_up()):
+            self._read(look_up)
+        last = look_up.end.message_id
+        self._logger.info(
+            "%s: the state has no position for this topic; starting %s (%s)",
+            self.label,
+            f"after its last message, {last}" if last else "with an empty topic",
+            self._counted_requests,
+        )
+        return look_up.end
+
+    def look_up(self, position: Position) -> LookUp:
+        """Read what an interrupted run may have published after a position.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        after = f"after message {position.message_id}" if position.message_id else "in the topic"
+        self._logger.info(
+            "%s: reading the messages %s to see what an interrupted run has published",
+            self.label,
+            after,
+        )
+        look_up = self._begin(LookUp(position))
+        self._read(look_up)
+        versions = look_up.versions
+        self._logger.info(
+            "%s: found %s of %s %s, and %s of other producers (%s)%s",
+            self.label,
+            counted(len(versions), "version"),
+            counted(len({version.row for version in versions}), "row"),
+            after,
+            counted(look_up.others, "message"),
+            self._counted_requests,
+            "; their records will be skipped" if versions else "",
+        )
+        if look_up.other_keys:
+            self._logger.warning(
+                "%s: found %s with a message key in another field than %s: if message_key_field "
+                "was changed after an interrupted run, exactly_once cannot apply to its messages, "
+                "and they are published again",
+                self.label,
+                counted(look_up.other_keys, "message"),
+                self._key_field,
+            )
+        return look_up
+
+    def find(self, records: Sequence[R], position: Position) -> tuple[Position, list[R]]:
+        """Find out which records of a batch are in the topic, after its response was lost.
+
+        Args:
+            records: The records. Reading ends when all of them are found.
+            position: The last message before the batch.
+
+        Returns:
+            The last message that was read, and the records that are in the topic, in order.
+
+        Raises:
+            ServiceError: The topic cannot be read.
+        """
+        look_up = self._begin(LookUp(position, Counter(record.version for record in records)))
+        self._read(look_up)
+        found = Counter(look_up.versions)
+        applied = []
+        for record in records:
+            if found[record.version]:
+                found[record.version] -= 1
+                applied.append(record)
+        missing = len(records) - len(applied)
+        self._logger.info(
+            "%s: no response to a batch of %d; %d are in the topic%s",
+            self.label,
+            len(records),
+            len(applied),
+            f", sending {missing}" if missing else "",
+        )
+        return look_up.end, applied
+
+    @property
+    def _counted_requests(self) -> str:
+        return counted(self.requests - self._requests_before, "request")
+
+    def _read(self, look_up: LookUp) -> None:
+        """Read to the end, and wait there for messages that are not readable yet."""
+        ends_at = None
+        while True:
+            poll_secs = READABLE_SECS if self._may_be_incomplete(look_up) else 0
+            page = self._next_page(look_up, poll_secs)
+            ends_at = ends_at or self._end_of_look_up()
+            if self._add_page(look_up, page, ends_at):
+                break
+            # Only the first response shows the service's clock, and so how old messages are.
+            if not page.messages and (poll_secs or not self._may_be_incomplete(look_up)):
+                break
+        self._current = None
+
+    def _begin(self, look_up: LookUp) -> LookUp:
+        """Start counting requests, and reporting progress."""
+        self._requests_before = self.requests
+        self._reported_at = self._clock.now()
+        self._current = look_up
+        return look_up
+
+    def _end_of_look_up(self) -> datetime:
+        """Return the time from which on messages are newer than a look-up that has begun now."""
+        return self._now() + (LOCAL_TOLERANCE if self._is_undated else CLOCK_TOLERANCE)
+
+    def _add_page(self, look_up: LookUp, page: Messages, ends_at: datetime) -> bool:
+        """Add a page; return whether it shows that there is nothing more to read."""
+        if not page.messages:
+            return False
+        for message in page.messages:
+            payload = bytes(message.payload)
+            # Most messages of other producers contain neither the name nor an escape.
+            may_be_ours = self._mark in payload or b"\\" in payload
+            version = read_version(payload, self._key_field) if may_be_ours else None
+            look_up.add(message, version)
+            look_up.other_keys += version is None and KEY.search(payload) is not None
+        last = page.messages[-1]
+        look_up.end_page(last)
+        if look_up.is_stuck:
+            raise EventStreamsError(
+                f"{self.label}: the service returned message {last.message_id} again after it was "
+                "read; run again, and report this to the service's support if it persists"
+            )
+        published = parse_time(last.time)
+        is_newer = published is not None and published >= ends_at
+        return is_newer or (look_up.wanted is not None and not look_up.missing)
+
+    def _may_be_incomplete(self, look_up: LookUp) -> bool:
+        """Whether messages of ours may have been published that are not readable yet."""
+        return look_up.waits and (
+            look_up.wanted is not None or bool(look_up.versions) or self._may_be_young(look_up.end)
+        )
+
+    def _may_be_young(self, position: Position) -> bool:
+        if position.message_id is None:
+            return False
+        time = parse_time(position.message_time)
+        return time is None or self._now() - time < YOUNG
+
+    def _next_page(self, look_up: LookUp, poll_secs: int) -> Messages:
+        """Request the page after the last message, or the earliest one if that is rejected."""
+        last = look_up.last
+        if last.message_id is None:
+            return self._consume(EARLIEST, poll_secs)
+        cursor = Cursor(after_message_id=last.message_id)
+        try:
+            return self._consume(cursor, poll_secs)
+        except RequestRejected as exc:
+            if exc.status not in MAY_BE_THE_CURSOR:
+                raise
+            rejection = exc
+        page = self._repeat(cursor, last, poll_secs, rejection)
+        if page is None:
+            newer_than = look_up.restart()
+            if look_up.is_stuck:
+                raise rejection
+            if last is look_up.start:
+                self._warn_rejected(last, newer_than, rejection)
+            page = self._consume(EARLIEST, poll_secs)
+        return page
+
+    def _repeat(
+        self, cursor: Cursor, position: Position, poll_secs: int, rejection: RequestRejected
+    ) -> Messages | None:
+        """Repeat a request whose cursor was rejected; return None if it remains rejected.
+
+        The rejection may be transient, or the message may not be readable yet.
+        """
+        try:
+            self._consume(EARLIEST, batch_size=1)
+        except RequestRejected:
+            # The topic is the cause, not the cursor.
+            raise rejection from None
+        repeats = 0
+        readable_at = self._clock.now() + (YOUNG if self._may_be_young(position) else timedelta(0))
+        while repeats < REPEATS_OF_A_REJECTED_CURSOR or self._clock.now() < readable_at:
+            self._clock.sleep(SECS_BETWEEN_REPEATS)
+            repeats += 1
+            try:
+                return self._consume(cursor, poll_secs)
+            except RequestRejected as exc:
+                if exc.status not in MAY_BE_THE_CURSOR:
+                    raise
+        return None
+
+    def _near_the_end(self) -> Messages | None:
+        """Find a page shortly before the end that is not empty; None if there is none."""
+        since, page = recent_page(self._since, self._clock.now())
+        if not page.messages and not self._consume(EARLIEST, batch_size=1).messages:
+            return None
+        return newest_page(self._since, PAGE_SIZE, since, page)[1]
+
+    def _since(self, time: datetime) -> Messages:
+        return self._consume(Cursor(since_time=rfc3339(time, "milliseconds")))
+
+    def _consume(self, cursor: Cursor, poll_secs: int = 0, batch_size: int = PAGE_SIZE) -> Messages:
+        try:
+            page = self._client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
+        except RequestRejected as exc:
+            if exc.status != FORBIDDEN:
+                raise
+            raise EventStreamsError(
+                f"{self.label}: HTTP 403 ({exc.reason}) when consuming; exactly_once reads the "
+                "topics that it publishes to: give the API client of api_token permission to "
+                "consume from this topic, too"
+            ) from exc
+        if page.date is not None:
+            self._ahead = page.date - self._clock.now()
+        elif not self._is_undated:
+            self._is_undated = True
+            self._logger.warning(
+                "%s: responses have no Date header, so the local clock decides where to stop "
+                "reading; if it is slow by more than a minute, exactly_once cannot apply to this "
+                "run",
+                self.label,
+            )
+        return page
+
+    def _now(self) -> datetime:
+        """Return the time by the service's clock, or else by the local one."""
+        return self._clock.now() + self._ahead
+
+    def _warn_rejected(
+        self, position: Position, newer_than: datetime, rejection: RequestRejected
+    ) -> None:
+        if newer_than == NEVER:
+            counting = "none of its messages counts, because the time of the position is unknown"
+        else:
+            counting = f"only messages after {rfc3339(newer_than)} count"
+        self._logger.warning(
+            "%s: position %s was rejected (HTTP %s: %s): has the message expired, or is it in "
+            "another topic or workspace? Reading from the earliest message; %s. exactly_once "
+            "cannot apply to the other messages of an interrupted run: they are published again",
+            self.label,
+            position.message_id,
+            rejection.status,
+            rejection.reason,
+            counting,
+        )

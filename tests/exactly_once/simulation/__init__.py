@@ -1,0 +1,1 @@
+"""Random histories of `exactly_once`: its rule and its reader in a simulated world."""

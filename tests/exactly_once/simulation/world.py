@@ -1,0 +1,328 @@
+"""The simulated service: topics, a logical clock, faults and deviations from an ideal service.
+
+The clock counts whole seconds. It only moves with requests and waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+from target_workato_streams.event_streams.consume import Message, Messages, rfc3339
+from target_workato_streams.event_streams.errors import RequestRejected
+from target_workato_streams.message_key import RowVersion
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Sequence
+
+    from target_workato_streams.event_streams.consume import Cursor
+
+START = datetime(2026, 11, 24, tzinfo=timezone.utc)
+KEY_FIELD = "key"
+PAGE_SIZE = 4
+# The service always rejects a record with this content.
+REJECTED = "!"
+
+
+class Killed(Exception):
+    """The target is killed."""
+
+
+class Lost(Exception):
+    """The response to a request does not arrive."""
+
+
+class Record(NamedTuple):
+    """A record of the source; `update` is the number of the change that made it."""
+
+    stream: str
+    row: str
+    content: str
+    update: int
+    is_keyed: bool
+
+    def __str__(self) -> str:
+        """Return a short form for the trace."""
+        return f"{self.stream}{self.row}={self.content}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The row; without a key, all rows with the same content."""
+        return self.stream, self.row
+
+    @property
+    def version(self) -> RowVersion:
+        """The version in its message key."""
+        return _version(*self.key, self.content if self.is_keyed else None)
+
+
+@dataclass
+class Faults:
+    """The probabilities of faults and deviations.
+
+    Attributes:
+        kill: The target is killed, at each request, line and state.
+        lost: A response is lost; the request was applied or not.
+        partial: Some entries of a batch fail.
+        others: Another producer publishes a message, before or after a batch.
+        partly_applied: A request whose response is lost was applied in part.
+        applied_late: A request is applied after its connection was closed.
+        readable_after: The seconds until a message can be read or used as a cursor.
+        twice: A message is delivered again.
+        shuffled: The messages of a batch are in another order.
+        stray: A cursor is rejected for no reason, up to four times.
+        no_cursors: Whether the ids in acknowledgements are no cursors.
+        expiring: Messages expire before a request.
+        overlapping: Another run starts during a publish.
+        undated: Whether responses have no Date header.
+        clock_ahead: How many seconds the local clock is ahead.
+    """
+
+    kill: float = 0.03
+    lost: float = 0.08
+    partial: float = 0.15
+    others: float = 0.15
+    partly_applied: float = 0.0
+    applied_late: float = 0.0
+    readable_after: int = 0
+    twice: float = 0.0
+    shuffled: float = 0.0
+    stray: float = 0.0
+    no_cursors: bool = False
+    expiring: float = 0.0
+    overlapping: float = 0.0
+    undated: bool = False
+    clock_ahead: int = 0
+
+    def for_the_last_run(self) -> Faults:
+        """Return the faults with which a run still completes."""
+        return replace(self, kill=0.0, stray=0.0, expiring=0.0, overlapping=0.0)
+
+
+class Stored(NamedTuple):
+    """A message of a topic; `record` is None if another producer published it."""
+
+    message: Message
+    time: int
+    stored_at: int
+    record: Record | None
+
+
+@dataclass
+class Topic:
+    """The messages of a topic, the number of expired ones, and requests that are applied late."""
+
+    messages: list[Stored] = field(default_factory=list)
+    indices: dict[str, int] = field(default_factory=dict)
+    expired: int = 0
+    late: list[list[Record]] = field(default_factory=list)
+
+
+class World:
+    """The service and its clock, which is also the target's if `clock_ahead` is 0.
+
+    Args:
+        rng: The random numbers of the history.
+        topics: The number of topics, whose ids start with 0.
+        faults: The probabilities of faults.
+        trace: Receives lines that describe what happens; None to keep nothing.
+    """
+
+    def __init__(
+        self, rng: random.Random, topics: int, faults: Faults, trace: list[str] | None = None
+    ) -> None:
+        self.faults = faults
+        self.topics = [Topic() for _ in range(topics)]
+        self.seconds = 100
+        self.start_another_run: Callable[[], None] | None = None
+        self._rng = rng
+        self._trace = trace
+        self._strays = 0
+
+    def note(self, text: str, *values: object) -> None:
+        """Add a line to the trace."""
+        if self._trace is not None:
+            self._trace.append(text.format(*values))
+
+    def happens(self, probability: float) -> bool:
+        """Whether something happens."""
+        return self._rng.random() < probability
+
+    def may_kill(self, where: str) -> None:
+        """Kill the target at random."""
+        if self.happens(self.faults.kill):
+            self.note("    KILLED {}", where)
+            raise Killed
+
+    def now(self) -> datetime:
+        """Return the local time of the target."""
+        return START + timedelta(seconds=self.seconds + self.faults.clock_ahead)
+
+    def sleep(self, secs: float) -> None:
+        """Wait."""
+        self.seconds += int(secs)
+
+    def date(self) -> datetime:
+        """Return the time in a Date header, which may be that of another computer."""
+        return START + timedelta(seconds=self.seconds - self._rng.randint(0, 1))
+
+    def expire(self) -> None:
+        """Expire some messages of each topic."""
+        for topic in self.topics:
+            topic.expired = self._rng.randint(topic.expired, len(topic.messages))
+
+    def publish(
+        self, topic_id: int, records: Sequence[Record]
+    ) -> tuple[list[str | None], datetime]:
+        """Publish a batch.
+
+        Returns:
+            The message id of each record, None for those that failed, and the Date header.
+
+        Raises:
+            Lost: There is no response.
+        """
+        topic, faults, rng = self.topics[topic_id], self.faults, self._rng
+        if self.start_another_run and self.happens(faults.overlapping):
+            start, self.start_another_run = self.start_another_run, None
+            start()
+        self.may_kill("before publish")
+        self._step(topic)
+        self._publish_others(topic)
+        is_lost = self.happens(faults.lost)
+        if is_lost and self.happens(0.4):
+            is_late = self.happens(faults.applied_late)
+            if is_late:
+                topic.late.append([record for record in records if record.content != REJECTED])
+            self.note("    publish {} lost, applied late: {}", _text(topic_id, records), is_late)
+            raise Lost
+        accepted = [True] * len(records)
+        if is_lost and self.happens(faults.partly_applied):
+            count = rng.randint(0, len(records))
+            accepted = [index < count for index in range(len(records))]
+        elif self.happens(faults.partial):
+            accepted = [rng.random() < 0.5 for _ in records]
+        order = list(range(len(records)))
+        if self.happens(faults.shuffled):
+            rng.shuffle(order)
+        ids: list[str | None] = [None] * len(records)
+        for index in order:
+            if accepted[index] and records[index].content != REJECTED:
+                ids[index] = self._append(topic, records[index])
+        date = self.date()
+        self.seconds += self.happens(0.3)
+        self._publish_others(topic)
+        self.note("    publish {} {} lost: {}", _text(topic_id, records), ids, is_lost)
+        self.may_kill("after publish")
+        if is_lost:
+            raise Lost
+        return [f"{each}-" if each and faults.no_cursors else each for each in ids], date
+
+    def consume(self, topic_id: int, cursor: Cursor, batch_size: int, secs: int) -> Messages:
+        """Consume a page, after at most so many seconds if there is none.
+
+        Raises:
+            RequestRejected: The cursor is rejected.
+        """
+        topic = self.topics[topic_id]
+        self.may_kill("in a look-up")
+        self._step(topic)
+        if self.happens(self.faults.expiring):
+            topic.expired = self._rng.randint(topic.expired, len(topic.messages))
+        start = self._first_after(topic, cursor)
+        until = self.seconds + secs
+        while (end := self._readable(topic)) <= start and self.seconds < until:
+            self._step(topic)
+        stored = topic.messages[start : min(end, start + min(batch_size, PAGE_SIZE))]
+        again = self.faults.twice
+        page = [each for each in stored for _ in range(1 + self.happens(again))]
+        if page and start and cursor.after_message_id and self.happens(again):
+            page.insert(0, topic.messages[start - 1])
+        date = None if self.faults.undated else self.date()
+        return Messages([each.message for each in page], date)
+
+    def records(self) -> list[Record]:
+        """Return our messages of all topics, in topic order."""
+        stored = [each.record for topic in self.topics for each in topic.messages]
+        return [record for record in stored if record]
+
+    def _first_after(self, topic: Topic, cursor: Cursor) -> int:
+        if cursor.since_time is not None:
+            since = (msgspec.convert(cursor.since_time, datetime) - START).total_seconds()
+            found = bisect_left(topic.messages, since, key=lambda each: each.time)
+            return max(found, topic.expired)
+        if cursor.after_message_id is None:
+            return topic.expired
+        if self._strays or self.happens(self.faults.stray):
+            self._strays = self._strays - 1 if self._strays else self._rng.randint(0, 3)
+            raise RequestRejected("stray", status=400, reason="stray")
+        index = topic.indices.get(cursor.after_message_id, -1)
+        if not topic.expired <= index < self._readable(topic):
+            raise RequestRejected("no such message", status=404, reason="no such message")
+        return index + 1
+
+    def _readable(self, topic: Topic) -> int:
+        """Return the number of messages that can be read."""
+        latest = self.seconds - self.faults.readable_after
+        return bisect_right(topic.messages, latest, key=lambda each: each.stored_at)
+
+    def _step(self, topic: Topic) -> None:
+        self.seconds += 1
+        if topic.late and self.happens(0.5):
+            for record in topic.late.pop(0):
+                self._append(topic, record)
+
+    def _publish_others(self, topic: Topic) -> None:
+        while self.happens(self.faults.others):
+            self._append(topic, None)
+
+    def _append(self, topic: Topic, record: Record | None) -> str:
+        message_id = f"A{len(topic.messages)}"
+        topic.indices[message_id] = len(topic.messages)
+        payload = _payload(record.version) if record else b'{"of":"others"}'
+        message = Message(message_id, msgspec.Raw(payload), _time(self.seconds))
+        topic.messages.append(Stored(message, self.seconds, self.seconds, record))
+        return message_id
+
+
+class TopicClient:
+    """Consumes one topic."""
+
+    def __init__(self, world: World, topic_id: int) -> None:
+        self.requests = 0
+        self._world = world
+        self._topic_id = topic_id
+
+    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:
+        """Consume a page."""
+        self.requests += 1
+        return self._world.consume(self._topic_id, cursor, batch_size, timeout_secs)
+
+
+def _text(topic_id: int, records: Sequence[Record]) -> str:
+    return f"T{topic_id} {' '.join(map(str, records))}"
+
+
+@functools.cache
+def _version(stream: str, row: str, content: str | None) -> RowVersion:
+    hashed = hashlib.sha256(stream.encode()).hexdigest()[:8]
+    hashed += hashlib.sha256(row.encode()).hexdigest()[:24]
+    if content is None:
+        return RowVersion(hashed, hashed)
+    return RowVersion(hashed, hashlib.sha256(content.encode()).hexdigest()[:32])
+
+
+@functools.cache
+def _payload(version: RowVersion) -> bytes:
+    return msgspec.json.encode({KEY_FIELD: version.key})
+
+
+@functools.cache
+def _time(seconds: int) -> str:
+    return rfc3339(START + timedelta(seconds=seconds), "milliseconds")
