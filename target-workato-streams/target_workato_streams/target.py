@@ -55,17 +55,24 @@ def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metr
     # A copy, because the main thread may add a topic.
     topics = {(str(topic_id),): topic for topic_id, topic in producer.topics.copy().items()}
     tallies = {labels: topic.total for labels, topic in topics.items()}
-    for name, description, count in (
-        ("messages_published", "Messages acknowledged by Event Streams.", "published"),
-        ("messages_rejected", "Messages written to the dead-letter file.", "dead_lettered"),
-        (
-            "duplicates_avoided",
-            "Messages not published again, because the topic already contains them.",
-            "skipped",
-        ),
-    ):
-        values = {labels: getattr(tally, count) for labels, tally in tallies.items()}
-        yield metric(f"target_{name}_total", description, LABELS, values)
+    yield metric(
+        "target_messages_published_total",
+        "Messages acknowledged by Event Streams.",
+        LABELS,
+        {labels: tally.published for labels, tally in tallies.items()},
+    )
+    yield metric(
+        "target_messages_rejected_total",
+        "Messages written to the dead-letter file.",
+        LABELS,
+        {labels: tally.dead_lettered for labels, tally in tallies.items()},
+    )
+    yield metric(
+        "target_duplicates_avoided_total",
+        "Messages not published again, because the topic already contains them.",
+        LABELS,
+        {labels: tally.skipped for labels, tally in tallies.items()},
+    )
     yield metric(
         "target_batches_in_flight",
         "Batches that have been sent but not yet acknowledged.",
