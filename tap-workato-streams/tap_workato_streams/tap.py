@@ -29,6 +29,7 @@ from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
 from .plugin.monitoring import serve_metrics
+from .plugin.wording import counted, listed
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.clock import RunClock, RunLimits
 from .reading.consumer import TopicConsumer
@@ -116,6 +117,9 @@ def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
         return
     if config.get("tail") is True:
         yield "batch_config: cannot be combined with tail, since a batch file needs an end"
+    for number, item in enumerate(_topics(config)):
+        if "/" in str(item.get("name")):
+            yield f"topics[{number}].name: must not contain / with batch_config, which names files"
     for name in ("stream_maps", "flattening_enabled"):
         if config.get(name):
             yield f"batch_config: the SDK ignores {name} in batch files; remove one of the two"
@@ -262,8 +266,17 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             super().sync_all()
             self._write_state()
             return
-        self._sync = Sync(streams, settings, self._write_state)
+        self._sync = Sync(streams, settings, self._write_state, self._limiter)
         self._sync.run()
+
+    @override  # type: ignore[misc]  # final in the SDK
+    def run_connection_test(self) -> bool:
+        """Read one message of each topic for ``--test``, and say what works."""
+        super().run_connection_test()
+        names = list(self.streams)
+        what = counted(len(names), "topic")
+        self.logger.info("the test succeeded: %s can be read: %s", what, listed(names))
+        return True
 
     def _selected(self) -> list[TopicStream]:
         """Return the streams to read, each with its bookmark in the state."""
@@ -299,7 +312,9 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         files, before records whose file has not been reported yet.
         """
         signal.signal(signum, signal.SIG_DFL)
-        if self._sync is None:
-            PluginBase._handle_termination(self, signum, frame)  # noqa: SLF001 - overridden here
-        else:
+        if self._sync:
             self._sync.stop()
+        else:
+            # With exit code 0, a scheduler would take the run for one that has read everything.
+            self.logger.warning("stopped before a state could be emitted; run again")
+            signal.raise_signal(signum)

@@ -14,7 +14,6 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from typing_extensions import override
 
 from .event_streams.consume import ConsumeClient
-from .event_streams.developer_api import DeveloperApi
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
@@ -32,7 +31,7 @@ from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
 from .publishing.payload import Payload
 from .publishing.producer import Producer
-from .routing.router import Router, RoutingSettings, TopicDirectory
+from .routing.router import Router
 from .settings import SETTINGS, decodes_records, target_problems
 from .sinks import MessageSink, mapping
 
@@ -95,18 +94,6 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
     return producer
 
 
-def make_router(config: Mapping[str, Any], producer: Producer) -> Router:
-    """Create the router from the settings."""
-    settings = RoutingSettings(
-        topics=config.get("topics") or {},
-        default_topic_id=config.get("default_topic_id"),
-        skip_unmapped=config["on_unmapped_stream"] == "skip",
-        payload=_payload(config),
-    )
-    api = DeveloperApi.from_config(config) if config["create_topics"] else None
-    return Router(settings, TopicDirectory(api) if api else None, producer)
-
-
 def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContext:
     """Create the context of all producers from the settings."""
     max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
@@ -118,7 +105,7 @@ def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContex
     )
     dead_letter = config["on_rejected"] == "dead_letter"
     settings = PublishSettings(
-        payload=_payload(config),
+        payload=Payload.from_config(config),
         batch=batch,
         max_in_flight=config["max_in_flight"],
         max_retry_secs=config["max_retry_secs"],
@@ -147,10 +134,6 @@ def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContex
             LATENCY_BOUNDS,
         )
     return PublishContext(settings, connect, limiter, latency, exactly_once)
-
-
-def _payload(config: Mapping[str, Any]) -> Payload:
-    return Payload(config.get("payload_field"), config.get("message_key_field"))
 
 
 # The number of records in batch files that are read between two polls.
@@ -186,8 +169,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._streams: dict[str, Stream] = {}
         self._record: Record
         self._producer = make_producer(config, self.logger)
-        self._router = make_router(config, self._producer)
-        self.message_reader.poller = self._producer
+        self._router = Router(config, self._producer)
+        self.message_reader.producer = self._producer
         self._ready = True
 
     @classmethod

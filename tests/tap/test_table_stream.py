@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -273,6 +274,80 @@ def test_developer_api_schemas_are_declared(emulator: Emulator, run_tap: RunTap)
     assert rows(run) == [{"id": 1, "o": {"x": 1}, "_rescued": {"/note": "x"}}]
 
 
+def test_a_declared_schema_stays_while_the_developer_api_is_down(
+    emulator: Emulator, run_tap: RunTap
+) -> None:
+    """The known columns, and that new fields are rescued: columns would be added for good."""
+    fields = [{"name": "id", "type": "integer"}, {"name": "total", "type": "number"}]
+    topic = emulator.create_topic(schema=fields)
+    developer = {
+        "developer_api_token": emulator.developer_token,
+        "developer_api_url": emulator.url,
+    }
+    settings: dict[str, Any] = {"topics": [topic], **developer, **UNPACKED}
+    catalog = discover(run_tap, **settings)
+    emulator.load(topic, [{"id": 1, "total": 1}])
+    first = run_tap(catalog=catalog, **settings)
+    emulator.load(topic, [{"id": 2, "total": 1.5, "note": "x"}])
+    down = {**settings, "developer_api_url": "http://127.0.0.1:9", "max_retry_secs": 0}
+
+    second = run_tap(catalog=catalog, state=first.states[-1], **down)
+    third = run_tap(catalog=catalog, state=second.states[-1], **down)
+    without = {**settings, "developer_api_token": None, "developer_api_url": None}
+    undeclared = run_tap(catalog=catalog, state=second.states[-1], **without)
+
+    columns = {"id": INTEGER, "total": NUMBER}
+    assert schemas(second) == schemas(third) == [columns]
+    assert rows(second) == [{"id": 2, "total": 1.5, "_rescued": {"/note": "x"}}]
+    assert bookmark(second)["declared"] is True
+    assert undeclared.exit_code == 0
+    assert "declared" not in bookmark(undeclared)
+
+
+def test_a_declared_type_that_changes_is_a_warning(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """One per run, until the loader has stored the state of a run with the new type."""
+    emulator.load(topic, [{"id": 1, "total": 10, "note": "x"}])
+    schema = {"type": "object", "properties": {"id": INTEGER, "total": NUMBER}}
+    settings: dict[str, Any] = {
+        "topics": [{"id": topic, "schema": schema}],
+        "schema_evolution": "add_columns",
+        **UNPACKED,
+    }
+    columns = {"id": NUMBER, "total": INTEGER, "note": TEXT}
+    first = run_tap(state={"bookmarks": {"topic_1": {"columns": columns}}}, **settings)
+    second = run_tap(state=first.states[-1], **settings)
+
+    [line] = [line for line in first.stderr.splitlines() if "WARNING" in line]
+    assert (
+        "topic_1 (topic 1): the schema declares other types than the last run had: id from number "
+        "to integer, total from integer to number; unless the table's columns have the new types, "
+        "change them before the loader fails" in line
+    )
+    assert schemas(first) == [{"id": INTEGER, "total": NUMBER, "note": TEXT}]
+    assert "WARNING" not in second.stderr
+
+
+def test_the_first_run_says_what_was_found(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
+    """The last line says what did not fit, with a remedy for numbers."""
+    emulator.load(topic, [{"id": 1, "total": 10, "at": "2024-01-31T00:00:00Z"}] * 2)
+    first = run_tap(topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "total": 9.99, "at": None}, {"id": "x"}])
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    assert (
+        "topic_1 (topic 1): found 3 columns in 2 messages: id integer, total integer, "
+        "at string (date-time)" in first.stderr
+    )
+    assert "found" not in second.stderr
+    [line] = [line for line in second.stderr.splitlines() if "WARNING" in line]
+    assert (
+        "topic_1 (topic 1): values that do not fit their column, kept in _rescued: /total (1), "
+        "/id (1); if numbers should fit, change the type of their column" in line
+    )
+
+
 def test_fail_stops_before_the_message(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
     """One line names topic, message and field; the next run starts with the message."""
     loaded = emulator.load(topic, [{"id": 1}, {"id": "hush"}, {"id": 3}])
@@ -516,6 +591,98 @@ def test_stream_maps_see_every_column(emulator: Emulator, run_tap: RunTap, topic
         {"_rescued": {"/id": "y"}, "double": None},
     ]
     assert len(run.records("copy")) == 3
+
+
+FLAT: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 3}
+# The settings, and the properties that a stream map removes to keep the addresses out.
+FORMATS_AND_REMOVED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unpacked": (UNPACKED, ["email", "customer"]),
+    "unpacked and flattened": ({**UNPACKED, **FLAT}, ["email", "customer__email"]),
+    "nested and flattened": (FLAT, ["payload__email", "payload__customer__email"]),
+    "nested": ({}, ["payload"]),
+}
+# `hush` is personal data; what follows the first page has other types and names.
+PERSONAL = [
+    {"id": 1, "email": "hush", "customer": {"name": "Ann", "email": "hush"}},
+    {"id": 2, "email": ["hush"], "customer": {"name": 5, "email": {"x": "hush"}}},
+    {"id": 3, "email": {"work": "hush"}, "customer": {"email": ["hush"]}, "EMAIL": "hush"},
+    {"id": 4, "Email": {"x": "hush"}, "note": "new"},
+]
+
+
+@pytest.mark.parametrize("mode", ["add_columns", "rescue", "fail", "none"])
+@pytest.mark.parametrize("name", FORMATS_AND_REMOVED)
+def test_what_a_stream_map_removes_is_nowhere_in_the_output(
+    emulator: Emulator, run_tap: RunTap, topic: int, name: str, mode: str
+) -> None:
+    """Neither in a column nor in `_rescued`, in the state or in the log; with any key."""
+    settings, removed = FORMATS_AND_REMOVED[name]
+    other_key = "id" if "record_format" in settings else "payload__id"
+    emulator.load(topic, [{"id": 0}])
+    new = discover(run_tap, topics=[topic], **settings)
+    emulator.load(topic, PERSONAL[2:] if mode == "fail" else PERSONAL)
+    known = discover(run_tap, topics=[topic], **settings)
+
+    for catalog, key in ((known, "message_id"), (new, other_key if settings else "message_id")):
+        run = run_tap(
+            topics=[topic],
+            catalog=catalog,
+            stream_maps={"topic_1": {"__key_properties__": [key], **dict.fromkeys(removed)}},
+            schema_evolution=mode,
+            batch_size=2,
+            **settings,
+        )
+
+        assert b"hush" not in run.stdout
+        assert "hush" not in run.stderr
+        schemas = [m["schema"]["properties"] for m in run.messages if m["type"] == "SCHEMA"]
+        assert {name.lower() for schema in schemas for name in schema}.isdisjoint(removed)
+        if mode != "fail":
+            assert (run.exit_code, run.error_lines) == (0, [])
+            assert len(run.records()) == len(emulator.messages(topic))
+
+
+def test_what_a_stream_map_sets_replaces_the_value_everywhere(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """A value that does not fit its column is counted, since it is nowhere else."""
+    emulator.load(topic, [{"id": 1, "email": "hush"}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "email": {"x": "hush"}}, {"id": 3, "EMAIL": "hush"}, {"id": 4}])
+    maps = {"topic_1": {"email": "md5(email) if email is not None else None"}}
+
+    run = run_tap(topics=[topic], catalog=catalog, stream_maps=maps, **UNPACKED)
+
+    assert b"hush" not in run.stdout
+    hashed = hashlib.md5(b"hush", usedforsecurity=False).hexdigest()
+    assert [row.get("email") for row in rows(run)] == [hashed, None, None, None]
+    assert "values that do not fit their column, dropped because of stream_maps: /email (1)" in (
+        run.stderr
+    )
+
+
+def test_an_expression_survives_missing_and_rescued_values(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    """The error of one that does not names the property and the message."""
+    loaded = emulator.load(topic, [{"total": 9.99}, {"total": "free"}, {"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    catalog["streams"][0]["schema"]["properties"]["total"] = NUMBER
+    settings: dict[str, Any] = {"topics": [topic], "catalog": catalog, **UNPACKED}
+    expression = "int(float(total)*100)"
+    survives = f"{expression} if total is not None else None"
+
+    failing = run_tap(stream_maps={"topic_1": {"total_cents": expression}}, **settings)
+    run = run_tap(stream_maps={"topic_1": {"total_cents": survives}}, **settings)
+
+    [line] = failing.error_lines
+    assert (
+        f"topic_1 (topic 1): message {loaded[1]} cannot be written (total_cents: TypeError); "
+        "change its expression in stream_maps; any column may be null" in line
+    )
+    assert bookmark(failing)["replication_key_value"] == loaded[0]
+    assert (run.exit_code, run.error_lines) == (0, [])
+    assert [row["total_cents"] for row in rows(run)] == [999, None, None]
 
 
 def test_deeper_levels_are_flattened(emulator: Emulator, run_tap: RunTap, topic: int) -> None:

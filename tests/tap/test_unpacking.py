@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from singer_sdk.helpers._flattening import FlatteningOptions, flatten_record, flatten_schema
-from tap_workato_streams.records.columns import Layout, from_schema, infer_columns, schemas
+from tap_workato_streams.records.columns import (
+    Layout,
+    from_schema,
+    infer_columns,
+    merged,
+    schemas,
+)
 from tap_workato_streams.records.evolution import MAX_COLUMNS, MODES, Evolution, from_bookmark
 from tap_workato_streams.records.record_builder import RecordBuilder
 
@@ -107,7 +113,7 @@ def test_a_value_is_in_its_column_or_rescued(kind: str, value: str, fits: bool) 
     assert rescued == {"/f": value if unstorable else loads(value)}
 
 
-DATES = {
+DATES: dict[str, dict[bool, tuple[str, ...]]] = {
     "date": {
         True: ("2024-01-31", "2024-02-29", "2000-02-29", "0001-01-01", "9999-12-31"),
         False: ("2023-02-29", "1900-02-29", "2024-13-01", "2024-04-31", "0000-01-01", "2024-1-1"),
@@ -115,12 +121,14 @@ DATES = {
     "date-time": {
         True: (
             *("2024-01-31T01:02:03Z", "2024-02-29T01:02:03.1+02:00", "2024-01-31T01:02:03.123456Z"),
-            "2024-01-31T23:59:59-23:59",
+            *("2024-01-31T23:59:59-15:59", "2024-01-31T01:02:03.000+0000", "2024-01-31T01:02:03"),
+            *("2024-01-31 01:02:03Z", "2024-01-31t01:02:03Z", "2024-01-31 01:02:03.5+00"),
+            *("2024-01-31T01:02Z", "2024-01-31 01:02", "2024-01-31"),
         ),
         False: (
-            *("2024-01-31", "2024-01-31T01:02:03", "2024-01-31 01:02:03Z", "2023-02-29T01:02:03Z"),
+            *("2024-01-31T01", "2024-01-31T01:02:03z", "2023-02-29T01:02:03Z", "soon"),
             *("2024-01-31T24:00:00Z", "2024-01-31T01:02:60Z", "2024-01-31T01:02:03.1234567Z"),
-            *("2024-01-31t01:02:03z", "2024-01-31T01:02:03+0000", "2024-01-31T01:02:03+24:00"),
+            *("2024-01-31T01:02:03+0100", "2024-01-31T01:02:03 UTC", "2024-01-31T01:02:03+16:00"),
             *("2024-01-31T01:02:03Z\\n", "\\u0662024-01-31T01:02:03Z"),
         ),
     },
@@ -599,6 +607,55 @@ def test_every_record_conforms_and_nothing_is_lost(
             validator(schema).validate(record)
     bookmarked = json.loads(json.dumps(schemas(topic.next_columns)))
     assert from_bookmark(bookmarked, layout.levels) == topic.next_columns
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[bytes], list[list[int]]]:
+    """Messages, and runs that read them: each run is a list of page ends.
+
+    A run may end early, as if it were killed; the next one resumes at the last page before that
+    whose state was stored, or with the first message, as after a full refresh.
+    """
+    messages = draw(st.lists(payloads, min_size=1, max_size=12))
+    ends = st.lists(st.integers(1, len(messages)), max_size=6, unique=True).map(sorted)
+    return messages, draw(st.lists(ends, min_size=1, max_size=4))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@settings(max_examples=150)
+@given(
+    history=histories(),
+    known=st.lists(payloads, max_size=2),
+    stored=st.lists(st.integers(0, 12), min_size=4, max_size=4),
+)
+def test_however_messages_are_read_the_columns_are_the_same(
+    layout: Layout,
+    history: tuple[list[bytes], list[list[int]]],
+    known: list[bytes],
+    stored: list[int],
+) -> None:
+    """In random pages, with kills and full refreshes; the columns of the catalog are the same."""
+    messages, runs = history
+    catalog = infer_columns(known, layout.levels)
+    at_once = RecordBuilder(layout, catalog, Evolution("add_columns"))
+    at_once.build(messages)
+
+    position, bookmark = 0, schemas(catalog)
+    for ends, keep in zip(runs, stored, strict=False):
+        columns = merged(from_bookmark(bookmark, layout.levels), catalog)
+        topic = RecordBuilder(layout, columns, Evolution("add_columns"))
+        states = [(position, bookmark)]
+        for end in [end for end in ends if end > position]:
+            topic.build(messages[position:end])
+            position = end
+            states.append((position, json.loads(json.dumps(schemas(topic.next_columns)))))
+        # The state of some page was the last one to be stored; 0 is a full refresh.
+        position, bookmark = states[min(keep, len(states)) - 1] if keep else (0, schemas(catalog))
+    columns = merged(from_bookmark(bookmark, layout.levels), catalog)
+    topic = RecordBuilder(layout, columns, Evolution("add_columns"))
+    topic.build(messages[position:])
+
+    assert schemas(topic.next_columns) == schemas(at_once.next_columns)
 
 
 def flatten(

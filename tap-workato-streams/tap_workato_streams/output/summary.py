@@ -174,8 +174,10 @@ class Progress:
         self.interval.restart()
         now = time.monotonic()
         if self._bar:
-            done = self._count() if self._tail else self._share_done()
-            self._bar.show(done, self._total(now))
+            if self._tail:
+                self._bar.show(self._count(), ", ".join(self._slowest(now)))
+            else:
+                self._bar.show(self._share_done(), self._total(now))
             return
         active = [each for each in self._summaries if self._new_messages(each)]
         active.sort(key=lambda summary: summary.lag_at(now) or 0.0, reverse=True)
@@ -214,15 +216,19 @@ class Progress:
     def _total(self, now: float) -> str:
         new = sum(self._new_messages(summary) for summary in self._summaries)
         rate = new / max(now - self._reported_at, 1e-3)
-        parts = [f"{counted(self._count(), 'message')} ({rate:.1f}/s)"]
+        return ", ".join(
+            [f"{counted(self._count(), 'message')} ({rate:.1f}/s)", *self._slowest(now)]
+        )
+
+    def _slowest(self, now: float) -> list[str]:
+        """Return how far the slowest topic is behind, if one is, and when it will be done."""
         open_topics = [each for each in self._summaries if not (each.has_ended or each.at_end)]
         lags = [(lag, each) for each in open_topics if (lag := each.lag_at(now)) is not None]
-        if lags:
-            lag, slowest = max(lags, key=lambda pair: pair[0])
-            parts.append(f"{slowest.topic.name} {duration(lag)} behind")
-            if lag > UP_TO_DATE_SECS:
-                parts.append(self._done_in(slowest, lag, now))
-        return ", ".join(parts)
+        if not lags:
+            return []
+        lag, slowest = max(lags, key=lambda pair: pair[0])
+        behind = f"{slowest.topic.name} {duration(lag)} behind"
+        return [behind, self._done_in(slowest, lag, now)] if lag > UP_TO_DATE_SECS else [behind]
 
     def _count(self) -> int:
         return sum(summary.messages for summary in self._summaries)

@@ -277,6 +277,11 @@ class Layout:
             max_key_length=self.flattening.max_key_length,
         )
 
+    def property_names(self, path: Path) -> list[str]:
+        """Return the names of a payload's field and of the objects that it is in."""
+        in_record = self.record_path(path)
+        return [self.property_name(in_record[:depth]) for depth in range(1, len(in_record) + 1)]
+
     def contains(self, path: Path, column_name: str) -> bool:
         """Whether a field has this column, or is an object that has it when flattened."""
         name = self.column_name(path)

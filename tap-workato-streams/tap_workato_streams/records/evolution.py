@@ -214,11 +214,7 @@ class Evolution:
         Such a field is never rescued, because people remove fields to protect personal data.
         Neither is one whose name differs only by case.
         """
-        in_record = layout.record_path(path)
-        return any(
-            layout.property_name(in_record[:depth]).lower() in self._mapped
-            for depth in range(1, len(in_record) + 1)
-        )
+        return any(name.lower() in self._mapped for name in layout.property_names(path))
 
 
 class ColumnRegistry:

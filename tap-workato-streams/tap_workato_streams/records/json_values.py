@@ -19,19 +19,21 @@ NUMBERS = (INTEGER, BIG_INTEGER, NUMBER)
 
 # RFC 3339 with the dates and date-times that a database and Python can hold: days that exist, an
 # offset, and microseconds at most.
-DATE_PATTERN = (
+_DATE = (
     r"(?!0000)(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
     r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
     r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)"
 )
-TIME_PATTERN = (
-    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
-    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-)
-FORMATS = {
-    "date": re.compile(rf"{DATE_PATTERN}".encode()),
-    "date-time": re.compile(rf"{DATE_PATTERN}{TIME_PATTERN}".encode()),
-}
+_MINUTES = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_SECONDS = r":[0-5][0-9](?:\.[0-9]{1,6})?"
+# PostgreSQL rejects offsets of 16 hours and more.
+_DATE_TIME = rf"{_DATE}T{_MINUTES}{_SECONDS}(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
+# What is inferred from a sample.
+FORMATS = {"date": re.compile(_DATE.encode()), "date-time": re.compile(_DATE_TIME.encode())}
+# Other notations that meltanolabs-target-postgres and pipelinewise-target-postgres load as the same
+# instant: tried with each of them. The latter ignores offsets.
+_LOADED = rf"{_DATE}(?:[Tt ]{_MINUTES}(?:{_SECONDS})?(?:Z|[+-]00(?::?00)?)?)?"
+_ACCEPTED = {**FORMATS, "date-time": re.compile(rf"{_DATE_TIME}|{_LOADED}".encode())}
 
 # Python's int() accepts 4,300 digits; PostgreSQL's numeric type 131,072 before the point and 16,383
 # after it, exponents included. A number beyond that fails in a loader before it reaches a column.
@@ -86,8 +88,13 @@ def is_double(raw: bytes) -> bool:
 
 
 def has_format(raw: bytes, name: str) -> bool:
-    """Whether a string is a valid ``date`` or ``date-time``."""
+    """Whether a string is a valid ``date`` or ``date-time`` by RFC 3339."""
     return FORMATS[name].fullmatch(raw, 1, len(raw) - 1) is not None
+
+
+def is_loadable(raw: bytes, name: str) -> bool:
+    """Whether loaders accept a string in a column of this format."""
+    return _ACCEPTED[name].fullmatch(raw, 1, len(raw) - 1) is not None
 
 
 def may_hold_nul(text: bytes) -> bool:

@@ -28,9 +28,9 @@ from .json_values import (
     NUMBER,
     OBJECT,
     STRING,
-    has_format,
     is_double,
     is_integer,
+    is_loadable,
     is_storable,
     is_storable_name,
     may_hold_nul,
@@ -85,7 +85,7 @@ def _checks(column: Column) -> dict[int, Check | None]:
         if kind in {INTEGER, NUMBER}:
             checks |= dict.fromkeys(_NUMBERS, is_integer if kind == INTEGER else is_double)
         elif kind == STRING and column.format:
-            checks[ord('"')] = partial(has_format, name=column.format)
+            checks[ord('"')] = partial(is_loadable, name=column.format)
         else:
             checks |= dict.fromkeys(_FIRST_BYTES[kind])
     return checks

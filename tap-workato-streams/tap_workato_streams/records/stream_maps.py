@@ -134,8 +134,10 @@ class MappedRecords:
             if self._restores and RESCUED in properties:
                 properties[RESCUED] = RESCUED_SCHEMA
             # The SDK removes properties before it flattens the record.
-            for name in self._maps.removes & map_.keys():
-                properties.pop(name, None)
+            for path in leaves(columns):
+                *parents, name = self._layout.property_names(path)
+                if name in self._maps.removes or not map_.keys().isdisjoint(parents):
+                    properties.pop(name, None)
 
     def fill(self, record: dict[str, Any], columns: Columns) -> list[str]:
         """Add the missing columns of a record as null, so that expressions can use them.
