@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import re
 import threading
 import time
 from collections import deque
@@ -32,13 +31,7 @@ FILE_REMEDY = "check that it can be written and that no suspended process has lo
 
 
 class SharedQuota:
-    """The requests of all processes that share a quota; not thread-safe.
-
-    Args:
-        url: The setting ``quota_url``.
-        max_requests: The maximum number of requests in a window, for all processes together.
-        window_secs: The length of the window.
-    """
+    """The requests of all processes that share a quota; not thread-safe."""
 
     def __init__(self, url: str, max_requests: int, window_secs: float) -> None:
         self._url = QuotaUrl.parse(url)
@@ -50,14 +43,10 @@ class SharedQuota:
         self._stopped = False
 
     def take(self) -> float:
-        """Count a request, unless the quota is used up.
+        """Count a request and return 0.0, or return the seconds to wait before the next try.
 
-        Returns:
-            0.0 if the request may be sent; otherwise the seconds after which to try again.
-
-        Raises:
-            QuotaStoreError: The store was unusable for ``STORE_TIMEOUT_SECS``.
-            Stopped: ``stop`` was called.
+        Raises ``QuotaStoreError`` if the store is unusable for ``STORE_TIMEOUT_SECS``, and
+        ``Stopped`` after ``stop``.
         """
         # In a separate thread, since name resolution, a suspended server and a file lock can block
         # without a time limit.
@@ -76,9 +65,10 @@ class SharedQuota:
         if isinstance(result, Stopped):
             raise result
         if isinstance(result, Exception):
+            reason = " ".join(self._url.redact(f"{type(result).__name__}: {result}").split())
             # Without the original exception, which may quote the password.
             raise QuotaStoreError(
-                f"quota_url: cannot use the quota store {self._url} ({self._reason(result)}); "
+                f"quota_url: cannot use the quota store {self._url} ({reason[:REASON_LIMIT]}); "
                 f"{FILE_REMEDY if self._url.scheme == 'file' else SERVER_REMEDY}"
             ) from None
         return result
@@ -97,29 +87,20 @@ class SharedQuota:
 
     def _retry(self, deadline: float) -> float | Exception:
         """Retry failed operations if the store worked before, since a server may be restarted."""
-        while isinstance(result := self._try(), Exception):
-            if not self._was_connected or time.monotonic() + RECONNECT_SECS > deadline:
-                break
+        while True:
+            try:
+                return self._take()
+            except Exception as exc:  # noqa: BLE001 - of any of three libraries
+                self.close()
+                if not self._was_connected or time.monotonic() + RECONNECT_SECS > deadline:
+                    return exc
             time.sleep(RECONNECT_SECS)
-        return result
-
-    def _try(self) -> float | Exception:
-        try:
-            result = self._take()
-        except Exception as exc:  # noqa: BLE001 - of any of three libraries
-            self.close()
-            return exc
-        self._was_connected = True
-        return result
-
-    def _reason(self, exc: Exception) -> str:
-        text = self._url.redact(f"{type(exc).__name__}: {exc}")
-        return re.sub(r"\s+", " ", text).strip()[:REASON_LIMIT]
 
     def _take(self) -> float:
         if self._store is None:
             self._store = STORES[self._url.scheme](self._url)
         wait_ms, other_limit = self._store.take(*self._limit)
+        self._was_connected = True
         if other_limit is not None and not self._has_warned:
             self._has_warned = True
             logger.warning(
@@ -138,36 +119,19 @@ WINDOW_SECS = 61.0
 
 
 class LocalQuota:
-    """The requests of one process; not thread-safe.
+    """The requests of one process; not thread-safe."""
 
-    Args:
-        max_requests: The maximum number of requests in a window.
-        window_secs: The length of the window.
-    """
-
-    def __init__(self, max_requests: int, window_secs: float) -> None:
+    def __init__(self, max_requests: int) -> None:
         self._max_requests = max_requests
-        self._window_secs = window_secs
         self._sent: deque[float] = deque(maxlen=max_requests)
 
     def take(self) -> float:
-        """Count a request, unless the quota is used up.
-
-        Returns:
-            0.0 if the request may be sent; otherwise the seconds after which to try again.
-        """
+        """Count a request and return 0.0, or return the seconds to wait before the next try."""
         now = time.monotonic()
-        if len(self._sent) == self._max_requests and self._sent[0] > now - self._window_secs:
-            return self._sent[0] + self._window_secs - now
+        if len(self._sent) == self._max_requests and self._sent[0] > now - WINDOW_SECS:
+            return self._sent[0] + WINDOW_SECS - now
         self._sent.append(now)
         return 0.0
 
     def stop(self) -> None:
         """Do nothing: taking never waits."""
-
-
-def open_quota(max_requests_per_minute: int, quota_url: str | None) -> LocalQuota | SharedQuota:
-    """Create the quota from the settings."""
-    if quota_url is None:
-        return LocalQuota(max_requests_per_minute, WINDOW_SECS)
-    return SharedQuota(quota_url, max_requests_per_minute, WINDOW_SECS)

@@ -21,33 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from urllib.parse import SplitResult
 
-DEFAULT_NAME = "workato_streams"
-NAME = re.compile(r"[a-z0-9_-]{1,32}")
-
 
 @dataclass(frozen=True)
 class QuotaUrl:
-    """A parsed ``quota_url``.
+    """A parsed ``quota_url``."""
 
-    Attributes:
-        scheme: One of file, redis, rediss, postgresql.
-        name: Distinguishes workspaces that share a store.
-        address: The URL for the store's library; it may contain a password.
-    """
-
-    scheme: str
-    name: str
-    address: str = field(repr=False)
+    scheme: str  # file, redis, rediss or postgresql
+    name: str  # distinguishes workspaces that share a store
+    address: str = field(repr=False)  # for the store's library; may contain a password
 
     @classmethod
     def parse(cls, url: str) -> QuotaUrl:
         """Parse a URL in which ``quota_url_problems`` finds no problems."""
         parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        names = [value for key, value in query if key == "name"]
-        rest = urlencode([(key, value) for key, value in query if key != "name"])
-        address = urlunsplit(parts._replace(query=rest))
-        return cls(parts.scheme, names[-1] if names else DEFAULT_NAME, address)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        name = options.pop("name", "workato_streams")
+        return cls(parts.scheme, name, urlunsplit(parts._replace(query=urlencode(options))))
 
     @property
     def path(self) -> Path:
@@ -63,11 +52,10 @@ class QuotaUrl:
     def redact(self, text: str) -> str:
         """Replace the passwords of this URL in a text, such as that of a library's exception."""
         parts = urlsplit(self.address)
-        passwords = [parts.password or ""]
-        passwords += [value for key, value in parse_qsl(parts.query) if "password" in key]
-        for password in passwords:
-            for secret in filter(None, (password, unquote(password))):
-                text = text.replace(secret, "***")
+        options = parse_qsl(parts.query)
+        for password in (parts.password, *[value for key, value in options if "password" in key]):
+            if password:
+                text = text.replace(password, "***").replace(unquote(password), "***")
         return text
 
 
@@ -89,7 +77,7 @@ def quota_url_problems(url: str) -> Iterator[str]:
         yield "must begin with file:///, redis://, rediss:// or postgresql://"
         return
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        if key == "name" and not NAME.fullmatch(value):
+        if key == "name" and not re.fullmatch("[a-z0-9_-]{1,32}", value):
             yield "name must be 1 to 32 lower-case letters, digits, _ or -"
 
 
@@ -114,15 +102,10 @@ CALL_TIMEOUT_SECS = 5
 
 
 class Taken(NamedTuple):
-    """The result of ``Store.take``.
+    """The result of ``Store.take``."""
 
-    Attributes:
-        wait_ms: 0 if the request was counted; otherwise the milliseconds after which to try again.
-        other_limit: Another limit with which requests in the window were counted, if there is one.
-    """
-
-    wait_ms: int
-    other_limit: int | None
+    wait_ms: int  # after which to try again; 0 if the request was counted
+    other_limit: int | None  # another limit with which requests in the window were counted
 
 
 class Store(Protocol):

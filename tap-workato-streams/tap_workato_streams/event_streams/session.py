@@ -80,12 +80,9 @@ MAX_UNEXPECTED = 5
 class RetryPolicy:
     """Retries requests that failed for a transient reason, within the rate limit.
 
-    Attributes:
-        limiter: The rate limiter of the process; each attempt acquires it.
-        max_retry_secs: The maximum time in total for which a request is retried, including waits
-            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count. After a
-            429, only the time since the last success of any request counts: until then, the quota
-            was used.
+    ``max_retry_secs`` bounds the time of attempts, waits and pauses after a 429, but not the time
+    spent waiting for ``max_requests_per_minute``. After a 429, only the time since the last success
+    of any request counts: until then, the quota was used.
     """
 
     limiter: RateLimiter
@@ -94,11 +91,8 @@ class RetryPolicy:
     def call(self, request: Callable[[], T]) -> T:
         """Call a function that sends a request, until it succeeds or the time is used up.
 
-        Any exception of the function except ``Unavailable`` propagates unchanged.
-
-        Raises:
-            GaveUp: Retries took longer than ``max_retry_secs``, or were too many.
-            Stopped: The run is being stopped.
+        Any exception of the function except ``Unavailable`` propagates unchanged. Raises ``GaveUp``
+        after too long or too many retries, and ``Stopped`` if the run is being stopped.
         """
         try:
             with self.limiter.acquire():
@@ -163,16 +157,7 @@ class ApiSession:
     """Sends requests to one host over a persistent connection; not thread-safe.
 
     Unlike a ``requests.Session``, it looks up proxies and certificates once, and neither keeps
-    cookies nor follows redirects.
-
-    Args:
-        host: The host.
-        config: The settings of the connector.
-        limiter: The rate limiter of the process.
-        subject: The beginning of errors, such as ``orders (topic 11)``.
-
-    Attributes:
-        retry: Calls a function that sends one request, until it succeeds.
+    cookies nor follows redirects. Its errors begin with ``subject``, such as ``orders (topic 11)``.
     """
 
     def __init__(
@@ -199,31 +184,17 @@ class ApiSession:
         """Create a session for publishing and consuming messages from the settings."""
         return cls(messages_host(config), config, limiter, subject)
 
-    @classmethod
-    def for_developer_api(cls, config: Mapping[str, Any], limiter: RateLimiter) -> ApiSession:
-        """Create a session for the Developer API from the settings."""
-        return cls(developer_host(config), config, limiter, "Developer API")
-
     def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401 - of requests
         """Prepare a request, which can be sent many times; ``kwargs`` as for ``Request``."""
         return requests.Request(method, f"{self.host.url}{path}", self._headers, **kwargs).prepare()
 
     def send(
-        self,
-        request: requests.PreparedRequest,
-        *,
-        body: bytes | None = None,
-        poll_secs: float = 0.0,
+        self, request: requests.PreparedRequest, *, body: bytes | None = None, poll_secs: float = 0
     ) -> Response:
-        """Send a request once, and read the whole response, whose status is 2xx.
+        """Send a request once, and read the whole response; ServiceError if its status is not 2xx.
 
-        Args:
-            request: The request.
-            body: A body in JSON; overrides that of the prepared request.
-            poll_secs: The time in seconds that the service may wait for a message.
-
-        Raises:
-            ServiceError: The status is not 2xx, or there is no complete response.
+        A ``body`` in JSON overrides that of the prepared request. The response may take
+        ``poll_secs`` seconds longer than ``request_timeout_secs``.
         """
         if body is not None:
             request.body = body
@@ -249,7 +220,7 @@ class ApiSession:
         self._adapter.close()
 
 
-@functools.lru_cache(maxsize=4)
+@functools.cache
 def _options(host: Host) -> Mapping[str, Any]:
     """Return the certificates and proxies for a host from the environment."""
     with requests.Session() as session:
