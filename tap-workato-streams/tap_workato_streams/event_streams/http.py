@@ -18,7 +18,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 
@@ -83,17 +82,14 @@ def _forms(value: str) -> Iterator[str]:
 def _without_fragments(text: str, values: str) -> str:
     """Replace parts of longer values and of the token, which the service may have cut off."""
     kept = ""
-    position = 0
-    while position < len(text):
-        end = position + FRAGMENT
-        if len(text[position:end]) == FRAGMENT and text[position:end] in values:
-            while end < len(text) and text[position : end + 1] in values:
-                end += 1
-            kept += REDACTED
-            position = end
+    while text:
+        size = FRAGMENT - 1
+        while size < len(text) and text[: size + 1] in values:
+            size += 1
+        if size >= FRAGMENT:
+            kept, text = kept + REDACTED, text[size:]
         else:
-            kept += text[position]
-            position += 1
+            kept, text = kept + text[0], text[1:]
     return kept
 
 
@@ -149,7 +145,6 @@ def _date(value: str) -> datetime | None:
 
 # More than a page of 50 messages of 1 MB.
 MAX_RESPONSE_BYTES = 128 * 1024 * 1024
-CHUNK_BYTES = 1024 * 1024
 
 # urllib3's warnings quote headers and malformed data.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -195,7 +190,7 @@ class OneHostAdapter(HTTPAdapter):
         content = bytearray()
         # Closing only closes the connection if the response was not read to its end.
         with closing(self.send(request, stream=True, **kwargs).raw) as raw:
-            while part := raw.read(CHUNK_BYTES, decode_content=True):
+            while part := raw.read(1024 * 1024, decode_content=True):
                 content += part
                 if len(content) > MAX_RESPONSE_BYTES:
                     raise ResponseTooLarge
@@ -245,7 +240,6 @@ class _SecureConnection(HTTPSConnection):
     response_class = _Response
 
 
-RETRIABLE = frozenset({408, 425, 429})
 # A refused connection, an unknown host, or a connection timeout.
 NO_CONNECTION = (NewConnectionError, ConnectTimeoutError)
 CHECK_PROXY = "check the proxy settings (https_proxy)"
@@ -273,7 +267,7 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
     if 200 <= status < 300:
         return
     reason = redact(_reason(response), host.token, body)
-    retriable = status in RETRIABLE or status >= 500
+    retriable = status in {408, 425, 429} or status >= 500
     other = "" if retriable else "check the settings"
     advice = ADVICE.get(300 if status < 400 else status, other).format(
         token=f"{host.api}_token",
@@ -336,10 +330,7 @@ def _reason(response: Response) -> str:
     message = (body.get("message") or body.get("error")) if isinstance(body, dict) else None
     if message:
         return message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
-    try:
-        return HTTPStatus(response.status).phrase
-    except ValueError:
-        return "no reason given"
+    return http.client.responses.get(response.status, "no reason given")
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:

@@ -144,13 +144,8 @@ class RetryPolicy:
 
 
 def _gave_up(error: Unavailable, after: str) -> GaveUp:
-    return GaveUp(
-        f"{error}; gave up after {after}",
-        status=error.status,
-        reason=error.reason,
-        retry_after=error.retry_after,
-        sent=error.sent,
-    )
+    # The other attributes are those of the last attempt.
+    return GaveUp(f"{error}; gave up after {after}", **vars(error))
 
 
 class ApiSession:

@@ -118,7 +118,11 @@ def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
         value = config.get(name)
         if isinstance(value, str) and (problem := check(value)):
             yield f"{name}: {problem}"
-    yield from _quota_problems(config)
+    quota_url = config.get("quota_url")
+    if isinstance(quota_url, str):
+        yield from (f"quota_url: {problem}" for problem in quota_url_problems(quota_url))
+        if config.get("max_requests_per_minute") is None:
+            yield "quota_url: requires max_requests_per_minute, the quota that all processes share"
     if config.get("legacy_api") is True and config.get("data_center") == "trial":
         yield "legacy_api: the trial data center has no legacy domain"
 
@@ -161,16 +165,6 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    url = config.get("quota_url")
-    if not isinstance(url, str):
-        return
-    for problem in quota_url_problems(url):
-        yield f"quota_url: {problem}"
-    if config.get("max_requests_per_minute") is None:
-        yield "quota_url: requires max_requests_per_minute, the quota that all processes share"
-
-
 # About 30 years; the operating system does not support much longer timeouts.
 MAX_SECS = 1_000_000_000
 # The text for a value that violates a keyword of JSON Schema: the library's would quote the value.
@@ -189,9 +183,14 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     errors = list(JSONSchemaValidator(schema).iter_errors(config))
     rejected = {error.absolute_path[0] for error in errors if error.absolute_path}
     return [
-        *[_line(error) for error in errors],
+        *map(_line, errors),
         *connection_problems(config),
-        *[f"{name}: must be at most {MAX_SECS}" for name in sorted(_too_long(config) - rejected)],
+        *[
+            f"{name}: must be at most {MAX_SECS}"
+            for name in sorted(schema["properties"].keys() & config.keys() - rejected)
+            # NaN passes every rule of JSON Schema.
+            if name.endswith("_secs") and not config[name] <= MAX_SECS
+        ],
         *_missing_extras(config),
     ]
 
@@ -217,15 +216,6 @@ def _line(error: ValidationError) -> str:
     else:
         text = RULES.get(keyword, f"is rejected by {keyword}").format(", ".join(map(str, names)))
     return f"{path}: {text}" if path else text
-
-
-def _too_long(config: Mapping[str, Any]) -> set[str]:
-    """Return the names of durations that are too long; NaN passes every rule of JSON Schema."""
-    return {
-        name
-        for name, value in config.items()
-        if name.endswith("_secs") and isinstance(value, int | float) and not value <= MAX_SECS
-    }
 
 
 # The settings that need an optional library: how an error begins, the name, a pattern in the value,
