@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from ..event_streams import CONNECTOR
+from ..event_streams import logger
 from .errors import RequestRejected
 from .rate_limiter import RateLimiter
 from .session import ApiSession, developer_host
@@ -22,12 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger(CONNECTOR)
-
-# docs/api.md, "Topics": the Developer API has its own quota.
-REQUESTS_PER_MINUTE = 60
-TOPICS_PER_PAGE = 100
+# docs/api.md, "Topics". The Developer API has its own quota.
 PATH = "/api/event_streams/topics"
+REQUESTS_PER_MINUTE = 60
 
 
 class WorkspaceTopic(msgspec.Struct, frozen=True):
@@ -58,16 +54,11 @@ class TopicExists(RequestRejected):
 
 
 class DeveloperApi:
-    """The topics of the workspace (docs/api.md, "Topics")."""
+    """The topics of the workspace; requires the setting ``developer_api_token``."""
 
-    def __init__(self, session: ApiSession) -> None:
-        self.session = session
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DeveloperApi:
-        """Connect with the settings, which must contain ``developer_api_token``."""
+    def __init__(self, config: Mapping[str, Any]) -> None:
         limiter = RateLimiter(REQUESTS_PER_MINUTE)
-        return cls(ApiSession(developer_host(config), config, limiter, "Developer API"))
+        self.session = ApiSession(developer_host(config), config, limiter, "Developer API")
 
     def topics(self) -> list[WorkspaceTopic]:
         """List all topics by id."""
@@ -101,7 +92,7 @@ class DeveloperApi:
         self.session.close()
 
     def _page(self, page: int) -> list[WorkspaceTopic]:
-        params = {"page": page, "per_page": TOPICS_PER_PAGE, "include_schema": "true"}
+        params = {"page": page, "per_page": 100, "include_schema": "true"}
         response = self.session.send(self.session.prepare("GET", PATH, params=params))
         return self._decode(response, _Body[list[WorkspaceTopic]]).data
 

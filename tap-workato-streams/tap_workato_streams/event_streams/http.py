@@ -240,8 +240,6 @@ class _SecureConnection(HTTPSConnection):
     response_class = _Response
 
 
-# A refused connection, an unknown host, or a connection timeout.
-NO_CONNECTION = (NewConnectionError, ConnectTimeoutError)
 CHECK_PROXY = "check the proxy settings (https_proxy)"
 MEDIA_TYPES = frozenset({"application/json", "application/xml", "text/html", "text/plain"})
 ADVICE = {
@@ -305,7 +303,7 @@ def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
     return Unavailable(
         f"{subject}: no complete response ({reason}); {advice}",
         reason=reason,
-        sent=not any(isinstance(each, NO_CONNECTION) for each in chain),
+        sent=not any(isinstance(each, NewConnectionError | ConnectTimeoutError) for each in chain),
     )
 
 

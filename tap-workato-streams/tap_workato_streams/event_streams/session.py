@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import logging
 import random
 import time
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import backoff
 import requests
 from urllib3.exceptions import HTTPError
 
-from ..event_streams import CONNECTOR
+from ..event_streams import CONNECTOR, logger
 from .errors import GaveUp, Unavailable, Unexpected
 from .http import Host, OneHostAdapter, check, unexpected, unreachable
 from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong
@@ -28,24 +27,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger(CONNECTOR)
-
 # docs/api.md, "Messages" and "Topics".
+DATA_CENTERS = ("us", "eu", "jp", "sg", "au", "trial")
 PUBLIC_URLS = {
     "us": "https://event-streams.workato.com",
-    "eu": "https://event-streams.eu.workato.com",
-    "jp": "https://event-streams.jp.workato.com",
-    "sg": "https://event-streams.sg.workato.com",
-    "au": "https://event-streams.au.workato.com",
-    "trial": "https://event-streams.trial.workato.com",
+    **{name: f"https://event-streams.{name}.workato.com" for name in DATA_CENTERS[1:]},
 }
 WORKSPACE_URLS = {
     "us": "https://www.workato.com",
-    "eu": "https://app.eu.workato.com",
-    "jp": "https://app.jp.workato.com",
-    "sg": "https://app.sg.workato.com",
-    "au": "https://app.au.workato.com",
-    "trial": "https://app.trial.workato.com",
+    **{name: f"https://app.{name}.workato.com" for name in DATA_CENTERS[1:]},
 }
 
 
@@ -171,13 +161,6 @@ class ApiSession:
         }
         self._options = _options(host)
         self._adapter = OneHostAdapter()
-
-    @classmethod
-    def for_messages(
-        cls, config: Mapping[str, Any], limiter: RateLimiter, subject: str
-    ) -> ApiSession:
-        """Create a session for publishing and consuming messages from the settings."""
-        return cls(messages_host(config), config, limiter, subject)
 
     def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401 - of requests
         """Prepare a request, which can be sent many times; ``kwargs`` as for ``Request``."""

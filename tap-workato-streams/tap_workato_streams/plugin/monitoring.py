@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..event_streams import CONNECTOR
+from ..event_streams import logger
 from ..event_streams.errors import SettingError
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from prometheus_client import Histogram, Metric
 
     from ..event_streams.rate_limiter import RequestStats
-
-logger = logging.getLogger(CONNECTOR)
 
 PREFIX = "workato_streams_"
 
