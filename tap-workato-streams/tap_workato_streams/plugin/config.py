@@ -157,7 +157,7 @@ def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     Empty strings count as not set; a string that cannot be converted is kept and is a problem.
     """
     return {
-        name: _typed(value, schema["properties"].get(name, {}))
+        name: _typed(value, schema["properties"].get(name))
         for name, value in config.items()
         if value is not None and value != ""
     }
