@@ -26,7 +26,6 @@ from .discovery.catalog import TopicMetadata
 from .discovery.schemas import OPEN_PAYLOAD
 from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
-from .output.writer import payload_lines
 from .plugin.json import decode
 from .reading.bookmarks import Bookmark, parse_bookmark
 from .reading.clock import RunLimits
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from singer_sdk.tap_base import Tap
 
     from .event_streams.consume import Message
-    from .output.writer import PageWriter
+    from .output.writer import PageWriter, Texts
     from .reading.bookmarks import Page, Topic
     from .reading.consumer import TopicConsumer
 
@@ -219,10 +218,11 @@ class TopicStream(SdkStream):
     def splices(self) -> bool:
         """Whether the text of the members can be used as the text of the record."""
 
+    # What precedes the text that ``members`` returns for a record.
+    MEMBER_NAME = b""
+
     @abstractmethod
-    def members(
-        self, messages: Sequence[Message]
-    ) -> tuple[Sequence[bytes], EventStreamsError | None]:
+    def members(self, messages: Sequence[Message]) -> tuple[Texts, EventStreamsError | None]:
         """Return the JSON text of each record's members after ``time``.
 
         If a message cannot be written, they end before it, and its error is returned, too.
@@ -246,7 +246,8 @@ class TopicStream(SdkStream):
         messages = messages[: len(members)]
         if self.splices and self.is_emitted:
             alias = self.stream_maps[0].stream_alias
-            self.writer.write_records(alias, self.topic.id, messages, members)
+            name = self.MEMBER_NAME
+            self.writer.write_records(alias, self.topic.id, messages, members, name)
         else:
             self._write_decoded(messages, members)
         if error:
@@ -254,7 +255,7 @@ class TopicStream(SdkStream):
                 self.bookmark = Bookmark(messages[-1].message_id, messages[-1].time)
             raise error
 
-    def _write_decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> None:
+    def _write_decoded(self, messages: Sequence[Message], members: Texts) -> None:
         """Write records through the SDK, and move the bookmark with each."""
         for message, record in zip(messages, self._decoded(messages, members), strict=True):
             try:
@@ -275,9 +276,9 @@ class TopicStream(SdkStream):
             self.bookmark = Bookmark(message.message_id, message.time)
         self.writer.flush()
 
-    def _decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> Iterator[Record]:
+    def _decoded(self, messages: Sequence[Message], members: Texts) -> Iterator[Record]:
         for message, text in zip(messages, members, strict=True):
-            yield decoded_record(message, self.topic, text)
+            yield decoded_record(message, self.topic, b"%b%b" % (self.MEMBER_NAME, text))
 
     def log_summary(self) -> None:
         """Log the summary of the topic."""
@@ -368,6 +369,8 @@ class NestedStream(TopicStream):
     def splices(self) -> bool:
         return self.maps.keep_records and all(self.mask.values())
 
+    MEMBER_NAME = b'"payload":'
+
     @override
-    def members(self, messages: Sequence[Message]) -> tuple[Sequence[bytes], None]:
-        return [b'"payload":' + payload for payload in payload_lines(messages)], None
+    def members(self, messages: Sequence[Message]) -> tuple[Texts, None]:
+        return [message.payload for message in messages], None

@@ -164,6 +164,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         **kwargs: Any,  # noqa: ANN401 - the SDK's other arguments
     ) -> None:
         self._sync: Sync | None = None
+        self._writes_batches = False
         self._state_file = state_file
         self._bookmarks = bookmarks_of({} if state is None else state, state_file)
         if catalog is not None and not isinstance(catalog, Catalog):
@@ -263,6 +264,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
                 stream.limits = limits
+            self._writes_batches = True
             super().sync_all()
             self._write_state()
             return
@@ -314,7 +316,9 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         signal.signal(signum, signal.SIG_DFL)
         if self._sync:
             self._sync.stop()
+        elif self._writes_batches:
+            PluginBase._handle_termination(self, signum, frame)  # noqa: SLF001 - overridden here
         else:
             # With exit code 0, a scheduler would take the run for one that has read everything.
-            self.logger.warning("stopped before a state could be emitted; run again")
+            self.logger.warning("stopped before the first message was read; run again")
             signal.raise_signal(signum)
