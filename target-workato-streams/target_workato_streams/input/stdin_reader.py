@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
@@ -19,13 +19,29 @@ from .messages import InputError, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-    from ..publishing.producer import Producer
     from .messages import Line
 
 logger = logging.getLogger("target-workato-streams")
 
 CHUNK_BYTES = 256 * 1024
+
+
+class Producer(Protocol):
+    """What the reader needs of the producer, which imports this folder."""
+
+    dead_letter_path: Path | None
+    stopping: bool
+
+    def wait(self, readable: int) -> bool:
+        """Wait until `poll` is due or a descriptor is readable; return whether it is readable."""
+
+    def poll(self) -> None:
+        """Handle what is due."""
+
+    def finish(self) -> None:
+        """Publish the records that have been read."""
 
 
 class StdinReader(GenericSingerReader[bytes]):
