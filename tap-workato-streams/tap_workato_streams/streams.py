@@ -312,16 +312,16 @@ class TopicStream(SdkStream):
     def log_summary(self) -> None:
         """Log the summary of the topic."""
         self.summary.log(self.consumer.client.requests)
-        self.log_misfits()
+        self.log_unfitting()
 
-    def log_misfits(self) -> None:
+    def log_unfitting(self) -> None:
         """Log which fields did not fit the schema, if the format has columns."""
 
     @override
     def log_sync_costs(self) -> None:
         """Log at the end of the SDK's own sync."""
         super().log_sync_costs()
-        self.log_misfits()
+        self.log_unfitting()
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:

@@ -79,7 +79,7 @@ class TableStream(TopicStream):
         self._bookmark_columns()
 
     @override
-    def log_misfits(self) -> None:
+    def log_unfitting(self) -> None:
         builder = self._builder
         where = "dropped" if builder.drops else f"kept in {RESCUED}"
         if values := str(builder.unfitting):

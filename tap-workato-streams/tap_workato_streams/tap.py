@@ -49,23 +49,6 @@ if TYPE_CHECKING:
     from .reading.bookmarks import Topic
 
 
-def tap_problems(config: Mapping[str, Any]) -> list[str]:
-    """Find problems other than wrong types, which are reported elsewhere.
-
-    Args:
-        config: The settings, with their defaults.
-
-    Returns:
-        One line for each problem.
-    """
-    return [
-        *_source_problems(config),
-        *_start_problems(config),
-        *_mode_problems(config),
-        *_batch_problems(config),
-    ]
-
-
 def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
     topics = _topics(config)
     if not config.get("topics") and not config.get("developer_api_token"):
@@ -304,7 +287,12 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @classmethod
     @override
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        return tap_problems(config)
+        return [
+            *_source_problems(config),
+            *_start_problems(config),
+            *_mode_problems(config),
+            *_batch_problems(config),
+        ]
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
