@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -244,36 +245,65 @@ class TopicStream(SdkStream):
     def _write_messages(self, messages: Sequence[Message]) -> None:
         members, error = self.members(messages)
         messages = messages[: len(members)]
-        if self.splices and self.is_emitted:
-            alias = self.stream_maps[0].stream_alias
-            self.writer.write_records(alias, self.topic.id, messages, members)
-        else:
+        if not (self.splices and self.is_emitted):
             self._write_decoded(messages, members)
+        elif self.maps.has_filter:
+            self._write_filtered(messages, members)
+        else:
+            self._write_spliced(messages, members)
         if error:
             if messages:
                 self.bookmark = Bookmark(messages[-1].message_id, messages[-1].time)
             raise error
 
+    def _write_spliced(self, messages: Sequence[Message], members: Sequence[bytes]) -> None:
+        alias = self.stream_maps[0].stream_alias
+        self.writer.write_records(alias, self.topic.id, messages, members)
+
+    def _write_filtered(self, messages: Sequence[Message], members: Sequence[bytes]) -> None:
+        """Write the text of the records that pass the filter, which are only decoded for it."""
+        kept: list[int] = []
+        count = 0
+        try:
+            for message, record in zip(messages, self._decoded(messages, members), strict=True):
+                with self._stream_map_errors(message):
+                    if self.passes(record):
+                        kept.append(count)
+                count += 1
+        finally:
+            self._write_spliced([messages[n] for n in kept], [members[n] for n in kept])
+            if count:
+                self.bookmark = Bookmark(messages[count - 1].message_id, messages[count - 1].time)
+
+    def passes(self, record: Record) -> bool:
+        """Whether a record passes the filter of the stream map."""
+        return self.stream_maps[0].get_filter_result(record)
+
     def _write_decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> None:
         """Write records through the SDK, and move the bookmark with each."""
         for message, record in zip(messages, self._decoded(messages, members), strict=True):
-            try:
+            with self._stream_map_errors(message):
                 self._write_record_message(record)
-            except (OSError, EventStreamsError):
-                raise
-            except Exception as exc:
-                # Only the messages of the SDK's own exceptions never quote the payload.
-                reason = str(exc) if isinstance(exc, MappingError) else type(exc).__name__
-                remedy = "check stream_maps and flattening"
-                if name := failed_property(exc):
-                    reason = f"{name}: {reason}"
-                    remedy = "change its expression in stream_maps; any column may be null"
-                raise EventStreamsError(
-                    f"{self.topic}: message {message.message_id} cannot be written ({reason}); "
-                    f"{remedy}",
-                ) from exc
             self.bookmark = Bookmark(message.message_id, message.time)
         self.writer.flush()
+
+    @contextmanager
+    def _stream_map_errors(self, message: Message) -> Iterator[None]:
+        """Turn an error of the SDK's mapper into one that names the message and the property."""
+        try:
+            yield
+        except (OSError, EventStreamsError):
+            raise
+        except Exception as exc:
+            # Only the messages of the SDK's own exceptions never quote the payload.
+            reason = str(exc) if isinstance(exc, MappingError) else type(exc).__name__
+            remedy = "check stream_maps and flattening"
+            if name := failed_property(exc):
+                reason = f"{name}: {reason}"
+                remedy = "change its expression in stream_maps; any column may be null"
+            raise EventStreamsError(
+                f"{self.topic}: message {message.message_id} cannot be written ({reason}); {remedy}"
+            ) from exc
 
     def _decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> Iterator[Record]:
         for message, text in zip(messages, members, strict=True):

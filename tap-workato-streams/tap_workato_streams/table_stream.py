@@ -25,7 +25,7 @@ from .records.evolution import (
     pointer,
 )
 from .records.record_builder import RecordBuilder
-from .records.stream_maps import MappedRecords
+from .records.stream_maps import MappedRecords, missing_key
 from .streams import TopicStream
 
 if TYPE_CHECKING:
@@ -108,6 +108,17 @@ class TableStream(TopicStream):
             yield message
 
     @override
+    def passes(self, record: Record) -> bool:
+        self._mapped.fill(record, self._builder.columns)
+        if not super().passes(record):
+            return False
+        if key := missing_key(record, self.stream_maps[0]):
+            raise self._cannot_write(
+                record["message_id"], self._key_problem(key, record.get(RESCUED) or {})
+            )
+        return True
+
+    @override
     def members(
         self, messages: Sequence[Message]
     ) -> tuple[Sequence[bytes], EventStreamsError | None]:
@@ -169,7 +180,7 @@ class TableStream(TopicStream):
             self._mode,
             keys=keys,
             is_deferred=self.maps.has_other_key(self.primary_keys),
-            checks_keys=self._keeps_records,
+            checks_keys=self._keeps_records and not self.maps.has_filter,
             deselected=self._catalog.deselected,
             sets=self.maps.sets,
             removes=self.maps.removes,

@@ -1,9 +1,14 @@
-"""`make drift`: load a drifting topic with kills and full refreshes, and a topic of changes."""
+"""`make drift`: load a drifting topic with kills and full refreshes, and a topic of changes.
+
+The variable SEED determines the order in which values of other types arrive.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+import random
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,10 +33,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(600)
 
 __all__ = ["database"]
+SEED = os.environ.get("SEED", "0")
+
+
+@pytest.fixture
+def other_types() -> list[bytes | dict[str, Any]]:
+    """Values of other types, in random order."""
+    print(f"SEED={SEED}")  # noqa: T201 - pytest shows it if the test fails
+    return random.Random(SEED).sample(OTHER_TYPES, len(OTHER_TYPES))  # noqa: S311 - no secret
 
 
 def test_kills_and_full_refreshes_lose_nothing(
-    project: Project, emulator: Emulator, database: Warehouse
+    project: Project,
+    emulator: Emulator,
+    database: Warehouse,
+    other_types: list[bytes | dict[str, Any]],
 ) -> None:
     """After six runs with one cached catalog, each value is in its column or in `_rescued`."""
     emulator.create_topic("orders", id=11)
@@ -42,12 +58,12 @@ def test_kills_and_full_refreshes_lose_nothing(
     padding = [sampled(number) for number in range(10 - len(LATER))]
     emulator.load(11, [*(sampled(number) for number in range(110)), *LATER, *padding])
     project.meltano(*PIPELINE, variables=variables)
-    emulator.load(11, OTHER_TYPES)
+    emulator.load(11, other_types)
     project.meltano(*PIPELINE, variables=variables)
     check_table(database, emulator.messages(11))
 
     before = len(emulator.messages(11))
-    emulator.load(11, [*in_chunks(15_000, start=200), *OTHER_TYPES])
+    emulator.load(11, [*in_chunks(15_000, start=200), *other_types])
     kill_in_the_middle(project, database, variables, before)
     # For five minutes, Meltano considers the killed run to be still running.
     run, *plugins = PIPELINE
@@ -56,7 +72,7 @@ def test_kills_and_full_refreshes_lose_nothing(
 
     project.meltano(run, "--force", "--full-refresh", *plugins, variables=variables)
     check_table(database, emulator.messages(11))
-    emulator.load(11, [{"after": "the refresh", "late": 5}, *OTHER_TYPES])
+    emulator.load(11, [{"after": "the refresh", "late": 5}, *other_types])
     project.meltano(run, "--force", *plugins, variables=variables)
     check_table(database, emulator.messages(11))
 

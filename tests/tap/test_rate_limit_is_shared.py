@@ -82,7 +82,8 @@ def test_a_rate_limited_topic_waits_while_other_requests_succeed(
     """The quota is used, so this is no failure, although it takes longer than max_retry_secs."""
     busy, limited = emulator.create_topic("busy"), emulator.create_topic("limited")
     [published] = emulator.load(limited, [{"n": 1}])
-    emulator.fault("status", topic_id=limited, status=429, times=8)
+    headers = {"Retry-After": "1"}
+    emulator.fault("status", topic_id=limited, status=429, times=8, headers=headers)
     tap = start_tap(topics=[busy, limited], tail=True, timeout_secs=1, max_retry_secs=5)
     tap.wait_for_bookmark(f"topic_{limited}", published)
     assert tap.stderr.count("retrying in") == 8

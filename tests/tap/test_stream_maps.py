@@ -147,6 +147,27 @@ def test_a_filter_that_drops_records_moves_the_bookmark(
     assert second.exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [({}, "payload['n'] > 1"), ({"record_format": "unpacked"}, "n > 1")],
+    ids=["nested", "unpacked"],
+)
+def test_what_passes_a_filter_keeps_its_text(
+    emulator: Emulator, run_tap: RunTap, topic: int, settings: dict[str, Any], rule: str
+) -> None:
+    """The error of a filter names the message; records before it are written and covered."""
+    loaded = emulator.load(topic, [b'{"n":1E0}', b'{"n":2E0}', b'{"n":3E0}', b'{"n":null}'])
+    maps = {"topic_1": {"__filter__": rule, "__alias__": "some"}}
+
+    run = run_tap(topics=[topic], stream_maps=maps, **settings)
+
+    assert ids(run, "some") == loaded[1:3]
+    assert b'"n":2E0}' in run.stdout
+    [line] = run.error_lines
+    assert f"message {loaded[3]} cannot be written (__filter__: TypeError); change" in line
+    assert bookmark(run) == loaded[2]
+
+
 @pytest.mark.parametrize("record_format", ["nested", "unpacked"])
 def test_streams_without_a_map_can_be_left_out(
     emulator: Emulator, run_tap: RunTap, record_format: str
@@ -301,7 +322,7 @@ def test_flattening_gives_typed_columns(emulator: Emulator, run_tap: RunTap, top
     assert columns(run) == {
         "message_id": "string",
         "topic_id": "integer",
-        "time": "string",
+        "time": ["string", "null"],
         "payload__id": ["string", "null"],
         "payload__total": ["number", "null"],
         "payload__customer__name": ["string", "null"],
@@ -330,7 +351,7 @@ def test_flattening_without_a_schema_infers_one(
     assert columns(run) == {
         "message_id": "string",
         "topic_id": "integer",
-        "time": "string",
+        "time": ["string", "null"],
         "payload__n": ["number", "null"],
         "payload__m__k": ["string", "null"],
         "payload__m__l": ["string", "null"],

@@ -46,9 +46,14 @@ class StreamMaps:
 
     @property
     def keep_records(self) -> bool:
-        """Whether the records are emitted unchanged, possibly with another stream name or key."""
+        """Whether records keep their text; the stream may have another name or key, or a filter."""
         first, *others = self.maps
-        return not others and first is not None and first.keys() <= {KEY_PROPERTIES, ALIAS}
+        return not others and first is not None and first.keys() <= {KEY_PROPERTIES, ALIAS, FILTER}
+
+    @property
+    def has_filter(self) -> bool:
+        """Whether a map leaves out some of the records."""
+        return any(FILTER in map_ for map_ in self.maps if map_)
 
     @cached_property
     def sets(self) -> frozenset[str]:
@@ -145,8 +150,6 @@ class MappedRecords:
         Returns:
             The names of these columns.
         """
-        if self._maps.keep_records:
-            return []
         part = record if self._layout.unpacked else record.setdefault(PAYLOAD, {})
         filled = self._filled(part, columns, ())
         for name in self._without_column - record.keys():
@@ -174,8 +177,7 @@ class MappedRecords:
         stream_map = next(each for each in stream_maps if each.stream_alias == message.stream)
         for name in record.keys() - stream_map.transformed_schema["properties"].keys():
             del record[name]
-        keys = stream_map.transformed_key_properties or ()
-        return next((key for key in keys if record.get(key) is None), None)
+        return missing_key(record, stream_map)
 
     def _filled(self, part: dict[str, Any], columns: Columns, parents: Path) -> list[str]:
         filled = []
@@ -188,6 +190,12 @@ class MappedRecords:
                 part[key] = None
                 filled.append(self._layout.column_name(path))
         return filled
+
+
+def missing_key(record: Mapping[str, Any], stream_map: StreamMap) -> str | None:
+    """Return a key property without a value, or None."""
+    keys = stream_map.transformed_key_properties or ()
+    return next((key for key in keys if record.get(key) is None), None)
 
 
 def failed_property(error: BaseException) -> str | None:

@@ -1,4 +1,4 @@
-"""Run the tests of each mutation: `python -m tests.tools.mutate [MINUTES] [WORDS]`.
+"""Run the tests of each mutation: `python -m tests.tools.mutate [MINUTES] [PATTERN]`.
 
 The changed code is in a temporary copy, which the tests and the executables import first. The exit
 code is 1 if a mutation survives, or if its tests fail without it.
@@ -7,6 +7,7 @@ code is 1 if a mutation survives, or if its tests fail without it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,11 +28,15 @@ LIMIT_SECS = 300
 PASSED, FAILED = 0, 1
 
 
-def run_tests(tests: tuple[str, ...], mutation: Mutation | None) -> int | None:
-    """Return the exit code of pytest with the mutated code, or None if it does not end."""
+def run_tests(tests: tuple[str, ...], mutation: Mutation | None) -> tuple[int | None, str]:
+    """Run tests with the mutated code.
+
+    Returns:
+        The exit code of pytest, None if it does not end, and its output.
+    """
     with tempfile.TemporaryDirectory(prefix="mutation-") as name:
         for package in PACKAGES:
-            # The target's links to shared code become files, each with the mutation.
+            # The links to shared code are relative, so the target has the mutation, too.
             shutil.copytree(ROOT / package, Path(name, package), symlinks=True)
         if mutation:
             Path(name, mutation.file).write_text(mutation.mutated(ROOT), encoding="utf-8")
@@ -42,36 +47,40 @@ def run_tests(tests: tuple[str, ...], mutation: Mutation | None) -> int | None:
             command,
             cwd=ROOT,
             env=variables,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         try:
-            return process.wait(LIMIT_SECS)
+            output, _ = process.communicate(timeout=LIMIT_SECS)
         except subprocess.TimeoutExpired:
-            return None
-        finally:
-            process.kill()
-            process.wait()
+            process.terminate()
+            process.communicate()
+            return None, ""
+        return process.returncode, output
 
 
 def check(mutation: Mutation) -> str:
     """Return what happened to a mutation."""
     began = time.monotonic()
-    code = run_tests(mutation.tests, mutation)
-    result = {PASSED: "SURVIVED", FAILED: "detected", None: "detected (endless)"}.get(
-        code, f"ERROR (pytest exited with {code})"
-    )
-    if result.startswith("detected") and run_tests(mutation.tests, None) != PASSED:
-        result = "ERROR (its tests fail without it, too)"
-    print(f"{result}: {mutation.breaks} ({time.monotonic() - began:.0f} s)", flush=True)
+    code, output = run_tests(mutation.tests, mutation)
+    by = next(iter(re.findall(r"^FAILED (.+?)(?: - .*)?$", output, re.MULTILINE)), "a time limit")
+    result = {
+        PASSED: "SURVIVED",
+        FAILED: f"detected by {by}",
+        None: "detected by the time limit",
+    }.get(code, f"ERROR (pytest exited with {code})")
+    if code == FAILED and run_tests((by,), None)[0] != PASSED:
+        result = f"ERROR (without the mutation, {by} fails, too)"
+    secs = time.monotonic() - began
+    print(f"{mutation.breaks}\n    {mutation.file}: {result}, {secs:.0f} s", flush=True)
     return result
 
 
-def main(minutes: float, words: str) -> int:
-    """Check the mutations whose row contains `words`, and return the exit code."""
+def main(minutes: float, pattern: str) -> int:
+    """Check the mutations whose promise or file matches `pattern`, and return the exit code."""
     ends_at = time.monotonic() + minutes * 60
-    chosen = [m for m in mutations() if m.tests and words in f"{m.breaks} {m.file}"]
+    chosen = [m for m in mutations() if m.tests and re.search(pattern, f"{m.breaks} {m.file}")]
 
     def check_in_time(mutation: Mutation) -> str:
         return check(mutation) if time.monotonic() < ends_at else "not run"
