@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
@@ -11,7 +12,6 @@ from .deduplicator import HOLD_SECS, Deduplicator, R
 from .positions import Position, read_state, with_positions
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Sequence
 
     from ..message_key import RowVersion
@@ -186,24 +186,20 @@ class ExactlyOnce(Generic[R]):
 
     def finish(self) -> list[tuple[int, R]]:
         """End an input whose last line was a STATE; see `Deduplicator.finish`."""
-        for topic_id, matches in self.rule.matches.items():
-            if not matches.unmatched:
+        for topic_id, found, matched in self.rule.matches:
+            if matched == found:
                 continue
-            label = self._readers[topic_id].label
-            of_all = f"{matches.unmatched:,} of {matches.found:,} messages of an interrupted run"
-            if matches.is_stream_unmatched:
-                self._logger.warning(
-                    "%s: %s matched no record: were key properties, stream name, stream maps or "
-                    "columns changed? Then they are duplicated",
-                    label,
-                    of_all,
-                )
-            else:
-                self._logger.info(
-                    "%s: %s matched no record; their rows have changed or were deleted since",
-                    label,
-                    of_all,
-                )
+            self._logger.log(
+                logging.INFO if matched else logging.WARNING,
+                "%s: %s of %s messages of an interrupted run matched no record%s",
+                self._readers[topic_id].label,
+                f"{found - matched:,}",
+                f"{found:,}",
+                "; their rows have changed or were deleted since"
+                if matched
+                else ": were key properties, stream name, stream maps or columns changed? Then they "
+                "are duplicated",
+            )
         return self.rule.finish()
 
     def take_last(self) -> bytes | None:
