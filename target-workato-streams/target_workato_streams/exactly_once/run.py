@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
@@ -12,6 +11,7 @@ from .deduplicator import HOLD_SECS, Deduplicator, R
 from .positions import Position, read_state, with_positions
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Sequence
 
     from ..message_key import RowVersion
@@ -189,16 +189,19 @@ class ExactlyOnce(Generic[R]):
         for topic_id, found, matched in self.rule.matches:
             if matched == found:
                 continue
-            self._logger.log(
-                logging.INFO if matched else logging.WARNING,
+            log, reason = self._logger.info, "; their rows have changed or were deleted since"
+            if not matched:
+                log = self._logger.warning
+                reason = (
+                    ": were key properties, stream name, stream maps or columns changed? Then they "
+                    "are duplicated"
+                )
+            log(
                 "%s: %s of %s messages of an interrupted run matched no record%s",
                 self._readers[topic_id].label,
                 f"{found - matched:,}",
                 f"{found:,}",
-                "; their rows have changed or were deleted since"
-                if matched
-                else ": were key properties, stream name, stream maps or columns changed? Then they "
-                "are duplicated",
+                reason,
             )
         return self.rule.finish()
 
