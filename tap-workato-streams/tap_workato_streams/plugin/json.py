@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from decimal import Decimal, InvalidOperation
@@ -25,17 +26,25 @@ _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 MAX_INT_DIGITS = 4300
 
 
+CHUNK_BYTES = 65_536
+
+
 def check_utf8(text: bytes) -> None:
     """Check the encoding, because msgspec does not check text that it does not decode.
 
     Raises:
         ValueError: The text is not UTF-8.
     """
-    if not text.isascii():
+    if text.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    # In parts, because decoded text may take four times as much memory.
+    for start in (*range(0, len(text), CHUNK_BYTES), len(text)):
+        pending = len(decoder.getstate()[0])
         try:
-            text.decode()
+            decoder.decode(text[start : start + CHUNK_BYTES], final=start == len(text))
         except UnicodeDecodeError as exc:
-            raise ValueError(f"not UTF-8 at byte {exc.start + 1}") from None
+            raise ValueError(f"not UTF-8 at byte {start - pending + exc.start + 1}") from None
 
 
 def members(text: bytes) -> dict[str, bytes]:
