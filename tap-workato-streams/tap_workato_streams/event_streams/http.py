@@ -242,14 +242,13 @@ class OneHostAdapter(HTTPAdapter):
 
 
 def _read(raw: HTTPResponse) -> bytes:
-    parts: list[bytes] = []
-    size = 0
+    # Unlike a list of parts, this does not hold the body twice when it is complete.
+    body = io.BytesIO()
     while part := raw.read(CHUNK_BYTES, decode_content=True):
-        size += len(part)
-        if size > MAX_RESPONSE_BYTES:
+        body.write(part)
+        if body.tell() > MAX_RESPONSE_BYTES:
             raise ResponseTooLarge
-        parts.append(part)
-    return b"".join(parts)
+    return body.getvalue()
 
 
 class _DeadlineReader(io.RawIOBase):
