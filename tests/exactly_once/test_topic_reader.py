@@ -158,6 +158,13 @@ def test_the_end_of_a_topic_is_found_in_few_requests(
     assert len(topic.sent) <= most
 
 
+def test_at_the_end_of_a_topic_no_version_counts() -> None:
+    """The state covers an unknown number of our messages before it."""
+    topic = Topic([30.0, 3.0], OURS)
+    found = topic.reader.find_end()
+    assert (found.end, found.versions) == (topic.position(1), [])
+
+
 def test_everything_after_a_position_is_found(caplog: pytest.LogCaptureFixture) -> None:
     """The log says what is read and why, and what was found."""
     topic = Topic([100 - n / 2 for n in range(100)], OURS)
