@@ -91,9 +91,9 @@ matrix: setup
 fuzz-target: setup
 	@$(BIN)/python -m tests.fuzz_target $(or $(ROUNDS),200) $(or $(SEED),1)
 
-# Runs random histories for a minute, without the executable. SECONDS=600 runs more of them.
+# Plays random histories without the executable. HISTORIES=100000 SEED=7 plays more of them, and others.
 fuzz-exactly-once: setup
-	@$(BIN)/python -m tests.exactly_once $(or $(SECONDS),60)
+	@$(BIN)/python -m tests.exactly_once.simulation $(or $(HISTORIES),15000) $(or $(SEED),0)
 
 # Kills the executable at random moments for 5 minutes, or MINUTES=30. Then runs real taps with
 # meltano run, which takes another 3 minutes.

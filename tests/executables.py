@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.fork_server import MODULES, run_forked
+
 BIN = Path(sys.executable).parent
 TIMEOUT_SECS = 120
 
@@ -81,12 +83,11 @@ def run(
     Raises:
         subprocess.TimeoutExpired: It did not exit in time.
     """
-    done = subprocess.run(
-        command(name, *args),
-        input=stdin,
-        capture_output=True,
-        timeout=timeout,
-        check=False,
-        env=environment(**(env or {})),
-    )
+    line, variables = command(name, *args), environment(**(env or {}))
+    if name in MODULES and not any(variable.startswith("PYTHON") for variable in env or ()):
+        done = run_forked(line, stdin, timeout, variables)
+    else:
+        done = subprocess.run(
+            line, input=stdin, capture_output=True, timeout=timeout, check=False, env=variables
+        )
     return Outcome(done.returncode, done.stdout, done.stderr.decode(errors="replace"))

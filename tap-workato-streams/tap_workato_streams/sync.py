@@ -6,6 +6,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,18 +14,22 @@ from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceErr
 from .event_streams.rate_limiter import TOO_MANY_REQUESTS
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
-from .plugin.wording import counted
+from .plugin.wording import counted, duration
 from .reading.clock import Interval, RunLimits, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .event_streams.rate_limiter import RateLimiter
     from .reading.bookmarks import Bookmark, Page
     from .settings import RunSettings
     from .streams import TopicStream
 
 logger = logging.getLogger("tap-workato-streams")
 
+UNAUTHORIZED = 401
+# The time after which a topic that has failed is tried again in tail mode.
+FAILED_TOPIC_SECS = 600.0
 # The maximum time that the main thread waits for a writing worker, which then emits the state.
 LOCK_TIMEOUT_SECS = 0.1
 
@@ -44,6 +49,7 @@ class Sync:
         streams: The streams to sync.
         settings: The settings of the run.
         write_state: Writes a STATE line if the state has changed since the last one.
+        limiter: The rate limiter, which is stopped at the end.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class Sync:
         streams: Sequence[TopicStream],
         settings: RunSettings,
         write_state: Callable[[], None],
+        limiter: RateLimiter,
     ) -> None:
         self._streams = streams
         self._tail = settings.tail
@@ -58,11 +65,12 @@ class Sync:
         if not settings.tail:
             self._workers = min(settings.max_parallel_topics, len(streams))
         self._write_state = write_state
+        self._limiter = limiter
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
         self._state_interval = Interval(settings.state_interval_secs)
         self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
-        self._errors: list[Exception] = []
+        self._errors: dict[TopicStream, Exception] = {}
         self._output_error: OSError | None = None
         self._stopping = False
         self._lock = threading.Lock()
@@ -74,7 +82,10 @@ class Sync:
         self._watchdog.expect_end()
 
     def run(self) -> None:
-        """Sync the streams until they end, a limit is reached, one fails, or ``stop`` is called.
+        """Sync the streams until they end, a limit is reached, or ``stop`` is called.
+
+        In tail mode, a topic that fails is tried again from time to time. The run ends if all of
+        them fail, or if one fails for a reason that applies to all.
 
         Raises:
             EventStreamsError: A topic or stdout failed. Pages that were read before are written,
@@ -87,8 +98,12 @@ class Sync:
         try:
             # The initial state is valid until there is a newer one.
             self._write_state()
-            started = [stream for stream in self._streams if self._write_schema(stream)]
-            # From here on, only the emitter may use the state, so the bookmarks are read first.
+            started = [
+                stream
+                for stream in self._streams
+                if not self._stopping and self._write_schema(stream)
+            ]
+            # From here on, the state is only used with the lock.
             progress = Progress([stream.summary for stream in started], tail=self._tail)
             waiting = deque((stream, stream.bookmark) for stream in started)
             with contextlib.closing(progress):
@@ -108,18 +123,21 @@ class Sync:
             logger.info("stdout was closed by the loader; the run ends")
         finally:
             self._watchdog.stop()
+            # Workers that are still waiting would log retries after the last line of the run.
+            self._limiter.stop()
         for stream in started:
             stream.log_summary()
-        for error in self._errors[1:]:
+        first, *others = self._errors.values() or [None]
+        for error in others:
             logger.error("%s", error)
-        if self._errors:
-            raise self._errors[0]
+        if first:
+            raise first
 
     def _write_schema(self, stream: TopicStream) -> bool:
         try:
             stream.write_schema()
         except EventStreamsError as exc:
-            self._fail(exc)
+            self._fail(stream, exc, "")
             return False
         return True
 
@@ -138,22 +156,34 @@ class Sync:
             threading.Thread(target=consume_one_by_one, daemon=True).start()
 
     def _consume(self, stream: TopicStream, bookmark: Bookmark | None) -> None:
-        error = None
+        error = self._read(stream, bookmark)
+        self._ends.put(_End(stream, error))
+        while error and self._tail:
+            time.sleep(FAILED_TOPIC_SECS)
+            with self._lock:
+                bookmark = stream.bookmark
+            error = self._read(stream, bookmark)
+            self._ends.put(_End(stream, error))
+
+    def _read(self, stream: TopicStream, bookmark: Bookmark | None) -> Exception | None:
+        """Read a topic to its end, or until the run ends; return the error that ended it."""
         try:
             for page in stream.consumer.pages(bookmark, tail=self._tail):
                 if not self._write(stream, page):
                     break
+                del page  # A large page must not be in memory together with the next one.
         except Exception as exc:  # noqa: BLE001 - passed to the main thread, which raises it
-            error = exc
+            return exc
         finally:
             stream.consumer.client.close()
-        self._ends.put(_End(stream, error))
+        return None
 
     def _write(self, stream: TopicStream, page: Page) -> bool:
         """Write a page, and the state if it is due; return whether the run continues."""
         with self._lock:
             if self._is_over:
                 return False
+            self._errors.pop(stream, None)
             try:
                 stream.write_page(page.first(self._limits.take(len(page.messages))))
                 self._emit_state_if_due()
@@ -173,11 +203,12 @@ class Sync:
         while open_topics and not self._is_over:
             waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
             end = self._next_end(min(wait for wait in waits if wait is not None))
-            if end:
+            if end and end.error:
+                retry = f", and this one is tried again in {duration(FAILED_TOPIC_SECS)}"
+                self._fail(end.stream, end.error, retry)
+            if end and not (end.error and self._tail):
                 open_topics -= 1
                 end.stream.summary.end()
-                if end.error:
-                    self._fail(end.error)
             # A worker that is writing, or that stdout blocks, emits the state itself.
             if not self._state_interval.left and self._lock.acquire(timeout=LOCK_TIMEOUT_SECS):
                 try:
@@ -194,14 +225,24 @@ class Sync:
             check_stdout()
             return None
 
-    def _fail(self, error: Exception) -> None:
-        self._errors.append(error)
-        # In tail mode, the other topics would never end, and without quota, all of them would wait
-        # as long as retries may take. The run therefore ends with the first failure.
-        if self._tail or _is_quota(error):
+    def _fail(self, stream: TopicStream, error: Exception, retry: str) -> None:
+        self._errors[stream] = error
+        if not self._tail:
+            # Without quota, all topics would wait as long as retries may take.
+            if _is_quota(error):
+                self.stop()
+        elif _fails_everywhere(error) or len(self._errors) == len(self._streams):
             self.stop()
+        else:
+            logger.error("%s; the other topics go on%s", error, retry)
 
 
 def _is_quota(error: Exception) -> bool:
     rate_limited = isinstance(error, ServiceError) and error.status == TOO_MANY_REQUESTS
     return rate_limited or isinstance(error, QuotaStoreError)
+
+
+def _fails_everywhere(error: Exception) -> bool:
+    """Whether an error is about the token, the quota or the tap itself, not about a topic."""
+    is_token = isinstance(error, ServiceError) and error.status == UNAUTHORIZED
+    return is_token or _is_quota(error) or not isinstance(error, EventStreamsError)

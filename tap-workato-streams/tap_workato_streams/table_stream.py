@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from .event_streams.errors import EventStreamsError
-from .output.writer import payload_lines
 from .plugin.wording import counted, listed, shown
 from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
 from .records.evolution import (
@@ -80,7 +79,7 @@ class TableStream(TopicStream):
         self._bookmark_columns()
 
     @override
-    def log_misfits(self) -> None:
+    def log_unfitting(self) -> None:
         builder = self._builder
         where = "dropped" if builder.drops else f"kept in {RESCUED}"
         if values := str(builder.unfitting):
@@ -125,7 +124,7 @@ class TableStream(TopicStream):
         """Build the records up to one that cannot be written; write a changed SCHEMA."""
         builder = self._builder
         before = builder.columns
-        page = builder.build(payload_lines(messages))
+        page = builder.build([bytes(message.payload) for message in messages])
         if builder.columns is not before:
             self._log_columns_added(before)
             self.register()

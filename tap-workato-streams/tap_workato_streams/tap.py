@@ -29,6 +29,7 @@ from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
 from .plugin.monitoring import serve_metrics
+from .plugin.wording import counted, listed
 from .reading.bookmarks import assigned, bookmarks_of
 from .reading.clock import RunClock, RunLimits
 from .reading.consumer import TopicConsumer
@@ -46,23 +47,6 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from .reading.bookmarks import Topic
-
-
-def tap_problems(config: Mapping[str, Any]) -> list[str]:
-    """Find problems other than wrong types, which are reported elsewhere.
-
-    Args:
-        config: The settings, with their defaults.
-
-    Returns:
-        One line for each problem.
-    """
-    return [
-        *_source_problems(config),
-        *_start_problems(config),
-        *_mode_problems(config),
-        *_batch_problems(config),
-    ]
 
 
 def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
@@ -116,6 +100,9 @@ def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
         return
     if config.get("tail") is True:
         yield "batch_config: cannot be combined with tail, since a batch file needs an end"
+    for number, item in enumerate(_topics(config)):
+        if "/" in str(item.get("name")):
+            yield f"topics[{number}].name: must not contain / with batch_config, which names files"
     for name in ("stream_maps", "flattening_enabled"):
         if config.get(name):
             yield f"batch_config: the SDK ignores {name} in batch files; remove one of the two"
@@ -160,6 +147,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         **kwargs: Any,  # noqa: ANN401 - the SDK's other arguments
     ) -> None:
         self._sync: Sync | None = None
+        self._writes_batches = False
         self._state_file = state_file
         self._bookmarks = bookmarks_of({} if state is None else state, state_file)
         if catalog is not None and not isinstance(catalog, Catalog):
@@ -259,11 +247,21 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
                 stream.limits = limits
+            self._writes_batches = True
             super().sync_all()
             self._write_state()
             return
-        self._sync = Sync(streams, settings, self._write_state)
+        self._sync = Sync(streams, settings, self._write_state, self._limiter)
         self._sync.run()
+
+    @override  # type: ignore[misc]  # final in the SDK
+    def run_connection_test(self) -> bool:
+        """Read one message of each topic for ``--test``, and say what works."""
+        super().run_connection_test()
+        names = list(self.streams)
+        what = counted(len(names), "topic")
+        self.logger.info("the test succeeded: %s can be read: %s", what, listed(names))
+        return True
 
     def _selected(self) -> list[TopicStream]:
         """Return the streams to read, each with its bookmark in the state."""
@@ -289,7 +287,12 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @classmethod
     @override
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        return tap_problems(config)
+        return [
+            *_source_problems(config),
+            *_start_problems(config),
+            *_mode_problems(config),
+            *_batch_problems(config),
+        ]
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
@@ -299,7 +302,11 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         files, before records whose file has not been reported yet.
         """
         signal.signal(signum, signal.SIG_DFL)
-        if self._sync is None:
+        if self._sync:
+            self._sync.stop()
+        elif self._writes_batches:
             PluginBase._handle_termination(self, signum, frame)  # noqa: SLF001 - overridden here
         else:
-            self._sync.stop()
+            # With exit code 0, a scheduler would take the run for one that has read everything.
+            self.logger.warning("stopped before the first message was read; run again")
+            signal.raise_signal(signum)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from functools import partial
@@ -14,7 +13,6 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from typing_extensions import override
 
 from .event_streams.consume import ConsumeClient
-from .event_streams.developer_api import DeveloperApi
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession
@@ -23,6 +21,7 @@ from .exactly_once.topic_reader import Clock, TopicReader
 from .input.batch_files import records
 from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
 from .input.stdin_reader import StdinReader
+from .mapping import MappedStream, mapping
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin
 from .plugin.json import decode, split_page
@@ -32,9 +31,8 @@ from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
 from .publishing.payload import Payload
 from .publishing.producer import Producer
-from .routing.router import Router, RoutingSettings, TopicDirectory
+from .routing.router import Router
 from .settings import SETTINGS, decodes_records, target_problems
-from .sinks import MessageSink, mapping
 
 if TYPE_CHECKING:
     import logging
@@ -95,18 +93,6 @@ def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer
     return producer
 
 
-def make_router(config: Mapping[str, Any], producer: Producer) -> Router:
-    """Create the router from the settings."""
-    settings = RoutingSettings(
-        topics=config.get("topics") or {},
-        default_topic_id=config.get("default_topic_id"),
-        skip_unmapped=config["on_unmapped_stream"] == "skip",
-        payload=_payload(config),
-    )
-    api = DeveloperApi.from_config(config) if config["create_topics"] else None
-    return Router(settings, TopicDirectory(api) if api else None, producer)
-
-
 def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContext:
     """Create the context of all producers from the settings."""
     max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
@@ -118,7 +104,7 @@ def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContex
     )
     dead_letter = config["on_rejected"] == "dead_letter"
     settings = PublishSettings(
-        payload=_payload(config),
+        payload=Payload.from_config(config),
         batch=batch,
         max_in_flight=config["max_in_flight"],
         max_retry_secs=config["max_retry_secs"],
@@ -149,10 +135,6 @@ def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContex
     return PublishContext(settings, connect, limiter, latency, exactly_once)
 
 
-def _payload(config: Mapping[str, Any]) -> Payload:
-    return Payload(config.get("payload_field"), config.get("message_key_field"))
-
-
 # The number of records in batch files that are read between two polls.
 RECORDS_BETWEEN_POLLS = 500
 # Shells add this to the number of a signal to get the exit code.
@@ -172,7 +154,6 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         PluginCapabilities.STRUCTURED_LOGGING,
         TargetCapabilities.VALIDATE_RECORDS,
     ]
-    default_sink_class = MessageSink
     message_reader_class = StdinReader
     message_reader: StdinReader
 
@@ -184,10 +165,10 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         config = self.config
         self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
-        self._record: Record
+        self._mapped: dict[str, list[MappedStream]] = {}
         self._producer = make_producer(config, self.logger)
-        self._router = make_router(config, self._producer)
-        self.message_reader.poller = self._producer
+        self._router = Router(config, self._producer)
+        self.message_reader.producer = self._producer
         self._ready = True
 
     @classmethod
@@ -210,21 +191,13 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             return
         schema = decode_schema(stream.schema)
         if self._decodes:
-            self._register(line, schema)
+            with mapping(line.stream):
+                self.mapper.register_raw_stream_schema(line.stream, schema, line.key_properties)
+                maps = self.mapper.stream_maps[line.stream]
+                self._mapped[line.stream] = [MappedStream(each, self) for each in maps]
         else:
             self._router.route(line.stream, schema)
         self._streams[line.stream] = stream
-
-    def _register(self, line: Line, schema: dict[str, Any]) -> None:
-        """Let the SDK apply stream maps to a schema, and create the sinks."""
-        message = {"stream": line.stream, "schema": schema, "key_properties": line.key_properties}
-        with mapping(line.stream):
-            super()._process_schema_message(message)
-        # Replaced sinks contain no records, but the SDK would keep them until the end.
-        self.drain_all()
-        for sink in self._sinks_active.values():
-            if isinstance(sink, MessageSink):
-                sink.publish = self._publish_mapped
 
     @override
     def _process_record_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
@@ -271,30 +244,21 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             self._producer.add(stream, text, record)
 
     def _map(self, record: Record) -> None:
-        """Let the SDK map, flatten and validate a record, and add metadata to it."""
-        self._record = record
+        """Publish a record after its stream maps, once for each of them."""
         stream = record.stream
         try:
-            message = {"type": "RECORD", "stream": stream.name, "record": decode(record.text)}
+            fields = decode(record.text)
         except (ValueError, RecursionError):
             self._router.route(stream.name, decode_schema(stream.schema))
             self._producer.add(stream, record.text, record, "nested too deeply to be decoded")
             return
-        for name in ("version", "time_extracted"):
-            if raw := getattr(record, name):
-                message[name] = json.loads(raw)
-        with mapping(stream.name):
-            super()._process_record_message(message)
-
-    def _publish_mapped(self, sink: MessageSink, text: bytes, problem: str | None) -> None:
-        """Publish a mapped record, once for each of its stream maps."""
-        # Routed only here, because a stream that is removed by a map needs no topic.
-        self._router.route(sink.stream_name, sink.schema)
-        self._producer.add(sink.stream, text, self._record, problem)
-
-    @override
-    def _handle_max_record_age(self) -> None:
-        """Do nothing: batches have their own maximum age."""
+        for mapped in self._mapped[stream.name]:
+            with mapping(stream.name):
+                result = mapped.apply(fields, record)
+            if result is not None:
+                # Routed only here, because a stream that is removed by a map needs no topic.
+                self._router.route(mapped.stream.name, mapped.schema)
+                self._producer.add(mapped.stream, result[0], record, result[1])
 
     @override
     def process_endofpipe(self) -> None:

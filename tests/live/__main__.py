@@ -20,7 +20,7 @@ skipped: set WORKATO_API_TOKEN and WORKATO_TOPIC_ID, and WORKATO_DATA_CENTER (de
 WORKATO_API_URL. The topic must not be used by anything else, and needs the fields n (integer,
 required) and data (string, optional). The token needs permission to consume from the topic and to
 publish to it. The checks publish about 300 messages."""
-# 16 checks of about 4 requests each must stay below the default quota of 60 requests per minute.
+# 18 checks of about 4 requests each must stay below the default quota of 60 requests per minute.
 PAUSE_SECS = 5.0
 
 

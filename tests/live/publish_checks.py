@@ -12,10 +12,14 @@ import requests
 from tests.live.finding import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.live.api import Api
 
 MAX_BYTES = 1_048_576
 MOST_REQUESTS = 1_200
+# `exactly_once` waits this long for messages that may have been published.
+READABLE_SECS, POLL_SECS = 5.0, 0.5
 NUMBERS = b'{"n":1,"data":"x","d":1.10,"i":123456789012345678901234567890,"e":1E5,"s":0.0000001}'
 
 
@@ -67,6 +71,40 @@ def order_in_batch(api: Api) -> Finding:
         f"{len(numbers)} messages, {'in' if numbers == sorted(numbers) else 'NOT in'} order",
         same,
     )
+
+
+def readable(api: Api) -> Finding:
+    """A message can be read soon after it was acknowledged; `exactly_once` waits for it."""
+    mark = api.mark()
+    published_at = time.monotonic()
+    message_id = api.mark()
+
+    def is_readable() -> bool:
+        response = api.consume(after_message_id=mark)
+        found = response.json()["messages"] if response.ok else []
+        return [each["message_id"] for each in found] == [message_id]
+
+    return _within(READABLE_SECS, published_at, "acknowledged message can be read", is_readable)
+
+
+def id_is_a_cursor(api: Api) -> Finding:
+    """The id in an acknowledgement is a cursor; `exactly_once` keeps it in the state."""
+    published_at = time.monotonic()
+    message_id = api.mark()
+
+    def is_cursor() -> bool:
+        return api.consume(after_message_id=message_id).ok
+
+    return _within(READABLE_SECS, published_at, "acknowledged id is a cursor", is_cursor)
+
+
+def _within(secs: float, began: float, subject: str, is_so: Callable[[], bool]) -> Finding:
+    """Wait until a condition holds, at most three times as long as is assumed."""
+    while not (holds := is_so()) and time.monotonic() - began < 3 * secs:
+        time.sleep(POLL_SECS)
+    waited = time.monotonic() - began
+    seen = f"after {waited:.1f} s" if holds else f"not after {waited:.0f} s"
+    return Finding(subject, f"within {secs:.0f} s", seen, holds and waited <= secs)
 
 
 def digits(api: Api) -> Finding:
@@ -131,6 +169,8 @@ CHECKS = (
     bad_message,
     unknown_field,
     order_in_batch,
+    readable,
+    id_is_a_cursor,
     digits,
     size_limit,
     timeout,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.executables import environment
+from tests.live import publish_checks
 from tests.live.api import Api
 from tests.live.checks import run
 from tests.live.finding import Finding, table
@@ -36,7 +38,7 @@ def test_emulator_behaves_as_the_connectors_assume(
     emulator.configure(rejection=rejection, quota_per_minute=200)
     findings = list(run(api, use_up_quota=True))
     assert [finding for finding in findings if not finding.same] == []
-    assert len(findings) == 17
+    assert len(findings) == 19
 
 
 def test_differences_are_reported(api: Api, emulator: Emulator) -> None:
@@ -46,6 +48,20 @@ def test_differences_are_reported(api: Api, emulator: Emulator) -> None:
     assert not findings["unknown after_message_id"].same
     assert not findings["page sizes"].same
     assert "429" in findings["page sizes"].seen
+
+
+@pytest.mark.parametrize(
+    "deviation", [{"readable_after_secs": 6}, {"publish_ids_are_positions": False}]
+)
+def test_what_exactly_once_assumes_is_checked(
+    api: Api, emulator: Emulator, deviation: dict[str, Any]
+) -> None:
+    """If a service deviates, `exactly_once` may duplicate or lose messages."""
+    emulator.deviate(api.topic_id, **deviation)
+    finding = publish_checks.id_is_a_cursor(api)
+    assert finding.subject == "acknowledged id is a cursor"
+    assert not finding.same
+    assert re.fullmatch(r"(not )?after \d+(\.\d)? s", finding.seen)
 
 
 def test_table_shows_each_finding() -> None:

@@ -61,6 +61,24 @@ def test_batches_in_flight() -> None:
     assert "about four times as fast" in page("docs/sizing.md")
 
 
+@pytest.mark.parametrize("rows", ["5", "100", "1,000", "10,000"])
+def test_batches_of_hot_rows(rows: str) -> None:
+    """exactly-once.md quotes rounded figures."""
+    [records] = quoted("docs/exactly-once.md", rf"\| {rows} \| ([\d.]+) \|")
+    found = measured("Exactly once: hot rows", rows, "records per request")
+    assert found == pytest.approx(records, rel=0.05)
+
+
+def test_speed_of_exactly_once() -> None:
+    """exactly-once.md says that it is about half as fast."""
+    section = "Exactly once: speed"
+    plain, exact = (
+        measured(section, row, "records per second") for row in ("without", "exactly_once")
+    )
+    assert "about half as fast" in page("docs/exactly-once.md")
+    assert 0.4 < exact / plain < 0.7
+
+
 def test_latency_of_tail_mode() -> None:
     """tail.md says that a message is emitted within milliseconds."""
     assert "within milliseconds" in page("docs/tail.md")

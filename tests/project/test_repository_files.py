@@ -41,12 +41,14 @@ def test_ci_runs_on_every_supported_python() -> None:
         assert definition["supported_python_versions"] == versions
 
 
-def test_changelog_has_a_section_for_a_release() -> None:
-    """The release workflow takes the release notes from it."""
+def test_the_notes_of_a_release_are_its_section_of_the_changelog() -> None:
+    """The release workflow reads it after the steps that CONTRIBUTING.md describes."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert "### Added" in section(__version__, text)
     with pytest.raises(ValueError, match="no section"):
-        section("99.0.0", text)
+        section(__version__, text)
+    assert "## [Unreleased]\n" in text
+    released = text.replace("[Unreleased]", f"[Unreleased]\n\n## [{__version__}] - 2026-12-01", 1)
+    assert "### Added" in section(__version__, released)
 
 
 def test_the_url_of_the_repository_is_defined_once() -> None:

@@ -136,6 +136,24 @@ def test_processes_count_their_requests_together(
         waiting.kill()
 
 
+def test_different_limits_are_logged_once(
+    write_config: WriteConfig, emulator: Emulator, tmp_path: Path
+) -> None:
+    """The process with the lower limit would wait for the other one without an explanation."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"n": n} for n in range(3)])
+    settings = {"topics": [{"id": topic}], "batch_size": 1}
+    url = f"file://{tmp_path}/quota.db"
+    logs = []
+    for limit in (60, 50):
+        config = write_config(quota_url=url, max_requests_per_minute=limit, **settings)
+        logs.append(run("tap-workato-streams", "--config", config).stderr)
+    assert "max_requests_per_minute" not in logs[0]
+    [line] = [line for line in logs[1].splitlines() if "WARNING" in line]
+    assert "quota_url: other requests were counted with max_requests_per_minute 60" in line
+    assert "those of this process with 50" in line
+
+
 def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(
     write_config: WriteConfig, emulator: Emulator, tmp_path: Path
 ) -> None:

@@ -63,7 +63,8 @@ def test_processes_with_different_limits_are_warned_once(
         assert one.take() > 0
     first, second = caplog.messages
     text = (
-        "quota_url: other processes count with max_requests_per_minute {}, and this one with {}; "
+        "quota_url: other requests were counted with max_requests_per_minute {}, "
+        "those of this process with {}; "
     )
     assert first.startswith(text.format(2, 5))
     assert second.startswith(text.format(5, 2))

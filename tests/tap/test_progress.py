@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -168,6 +169,10 @@ def test_a_terminal_shows_a_progress_bar_instead(emulator: Emulator, tap_config:
     assert "1 topic: " in shown
     assert "%|" in shown
     assert "messages (" in shown
+    # One estimate, and no comma without a text before it.
+    assert "|," not in shown
+    assert "<" not in shown
+    assert re.search(r"%\|[^|]*\| \[00:0\d\], \d+ messages? \(", shown)
     assert "topic_1 (topic 1): 30 messages, 31 requests" in shown
 
 

@@ -76,6 +76,31 @@ def test_no_request_is_sent_during_a_pause(emulator: Emulator, run_tap: RunTap) 
     assert len([r for r in requests if r.at >= rejection.finished_at + 3]) > 20
 
 
+def test_a_rate_limited_topic_waits_while_other_requests_succeed(
+    emulator: Emulator, start_tap: StartTap
+) -> None:
+    """The quota is used, so this is no failure, although it takes longer than max_retry_secs."""
+    busy, limited = emulator.create_topic("busy"), emulator.create_topic("limited")
+    [published] = emulator.load(limited, [{"n": 1}])
+    headers = {"Retry-After": "1"}
+    emulator.fault("status", topic_id=limited, status=429, times=8, headers=headers)
+    tap = start_tap(topics=[busy, limited], tail=True, timeout_secs=1, max_retry_secs=5)
+    tap.wait_for_bookmark(f"topic_{limited}", published)
+    assert tap.stderr.count("retrying in") == 8
+
+
+def test_nothing_is_retried_after_the_run_has_failed(emulator: Emulator, run_tap: RunTap) -> None:
+    """The last line is the error."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(200)]
+    emulator.fault("status", topic_id=topics[0], status=401, after=1, times=-1)
+    for topic in topics[1:]:
+        emulator.fault("status", topic_id=topic, status=503, times=-1)
+    run = run_tap(topics=topics, tail=True, timeout_secs=1, max_run_secs=20)
+    assert run.exit_code == 1
+    *_, last = run.stderr.splitlines()
+    assert "HTTP 401" in last
+
+
 @pytest.mark.parametrize("tail", [False, True])
 def test_a_pause_longer_than_max_retry_secs_ends_the_run(
     emulator: Emulator, start_tap: StartTap, *, tail: bool

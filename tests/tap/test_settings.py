@@ -178,6 +178,10 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         "batch_config: the SDK ignores stream_maps in batch files; remove one of the two",
     ),
     (
+        {"batch_config": BATCH, "topics": [{"id": 1, "name": "sales/orders"}]},
+        "topics[0].name: must not contain / with batch_config, which names files",
+    ),
+    (
         {"batch_config": {**BATCH, "encoding": {"format": "parquet"}}},
         "batch_config.encoding.format: must be jsonl",
     ),

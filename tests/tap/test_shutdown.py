@@ -135,14 +135,15 @@ def test_a_second_signal_ends_the_process_at_once(
 def test_a_signal_during_discovery_ends_the_process(
     emulator: Emulator, start_tap: StartTap, signum: signal.Signals
 ) -> None:
-    """There is no state yet: no error, and no traceback."""
+    """There is no state yet, so it does not look like success; no error, and no traceback."""
     emulator.fault("stall", operation="topics", secs=30, times=-1)
     token = emulator.developer_token
     tap = start_tap(developer_api_url=emulator.url, developer_api_token=token)
     eventually(lambda: emulator.requests(operation="topics"), "a request for topics")
     tap.send(signum)
     ended = tap.end(within=END_SECS)
-    assert ended.exit_code == 0
+    assert ended.exit_code == -signum
+    assert "stopped before the first message was read; run again" in ended.stderr
     assert ended.stdout == b""
     assert "Traceback" not in ended.stderr
     assert ended.error_lines == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tap_workato_streams import sync
 
 from tests.running import eventually
+from tests.tap.in_process import read
 from tests.tap.polls import await_polls, polling
 from tests.tap.running import bookmark
 from tests.tap.singer import assert_states_are_true, consumed, ids
@@ -82,22 +85,65 @@ def test_the_request_timeout_comes_on_top_of_the_long_poll(
     assert "WARNING" not in tail.stderr
 
 
-def test_a_failing_topic_ends_tail_mode_after_the_others_state(
-    emulator: Emulator, start_tap: StartTap
+@pytest.mark.parametrize("status", [404, 403])
+def test_a_failing_topic_does_not_end_tail_mode(
+    emulator: Emulator, start_tap: StartTap, status: int
 ) -> None:
-    """The state of the others comes first, then one line about the topic, and exit code 1."""
+    """A topic that was deleted is an error, now and at the end; the others go on."""
     good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
     published = emulator.load(good, [{"n": n} for n in range(5)])
-    emulator.fault("status", status=404, topic_id=bad, after=1, times=-1)
-    tail = start_tap(topics=[good, bad], tail=True, timeout_secs=1, state_interval_secs=600)
-    tail.wait_for_records(5)
+    emulator.fault("status", status=status, topic_id=bad, times=-1)
+    tail = start_tap(topics=[bad, good], tail=True, timeout_secs=1, state_interval_secs=600)
+    tail.wait_for(lambda run: run.error_lines, "an error")
+    published += emulator.load(good, [{"n": 6}])
+    tail.wait_for_records(6)
+    tail.send(signal.SIGTERM)
     ended = tail.end()
     assert ended.exit_code == 1
     assert ids(ended, f"topic_{good}") == published
     assert bookmark(ended.states[-1], f"topic_{good}") == published[-1]
-    [line] = ended.error_lines
-    assert f"topic_{bad} (topic {bad})" in line
-    assert "404" in line
+    first, last = ended.error_lines
+    for line in (first, last):
+        assert f"topic_{bad} (topic {bad}): HTTP {status}" in line
+    assert "; the other topics go on, and this one is tried again in 10 min" in first
+
+
+def test_a_topic_that_has_failed_is_tried_again(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time is an error in the log, until the topic can be read."""
+    monkeypatch.setattr(sync, "FAILED_TOPIC_SECS", 0.2)
+    good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
+    published = [*emulator.load(good, [{"n": 1}]), *emulator.load(bad, [{"n": 2}])]
+    emulator.fault("status", status=403, topic_id=bad, times=3)
+    topics = [{"id": good}, {"id": bad}]
+    run = read(emulator, topics=topics, tail=True, timeout_secs=1, max_messages=2)
+    assert set(ids(run)) == set(published)
+    errors = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert len(errors) == 3
+    assert all("topic_2 (topic 2): HTTP 403" in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"topic_id": 1, "status": 401}, "HTTP 401"),
+        ({"status": 404}, "HTTP 404"),
+    ],
+    ids=["token", "all topics"],
+)
+def test_what_fails_for_every_topic_ends_tail_mode(
+    emulator: Emulator, start_tap: StartTap, fault: dict[str, Any], reason: str
+) -> None:
+    """The state of what was read comes first, then the error, and exit code 1."""
+    for topic in (1, 2):
+        emulator.create_topic(f"topic {topic}", id=topic)
+    published = emulator.load(2, [{"n": n} for n in range(5)])
+    emulator.fault("status", **fault, after=2, times=-1)
+    ended = start_tap(topics=[1, 2], tail=True, timeout_secs=1).end()
+    assert ended.exit_code == 1
+    assert reason in ended.error_lines[-1]
+    assert bookmark(ended.states[-1], "topic_2") == published[-1]
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def test_the_input_being_invalid_and_a_failure_are_each_reported_once(
     ("content", "reason"),
     [
         (b'{"id":1}\nnot json\n', "a.jsonl.gz:2"),
-        (b"7\n", "not an object"),
+        (b"7\n", "a.jsonl.gz:1: not a JSON object"),
         (None, "cannot be read"),
     ],
 )

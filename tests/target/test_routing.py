@@ -7,8 +7,6 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from target_workato_streams.publishing.payload import Payload
-from target_workato_streams.routing.router import RoutingSettings
 from target_workato_streams.routing.workato_schema import to_workato
 
 from tests.running import eventually
@@ -23,11 +21,6 @@ if TYPE_CHECKING:
     from tests.target.conftest import RunTarget, StartTarget
 
 
-def routing(topics: dict[str, int], default: int | None = None) -> RoutingSettings:
-    """The settings that decide about a stream."""
-    return RoutingSettings(topics, default, skip_unmapped=False, payload=Payload())
-
-
 def creating(emulator: Emulator) -> dict[str, Any]:
     """Settings that create a topic for a stream that has none."""
     return {
@@ -36,29 +29,6 @@ def creating(emulator: Emulator) -> dict[str, Any]:
         "developer_api_token": emulator.developer_token,
         "developer_api_url": emulator.url,
     }
-
-
-@pytest.mark.parametrize(
-    ("stream", "expected"),
-    [
-        ("orders", 1),
-        ("orders_eu", 3),
-        ("orders_us", 2),
-        ("Orders_us", 5),
-        ("x-orders", 5),
-        ("crm.accounts", 4),
-        ("a*c", 6),
-        ("abc", 5),
-        ("[x]", 7),
-    ],
-)
-def test_exact_names_precede_globs_and_longer_globs_precede_shorter_ones(
-    stream: str, expected: int
-) -> None:
-    """Case matters, and a name may look like a glob."""
-    topics = {"*": 5, "orders": 1, "orders_*": 2, "orders_e?": 3, "crm.*": 4, "[x]": 7}
-    topics |= {"a*c": 6} if stream == "a*c" else {}
-    assert routing(topics).topic_of(stream) == expected
 
 
 def test_streams_are_published_to_the_topic_of_their_name_or_their_longest_glob(
@@ -88,13 +58,6 @@ def test_streams_are_published_to_the_topic_of_their_name_or_their_longest_glob(
         for name, topic_id in {**topics, "default": default}.items()
     }
     assert published == wanted
-
-
-@pytest.mark.parametrize(("default", "expected"), [(None, None), (9, 9)])
-def test_the_default_comes_last(default: int | None, expected: int | None) -> None:
-    """`default_topic_id` applies to streams that no name and no glob covers."""
-    settings = routing({"a": 1, "b*": 2}, default)
-    assert [settings.topic_of(name) for name in ("a", "bc", "c")] == [1, 2, expected]
 
 
 def test_an_unmapped_stream_ends_the_run_before_anything_of_it_is_published(

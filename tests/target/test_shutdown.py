@@ -143,11 +143,11 @@ def test_a_signal_ends_the_run_if_the_service_does_not_respond(
 SIGNAL_BEFORE_THE_FIRST_READ = """
     import os, signal
     from target_workato_streams import target
-    make_router = target.make_router
+    make_producer = target.make_producer
     def interrupted(*args):
         os.kill(os.getpid(), signal.SIGTERM)
-        return make_router(*args)
-    target.make_router = interrupted
+        return make_producer(*args)
+    target.make_producer = interrupted
 """
 
 

@@ -71,11 +71,7 @@ class TopicExists(RequestRejected):
 
 
 class DeveloperApi:
-    """The topics of the workspace (docs/api.md, "Topics").
-
-    Args:
-        session: A session of the Developer API's host.
-    """
+    """The topics of the workspace (docs/api.md, "Topics")."""
 
     def __init__(self, session: ApiSession) -> None:
         self.session = session
@@ -104,10 +100,6 @@ class DeveloperApi:
 
     def create(self, name: str, schema: list[dict[str, Any]]) -> WorkspaceTopic:
         """Create a topic, with one request that is not retried.
-
-        Args:
-            name: Its name.
-            schema: Its fields, in Workato's format.
 
         Raises:
             TopicExists: A topic with this name already exists.

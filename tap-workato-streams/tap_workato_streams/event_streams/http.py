@@ -228,10 +228,8 @@ class OneHostAdapter(HTTPAdapter):
         """Send a request, and read the whole response; ``kwargs`` as for ``send``.
 
         Raises:
-            InvalidProxy: The proxy settings of the environment cannot be used.
-            ResponseTooLarge: The response is larger than ``MAX_RESPONSE_BYTES``.
-            requests.RequestException: There was no response.
-            urllib3.exceptions.HTTPError: The response is incomplete.
+            OSError: There was no response (requests' exceptions are of this type).
+            urllib3.exceptions.HTTPError: The response is incomplete or too large.
             ValueError: The size of a chunk is negative, because http.client does not check it.
         """
         raw: HTTPResponse = self.send(request, stream=True, **kwargs).raw
@@ -244,14 +242,13 @@ class OneHostAdapter(HTTPAdapter):
 
 
 def _read(raw: HTTPResponse) -> bytes:
-    parts: list[bytes] = []
-    size = 0
+    # Unlike a list of parts, this does not hold the body twice when it is complete.
+    body = io.BytesIO()
     while part := raw.read(CHUNK_BYTES, decode_content=True):
-        size += len(part)
-        if size > MAX_RESPONSE_BYTES:
+        body.write(part)
+        if body.tell() > MAX_RESPONSE_BYTES:
             raise ResponseTooLarge
-        parts.append(part)
-    return b"".join(parts)
+    return body.getvalue()
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -323,12 +320,6 @@ FINAL: tuple[tuple[type[BaseException], str], ...] = (
 def check(response: Response, subject: str, host: Host, body: bytes = b"") -> None:
     """Raise the error for a response whose status is not 2xx.
 
-    Args:
-        response: The response.
-        subject: The beginning of the line, such as ``orders (topic 11)``.
-        host: The host that sent the response.
-        body: The body of the request, which the response may quote.
-
     Raises:
         Unavailable: For 408, 425, 429 and 5xx.
         RequestRejected: For every other status except 2xx.
@@ -353,12 +344,7 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
 
 
 def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
-    """Return the error for an exception of the HTTP libraries: no response, or only part of one.
-
-    Returns:
-        RequestRejected if a retry would not help, for example for an untrusted certificate;
-        otherwise Unavailable.
-    """
+    """Return the error for an exception of the HTTP libraries: no response, or only part of one."""
     chain = list(_chain(exc))
     for kind, text in FINAL:
         if any(isinstance(each, kind) for each in chain):

@@ -123,9 +123,9 @@ class SharedQuota:
         if other_limit is not None and not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "quota_url: other processes count with max_requests_per_minute %d, and this one "
-                "with %d; the ones with the lower value wait for the others, so set the same value "
-                "in all of them",
+                "quota_url: other requests were counted with max_requests_per_minute %d, those of "
+                "this process with %d; processes with a lower value wait for the others, so set "
+                "the same value in all of them",
                 other_limit,
                 self._limit[0],
             )

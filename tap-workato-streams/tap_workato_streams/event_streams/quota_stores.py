@@ -72,11 +72,7 @@ class QuotaUrl:
 
 
 def quota_url_problems(url: str) -> Iterator[str]:
-    """Check a ``quota_url``.
-
-    Yields:
-        The problems, without the URL, which may contain a password.
-    """
+    """Yield the problems with a ``quota_url``, without the URL, which may contain a password."""
     try:
         parts = urlsplit(url)
         _ = parts.port

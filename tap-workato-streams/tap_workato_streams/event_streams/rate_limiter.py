@@ -5,6 +5,7 @@ The quota belongs to the workspace: all topics, retries and long polls share it.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -73,6 +74,8 @@ class RateLimiter:
         self._paused_at = 0.0
         self._throttled = 0
         self._stopped = False
+        # The time of the last request that succeeded.
+        self._succeeded_at = -math.inf
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RateLimiter:
@@ -84,8 +87,7 @@ class RateLimiter:
         """The remaining seconds of a pause after a 429."""
         if not self._throttled:
             return 0.0
-        pause = self._not_before - time.monotonic()
-        return max(0.0, pause + CAREFUL_SECS * len(self._queue))
+        return max(0.0, self._not_before - time.monotonic())
 
     @contextmanager
     def acquire(self, max_pause_secs: float | None = None) -> Iterator[float]:
@@ -98,7 +100,7 @@ class RateLimiter:
             max_pause_secs: The maximum time to wait for pauses; None for no maximum.
 
         Yields:
-            The seconds for which this request waited for a pause.
+            The seconds for which this request waited for a pause, since the last success.
 
         Raises:
             PauseTooLong: A pause is longer than ``max_pause_secs``.
@@ -114,10 +116,24 @@ class RateLimiter:
                     self._pause(exc.retry_after, sent_at)
             raise
         with self._changed:
+            self._succeeded_at = time.monotonic()
             if self._throttled and sent_at > self._paused_at:
                 self._throttled = 0
                 self._not_before = 0.0
                 self._changed.notify_all()
+
+    def secs_without_success(self) -> float:
+        """Return the seconds since the last request of the process that succeeded."""
+        return time.monotonic() - self._succeeded_at
+
+    def check(self) -> None:
+        """Check that requests may still be sent.
+
+        Raises:
+            Stopped: ``stop`` was called.
+        """
+        if self._stopped:
+            raise Stopped("the run is being stopped")
 
     def count(self, status: int | None) -> None:
         """Count a request by the status of its response; None if there is none."""
@@ -150,6 +166,7 @@ class RateLimiter:
             try:
                 while not self._stopped:
                     now = time.monotonic()
+                    paused = min(paused, now - self._succeeded_at)
                     pause = max(0.0, self._not_before - now)
                     if pause and max_pause_secs is not None and paused + pause > max_pause_secs:
                         raise PauseTooLong

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 from ..event_streams import CONNECTOR
 from .errors import GaveUp, Unavailable, Unexpected
 from .http import Host, OneHostAdapter, check, unexpected, unreachable
-from .rate_limiter import PauseTooLong
+from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +83,9 @@ class RetryPolicy:
     Attributes:
         limiter: The rate limiter of the process; each attempt acquires it.
         max_retry_secs: The maximum time in total for which a request is retried, including waits
-            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count.
+            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count. After a
+            429, only the time since the last success of any request counts: until then, the quota
+            was used.
     """
 
     limiter: RateLimiter
@@ -114,6 +116,9 @@ class RetryPolicy:
         spent = 0.0
         unexpected = 0
         while True:
+            self.limiter.check()
+            if error.status == TOO_MANY_REQUESTS:
+                spent = min(spent, self.limiter.secs_without_success())
             unexpected += isinstance(error, Unexpected)
             if unexpected == MAX_UNEXPECTED:
                 raise _gave_up(error, f"{unexpected} attempts") from error
@@ -210,15 +215,12 @@ class ApiSession:
         body: bytes | None = None,
         poll_secs: float = 0.0,
     ) -> Response:
-        """Send a request once, and read the whole response.
+        """Send a request once, and read the whole response, whose status is 2xx.
 
         Args:
             request: The request.
             body: A body in JSON; overrides that of the prepared request.
             poll_secs: The time in seconds that the service may wait for a message.
-
-        Returns:
-            The response, whose status is 2xx.
 
         Raises:
             ServiceError: The status is not 2xx, or there is no complete response.

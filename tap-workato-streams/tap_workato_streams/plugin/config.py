@@ -34,15 +34,7 @@ if TYPE_CHECKING:
 
 
 def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON
-    """Read a JSON file.
-
-    Args:
-        file: The open file.
-        label: The description of the file in errors, such as ``state file state.json``.
-
-    Raises:
-        SettingError: Its content is not JSON.
-    """
+    """Read a JSON file; SettingError, which begins with the label, if its content is not JSON."""
     try:
         return decode(file.read())
     except json.JSONDecodeError as exc:
@@ -55,11 +47,7 @@ def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Read a config file.
-
-    Raises:
-        SettingError: The file does not exist, or does not contain a JSON object.
-    """
+    """Read a config file; SettingError if it does not exist, or is not a JSON object."""
     label = f"config file {path}"
     try:
         with Path(path).open(encoding="utf-8") as file:
@@ -81,13 +69,7 @@ BOOLEANS = {
 def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Convert the settings that were given as text to their types.
 
-    Args:
-        config: The settings as given.
-        schema: The JSON Schema of the settings.
-
-    Returns:
-        The settings. Empty strings count as not set; a string that cannot be converted is kept,
-        so that ``problems`` reports it.
+    Empty strings count as not set; a string that cannot be converted is kept and is a problem.
     """
     return {
         name: _typed(value, schema["properties"].get(name, {}))
@@ -109,9 +91,7 @@ def _typed(value: Any, schema: object) -> Any:  # noqa: ANN401 - JSON
         named, others = schema.get("properties", {}), schema.get("additionalProperties")
         return {name: _typed(each, named.get(name, others)) for name, each in value.items()}
     if isinstance(value, Decimal):
-        value = float(
-            value
-        )  # The SDK parses numbers in a config file in the same way; seconds are floats.
+        value = float(value)  # as in the SDK; seconds are floats
     whole = isinstance(value, float) and value.is_integer()
     return int(value) if whole and "integer" in kinds else value
 
@@ -126,11 +106,7 @@ def _parse(text: str, kinds: list[str]) -> Any:  # noqa: ANN401 - JSON
 
 
 def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Check tokens, URLs and addresses; values may have a wrong type.
-
-    Yields:
-        One line for each problem, without the values, which may be secrets.
-    """
+    """Yield a line for each problem with tokens, URLs and addresses, without their values."""
     checks = {
         "api_token": _token_problem,
         "api_url": _url_problem,
@@ -209,15 +185,7 @@ RULES = {
 
 
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Add the defaults, and find all problems with the settings.
-
-    Args:
-        config: The settings; defaults are added to them.
-        schema: The JSON Schema of the settings.
-
-    Returns:
-        One line for each problem.
-    """
+    """Add the defaults to the settings, and return a line for each problem with them."""
     errors = list(JSONSchemaValidator(schema).iter_errors(config))
     rejected = {error.absolute_path[0] for error in errors if error.absolute_path}
     return [
@@ -229,24 +197,12 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
 
 
 def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Find settings that do not exist, such as misspelled ones.
-
-    Args:
-        config: The settings as given.
-        schema: The JSON Schema of the settings.
-
-    Returns:
-        One line for each unknown setting.
-    """
-    known = list(schema["properties"])
-    names = sorted(config.keys() - known)
-    if not names:
-        return []
-    from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
-
+    """Return a line for each setting that does not exist, such as a misspelled one."""
     lines = []
-    for name in names:
-        nearest = get_close_matches(name, known, 1)
+    for name in sorted(config.keys() - schema["properties"].keys()):
+        from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
+
+        nearest = get_close_matches(name, schema["properties"], 1)
         advice = f"; did you mean {nearest[0]}?" if nearest else ""
         lines.append(f"{name}: unknown setting, ignored{advice}")
     return lines
@@ -272,11 +228,25 @@ def _too_long(config: Mapping[str, Any]) -> set[str]:
     }
 
 
+# The settings that need an optional library: how an error begins, the name, a pattern in the value,
+# the module of the library, and its extra. The SDK imports some only after the first request.
+EXTRAS = (
+    ("faker_config:", "faker_config", "", "faker", "faker"),
+    ("stream_maps: fake", "stream_maps", r"\bfake\.", "faker", "faker"),
+    ("metrics_address:", "metrics_address", "", "prometheus_client", "metrics"),
+    ("quota_url: redis://", "quota_url", "^redis:", "redis", "redis"),
+    ("quota_url: rediss://", "quota_url", "^rediss:", "redis", "redis"),
+    ("quota_url: postgresql://", "quota_url", "^postgresql:", "psycopg", "postgres"),
+    ("batch_config: s3://", "batch_config", "'root': 's3://", "s3fs", "s3"),
+)
+
+
 def _missing_extras(config: Mapping[str, Any]) -> Iterator[str]:
-    for setting, module, extra in _libraries(config):
-        if find_spec(module) is None:
+    for label, name, pattern, module, extra in EXTRAS:
+        value = config.get(name)
+        if value and re.search(pattern, str(value)) and find_spec(module) is None:
             yield (
-                f"{setting} needs the extra {extra}; change the pip_url of {CONNECTOR} to "
+                f"{label} needs the extra {extra}; change the pip_url of {CONNECTOR} to "
                 f"{_requirement(extra)} and run meltano install"
             )
 
@@ -297,26 +267,6 @@ def _requirement(extra: str) -> str:
     return f"{named}@{url}"
 
 
-def _libraries(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield each setting in use that needs a library, the library's module, and its extra.
-
-    The SDK imports some of them only after the first request, and does not name the extra.
-    """
-    if config.get("faker_config"):
-        yield "faker_config:", "faker", "faker"
-    if re.search(r"\bfake\.", str(config.get("stream_maps"))):
-        yield "stream_maps: fake", "faker", "faker"
-    if config.get("metrics_address"):
-        yield "metrics_address:", "prometheus_client", "metrics"
-    scheme = str(config.get("quota_url")).partition(":")[0]
-    if scheme in {"redis", "rediss"}:
-        yield f"quota_url: {scheme}://", "redis", "redis"
-    if scheme == "postgresql":
-        yield "quota_url: postgresql://", "psycopg", "postgres"
-    if "'root': 's3://" in str(config.get("batch_config")):
-        yield "batch_config: s3://", "s3fs", "s3"
-
-
 class CheckedPlugin(PluginBase):
     """A plugin that parses and validates its settings itself.
 
@@ -326,11 +276,7 @@ class CheckedPlugin(PluginBase):
 
     @classmethod
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        """Yield a line for each problem with the settings that only this plugin has.
-
-        Args:
-            config: The settings, with their defaults; values may have a wrong type.
-        """
+        """Return a line for each problem with the settings that only this plugin has."""
         raise NotImplementedError
 
     @classmethod

@@ -174,6 +174,10 @@ def decode(text: str | bytes, number: type[Decimal] = Digits) -> Any:  # noqa: A
     return json.loads(text, parse_float=number, parse_int=integer)
 
 
+# Line breaks in JSON strings are escaped, so all others are white space.
+_BREAKS = bytes.maketrans(b"\n\r", b"  ")
+
+
 class _Body(msgspec.Struct, frozen=True):
     messages: list[Message]
 
@@ -188,12 +192,15 @@ def split_page(body: bytes) -> list[Message]:
         body: The body.
 
     Returns:
-        The messages with unchanged payloads.
+        The messages with unchanged payloads, except that line breaks become spaces, since each
+        payload becomes part of a line.
 
     Raises:
         ValueError: The body is not UTF-8, not JSON, or not a page of messages.
     """
     check_utf8(body)
+    if b"\n" in body or b"\r" in body:
+        body = body.translate(_BREAKS)
     try:
         return _decode_page(body).messages
     except (msgspec.DecodeError, RecursionError):

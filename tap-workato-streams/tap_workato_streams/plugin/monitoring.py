@@ -137,7 +137,8 @@ class ProgressBar:
 
         self._context = ExitStack()
         self._context.enter_context(logging_redirect_tqdm())
-        share = "{desc}: {percentage:3.0f}%|{bar}|{postfix} [{elapsed}<{remaining}]"
+        # The text contains an estimate of the remaining time. tqdm puts a comma before it.
+        share = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}]{postfix}"
         count = "{desc}: {n} {unit} [{elapsed}, {rate_fmt}]{postfix}"
         self._bar = self._context.enter_context(
             tqdm(

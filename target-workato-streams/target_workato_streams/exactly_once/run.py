@@ -186,24 +186,23 @@ class ExactlyOnce(Generic[R]):
 
     def finish(self) -> list[tuple[int, R]]:
         """End an input whose last line was a STATE; see `Deduplicator.finish`."""
-        for topic_id, matches in self.rule.matches.items():
-            if not matches.unmatched:
+        for topic_id, found, matched in self.rule.matches:
+            if matched == found:
                 continue
-            label = self._readers[topic_id].label
-            of_all = f"{matches.unmatched:,} of {matches.found:,} messages of an interrupted run"
-            if matches.is_stream_unmatched:
-                self._logger.warning(
-                    "%s: %s matched no record: were key properties, stream name, stream maps or "
-                    "columns changed? Then they are duplicated",
-                    label,
-                    of_all,
+            log, reason = self._logger.info, "; their rows have changed or were deleted since"
+            if not matched:
+                log = self._logger.warning
+                reason = (
+                    ": were key properties, stream name, stream maps or columns changed? Then they "
+                    "are duplicated"
                 )
-            else:
-                self._logger.info(
-                    "%s: %s matched no record; their rows have changed or were deleted since",
-                    label,
-                    of_all,
-                )
+            log(
+                "%s: %s of %s messages of an interrupted run matched no record%s",
+                self._readers[topic_id].label,
+                f"{found - matched:,}",
+                f"{found:,}",
+                reason,
+            )
         return self.rule.finish()
 
     def take_last(self) -> bytes | None:

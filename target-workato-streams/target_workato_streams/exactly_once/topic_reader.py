@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
     from ..event_streams.consume import Message, Messages
     from ..message_key import RowVersion
-    from .deduplicator import Versioned
-
-R = TypeVar("R", bound="Versioned")
+    from .deduplicator import R
 
 PAGE_SIZE = 50
 FORBIDDEN = 403
@@ -40,7 +38,7 @@ FORBIDDEN = 403
 CLOCK_TOLERANCE = timedelta(seconds=6)
 # How far the local clock may be behind the service's, if responses have no Date header.
 LOCAL_TOLERANCE = timedelta(minutes=1)
-# A message is readable within this time (contract: "What is undocumented, and what to assume").
+# A message is readable within this time (docs/api.md, "Assumptions").
 READABLE_SECS = 5
 # The position of a message that is younger cannot have expired, but may not be readable yet.
 YOUNG = timedelta(seconds=10)
@@ -49,6 +47,7 @@ SECS_BETWEEN_REPEATS = 1.0
 # The maximum number of successive restarts from the earliest message that bring nothing new.
 MAX_RESTARTS = 3
 PROGRESS_SECS = 20.0
+ALWAYS = datetime.min.replace(tzinfo=timezone.utc)
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
@@ -63,12 +62,7 @@ class Client(Protocol):
     ) -> Messages: ...
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-@dataclass(frozen=True)
-class Clock:
+class Clock(NamedTuple):
     """The local clock.
 
     Args:
@@ -77,7 +71,7 @@ class Clock:
     """
 
     sleep: Callable[[float], None]
-    now: Callable[[], datetime] = _now
+    now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
 
 
 class LookUp:
@@ -97,7 +91,8 @@ class LookUp:
         versions: The versions of our messages that count, in topic order.
         others: The number of messages of other producers.
         other_keys: The number of those that have a message key in another field.
-        newer_than: The time after which messages count; None if all of them do.
+        newer_than: The time after which messages count: ALWAYS, NEVER, or that of a position.
+        ends_at: The time from which on messages are newer than the look-up.
     """
 
     def __init__(
@@ -108,7 +103,8 @@ class LookUp:
         self.versions: list[RowVersion] = []
         self.waits = waits
         self.others = self.other_keys = 0
-        self.newer_than: datetime | None = None
+        self.newer_than = ALWAYS
+        self.ends_at: datetime | None = None
         self._seen = {start.message_id}
         self._pages_without_news = self._restarts_without_news = 0
 
@@ -118,9 +114,9 @@ class LookUp:
         return len(self._seen) - 1
 
     @property
-    def missing(self) -> Counter[RowVersion]:
-        """The wanted versions that have not been found."""
-        return (self.wanted or Counter()) - Counter(self.versions)
+    def is_complete(self) -> bool:
+        """Whether all wanted versions have been found."""
+        return self.wanted is not None and not self.wanted - Counter(self.versions)
 
     @property
     def is_stuck(self) -> bool:
@@ -140,8 +136,8 @@ class LookUp:
         self._seen.add(message.message_id)
         self.last = Position(message.message_id, message.time)
         self._pages_without_news, self._restarts_without_news = -1, 0
-        time = parse_time(message.time) if self.newer_than else None
-        counts = self.newer_than is None or (time is not None and time > self.newer_than)
+        time = parse_time(message.time) or ALWAYS
+        counts = self.newer_than == ALWAYS or time > self.newer_than
         if counts or self.newer_than == NEVER:
             self.end = self.last
         if version is None:
@@ -155,22 +151,18 @@ class LookUp:
             self.last = Position(last.message_id, last.time)
         self._pages_without_news += 1
 
-    def restart(self) -> datetime:
+    def restart(self) -> None:
         """Read on from the earliest message, because the topic does not have the last one.
 
         The time of a message that this look-up has read is exact. That of the position may be the
         time of a response, and if it is unknown, no message counts.
-
-        Returns:
-            The time after which messages count; NEVER if none do.
         """
         time = parse_time(self.last.message_time)
         if time is not None and self.last is self.start:
             time += CLOCK_TOLERANCE
-        self.newer_than = max(time or NEVER, self.newer_than or time or NEVER)
+        self.newer_than = max(time or NEVER, self.newer_than)
         self.last = Position(None)
         self._restarts_without_news += 1
-        return self.newer_than
 
 
 class TopicReader:
@@ -229,8 +221,11 @@ class TopicReader:
             ServiceError: The topic cannot be read.
         """
         look_up = self._begin(LookUp(Position(None), waits=False))
-        page = self._near_the_end()
-        if page is not None and not self._add_page(look_up, page, self._end_of_look_up()):
+        since, page = recent_page(self._since, self._clock.now())
+        # In an empty topic, the search would go back to its beginning.
+        if page.messages or self._consume(EARLIEST, batch_size=1).messages:
+            _, page = newest_page(self._since, PAGE_SIZE, since, page)
+        if page.messages and not self._add_page(look_up, page):
             self._read(look_up)
         last = look_up.end.message_id
         self._logger.info(
@@ -314,12 +309,10 @@ class TopicReader:
 
     def _read(self, look_up: LookUp) -> None:
         """Read to the end, and wait there for messages that are not readable yet."""
-        ends_at = None
         while True:
             poll_secs = READABLE_SECS if self._may_be_incomplete(look_up) else 0
             page = self._next_page(look_up, poll_secs)
-            ends_at = ends_at or self._end_of_look_up()
-            if self._add_page(look_up, page, ends_at):
+            if self._add_page(look_up, page):
                 break
             # Only the first response shows the service's clock, and so how old messages are.
             if not page.messages and (poll_secs or not self._may_be_incomplete(look_up)):
@@ -328,17 +321,14 @@ class TopicReader:
 
     def _begin(self, look_up: LookUp) -> LookUp:
         """Start counting requests, and reporting progress."""
+        self._current, self._reported_at = look_up, self._clock.now()
         self._requests_before = self.requests
-        self._reported_at = self._clock.now()
-        self._current = look_up
         return look_up
 
-    def _end_of_look_up(self) -> datetime:
-        """Return the time from which on messages are newer than a look-up that has begun now."""
-        return self._now() + (LOCAL_TOLERANCE if self._is_undated else CLOCK_TOLERANCE)
-
-    def _add_page(self, look_up: LookUp, page: Messages, ends_at: datetime) -> bool:
+    def _add_page(self, look_up: LookUp, page: Messages) -> bool:
         """Add a page; return whether it shows that there is nothing more to read."""
+        tolerance = LOCAL_TOLERANCE if self._is_undated else CLOCK_TOLERANCE
+        look_up.ends_at = look_up.ends_at or self._now() + tolerance
         if not page.messages:
             return False
         for message in page.messages:
@@ -356,8 +346,8 @@ class TopicReader:
                 "read; run again, and report this to the service's support if it persists"
             )
         published = parse_time(last.time)
-        is_newer = published is not None and published >= ends_at
-        return is_newer or (look_up.wanted is not None and not look_up.missing)
+        is_newer = published is not None and published >= look_up.ends_at
+        return is_newer or look_up.is_complete
 
     def _may_be_incomplete(self, look_up: LookUp) -> bool:
         """Whether messages of ours may have been published that are not readable yet."""
@@ -366,63 +356,49 @@ class TopicReader:
         )
 
     def _may_be_young(self, position: Position) -> bool:
-        if position.message_id is None:
-            return False
         time = parse_time(position.message_time)
-        return time is None or self._now() - time < YOUNG
+        is_young = time is None or self._now() - time < YOUNG
+        return is_young and position.message_id is not None
 
     def _next_page(self, look_up: LookUp, poll_secs: int) -> Messages:
-        """Request the page after the last message, or the earliest one if that is rejected."""
+        """Request the page after the last message, or the earliest one if that is rejected.
+
+        The request is repeated first, because the rejection may be transient.
+        """
         last = look_up.last
         if last.message_id is None:
             return self._consume(EARLIEST, poll_secs)
         cursor = Cursor(after_message_id=last.message_id)
-        try:
-            return self._consume(cursor, poll_secs)
-        except RequestRejected as exc:
-            if exc.status not in MAY_BE_THE_CURSOR:
-                raise
-            rejection = exc
-        page = self._repeat(cursor, last, poll_secs, rejection)
-        if page is None:
-            newer_than = look_up.restart()
-            if look_up.is_stuck:
-                raise rejection
-            if last is look_up.start:
-                self._warn_rejected(last, newer_than, rejection)
-            page = self._consume(EARLIEST, poll_secs)
-        return page
-
-    def _repeat(
-        self, cursor: Cursor, position: Position, poll_secs: int, rejection: RequestRejected
-    ) -> Messages | None:
-        """Repeat a request whose cursor was rejected; return None if it remains rejected.
-
-        The rejection may be transient, or the message may not be readable yet.
-        """
-        try:
-            self._consume(EARLIEST, batch_size=1)
-        except RequestRejected:
-            # The topic is the cause, not the cursor.
-            raise rejection from None
-        repeats = 0
-        readable_at = self._clock.now() + (YOUNG if self._may_be_young(position) else timedelta(0))
-        while repeats < REPEATS_OF_A_REJECTED_CURSOR or self._clock.now() < readable_at:
-            self._clock.sleep(SECS_BETWEEN_REPEATS)
-            repeats += 1
+        repeats, readable_at = 0, None
+        while True:
             try:
                 return self._consume(cursor, poll_secs)
             except RequestRejected as exc:
                 if exc.status not in MAY_BE_THE_CURSOR:
                     raise
-        return None
+                rejection = exc
+            if readable_at is None:
+                self._check_topic(rejection)
+                # A young message cannot have expired, but may not be readable yet.
+                wait = YOUNG if self._may_be_young(last) else timedelta(0)
+                readable_at = self._clock.now() + wait
+            if repeats >= REPEATS_OF_A_REJECTED_CURSOR and self._clock.now() >= readable_at:
+                break
+            self._clock.sleep(SECS_BETWEEN_REPEATS)
+            repeats += 1
+        look_up.restart()
+        if look_up.is_stuck:
+            raise rejection
+        if last is look_up.start:
+            self._warn_rejected(last, look_up.newer_than, rejection)
+        return self._consume(EARLIEST, poll_secs)
 
-    def _near_the_end(self) -> Messages | None:
-        """Find a page shortly before the end that is not empty; None if there is none."""
-        since, page = recent_page(self._since, self._clock.now())
-        if not page.messages and not self._consume(EARLIEST, batch_size=1).messages:
-            return None
-        return newest_page(self._since, PAGE_SIZE, since, page)[1]
+    def _check_topic(self, rejection: RequestRejected) -> None:
+        """Raise the rejection of a cursor if the topic is the cause, not the cursor."""
+        try:
+            self._consume(EARLIEST, batch_size=1)
+        except RequestRejected:
+            raise rejection from None
 
     def _since(self, time: datetime) -> Messages:
         return self._consume(Cursor(since_time=rfc3339(time, "milliseconds")))

@@ -89,7 +89,8 @@ def _repaired(schema: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 _LINE = msgspec.json.Decoder(Line)
-_RAW_FIELDS = {"record", "value", "schema", "version", "time_extracted", "encoding", "manifest"}
+# The other fields of a line are Raw.
+_DECODED = {"type", "stream", "key_properties"}
 
 
 def split(line: bytes) -> Line:
@@ -99,31 +100,18 @@ def split(line: bytes) -> Line:
         InputError: The line is not a JSON object in UTF-8, or a field has a wrong type.
     """
     try:
-        message = _LINE.decode(line)
-        check_utf8(line)
-    except (msgspec.DecodeError, RecursionError):
-        message = _split_slowly(line)
-    except ValueError as exc:
+        try:
+            message = _LINE.decode(line)
+            check_utf8(line)
+        except (msgspec.DecodeError, RecursionError):
+            # A lone surrogate or very deep nesting; other reasons are found again.
+            fields = {
+                name: json.loads(text) if name in _DECODED else msgspec.Raw(text)
+                for name, text in members(line).items()
+            }
+            message = msgspec.convert(fields, Line)
+    except (msgspec.ValidationError, ValueError) as exc:
         raise InputError(str(exc)) from None
-    return message
-
-
-def _split_slowly(line: bytes) -> Line:
-    try:
-        found = members(line)
-    except ValueError as exc:
-        raise InputError(str(exc)) from None
-    fields: dict[str, Any] = {
-        name: msgspec.Raw(text) if name in _RAW_FIELDS else json.loads(text)
-        for name, text in found.items()
-        if name in Line.__struct_fields__
-    }
-    message = Line(**fields)
-    keys = message.key_properties
-    if not (isinstance(message.type, str) and isinstance(message.stream, str)):
-        raise InputError("type and stream must be strings")
-    if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
-        raise InputError("key_properties must be a list of strings")
     return message
 
 

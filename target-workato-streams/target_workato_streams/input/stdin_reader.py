@@ -28,18 +28,11 @@ logger = logging.getLogger("target-workato-streams")
 CHUNK_BYTES = 256 * 1024
 
 
-class Poller(Protocol):
-    """An object that is polled while the input is read.
-
-    Attributes:
-        dead_letter_path: The file that the run appends to, which must not be its input.
-    """
+class Producer(Protocol):
+    """What the reader needs of the producer, which imports this folder."""
 
     dead_letter_path: Path | None
-
-    @property
-    def stopping(self) -> bool:
-        """Whether reading should stop."""
+    stopping: bool
 
     def wait(self, readable: int) -> bool:
         """Wait until `poll` is due or a descriptor is readable; return whether it is readable."""
@@ -55,12 +48,12 @@ class StdinReader(GenericSingerReader[bytes]):
     """Splits the input into messages, and passes them to the target's callbacks.
 
     Attributes:
-        poller: Polled between two reads; finishes if the input fails.
+        producer: Polled between two reads; finishes if the input fails.
         line_number: The number of the line being processed.
         last_type: The type of the last message that was processed.
     """
 
-    poller: Poller
+    producer: Producer
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +76,7 @@ class StdinReader(GenericSingerReader[bytes]):
         file_input: IO[str] | IO[bytes] | None,
         callbacks: Mapping[str, Callable[[Line], None]],
     ) -> Counter[str]:
-        """Read to the end, or until the poller stops; then process only what has been read.
+        """Read to the end, or until the producer stops; then process only what has been read.
 
         Args:
             file_input: The input; None for stdin.
@@ -101,12 +94,11 @@ class StdinReader(GenericSingerReader[bytes]):
         try:
             for line in self._lines(source):
                 self.line_number += 1
-                if line.isspace() or not line:
-                    continue
-                message = self.deserialize_json(line)
-                callbacks.get(message.type, _unknown)(message)
-                counts[message.type] += 1
-                self.last_type = message.type
+                if line and not line.isspace():
+                    message = split(line)
+                    callbacks.get(message.type, _unknown)(message)
+                    counts[message.type] += 1
+                    self.last_type = message.type
         except Stopped:
             # After a signal, a message would have to wait; what was read before it is published.
             return counts
@@ -114,7 +106,7 @@ class StdinReader(GenericSingerReader[bytes]):
             if isinstance(exc, InputError):
                 exc.args = (f"line {self.line_number} of the input: {exc}",)
             try:
-                self.poller.finish()
+                self.producer.finish()
             except EventStreamsError as failure:
                 if failure is not exc:
                     logger.error("%s", safe_text(exc))  # noqa: TRY400 - as ConnectorCommand does
@@ -135,7 +127,7 @@ class StdinReader(GenericSingerReader[bytes]):
         if file_input is None and sys.stdin is None:
             raise EventStreamsError("stdin is closed; pipe the output of a tap into it")
         source = file_input or self.default_input
-        path, descriptor = self.poller.dead_letter_path, _descriptor(source)
+        path, descriptor = self.producer.dead_letter_path, _descriptor(source)
         if (
             path is not None
             and path.exists()
@@ -160,7 +152,7 @@ class StdinReader(GenericSingerReader[bytes]):
                 pieces = []
             if tail:
                 pieces.append(tail)
-        if pieces and not self.poller.stopping:
+        if pieces and not self.producer.stopping:
             # The last line may have no newline if it is complete.
             line = b"".join(pieces)
             try:
@@ -171,18 +163,18 @@ class StdinReader(GenericSingerReader[bytes]):
             yield line
 
     def _chunks(self, source: IO[str] | IO[bytes]) -> Iterator[bytes]:
-        poller, descriptor = self.poller, _descriptor(source)
+        producer, descriptor = self.producer, _descriptor(source)
         if descriptor is None:
             for line in source:
-                poller.poll()
-                if poller.stopping:
+                producer.poll()
+                if producer.stopping:
                     return
                 yield line.encode() if isinstance(line, str) else line
             return
-        while not poller.stopping:
-            readable = poller.wait(descriptor)
-            poller.poll()
-            if readable and not poller.stopping:
+        while not producer.stopping:
+            readable = producer.wait(descriptor)
+            producer.poll()
+            if readable and not producer.stopping:
                 if not (chunk := _read(descriptor)):
                     return
                 yield chunk

@@ -184,8 +184,8 @@ class RejectionLog:
     """Logs the first rejected message of each topic, and reasons that keep occurring."""
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._topics: set[str] = set()
+        # By topic, and by topic and reason.
+        self._counts: Counter[tuple[str, ...]] = Counter()
 
     def add(self, rejected: Rejected, label: str) -> None:
         """Log a message that was written to the dead-letter file, if necessary.
@@ -194,16 +194,15 @@ class RejectionLog:
             rejected: The message.
             label: The topic and its streams.
         """
-        if label not in self._topics:
-            self._topics.add(label)
+        reason = (label, _kind(rejected.reason))
+        self._counts.update([(label,), reason])
+        if self._counts[label,] == 1:
             logger.warning(
                 "%s: rejected and written to the dead-letter file: %s; the summary counts further "
                 "rejections",
                 rejected.message.record,
                 rejected.reason,
             )
-        reason = (label, _kind(rejected.reason))
-        self._counts[reason] += 1
         if self._counts[reason] == MANY:
             logger.warning(
                 "%s: %d messages have been rejected for the same reason: %s; check the schema of "

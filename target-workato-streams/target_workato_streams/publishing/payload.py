@@ -11,6 +11,8 @@ from ..message_key import NO_ROW_VERSION, version
 from ..plugin.json import members
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..input.messages import Stream
     from ..message_key import RowVersion
 
@@ -30,6 +32,11 @@ class Payload:
 
     field: str | None = None
     key_field: str | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Payload:
+        """Create the payload from the settings."""
+        return cls(config.get("payload_field"), config.get("message_key_field"))
 
     def of(self, record: bytes, stream: Stream) -> tuple[bytes, RowVersion]:
         """Build the JSON object to publish.

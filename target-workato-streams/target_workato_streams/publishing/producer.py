@@ -110,16 +110,15 @@ class Producer:
         mapped = None if text is record.text else Mapped(stream, text)
         checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
         message = OutgoingMessage(body, record, sequence, checkpoint, version, mapped)
-        if problem is None:
-            if self._is_wanted(producer, message):
-                self._publish(producer, message)
-            else:
-                self._checkpoints.acknowledge([message])
-                producer.tally.skipped += 1
-        else:
+        if problem is not None:
             rejected = self._context.rejection_limit.count(Rejected(message, problem))
             self._handle(producer.topic_id, rejected)
             self.poll()
+        elif self._is_wanted(producer, message):
+            self._publish(producer, message)
+        else:
+            self._checkpoints.acknowledge([message])
+            producer.tally.skipped += 1
 
     def close_checkpoint(self, state: bytes) -> None:
         """Take the value of a STATE message, which covers all records before it."""

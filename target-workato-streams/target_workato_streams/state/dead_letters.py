@@ -7,6 +7,7 @@ import os
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from io import FileIO
+from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ..input.messages import Record, Stream
 
 
-BLOCK_BYTES = 64 * 1024
 # How the lines of a dead-letter file begin; the first one is a SCHEMA.
 BEGINNINGS = (b'{"type":"SCHEMA","stream":', b'{"type":"RECORD","stream":')
 
@@ -134,12 +134,10 @@ def _open(path: Path) -> FileIO:
 
 def _repair_last_line(file: FileIO) -> None:
     """Remove an incomplete line of a killed run: no state covers it, and it cannot be replayed."""
-    size = start = file.seek(0, os.SEEK_END)
-    tail = b""
-    while start and b"\n" not in tail:
-        file.seek(start := max(0, start - BLOCK_BYTES))
-        tail = file.read(size - start)
-    last = tail.rpartition(b"\n")[2]
+    if not (size := file.seek(0, os.SEEK_END)):
+        return
+    with mmap(file.fileno(), 0, access=ACCESS_READ) as text:
+        last = text[text.rfind(b"\n") + 1 :]
     if last:
         try:
             json.loads(last)

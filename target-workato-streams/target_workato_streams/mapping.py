@@ -1,26 +1,27 @@
-"""The SDK's path for records that must be decoded or validated, without the lossy steps."""
+"""Records that must be decoded, for stream maps, flattening, metadata or validation."""
 
 from __future__ import annotations
 
-import math
+import json
 import re
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk import metrics
 from singer_sdk.exceptions import InvalidJSONSchema, MappingError
 from singer_sdk.singerlib.json import serialize_json
-from singer_sdk.sinks import RecordSink
-from typing_extensions import override
+from singer_sdk.sinks import Sink
 
-from .event_streams.errors import EventStreamsError
 from .input.messages import InputError, Stream
 from .plugin.json import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from singer_sdk import Target
+    from singer_sdk.mapper import StreamMap
+
+    from .input.messages import Record
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
@@ -95,8 +96,6 @@ def mapping(stream: str) -> Iterator[None]:
     """
     try:
         yield
-    except (EventStreamsError, OSError):
-        raise
     except InvalidJSONSchema:
         raise InputError(f"stream {stream}: the schema is not a JSON Schema") from None
     except Exception as exc:
@@ -106,55 +105,59 @@ def mapping(stream: str) -> Iterator[None]:
         ) from exc
 
 
-class MessageSink(RecordSink):
-    """Passes on each record that the SDK has mapped, flattened or validated.
+class MappedStream:
+    """A stream after one of its stream maps, with flattening, metadata and validation.
+
+    The SDK's sinks would parse dates, remove fields that belong to the source, and end the run at
+    an invalid record; so only its mapper is used, and what its sinks do to add metadata.
+
+    Args:
+        stream_map: The stream map of the SDK.
+        target: The plugin, whose settings apply.
 
     Attributes:
-        stream: The stream after stream maps.
-        publish: Called with the sink, the encoded record, and the problem if it is invalid.
+        stream: The stream after the map.
+        schema: Its JSON Schema.
+        sync_started_at: The start of the run in milliseconds, for the metadata.
+
+    Raises:
+        InvalidJSONSchema: Records are validated, and the schema is not a JSON Schema.
     """
 
-    publish: Callable[[MessageSink, bytes, str | None], None]
+    def __init__(self, stream_map: StreamMap, target: Target) -> None:
+        keys = tuple(stream_map.transformed_key_properties or ())
+        self.stream = Stream(stream_map.stream_alias, keys)
+        self.schema = stream_map.transformed_schema
+        self._transform = stream_map.transform
+        self.sync_started_at = target.initialized_at
+        self._adds_metadata = target.config.get("add_record_metadata")
+        if self._adds_metadata:
+            Sink._add_sdc_metadata_to_schema(self)  # type: ignore[arg-type]  # noqa: SLF001
+        self._validator = Validator(self.schema) if target.config["validate_records"] else None
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - of the SDK
-        super().__init__(**kwargs)
-        self.stream = Stream(self.stream_name, tuple(self.key_properties))
-        self._records = Validator(self.schema) if self.validate_schema else None
+    def apply(self, fields: dict[str, Any], record: Record) -> tuple[bytes, str | None] | None:
+        """Map a record.
 
-    @override
-    def get_validator(self) -> None:
-        """Return no validator: `Validator` is used instead."""
+        Args:
+            fields: The record, decoded; it is not changed.
+            record: The record as received.
 
-    @override
-    def get_sink_record_counter(self) -> metrics.Counter:
-        # Acknowledged messages are counted instead, under the same name (summary.py).
-        return metrics.Counter(metrics.Metric.RECORD_COUNT, log_interval=math.inf)
-
-    @override
-    def process_record(self, record: dict[str, Any], context: Mapping[str, Any]) -> None:
-        text = encode(record)
-        self.publish(self, text, self._problem(record, text))
-
-    def _problem(self, record: Mapping[str, Any], text: bytes) -> str | None:
-        if self._records is None:
+        Returns:
+            The record as JSON, and the problem if it is invalid; None if the map removes it.
+        """
+        mapped = self._transform(fields.copy())
+        if mapped is None:
             return None
-        if missing := [key for key in self._key_properties if key not in record]:
+        if self._adds_metadata:
+            texts = {"version": record.version, "time_extracted": record.time_extracted}
+            message = {name: json.loads(text) for name, text in texts.items() if text}
+            Sink._add_sdc_metadata_to_record(self, mapped, message, {})  # type: ignore[arg-type]  # noqa: SLF001
+        text = encode(mapped)
+        return text, self._problem(mapped, text)
+
+    def _problem(self, mapped: Mapping[str, Any], text: bytes) -> str | None:
+        if self._validator is None:
+            return None
+        if missing := [key for key in self.stream.key_properties if key not in mapped]:
             return f"key property {' and '.join(missing)} is missing"
-        return self._records.problem(text)
-
-    @override
-    def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
-        # The SDK's method would log the record, end the run, and convert date-times.
-        return record
-
-    @override
-    def _singer_validate_message(self, record: dict[str, Any]) -> None:
-        """Do nothing: the SDK's method would end the run, so `process_record` validates."""
-
-    @override
-    def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
-        """Keep fields that belong to the source."""
-
-    @override
-    def _remove_sdc_metadata_from_schema(self) -> None:
-        """Keep fields that belong to the source."""
+        return self._validator.problem(text)

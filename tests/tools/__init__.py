@@ -1,0 +1,1 @@
+"""Programs that are not tests: demo, benchmarks, matrix, live checks and generators."""
