@@ -221,8 +221,9 @@ class TableStream(TopicStream):
                 self.topic,
                 listed(changed),
             )
-        known = self._declared, bookmarked, self._catalog.columns
-        return combined(*known, self._mode, self._layout)
+        # A catalog may be made anew in each run, from another sample: the messages decide instead.
+        catalog = {} if bookmarked else self._catalog.columns
+        return combined(self._declared, bookmarked, catalog, self._mode, self._layout)
 
     @property
     def _keeps_records(self) -> bool:

@@ -214,8 +214,8 @@ class TopicReader:
                 look_up.last.message_time or "the beginning",
             )
 
-    def find_end(self) -> Position:
-        """Find the last message of the topic without reading the whole topic.
+    def find_end(self) -> LookUp:
+        """Find the last message of the topic without reading the whole topic; no version counts.
 
         Raises:
             ServiceError: The topic cannot be read.
@@ -234,7 +234,8 @@ class TopicReader:
             f"after its last message, {last}" if last else "with an empty topic",
             self._counted_requests,
         )
-        return look_up.end
+        look_up.versions.clear()
+        return look_up
 
     def look_up(self, position: Position) -> LookUp:
         """Read what an interrupted run may have published after a position.
