@@ -27,7 +27,6 @@ from .discovery.catalog import TopicMetadata
 from .discovery.schemas import OPEN_PAYLOAD
 from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
-from .output.writer import payload_lines
 from .plugin.json import decode
 from .reading.bookmarks import Bookmark, parse_bookmark
 from .reading.clock import RunLimits
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from singer_sdk.tap_base import Tap
 
     from .event_streams.consume import Message
-    from .output.writer import PageWriter
+    from .output.writer import PageWriter, Texts
     from .reading.bookmarks import Page, Topic
     from .reading.consumer import TopicConsumer
 
@@ -220,10 +219,11 @@ class TopicStream(SdkStream):
     def splices(self) -> bool:
         """Whether the text of the members can be used as the text of the record."""
 
+    # What precedes the text that ``members`` returns for a record.
+    MEMBER_NAME = b""
+
     @abstractmethod
-    def members(
-        self, messages: Sequence[Message]
-    ) -> tuple[Sequence[bytes], EventStreamsError | None]:
+    def members(self, messages: Sequence[Message]) -> tuple[Texts, EventStreamsError | None]:
         """Return the JSON text of each record's members after ``time``.
 
         If a message cannot be written, they end before it, and its error is returned, too.
@@ -256,11 +256,11 @@ class TopicStream(SdkStream):
                 self.bookmark = Bookmark(messages[-1].message_id, messages[-1].time)
             raise error
 
-    def _write_spliced(self, messages: Sequence[Message], members: Sequence[bytes]) -> None:
+    def _write_spliced(self, messages: Sequence[Message], members: Texts) -> None:
         alias = self.stream_maps[0].stream_alias
-        self.writer.write_records(alias, self.topic.id, messages, members)
+        self.writer.write_records(alias, self.topic.id, messages, members, self.MEMBER_NAME)
 
-    def _write_filtered(self, messages: Sequence[Message], members: Sequence[bytes]) -> None:
+    def _write_filtered(self, messages: Sequence[Message], members: Texts) -> None:
         """Write the text of the records that pass the filter, which are only decoded for it."""
         kept: list[int] = []
         count = 0
@@ -279,7 +279,7 @@ class TopicStream(SdkStream):
         """Whether a record passes the filter of the stream map."""
         return self.stream_maps[0].get_filter_result(record)
 
-    def _write_decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> None:
+    def _write_decoded(self, messages: Sequence[Message], members: Texts) -> None:
         """Write records through the SDK, and move the bookmark with each."""
         for message, record in zip(messages, self._decoded(messages, members), strict=True):
             with self._stream_map_errors(message):
@@ -305,23 +305,23 @@ class TopicStream(SdkStream):
                 f"{self.topic}: message {message.message_id} cannot be written ({reason}); {remedy}"
             ) from exc
 
-    def _decoded(self, messages: Sequence[Message], members: Sequence[bytes]) -> Iterator[Record]:
+    def _decoded(self, messages: Sequence[Message], members: Texts) -> Iterator[Record]:
         for message, text in zip(messages, members, strict=True):
-            yield decoded_record(message, self.topic, text)
+            yield decoded_record(message, self.topic, b"%b%b" % (self.MEMBER_NAME, text))
 
     def log_summary(self) -> None:
         """Log the summary of the topic."""
         self.summary.log(self.consumer.client.requests)
-        self.log_misfits()
+        self.log_unfitting()
 
-    def log_misfits(self) -> None:
+    def log_unfitting(self) -> None:
         """Log which fields did not fit the schema, if the format has columns."""
 
     @override
     def log_sync_costs(self) -> None:
         """Log at the end of the SDK's own sync."""
         super().log_sync_costs()
-        self.log_misfits()
+        self.log_unfitting()
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
@@ -398,6 +398,8 @@ class NestedStream(TopicStream):
     def splices(self) -> bool:
         return self.maps.keep_records and all(self.mask.values())
 
+    MEMBER_NAME = b'"payload":'
+
     @override
-    def members(self, messages: Sequence[Message]) -> tuple[Sequence[bytes], None]:
-        return [b'"payload":' + payload for payload in payload_lines(messages)], None
+    def members(self, messages: Sequence[Message]) -> tuple[Texts, None]:
+        return [message.payload for message in messages], None

@@ -171,6 +171,7 @@ class Sync:
             for page in stream.consumer.pages(bookmark, tail=self._tail):
                 if not self._write(stream, page):
                     break
+                del page  # A large page must not be in memory together with the next one.
         except Exception as exc:  # noqa: BLE001 - passed to the main thread, which raises it
             return exc
         finally:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from .event_streams.errors import EventStreamsError
-from .output.writer import payload_lines
 from .plugin.wording import counted, listed, shown
 from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
 from .records.evolution import (
@@ -80,7 +79,7 @@ class TableStream(TopicStream):
         self._bookmark_columns()
 
     @override
-    def log_misfits(self) -> None:
+    def log_unfitting(self) -> None:
         builder = self._builder
         where = "dropped" if builder.drops else f"kept in {RESCUED}"
         if values := str(builder.unfitting):
@@ -125,7 +124,7 @@ class TableStream(TopicStream):
         """Build the records up to one that cannot be written; write a changed SCHEMA."""
         builder = self._builder
         before = builder.columns
-        page = builder.build(payload_lines(messages))
+        page = builder.build([bytes(message.payload) for message in messages])
         if builder.columns is not before:
             self._log_columns_added(before)
             self.register()
@@ -222,8 +221,9 @@ class TableStream(TopicStream):
                 self.topic,
                 listed(changed),
             )
-        known = self._declared, bookmarked, self._catalog.columns
-        return combined(*known, self._mode, self._layout)
+        # A catalog may be made anew in each run, from another sample: the messages decide instead.
+        catalog = {} if bookmarked else self._catalog.columns
+        return combined(self._declared, bookmarked, catalog, self._mode, self._layout)
 
     @property
     def _keeps_records(self) -> bool:

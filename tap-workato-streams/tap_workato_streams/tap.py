@@ -49,23 +49,6 @@ if TYPE_CHECKING:
     from .reading.bookmarks import Topic
 
 
-def tap_problems(config: Mapping[str, Any]) -> list[str]:
-    """Find problems other than wrong types, which are reported elsewhere.
-
-    Args:
-        config: The settings, with their defaults.
-
-    Returns:
-        One line for each problem.
-    """
-    return [
-        *_source_problems(config),
-        *_start_problems(config),
-        *_mode_problems(config),
-        *_batch_problems(config),
-    ]
-
-
 def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
     topics = _topics(config)
     if not config.get("topics") and not config.get("developer_api_token"):
@@ -164,6 +147,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         **kwargs: Any,  # noqa: ANN401 - the SDK's other arguments
     ) -> None:
         self._sync: Sync | None = None
+        self._writes_batches = False
         self._state_file = state_file
         self._bookmarks = bookmarks_of({} if state is None else state, state_file)
         if catalog is not None and not isinstance(catalog, Catalog):
@@ -263,6 +247,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             limits = RunLimits(settings.max_messages, settings.max_run_secs)
             for stream in streams:
                 stream.limits = limits
+            self._writes_batches = True
             super().sync_all()
             self._write_state()
             return
@@ -302,7 +287,12 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @classmethod
     @override
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        return tap_problems(config)
+        return [
+            *_source_problems(config),
+            *_start_problems(config),
+            *_mode_problems(config),
+            *_batch_problems(config),
+        ]
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
@@ -314,7 +304,9 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         signal.signal(signum, signal.SIG_DFL)
         if self._sync:
             self._sync.stop()
+        elif self._writes_batches:
+            PluginBase._handle_termination(self, signum, frame)  # noqa: SLF001 - overridden here
         else:
             # With exit code 0, a scheduler would take the run for one that has read everything.
-            self.logger.warning("stopped before a state could be emitted; run again")
+            self.logger.warning("stopped before the first message was read; run again")
             signal.raise_signal(signum)

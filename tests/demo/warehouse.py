@@ -43,6 +43,16 @@ class Warehouse:
         with psycopg.connect(url) as connection:
             return connection.execute(sql.encode()).fetchall()
 
+    def execute(self, sql: str) -> None:
+        """Execute statements.
+
+        Raises:
+            psycopg.Error: A statement failed, or the database is not running.
+        """
+        url = f"postgresql://postgres@/postgres?host={self.socket}"
+        with psycopg.connect(url) as connection:
+            connection.execute(sql.encode())
+
 
 @contextmanager
 def warehouse(folder: Path) -> Iterator[Warehouse]:

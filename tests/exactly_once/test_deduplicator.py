@@ -257,8 +257,8 @@ def test_matches_show_whether_the_keys_have_changed() -> None:
     """Without a match, key properties, stream name or columns may have changed."""
     given = Input(version("1", "a"), version("2", "a"), version("3", "a"))
     given.publish("1", "A")
-    assert given.rule.matches == {TOPIC: Matches(3, 3, is_stream_unmatched=True)}
+    assert given.rule.matches == [Matches(TOPIC, 3, 0)]
     given.wants("2", "a")
-    assert given.rule.matches == {TOPIC: Matches(3, 2, is_stream_unmatched=False)}
+    assert given.rule.matches == [Matches(TOPIC, 3, 1)]
     given.rule.look_up(TOPIC, Position("end"), [version("1", stream="b")])
-    assert given.rule.matches == {TOPIC: Matches(4, 3, is_stream_unmatched=True)}
+    assert given.rule.matches == [Matches(TOPIC, 3, 1), Matches(TOPIC, 1, 0)]

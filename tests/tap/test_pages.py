@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_workato_streams.plugin.json import split_page
+from tap_workato_streams.plugin.json import check_utf8, split_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,10 +82,10 @@ def test_unknown_keys_are_ignored() -> None:
 
 
 def test_white_space_around_a_payload_is_not_part_of_it() -> None:
-    """White space inside it is, on either way of splitting."""
+    """White space inside it is, on either way of splitting; a line break becomes a space."""
     for payload in (b'{ "a" : 1.10 }', b'[ 1.10 ,\n"\\ud800" ]'):
         body = b'{"messages" :\n[ { "message_id" : "A1" ,\t"payload" : %b ,\r\n"time" : "t" } ] }'
-        assert parts(split_page(body % payload)) == [("A1", payload, "t")]
+        assert parts(split_page(body % payload)) == [("A1", payload.replace(b"\n", b" "), "t")]
 
 
 def test_an_id_and_a_time_are_decoded_alike() -> None:
@@ -128,10 +128,27 @@ json_texts = st.recursive(
 @settings(max_examples=60)
 @given(st.lists(json_texts, max_size=8))
 def test_every_payload_comes_out_as_it_went_in(texts: list[str]) -> None:
-    """The bytes are the same, even if another message of the page forces the slow way."""
+    """The bytes are the same, even if another message of the page forces the slow way.
+
+    Only a line break becomes a space, since each payload becomes part of a line.
+    """
     payloads = [text.encode() for text in texts]
-    expected = [(f"A{number}", payload, f"t{number}") for number, payload in enumerate(payloads)]
+    lines = [payload.replace(b"\n", b" ") for payload in payloads]
+    expected = [(f"A{number}", line, f"t{number}") for number, line in enumerate(lines)]
 
     assert parts(split_page(page(payloads))) == expected
     assert parts(split_page(page([*payloads, SURROGATE])))[:-1] == expected
     assert parts(split_page(page([*payloads, b"[" * 2000 + b"]" * 2000])))[:-1] == expected
+
+
+@pytest.mark.parametrize("before", [0, 10, 65_533, 65_534, 65_535, 65_536, 200_000])
+@pytest.mark.parametrize("odd", [b"\xff", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\x80"])
+def test_what_is_not_utf8_is_found_anywhere_in_a_large_page(before: int, odd: bytes) -> None:
+    """Characters may lie on the border of the parts in which the page is checked."""
+    text = b"x" * before + "\U0001f600".encode() + b"x" * 70_000
+    check_utf8(text)
+    for bad in (text + odd + b"x", text + odd, text[:before] + odd + text[before:]):
+        with pytest.raises(UnicodeDecodeError) as expected:
+            bad.decode()
+        with pytest.raises(ValueError, match=f"not UTF-8 at byte {expected.value.start + 1}$"):
+            check_utf8(bad)

@@ -143,7 +143,7 @@ def test_a_signal_during_discovery_ends_the_process(
     tap.send(signum)
     ended = tap.end(within=END_SECS)
     assert ended.exit_code == -signum
-    assert "stopped before a state could be emitted; run again" in ended.stderr
+    assert "stopped before the first message was read; run again" in ended.stderr
     assert ended.stdout == b""
     assert "Traceback" not in ended.stderr
     assert ended.error_lines == []
@@ -231,7 +231,7 @@ def test_a_signal_ends_batch_mode_whose_loader_has_stopped_reading(
     # The first line is the SCHEMA, of which the pipe holds a part.
     assert process.stdout.read(1) == b"{"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(WITHOUT_LOADER_SECS) == -signal.SIGTERM
+    assert process.wait(WITHOUT_LOADER_SECS) == 0
     process.communicate()
 
 

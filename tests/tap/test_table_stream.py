@@ -202,7 +202,7 @@ def test_new_fields_become_columns_and_the_next_run_knows_them(
     second = run_tap(state=first.states[-1], **settings)
     emulator.load(topic, [{"a": "y", "c": 1, "b": 1}])
     # A catalog of a later sample.
-    catalog["streams"][0]["schema"]["properties"] |= {"id": TEXT, "a": TEXT, "c": TEXT}
+    catalog["streams"][0]["schema"]["properties"] |= {"id": TEXT, "a": TEXT, "c": TEXT, "b": TEXT}
     third = run_tap(state=first.states[-1], **settings)
 
     columns = {"id": INTEGER, "a": NUMBER, "c": OBJECT}

@@ -248,6 +248,19 @@ def test_a_tap_that_emits_its_state_after_records_loses_nothing(
         assert "cannot apply to this run, because the tap has not returned a state" in line
 
 
+def test_positions_that_the_tap_returns_again_are_old(
+    emulator: Emulator, topic: int, run_target: RunTarget
+) -> None:
+    """Taps based on the SDK return them with each of their states; only the first one counts."""
+    first = run_target(state_line(), schema(), *rows(0, 3), state_line(orders=3), **EXACTLY_ONCE)
+    last = first.emitted_states[-1]
+    again = returned(last, orders=3), schema(), *rows(3, 3), returned(last, orders=6)
+    second = run_target(*again, **EXACTLY_ONCE)
+    assert ids(emulator, topic) == [0, 1, 2, 3, 4, 5]
+    assert warnings(second) == []
+    assert second.emitted_states[-1] != last
+
+
 def test_a_look_up_is_retried_like_any_request(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.singerlib import Catalog
@@ -88,8 +88,8 @@ class TopicMetadata(StreamMetadata):
     @classmethod
     def of(cls, metadata: StreamMetadata, topic_id: int, record_format: str) -> TopicMetadata:
         """Add the topic id and the record format to a stream's metadata."""
-        known = {each.name: getattr(metadata, each.name) for each in fields(StreamMetadata)}
-        return cls(**known, topic_id=topic_id, record_format=record_format)
+        known = metadata.to_dict()
+        return cls.from_dict({**known, "topic-id": topic_id, "record-format": record_format})
 
 
 def parse_catalog(document: object, file: str = "catalog") -> Catalog:

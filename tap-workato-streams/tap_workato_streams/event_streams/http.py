@@ -187,14 +187,15 @@ class OneHostAdapter(HTTPAdapter):
         Raises OSError, as requests' exceptions are, if there was no response; urllib3's HTTPError
         if it is incomplete or too large; and ValueError if the size of a chunk is negative.
         """
-        content = bytearray()
+        # Unlike a list of parts, this does not hold the body twice when it is complete.
+        body = io.BytesIO()
         # Closing only closes the connection if the response was not read to its end.
         with closing(self.send(request, stream=True, **kwargs).raw) as raw:
             while part := raw.read(1024 * 1024, decode_content=True):
-                content += part
-                if len(content) > MAX_RESPONSE_BYTES:
+                body.write(part)
+                if body.tell() > MAX_RESPONSE_BYTES:
                     raise ResponseTooLarge
-            return Response(raw.status, raw.headers, bytes(content))
+            return Response(raw.status, raw.headers, body.getvalue())
 
 
 class _DeadlineReader(io.RawIOBase):

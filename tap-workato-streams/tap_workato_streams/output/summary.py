@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
@@ -141,13 +141,6 @@ SLOWEST = 3
 UP_TO_DATE_SECS = 60.0
 
 
-class _Reading(NamedTuple):
-    """The progress of a topic at a point in time."""
-
-    messages: int
-    newest: float | None
-
-
 class Progress:
     """Reports the progress, the lag and the remaining time of each topic.
 
@@ -160,7 +153,7 @@ class Progress:
         self._summaries = summaries
         self._tail = tail
         self._began = self._reported_at = time.monotonic()
-        self._readings = {summary: _reading(summary) for summary in summaries}
+        self._mark()
         self._bar: ProgressBar | None = None
         if is_shown():
             topics = counted(len(summaries), "topic")
@@ -177,7 +170,8 @@ class Progress:
             if self._tail:
                 self._bar.show(self._count(), ", ".join(self._slowest(now)))
             else:
-                self._bar.show(self._share_done(), self._total(now))
+                shares = [summary.share_done() for summary in self._summaries]
+                self._bar.show(sum(shares) / max(1, len(shares)), self._total(now))
             return
         active = [each for each in self._summaries if self._new_messages(each)]
         active.sort(key=lambda summary: summary.lag_at(now) or 0.0, reverse=True)
@@ -186,13 +180,17 @@ class Progress:
             logger.info("%s: %s", summary.topic, self._line(summary, now))
         if len(shown) != 1 or len(active) != 1:
             logger.info("%s: %s", counted(len(self._summaries), "topic"), self._total(now))
-        self._readings = {summary: _reading(summary) for summary in self._summaries}
         self._reported_at = now
+        self._mark()
 
     def close(self) -> None:
         """Remove the progress bar."""
         if self._bar:
             self._bar.close()
+
+    def _mark(self) -> None:
+        """Remember the messages and the newest time of each topic, to compute the next rates."""
+        self._before = {each: (each.messages, each.newest_secs) for each in self._summaries}
 
     def _line(self, summary: TopicSummary, now: float) -> str:
         rate = self._new_messages(summary) / max(now - self._reported_at, 1e-3)
@@ -204,7 +202,7 @@ class Progress:
 
     def _done_in(self, summary: TopicSummary, lag: float, now: float) -> str:
         """Return when the backlog is done at the rate of the last interval."""
-        before = self._readings[summary].newest or summary.oldest_secs or 0.0
+        before = self._before[summary][1] or summary.oldest_secs or 0.0
         newest = summary.newest_secs or before
         # In seconds of messages per second; in tail mode, new messages keep arriving.
         speed = (newest - before) / max(now - self._reported_at, 1e-3) - (1 if self._tail else 0)
@@ -233,16 +231,8 @@ class Progress:
     def _count(self) -> int:
         return sum(summary.messages for summary in self._summaries)
 
-    def _share_done(self) -> float:
-        shares = [summary.share_done() for summary in self._summaries]
-        return sum(shares) / max(1, len(shares))
-
     def _new_messages(self, summary: TopicSummary) -> int:
-        return summary.messages - self._readings[summary].messages
-
-
-def _reading(summary: TopicSummary) -> _Reading:
-    return _Reading(summary.messages, summary.newest_secs)
+        return summary.messages - self._before[summary][0]
 
 
 LABELS = ("stream", "topic_id")

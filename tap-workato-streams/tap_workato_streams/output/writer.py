@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from ..event_streams.consume import Message
 
+    # Slices of a response are written without copying them.
+    Texts = Sequence[bytes | msgspec.Raw]
+
 _encode = msgspec.json.encode
 # The capacity of a pipe: a larger write would not show whether the loader is reading.
 CHUNK_BYTES = 65_536
-# Line breaks in JSON strings are escaped, so all others are white space.
-_BREAKS = bytes.maketrans(b"\n\r", b"  ")
 _written = 0
 
 
@@ -50,7 +51,12 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
             self.flush()
 
     def write_records(
-        self, stream: str, topic_id: int, messages: Sequence[Message], members: Sequence[bytes]
+        self,
+        stream: str,
+        topic_id: int,
+        messages: Sequence[Message],
+        members: Texts,
+        name: bytes = b"",
     ) -> None:
         """Write messages as RECORD lines, and flush.
 
@@ -59,6 +65,7 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
             topic_id: The id of the topic.
             messages: The messages, in topic order.
             members: The JSON text of each record's members after ``time``; it may be empty.
+            name: A name and a colon, if the texts are values without a name.
 
         Raises:
             OSError: stdout cannot be written to.
@@ -66,10 +73,14 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         head = b'{"type":"RECORD","stream":%b,"record":{"message_id":' % _encode(stream)
         middle = b',"topic_id":%d,"time":' % topic_id
         tail = b'},"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
-        parts: list[bytes] = []
+        parts: list[bytes | msgspec.Raw] = []
         for message, text in zip(messages, members, strict=True):
             parts += head, _encode(message.message_id), middle, _encode(message.time)
-            parts += b"," if text else b"", text, tail
+            parts += b"," if text else b"", name, text, tail
+            # A page of large messages is not copied as a whole.
+            if len(memoryview(text)) > CHUNK_BYTES:
+                _write(b"".join(parts))
+                parts.clear()
         _write(b"".join(parts))
         self.flush()
 
@@ -96,16 +107,6 @@ def check_stdout() -> None:
 def discard_stdout() -> None:
     """Discard what is buffered for a closed stdout, because the flush at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def payload_lines(messages: Sequence[Message]) -> list[bytes]:
-    """Return the payloads as bytes; line breaks, which JSON allows, become spaces."""
-    payloads = [bytes(message.payload) for message in messages]
-    # Line breaks are rare, and one search in all payloads is faster than a search in each of them.
-    together = b"".join(payloads)
-    if b"\n" in together or b"\r" in together:
-        return [payload.translate(_BREAKS) for payload in payloads]
-    return payloads
 
 
 def bytes_written() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from decimal import Decimal, InvalidOperation
@@ -25,13 +26,21 @@ _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 MAX_INT_DIGITS = 4300
 
 
+CHUNK_BYTES = 65_536
+
+
 def check_utf8(text: bytes) -> None:
     """Raise ValueError if a text is not UTF-8; msgspec does not check what it does not decode."""
-    if not text.isascii():
+    if text.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    # In parts, because decoded text may take four times as much memory.
+    for start in (*range(0, len(text), CHUNK_BYTES), len(text)):
+        pending = len(decoder.getstate()[0])
         try:
-            text.decode()
+            decoder.decode(text[start : start + CHUNK_BYTES], final=start == len(text))
         except UnicodeDecodeError as exc:
-            raise ValueError(f"not UTF-8 at byte {exc.start + 1}") from None
+            raise ValueError(f"not UTF-8 at byte {start - pending + exc.start + 1}") from None
 
 
 def members(text: bytes) -> dict[str, bytes]:
@@ -147,6 +156,10 @@ def decode(text: str | bytes, number: type[Decimal] = Digits) -> Any:  # noqa: A
     return json.loads(text, parse_float=number, parse_int=integer)
 
 
+# Line breaks in JSON strings are escaped, so all others are white space.
+_BREAKS = bytes.maketrans(b"\n\r", b"  ")
+
+
 class _Body(msgspec.Struct, frozen=True):
     messages: list[Message]
 
@@ -157,9 +170,12 @@ _decode_page = msgspec.json.Decoder(_Body).decode
 def split_page(body: bytes) -> list[Message]:
     """Split the body of a consume response into messages with unchanged payloads.
 
-    Raises ValueError if the body is not UTF-8, not JSON, or not a page of messages.
+    Line breaks become spaces, since each payload becomes part of a line. Raises ValueError if the
+    body is not UTF-8, not JSON, or not a page of messages.
     """
     check_utf8(body)
+    if b"\n" in body or b"\r" in body:
+        body = body.translate(_BREAKS)
     try:
         return _decode_page(body).messages
     except (msgspec.DecodeError, RecursionError):

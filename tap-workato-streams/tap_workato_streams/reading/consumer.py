@@ -90,10 +90,13 @@ class TopicConsumer:
                 bookmark = None
             if end:
                 page = page.until(end)
+            is_last = page.is_last or self._clock.started_before(page.messages[-1].time)
+            is_empty = not page.messages
             yield page
-            if not tail and (page.is_last or self._clock.started_before(page.messages[-1].time)):
+            del page  # A large page must not be in memory together with the next one.
+            if is_last and not tail:
                 return
-            if not page.messages:
+            if is_empty:
                 time.sleep(max(0.0, SHORTEST_POLL_SECS - (time.monotonic() - requested_at)))
 
     def _latest(self) -> Bookmark:

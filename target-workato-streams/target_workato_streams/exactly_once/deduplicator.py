@@ -53,17 +53,11 @@ class PositionedState:
 
 
 class Matches(NamedTuple):
-    """How many of the messages that a look-up has found were matched by records of this run.
+    """The messages of a stream that look-ups have found, and those that records have matched."""
 
-    Attributes:
-        found: The number of messages.
-        unmatched: The number of messages that matched no record.
-        is_stream_unmatched: Whether there is a stream without any match.
-    """
-
+    topic_id: int
     found: int
-    unmatched: int
-    is_stream_unmatched: bool
+    matched: int
 
 
 class Deduplicator(Generic[R]):
@@ -243,18 +237,9 @@ class Deduplicator(Generic[R]):
         return self._covering(self._last.state)
 
     @property
-    def matches(self) -> Mapping[int, Matches]:
-        """The numbers of matches by topic id, of topics in which a look-up has found messages."""
-        result: dict[int, Matches] = {}
-        for (topic_id, stream), found in self._total.items():
-            matched = self._matched[topic_id, stream]
-            others = result.get(topic_id, Matches(0, 0, is_stream_unmatched=False))
-            result[topic_id] = Matches(
-                others.found + found,
-                others.unmatched + found - matched,
-                others.is_stream_unmatched or not matched,
-            )
-        return result
+    def matches(self) -> Sequence[Matches]:
+        """The numbers of matches of each stream of which look-ups have found messages."""
+        return [Matches(key[0], found, self._matched[key]) for key, found in self._total.items()]
 
     def _covering(self, state: bytes) -> PositionedState:
         """Combine a state that covers all records so far with the positions of this moment."""

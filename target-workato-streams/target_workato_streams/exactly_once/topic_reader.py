@@ -47,6 +47,7 @@ SECS_BETWEEN_REPEATS = 1.0
 # The maximum number of successive restarts from the earliest message that bring nothing new.
 MAX_RESTARTS = 3
 PROGRESS_SECS = 20.0
+ALWAYS = datetime.min.replace(tzinfo=timezone.utc)
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
@@ -90,7 +91,7 @@ class LookUp:
         versions: The versions of our messages that count, in topic order.
         others: The number of messages of other producers.
         other_keys: The number of those that have a message key in another field.
-        newer_than: The time after which messages count; None if all of them do.
+        newer_than: The time after which messages count: ALWAYS, NEVER, or that of a position.
         ends_at: The time from which on messages are newer than the look-up.
     """
 
@@ -102,7 +103,7 @@ class LookUp:
         self.versions: list[RowVersion] = []
         self.waits = waits
         self.others = self.other_keys = 0
-        self.newer_than: datetime | None = None
+        self.newer_than = ALWAYS
         self.ends_at: datetime | None = None
         self._seen = {start.message_id}
         self._pages_without_news = self._restarts_without_news = 0
@@ -135,8 +136,8 @@ class LookUp:
         self._seen.add(message.message_id)
         self.last = Position(message.message_id, message.time)
         self._pages_without_news, self._restarts_without_news = -1, 0
-        time = parse_time(message.time) if self.newer_than else None
-        counts = self.newer_than is None or (time is not None and time > self.newer_than)
+        time = parse_time(message.time) or ALWAYS
+        counts = self.newer_than == ALWAYS or time > self.newer_than
         if counts or self.newer_than == NEVER:
             self.end = self.last
         if version is None:
@@ -150,22 +151,18 @@ class LookUp:
             self.last = Position(last.message_id, last.time)
         self._pages_without_news += 1
 
-    def restart(self) -> datetime:
+    def restart(self) -> None:
         """Read on from the earliest message, because the topic does not have the last one.
 
         The time of a message that this look-up has read is exact. That of the position may be the
         time of a response, and if it is unknown, no message counts.
-
-        Returns:
-            The time after which messages count; NEVER if none do.
         """
         time = parse_time(self.last.message_time)
         if time is not None and self.last is self.start:
             time += CLOCK_TOLERANCE
-        self.newer_than = max(time or NEVER, self.newer_than or time or NEVER)
+        self.newer_than = max(time or NEVER, self.newer_than)
         self.last = Position(None)
         self._restarts_without_news += 1
-        return self.newer_than
 
 
 class TopicReader:
@@ -217,8 +214,8 @@ class TopicReader:
                 look_up.last.message_time or "the beginning",
             )
 
-    def find_end(self) -> Position:
-        """Find the last message of the topic without reading the whole topic.
+    def find_end(self) -> LookUp:
+        """Find the last message of the topic without reading the whole topic; no version counts.
 
         Raises:
             ServiceError: The topic cannot be read.
@@ -237,7 +234,8 @@ class TopicReader:
             f"after its last message, {last}" if last else "with an empty topic",
             self._counted_requests,
         )
-        return look_up.end
+        look_up.versions.clear()
+        return look_up
 
     def look_up(self, position: Position) -> LookUp:
         """Read what an interrupted run may have published after a position.
@@ -389,11 +387,11 @@ class TopicReader:
                 break
             self._clock.sleep(SECS_BETWEEN_REPEATS)
             repeats += 1
-        newer_than = look_up.restart()
+        look_up.restart()
         if look_up.is_stuck:
             raise rejection
         if last is look_up.start:
-            self._warn_rejected(last, newer_than, rejection)
+            self._warn_rejected(last, look_up.newer_than, rejection)
         return self._consume(EARLIEST, poll_secs)
 
     def _check_topic(self, rejection: RequestRejected) -> None:

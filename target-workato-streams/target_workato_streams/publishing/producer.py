@@ -110,16 +110,15 @@ class Producer:
         mapped = None if text is record.text else Mapped(stream, text)
         checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
         message = OutgoingMessage(body, record, sequence, checkpoint, version, mapped)
-        if problem is None:
-            if self._is_wanted(producer, message):
-                self._publish(producer, message)
-            else:
-                self._checkpoints.acknowledge([message])
-                producer.tally.skipped += 1
-        else:
+        if problem is not None:
             rejected = self._context.rejection_limit.count(Rejected(message, problem))
             self._handle(producer.topic_id, rejected)
             self.poll()
+        elif self._is_wanted(producer, message):
+            self._publish(producer, message)
+        else:
+            self._checkpoints.acknowledge([message])
+            producer.tally.skipped += 1
 
     def close_checkpoint(self, state: bytes) -> None:
         """Take the value of a STATE message, which covers all records before it."""
@@ -232,7 +231,7 @@ class Producer:
             return True
         if not exactly_once.has_read(topic_id):
             try:
-                reading = self.while_waiting(partial(exactly_once.read, topic_id, producer.label))
+                look_up = self.while_waiting(partial(exactly_once.read, topic_id, producer.label))
             except Stopped:
                 # Nothing is read after this record, so no state covers it.
                 self._checkpoints.acknowledge([message])
@@ -243,7 +242,7 @@ class Producer:
                     self._fail(Failed(exc))
                 raise
             with self._failing():
-                self._states.write(exactly_once.take_reading(topic_id, reading))
+                self._states.write(exactly_once.take_look_up(topic_id, look_up))
         return exactly_once.rule.wants(topic_id, message)
 
     def _complete(self, exactly_once: ExactlyOnce[OutgoingMessage]) -> None:
