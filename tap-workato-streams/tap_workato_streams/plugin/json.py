@@ -24,8 +24,6 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 # Python's int() rejects integers with more digits.
 MAX_INT_DIGITS = 4300
-
-
 CHUNK_BYTES = 65_536
 
 
