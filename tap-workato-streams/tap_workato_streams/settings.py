@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from .plugin.common_settings import COMMON_SETTINGS
+from .plugin.config import COMMON_SETTINGS
 from .records.columns import NESTED, RECORD_FORMATS
 from .records.evolution import MODES
 

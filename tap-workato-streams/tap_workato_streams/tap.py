@@ -22,7 +22,7 @@ from .discovery.topics import discover_topics, infer_schema, start_settings
 from .event_streams.consume import ConsumeClient, parse_time
 from .event_streams.errors import SettingError
 from .event_streams.rate_limiter import RateLimiter
-from .event_streams.session import ApiSession
+from .event_streams.session import ApiSession, messages_host
 from .output.summary import tap_metrics
 from .output.writer import PageWriter
 from .plugin.command import ConnectorCommand
@@ -195,7 +195,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         unknown = self._without_schema(topics)
         streams = []
         for topic in topics:
-            session = ApiSession.for_messages(self.config, self._limiter, str(topic))
+            session = ApiSession(messages_host(self.config), self.config, self._limiter, str(topic))
             client = ConsumeClient(session, topic.id, split_page)
             if topic in unknown:
                 topic = infer_schema(topic, client, self._layout)  # noqa: PLW2901 - the same topic

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from .plugin.common_settings import COMMON_SETTINGS
+from .plugin.config import COMMON_SETTINGS
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
 from .state.dead_letters import is_dead_letter_file
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 from .event_streams.consume import ConsumeClient
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
-from .event_streams.session import ApiSession
+from .event_streams.session import ApiSession, messages_host
 from .exactly_once.run import ExactlyOnce
 from .exactly_once.topic_reader import Clock, TopicReader
 from .input.batch_files import records
@@ -112,13 +112,14 @@ def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContex
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
     )
     limiter = RateLimiter.from_config(config)
+    host = messages_host(config)
 
     def connect(topic_id: int) -> PublishClient:
-        session = ApiSession.for_messages(config, limiter, f"topic {topic_id}")
+        session = ApiSession(host, config, limiter, f"topic {topic_id}")
         return PublishClient(session, topic_id)
 
     def open_reader(topic_id: int, label: str) -> TopicReader:
-        session = ApiSession.for_messages(config, limiter, label)
+        session = ApiSession(host, config, limiter, label)
         client = ConsumeClient(session, topic_id, split_page)
         return TopicReader(client, label, config["message_key_field"], Clock(limiter.sleep), logger)
 

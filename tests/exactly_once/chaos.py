@@ -81,10 +81,11 @@ DEVIATIONS = {
     "readable late": Deviation({"readable_after_secs": LATE_SECS}, quiet_secs=LATE_SECS + 0.5),
     "delivered twice": Deviation({"repeat_every": 3}),
     "delivered twice, in two pages": Deviation({"repeat_every": 3, "repeat_in": "next_page"}),
+    # A position that is rejected three times in succession is documented as a rejected position.
     "transient rejections": Deviation(
         faults=[
             {"kind": "reject_position", "times": 2, "status": 400},
-            {"kind": "reject_position", "times": 1, "status": 404, "after": 2},
+            {"kind": "reject_position", "times": 1, "status": 404, "after": 3},
         ]
     ),
     "applied late": Deviation(

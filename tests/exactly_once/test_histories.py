@@ -324,6 +324,17 @@ def test_a_batch_that_is_rejected_after_a_lost_response_is_not_published_twice()
     assert pipe.topic() == ["1a", "2a"]
 
 
+def test_a_record_that_is_rejected_without_being_sent_is_no_outcome_of_another() -> None:
+    """The state that covers both is not emitted before the other one is published."""
+    pipe = Pipeline()
+    sent = [row("1", "a"), row("2", "x" * 1000), pipe.bookmark(2)]
+    pipe.run(*sent, script=["kill"], max_batch_bytes=1000)
+    assert "a" not in pipe.state["bookmarks"]
+    pipe.run(*sent, max_batch_bytes=1000)
+    assert pipe.topic() == ["1a"]
+    assert pipe.state["bookmarks"]["a"] == {"at": 2}
+
+
 def test_a_deletion_is_another_version() -> None:
     """The record of a deletion is published once, and skipped in a replay."""
     pipe = Pipeline()

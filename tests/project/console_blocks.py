@@ -94,7 +94,7 @@ class Reader:
             done = subprocess.run(
                 ["/bin/bash", "-euo", "pipefail", "-c", f'{text}\npwd >"{folder.name}"'],
                 cwd=self.folder,
-                env={**kept, "PATH": programs, **self.variables},
+                env={**kept, "PATH": programs, "PWD": str(self.folder), **self.variables},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -145,7 +145,7 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path: Path, running
     """An empty folder, `make services`, and the README's commands and settings are enough."""
     (tmp_path / "workato-streams").symlink_to(ROOT)
     mine = {**running.variables, **OFFLINE}
-    reader = Reader(tmp_path, mine, addresses(running.emulator))
+    reader = Reader(tmp_path / "workato-streams", mine, addresses(running.emulator))
     reader.follow(README)
     rows = running.warehouse.query("SELECT count(*) FROM event_streams.orders")
     assert len(running.emulator.messages(TOPIC_ID)) == orders.ROWS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tap_workato_streams.event_streams.quota_stores import QuotaUrl, quota_url_problems
+from tap_workato_streams.event_streams.quota import QuotaUrl, quota_url_problems
 
 SECRET = "s3cret"
 

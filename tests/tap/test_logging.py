@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SUMMARY = re.compile(
     r"INFO .*topic_(\d) \(topic \1\): (\d+) messages?, (\d+) requests?, \d+\.\d s"
-    r"(?:, newest from (\S+), (\d+) h 0 min behind)?$"
+    r"(?:, newest from (\S+), (1 h 0 min behind|read to the end))?$",
+    re.MULTILINE,
 )
 
 
@@ -33,7 +34,10 @@ def topics(emulator: Emulator) -> list[int]:
 def test_a_run_logs_starts_and_a_summary_per_topic(
     emulator: Emulator, topics: list[int], run_tap: RunTap
 ) -> None:
-    """The summary has messages, requests, seconds, the time of the newest message and the lag."""
+    """The summary has messages, requests, seconds, the time of the newest message and the lag.
+
+    The lag of a topic that was read to its end is not the age of its newest message.
+    """
     outcome = run_tap(topics=topics)
     lines = outcome.stderr.splitlines()
     summaries = [match for line in lines if (match := SUMMARY.search(line))]
@@ -42,10 +46,18 @@ def test_a_run_logs_starts_and_a_summary_per_topic(
     assert len(summaries) == 3
     for match in summaries[:2]:
         assert match[4] == emulator.messages(int(match[1]))[-1].time
-        assert int(match[5]) == 1
+        assert match[5] == "read to the end"
     assert summaries[2][4] is None
     # The rest: two lines of the SDK, one of the run, and one for the start of each topic.
     assert len(lines) <= 9
+
+
+def test_a_run_that_a_limit_ends_logs_how_far_the_topic_is_behind(
+    topics: list[int], run_tap: RunTap
+) -> None:
+    """Its newest message was an hour old when it was read."""
+    [match] = SUMMARY.findall(run_tap(topics=topics[:1], max_messages=50).stderr)
+    assert match[4] == "1 h 0 min behind"
 
 
 def test_a_run_of_many_pages_logs_no_more(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_workato_streams.plugin.json import split_page
+from tap_workato_streams.plugin.json import check_utf8, split_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,3 +139,16 @@ def test_every_payload_comes_out_as_it_went_in(texts: list[str]) -> None:
     assert parts(split_page(page(payloads))) == expected
     assert parts(split_page(page([*payloads, SURROGATE])))[:-1] == expected
     assert parts(split_page(page([*payloads, b"[" * 2000 + b"]" * 2000])))[:-1] == expected
+
+
+@pytest.mark.parametrize("before", [0, 10, 65_533, 65_534, 65_535, 65_536, 200_000])
+@pytest.mark.parametrize("odd", [b"\xff", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\x80"])
+def test_what_is_not_utf8_is_found_anywhere_in_a_large_page(before: int, odd: bytes) -> None:
+    """Characters may lie on the border of the parts in which the page is checked."""
+    text = b"x" * before + "\U0001f600".encode() + b"x" * 70_000
+    check_utf8(text)
+    for bad in (text + odd + b"x", text + odd, text[:before] + odd + text[before:]):
+        with pytest.raises(UnicodeDecodeError) as expected:
+            bad.decode()
+        with pytest.raises(ValueError, match=f"not UTF-8 at byte {expected.value.start + 1}$"):
+            check_utf8(bad)

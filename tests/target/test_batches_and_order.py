@@ -118,6 +118,20 @@ def test_max_in_flight_batches_are_sent_concurrently(
     assert most_at_once(emulator) == 4
 
 
+def test_no_batch_overtakes_an_earlier_one_by_more_than_max_in_flight(
+    emulator: Emulator, run_target: RunTarget
+) -> None:
+    """Otherwise, all that follows a batch that is retried would be duplicated after a kill."""
+    emulator.fault("latency", secs=1.5, times=1)
+    done = run_target(schema(), *orders(100), batch_size_rows=10, max_in_flight=2)
+    assert done.exit_code == 0
+    slow, *others = sorted(emulator.requests(), key=lambda request: request.at)
+    assert len(others) == 9
+    # The other worker may have sent the batch before the slow one, and sends the one after it.
+    assert slow.finished_at is not None
+    assert sum(request.at < slow.finished_at for request in others) <= 2
+
+
 def test_topics_are_published_concurrently_with_one_batch_each(
     emulator: Emulator, topic: int, run_target: RunTarget
 ) -> None:

@@ -180,7 +180,7 @@ def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, 
     if not config.get("developer_api_token"):
         return {}
     try:
-        with contextlib.closing(DeveloperApi.from_config(config)) as api:
+        with contextlib.closing(DeveloperApi(config)) as api:
             return {topic.id: topic for topic in api.topics()}
     except ServiceError as exc:
         if catalog is None or not config.get("topics"):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from ..event_streams import CONNECTOR
+from ..event_streams import logger
 from .errors import RequestRejected
 from .rate_limiter import RateLimiter
-from .session import ApiSession
+from .session import ApiSession, developer_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,38 +21,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger(CONNECTOR)
-
-# docs/api.md, "Topics": the Developer API has its own quota.
-REQUESTS_PER_MINUTE = 60
-TOPICS_PER_PAGE = 100
+# docs/api.md, "Topics". The Developer API has its own quota.
 PATH = "/api/event_streams/topics"
-# The API does not document the status for a name that already exists.
-CONFLICT, MAY_BE_A_CONFLICT = 409, frozenset({400, 422})
+REQUESTS_PER_MINUTE = 60
 
 
 class WorkspaceTopic(msgspec.Struct, frozen=True):
-    """A topic in the Developer API.
-
-    Attributes:
-        id: The topic's id.
-        name: Its title.
-        retention: Its retention in seconds.
-        schema: Its fields, in Workato's format; None if they are unknown or malformed.
-    """
+    """A topic in the Developer API."""
 
     id: int
     name: str | None = None
-    retention: float | None = None
-    schema: Any = None
+    retention: float | None = None  # in seconds
+    schema: Any = None  # fields in Workato's format; None if they are unknown or malformed
 
 
-class _Page(msgspec.Struct):
-    data: list[WorkspaceTopic]
-
-
-class _Created(msgspec.Struct):
-    data: WorkspaceTopic
+class _Body(msgspec.Struct, Generic[T]):
+    data: T
 
 
 class _Field(msgspec.Struct):
@@ -71,22 +54,14 @@ class TopicExists(RequestRejected):
 
 
 class DeveloperApi:
-    """The topics of the workspace (docs/api.md, "Topics")."""
+    """The topics of the workspace; requires the setting ``developer_api_token``."""
 
-    def __init__(self, session: ApiSession) -> None:
-        self.session = session
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DeveloperApi:
-        """Connect with the settings, which must contain ``developer_api_token``."""
-        return cls(ApiSession.for_developer_api(config, RateLimiter(REQUESTS_PER_MINUTE)))
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        limiter = RateLimiter(REQUESTS_PER_MINUTE)
+        self.session = ApiSession(developer_host(config), config, limiter, "Developer API")
 
     def topics(self) -> list[WorkspaceTopic]:
-        """List all topics by id.
-
-        Raises:
-            ServiceError: The Developer API rejected a request, or did not respond.
-        """
+        """List all topics by id."""
         topics: dict[int, WorkspaceTopic] = {}
         for page in itertools.count(1):
             listed = self.session.retry(partial(self._page, page))
@@ -99,29 +74,27 @@ class DeveloperApi:
         return [topics[topic_id] for topic_id in sorted(topics)]
 
     def create(self, name: str, schema: list[dict[str, Any]]) -> WorkspaceTopic:
-        """Create a topic, with one request that is not retried.
-
-        Raises:
-            TopicExists: A topic with this name already exists.
-            ServiceError: The Developer API rejected the request, or did not respond.
-        """
+        """Create a topic, with one request, not retried; TopicExists if the name is taken."""
         request = self.session.prepare("POST", PATH, json={"name": name, "schema": schema})
         try:
             response = self.session.send(request)
         except RequestRejected as exc:
-            if _is_conflict(exc):
+            words = exc.reason.lower()
+            may_be_a_conflict = exc.status in {400, 422} and ("taken" in words or "exist" in words)
+            # The API does not document the status for a name that already exists.
+            if exc.status == 409 or may_be_a_conflict:
                 raise TopicExists(str(exc), status=exc.status, reason=exc.reason) from exc
             raise
-        return self._decode(response, _Created).data
+        return self._decode(response, _Body[WorkspaceTopic]).data
 
     def close(self) -> None:
         """Close the connection."""
         self.session.close()
 
     def _page(self, page: int) -> list[WorkspaceTopic]:
-        params = {"page": page, "per_page": TOPICS_PER_PAGE, "include_schema": "true"}
+        params = {"page": page, "per_page": 100, "include_schema": "true"}
         response = self.session.send(self.session.prepare("GET", PATH, params=params))
-        return self._decode(response, _Page).data
+        return self._decode(response, _Body[list[WorkspaceTopic]]).data
 
     def _decode(self, response: Response, kind: type[T]) -> T:
         try:
@@ -141,9 +114,3 @@ def _with_valid_schema(topic: WorkspaceTopic) -> WorkspaceTopic:
         logger.warning("topic %d: the Developer API lists no valid schema", topic.id)
         schema = None
     return msgspec.structs.replace(topic, schema=schema)
-
-
-def _is_conflict(exc: RequestRejected) -> bool:
-    words = exc.reason.lower()
-    named = "taken" in words or "exist" in words
-    return exc.status == CONFLICT or (exc.status in MAY_BE_A_CONFLICT and named)

@@ -1,15 +1,5 @@
 """The errors of the service and of the settings.
 
-    EventStreamsError
-      x SettingError        a setting is wrong in a way that only the run can show
-      x Stopped             the run is being stopped
-      x QuotaStoreError     the store of a shared quota cannot be used
-      + ServiceError        the service responded with an error, or did not respond
-        x RequestRejected   not retried: redirects, and 4xx other than those below
-        + Unavailable       retried: 408, 425, 429, 5xx, no response
-          x Unexpected      retried a few times: 2xx, but not a response of the API
-          x GaveUp          retries took longer than ``max_retry_secs``, or were too many
-
 The message of an exception is the line that users see, with the topic, the status, the cause and
 the remedy. It never contains a token or a payload.
 """
@@ -34,24 +24,16 @@ class QuotaStoreError(EventStreamsError):
 
 
 class ServiceError(EventStreamsError):
-    """The service responded with an error, or did not respond.
-
-    Args:
-        line: The line for the user.
-        status: The HTTP status; None if there was no response.
-        reason: The reason that the service gave, on one line, without secrets.
-        retry_after: The seconds that the service asked to wait, if it did.
-        sent: Whether the service may have received the request.
-    """
+    """The service responded with an error, or did not respond."""
 
     def __init__(
         self,
         line: str,
         *,
-        status: int | None = None,
-        reason: str = "",
-        retry_after: float | None = None,
-        sent: bool = True,
+        status: int | None = None,  # None if there was no response
+        reason: str = "",  # given by the service; on one line, without secrets
+        retry_after: float | None = None,  # the seconds that the service asked to wait
+        sent: bool = True,  # whether the service may have received the request
     ) -> None:
         super().__init__(line)
         self.sent = sent
@@ -61,11 +43,11 @@ class ServiceError(EventStreamsError):
 
 
 class RequestRejected(ServiceError):
-    """The request will not succeed, however often it is sent."""
+    """The request is not retried: a redirect, or a 4xx other than those of ``Unavailable``."""
 
 
 class Unavailable(ServiceError):
-    """The request may succeed if it is sent again."""
+    """The request is retried: 408, 425, 429, 5xx, or no response."""
 
 
 class Unexpected(Unavailable):

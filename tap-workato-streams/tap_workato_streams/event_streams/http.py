@@ -14,10 +14,10 @@ import logging
 import re
 import ssl
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 
@@ -35,36 +35,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from typing_extensions import Buffer
-    from urllib3 import BaseHTTPResponse, HTTPResponse
+    from urllib3 import BaseHTTPResponse
     from urllib3.connectionpool import ConnectionPool
 
 REASON_LIMIT = 300
 REDACTED = "***"
 # A shorter sequence may match characters of a payload by chance.
 FRAGMENT = 8
-_QUOTES = "\"'`"
 
 
 def redact(text: str, token: str, body: bytes = b"") -> str:
-    """Convert a text from the service to one short line without secrets.
-
-    Args:
-        text: The text.
-        token: The token of the request.
-        body: The body of the request, whose values must not appear in the line.
-    """
+    """Convert a text from the service to one short line without the token and the body's values."""
     for form in {token, json.dumps(token)[1:-1], quote(token, safe="")}:
         text = text.replace(form, REDACTED)
-    text = re.sub(r"\s+", " ", text).strip()[:REASON_LIMIT]
-    if not body:
-        return _without_fragments(text, token)
+    text = " ".join(text.split())[:REASON_LIMIT]
     try:
-        values = list(_values(json.loads(body, parse_int=str, parse_float=str)))
+        values = list(_values(json.loads(body or b"{}", parse_int=str, parse_float=str)))
     except (ValueError, RecursionError):
         return "reason withheld: it may quote the payload"
-    forms = {form for value in values for form in _forms(value)}
+    forms = {form for value in values for form in _forms(value) if form in text}
     for form in sorted(forms, key=len, reverse=True):
-        text = _without_value(text, form)
+        text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", REDACTED, text)
     return _without_fragments(text, "\0".join([token, *values]))
 
 
@@ -75,68 +66,41 @@ def _values(value: object) -> Iterator[str]:
     if isinstance(value, list):
         for each in value:
             yield from _values(each)
-    elif isinstance(value, str) and value:
+    elif isinstance(value, str) and value.strip():
         yield value
 
 
-def _forms(value: str) -> set[str]:
-    """Yield a value as it may be quoted: unchanged, on one line, or escaped once or twice."""
+def _forms(value: str) -> Iterator[str]:
+    """Yield a value as it may be quoted: on one line, or escaped once or twice."""
     escaped = json.dumps(value)[1:-1]
-    return {
-        " ".join(value.split()),
-        escaped,
-        json.dumps(escaped)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-    } - {""}
-
-
-def _without_value(text: str, value: str) -> str:
-    if value not in text:
-        return text
-    before, after = (r"(?<!\w)", r"(?!\w)")
-    if len(value) == 1 and value.isalpha():
-        # A short value may be a word of the text, unless it is quoted.
-        before, after = rf"(?<=[{_QUOTES}])", rf"(?=[{_QUOTES}])"
-    return re.sub(before + re.escape(value) + after, REDACTED, text)
+    yield " ".join(value.split())
+    yield escaped
+    yield json.dumps(escaped)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
 
 
 def _without_fragments(text: str, values: str) -> str:
     """Replace parts of longer values and of the token, which the service may have cut off."""
     kept = ""
-    position = 0
-    while position < len(text):
-        end = position + FRAGMENT
-        if len(text[position:end]) == FRAGMENT and text[position:end] in values:
-            while end < len(text) and text[position : end + 1] in values:
-                end += 1
-            kept += REDACTED
-            position = end
+    while text:
+        size = FRAGMENT - 1
+        while size < len(text) and text[: size + 1] in values:
+            size += 1
+        if size >= FRAGMENT:
+            kept, text = kept + REDACTED, text[size:]
         else:
-            kept += text[position]
-            position += 1
+            kept, text = kept + text[0], text[1:]
     return kept
 
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the API, and the names of its settings, for error messages.
+    """A host of the API, and the names of its settings, for error messages."""
 
-    Attributes:
-        url: The base URL, without a trailing slash.
-        token: The Bearer token.
-        api: ``api`` or ``developer_api``: the prefix of its settings.
-        legacy: Whether it is the legacy domain, which has other paths and no batch endpoint.
-    """
-
-    url: str
+    url: str  # without a trailing slash
     token: str = field(repr=False)
-    api: str = "api"
-    legacy: bool = False
-
-    @property
-    def token_setting(self) -> str:
-        """The name of the setting that holds the token."""
-        return f"{self.api}_token"
+    api: str = "api"  # or "developer_api": the prefix of its settings
+    legacy: bool = False  # the legacy domain has other paths and no batch endpoint
 
     @property
     def url_setting(self) -> str:
@@ -145,17 +109,11 @@ class Host:
 
 
 class Response(NamedTuple):
-    """A response that was read in full.
-
-    Attributes:
-        status: The HTTP status.
-        headers: The headers; their names are case-insensitive.
-        content: The body, decompressed.
-    """
+    """A response that was read in full."""
 
     status: int
-    headers: Mapping[str, str]
-    content: bytes = b""
+    headers: Mapping[str, str]  # with case-insensitive names
+    content: bytes = b""  # decompressed
 
     @property
     def date(self) -> datetime | None:
@@ -187,7 +145,6 @@ def _date(value: str) -> datetime | None:
 
 # More than a page of 50 messages of 1 MB.
 MAX_RESPONSE_BYTES = 128 * 1024 * 1024
-CHUNK_BYTES = 1024 * 1024
 
 # urllib3's warnings quote headers and malformed data.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -227,28 +184,18 @@ class OneHostAdapter(HTTPAdapter):
     def exchange(self, request: requests.PreparedRequest, **kwargs: Any) -> Response:  # noqa: ANN401 - of requests
         """Send a request, and read the whole response; ``kwargs`` as for ``send``.
 
-        Raises:
-            OSError: There was no response (requests' exceptions are of this type).
-            urllib3.exceptions.HTTPError: The response is incomplete or too large.
-            ValueError: The size of a chunk is negative, because http.client does not check it.
+        Raises OSError, as requests' exceptions are, if there was no response; urllib3's HTTPError
+        if it is incomplete or too large; and ValueError if the size of a chunk is negative.
         """
-        raw: HTTPResponse = self.send(request, stream=True, **kwargs).raw
-        try:
-            content = _read(raw)
-        except BaseException:
-            raw.close()
-            raise
-        return Response(raw.status, raw.headers, content)
-
-
-def _read(raw: HTTPResponse) -> bytes:
-    # Unlike a list of parts, this does not hold the body twice when it is complete.
-    body = io.BytesIO()
-    while part := raw.read(CHUNK_BYTES, decode_content=True):
-        body.write(part)
-        if body.tell() > MAX_RESPONSE_BYTES:
-            raise ResponseTooLarge
-    return body.getvalue()
+        # Unlike a list of parts, this does not hold the body twice when it is complete.
+        body = io.BytesIO()
+        # Closing only closes the connection if the response was not read to its end.
+        with closing(self.send(request, stream=True, **kwargs).raw) as raw:
+            while part := raw.read(1024 * 1024, decode_content=True):
+                body.write(part)
+                if body.tell() > MAX_RESPONSE_BYTES:
+                    raise ResponseTooLarge
+            return Response(raw.status, raw.headers, body.getvalue())
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -257,8 +204,8 @@ class _DeadlineReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._sock = sock
         self._raw = raw
-        timeout = sock.gettimeout()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        # All requests have a timeout.
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
 
     @override
     def readable(self) -> bool:
@@ -266,11 +213,10 @@ class _DeadlineReader(io.RawIOBase):
 
     @override
     def readinto(self, buffer: Buffer, /) -> int | None:
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left)
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
         return self._raw.readinto(buffer)
 
     @override
@@ -284,8 +230,7 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of http
         super().__init__(sock, *args, **kwargs)
-        reader = _DeadlineReader(sock, self.fp.detach())
-        self.fp = io.BufferedReader(reader)
+        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
 
 
 class _Connection(HTTPConnection):
@@ -296,16 +241,14 @@ class _SecureConnection(HTTPSConnection):
     response_class = _Response
 
 
-RETRIABLE = frozenset({408, 425, 429})
-# A refused connection, an unknown host, or a connection timeout.
-NO_CONNECTION = (NewConnectionError, ConnectTimeoutError)
-PROXY_SETTINGS = "the proxy settings (https_proxy)"
+CHECK_PROXY = "check the proxy settings (https_proxy)"
 MEDIA_TYPES = frozenset({"application/json", "application/xml", "text/html", "text/plain"})
 ADVICE = {
+    300: "check {url}: redirects are not followed",  # for all 3xx
     401: "check {token} and data_center",
     403: "give the API client of {token} access to {access}",
     404: "check {names}data_center and {url}",
-    407: "the proxy requires a user name and password; check " + PROXY_SETTINGS,
+    407: f"the proxy requires a user name and password; {CHECK_PROXY}",
     429: "raise the quota of the workspace, or set max_requests_per_minute below it",
 }
 
@@ -313,24 +256,20 @@ ADVICE = {
 FINAL: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "no secure connection ({reason}); check {url}"),
     (ResponseTooLarge, f"the response is larger than {MAX_RESPONSE_BYTES >> 20} MB; check {{url}}"),
-    (InvalidProxy, f"the proxy cannot be used; check {PROXY_SETTINGS}"),
+    (InvalidProxy, f"the proxy cannot be used; {CHECK_PROXY}"),
 )
 
 
 def check(response: Response, subject: str, host: Host, body: bytes = b"") -> None:
-    """Raise the error for a response whose status is not 2xx.
-
-    Raises:
-        Unavailable: For 408, 425, 429 and 5xx.
-        RequestRejected: For every other status except 2xx.
-    """
+    """Raise ``Unavailable`` for 408, 425, 429 and 5xx, and ``RequestRejected`` for other errors."""
     status = response.status
     if 200 <= status < 300:
         return
     reason = redact(_reason(response), host.token, body)
-    retriable = status in RETRIABLE or status >= 500
-    advice = (ADVICE.get(status) or _general_advice(status, retriable=retriable)).format(
-        token=host.token_setting,
+    retriable = status in {408, 425, 429} or status >= 500
+    other = "" if retriable else "check the settings"
+    advice = ADVICE.get(300 if status < 400 else status, other).format(
+        token=f"{host.api}_token",
         url=host.url_setting,
         access="this topic" if host.api == "api" else "the topics of the workspace",
         names="the topic id, " if host.api == "api" else "",
@@ -355,15 +294,17 @@ def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
     if is_missing or getattr(chain[-1], "library", None) in {"X509", "PEM"}:
         line = "cannot read the CA certificates; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
         return RequestRejected(f"{subject}: {line}", reason=line)
-    status = _tunnel_status(chain)
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+    # http.client has the status of a failed CONNECT request only in its message.
+    tunnels = (re.match(r"Tunnel connection failed: (\d{3})\b", str(each)) for each in chain)
+    status = next((tunnel[1] for tunnel in tunnels if tunnel), None)
+    if status == "407":
         return RequestRejected(f"{subject}: HTTP 407: {ADVICE[407]}", reason=ADVICE[407])
     reason = f"the proxy responded with HTTP {status}" if status else _kind(chain[-1])
     advice = f"check the network and {host.url_setting}"
     return Unavailable(
         f"{subject}: no complete response ({reason}); {advice}",
         reason=reason,
-        sent=not any(isinstance(each, NO_CONNECTION) for each in chain),
+        sent=not any(isinstance(each, NewConnectionError | ConnectTimeoutError) for each in chain),
     )
 
 
@@ -379,12 +320,6 @@ def unexpected(response: Response, subject: str, host: Host) -> Unexpected:
     )
 
 
-def _general_advice(status: int, *, retriable: bool) -> str:
-    if status < 400:
-        return "check {url}: redirects are not followed"
-    return "" if retriable else "check the settings"
-
-
 def _reason(response: Response) -> str:
     """Return the message of a JSON error, or else the name of the status."""
     try:
@@ -394,19 +329,13 @@ def _reason(response: Response) -> str:
     message = (body.get("message") or body.get("error")) if isinstance(body, dict) else None
     if message:
         return message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
-    try:
-        return HTTPStatus(response.status).phrase
-    except ValueError:
-        return "no reason given"
+    return http.client.responses.get(response.status, "no reason given")
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes, the root cause last.
-
-    The chain ends before a ServiceError: it is the context because the caller handles the error of
-    another request.
-    """
+    """Yield an exception and its causes, the root cause last."""
     inner: BaseException | None = exc
+    # A ServiceError is the context if the caller handles the error of another request.
     while inner is not None and not isinstance(inner, ServiceError):
         yield inner
         inner = inner.__cause__ or inner.__context__
@@ -414,21 +343,13 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 def _kind(exc: BaseException) -> str:
     """Describe an exception without any text that may quote the response."""
-    detail = ""
+    detail: str | None = None
     if isinstance(exc, ssl.SSLCertVerificationError):
         detail = exc.verify_message
     elif isinstance(exc, ssl.SSLError):
-        detail = getattr(exc, "reason", None) or ""
+        detail = getattr(exc, "reason", None)
     elif isinstance(exc, http.client.RemoteDisconnected):
         detail = "connection closed without a response"
-    elif isinstance(exc, OSError) and exc.errno is not None:
-        detail = exc.strerror or ""
+    elif isinstance(exc, OSError):
+        detail = exc.strerror
     return f"{type(exc).__name__}: {detail}" if detail else type(exc).__name__
-
-
-def _tunnel_status(chain: list[BaseException]) -> int | None:
-    """Return the status of a failed CONNECT request, which http.client only has in its message."""
-    for exc in chain:
-        if match := re.match(r"Tunnel connection failed: (\d{3})\b", str(exc)):
-            return int(match[1])
-    return None

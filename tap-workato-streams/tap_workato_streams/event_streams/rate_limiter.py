@@ -15,12 +15,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import ServiceError, Stopped
-from .quota import open_quota
+from .quota import WINDOW_SECS, LocalQuota, SharedQuota
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from .quota import LocalQuota, SharedQuota
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
@@ -37,28 +35,19 @@ class PauseTooLong(Exception):
 
 @dataclass
 class RequestStats:
-    """The statistics of all requests that share a rate limiter, for the metrics.
+    """The statistics of all requests that share a rate limiter, for the metrics."""
 
-    Attributes:
-        by_status: Requests by the status of their response; ``none`` without a response.
-        retries: Retried requests.
-        quota_waits: Requests that had to wait for the quota, or for the end of a pause.
-        quota_wait_secs: The total time in seconds that they waited.
-    """
-
-    by_status: Counter[str] = field(default_factory=Counter)
+    by_status: Counter[str] = field(default_factory=Counter)  # "none" without a response
     retries: int = 0
-    quota_waits: int = 0
-    quota_wait_secs: float = 0.0
+    quota_waits: int = 0  # requests that waited for the quota, or for the end of a pause
+    quota_wait_secs: float = 0.0  # how long they waited in total
 
 
 class RateLimiter:
     """Admits requests in the order of their arrival, at the rate that the workspace allows.
 
-    Args:
-        max_requests_per_minute: The maximum number of requests in any minute; None for no limit.
-        quota_url: The store in which all processes count their requests; None if the limit only
-            applies to this process.
+    ``quota_url`` is the store in which all processes count their requests; without one, the maximum
+    only applies to this process.
     """
 
     def __init__(
@@ -66,15 +55,16 @@ class RateLimiter:
     ) -> None:
         self.stats = RequestStats()
         self._quota: LocalQuota | SharedQuota | None = None
-        if max_requests_per_minute is not None:
-            self._quota = open_quota(max_requests_per_minute, quota_url)
+        if quota_url is not None and max_requests_per_minute is not None:
+            self._quota = SharedQuota(quota_url, max_requests_per_minute, WINDOW_SECS)
+        elif max_requests_per_minute is not None:
+            self._quota = LocalQuota(max_requests_per_minute)
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._not_before = 0.0
         self._paused_at = 0.0
         self._throttled = 0
         self._stopped = False
-        # The time of the last request that succeeded.
         self._succeeded_at = -math.inf
 
     @classmethod
@@ -85,8 +75,6 @@ class RateLimiter:
     @property
     def pause_secs(self) -> float:
         """The remaining seconds of a pause after a 429."""
-        if not self._throttled:
-            return 0.0
         return max(0.0, self._not_before - time.monotonic())
 
     @contextmanager
@@ -96,16 +84,8 @@ class RateLimiter:
         If the block raises a ``ServiceError`` with status 429, all requests pause until the time
         given by the service or, if it gives none, for a time that grows with each 429.
 
-        Args:
-            max_pause_secs: The maximum time to wait for pauses; None for no maximum.
-
-        Yields:
-            The seconds for which this request waited for a pause, since the last success.
-
-        Raises:
-            PauseTooLong: A pause is longer than ``max_pause_secs``.
-            Stopped: ``stop`` was called.
-            QuotaStoreError: The store of a shared quota cannot be used.
+        Yields the seconds for which this request waited for a pause, since the last success. Raises
+        ``PauseTooLong`` if they would exceed ``max_pause_secs``, and ``Stopped`` after ``stop``.
         """
         sent_at, paused = self._wait(max_pause_secs)
         try:
@@ -127,11 +107,7 @@ class RateLimiter:
         return time.monotonic() - self._succeeded_at
 
     def check(self) -> None:
-        """Check that requests may still be sent.
-
-        Raises:
-            Stopped: ``stop`` was called.
-        """
+        """Raise ``Stopped`` if ``stop`` was called."""
         if self._stopped:
             raise Stopped("the run is being stopped")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import logging
 import random
 import time
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import backoff
 import requests
 from urllib3.exceptions import HTTPError
 
-from ..event_streams import CONNECTOR
+from ..event_streams import CONNECTOR, logger
 from .errors import GaveUp, Unavailable, Unexpected
 from .http import Host, OneHostAdapter, check, unexpected, unreachable
 from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong
@@ -28,24 +27,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger(CONNECTOR)
-
 # docs/api.md, "Messages" and "Topics".
+DATA_CENTERS = ("us", "eu", "jp", "sg", "au", "trial")
 PUBLIC_URLS = {
     "us": "https://event-streams.workato.com",
-    "eu": "https://event-streams.eu.workato.com",
-    "jp": "https://event-streams.jp.workato.com",
-    "sg": "https://event-streams.sg.workato.com",
-    "au": "https://event-streams.au.workato.com",
-    "trial": "https://event-streams.trial.workato.com",
+    **{name: f"https://event-streams.{name}.workato.com" for name in DATA_CENTERS[1:]},
 }
 WORKSPACE_URLS = {
     "us": "https://www.workato.com",
-    "eu": "https://app.eu.workato.com",
-    "jp": "https://app.jp.workato.com",
-    "sg": "https://app.sg.workato.com",
-    "au": "https://app.au.workato.com",
-    "trial": "https://app.trial.workato.com",
+    **{name: f"https://app.{name}.workato.com" for name in DATA_CENTERS[1:]},
 }
 
 
@@ -80,12 +70,9 @@ MAX_UNEXPECTED = 5
 class RetryPolicy:
     """Retries requests that failed for a transient reason, within the rate limit.
 
-    Attributes:
-        limiter: The rate limiter of the process; each attempt acquires it.
-        max_retry_secs: The maximum time in total for which a request is retried, including waits
-            and pauses after a 429. Waiting for ``max_requests_per_minute`` does not count. After a
-            429, only the time since the last success of any request counts: until then, the quota
-            was used.
+    ``max_retry_secs`` bounds the time of attempts, waits and pauses after a 429, but not the time
+    spent waiting for ``max_requests_per_minute``. After a 429, only the time since the last success
+    of any request counts: until then, the quota was used.
     """
 
     limiter: RateLimiter
@@ -94,11 +81,8 @@ class RetryPolicy:
     def call(self, request: Callable[[], T]) -> T:
         """Call a function that sends a request, until it succeeds or the time is used up.
 
-        Any exception of the function except ``Unavailable`` propagates unchanged.
-
-        Raises:
-            GaveUp: Retries took longer than ``max_retry_secs``, or were too many.
-            Stopped: The run is being stopped.
+        Any exception of the function except ``Unavailable`` propagates unchanged. Raises ``GaveUp``
+        after too long or too many retries, and ``Stopped`` if the run is being stopped.
         """
         try:
             with self.limiter.acquire():
@@ -121,10 +105,11 @@ class RetryPolicy:
                 spent = min(spent, self.limiter.secs_without_success())
             unexpected += isinstance(error, Unexpected)
             if unexpected == MAX_UNEXPECTED:
-                raise _gave_up(error, f"{unexpected} attempts") from error
+                text = f"{error}; gave up after {unexpected} attempts"
+                raise GaveUp(text, **vars(error)) from error
             pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
             if spent + pause >= self.max_retry_secs:
-                raise _gave_up(error, self._limit(error, spent)) from error
+                raise self._took_too_long(error, spent) from error
             wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311 - no secret
             wait = min(wait, self.max_retry_secs - spent)
             logger.warning("%s; retrying in %.1f s", error, max(wait, pause))
@@ -137,42 +122,25 @@ class RetryPolicy:
                     began = time.monotonic()
                     return request()
             except PauseTooLong:
-                raise _gave_up(error, self._limit(error, spent)) from error
+                raise self._took_too_long(error, spent) from error
             except GaveUp:
                 raise
             except Unavailable as exc:
                 spent += time.monotonic() - began
                 error = exc
 
-    def _limit(self, error: Unavailable, spent: float) -> str:
+    def _took_too_long(self, error: Unavailable, spent: float) -> GaveUp:
         asked = f", asked to wait {error.retry_after:.0f} s" if error.retry_after else ""
-        return f"{spent:.0f} s{asked} (max_retry_secs is {self.max_retry_secs:g})"
-
-
-def _gave_up(error: Unavailable, after: str) -> GaveUp:
-    return GaveUp(
-        f"{error}; gave up after {after}",
-        status=error.status,
-        reason=error.reason,
-        retry_after=error.retry_after,
-        sent=error.sent,
-    )
+        limit = f"(max_retry_secs is {self.max_retry_secs:g})"
+        # The status and the reason are those of the last attempt.
+        return GaveUp(f"{error}; gave up after {spent:.0f} s{asked} {limit}", **vars(error))
 
 
 class ApiSession:
     """Sends requests to one host over a persistent connection; not thread-safe.
 
     Unlike a ``requests.Session``, it looks up proxies and certificates once, and neither keeps
-    cookies nor follows redirects.
-
-    Args:
-        host: The host.
-        config: The settings of the connector.
-        limiter: The rate limiter of the process.
-        subject: The beginning of errors, such as ``orders (topic 11)``.
-
-    Attributes:
-        retry: Calls a function that sends one request, until it succeeds.
+    cookies nor follows redirects. Its errors begin with ``subject``, such as ``orders (topic 11)``.
     """
 
     def __init__(
@@ -192,38 +160,17 @@ class ApiSession:
         self._options = _options(host)
         self._adapter = OneHostAdapter()
 
-    @classmethod
-    def for_messages(
-        cls, config: Mapping[str, Any], limiter: RateLimiter, subject: str
-    ) -> ApiSession:
-        """Create a session for publishing and consuming messages from the settings."""
-        return cls(messages_host(config), config, limiter, subject)
-
-    @classmethod
-    def for_developer_api(cls, config: Mapping[str, Any], limiter: RateLimiter) -> ApiSession:
-        """Create a session for the Developer API from the settings."""
-        return cls(developer_host(config), config, limiter, "Developer API")
-
     def prepare(self, method: str, path: str, **kwargs: Any) -> requests.PreparedRequest:  # noqa: ANN401 - of requests
         """Prepare a request, which can be sent many times; ``kwargs`` as for ``Request``."""
         return requests.Request(method, f"{self.host.url}{path}", self._headers, **kwargs).prepare()
 
     def send(
-        self,
-        request: requests.PreparedRequest,
-        *,
-        body: bytes | None = None,
-        poll_secs: float = 0.0,
+        self, request: requests.PreparedRequest, *, body: bytes | None = None, poll_secs: float = 0
     ) -> Response:
-        """Send a request once, and read the whole response, whose status is 2xx.
+        """Send a request once, and read the whole response; ServiceError if its status is not 2xx.
 
-        Args:
-            request: The request.
-            body: A body in JSON; overrides that of the prepared request.
-            poll_secs: The time in seconds that the service may wait for a message.
-
-        Raises:
-            ServiceError: The status is not 2xx, or there is no complete response.
+        A ``body`` in JSON overrides that of the prepared request. The response may take
+        ``poll_secs`` seconds longer than ``request_timeout_secs``.
         """
         if body is not None:
             request.body = body
@@ -249,7 +196,7 @@ class ApiSession:
         self._adapter.close()
 
 
-@functools.lru_cache(maxsize=4)
+@functools.cache
 def _options(host: Host) -> Mapping[str, Any]:
     """Return the certificates and proxies for a host from the environment."""
     with requests.Session() as session:

@@ -9,12 +9,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.exceptions import (
-    ConfigValidationError,
-    DiscoveryError,
-    InvalidJSONSchema,
-    MappingError,
-)
+from singer_sdk import exceptions
 from singer_sdk.plugin_base import SingerCommand
 from typing_extensions import override
 
@@ -29,14 +24,12 @@ if TYPE_CHECKING:
 # The messages of these exceptions contain names of files and settings, and expressions. Those of
 # other exceptions, also of the SDK, may quote a record.
 SAFE_TEXTS = (
-    ConfigValidationError,
-    DiscoveryError,
     EventStreamsError,
-    InvalidJSONSchema,
-    MappingError,
+    exceptions.ConfigValidationError,
+    exceptions.DiscoveryError,
+    exceptions.InvalidJSONSchema,
+    exceptions.MappingError,
 )
-
-
 # A name or message id from the service or the input may be as large as a message.
 MAX_CHARS = 2000
 
@@ -89,8 +82,6 @@ def _printable(text: str) -> str:
     if (more := len(text) - MAX_CHARS) > 0:
         half = MAX_CHARS // 2
         text = f"{text[:half]}... ({more} more characters) ...{text[-half:]}"
-    if text.isprintable():
-        return text
     return "".join(char if char.isprintable() else " " for char in text)
 
 
@@ -100,9 +91,8 @@ def _traceback_lines(exc: BaseException) -> Iterator[str]:
         yield from _traceback_lines(inner)
         yield "which led to:"
     yield "Traceback (most recent call last):"
-    for frame in traceback.extract_tb(exc.__traceback__):
-        yield f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}'
-        yield f"    {frame.line}"
+    for entry in traceback.format_tb(exc.__traceback__):
+        yield from entry.splitlines()
     text = safe_text(exc)
     name = type(exc).__name__
     yield name if text == name else f"{name}: {text}"
@@ -113,12 +103,7 @@ class ConnectorCommand(SingerCommand):
 
     @classmethod
     def of(cls, command: click.Command, logger: logging.Logger) -> ConnectorCommand:
-        """Convert the SDK's command of a plugin.
-
-        Args:
-            command: The return value of the SDK's ``get_singer_command``.
-            logger: The logger of the plugin.
-        """
+        """Convert the return value of the SDK's ``get_singer_command``."""
         return cls(
             name=command.name,
             callback=command.callback,
@@ -142,7 +127,7 @@ class ConnectorCommand(SingerCommand):
 
 
 def _lines(exc: Exception) -> list[str]:
-    if isinstance(exc, ConfigValidationError) and exc.errors:
+    if isinstance(exc, exceptions.ConfigValidationError) and exc.errors:
         return list(exc.errors)
     if is_safe(exc):
         return [safe_text(exc)]

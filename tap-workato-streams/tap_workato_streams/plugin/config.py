@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from difflib import get_close_matches
 from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import requests
+from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
@@ -21,8 +23,8 @@ from typing_extensions import override
 
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
-from ..event_streams.quota_stores import quota_url_problems
-from ..event_streams.session import is_loopback
+from ..event_streams.quota import quota_url_problems
+from ..event_streams.session import PUBLIC_URLS, is_loopback
 from .json import decode
 
 if TYPE_CHECKING:
@@ -31,6 +33,90 @@ if TYPE_CHECKING:
 
     import click
     from jsonschema import ValidationError
+
+# The settings that both connectors have.
+COMMON_SETTINGS = (
+    th.Property(
+        "api_token",
+        th.StringType(min_length=1),
+        required=True,
+        secret=True,
+        title="API token",
+        description="Token of an API client with access to the topics",
+    ),
+    th.Property(
+        "data_center",
+        th.StringType(allowed_values=list(PUBLIC_URLS)),
+        default="us",
+        title="Data center",
+        description="Data center of the workspace",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        title="API URL",
+        description="Base URL of the Event Streams API; overrides `data_center`. Clear-text http "
+        "is accepted for loopback addresses only.",
+    ),
+    th.Property(
+        "legacy_api",
+        th.BooleanType,
+        default=False,
+        title="Legacy API",
+        description="Use the legacy domain, which has no batch endpoint and no trial data center",
+    ),
+    th.Property(
+        "max_requests_per_minute",
+        th.IntegerType(minimum=1),
+        title="Max requests per minute",
+        description="Maximum number of requests per minute, including retries and long polls, of "
+        "this process or, with `quota_url`, of all processes together",
+    ),
+    th.Property(
+        "quota_url",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Quota URL",
+        description="Store in which all processes count their requests: `file:///path/quota.db`, "
+        "`redis://...`, `rediss://...` (extra `redis`) or `postgresql://...` (extra `postgres`); "
+        "requires `max_requests_per_minute`",
+    ),
+    th.Property(
+        "request_timeout_secs",
+        # Some operating systems do not support a socket timeout of more than a day.
+        th.NumberType(exclusive_minimum=0, maximum=86_400),
+        default=30,
+        title="Request timeout (seconds)",
+        description="Maximum time in seconds for a whole response, in addition to a long poll",
+    ),
+    th.Property(
+        "max_retry_secs",
+        th.NumberType(minimum=0),
+        default=300,
+        title="Max retry time (seconds)",
+        description="Maximum time in seconds for which a request is retried",
+    ),
+    th.Property(
+        "developer_api_token",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Developer API token",
+        description="Token of the Developer API, which lists the topics and their schemas",
+    ),
+    th.Property(
+        "developer_api_url",
+        th.StringType,
+        title="Developer API URL",
+        description="Base URL of the Developer API; overrides `data_center`",
+    ),
+    th.Property(
+        "metrics_address",
+        th.StringType(min_length=1),
+        title="Metrics address",
+        description="Address (`host:port`) at which metrics for Prometheus are served during a "
+        "run (extra `metrics`)",
+    ),
+)
 
 
 def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON
@@ -72,7 +158,7 @@ def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     Empty strings count as not set; a string that cannot be converted is kept and is a problem.
     """
     return {
-        name: _typed(value, schema["properties"].get(name, {}))
+        name: _typed(value, schema["properties"].get(name))
         for name, value in config.items()
         if value is not None and value != ""
     }
@@ -118,7 +204,11 @@ def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
         value = config.get(name)
         if isinstance(value, str) and (problem := check(value)):
             yield f"{name}: {problem}"
-    yield from _quota_problems(config)
+    quota_url = config.get("quota_url")
+    if isinstance(quota_url, str):
+        yield from (f"quota_url: {problem}" for problem in quota_url_problems(quota_url))
+        if config.get("max_requests_per_minute") is None:
+            yield "quota_url: requires max_requests_per_minute, the quota that all processes share"
     if config.get("legacy_api") is True and config.get("data_center") == "trial":
         yield "legacy_api: the trial data center has no legacy domain"
 
@@ -161,16 +251,6 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _quota_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    url = config.get("quota_url")
-    if not isinstance(url, str):
-        return
-    for problem in quota_url_problems(url):
-        yield f"quota_url: {problem}"
-    if config.get("max_requests_per_minute") is None:
-        yield "quota_url: requires max_requests_per_minute, the quota that all processes share"
-
-
 # About 30 years; the operating system does not support much longer timeouts.
 MAX_SECS = 1_000_000_000
 # The text for a value that violates a keyword of JSON Schema: the library's would quote the value.
@@ -189,9 +269,14 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     errors = list(JSONSchemaValidator(schema).iter_errors(config))
     rejected = {error.absolute_path[0] for error in errors if error.absolute_path}
     return [
-        *[_line(error) for error in errors],
+        *map(_line, errors),
         *connection_problems(config),
-        *[f"{name}: must be at most {MAX_SECS}" for name in sorted(_too_long(config) - rejected)],
+        *[
+            f"{name}: must be at most {MAX_SECS}"
+            for name in sorted(schema["properties"].keys() & config.keys() - rejected)
+            # NaN passes every rule of JSON Schema.
+            if name.endswith("_secs") and not config[name] <= MAX_SECS
+        ],
         *_missing_extras(config),
     ]
 
@@ -200,8 +285,6 @@ def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[
     """Return a line for each setting that does not exist, such as a misspelled one."""
     lines = []
     for name in sorted(config.keys() - schema["properties"].keys()):
-        from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
-
         nearest = get_close_matches(name, schema["properties"], 1)
         advice = f"; did you mean {nearest[0]}?" if nearest else ""
         lines.append(f"{name}: unknown setting, ignored{advice}")
@@ -217,15 +300,6 @@ def _line(error: ValidationError) -> str:
     else:
         text = RULES.get(keyword, f"is rejected by {keyword}").format(", ".join(map(str, names)))
     return f"{path}: {text}" if path else text
-
-
-def _too_long(config: Mapping[str, Any]) -> set[str]:
-    """Return the names of durations that are too long; NaN passes every rule of JSON Schema."""
-    return {
-        name
-        for name, value in config.items()
-        if name.endswith("_secs") and isinstance(value, int | float) and not value <= MAX_SECS
-    }
 
 
 # The settings that need an optional library: how an error begins, the name, a pattern in the value,

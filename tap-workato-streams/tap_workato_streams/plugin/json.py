@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from decimal import Decimal, InvalidOperation
@@ -17,62 +18,52 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 # Python's int() rejects integers with more digits.
 MAX_INT_DIGITS = 4300
+CHUNK_BYTES = 65_536
 
 
 def check_utf8(text: bytes) -> None:
-    """Check the encoding, because msgspec does not check text that it does not decode.
-
-    Raises:
-        ValueError: The text is not UTF-8.
-    """
-    if not text.isascii():
+    """Raise ValueError if a text is not UTF-8; msgspec does not check what it does not decode."""
+    if text.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    # In parts, because decoded text may take four times as much memory.
+    for start in (*range(0, len(text), CHUNK_BYTES), len(text)):
+        pending = len(decoder.getstate()[0])
         try:
-            text.decode()
+            decoder.decode(text[start : start + CHUNK_BYTES], final=start == len(text))
         except UnicodeDecodeError as exc:
-            raise ValueError(f"not UTF-8 at byte {exc.start + 1}") from None
+            raise ValueError(f"not UTF-8 at byte {start - pending + exc.start + 1}") from None
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """Split a JSON object into its members.
+    """Return the bytes of each value of a JSON object by its name; the last one of equal names.
 
-    Args:
-        text: The object.
-
-    Returns:
-        The bytes of each member's value by its name; if a name occurs twice, the last value.
-
-    Raises:
-        ValueError: The text is not a JSON object in UTF-8; the reason never quotes the text.
+    Raises ValueError, which never quotes the text, if it is not a JSON object in UTF-8.
     """
     try:
-        return {name: bytes(value) for name, value in _OBJECT.decode(text).items()}
+        return {name: bytes(value) for name, value in _decode_object(text).items()}
     except (msgspec.DecodeError, RecursionError):
         return dict(scan(text, "object"))
 
 
 def elements(text: bytes) -> list[bytes]:
-    """Split a JSON array into its elements.
-
-    Raises:
-        ValueError: The text is not a JSON array in UTF-8; the reason never quotes the text.
-    """
+    """Return the bytes of each element of a JSON array; raises ValueError like ``members``."""
     try:
-        return [bytes(value) for value in _ARRAY.decode(text)]
+        return [bytes(value) for value in _decode_array(text)]
     except (msgspec.DecodeError, RecursionError):
         return [value for _, value in scan(text, "array")]
 
 
 def scan(text: bytes, kind: Literal["object", "array"]) -> Iterator[tuple[str, bytes]]:
-    """Split JSON that msgspec may reject: lone surrogates and very deep nesting.
+    """Split JSON that msgspec rejects: lone surrogates and very deep nesting.
 
-    Yields:
-        The name and the value of each member; the names of elements are empty.
+    Yields the name and the value of each member; the names of elements are empty.
     """
     check_utf8(text)
     try:
@@ -83,40 +74,35 @@ def scan(text: bytes, kind: Literal["object", "array"]) -> Iterator[tuple[str, b
 
 def _parts(text: str, kind: str) -> Iterator[tuple[str, bytes]]:
     opening, closing = "{}" if kind == "object" else "[]"
-    at = _skip(text, 0)
+    at = _after(text, 0)
     if not text.startswith(opening, at):
         raise ValueError(f"not a JSON {kind}")
-    name = ""
-    at = _skip(text, at + 1)
+    name, at = "", _after(text, at, opening)
     has_more = not text.startswith(closing, at)
     while has_more:
         if kind == "object":
             _after(text, at, '"')
             name, at = _decoder.raw_decode(text, at)
-            at = _skip(text, _after(text, _skip(text, at), ":"))
+            at = _after(text, at, ":")
         end = _end(text, at)
         yield name, text[at:end].encode()
-        at = _skip(text, end)
+        at = _after(text, end)
         if has_more := not text.startswith(closing, at):
-            at = _skip(text, _after(text, at, ","))
-    if (end := _skip(text, at + 1)) != len(text):
+            at = _after(text, at, ",")
+    if (end := _after(text, at, closing)) != len(text):
         raise json.JSONDecodeError("Extra data", text, end)
 
 
-def _skip(text: str, at: int) -> int:
-    """Return the position after white space."""
-    return cast("re.Match[str]", _SPACE.match(text, at)).end()
-
-
-def _after(text: str, at: int, char: str) -> int:
-    """Return the position after a required character."""
+def _after(text: str, at: int, char: str = "") -> int:
+    """Return the position after a required character and the white space around it."""
+    at = cast("re.Match[str]", _SPACE.match(text, at)).end()
     if not text.startswith(char, at):
         raise json.JSONDecodeError(f"Expecting {char}", text, at)
-    return at + 1
+    return cast("re.Match[str]", _SPACE.match(text, at + len(char))).end()
 
 
 def _end(text: str, at: int) -> int:
-    """Return where a value ends."""
+    """Return the end of the value that begins at a position."""
     try:
         return _decoder.raw_decode(text, at)[1]
     except RecursionError:
@@ -155,16 +141,10 @@ class Digits(Decimal):
 
 
 def decode(text: str | bytes, number: type[Decimal] = Digits) -> Any:  # noqa: ANN401 - JSON
-    """Decode JSON without losing a digit.
+    """Decode JSON without losing a digit; RecursionError if it is nested too deeply.
 
-    Args:
-        text: The text.
-        number: The type of numbers that are not a Python integer. With ``Digits``, the SDK's
-            encoder also restores their notation.
-
-    Raises:
-        ValueError: The text cannot be decoded.
-        RecursionError: The text is nested too deeply.
+    Numbers that are not a Python integer become a ``number``. With ``Digits``, the SDK's encoder
+    also restores their notation.
     """
 
     def integer(digits: str) -> int | Decimal:
@@ -186,17 +166,10 @@ _decode_page = msgspec.json.Decoder(_Body).decode
 
 
 def split_page(body: bytes) -> list[Message]:
-    """Split the body of a consume response into messages.
+    """Split the body of a consume response into messages with unchanged payloads.
 
-    Args:
-        body: The body.
-
-    Returns:
-        The messages with unchanged payloads, except that line breaks become spaces, since each
-        payload becomes part of a line.
-
-    Raises:
-        ValueError: The body is not UTF-8, not JSON, or not a page of messages.
+    Line breaks become spaces, since each payload becomes part of a line. Raises ValueError if the
+    body is not UTF-8, not JSON, or not a page of messages.
     """
     check_utf8(body)
     if b"\n" in body or b"\r" in body:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..event_streams import CONNECTOR
+from ..event_streams import logger
 from ..event_streams.errors import SettingError
 
 if TYPE_CHECKING:
@@ -18,27 +17,15 @@ if TYPE_CHECKING:
 
     from ..event_streams.rate_limiter import RequestStats
 
-logger = logging.getLogger(CONNECTOR)
-
 PREFIX = "workato_streams_"
 
 # prometheus-client is an extra, so it is only imported if ``metrics_address`` is set.
 
 
 def metric(
-    name: str,
-    description: str,
-    labels: tuple[str, ...],
-    values: Mapping[tuple[str, ...], float],
+    name: str, description: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
 ) -> Metric:
-    """Build a metric of prometheus-client from its current values.
-
-    Args:
-        name: The name without the prefix; with ``_total`` at the end for a counter, else a gauge.
-        description: One sentence.
-        labels: The names of its labels.
-        values: The value for each combination of label values.
-    """
+    """Build a counter if the name ends with ``_total``, else a gauge, with a value per labels."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
 
     kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
@@ -87,27 +74,15 @@ class _Collector:
 
 
 def serve_metrics(address: str, collect: Callable[[], Iterable[Metric]]) -> None:
-    """Serve metrics in a daemon thread for the rest of the process.
+    """Serve metrics in a daemon thread for the rest of the process."""
+    import prometheus_client as client  # noqa: PLC0415
 
-    Args:
-        address: The setting ``metrics_address``.
-        collect: Builds the metrics from their current values.
-
-    Raises:
-        SettingError: The server cannot listen on the address.
-    """
-    from prometheus_client import (  # noqa: PLC0415
-        CollectorRegistry,
-        ProcessCollector,
-        start_http_server,
-    )
-
-    registry = CollectorRegistry()
+    registry = client.CollectorRegistry()
     registry.register(_Collector(collect))
-    ProcessCollector(registry=registry)
+    client.ProcessCollector(registry=registry)
     parts = urlsplit(f"//{address}")
     try:
-        server, _ = start_http_server(parts.port or 0, parts.hostname or "", registry)
+        server, _ = client.start_http_server(parts.port or 0, parts.hostname or "", registry)
     except OSError as exc:
         raise SettingError(
             f"metrics_address: cannot listen on {address} ({exc.strerror}); "
@@ -123,12 +98,7 @@ def is_shown() -> bool:
 
 
 class ProgressBar:
-    """A progress bar above which log lines scroll.
-
-    Args:
-        description: The text before the bar.
-        unit: The unit of the count; None for a share from 0 to 1.
-    """
+    """A progress bar above which log lines scroll; a count with a unit, or a share from 0 to 1."""
 
     def __init__(self, description: str, unit: str | None = None) -> None:
         # Only needed on a terminal.

@@ -18,9 +18,6 @@ def starting(name: str) -> Iterator[None]:
 
     SIGINT ends it without a traceback, and stdout must be open. Imported objects are never freed,
     so the garbage collector skips them: searching them would take a quarter of the start-up time.
-
-    Args:
-        name: The name of the connector.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # If stdout is closed, the next file or connection would get its descriptor.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Generic, NamedTuple
+from typing import TYPE_CHECKING, Generic
 
 from ..event_streams.errors import EventStreamsError, RequestRejected
 from ..plugin.wording import counted, duration
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Sequence
 
-    from ..message_key import RowVersion
-    from .topic_reader import TopicReader
+    from .positions import ReturnedState
+    from .topic_reader import LookUp, TopicReader
 
 
 class TopicPosition:
@@ -76,20 +76,6 @@ class TopicPosition:
         return True
 
 
-class Reading(NamedTuple):
-    """The result of reading a topic before its first record.
-
-    Attributes:
-        position: The position of the topic, with its reader.
-        versions: The versions that an interrupted run may have published, in topic order.
-        is_new: Whether no state has a position of the topic.
-    """
-
-    position: TopicPosition
-    versions: Sequence[RowVersion]
-    is_new: bool
-
-
 class ExactlyOnce(Generic[R]):
     """Decides which records are published and which states are emitted, and logs why.
 
@@ -111,7 +97,7 @@ class ExactlyOnce(Generic[R]):
         self._logger = logger
         self._readers: dict[int, TopicReader] = {}
         self._positions: dict[int, TopicPosition] = {}
-        self._has_state = self._has_positions = self._has_bookmarks = False
+        self._returned: ReturnedState | None = None
         self._has_warned = False
 
     def take_state(self, state: bytes) -> None:
@@ -122,7 +108,7 @@ class ExactlyOnce(Generic[R]):
         """
         # The tap returns the same positions with each state, and they are old by then. But some
         # taps emit an empty state before the one that they were given.
-        if not self._has_positions:
+        if self._returned is None or not self._returned.positions:
             self._restore(state)
         self.rule.take_state(state, time.monotonic())
 
@@ -130,7 +116,7 @@ class ExactlyOnce(Generic[R]):
         """Whether the topic has been read, so that the rule knows its messages."""
         return topic_id in self._positions
 
-    def read(self, topic_id: int, label: str) -> Reading:
+    def read(self, topic_id: int, label: str) -> LookUp:
         """Read a topic before its first record; in any thread.
 
         Raises:
@@ -138,10 +124,7 @@ class ExactlyOnce(Generic[R]):
         """
         reader = self._readers[topic_id] = self._open_reader(topic_id, label)
         position = self.rule.position(topic_id)
-        if position is None:
-            return Reading(TopicPosition(reader, reader.find_end()), (), is_new=True)
-        found = reader.look_up(position)
-        return Reading(TopicPosition(reader, found.end), found.versions, is_new=False)
+        return reader.find_end() if position is None else reader.look_up(position)
 
     def report_progress(self) -> None:
         """Log how far topics have been read, if it takes long; in the main thread."""
@@ -153,24 +136,24 @@ class ExactlyOnce(Generic[R]):
         reader = self._readers.get(topic_id)
         return reader.requests if reader else 0
 
-    def take_reading(self, topic_id: int, reading: Reading) -> bytes | None:
+    def take_look_up(self, topic_id: int, look_up: LookUp) -> bytes | None:
         """Take the result of `read`.
 
         Returns:
             The state to emit before the first publish; None if there is none.
         """
-        self._positions[topic_id] = reading.position
-        label = self._readers[topic_id].label
-        if reading.is_new:
-            self._warn_new(label, reading.position.last)
-        elif reading.versions:
+        reader = self._readers[topic_id]
+        self._positions[topic_id] = TopicPosition(reader, look_up.end)
+        if self.rule.position(topic_id) is None:
+            self._warn_new(reader.label, look_up.end)
+        elif look_up.versions:
             self._logger.info(
                 "%s: no state is emitted until the records of %s have come again, or for %s",
-                label,
-                counted(len(reading.versions), "found message"),
+                reader.label,
+                counted(len(look_up.versions), "found message"),
                 duration(HOLD_SECS),
             )
-        again = self.rule.look_up(topic_id, reading.position.last, reading.versions)
+        again = self.rule.look_up(topic_id, look_up.end, look_up.versions)
         return with_positions(again.state, again.positions) if again else None
 
     def position(self, topic_id: int) -> TopicPosition:
@@ -211,10 +194,7 @@ class ExactlyOnce(Generic[R]):
         return with_positions(last.state, last.positions) if last else None
 
     def _restore(self, state: bytes) -> None:
-        returned = read_state(state)
-        self._has_state = True
-        self._has_positions = bool(returned.positions)
-        self._has_bookmarks = returned.has_bookmarks
+        self._returned = returned = read_state(state)
         self.rule.restore(returned.positions or {})
         if returned.positions and self._positions:
             self._warn("the tap returned its positions after its first record")
@@ -231,9 +211,10 @@ class ExactlyOnce(Generic[R]):
 
     def _warn_new(self, label: str, end: Position) -> None:
         """Log a warning if an earlier run may have published to a topic without a position."""
-        if not self._has_state:
+        returned = self._returned
+        if returned is None:
             self._warn("the tap has not returned a state before its first record")
-        elif self._has_positions and self._has_bookmarks and end.message_id is not None:
+        elif returned.positions and returned.has_bookmarks and end.message_id is not None:
             self._logger.warning(
                 "%s: the state has positions of other topics but not of this one: if an earlier "
                 "run has published to it, exactly_once cannot apply, and its messages may be "

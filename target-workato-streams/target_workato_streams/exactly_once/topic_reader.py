@@ -202,9 +202,9 @@ class TopicReader:
 
     def report_progress(self) -> None:
         """Log how far the topic has been read, if that takes long; in any thread."""
-        look_up, now = self._current, self._clock.now()
-        if look_up is not None and (now - self._reported_at).total_seconds() >= PROGRESS_SECS:
-            self._reported_at = now
+        look_up = self._current
+        if look_up and (self._clock.now() - self._reported_at).total_seconds() >= PROGRESS_SECS:
+            self._reported_at = self._clock.now()
             self._logger.info(
                 "%s: still reading: %s messages in %s, %d of them ours, now at %s",
                 self.label,
@@ -214,8 +214,8 @@ class TopicReader:
                 look_up.last.message_time or "the beginning",
             )
 
-    def find_end(self) -> Position:
-        """Find the last message of the topic without reading the whole topic.
+    def find_end(self) -> LookUp:
+        """Find the last message of the topic without reading the whole topic; no version counts.
 
         Raises:
             ServiceError: The topic cannot be read.
@@ -234,7 +234,8 @@ class TopicReader:
             f"after its last message, {last}" if last else "with an empty topic",
             self._counted_requests,
         )
-        return look_up.end
+        look_up.versions.clear()
+        return look_up
 
     def look_up(self, position: Position) -> LookUp:
         """Read what an interrupted run may have published after a position.

@@ -231,7 +231,7 @@ class Producer:
             return True
         if not exactly_once.has_read(topic_id):
             try:
-                reading = self.while_waiting(partial(exactly_once.read, topic_id, producer.label))
+                look_up = self.while_waiting(partial(exactly_once.read, topic_id, producer.label))
             except Stopped:
                 # Nothing is read after this record, so no state covers it.
                 self._checkpoints.acknowledge([message])
@@ -242,7 +242,7 @@ class Producer:
                     self._fail(Failed(exc))
                 raise
             with self._failing():
-                self._states.write(exactly_once.take_reading(topic_id, reading))
+                self._states.write(exactly_once.take_look_up(topic_id, look_up))
         return exactly_once.rule.wants(topic_id, message)
 
     def _complete(self, exactly_once: ExactlyOnce[OutgoingMessage]) -> None:

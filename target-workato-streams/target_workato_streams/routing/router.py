@@ -36,7 +36,7 @@ class Router:
         self._skips_unmapped = config["on_unmapped_stream"] == "skip"
         self._payload = Payload.from_config(config)
         self._producer = producer
-        self._api = DeveloperApi.from_config(config) if config["create_topics"] else None
+        self._api = DeveloperApi(config) if config["create_topics"] else None
         # The topics of the workspace by name. They are listed once, and again only if a topic may
         # have been created without our knowledge.
         self._listed: dict[str | None, int] | None = None

@@ -129,7 +129,7 @@ class Run:
         position = self._rule.position(topic_id)
         again: PositionedState | None = None
         if position is None:
-            end = reader.find_end()
+            end = reader.find_end().end
             again = self._rule.look_up(topic_id, end)
             self._world.note("    T{} ends at {}", topic_id, end)
         else:
