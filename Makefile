@@ -25,7 +25,7 @@ help:
 	@echo 'make fuzz-exactly-once   test exactly_once with random histories (1 minute)'
 	@echo 'make chaos-exactly-once  test exactly_once with kills at random moments (8 minutes)'
 	@echo 'make matrix              test both connectors with plugins from PyPI, and write docs/compatibility.md (2 minutes)'
-	@echo 'make drift               load changing payloads into PostgreSQL, with kills and full refreshes (4 minutes)'
+	@echo 'make drift               load changing payloads into PostgreSQL, with kills and full refreshes (6 minutes)'
 	@echo 'make check-live          compare a real workspace with the assumptions about the API'
 	@echo 'make dagster             open the topic of the demo as an asset in Dagster'
 	@echo 'make test-dagster        test the Dagster example (1 minute)'
