@@ -12,13 +12,14 @@ from .event_streams.errors import EventStreamsError
 from .plugin.wording import counted, listed, shown
 from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
 from .records.evolution import (
-    CatalogColumns,
+    ADD_COLUMNS,
     ColumnRegistry,
     Evolution,
     changed_types,
-    combined,
+    contains,
     evolution_mode,
     from_bookmark,
+    from_catalog,
     key_path,
     key_problem,
     pointer,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from .event_streams.consume import Message
     from .reading.consumer import TopicConsumer
-    from .records.columns import Columns, Layout
+    from .records.columns import Columns, Layout, Path
 
 logger = logging.getLogger("tap-workato-streams")
 
@@ -164,13 +165,13 @@ class TableStream(TopicStream):
     @cached_property
     def _builder(self) -> RecordBuilder:
         columns = self._known_columns
-        if self._catalog.deselects((RESCUED,)):
+        if (RESCUED,) in self._deselected:
             # Columns that are not in the catalog are deselected, too.
-            columns = common(columns, self._catalog.columns)
+            columns = common(columns, self._catalog_columns)
         keys = self.maps.payload_keys(self.primary_keys) - MESSAGE_FIELDS.keys()
         for key in keys:
             path = key_path(columns, key, self._layout)
-            if path and self._catalog.deselects(self._layout.record_path(path)):
+            if path and contains(self._deselected, self._layout.record_path(path)):
                 raise EventStreamsError(
                     f"{self.topic}: the catalog deselects {key}, which is a key property; "
                     "select it, or choose another key"
@@ -180,15 +181,20 @@ class TableStream(TopicStream):
             keys=keys,
             is_deferred=self.maps.has_other_key(self.primary_keys),
             checks_keys=self._keeps_records and not self.maps.has_filter,
-            deselected=self._catalog.deselected,
+            deselected=self._deselected,
             sets=self.maps.sets,
             removes=self.maps.removes,
         )
         return RecordBuilder(self._layout, columns, evolution)
 
     @cached_property
-    def _catalog(self) -> CatalogColumns:
-        return CatalogColumns.of(super().effective_schema, self.mask, self._layout)
+    def _catalog_columns(self) -> Columns:
+        return from_catalog(super().effective_schema, self._layout)
+
+    @cached_property
+    def _deselected(self) -> set[Path]:
+        """The paths in the record that the catalog deselects."""
+        return {crumb[1::2] for crumb, selected in self.mask.items() if crumb and not selected}
 
     @property
     def _last_state(self) -> dict[str, Any]:
@@ -221,9 +227,14 @@ class TableStream(TopicStream):
                 self.topic,
                 listed(changed),
             )
-        # A catalog may be made anew in each run, from another sample: the messages decide instead.
-        catalog = {} if bookmarked else self._catalog.columns
-        return combined(self._declared, bookmarked, catalog, self._mode, self._layout)
+        adds_columns = self._mode == ADD_COLUMNS
+        known = [bookmarked, self._catalog_columns]
+        if self._declared is not None:
+            known = [self._declared, bookmarked if adds_columns else {}]
+        elif bookmarked and adds_columns:
+            # A catalog may be made anew in each run, from another sample: the messages decide.
+            known = [bookmarked]
+        return ColumnRegistry(self._layout, *known).columns
 
     @property
     def _keeps_records(self) -> bool:
@@ -232,6 +243,7 @@ class TableStream(TopicStream):
     @cached_property
     @override
     def splices(self) -> bool:
-        paths = self._catalog.deselected
-        is_selected = not any(len(path) > 1 or path[0] in MESSAGE_FIELDS for path in paths)
+        is_selected = not any(
+            len(path) > 1 or path[0] in MESSAGE_FIELDS for path in self._deselected
+        )
         return self._keeps_records and is_selected

@@ -348,6 +348,21 @@ def test_the_first_run_says_what_was_found(emulator: Emulator, run_tap: RunTap, 
     )
 
 
+def test_a_new_catalog_adds_columns_where_messages_do_not(
+    emulator: Emulator, run_tap: RunTap, topic: int
+) -> None:
+    emulator.load(topic, [{"id": 1}])
+    settings: dict[str, Any] = {"topics": [topic], "schema_evolution": "rescue", **UNPACKED}
+    first = run_tap(**settings)
+    emulator.load(topic, [{"id": 2, "note": "x"}])
+    catalog = discover(run_tap, **settings)
+
+    second = run_tap(catalog=catalog, state=first.states[-1], **settings)
+
+    assert schemas(second) == [{"id": INTEGER, "note": TEXT}]
+    assert rows(second) == [{"id": 2, "note": "x"}]
+
+
 def test_fail_stops_before_the_message(emulator: Emulator, run_tap: RunTap, topic: int) -> None:
     """One line names topic, message and field; the next run starts with the message."""
     loaded = emulator.load(topic, [{"id": 1}, {"id": "hush"}, {"id": 3}])

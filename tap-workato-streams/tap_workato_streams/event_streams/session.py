@@ -105,10 +105,11 @@ class RetryPolicy:
                 spent = min(spent, self.limiter.secs_without_success())
             unexpected += isinstance(error, Unexpected)
             if unexpected == MAX_UNEXPECTED:
-                raise _gave_up(error, f"{unexpected} attempts") from error
+                text = f"{error}; gave up after {unexpected} attempts"
+                raise GaveUp(text, **vars(error)) from error
             pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
             if spent + pause >= self.max_retry_secs:
-                raise _gave_up(error, self._limit(error, spent)) from error
+                raise self._took_too_long(error, spent) from error
             wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311 - no secret
             wait = min(wait, self.max_retry_secs - spent)
             logger.warning("%s; retrying in %.1f s", error, max(wait, pause))
@@ -121,21 +122,18 @@ class RetryPolicy:
                     began = time.monotonic()
                     return request()
             except PauseTooLong:
-                raise _gave_up(error, self._limit(error, spent)) from error
+                raise self._took_too_long(error, spent) from error
             except GaveUp:
                 raise
             except Unavailable as exc:
                 spent += time.monotonic() - began
                 error = exc
 
-    def _limit(self, error: Unavailable, spent: float) -> str:
+    def _took_too_long(self, error: Unavailable, spent: float) -> GaveUp:
         asked = f", asked to wait {error.retry_after:.0f} s" if error.retry_after else ""
-        return f"{spent:.0f} s{asked} (max_retry_secs is {self.max_retry_secs:g})"
-
-
-def _gave_up(error: Unavailable, after: str) -> GaveUp:
-    # The other attributes are those of the last attempt.
-    return GaveUp(f"{error}; gave up after {after}", **vars(error))
+        limit = f"(max_retry_secs is {self.max_retry_secs:g})"
+        # The status and the reason are those of the last attempt.
+        return GaveUp(f"{error}; gave up after {spent:.0f} s{asked} {limit}", **vars(error))
 
 
 class ApiSession:

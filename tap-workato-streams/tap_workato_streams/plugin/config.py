@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from difflib import get_close_matches
 from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -157,7 +158,7 @@ def typed(config: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     Empty strings count as not set; a string that cannot be converted is kept and is a problem.
     """
     return {
-        name: _typed(value, schema["properties"].get(name, {}))
+        name: _typed(value, schema["properties"].get(name))
         for name, value in config.items()
         if value is not None and value != ""
     }
@@ -284,8 +285,6 @@ def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[
     """Return a line for each setting that does not exist, such as a misspelled one."""
     lines = []
     for name in sorted(config.keys() - schema["properties"].keys()):
-        from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
-
         nearest = get_close_matches(name, schema["properties"], 1)
         advice = f"; did you mean {nearest[0]}?" if nearest else ""
         lines.append(f"{name}: unknown setting, ignored{advice}")

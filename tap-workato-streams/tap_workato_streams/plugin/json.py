@@ -24,8 +24,6 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 # Python's int() rejects integers with more digits.
 MAX_INT_DIGITS = 4300
-
-
 CHUNK_BYTES = 65_536
 
 
@@ -76,34 +74,31 @@ def scan(text: bytes, kind: Literal["object", "array"]) -> Iterator[tuple[str, b
 
 def _parts(text: str, kind: str) -> Iterator[tuple[str, bytes]]:
     opening, closing = "{}" if kind == "object" else "[]"
-    at = _skip(text, 0)
+    at = _after(text, 0)
     if not text.startswith(opening, at):
         raise ValueError(f"not a JSON {kind}")
-    name = ""
-    at = _skip(text, at + 1)
+    name, at = "", _after(text, at, opening)
     has_more = not text.startswith(closing, at)
     while has_more:
         if kind == "object":
             _after(text, at, '"')
             name, at = _decoder.raw_decode(text, at)
-            at = _skip(text, _after(text, _skip(text, at), ":"))
+            at = _after(text, at, ":")
         end = _end(text, at)
         yield name, text[at:end].encode()
-        at = _skip(text, end)
+        at = _after(text, end)
         if has_more := not text.startswith(closing, at):
-            at = _skip(text, _after(text, at, ","))
-    if (end := _skip(text, at + 1)) != len(text):
+            at = _after(text, at, ",")
+    if (end := _after(text, at, closing)) != len(text):
         raise json.JSONDecodeError("Extra data", text, end)
 
 
-def _skip(text: str, at: int) -> int:
-    return cast("re.Match[str]", _SPACE.match(text, at)).end()
-
-
-def _after(text: str, at: int, char: str) -> int:
+def _after(text: str, at: int, char: str = "") -> int:
+    """Return the position after a required character and the white space around it."""
+    at = cast("re.Match[str]", _SPACE.match(text, at)).end()
     if not text.startswith(char, at):
         raise json.JSONDecodeError(f"Expecting {char}", text, at)
-    return at + 1
+    return cast("re.Match[str]", _SPACE.match(text, at + len(char))).end()
 
 
 def _end(text: str, at: int) -> int:

@@ -23,10 +23,7 @@ PREFIX = "workato_streams_"
 
 
 def metric(
-    name: str,
-    description: str,
-    labels: tuple[str, ...],
-    values: Mapping[tuple[str, ...], float],
+    name: str, description: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
 ) -> Metric:
     """Build a counter if the name ends with ``_total``, else a gauge, with a value per labels."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415

@@ -205,8 +205,7 @@ class Evolution:
 
     def deselects(self, path: Path, layout: Layout) -> bool:
         """Whether the catalog deselects a field, or an object that it is in."""
-        in_record = layout.record_path(path)
-        return any(in_record[:depth] in self.deselected for depth in range(1, len(in_record) + 1))
+        return contains(self.deselected, layout.record_path(path))
 
     def is_mapped(self, path: Path, layout: Layout) -> bool:
         """Whether a stream map sets or removes a field, or an object that it is in.
@@ -343,59 +342,19 @@ def changed_types(declared: Columns, bookmarked: Columns, layout: Layout) -> lis
     ]
 
 
-@dataclass(frozen=True)
-class CatalogColumns:
-    """The columns in a catalog.
-
-    Args:
-        columns: The columns of the payload.
-        deselected: The paths in the record that are deselected.
-    """
-
-    columns: Columns
-    deselected: Collection[Path]
-
-    @classmethod
-    def of(
-        cls, schema: Mapping[str, Any], mask: Mapping[Path, bool], layout: Layout
-    ) -> CatalogColumns:
-        """Read the catalog of a stream.
-
-        Args:
-            schema: The schema of the record in the catalog.
-            mask: Whether the catalog selects a breadcrumb.
-            layout: The format of the record.
-        """
-        properties = schema.get("properties") or {}
-        deselected = {
-            crumb[1::2] for crumb, is_selected in mask.items() if crumb and not is_selected
-        }
-        if not layout.unpacked:
-            return cls(from_schema(properties.get(PAYLOAD) or {}, layout.levels), deselected)
-        fields = {k: each for k, each in properties.items() if k not in {*MESSAGE_FIELDS, RESCUED}}
-        columns = from_schema({"properties": fields}, layout.levels)
-        return cls({_field(name): each for name, each in columns.items()}, deselected)
-
-    def deselects(self, path: Path) -> bool:
-        """Whether a path in the record, or an object that it is in, is deselected."""
-        return any(path[:depth] in self.deselected for depth in range(1, len(path) + 1))
+def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
+    """Read the columns in the schema of the records in a catalog."""
+    properties = schema.get("properties") or {}
+    if not layout.unpacked:
+        return from_schema(properties.get(PAYLOAD) or {}, layout.levels)
+    fields = {k: each for k, each in properties.items() if k not in {*MESSAGE_FIELDS, RESCUED}}
+    columns = from_schema({"properties": fields}, layout.levels)
+    return {_field(name): column for name, column in columns.items()}
 
 
-def combined(
-    declared: Columns | None, bookmarked: Columns, catalog: Columns, mode: str, layout: Layout
-) -> Columns:
-    """Combine the known columns in order of precedence.
-
-    Args:
-        declared: The columns of a declared schema; None without one.
-        bookmarked: The columns that the last run emitted. A column keeps its first type.
-        catalog: The columns of the catalog, or of a sample.
-        mode: The setting `schema_evolution`.
-        layout: The format of the record.
-    """
-    if declared is None:
-        return ColumnRegistry(layout, bookmarked, catalog).columns
-    return ColumnRegistry(layout, declared, bookmarked if mode == ADD_COLUMNS else {}).columns
+def contains(paths: Collection[Path], path: Path) -> bool:
+    """Whether a path, or an object that it is in, is one of these."""
+    return any(path[:depth] in paths for depth in range(1, len(path) + 1))
 
 
 def key_path(columns: Columns, name: str, layout: Layout) -> Path | None:

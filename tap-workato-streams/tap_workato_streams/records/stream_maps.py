@@ -90,7 +90,7 @@ def keys_of(map_: Mapping[str, Any], default: Collection[str]) -> Collection[str
 
 
 def _removes(value: object) -> bool:
-    return value in {None, "__NULL__"}
+    return value is None or value == "__NULL__"
 
 
 class MappedRecords:

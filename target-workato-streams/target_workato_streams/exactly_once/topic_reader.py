@@ -202,9 +202,9 @@ class TopicReader:
 
     def report_progress(self) -> None:
         """Log how far the topic has been read, if that takes long; in any thread."""
-        look_up, now = self._current, self._clock.now()
-        if look_up is not None and (now - self._reported_at).total_seconds() >= PROGRESS_SECS:
-            self._reported_at = now
+        look_up = self._current
+        if look_up and (self._clock.now() - self._reported_at).total_seconds() >= PROGRESS_SECS:
+            self._reported_at = self._clock.now()
             self._logger.info(
                 "%s: still reading: %s messages in %s, %d of them ours, now at %s",
                 self.label,
