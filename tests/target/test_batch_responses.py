@@ -368,6 +368,15 @@ def test_rejected_messages_are_found_and_the_others_published_in_order(  # noqa:
     assert f"{10 - len(bad)} published, {counted(len(bad), 'dead letter')}" in done.stderr
 
 
+def test_no_later_batch_is_published_after_a_rejected_message(
+    emulator: Emulator, checked: int, run_target: RunTarget
+) -> None:
+    """Batches that wait are dropped, so that the next run publishes the topic in order."""
+    fed = [record(id="no integer"), *orders(5)]
+    done = run_target(schema(), *fed, default_topic_id=checked, batch_size_rows=1)
+    assert (done.exit_code, emulator.payloads(checked)) == (1, [])
+
+
 @pytest.mark.parametrize("rejection", ["partial", "status"])
 def test_a_rejected_message_ends_the_run_after_everything_before_it_is_published(
     emulator: Emulator, checked: int, run_target: RunTarget, rejection: str
