@@ -23,19 +23,12 @@ T = TypeVar("T")
 
 
 class PublishResult(NamedTuple):
-    """The result of a request.
+    """The result of a request."""
 
-    Attributes:
-        failed: The reasons of rejected messages, by index.
-        unknown: The indices of messages without a result in the response; they may have arrived.
-        last_message_id: The id of the last acknowledged message; None if it is unknown.
-        time: The time of the response by the service's clock.
-    """
-
-    failed: Mapping[int, str]
-    unknown: Sequence[int] = ()
-    last_message_id: str | None = None
-    time: str | None = None
+    failed: Mapping[int, str]  # reasons of rejected messages, by index
+    unknown: Sequence[int] = ()  # indices of messages without a result; they may have arrived
+    last_message_id: str | None = None  # of the acknowledged messages; None if it is unknown
+    time: str | None = None  # the time of the response by the service's clock
 
     def accepted(self, messages: Sequence[OutgoingMessage]) -> Sequence[OutgoingMessage]:
         """Return the messages of the request that the service acknowledged."""
@@ -46,12 +39,7 @@ class PublishResult(NamedTuple):
 
 
 class PublishClient:
-    """Publishes to one topic; not thread-safe.
-
-    Args:
-        session: The session, whose subject is the topic.
-        topic_id: The id of the topic.
-    """
+    """Publishes to one topic; not thread-safe."""
 
     def __init__(self, session: ApiSession, topic_id: int) -> None:
         self.session = session
@@ -63,15 +51,8 @@ class PublishClient:
     def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
         """Publish messages with one request, which is not retried.
 
-        Args:
-            bodies: The messages, each a JSON object; in the legacy domain, exactly one.
-            tally: Counts the request.
-
-        Returns:
-            The result of each message.
-
-        Raises:
-            ServiceError: None of the messages is acknowledged.
+        Each message is a JSON object; in the legacy domain, there is exactly one. If `ServiceError`
+        is raised, no message is acknowledged.
         """
         body = bodies[0] if self._legacy else encode(bodies)
         tally.requests += 1

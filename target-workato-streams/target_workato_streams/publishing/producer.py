@@ -43,27 +43,15 @@ class Producer:
     """Publishes records, and emits the states that cover them.
 
     For the main thread only, which calls it for each message of the input and while it waits.
-
-    Args:
-        context: What the producers of all topics share.
-        logger: The logger of the plugin.
-
-    Attributes:
-        dead_letter_path: The dead-letter file, if there is one.
-        topics: The producers of the topics, by id.
-        routes: The producer of each stream that has been routed; None if it is skipped.
-        stopping: Whether a signal was received, so that reading should stop.
     """
 
     def __init__(self, context: PublishContext, logger: logging.Logger) -> None:
-        path = context.settings.dead_letter_path
-        self.dead_letter_path = path
+        path = self.dead_letter_path = context.settings.dead_letter_path
         self.topics: dict[int, TopicProducer] = {}
-        self.routes: dict[str, TopicProducer | None] = {}
-        self.stopping = False
+        self.routes: dict[str, TopicProducer | None] = {}  # None for a stream that is skipped
+        self.stopping = False  # after a signal, no more input is read
         self._context = context
         self._exactly_once = context.exactly_once
-        self._payload, self._batch = context.settings.payload, context.settings.batch
         self._checkpoints = CheckpointTracker()
         self._dead_letters = DeadLetters(path) if path else None
         self._states = StateWriter(self._dead_letters)
@@ -77,34 +65,30 @@ class Producer:
 
     def route(self, stream: str, topic_id: int | None) -> None:
         """Publish a stream to a topic; None skips it."""
-        producer = None
-        if topic_id is not None:
-            producer = self.topics.get(topic_id) or TopicProducer(topic_id, self._context)
-            self.topics[topic_id] = producer
-            producer.streams[stream] = None
-        self.routes[stream] = producer
+        if topic_id is None:
+            self.routes[stream] = None
+            return
+        if topic_id not in self.topics:
+            self.topics[topic_id] = TopicProducer(topic_id, self._context)
+        self.routes[stream] = producer = self.topics[topic_id]
+        producer.streams[stream] = None
 
     def add(self, stream: Stream, text: bytes, record: Record, problem: str | None = None) -> None:
-        """Publish a record; returns when there is room for another one.
+        """Publish a record; return when there is room for another one.
 
-        Args:
-            stream: The stream of the record after stream maps, which has been routed.
-            text: The record as JSON, after stream maps.
-            record: The record as received.
-            problem: The reason why the record is rejected without being sent, if there is one.
-
-        Raises:
-            Stopped: A signal arrived while there was no room.
-            EventStreamsError: The run has failed.
+        A record with a problem is rejected without being sent. `stream` and `text` are those after
+        stream maps, and `record` is as received. Raises `Stopped` if a signal arrived while there
+        was no room, and `EventStreamsError` if the run has failed.
         """
         producer = self.routes[stream.name]
         if producer is None:
             return
+        settings = self._context.settings
         body, version = record.text, NO_ROW_VERSION
         if problem is None:
             try:
-                body, version = self._payload.of(text, stream)
-                self._batch.check(body)
+                body, version = settings.payload.of(text, stream)
+                settings.batch.check(body)
             except InvalidPayloadError as exc:
                 problem = str(exc)
         mapped = None if text is record.text else Mapped(stream, text)
@@ -114,11 +98,13 @@ class Producer:
             rejected = self._context.rejection_limit.count(Rejected(message, problem))
             self._handle(producer.topic_id, rejected)
             self.poll()
-        elif self._is_wanted(producer, message):
-            self._publish(producer, message)
-        else:
+        elif not self._is_wanted(producer, message):
             self._checkpoints.acknowledge([message])
             producer.tally.skipped += 1
+        elif producer.add(message):
+            # Poll even if there is room, because a chunk of the input may contain many batches.
+            self.poll()
+            self._wait_while(lambda: self._has_to_pause(producer))
 
     def close_checkpoint(self, state: bytes) -> None:
         """Take the value of a STATE message, which covers all records before it."""
@@ -131,13 +117,9 @@ class Producer:
     def finish(self, *, is_complete: bool = False) -> None:
         """Publish the records that were read, and emit the state that covers them.
 
-        After a failure or a signal, it does so as far as possible.
-
-        Args:
-            is_complete: Whether the input ended with a STATE, so that the tap has not failed.
-
-        Raises:
-            EventStreamsError: The run has failed, or messages are unacknowledged.
+        After a failure or a signal, it does so as far as possible. The input is complete if it
+        ended with a STATE, so that the tap has not failed. Raises `EventStreamsError` if the run
+        has failed, or if messages are unacknowledged.
         """
         if is_complete and not self.stopping and self._exactly_once is not None:
             # A failure or a signal is reported below.
@@ -145,7 +127,9 @@ class Producer:
                 self._complete(self._exactly_once)
         self.submit_all()
         self._process()
-        while self._is_unfinished and not self._is_overdue:
+        while not self.idle or self._context.outcomes or self._states.output is not None:
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                break
             self.wait()
             self._process()
         idle = self.idle
@@ -185,14 +169,7 @@ class Producer:
         self._context.wakeup.call()
 
     def wait(self, readable: int | None = None) -> bool:
-        """Wait until `poll` has something to do.
-
-        Args:
-            readable: A descriptor that also ends the wait when it is readable.
-
-        Returns:
-            Whether the descriptor is readable.
-        """
+        """Wait until `poll` is due or a descriptor is readable; return whether it is readable."""
         now = time.monotonic()
         until = self._deadline or now + PROGRESS_SECS
         if self._exactly_once is not None:
@@ -207,8 +184,7 @@ class Producer:
     def poll(self) -> None:
         """Handle what is due: outcomes, batches at their maximum age, states.
 
-        Raises:
-            EventStreamsError: The run has failed; call `finish`.
+        Raises the failure of the run, if there is one; then `finish` has to be called.
         """
         self._process()
         self._check()
@@ -216,9 +192,7 @@ class Producer:
     def while_waiting(self, work: Callable[[], T]) -> T:
         """Run a function in another thread, poll until it is done, and return its result.
 
-        Raises:
-            Stopped: A signal ended the wait.
-            EventStreamsError: The run has failed, or the function raised it.
+        Raises `Stopped` if a signal ended the wait, and the failure of the run.
         """
         future = self._context.wakeup.run(work)
         self._wait_while(lambda: not future.done())
@@ -262,13 +236,6 @@ class Producer:
         self._wait_while(lambda: not self.idle)
         self.poll()
 
-    def _publish(self, producer: TopicProducer, message: OutgoingMessage) -> None:
-        """Put a message into its batch, and wait until there is room for another one."""
-        if producer.add(message):
-            # Poll even if there is room, because a chunk of the input may contain many batches.
-            self.poll()
-            self._wait_while(lambda: self._has_to_pause(producer))
-
     def _has_to_pause(self, producer: TopicProducer) -> bool:
         """Whether reading should pause because enough batches of a topic wait.
 
@@ -289,14 +256,6 @@ class Producer:
                 raise Stopped("the run is being stopped")
             self.wait()
             self.poll()
-
-    @property
-    def _is_unfinished(self) -> bool:
-        return not self.idle or bool(self._context.outcomes) or self._states.output is not None
-
-    @property
-    def _is_overdue(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _process(self) -> None:
         self._context.wakeup.clear()
@@ -371,6 +330,5 @@ class Producer:
             self._fail(Failed(exc))
 
     def _check(self) -> None:
-        """Raise the failure, if there is one."""
         if self._failure is not None:
             raise self._failure

@@ -46,19 +46,12 @@ STREAK = 2
 
 
 class _Request(NamedTuple):
-    """Messages that are sent in one request.
-
-    Attributes:
-        messages: The messages, in order.
-        attempts: The number of requests that contained them, including this one.
-        entry_tries: The same, but only after an entry of theirs has failed.
-        failed_at: The time of their first failure, on the monotonic clock.
-    """
+    """Messages that are sent in one request, in order."""
 
     messages: Sequence[OutgoingMessage]
-    attempts: int = 1
-    entry_tries: int = 1
-    failed_at: float | None = None
+    attempts: int = 1  # requests that contained them, including this one
+    entry_tries: int = 1  # the same, but only after an entry of theirs has failed
+    failed_at: float | None = None  # time of their first failure, on the monotonic clock
 
     def split(self, index: int) -> tuple[_Request, _Request]:
         left, right = self.messages[:index], self.messages[index:]
@@ -71,23 +64,13 @@ class _Request(NamedTuple):
 class BatchSender:
     """Publishes the batches of one worker.
 
-    Args:
-        client: The client of the topic.
-        context: The context that the producers of all topics share.
-        position: Reads the topic before messages are resent, with `exactly_once`.
-
-    Attributes:
-        failing: Whether the last request failed, and is being retried.
-        tally: The counts of this worker.
+    With `exactly_once`, the position reads the topic before messages are resent.
     """
 
     def __init__(
-        self,
-        client: PublishClient,
-        context: PublishContext,
-        position: TopicPosition | None = None,
+        self, client: PublishClient, context: PublishContext, position: TopicPosition | None = None
     ) -> None:
-        self.failing = False
+        self.failing = False  # whether the last request failed and is being retried
         self.tally = Tally()
         self._client = client
         self._context = context
@@ -96,14 +79,10 @@ class BatchSender:
         self._in_doubt: set[int] = set()
 
     def publish(self, messages: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
-        """Publish messages; unless an exception is raised, each has exactly one outcome.
+        """Publish messages, and yield exactly one outcome of each as soon as it is known.
 
-        Yields:
-            The outcomes, as soon as they are known.
-
-        Raises:
-            ServiceError: A whole request failed, and bisecting would not help.
-            Stopped: The run is being stopped.
+        Raises `ServiceError` if a whole request failed and bisecting would not help, and `Stopped`
+        if the run is being stopped.
         """
         self._sent = self.failing = False
         self._in_doubt.clear()
@@ -170,11 +149,7 @@ class BatchSender:
         return rejected
 
     def _send(self, messages: Sequence[OutgoingMessage]) -> PublishResult:
-        """Send one request.
-
-        Raises:
-            ServiceError: None of the messages is acknowledged.
-        """
+        """Send one request; if it raises `ServiceError`, no message is acknowledged."""
         position = self._position
         missing = messages if position is None else position.missing(messages)
         if not missing:
@@ -186,7 +161,10 @@ class BatchSender:
             result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
             self._fail()
-            if _may_be_applied(exc) or (position is not None and _was_sent(exc)):
+            # A service that throttles has not applied the request, but may have received it.
+            is_throttled = exc.status == 503 and exc.retry_after is not None
+            was_sent = exc.sent and exc.status not in NOT_APPLIED
+            if was_sent and (position is not None or not is_throttled):
                 self._count_in_doubt(missing)
             raise
         self.failing = False
@@ -223,17 +201,6 @@ class BatchSender:
         self._in_doubt |= in_doubt
 
 
-def _may_be_applied(exc: Unavailable) -> bool:
-    """Whether a request that failed with this error may have been applied."""
-    throttled = exc.status == 503 and exc.retry_after is not None
-    return _was_sent(exc) and not throttled
-
-
-def _was_sent(exc: Unavailable) -> bool:
-    """Whether a request that failed with this error was sent, and was not rate limited."""
-    return exc.sent and exc.status not in NOT_APPLIED
-
-
 _sequence = attrgetter("sequence")
 
 
@@ -242,12 +209,9 @@ def _take_settled(
 ) -> list[OutgoingMessage]:
     """Take the messages whose rows end with their newest version out of the accepted ones.
 
-    If a retried message was accepted after a newer version of its row, the newest version is
-    published once more.
-
-    Args:
-        accepted: The messages of a batch that were accepted but not reported, in topic order.
-        pending: The requests that follow.
+    These are the messages of a batch that were accepted but not reported, in topic order. If a
+    retried message was accepted after a newer version of its row, the newest version is published
+    once more.
     """
     rows: dict[Row, list[OutgoingMessage]] = {}
     for message in accepted:

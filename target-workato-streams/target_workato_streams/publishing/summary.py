@@ -24,24 +24,13 @@ BAR_SECS = 1.0
 
 @dataclass
 class Tally:
-    """The counts of one topic or of one of its workers; each is updated by one thread only.
+    """The counts of one topic or of one of its workers; each is updated by one thread only."""
 
-    Attributes:
-        published: Messages that the service acknowledged.
-        skipped: Records that were already in the topic, with `exactly_once`.
-        dead_lettered: Messages written to the dead-letter file.
-        resent: Messages in requests after their first one.
-        possibly_duplicated: Messages in requests that may have been applied without a complete
-            response.
-        requests: HTTP requests.
-        body_bytes: The size of all request bodies.
-    """
-
-    published: int = 0
-    skipped: int = 0
+    published: int = 0  # acknowledged
+    skipped: int = 0  # already in the topic, with `exactly_once`
     dead_lettered: int = 0
-    resent: int = 0
-    possibly_duplicated: int = 0
+    resent: int = 0  # messages in requests after their first one
+    possibly_duplicated: int = 0  # in requests that may have been applied without a response
     requests: int = 0
     body_bytes: int = 0
 
@@ -62,12 +51,7 @@ class Tally:
 
 
 class Summary:
-    """Logs the progress and the result of a run.
-
-    Args:
-        logger: The logger of the plugin.
-        tallies: Returns the tally of each topic, by its label.
-    """
+    """Logs the progress and the result of a run, from the tally of each topic by its label."""
 
     def __init__(self, logger: logging.Logger, tallies: Callable[[], Mapping[str, Tally]]) -> None:
         self._logger = logger
