@@ -12,6 +12,7 @@ from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
+from .event_streams import logger
 from .event_streams.consume import ConsumeClient
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
@@ -20,7 +21,6 @@ from .exactly_once.run import ExactlyOnce
 from .exactly_once.topic_reader import Clock, TopicReader
 from .input.batch_files import records
 from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
-from .input.stdin_reader import StdinReader
 from .mapping import MappedStream, mapping
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin
@@ -33,9 +33,9 @@ from .publishing.payload import Payload
 from .publishing.producer import Producer
 from .routing.router import Router
 from .settings import SETTINGS, decodes_records, target_problems
+from .stdin_reader import StdinReader
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
@@ -84,17 +84,16 @@ def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metr
     yield from request_metrics(context.limiter.stats)
 
 
-def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer:
+def make_producer(config: Mapping[str, Any]) -> Producer:
     """Create the producer from the settings, and serve its metrics if they are enabled."""
-    context = _context(config, logger)
-    producer = Producer(context, logger)
+    context = _context(config)
+    producer = Producer(context)
     if address := config.get("metrics_address"):
         serve_metrics(address, partial(target_metrics, producer, context))
     return producer
 
 
-def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContext:
-    """Create the context of all producers from the settings."""
+def _context(config: Mapping[str, Any]) -> PublishContext:
     max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
     # The legacy domain has no batch endpoint (docs/api.md, "Messages").
     batch = (
@@ -167,7 +166,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
         self._mapped: dict[str, list[MappedStream]] = {}
-        self._producer = make_producer(config, self.logger)
+        self._producer = make_producer(config)
         self._router = Router(config, self._producer)
         self.message_reader.producer = self._producer
         self._ready = True

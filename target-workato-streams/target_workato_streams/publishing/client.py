@@ -71,7 +71,9 @@ class PublishClient:
             if not isinstance(entry, dict) or entry.get("result") is None:
                 unknown.append(index)
             elif entry["result"] != "success":
-                failed[index] = self._reason(entry, bodies[index])
+                # The whole entry, because the API does not document the field with the reason.
+                reason = json.dumps(entry, ensure_ascii=False)
+                failed[index] = redact(reason, self.session.host.token, bodies[index])
             else:
                 given = entry.get("message_id")
                 last_message_id = None if given is None else str(given)
@@ -85,14 +87,6 @@ class PublishClient:
             f"{of_them}; check {self.session.host.url_setting}",
             status=200,
         )
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.session.close()
-
-    def _reason(self, entry: object, body: bytes) -> str:
-        """Return the whole entry, because the API does not document the field with the reason."""
-        return redact(json.dumps(entry, ensure_ascii=False), self.session.host.token, body)
 
     def _decode(self, response: Response, kind: type[T]) -> T:
         try:

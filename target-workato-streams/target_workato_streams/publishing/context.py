@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import random
 import re
@@ -15,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError
 from .messages import Failed
 
@@ -91,8 +91,6 @@ class Wakeup:
             os.close(self._reader)
             os.close(self._writer)
 
-
-logger = logging.getLogger("target-workato-streams")
 
 # The time in seconds for which a failed entry is retried, since its reason may be transient.
 RETRY_SECS = 10.0

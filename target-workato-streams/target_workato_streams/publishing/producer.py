@@ -23,7 +23,6 @@ from .summary import PROGRESS_SECS, Summary
 from .topic_producer import TopicProducer
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Iterator
 
     from ..exactly_once.run import ExactlyOnce
@@ -45,7 +44,7 @@ class Producer:
     For the main thread only, which calls it for each message of the input and while it waits.
     """
 
-    def __init__(self, context: PublishContext, logger: logging.Logger) -> None:
+    def __init__(self, context: PublishContext) -> None:
         path = self.dead_letter_path = context.settings.dead_letter_path
         self.topics: dict[int, TopicProducer] = {}
         self.routes: dict[str, TopicProducer | None] = {}  # None for a stream that is skipped
@@ -59,9 +58,7 @@ class Producer:
         self._failure: Exception | None = None
         # The time on the monotonic clock at which the run has to end; None before a shutdown.
         self._deadline: float | None = None
-        self._summary = Summary(
-            logger, lambda: {each.label: each.total for each in self.topics.values()}
-        )
+        self._summary = Summary(lambda: {each.label: each.total for each in self.topics.values()})
 
     def route(self, stream: str, topic_id: int | None) -> None:
         """Publish a stream to a topic; None skips it."""
@@ -242,7 +239,7 @@ class Producer:
         If the requests of one topic fail, the records of the others are still published, within
         the memory limit.
         """
-        if not producer.full:
+        if len(producer.queue) <= producer.queue.max_in_flight:
             return False
         topics = self.topics.values()
         if not producer.failing or all(each.failing for each in topics):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
+from ..event_streams import logger
 from ..plugin.monitoring import ProgressBar, is_shown
 from ..plugin.wording import counted
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .messages import OutgoingMessage
@@ -53,8 +53,7 @@ class Tally:
 class Summary:
     """Logs the progress and the result of a run, from the tally of each topic by its label."""
 
-    def __init__(self, logger: logging.Logger, tallies: Callable[[], Mapping[str, Tally]]) -> None:
-        self._logger = logger
+    def __init__(self, tallies: Callable[[], Mapping[str, Tally]]) -> None:
         self._tallies = tallies
         self._started_at = time.monotonic()
         self._bar = ProgressBar("publishing", "messages") if is_shown() else None
@@ -78,8 +77,8 @@ class Summary:
             total = Tally.total(self._tallies().values())
             if self._bar:
                 self._bar.show(total.published, str(total))
-                return
-            self._logger.info("After %.0f s: %s", now - self._started_at, total)
+            else:
+                logger.info("After %.0f s: %s", now - self._started_at, total)
 
     def write(self) -> None:
         """Log the line of each topic and the SDK's metric of each stream."""
@@ -89,4 +88,4 @@ class Summary:
             counter.exit()
         secs = time.monotonic() - self._started_at
         for label, tally in self._tallies().items():
-            self._logger.info("%s: %s, %.1f s", label, tally, secs)
+            logger.info("%s: %s, %.1f s", label, tally, secs)

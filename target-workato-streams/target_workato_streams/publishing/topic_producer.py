@@ -150,11 +150,6 @@ class TopicProducer:
         return total
 
     @property
-    def full(self) -> bool:
-        """Whether enough batches wait; reading should pause."""
-        return len(self.queue) > self.queue.max_in_flight
-
-    @property
     def failing(self) -> bool:
         """Whether a request of the topic is being retried."""
         return any(sender.failing for sender in self._senders)
@@ -217,7 +212,7 @@ class TopicProducer:
         self._workers.append(worker)
 
     def _work(self, client: PublishClient, sender: BatchSender) -> None:
-        with closing(client):
+        with closing(client.session):
             while taken := self.queue.take():
                 number, batch = taken
                 self._context.wakeup.call()  # there is room for another one

@@ -27,9 +27,6 @@ def is_dead_letter_file(path: Path) -> bool:
     """Whether an existing file is empty, or begins like the dead letters of an earlier run.
 
     A killed run may have written only a part of the first line.
-
-    Raises:
-        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         begin = file.read(max(map(len, BEGINNINGS)))
@@ -41,9 +38,6 @@ class DeadLetters:
 
     The file is opened for the first message, in append mode. All methods raise
     ``EventStreamsError`` if it cannot be written.
-
-    Args:
-        path: The file; its folder must exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,12 +47,7 @@ class DeadLetters:
         self._described: dict[str, Stream] = {}
 
     def write(self, record: Record, error: Mapping[str, object]) -> None:
-        """Append a record, preceded by the schema of its stream if that is new.
-
-        Args:
-            record: The record.
-            error: Why the record was rejected.
-        """
+        """Append a record, preceded by the schema of its stream if that is new."""
         stream = record.stream
         name = json.dumps(stream.name).encode()
         now = datetime.now(timezone.utc).isoformat()
