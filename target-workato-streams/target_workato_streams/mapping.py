@@ -44,15 +44,12 @@ class Validator:
             raise InvalidJSONSchema("not a JSON Schema") from exc
 
     def problem(self, record: bytes) -> str | None:
-        """Return the rule that a record violates, without its content; None if it is valid.
-
-        An exception during validation is also a problem of the record, and does not end the run.
-        """
+        """Return the rule that a record violates, without its content; None if it is valid."""
         try:
             # The library does not accept subclasses of Decimal.
             value = decode(_SURROGATE.sub(rb"\\ufffd", record), Decimal)
             error = next(iter(self._validator.iter_errors(value)), None)
-        except Exception as exc:  # noqa: BLE001 - see above
+        except Exception as exc:  # noqa: BLE001 - a problem of the record only
             return f"cannot be validated ({type(exc).__name__})"
         if error is None:
             return None
@@ -114,10 +111,7 @@ class MappedStream:
         self._validator = Validator(self.schema) if target.config["validate_records"] else None
 
     def apply(self, fields: dict[str, Any], record: Record) -> tuple[bytes, str | None] | None:
-        """Map a record, given decoded and as received.
-
-        Returns the new record as JSON, and the problem if it is invalid; None if it is removed.
-        """
+        """Map a record; return it as JSON with its problem, or None if the map removes it."""
         mapped = self._transform(fields.copy())
         if mapped is None:
             return None

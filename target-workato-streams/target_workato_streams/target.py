@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from .input.messages import Line
-    from .publishing.messages import OutgoingMessage
 
 LABELS = ("topic_id",)
 # From a fast response to waiting several minutes for the quota.
@@ -122,23 +121,20 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         client = ConsumeClient(session, topic_id, split_page)
         return TopicReader(client, label, config["message_key_field"], Clock(limiter.sleep), logger)
 
-    exactly_once: ExactlyOnce[OutgoingMessage] | None = None
+    context = PublishContext(settings, connect, limiter)
     if config["exactly_once"]:
-        exactly_once = ExactlyOnce(open_reader, logger)
-    latency = None
+        context.exactly_once = ExactlyOnce(open_reader, logger)
     if config.get("metrics_address"):
-        latency = histogram(
+        context.latency = histogram(
             "target_acknowledgement_seconds",
             "Time from sending a batch to its acknowledgement, including retries and quota waits.",
             LATENCY_BOUNDS,
         )
-    return PublishContext(settings, connect, limiter, latency, exactly_once)
+    return context
 
 
 # The number of records in batch files that are read between two polls.
 RECORDS_BETWEEN_POLLS = 500
-# Shells add this to the number of a signal to get the exit code.
-SIGNALLED = 128
 
 
 class TargetWorkatoStreams(CheckedPlugin, Target):
@@ -268,10 +264,11 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Shut down; exit immediately on a second signal, or if nothing has been read."""
+        exit_code = 128 + signum  # as in shells
         if not self._ready:
-            sys.exit(SIGNALLED + signum)
+            sys.exit(exit_code)
         if self._producer.stopping:
-            os._exit(SIGNALLED + signum)
+            os._exit(exit_code)
         self._producer.stop()
 
     @classmethod

@@ -58,9 +58,10 @@ class PublishClient:
         tally.requests += 1
         tally.body_bytes += len(body)
         response = self.session.send(self._request, body=body)
+        time = response.date.isoformat() if response.date else None
         if self._legacy:
             message_id = self._decode(response, _Acknowledged).message_id
-            return PublishResult({}, (), str(message_id), _time(response))
+            return PublishResult({}, (), str(message_id), time)
         entries = self._decode(response, _BatchResponse).message_ids
         failed = {}
         unknown = []
@@ -77,7 +78,7 @@ class PublishClient:
             else:
                 given = entry.get("message_id")
                 last_message_id = None if given is None else str(given)
-        return PublishResult(failed, unknown, last_message_id, _time(response))
+        return PublishResult(failed, unknown, last_message_id, time)
 
     def not_understood(self, unknown: int, count: int) -> Unavailable:
         """Return the error for a response without a result for some messages."""
@@ -97,10 +98,6 @@ class PublishClient:
                 return msgspec.convert(json.loads(response.content), kind)
         except (ValueError, RecursionError):
             raise self.session.unexpected(response) from None
-
-
-def _time(response: Response) -> str | None:
-    return response.date.isoformat() if response.date else None
 
 
 class _Acknowledged(msgspec.Struct):

@@ -45,10 +45,6 @@ class Wakeup:
         # Reentrant: a signal handler may interrupt a call of its own thread.
         self._lock = threading.RLock()
 
-    def fileno(self) -> int:
-        """Return the descriptor that is readable after a call."""
-        return self._reader
-
     def call(self) -> None:
         """Wake the main thread, now or the next time it waits."""
         with self._lock:

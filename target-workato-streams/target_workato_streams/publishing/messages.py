@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from ..exactly_once.positions import Position
 
 
-class Mapped(NamedTuple):
-    """A record after stream maps, and its stream, whose name and key they may have changed."""
-
-    stream: Stream
-    text: bytes
-
-
 class OutgoingMessage(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A message to publish."""
 
@@ -31,7 +24,8 @@ class OutgoingMessage(msgspec.Struct, frozen=True, gc=False, eq=False):
     sequence: int  # the number of the message within the run
     checkpoint: Checkpoint  # waits for the message
     version: RowVersion = NO_ROW_VERSION  # in the message key
-    mapped: Mapped | None = None  # determines the row; None if nothing maps the record
+    # The record after stream maps, and its stream, whose name and key they may have changed.
+    mapped: tuple[Stream, bytes] | None = None
 
 
 class Published(NamedTuple):

@@ -17,7 +17,7 @@ from ..plugin.wording import counted
 from ..state.checkpoints import CheckpointTracker, StateWriter
 from ..state.dead_letters import DeadLetters
 from .context import RejectionLog
-from .messages import Failed, Mapped, OutgoingMessage, Published, Rejected
+from .messages import Failed, OutgoingMessage, Published, Rejected
 from .payload import InvalidPayloadError
 from .summary import PROGRESS_SECS, Summary
 from .topic_producer import TopicProducer
@@ -39,10 +39,7 @@ GRACE_SECS = 8.0
 
 
 class Producer:
-    """Publishes records, and emits the states that cover them.
-
-    For the main thread only, which calls it for each message of the input and while it waits.
-    """
+    """Publishes records and emits the states that cover them, in the main thread only."""
 
     def __init__(self, context: PublishContext) -> None:
         path = self.dead_letter_path = context.settings.dead_letter_path
@@ -88,7 +85,7 @@ class Producer:
                 settings.batch.check(body)
             except InvalidPayloadError as exc:
                 problem = str(exc)
-        mapped = None if text is record.text else Mapped(stream, text)
+        mapped = None if text is record.text else (stream, text)
         checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
         message = OutgoingMessage(body, record, sequence, checkpoint, version, mapped)
         if problem is not None:
@@ -96,7 +93,7 @@ class Producer:
             self._handle(producer.topic_id, rejected)
             self.poll()
         elif not self._is_wanted(producer, message):
-            self._checkpoints.acknowledge([message])
+            self._checkpoints.acknowledge([checkpoint])
             producer.tally.skipped += 1
         elif producer.add(message):
             # Poll even if there is room, because a chunk of the input may contain many batches.
@@ -137,7 +134,8 @@ class Producer:
         if self._dead_letters is not None:
             with self._failing():
                 self._dead_letters.close()
-        self._check()
+        if self._failure is not None:
+            raise self._failure
         if self._states.output is not None:
             raise EventStreamsError(
                 "the last state could not be written, because nothing reads stdout; check the "
@@ -179,12 +177,10 @@ class Producer:
         )
 
     def poll(self) -> None:
-        """Handle what is due: outcomes, batches at their maximum age, states.
-
-        Raises the failure of the run, if there is one; then `finish` has to be called.
-        """
+        """Handle outcomes, batches at their maximum age and states; raise the run's failure."""
         self._process()
-        self._check()
+        if self._failure is not None:
+            raise self._failure
 
     def while_waiting(self, work: Callable[[], T]) -> T:
         """Run a function in another thread, poll until it is done, and return its result.
@@ -205,7 +201,7 @@ class Producer:
                 look_up = self.while_waiting(partial(exactly_once.read, topic_id, producer.label))
             except Stopped:
                 # Nothing is read after this record, so no state covers it.
-                self._checkpoints.acknowledge([message])
+                self._checkpoints.acknowledge([message.checkpoint])
                 raise
             except EventStreamsError as exc:
                 # The failure of another topic has already been handled.
@@ -273,7 +269,7 @@ class Producer:
         if isinstance(outcome, Published):
             if exactly_once is not None:
                 exactly_once.rule.settle(topic_id, outcome.messages, outcome.position)
-            self._checkpoints.acknowledge(outcome.messages)
+            self._checkpoints.acknowledge(message.checkpoint for message in outcome.messages)
             producer.tally.published += len(outcome.messages)
             self._summary.count(outcome.messages)
         elif isinstance(outcome, Failed):
@@ -287,7 +283,7 @@ class Producer:
                     "attempts": outcome.attempts,
                 }
                 self._dead_letters.write(outcome.message.record, error)
-                self._checkpoints.acknowledge([outcome.message])
+                self._checkpoints.acknowledge([outcome.message.checkpoint])
                 # The rule does not know a record that was rejected without being sent.
                 if exactly_once is not None and outcome.status is not None:
                     exactly_once.rule.settle(topic_id, [outcome.message], None)
@@ -325,7 +321,3 @@ class Producer:
             yield
         except EventStreamsError as exc:
             self._fail(Failed(exc))
-
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     Row = tuple[str | bytes | int, ...]
 
-# With these responses, the service has not applied the request.
-NOT_APPLIED = frozenset({425, 429})
 # A single message may be the cause; the others are accepted without it.
 MESSAGE_STATUSES = frozenset({400, 413, 422})
 # After this many consecutive rejections, messages are sent one by one until one is accepted:
@@ -62,10 +60,7 @@ class _Request(NamedTuple):
 
 
 class BatchSender:
-    """Publishes the batches of one worker.
-
-    With `exactly_once`, the position reads the topic before messages are resent.
-    """
+    """Publishes the batches of one worker; a position reads the topic before it resends any."""
 
     def __init__(
         self, client: PublishClient, context: PublishContext, position: TopicPosition | None = None
@@ -141,9 +136,8 @@ class BatchSender:
         if retried:
             self._fail()
             self._context.entry_retries.wait(request.entry_tries)
-            pending.append(
-                _Request(retried, request.attempts + 1, request.entry_tries + 1, failed_at)
-            )
+            tries = request.entry_tries + 1
+            pending.append(_Request(retried, request.attempts + 1, tries, failed_at))
         if unknown := [request.messages[index] for index in result.unknown]:
             pending.append(request._replace(messages=unknown, attempts=request.attempts + 1))
         return rejected
@@ -161,10 +155,11 @@ class BatchSender:
             result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
             self._fail()
-            # A service that throttles has not applied the request, but may have received it.
+            # With 425 and 429, the service has not applied the request. That is likely if it sends
+            # a 503 with Retry-After, but with a position, the topic is read to be sure.
             is_throttled = exc.status == 503 and exc.retry_after is not None
-            was_sent = exc.sent and exc.status not in NOT_APPLIED
-            if was_sent and (position is not None or not is_throttled):
+            may_be_applied = exc.sent and exc.status not in {425, 429}
+            if may_be_applied and (position is not None or not is_throttled):
                 self._count_in_doubt(missing)
             raise
         self.failing = False

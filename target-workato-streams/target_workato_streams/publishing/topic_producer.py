@@ -119,10 +119,7 @@ MAX_NAMES = 5
 
 
 class TopicProducer:
-    """The batches of one topic, and the workers that publish them.
-
-    Its public methods are for the main thread.
-    """
+    """The batches of one topic and their workers; its public methods are for the main thread."""
 
     def __init__(self, topic_id: int, context: PublishContext) -> None:
         self.topic_id = topic_id
@@ -242,7 +239,6 @@ class TopicProducer:
             self._fail(exc)
 
     def _fail(self, exc: BaseException) -> None:
-        """Report a failure, which ends the run, to the main thread."""
         self.queue.close()
         if not isinstance(exc, EventStreamsError):
             # The text of other exceptions may quote a payload.

@@ -35,11 +35,7 @@ class Router:
         self._listed: dict[str | None, int] | None = None
 
     def route(self, stream: str, schema: dict[str, Any]) -> None:
-        """Route a stream to its topic, unless it has been routed.
-
-        Raises `SettingError` if the settings contain no topic for the stream, and `ServiceError`
-        if the topic could not be looked up or created.
-        """
+        """Route a stream to its topic, unless it has been routed."""
         if stream in self._producer.routes:
             return
         topic_id = self._configured(stream)

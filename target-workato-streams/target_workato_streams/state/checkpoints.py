@@ -10,7 +10,7 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError
 
@@ -30,14 +30,6 @@ class Checkpoint:
         self.state: bytes | None = None  # closed the checkpoint; None while it is open
         self.previous = previous
         self.following: Checkpoint | None = None
-
-
-class Tracked(Protocol):
-    """A message of a checkpoint."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint that waits for the message."""
 
 
 class CheckpointTracker:
@@ -61,11 +53,10 @@ class CheckpointTracker:
         self._current.unacknowledged += 1
         return self._current
 
-    def acknowledge(self, messages: Iterable[Tracked]) -> None:
-        """Count messages as acknowledged, or as written to the dead-letter file."""
-        for message in messages:
+    def acknowledge(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Count a message of each checkpoint as acknowledged, or as written to the dead letters."""
+        for checkpoint in checkpoints:
             self.unacknowledged -= 1
-            checkpoint = message.checkpoint
             checkpoint.unacknowledged -= 1
             if checkpoint.unacknowledged == 0 and checkpoint.state is not None:
                 self._complete(checkpoint)
