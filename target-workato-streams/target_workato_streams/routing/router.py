@@ -65,6 +65,7 @@ class Router:
     def _ensure(self, api: DeveloperApi, name: str, schema: WorkatoSchema) -> int:
         """Return the id of the topic with this name, and create the topic if it does not exist."""
         create = partial(self._create, api, name, schema)
+        # First without `retry`, which waits for the quota even if there is no request.
         return self._find(api, name) or api.session.retry(create)
 
     def _find(self, api: DeveloperApi, name: str) -> int | None:

@@ -113,10 +113,7 @@ class StateWriter:
         return bool(self._line or self._next) and not self._failed
 
     def write(self, state: bytes | None) -> None:
-        """Write as much of a state, or of the last one, as stdout accepts without blocking.
-
-        A state that is None or the same as the last one is ignored.
-        """
+        """Write as much of a new state, or of the last one, as stdout accepts without blocking."""
         if state is not None and state != self._last and not self._failed:
             if self._dead_letters is not None:
                 self._dead_letters.sync()

@@ -24,12 +24,10 @@ BEGINNINGS = (b'{"type":"SCHEMA","stream":', b'{"type":"RECORD","stream":')
 
 
 def is_dead_letter_file(path: Path) -> bool:
-    """Whether an existing file is empty, or begins like the dead letters of an earlier run.
-
-    A killed run may have written only a part of the first line.
-    """
+    """Whether an existing file is empty, or begins like the dead letters of an earlier run."""
     with path.open("rb") as file:
         begin = file.read(max(map(len, BEGINNINGS)))
+    # A killed run may have written only a part of the first line.
     return any(begin[: len(expected)] == expected[: len(begin)] for expected in BEGINNINGS)
 
 
