@@ -61,7 +61,7 @@ def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgeme
     chance.shuffle(unacknowledged)
     while unacknowledged:
         _, message = unacknowledged.pop()
-        tracker.acknowledge([message])
+        tracker.acknowledge([message.checkpoint])
         assert tracker.unacknowledged == len(unacknowledged)
         emitted = max(emitted, taken())
         assert emitted == newest()
@@ -73,13 +73,13 @@ def test_a_slow_topic_does_not_accumulate_checkpoints() -> None:
     first = tracked(tracker)
     for number in range(1000):
         tracker.close(b"%d" % number)
-        tracker.acknowledge([tracked(tracker)])
+        tracker.acknowledge([tracked(tracker).checkpoint])
     length, checkpoint = 1, first.checkpoint
     while checkpoint.following is not None:
         length, checkpoint = length + 1, checkpoint.following
     assert length <= 3
     assert tracker.take() is None
-    tracker.acknowledge([first])
+    tracker.acknowledge([first.checkpoint])
     assert tracker.take() == b"999"
 
 

@@ -26,8 +26,8 @@ def test_a_long_run_logs_a_progress_line_per_minute(
     clock = iter([1000.0, 1059.0, 1060.0, 1061.0, 1119.0, 1121.0])
     monkeypatch.setattr(summary, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     tallies = {"a": Tally(published=3, requests=1), "b": Tally(published=4, requests=2)}
-    reporter = Summary(logging.getLogger("progress"), lambda: tallies)
-    with caplog.at_level(logging.INFO, "progress"):
+    reporter = Summary(lambda: tallies)
+    with caplog.at_level(logging.INFO, "target-workato-streams"):
         for _ in range(5):
             reporter.progress()
     lines = [record.getMessage() for record in caplog.records]

@@ -16,72 +16,40 @@ if TYPE_CHECKING:
     from ..exactly_once.positions import Position
 
 
-class Mapped(NamedTuple):
-    """A record after stream maps, and its stream, whose name and key they may have changed."""
-
-    stream: Stream
-    text: bytes
-
-
 class OutgoingMessage(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """A message to publish.
+    """A message to publish."""
 
-    Attributes:
-        body: The JSON object to publish.
-        record: The record of the message.
-        sequence: The number of the message within the run.
-        checkpoint: The checkpoint that waits for the message.
-        version: The version in the message key, if there is one.
-        mapped: The record after stream maps, which decide its row; None if nothing maps it.
-    """
-
-    body: bytes
+    body: bytes  # the JSON object to publish
     record: Record
-    sequence: int
-    checkpoint: Checkpoint
-    version: RowVersion = NO_ROW_VERSION
-    mapped: Mapped | None = None
+    sequence: int  # the number of the message within the run
+    checkpoint: Checkpoint  # waits for the message
+    version: RowVersion = NO_ROW_VERSION  # in the message key
+    # The record after stream maps, and its stream, whose name and key they may have changed.
+    mapped: tuple[Stream, bytes] | None = None
 
 
 class Published(NamedTuple):
-    """The service acknowledged these messages.
-
-    Attributes:
-        messages: The messages.
-        position: The last message of the topic that was acknowledged or read; None if the target
-            does not keep positions.
-    """
+    """The service acknowledged these messages."""
 
     messages: Sequence[OutgoingMessage]
+    # The last message of the topic that was acknowledged or read, with `exactly_once`.
     position: Position | None = None
 
 
 class Rejected(NamedTuple):
-    """The service rejected this message, or it is invalid and was not sent.
-
-    Attributes:
-        message: The message.
-        reason: The reason from the service, or why the message was not sent.
-        status: The HTTP status; None if the message was not sent.
-        attempts: The number of requests that contained it, not counting retries of a request.
-    """
+    """The service rejected this message, or it is invalid and was not sent."""
 
     message: OutgoingMessage
     reason: str
-    status: int | None = None
-    attempts: int = 0
+    status: int | None = None  # None if the message was not sent
+    attempts: int = 0  # requests that contained it, not counting retries of a request
 
 
 class Failed(NamedTuple):
-    """The run cannot continue.
-
-    Attributes:
-        error: The reason.
-        rejected: The rejected message that ends the run, if that is the reason.
-    """
+    """The run cannot continue."""
 
     error: Exception
-    rejected: Rejected | None = None
+    rejected: Rejected | None = None  # the message that ends the run, if one does
 
 
 Outcome = Published | Rejected | Failed

@@ -23,15 +23,10 @@ class InvalidPayloadError(Exception):
 
 @dataclass(frozen=True)
 class Payload:
-    """The part of a record that is published.
+    """The part of a record that is published."""
 
-    Args:
-        field: The field to publish instead of the record.
-        key_field: The name of the field to add with the message key.
-    """
-
-    field: str | None = None
-    key_field: str | None = None
+    field: str | None = None  # to publish instead of the record
+    key_field: str | None = None  # to add with the message key
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Payload:
@@ -39,17 +34,9 @@ class Payload:
         return cls(config.get("payload_field"), config.get("message_key_field"))
 
     def of(self, record: bytes, stream: Stream) -> tuple[bytes, RowVersion]:
-        """Build the JSON object to publish.
+        """Build the JSON object to publish, and return it with the version in its message key.
 
-        Args:
-            record: The record.
-            stream: The stream of the record.
-
-        Returns:
-            The object, and the version in its message key.
-
-        Raises:
-            InvalidPayloadError: The payload is missing, or already has a field with the key's name.
+        Raises `InvalidPayloadError` if the payload is missing, or already has the key field.
         """
         body = record
         if self.field is not None:

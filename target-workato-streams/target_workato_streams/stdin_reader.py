@@ -4,61 +4,37 @@ from __future__ import annotations
 
 import codecs
 import io
-import logging
 import os
 import sys
 from collections import Counter
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
-from ..event_streams.errors import EventStreamsError, SettingError, Stopped
-from ..plugin.command import safe_text
-from .messages import InputError, split
+from .event_streams import logger
+from .event_streams.errors import EventStreamsError, SettingError, Stopped
+from .input.messages import InputError, split
+from .plugin.command import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
-    from .messages import Line
-
-logger = logging.getLogger("target-workato-streams")
+    from .input.messages import Line
+    from .publishing.producer import Producer
 
 CHUNK_BYTES = 256 * 1024
 
 
-class Producer(Protocol):
-    """What the reader needs of the producer, which imports this folder."""
-
-    dead_letter_path: Path | None
-    stopping: bool
-
-    def wait(self, readable: int) -> bool:
-        """Wait until `poll` is due or a descriptor is readable; return whether it is readable."""
-
-    def poll(self) -> None:
-        """Handle what is due."""
-
-    def finish(self) -> None:
-        """Publish the records that have been read."""
-
-
 class StdinReader(GenericSingerReader[bytes]):
-    """Splits the input into messages, and passes them to the target's callbacks.
+    """Splits the input into messages, and passes them to the target's callbacks."""
 
-    Attributes:
-        producer: Polled between two reads; finishes if the input fails.
-        line_number: The number of the line being processed.
-        last_type: The type of the last message that was processed.
-    """
-
-    producer: Producer
+    producer: Producer  # polled between two reads; finishes if the input fails
 
     def __init__(self) -> None:
         super().__init__()
-        self.line_number = 0
-        self.last_type = ""
+        self.line_number = 0  # of the line being processed
+        self.last_type = ""  # of the last message that was processed
 
     @property
     @override
@@ -67,7 +43,6 @@ class StdinReader(GenericSingerReader[bytes]):
 
     @override
     def deserialize_json(self, line: bytes) -> Line:  # type: ignore[override]  # not a dict
-        """Split a line into its fields, without decoding large ones."""
         return split(line)
 
     @override
@@ -78,16 +53,7 @@ class StdinReader(GenericSingerReader[bytes]):
     ) -> Counter[str]:
         """Read to the end, or until the producer stops; then process only what has been read.
 
-        Args:
-            file_input: The input; None for stdin.
-            callbacks: The functions that process a message, by its type.
-
-        Returns:
-            The number of messages of each type.
-
-        Raises:
-            InputError: A line is invalid. The records before it have been published, as after any
-                other error.
+        After an error, the records before it have been published.
         """
         counts: Counter[str] = Counter()
         source = self._checked(file_input)
@@ -109,19 +75,14 @@ class StdinReader(GenericSingerReader[bytes]):
                 self.producer.finish()
             except EventStreamsError as failure:
                 if failure is not exc:
-                    logger.error("%s", safe_text(exc))  # noqa: TRY400 - as ConnectorCommand does
+                    logger.error("%s", safe_text(exc))
                 raise
             raise
         return counts
 
     def _checked(self, file_input: IO[str] | IO[bytes] | None) -> IO[str] | IO[bytes]:
-        """Check that stdin and stdout are open, before the first request.
-
-        Python sets the standard streams that are closed at its start to None.
-
-        Raises:
-            EventStreamsError: One of them is closed, or the input is the dead-letter file.
-        """
+        """Check the input and stdout before the first request."""
+        # Python sets the standard streams that are closed at its start to None.
         if sys.stdout is None:
             raise EventStreamsError("stdout is closed, so no state can be emitted; redirect it")
         if file_input is None and sys.stdin is None:
