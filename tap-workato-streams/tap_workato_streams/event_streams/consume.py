@@ -1,15 +1,15 @@
-"""Consuming one topic: cursors, pages, cursors that have expired, and the end of a topic."""
+"""Consuming one topic: cursors, pages, and the search for the end of a topic."""
 
 from __future__ import annotations
 
 import logging
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from . import CONNECTOR
-from .errors import EventStreamsError, RequestRejected
+from .errors import EventStreamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,14 +69,8 @@ class ConsumeClient:
 
         Raises RequestRejected if a retry would not help, and GaveUp after ``max_retry_secs``.
         """
-        body: dict[str, Any] = {"batch_size": batch_size}
-        if cursor.after_message_id is not None:
-            body["after_message_id"] = cursor.after_message_id
-        elif cursor.since_time is not None:
-            body["since_time"] = cursor.since_time
-        if timeout_secs:
-            body["timeout_secs"] = timeout_secs
-        sent = msgspec.json.encode(body)
+        body = {"batch_size": batch_size, **cursor._asdict(), "timeout_secs": timeout_secs}
+        sent = msgspec.json.encode({name: value for name, value in body.items() if value})
         return self.session.retry(lambda: self._consume_once(sent, timeout_secs))
 
     def close(self) -> None:
@@ -131,40 +125,6 @@ def rfc3339(time: datetime, timespec: str = "seconds") -> str:
 # The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
 # (docs/api.md, "Assumptions").
 MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
-
-
-class CursorExpired(RequestRejected):
-    """The message of a cursor has expired or was purged."""
-
-    until = "now"  # The time of the earliest message that is left, if there is one.
-
-
-def consume_again(
-    cursor: Cursor,
-    batch_size: int,
-    rejection: RequestRejected,
-    consume: Callable[[Cursor, int], Messages],
-) -> Messages:
-    """Repeat a request that was rejected, if its cursor may be the cause.
-
-    The API does not document the status for an expired message id. If a request succeeds without
-    the cursor, and is rejected again with it, the message has expired or was purged: CursorExpired.
-    Otherwise, the topic was the cause, or the rejection was transient.
-    """
-    if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
-        raise rejection
-    try:
-        earliest = consume(EARLIEST, 1).messages
-    except RequestRejected:
-        raise rejection from None
-    try:
-        return consume(cursor, batch_size)
-    except RequestRejected as again:
-        if again.status not in MAY_BE_THE_CURSOR:
-            raise
-        expired = CursorExpired(str(again), status=again.status, reason=again.reason)
-        expired.until = (earliest and earliest[0].time) or "now"
-        raise expired from None
 
 
 # How far back a search for the end starts: messages may become readable seconds after they were

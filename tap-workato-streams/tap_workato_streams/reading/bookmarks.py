@@ -116,16 +116,14 @@ def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
 Bookmarks = dict[str, Any]
 
 # The keys that a bookmark of this tap may contain in addition to the position.
-NO_POSITION = frozenset(
-    {
-        "topic_id",
-        "columns",
-        "declared",
-        "replication_key",
-        "starting_replication_value",
-        "progress_markers",
-    }
-)
+NO_POSITION = {
+    "topic_id",
+    "columns",
+    "declared",
+    "replication_key",
+    "starting_replication_value",
+    "progress_markers",
+}
 
 
 def bookmarks_of(state: object, file: str = "state") -> Bookmarks:

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ..event_streams.consume import (
+    EARLIEST,
+    MAY_BE_THE_CURSOR,
     Cursor,
-    CursorExpired,
-    consume_again,
     newest_page,
     parse_time,
     recent_page,
@@ -33,6 +33,12 @@ logger = logging.getLogger("tap-workato-streams")
 SHORTEST_POLL_SECS = 1.0
 # The share of the retention after which a bookmark is close to expiring.
 NEAR_RETENTION = 0.8
+
+
+class CursorExpired(RequestRejected):
+    """The message of a cursor has expired or was purged."""
+
+    until = "now"  # The time of the earliest message that is left, if there is one.
 
 
 class TopicConsumer:
@@ -122,9 +128,9 @@ class TopicConsumer:
     def _fetch(self, cursor: Cursor, poll_secs: int = 0) -> Messages:
         batch_size = self._settings.batch_size
         try:
-            found = self._request(cursor, batch_size, poll_secs)
+            found = self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
         except RequestRejected as rejection:
-            found = consume_again(cursor, batch_size, rejection, self._request)
+            found = self._consume_again(cursor, rejection)
             logger.warning(
                 "%s: ignored HTTP %s (%s), because the same request succeeded when repeated",
                 self.topic,
@@ -139,11 +145,29 @@ class TopicConsumer:
         self._clock.see(found.date)
         return found
 
-    def _request(self, cursor: Cursor, batch_size: int, poll_secs: int = 0) -> Messages:
-        return self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
+    def _consume_again(self, cursor: Cursor, rejection: RequestRejected) -> Messages:
+        """Repeat a request that was rejected, if its cursor may be the cause.
+
+        The API does not document the status for an expired message id. If a request succeeds
+        without the cursor, and is rejected again with it, the message has expired or was purged.
+        Otherwise, the topic was the cause, or the rejection was transient.
+        """
+        if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
+            raise rejection
+        try:
+            earliest = self.client.consume(EARLIEST, batch_size=1).messages
+        except RequestRejected:
+            raise rejection from None
+        try:
+            return self.client.consume(cursor, batch_size=self._settings.batch_size)
+        except RequestRejected as again:
+            if again.status not in MAY_BE_THE_CURSOR:
+                raise
+            expired = CursorExpired(str(again), status=again.status, reason=again.reason)
+            expired.until = (earliest and earliest[0].time) or "now"
+            raise expired from None
 
     def _position_instead(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
-        """Return the position that replaces an expired one."""
         message_id = str(cursor.after_message_id)
         if message_id in self._given_up:
             raise EventStreamsError(
