@@ -13,11 +13,11 @@ from .plugin.wording import counted, listed, shown
 from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
 from .records.evolution import (
     ADD_COLUMNS,
+    RESCUE,
     ColumnRegistry,
     Evolution,
     changed_types,
     contains,
-    evolution_mode,
     from_bookmark,
     from_catalog,
     key_path,
@@ -212,7 +212,8 @@ class TableStream(TopicStream):
 
     @cached_property
     def _mode(self) -> str:
-        return evolution_mode(self.config, is_declared=self._is_declared)
+        default = RESCUE if self._is_declared or self.config.get("batch_config") else ADD_COLUMNS
+        return self.config.get("schema_evolution") or default
 
     @cached_property
     def _known_columns(self) -> Columns:
