@@ -11,14 +11,13 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError
-from .event_streams.rate_limiter import TOO_MANY_REQUESTS
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
 from .plugin.wording import counted, duration
 from .reading.clock import Interval, RunLimits, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .event_streams.rate_limiter import RateLimiter
     from .reading.bookmarks import Bookmark, Page
@@ -27,11 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-workato-streams")
 
-UNAUTHORIZED = 401
 # The time after which a topic that has failed is tried again in tail mode.
 FAILED_TOPIC_SECS = 600.0
-# The maximum time that the main thread waits for a writing worker, which then emits the state.
-LOCK_TIMEOUT_SECS = 0.1
 
 
 class _End(NamedTuple):
@@ -171,19 +167,24 @@ class Sync:
             if self._is_over:
                 return False
             self._errors.pop(stream, None)
-            try:
+            with self._output_errors():
                 stream.write_page(page.first(self._limits.take(len(page.messages))))
                 self._emit_state_if_due()
-            except OSError as exc:
-                # Set while the lock is held, because nothing may follow a truncated line.
-                self._output_error = exc
-                self.stop()
             return not self._is_over
 
     def _emit_state_if_due(self) -> None:
-        if not self._state_interval.left:
+        if not self._state_interval.left and not self._output_error:
             self._state_interval.restart()
             self._write_state()
+
+    @contextlib.contextmanager
+    def _output_errors(self) -> Iterator[None]:
+        """End the run while the lock is held, because nothing may follow a truncated line."""
+        try:
+            yield
+        except OSError as exc:
+            self._output_error = exc
+            self.stop()
 
     def _wait(self, open_topics: int, progress: Progress) -> None:
         """Wait until all topics or the run ends, and emit the state when it is due."""
@@ -197,9 +198,10 @@ class Sync:
                 open_topics -= 1
                 end.stream.summary.end()
             # A worker that is writing, or that stdout blocks, emits the state itself.
-            if not self._state_interval.left and self._lock.acquire(timeout=LOCK_TIMEOUT_SECS):
+            if not self._state_interval.left and self._lock.acquire(timeout=0.1):
                 try:
-                    self._emit_state_if_due()
+                    with self._output_errors():
+                        self._emit_state_if_due()
                 finally:
                     self._lock.release()
             progress.report_if_due()
@@ -225,11 +227,11 @@ class Sync:
 
 
 def _is_quota(error: Exception) -> bool:
-    rate_limited = isinstance(error, ServiceError) and error.status == TOO_MANY_REQUESTS
+    rate_limited = isinstance(error, ServiceError) and error.status == 429
     return rate_limited or isinstance(error, QuotaStoreError)
 
 
 def _fails_everywhere(error: Exception) -> bool:
     """Whether an error is about the token, the quota or the tap itself, not about a topic."""
-    is_token = isinstance(error, ServiceError) and error.status == UNAUTHORIZED
+    is_token = isinstance(error, ServiceError) and error.status == 401
     return is_token or _is_quota(error) or not isinstance(error, EventStreamsError)
