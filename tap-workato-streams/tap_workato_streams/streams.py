@@ -103,11 +103,6 @@ class SdkStream(Stream):
         self._tap.mapper.register_raw_streams_from_catalog(Catalog([(self.name, entry)]))
         self._stream_maps = self._tap.mapper.stream_maps[self.name]
 
-    @property
-    def is_emitted(self) -> bool:
-        """Whether the stream maps keep the stream."""
-        return not isinstance(self.stream_maps[0], RemoveRecordTransform)
-
     @override
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
@@ -147,8 +142,8 @@ class TopicStream(SdkStream):
     def _singer_catalog_entry(self) -> CatalogEntry:
         entry = super()._singer_catalog_entry
         if isinstance(root := entry.metadata.get(()), StreamMetadata):
-            record_format = self.config["record_format"]
-            entry.metadata[()] = TopicMetadata.of(root, self.topic.id, record_format)
+            own = {"topic-id": self.topic.id, "record-format": self.config["record_format"]}
+            entry.metadata[()] = TopicMetadata.from_dict(root.to_dict() | own)
         return entry
 
     @property
@@ -205,7 +200,7 @@ class TopicStream(SdkStream):
     def _write_messages(self, messages: Sequence[Message]) -> None:
         members, error = self.members(messages)
         messages = messages[: len(members)]
-        if not (self.splices and self.is_emitted):
+        if not self.splices or isinstance(self.stream_maps[0], RemoveRecordTransform):
             self._write_decoded(messages, members)
         elif self.maps.has_filter:
             self._write_filtered(messages, members)

@@ -85,12 +85,6 @@ class TopicMetadata(StreamMetadata):
     topic_id: int | None = None
     record_format: str | None = None
 
-    @classmethod
-    def of(cls, metadata: StreamMetadata, topic_id: int, record_format: str) -> TopicMetadata:
-        """Add the topic id and the record format to a stream's metadata."""
-        known = metadata.to_dict()
-        return cls.from_dict({**known, "topic-id": topic_id, "record-format": record_format})
-
 
 def parse_catalog(document: object, file: str = "catalog") -> Catalog:
     """Parse the content of a catalog file, whose name is only used in errors."""

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..event_streams.consume import EARLIEST, Cursor, newest_page, recent_page, rfc3339
@@ -31,9 +32,7 @@ SAMPLE_SIZE = 50
 
 def sample(client: ConsumeClient) -> list[bytes]:
     """Read the payloads of a topic's oldest page and of its newest, without overlap."""
-
-    def consume(cursor: Cursor) -> Messages:
-        return client.consume(cursor, batch_size=SAMPLE_SIZE)
+    consume = partial(client.consume, batch_size=SAMPLE_SIZE)
 
     def since(time: datetime) -> Messages:
         return consume(Cursor(since_time=rfc3339(time)))
@@ -82,9 +81,6 @@ def named(
 
 logger = logging.getLogger("tap-workato-streams")
 
-# With these statuses, the other topics may still be readable.
-THIS_TOPIC_ONLY = {403, 404}
-
 
 def discover_topics(
     config: Mapping[str, Any], catalog: Catalog | None, bookmarks: Mapping[str, Any]
@@ -116,7 +112,7 @@ def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> 
     try:
         payloads = sample(client)
     except RequestRejected as exc:
-        if exc.status not in THIS_TOPIC_ONLY:
+        if exc.status not in {403, 404}:  # With these, the other topics may still be readable.
             raise
         logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
     schema = schemas.OPEN_PAYLOAD

@@ -151,7 +151,8 @@ class Progress:
         now = time.monotonic()
         if self._bar:
             if self._tail:
-                self._bar.show(self._count(), ", ".join(self._slowest(now)))
+                messages = sum(summary.messages for summary in self._summaries)
+                self._bar.show(messages, ", ".join(self._slowest(now)))
             else:
                 shares = [summary.share_done() for summary in self._summaries]
                 self._bar.show(sum(shares) / max(1, len(shares)), self._total(now))
@@ -176,8 +177,7 @@ class Progress:
         self._before = {each: (each.messages, each.newest_secs) for each in self._summaries}
 
     def _line(self, summary: TopicSummary, now: float) -> str:
-        rate = self._new_messages(summary) / max(now - self._reported_at, 1e-3)
-        parts = [f"{counted(summary.messages, 'message')} ({rate:.1f}/s)", *summary.position(now)]
+        parts = [self._messages([summary], now), *summary.position(now)]
         lag = summary.lag_at(now)
         if lag is not None and lag > UP_TO_DATE_SECS:
             parts.append(self._done_in(summary, lag, now))
@@ -195,10 +195,14 @@ class Progress:
         return f"done in about {duration(max(0.0, backlog / speed))}"
 
     def _total(self, now: float) -> str:
-        new = sum(self._new_messages(summary) for summary in self._summaries)
+        return ", ".join([self._messages(self._summaries, now), *self._slowest(now)])
+
+    def _messages(self, summaries: Sequence[TopicSummary], now: float) -> str:
+        """Return the number of messages, and their rate in the last interval."""
+        total = sum(summary.messages for summary in summaries)
+        new = sum(self._new_messages(summary) for summary in summaries)
         rate = new / max(now - self._reported_at, 1e-3)
-        messages = f"{counted(self._count(), 'message')} ({rate:.1f}/s)"
-        return ", ".join([messages, *self._slowest(now)])
+        return f"{counted(total, 'message')} ({rate:.1f}/s)"
 
     def _slowest(self, now: float) -> list[str]:
         """Return how far the slowest topic is behind, if one is, and when it will be done."""
@@ -209,9 +213,6 @@ class Progress:
         lag, slowest = max(lags, key=lambda pair: pair[0])
         behind = f"{slowest.topic.name} {duration(lag)} behind"
         return [behind, self._done_in(slowest, lag, now)] if lag > UP_TO_DATE_SECS else [behind]
-
-    def _count(self) -> int:
-        return sum(summary.messages for summary in self._summaries)
 
     def _new_messages(self, summary: TopicSummary) -> int:
         return summary.messages - self._before[summary][0]
@@ -230,7 +231,7 @@ def tap_metrics(summaries: Sequence[TopicSummary], stats: RequestStats) -> Itera
         messages[label] = summary.messages
         if (lag := summary.lag_secs) is not None:
             lags[label] = lag
-        if bookmarked := _secs(summary.resume_time):
+        if (bookmarked := _secs(summary.resume_time)) is not None:
             ages[label] = max(0.0, time.time() - bookmarked)
     written = "Messages written to stdout."
     yield metric("tap_messages_total", written, LABELS, messages)

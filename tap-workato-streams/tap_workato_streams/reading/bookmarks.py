@@ -72,10 +72,6 @@ class Page(NamedTuple):
         return Bookmark(self.messages[-1].message_id, self.messages[-1].time)
 
 
-# Messages of a batch have the same millisecond, and `since_time` only returns newer messages.
-JUST_BEFORE = timedelta(milliseconds=1)
-
-
 def cursor_after(bookmark: Bookmark) -> Cursor:
     """Return the cursor for a bookmark: its message, or its time if it has no message."""
     if bookmark.message_id:
@@ -103,13 +99,13 @@ def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
 
     All remaining messages are newer than the expired one, so ``earliest`` skips none of them.
     ``since_time`` does the same if the bookmark has no time. Otherwise, it starts just before the
-    time, because other messages with the same time may be unread.
+    time, because other messages of the same millisecond may be unread.
     """
     if policy == "fail":
         return None
     time = parse_time(bookmark.time)
     if policy == "since_time" and time:
-        return Cursor(since_time=rfc3339(time - JUST_BEFORE, "milliseconds"))
+        return Cursor(since_time=rfc3339(time - timedelta(milliseconds=1), "milliseconds"))
     return EARLIEST
 
 
@@ -128,23 +124,23 @@ NO_POSITION = {
 
 def bookmarks_of(state: object, file: str = "state") -> Bookmarks:
     """Return the bookmarks of a state, which may be a STATE line or in Meltano's format."""
-    for wrapper in ("value", "singer_state"):
-        if isinstance(state, dict) and "bookmarks" not in state and wrapper in state:
-            return bookmarks_of(state[wrapper], file)
-    if isinstance(state, dict) and "bookmarks" not in state and {"completed", "partial"} & {*state}:
-        # In Meltano's format, the state of an interrupted run is newer.
-        parts = [state.get("completed"), state.get("partial")]
-        return {k: v for part in parts if part for k, v in bookmarks_of(part, file).items()}
     if state == {}:
         return {}
     if not isinstance(state, dict):
         raise SettingError(f"{file}: {_kind(state)} is not a state; expected an object")
-    if "bookmarks" not in state:
+    if "bookmarks" in state:
+        bookmarks = state["bookmarks"]
+        if not isinstance(bookmarks, dict):
+            raise SettingError(f"{file}: bookmarks is {_kind(bookmarks)}; expected an object")
+        return deepcopy(bookmarks)
+    for wrapper in ("value", "singer_state"):
+        if wrapper in state:
+            return bookmarks_of(state[wrapper], file)
+    if not state.keys() & {"completed", "partial"}:
         raise SettingError(f"{file}: not a state, since it has no bookmarks")
-    bookmarks = state["bookmarks"]
-    if not isinstance(bookmarks, dict):
-        raise SettingError(f"{file}: bookmarks is {_kind(bookmarks)}; expected an object")
-    return deepcopy(bookmarks)
+    # In Meltano's format, the state of an interrupted run is newer.
+    parts = [state.get("completed"), state.get("partial")]
+    return {k: v for part in parts if part for k, v in bookmarks_of(part, file).items()}
 
 
 def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state") -> Bookmarks:
@@ -158,7 +154,7 @@ def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state")
         if name in bookmarks:
             parse_bookmark(bookmarks[name], label)
             other = bookmarks[name].get("topic_id", topic.id)
-            if other not in {topic.id, *counts} or (other != topic.id and counts[topic.id] > 1):
+            if other not in counts or (other != topic.id and counts[topic.id] > 1):
                 raise SettingError(
                     f"{label} belongs to topic {other}; rename the stream, or remove the bookmark"
                 )
