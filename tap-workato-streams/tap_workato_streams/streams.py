@@ -114,9 +114,7 @@ class SdkStream(Stream):
 
     @override
     def get_batches(
-        self,
-        batch_config: BatchConfig,
-        context: Context | None = None,
+        self, batch_config: BatchConfig, context: Context | None = None
     ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
         """Write batch files with the SDK, which always uses gzip, regardless of the setting."""
         for encoding, files in super().get_batches(batch_config, context):

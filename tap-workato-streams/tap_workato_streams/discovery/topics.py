@@ -47,11 +47,10 @@ def sample(client: ConsumeClient) -> list[bytes]:
 
 
 def from_title(topic: WorkspaceTopic) -> str:
-    """Return the title of a topic in snake case; ``topic_<id>`` if nothing is left of it."""
+    """Return the title of a topic in snake case, which may be empty."""
     import inflection  # noqa: PLC0415 - not needed if the settings list the topics
 
-    name = inflection.parameterize(inflection.underscore(topic.name or ""), separator="_")
-    return str(name) or f"topic_{topic.id}"
+    return str(inflection.parameterize(inflection.underscore(topic.name or ""), separator="_"))
 
 
 def named(

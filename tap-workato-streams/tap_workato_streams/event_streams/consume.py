@@ -106,14 +106,12 @@ class ConsumeClient:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Parse an RFC 3339 time with an offset; return None for any other text.
-
-    Also for the first and last year, in which converting to another offset may fail.
-    """
+    """Parse an RFC 3339 time with an offset; return None for any other text."""
     try:
         time = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         return None
+    # In the first and last year, converting to another offset may fail.
     return time if time.tzinfo and MINYEAR < time.year < MAXYEAR else None
 
 
@@ -125,7 +123,6 @@ def rfc3339(time: datetime, timespec: str = "seconds") -> str:
 # The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
 # (docs/api.md, "Assumptions").
 MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
-
 
 # How far back a search for the end starts: messages may become readable seconds after they were
 # acknowledged (docs/api.md, "Assumptions").

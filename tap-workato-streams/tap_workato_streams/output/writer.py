@@ -54,8 +54,8 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
     ) -> None:
         """Write messages as RECORD lines, and flush.
 
-        The members are the JSON text of each record after ``time``, which may be empty. If they are
-        values without a name, ``name`` is their name and a colon.
+        ``members`` has the JSON text of each record after ``time``, which may be empty; ``name``
+        precedes each text, if it is only a value.
         """
         head = b'{"type":"RECORD","stream":%b,"record":{"message_id":' % _encode(stream)
         middle = b',"topic_id":%d,"time":' % topic_id

@@ -185,7 +185,7 @@ class TopicConsumer:
         instead = cursor_instead(self._settings.on_expired_bookmark, bookmark)
         if instead is None:
             raise EventStreamsError(
-                f"{line}; set on_expired_bookmark to earliest or since_time to continue",
+                f"{line}; set on_expired_bookmark to earliest or since_time to continue"
             )
         logger.warning("%s; continuing at %s", line, instead.since_time or "the earliest message")
         return instead
