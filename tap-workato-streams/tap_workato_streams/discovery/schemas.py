@@ -32,17 +32,10 @@ SCALARS: dict[str, dict[str, Any]] = {
 
 
 def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the JSON Schema in a topic's settings, or in the file ``schema_path``.
+    """Read the JSON Schema in an item of the setting `topics`, or in its file `schema_path`.
 
-    Args:
-        topic: An item of the ``topics`` setting.
-
-    Returns:
-        The schema with its references resolved, because it becomes part of another schema; None
-        if there is none.
-
-    Raises:
-        SettingError: The file does not exist, or its content is not a JSON Schema.
+    References are resolved, because the schema becomes part of another one. Raises SettingError if
+    the file cannot be read, or its content is not a JSON Schema.
     """
     schema, where = topic.get("schema"), "schema"
     if path := topic.get("schema_path"):
@@ -64,14 +57,9 @@ def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Convert a topic's schema from Workato's format to JSON Schema.
+    """Convert a topic's schema, as listed by the Developer API, to JSON Schema.
 
-    Args:
-        fields: The fields, as listed by the Developer API.
-
-    Returns:
-        The schema of an object. Any field may be null, because the format does not say which ones
-        may, and a payload that does not conform is also emitted.
+    Any field may be null, because Workato's format does not say which ones may.
     """
     return {
         "type": ["object", "null"],
@@ -98,18 +86,11 @@ def _field(field: Mapping[str, Any]) -> dict[str, Any]:
     elif kind == "array":
         schema = {"type": "array", "items": _nullable(_field({**field, "type": field.get("of")}))}
     else:
-        # An unknown type is left open, so that no value is rejected.
-        schema = dict(SCALARS.get(kind, {}))
+        schema = SCALARS.get(kind, {})  # An unknown type is left open: no value is rejected.
     label = field.get("label")
     return {**schema, "title": label} if label else schema
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    kinds = _kinds(schema)
-    return {**schema, "type": [*kinds, "null"]} if kinds else schema
-
-
-def _kinds(schema: Mapping[str, Any]) -> list[str]:
-    """Return the types in a schema, except null."""
-    kinds = schema.get("type", [])
-    return [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
+    kind = schema.get("type")
+    return {**schema, "type": [kind, "null"]} if isinstance(kind, str) else schema
