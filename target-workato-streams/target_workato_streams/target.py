@@ -29,7 +29,7 @@ from .plugin.monitoring import histogram, metric, request_metrics, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
-from .publishing.payload import Payload
+from .publishing.messages import Payload
 from .publishing.producer import Producer
 from .routing.router import Router
 from .settings import SETTINGS, decodes_records, target_problems

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from target_workato_streams.input.messages import Stream
 from target_workato_streams.message_key import RowVersion, version
-from target_workato_streams.publishing.payload import InvalidPayloadError, Payload
+from target_workato_streams.publishing.messages import InvalidPayloadError, Payload
 
 from tests.target.singer import raw_record, record, schema
 

@@ -32,7 +32,7 @@ SCALARS: dict[str, dict[str, Any]] = {
 
 
 def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the JSON Schema in a topic's settings, or in the file ``schema_path``.
+    """Read the JSON Schema in an item of the setting `topics`, or in its file `schema_path`.
 
     Its references are resolved, because it becomes part of another schema.
     """

@@ -256,9 +256,9 @@ class Layout:
     def contains(self, path: Path, column_name: str) -> bool:
         """Whether a field has this column, or is an object that has it when flattened."""
         name = self.column_name(path)
-        if column_name == name or not name or self.flattening is None:
-            return column_name == name
-        return column_name.startswith(name + self.flattening.separator)
+        separator = self.flattening.separator if self.flattening else ""
+        is_inside = bool(name and separator) and column_name.startswith(name + separator)
+        return column_name == name or is_inside
 
     def record_schema(self, columns: Columns) -> dict[str, Any]:
         """Return the JSON Schema of the record before flattening."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..plugin.wording import counted
-from .payload import InvalidPayloadError
+from .messages import InvalidPayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from ..exactly_once.run import ExactlyOnce
     from .batches import BatchSettings
     from .client import PublishClient
-    from .messages import Outcome, OutgoingMessage, Rejected
-    from .payload import Payload
+    from .messages import Outcome, OutgoingMessage, Payload, Rejected
 
 T = TypeVar("T")
 

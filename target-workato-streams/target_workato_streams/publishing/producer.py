@@ -17,8 +17,7 @@ from ..plugin.wording import counted
 from ..state.checkpoints import CheckpointTracker, StateWriter
 from ..state.dead_letters import DeadLetters
 from .context import RejectionLog
-from .messages import Failed, OutgoingMessage, Published, Rejected
-from .payload import InvalidPayloadError
+from .messages import Failed, InvalidPayloadError, OutgoingMessage, Published, Rejected
 from .summary import PROGRESS_SECS, Summary
 from .topic_producer import TopicProducer
 

@@ -10,7 +10,7 @@ from ..event_streams import logger
 from ..event_streams.developer_api import DeveloperApi, TopicExists
 from ..event_streams.errors import SettingError, Unavailable
 from ..plugin.wording import listed
-from ..publishing.payload import Payload
+from ..publishing.messages import Payload
 from .workato_schema import to_workato
 
 if TYPE_CHECKING:
