@@ -1,4 +1,4 @@
-"""PostgreSQL's Unix socket as a port on 127.0.0.1, for plugins that only support TCP."""
+"""PostgreSQL's Unix socket as a port of this machine, for plugins that only support TCP."""
 
 from __future__ import annotations
 
@@ -14,12 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+HOST = "127.0.0.1"
 CHUNK_BYTES = 65_536
 
 
+def available(port: int) -> int:
+    """Return `port`, or 0 (any) if another program listens on it."""
+    with socket.socket() as probe:
+        # As servers do, so that connections of an earlier run do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return 0
+    return port
+
+
 @contextmanager
-def forwarded(path: Path) -> Iterator[int]:
-    """Forward a free port to the socket at `path`, and yield the port."""
+def forwarded(path: Path, port: int) -> Iterator[int]:
+    """Forward a port, or any free one if it is 0, to the socket at `path`; yield the port."""
 
     class Connection(socketserver.BaseRequestHandler):
         @override
@@ -34,8 +47,9 @@ def forwarded(path: Path) -> Iterator[int]:
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
+        allow_reuse_address = True
 
-    with Server(("127.0.0.1", 0), Connection) as server:
+    with Server((HOST, port), Connection) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()

@@ -19,6 +19,16 @@ MELTANO = Path(sys.executable).parent / "meltano"
 END_SECS = 10
 
 
+# Variables that configure Meltano, the plugins, and the examples in orchestrate/.
+_PREFIXES = ("MELTANO_", "TAP_", "TARGET_", "AIRFLOW_", "DAGSTER_", "PIPELINE_")
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of this process with these settings instead of the user's."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(_PREFIXES)}
+    return {**kept, **variables}
+
+
 class MeltanoFailedError(Exception):
     """A `meltano` command failed; the message contains its whole output."""
 
@@ -30,9 +40,7 @@ class Project:
     """
 
     def __init__(self, root: Path, variables: Mapping[str, str]) -> None:
-        foreign = ("MELTANO_", "TAP_", "TARGET_")
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
-        self._variables = {**kept, **variables}
+        self._variables = environment(variables)
         self._root = root
 
     def meltano(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:

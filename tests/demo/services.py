@@ -1,12 +1,14 @@
 """The two services that the project's `dev` environment needs, on this machine.
 
-`make services` (`python -m tests.demo.services`) runs them until it is interrupted.
+`make services` (`python -m tests.demo.services`) runs them until it is interrupted, with the same
+ports each time. Two arguments are the ports of the emulator and of PostgreSQL; 0 is any.
 """
 
 from __future__ import annotations
 
 import shlex
 import signal
+import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
-from tests.demo.forwarder import forwarded
+from tests.demo.forwarder import available
 from tests.demo.interrupts import exit_on_signals
 from tests.demo.warehouse import warehouse
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TOPIC_ID = 11
+# The default port of `make emulator`, and one that few programs use.
+PORTS = (8085, 15432)
 
 
 @dataclass(frozen=True)
@@ -58,23 +62,21 @@ class Services:
 
 
 @contextmanager
-def services() -> Iterator[Services]:
-    """Start both services; stop them and remove their data at the end."""
+def services(ports: tuple[int, int] = (0, 0)) -> Iterator[Services]:
+    """Start both services, on any ports by default; stop them and remove their data at the end."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="event-streams-")))
-        emulator = stack.enter_context(Emulator.start())
+        emulator = stack.enter_context(Emulator.start(port=ports[0]))
         emulator.create_topic("orders", id=TOPIC_ID)
-        database = stack.enter_context(warehouse(folder / "warehouse"))
+        database = stack.enter_context(warehouse(folder / "warehouse", port=ports[1]))
         yield Services(emulator, database, folder)
 
 
 def main() -> None:
     """Run both services until a signal arrives, and print how to use them."""
     exit_on_signals()
-    with (
-        services() as running,
-        forwarded(running.warehouse.socket / ".s.PGSQL.5432") as port,
-    ):
+    emulator_port, warehouse_port = map(int, sys.argv[1:] or map(available, PORTS))
+    with services((emulator_port, warehouse_port)) as running:
         emulator, database = running.emulator, running.warehouse
         print("Event Streams and PostgreSQL are running; stop them with Ctrl-C.\n")
         print(f"api_url              {emulator.url}")
@@ -82,7 +84,7 @@ def main() -> None:
         print(f"developer_api_url    {emulator.url}")
         print(f"developer_api_token  {emulator.developer_token}")
         print(f"topic                {TOPIC_ID}")
-        print(f"PostgreSQL           postgresql://postgres:x@127.0.0.1:{port}/postgres\n")
+        print(f"PostgreSQL           {database.uri}\n")
         print("To use `meltano` and `psql` in another terminal, in this or your own project:\n")
         for name, value in running.variables.items():
             print(f"export {name}={shlex.quote(value)}")

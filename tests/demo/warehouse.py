@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from tests.demo.forwarder import HOST, forwarded
 from tests.demo.interrupts import signals_delayed
 
 if TYPE_CHECKING:
@@ -18,20 +19,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A running PostgreSQL that listens on the Unix socket in the folder `socket`."""
+    """A running PostgreSQL: the folder of its Unix socket, its TCP port, and that of `psql`."""
 
     socket: Path
+    port: int
     programs: Path
 
     @property
+    def uri(self) -> str:
+        """The address; any password works."""
+        return f"postgresql://postgres:x@{HOST}:{self.port}/postgres"
+
+    @property
     def url(self) -> str:
-        """The `sqlalchemy_url` for target-postgres, which requires a password; any one works."""
-        return f"postgresql+psycopg2://postgres:x@/postgres?host={self.socket}"
+        """The `sqlalchemy_url` for target-postgres and tap-postgres."""
+        return self.uri.replace("://", "+psycopg2://", 1)
 
     @property
     def variables(self) -> dict[str, str]:
         """The environment variables that `psql` needs to connect."""
-        return {"PGHOST": str(self.socket), "PGUSER": "postgres", "PGDATABASE": "postgres"}
+        address = {"PGHOST": HOST, "PGPORT": str(self.port)}
+        return {**address, "PGUSER": "postgres", "PGDATABASE": "postgres"}
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query.
@@ -39,8 +47,7 @@ class Warehouse:
         Raises:
             psycopg.Error: The query failed, or the database is not running.
         """
-        url = f"postgresql://postgres@/postgres?host={self.socket}"
-        with psycopg.connect(url) as connection:
+        with psycopg.connect(self.uri) as connection:
             return connection.execute(sql.encode()).fetchall()
 
     def execute(self, sql: str) -> None:
@@ -49,13 +56,12 @@ class Warehouse:
         Raises:
             psycopg.Error: A statement failed, or the database is not running.
         """
-        url = f"postgresql://postgres@/postgres?host={self.socket}"
-        with psycopg.connect(url) as connection:
+        with psycopg.connect(self.uri) as connection:
             connection.execute(sql.encode())
 
 
 @contextmanager
-def warehouse(folder: Path) -> Iterator[Warehouse]:
+def warehouse(folder: Path, *, port: int = 0) -> Iterator[Warehouse]:
     """Run a PostgreSQL that keeps its data in `folder`; stop it and remove the data at the end.
 
     Only one per process: the library chooses the path of its lock file when it is imported.
@@ -70,9 +76,12 @@ def warehouse(folder: Path) -> Iterator[Warehouse]:
         # If a signal interrupted the start, the server would not be stopped.
         with signals_delayed():
             server.start()
-        socket = server.get_postmaster_info().socket_dir
+        info = server.get_postmaster_info()
+        socket = info.socket_dir
         assert socket is not None
-        yield Warehouse(socket, server.bin_path)
+        # The name has the port of the variable PGPORT, if that is set.
+        with forwarded(socket / f".s.PGSQL.{info.port}", port) as tcp_port:
+            yield Warehouse(socket, tcp_port, server.bin_path)
     finally:
         with signals_delayed():
             server.cleanup()

@@ -19,11 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import yaml
 from workato_streams_emulator import Emulator
 
-from tests.demo.forwarder import forwarded
 from tests.demo.project import MELTANO
 from tests.demo.warehouse import warehouse
 from tests.matrix import plugins
@@ -193,7 +191,7 @@ def own(emulator: Emulator) -> Source:
     return Source("tap-workato-streams", _plugin(BIN / "tap-workato-streams", config), fill)
 
 
-def _third_party(folder: Path, database: Warehouse, port: int) -> Iterator[Source]:
+def _third_party(folder: Path, database: Warehouse) -> Iterator[Source]:
     path = folder / "orders.jsonl"
 
     def write(rows: int) -> None:
@@ -201,25 +199,20 @@ def _third_party(folder: Path, database: Warehouse, port: int) -> Iterator[Sourc
         path.write_text("\n".join(lines), encoding="utf-8")
 
     def insert(rows: int) -> None:
-        _execute(database, TABLE.format(rows=rows))
+        database.execute(TABLE.format(rows=rows))
 
     jsonl = {"path": str(path), "stream_name": "orders", "primary_keys": ["id"]}
     yield Source("tap-jsonl", _plugin(plugins.TAP_JSONL.path, jsonl), write, incremental=False)
     key = {"replication-method": "INCREMENTAL", "replication-key": "updated_at"}
     table = {"select": ["public-orders.*"], "metadata": {"public-orders": key}}
-    server = {"host": "127.0.0.1", "port": port, "user": "postgres", "password": "x"}
+    server = {"host": "127.0.0.1", "port": database.port, "user": "postgres", "password": "x"}
     config = {**server, "database": "postgres", "filter_schemas": ["public"]}
     labs = _plugin(plugins.MELTANOLABS_TAP_POSTGRES.path, config)
     yield Source("meltanolabs-tap-postgres", {**labs, **table}, insert)
-    _execute(database, "DROP TABLE IF EXISTS orders")
+    database.execute("DROP TABLE IF EXISTS orders")
     wise = _plugin(plugins.PIPELINEWISE_TAP_POSTGRES.path, {**server, "dbname": "postgres"})
     wise["capabilities"] = ["properties", "discover", "state"]
     yield Source("pipelinewise-tap-postgres", {**wise, **table}, insert)
-
-
-def _execute(database: Warehouse, sql: str) -> None:
-    with psycopg.connect(f"postgresql://postgres@/postgres?host={database.socket}") as connection:
-        connection.execute(sql.encode())
 
 
 def _plugin(executable: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -246,9 +239,8 @@ def main(seed: int) -> int:
         tempfile.TemporaryDirectory() as name,
         Emulator.start() as emulator,
         warehouse(Path(name) / "warehouse") as database,
-        forwarded(database.socket / ".s.PGSQL.5432") as port,
     ):
-        for source in _third_party(Path(name), database, port):
+        for source in _third_party(Path(name), database):
             folder = Path(name) / source.name
             folder.mkdir()
             pipeline = Pipeline(folder, emulator, source, emulator.create_topic(source.name))

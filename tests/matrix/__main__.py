@@ -13,7 +13,6 @@ from pathlib import Path
 
 from workato_streams_emulator import Emulator
 
-from tests.demo.forwarder import forwarded
 from tests.demo.interrupts import exit_on_signals
 from tests.demo.warehouse import warehouse
 from tests.matrix import loaders, mappers, report, round_trip, sources
@@ -43,9 +42,8 @@ def main() -> int:
         with (
             Emulator.start() as emulator,
             warehouse(folder / "warehouse") as database,
-            forwarded(database.socket / ".s.PGSQL.5432") as port,
         ):
-            setting = Setting(emulator, database, port, folder)
+            setting = Setting(emulator, database, folder)
             for part, run in PARTS.items():
                 if part in wanted:
                     found = list(run(setting))

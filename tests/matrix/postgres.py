@@ -22,7 +22,7 @@ def _connection(case: Case) -> dict[str, Any]:
     """Return the connection settings of PipelineWise's plugins, which psycopg2 receives."""
     return {
         "host": "127.0.0.1",
-        "port": case.setting.warehouse_port,
+        "port": case.setting.warehouse.port,
         "user": "postgres",
         "password": "x",
         "dbname": "postgres",

@@ -6,8 +6,6 @@ import json
 from itertools import product
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from tests.executables import write_json
 from tests.matrix.plugins import run as run_plugin
 from tests.matrix.postgres import EXTRACTORS, LOADERS, read_table, schema_of
@@ -125,9 +123,7 @@ def _create(case: Case) -> None:
     schema = schema_of(case)
     columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
     script = f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.things ({columns});"
-    url = f"postgresql://postgres@/postgres?host={case.setting.warehouse.socket}"
-    with psycopg.connect(url) as connection:
-        connection.execute((script + FILL.format(schema=schema)).encode())
+    case.setting.warehouse.execute(script + FILL.format(schema=schema))
 
 
 def _catalog(case: Case, extractor: Plugin) -> list[str | Path]:

@@ -32,7 +32,6 @@ class Setting:
 
     emulator: Emulator
     warehouse: Warehouse
-    warehouse_port: int
     folder: Path
 
     def case(self, name: str) -> Case:

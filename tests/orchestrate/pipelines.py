@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import yaml
 
-from tests.demo.project import MELTANO, Project, copy_definitions
+from tests.demo.project import MELTANO, Project, copy_definitions, environment
 from tests.demo.services import ROOT, TOPIC_ID
 from tests.running import eventually
 
@@ -90,14 +90,14 @@ class Pipelines:
     def __init__(self, root: Path, variables: dict[str, str]) -> None:
         self.root = root
         self._project = Project(root, variables)
-        self.variables = {
-            # Meltano settings in the user's environment must not affect the tests.
-            **{name: text for name, text in os.environ.items() if "MELTANO" not in name},
-            "PATH": f"{MELTANO.parent}:{os.environ['PATH']}",
-            "MELTANO_ENVIRONMENT": "dev",
-            "TAP_WORKATO_STREAMS_TAIL": "true",
-            **variables,
-        }
+        self.variables = environment(
+            {
+                "PATH": f"{MELTANO.parent}:{os.environ['PATH']}",
+                "MELTANO_ENVIRONMENT": "dev",
+                "TAP_WORKATO_STREAMS_TAIL": "true",
+                **variables,
+            }
+        )
         self.meltano = self._project.meltano
 
     @contextmanager
@@ -152,7 +152,7 @@ def wait_until_tailing(emulator: Emulator) -> None:
 def warehouse_url() -> Iterator[str]:
     """Run a PostgreSQL in a separate process, because a process can start only one."""
     services = subprocess.Popen(
-        [sys.executable, "-m", "tests.demo.services"],
+        [sys.executable, "-m", "tests.demo.services", "0", "0"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,

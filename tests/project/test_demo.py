@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -125,3 +127,25 @@ def test_the_services_run_until_they_are_stopped(folder: Path) -> None:
     services.terminate()
     services.communicate(timeout=TIMEOUT_SECS)
     assert left_by(folder) == []
+
+
+def test_the_services_keep_their_ports(folder: Path) -> None:
+    """The URLs are the same at each start, so that variables stay valid; all of them use TCP."""
+
+    def run() -> list[str]:
+        services = start(folder, "tests.demo.services")
+        said = read_until(services, "delete its state")
+        urls = re.findall(r"^export (?:EVENT_STREAMS|WAREHOUSE)_URL=(.+)$", said, re.MULTILINE)
+        # tap-postgres needs a host; target-postgres also accepts a socket.
+        with psycopg.connect(urls[1].replace("+psycopg2", "")) as connection:
+            assert connection.info.host == "127.0.0.1"
+        services.terminate()
+        services.communicate(timeout=TIMEOUT_SECS)
+        return urls
+
+    first = run()
+    assert run() == first
+    with socket.create_server(("127.0.0.1", urlsplit(first[0]).port or 0)):
+        emulator, warehouse = run()
+    assert emulator != first[0]
+    assert warehouse == first[1]
