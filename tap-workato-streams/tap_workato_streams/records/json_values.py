@@ -14,7 +14,6 @@ STRING, INTEGER, NUMBER, BOOLEAN = "string", "integer", "number", "boolean"
 OBJECT, ARRAY, NULL = "object", "array", "null"
 
 BIG_INTEGER = "big integer"  # one that does not fit in 64 bits; not a type of JSON Schema
-NUMBERS = (INTEGER, BIG_INTEGER, NUMBER)
 
 # RFC 3339 with the dates and date-times that a database and Python can hold: days that exist, an
 # offset, and microseconds at most.
@@ -31,7 +30,7 @@ FORMATS = {"date": re.compile(_DATE.encode()), "date-time": re.compile(_DATE_TIM
 # Other notations that meltanolabs-target-postgres and pipelinewise-target-postgres load as the same
 # instant: tried with each of them. The latter ignores offsets.
 _LOADED = rf"{_DATE}(?:[Tt ]{_MINUTES}(?:{_SECONDS})?(?:Z|[+-]00(?::?00)?)?)?"
-_ACCEPTED = {**FORMATS, "date-time": re.compile(rf"{_DATE_TIME}|{_LOADED}".encode())}
+LOADABLE_FORMATS = {**FORMATS, "date-time": re.compile(rf"{_DATE_TIME}|{_LOADED}".encode())}
 
 # Python's int() accepts 4,300 digits; PostgreSQL's numeric type 131,072 before the point and 16,383
 # after it, exponents included. A number beyond that fails in a loader before it reaches a column.
@@ -76,14 +75,9 @@ def is_double(raw: bytes) -> bool:
     return isfinite(value) and (value != 0 or not raw.lower().partition(b"e")[0].strip(b"-0."))
 
 
-def has_format(raw: bytes, name: str) -> bool:
-    """Whether a string is a valid ``date`` or ``date-time`` by RFC 3339."""
-    return FORMATS[name].fullmatch(raw, 1, len(raw) - 1) is not None
-
-
-def is_loadable(raw: bytes, name: str) -> bool:
-    """Whether loaders accept a string in a column of this format."""
-    return _ACCEPTED[name].fullmatch(raw, 1, len(raw) - 1) is not None
+def matches(raw: bytes, pattern: re.Pattern[bytes]) -> bool:
+    """Whether the text between the quotes of a string matches a pattern."""
+    return pattern.fullmatch(raw, 1, len(raw) - 1) is not None
 
 
 def may_hold_nul(text: bytes) -> bool:
