@@ -103,7 +103,7 @@ class TableStream(TopicStream):
         message_id = record["message_id"]
         for message in super()._generate_record_messages(record):
             if key := self._mapped.finish(message, rescued, filled):
-                raise self._without_key(message_id, key, rescued or {})
+                raise self._key_error(message_id, key, rescued or {})
             yield message
 
     @override
@@ -112,7 +112,7 @@ class TableStream(TopicStream):
         if not super().passes(record):
             return False
         if key := missing_key(record, self.stream_maps[0]):
-            raise self._without_key(record["message_id"], key, record.get(RESCUED) or {})
+            raise self._key_error(record["message_id"], key, record.get(RESCUED) or {})
         return True
 
     @override
@@ -143,9 +143,7 @@ class TableStream(TopicStream):
     def _cannot_write(self, message_id: str, problem: str) -> EventStreamsError:
         return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
 
-    def _without_key(
-        self, message_id: str, key: str, rescued: Collection[str]
-    ) -> EventStreamsError:
+    def _key_error(self, message_id: str, key: str, rescued: Collection[str]) -> EventStreamsError:
         path = key_path(self._builder.columns, key, self._layout)
         has_value = path is not None and pointer(path) in rescued
         problem = key_problem(key, has_value=None if self._builder.evolution.drops else has_value)

@@ -102,7 +102,9 @@ def _column(schema: Mapping[str, Any], levels: int) -> Column:
         of_object = next((each for each in options if "properties" in each), {})
         if fields := from_schema(of_object, levels - 1):
             return Column((OBJECT,), fields=fields, notes=notes)
-    return Column(types, _format(schema) if STRING in types else None, notes=notes)
+    formats = [each.get("format") for each in (schema, *_options(schema, "anyOf", "oneOf"))]
+    known = (each for each in FORMATS if each in formats and STRING in types)
+    return Column(types, next(known, None), notes=notes)
 
 
 def is_column_name(name: str) -> bool:
@@ -157,11 +159,6 @@ def _named_types(schema: Mapping[str, Any]) -> Iterable[str]:
         yield OBJECT
     if "items" in schema:
         yield ARRAY
-
-
-def _format(schema: Mapping[str, Any]) -> str | None:
-    formats = [each.get("format") for each in (schema, *_options(schema, "anyOf", "oneOf"))]
-    return next((each for each in FORMATS if each in formats), None)
 
 
 def _options(schema: Mapping[str, Any], *keywords: str) -> list[Mapping[str, Any]]:
@@ -309,16 +306,14 @@ def _infer_column(values: Sequence[bytes], levels: int) -> Column | None:
     if counts[ARRAY] == most:
         return Column((ARRAY,))
     if scalars == {STRING}:
-        return Column((STRING,), _common_format([raw for kind, raw in typed if kind == STRING]))
+        texts = [raw for kind, raw in typed if kind == STRING]
+        # A single string may look like a date by chance.
+        formats = FORMATS.items() if len(texts) > 1 else ()
+        fitting = (name for name, each in formats if all(matches(text, each) for text in texts))
+        return Column((STRING,), next(fitting, None))
     if scalars == {INTEGER, NUMBER}:
         return Column((NUMBER,))
     return Column((scalars.pop() if len(scalars) == 1 else STRING,))
-
-
-def _common_format(texts: Sequence[bytes]) -> str | None:
-    # A single string may look like a date by chance.
-    formats = FORMATS.items() if len(texts) > 1 else ()
-    return next((name for name, each in formats if all(matches(t, each) for t in texts)), None)
 
 
 def first_column(raw: bytes, levels: int) -> Column | None:

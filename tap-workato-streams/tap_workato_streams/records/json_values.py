@@ -58,8 +58,7 @@ def is_integer(raw: bytes) -> bool:
     """Whether a number is an integer that fits in 64 bits, without a point or an exponent."""
     if not raw.lstrip(b"-").isdigit():
         return False
-    # 18 digits always fit.
-    return len(raw) < 19 or (len(raw) < 21 and -(2**63) <= int(raw) < 2**63)
+    return len(raw) < 19 or (len(raw) < 21 and -(2**63) <= int(raw) < 2**63)  # 18 digits always fit
 
 
 def is_double(raw: bytes) -> bool:
@@ -86,10 +85,7 @@ def may_hold_nul(text: bytes) -> bool:
 
 
 def is_storable(raw: bytes) -> bool:
-    """Whether databases and JSON libraries can store a value unchanged.
-
-    Not NUL, a lone surrogate, nesting too deep for parsers, or a number with too many digits.
-    """
+    """Whether databases and JSON libraries can store a value unchanged."""
     if raw[0] in b"tfn":
         return True
     if may_hold_nul(raw) and _NUL.search(raw):
@@ -98,7 +94,7 @@ def is_storable(raw: bytes) -> bool:
         return _is_storable_number(raw)
     try:
         _check_value(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):  # a lone surrogate, or nested too deeply
         return False
     return True
 
