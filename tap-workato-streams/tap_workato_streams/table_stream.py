@@ -82,7 +82,7 @@ class TableStream(TopicStream):
     @override
     def log_unfitting(self) -> None:
         builder = self._builder
-        where = "dropped" if builder.drops else f"kept in {RESCUED}"
+        where = "dropped" if builder.evolution.drops else f"kept in {RESCUED}"
         if values := str(builder.unfitting):
             level, remedy = logging.INFO, ""
             if builder.unfitting.has_number:
@@ -98,13 +98,12 @@ class TableStream(TopicStream):
 
     @override
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
-        stream_maps = self.stream_maps
         rescued = record.get(RESCUED)
         filled = self._mapped.fill(record, self._builder.columns)
         message_id = record["message_id"]
         for message in super()._generate_record_messages(record):
-            if key := self._mapped.finish(message, rescued, filled, stream_maps):
-                raise self._cannot_write(message_id, self._key_problem(key, rescued or {}))
+            if key := self._mapped.finish(message, rescued, filled):
+                raise self._key_error(message_id, key, rescued or {})
             yield message
 
     @override
@@ -113,9 +112,7 @@ class TableStream(TopicStream):
         if not super().passes(record):
             return False
         if key := missing_key(record, self.stream_maps[0]):
-            raise self._cannot_write(
-                record["message_id"], self._key_problem(key, record.get(RESCUED) or {})
-            )
+            raise self._key_error(record["message_id"], key, record.get(RESCUED) or {})
         return True
 
     @override
@@ -146,10 +143,11 @@ class TableStream(TopicStream):
     def _cannot_write(self, message_id: str, problem: str) -> EventStreamsError:
         return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
 
-    def _key_problem(self, key: str, rescued: Collection[str]) -> str:
+    def _key_error(self, message_id: str, key: str, rescued: Collection[str]) -> EventStreamsError:
         path = key_path(self._builder.columns, key, self._layout)
         has_value = path is not None and pointer(path) in rescued
-        return key_problem(key, has_value=None if self._builder.drops else has_value)
+        problem = key_problem(key, has_value=None if self._builder.evolution.drops else has_value)
+        return self._cannot_write(message_id, problem)
 
     def _bookmark_columns(self) -> None:
         """Store the columns in the state, since they take precedence in the next run."""

@@ -20,9 +20,9 @@ from .json_values import (
     NUMBER,
     OBJECT,
     STRING,
-    has_format,
     is_storable,
     is_storable_name,
+    matches,
     type_of,
 )
 
@@ -97,9 +97,14 @@ def from_schema(schema: Mapping[str, Any], levels: int) -> Columns:
 def _column(schema: Mapping[str, Any], levels: int) -> Column:
     notes = {key: schema[key] for key in NOTES if isinstance(schema.get(key), str)}
     types = _types(schema)
-    if OBJECT in types and levels and (fields := from_schema(_of_object(schema), levels - 1)):
-        return Column((OBJECT,), fields=fields, notes=notes)
-    return Column(types, _format(schema) if STRING in types else None, notes=notes)
+    if OBJECT in types and levels:
+        options = [schema, *_options(schema, "anyOf", "oneOf", "allOf")]
+        of_object = next((each for each in options if "properties" in each), {})
+        if fields := from_schema(of_object, levels - 1):
+            return Column((OBJECT,), fields=fields, notes=notes)
+    formats = [each.get("format") for each in (schema, *_options(schema, "anyOf", "oneOf"))]
+    known = (each for each in FORMATS if each in formats and STRING in types)
+    return Column(types, next(known, None), notes=notes)
 
 
 def is_column_name(name: str) -> bool:
@@ -156,16 +161,6 @@ def _named_types(schema: Mapping[str, Any]) -> Iterable[str]:
         yield ARRAY
 
 
-def _format(schema: Mapping[str, Any]) -> str | None:
-    formats = [each.get("format") for each in (schema, *_options(schema, "anyOf", "oneOf"))]
-    return next((each for each in FORMATS if each in formats), None)
-
-
-def _of_object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    options = [schema, *_options(schema, "anyOf", "oneOf", "allOf")]
-    return next((each for each in options if "properties" in each), {})
-
-
 def _options(schema: Mapping[str, Any], *keywords: str) -> list[Mapping[str, Any]]:
     options = [each for keyword in keywords for each in _items(schema.get(keyword))]
     return [each for each in options if isinstance(each, dict)]
@@ -199,11 +194,8 @@ RESCUED_SCHEMA: Mapping[str, Any] = {
 
 def message_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON Schema of a record with these fields next to those of the message."""
-    return {
-        "type": "object",
-        "properties": {**MESSAGE_FIELDS, **fields},
-        "required": ["message_id"],
-    }
+    properties = {**MESSAGE_FIELDS, **fields}
+    return {"type": "object", "properties": properties, "required": ["message_id"]}
 
 
 @dataclass(frozen=True)
@@ -262,17 +254,14 @@ class Layout:
 
     def record_schema(self, columns: Columns) -> dict[str, Any]:
         """Return the JSON Schema of the record before flattening."""
+        fields: dict[str, Any] = {}
         if self.unpacked:
-            fields = {}
             for name, schema in schemas(columns).items():
                 member = self.record_path((name,))[0]
                 notes = {"description": f"`{name}` of the payload"} if member != name else {}
                 fields[member] = {**notes, **schema}
-        elif columns:
-            fields = {PAYLOAD: {"type": ["object", "null"], "properties": schemas(columns)}}
-        else:
-            # Flattening would turn an object without properties into a text column.
-            fields = {}
+        elif columns:  # Flattening would turn an object without properties into a text column.
+            fields[PAYLOAD] = {"type": ["object", "null"], "properties": schemas(columns)}
         # New columns come last, so that they do not move others in a CSV file.
         return message_schema({RESCUED: RESCUED_SCHEMA, **fields})
 
@@ -317,16 +306,14 @@ def _infer_column(values: Sequence[bytes], levels: int) -> Column | None:
     if counts[ARRAY] == most:
         return Column((ARRAY,))
     if scalars == {STRING}:
-        return Column((STRING,), _common_format([raw for kind, raw in typed if kind == STRING]))
+        texts = [raw for kind, raw in typed if kind == STRING]
+        # A single string may look like a date by chance.
+        formats = FORMATS.items() if len(texts) > 1 else ()
+        fitting = (name for name, each in formats if all(matches(text, each) for text in texts))
+        return Column((STRING,), next(fitting, None))
     if scalars == {INTEGER, NUMBER}:
         return Column((NUMBER,))
     return Column((scalars.pop() if len(scalars) == 1 else STRING,))
-
-
-def _common_format(texts: Sequence[bytes]) -> str | None:
-    # A single string may look like a date by chance.
-    formats = FORMATS if len(texts) > 1 else ()
-    return next((each for each in formats if all(has_format(t, each) for t in texts)), None)
 
 
 def first_column(raw: bytes, levels: int) -> Column | None:

@@ -23,15 +23,14 @@ from .columns import (
     merged,
     schemas,
 )
-from .json_values import NUMBERS, OBJECT, as_text, needs_text, type_of
+from .json_values import FIRST_BYTES, NUMBER, OBJECT, as_text, needs_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from .columns import Columns, Layout, Path
 
-# Limits the number of counted fields, since payloads may have ids as field names.
-MAX_FIELDS = 20
+MAX_FIELDS = 20  # that are counted separately, since payloads may have ids as field names
 
 
 class RescuedValue(NamedTuple):
@@ -56,9 +55,8 @@ def pointer(path: Path) -> str:
 def rescued_object(values: Sequence[RescuedValue]) -> bytes:
     """Build the object `_rescued`, which maps JSON Pointers to values.
 
-    Values are unchanged, or JSON text if no database can store them. A field whose name no database
-    can store is kept in the JSON text of an object, under the pointer to the object that contains
-    the field.
+    Values are unchanged, or JSON text if no database can store them. A field whose name cannot be
+    stored is in the JSON text of an object, under the pointer to the object that it is in.
     """
     members: list[bytes] = []
     unnamed: dict[Path, list[bytes]] = {}
@@ -106,7 +104,7 @@ class FieldCounts:
             return
         is_named = value.path in self._counts or len(self._counts) < MAX_FIELDS
         self._counts[value.path if is_named else None] += 1
-        self.has_number |= bool(value.path) and type_of(value.raw) in NUMBERS
+        self.has_number |= bool(value.path) and value.raw[0] in FIRST_BYTES[NUMBER]
 
     def __str__(self) -> str:
         """Return a text such as `/total (12), /note (1)`; empty if there are no values."""
@@ -123,8 +121,7 @@ MODES = (ADD_COLUMNS, RESCUE, FAIL, NONE)
 # PostgreSQL allows 1,600 columns, and fewer in wide rows. Further fields are rescued, so that
 # payloads with ids as field names do not block the load.
 MAX_COLUMNS = 1000
-# The maximum number of remembered fields, for the same reason.
-MAX_SETTLED = 10 * MAX_COLUMNS
+MAX_SETTLED = 10 * MAX_COLUMNS  # remembered fields, limited for the same reason
 # PostgreSQL truncates longer names, and target-postgres would then add the column in each run.
 MAX_NAME_BYTES = 63
 
@@ -176,10 +173,9 @@ class Evolution:
         return contains(self.deselected, layout.record_path(path))
 
     def is_mapped(self, path: Path, layout: Layout) -> bool:
-        """Whether a stream map sets or removes a field, or an object that it is in.
+        """Whether a stream map sets or removes a field, in any case, or an object that it is in.
 
         Such a field is never rescued, because people remove fields to protect personal data.
-        Neither is one whose name differs only by case.
         """
         return any(name.lower() in self._mapped for name in layout.property_names(path))
 
@@ -217,7 +213,9 @@ class ColumnRegistry:
                 break
             if column := first_column(raw, self._layout.levels - len(path) + 1):
                 self._settled.add(path)
-                found = merged(found, _below(path[:-1], {path[-1]: column}))
+                for child in reversed(path[1:]):
+                    column = Column((OBJECT,), fields={child: column})
+                found = merged(found, {path[0]: column})
         added = self._admit(found)
         self.columns = merged(self.columns, added)
         return bool(added)
@@ -251,23 +249,15 @@ class ColumnRegistry:
             if self._members.setdefault(member, path[:1]) != path[:1]:
                 return False
         name = self._layout.column_name(path)
-        if self._is_full or not _is_loadable(name):
+        if self._is_full or len(name.encode()) > MAX_NAME_BYTES:
+            return False
+        # target-postgres escapes a percent sign in the name of a column that it adds, and loaders
+        # based on the SDK overwrite columns with the prefix `_sdc_`.
+        if "%" in name or name.startswith("_sdc_"):
             return False
         if self._evolution and self._evolution.reserves(path, self._layout):
             return False
         return self._names.setdefault(name.lower(), path) == path
-
-
-def _is_loadable(name: str) -> bool:
-    # target-postgres escapes a percent sign in the name of a column that it adds, and loaders based
-    # on the SDK overwrite columns with the prefix `_sdc_`.
-    return len(name.encode()) <= MAX_NAME_BYTES and "%" not in name and not name.startswith("_sdc_")
-
-
-def _below(parents: Path, columns: Columns) -> Columns:
-    for name in reversed(parents):
-        columns = {name: Column((OBJECT,), fields=columns)}
-    return columns
 
 
 MAX_LEVELS = 100  # more levels of objects than any bookmark has
@@ -295,12 +285,10 @@ def changed_types(declared: Columns, bookmarked: Columns, layout: Layout) -> lis
 
 def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
     """Read the columns in the schema of the records in a catalog."""
-    properties = schema.get("properties") or {}
     if not layout.unpacked:
-        return from_schema(properties.get(PAYLOAD) or {}, layout.levels)
-    fields = {k: each for k, each in properties.items() if k not in {*MESSAGE_FIELDS, RESCUED}}
-    columns = from_schema({"properties": fields}, layout.levels)
-    return {_field(name): column for name, column in columns.items()}
+        return from_schema((schema.get("properties") or {}).get(PAYLOAD) or {}, layout.levels)
+    columns, fixed = from_schema(schema, layout.levels), {*MESSAGE_FIELDS, RESCUED}
+    return {_field(name): column for name, column in columns.items() if name not in fixed}
 
 
 def contains(paths: Collection[Path], path: Path) -> bool:

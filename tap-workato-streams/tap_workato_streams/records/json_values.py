@@ -14,7 +14,6 @@ STRING, INTEGER, NUMBER, BOOLEAN = "string", "integer", "number", "boolean"
 OBJECT, ARRAY, NULL = "object", "array", "null"
 
 BIG_INTEGER = "big integer"  # one that does not fit in 64 bits; not a type of JSON Schema
-NUMBERS = (INTEGER, BIG_INTEGER, NUMBER)
 
 # RFC 3339 with the dates and date-times that a database and Python can hold: days that exist, an
 # offset, and microseconds at most.
@@ -31,7 +30,7 @@ FORMATS = {"date": re.compile(_DATE.encode()), "date-time": re.compile(_DATE_TIM
 # Other notations that meltanolabs-target-postgres and pipelinewise-target-postgres load as the same
 # instant: tried with each of them. The latter ignores offsets.
 _LOADED = rf"{_DATE}(?:[Tt ]{_MINUTES}(?:{_SECONDS})?(?:Z|[+-]00(?::?00)?)?)?"
-_ACCEPTED = {**FORMATS, "date-time": re.compile(rf"{_DATE_TIME}|{_LOADED}".encode())}
+LOADABLE_FORMATS = {**FORMATS, "date-time": re.compile(rf"{_DATE_TIME}|{_LOADED}".encode())}
 
 # Python's int() accepts 4,300 digits; PostgreSQL's numeric type 131,072 before the point and 16,383
 # after it, exponents included. A number beyond that fails in a loader before it reaches a column.
@@ -59,8 +58,7 @@ def is_integer(raw: bytes) -> bool:
     """Whether a number is an integer that fits in 64 bits, without a point or an exponent."""
     if not raw.lstrip(b"-").isdigit():
         return False
-    # 18 digits always fit.
-    return len(raw) < 19 or (len(raw) < 21 and -(2**63) <= int(raw) < 2**63)
+    return len(raw) < 19 or (len(raw) < 21 and -(2**63) <= int(raw) < 2**63)  # 18 digits always fit
 
 
 def is_double(raw: bytes) -> bool:
@@ -76,14 +74,9 @@ def is_double(raw: bytes) -> bool:
     return isfinite(value) and (value != 0 or not raw.lower().partition(b"e")[0].strip(b"-0."))
 
 
-def has_format(raw: bytes, name: str) -> bool:
-    """Whether a string is a valid ``date`` or ``date-time`` by RFC 3339."""
-    return FORMATS[name].fullmatch(raw, 1, len(raw) - 1) is not None
-
-
-def is_loadable(raw: bytes, name: str) -> bool:
-    """Whether loaders accept a string in a column of this format."""
-    return _ACCEPTED[name].fullmatch(raw, 1, len(raw) - 1) is not None
+def matches(raw: bytes, pattern: re.Pattern[bytes]) -> bool:
+    """Whether the text between the quotes of a string matches a pattern."""
+    return pattern.fullmatch(raw, 1, len(raw) - 1) is not None
 
 
 def may_hold_nul(text: bytes) -> bool:
@@ -92,10 +85,7 @@ def may_hold_nul(text: bytes) -> bool:
 
 
 def is_storable(raw: bytes) -> bool:
-    """Whether databases and JSON libraries can store a value unchanged.
-
-    Not NUL, a lone surrogate, nesting too deep for parsers, or a number with too many digits.
-    """
+    """Whether databases and JSON libraries can store a value unchanged."""
     if raw[0] in b"tfn":
         return True
     if may_hold_nul(raw) and _NUL.search(raw):
@@ -104,7 +94,7 @@ def is_storable(raw: bytes) -> bool:
         return _is_storable_number(raw)
     try:
         _check_value(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):  # a lone surrogate, or nested too deeply
         return False
     return True
 

@@ -24,14 +24,15 @@ from .evolution import (
 from .json_values import (
     FIRST_BYTES,
     INTEGER,
+    LOADABLE_FORMATS,
     NULL,
     NUMBER,
     STRING,
     is_double,
     is_integer,
-    is_loadable,
     is_storable,
     is_storable_name,
+    matches,
     may_hold_nul,
 )
 
@@ -62,16 +63,13 @@ class Field:
             name: cls.of((*path, name), each, layout, evolution)
             for name, each in (column.fields or {}).items()
         }
+        by_type: dict[str, Check] = {INTEGER: is_integer, NUMBER: is_double}
+        if column.format:
+            by_type[STRING] = partial(matches, pattern=LOADABLE_FORMATS[column.format])
+        types = (*column.types, NULL)
+        checks = {byte: by_type.get(each) for each in types for byte in FIRST_BYTES[each]}
         key = msgspec.json.encode(layout.record_path(path)[-1]) + b":"
-        return cls(key, _checks(column), fields or None, not evolution.deselects(path, layout))
-
-
-def _checks(column: Column) -> dict[int, Check | None]:
-    checks: dict[str, Check] = {INTEGER: is_integer, NUMBER: is_double}
-    if column.format:
-        checks[STRING] = partial(is_loadable, name=column.format)
-    kinds = (*column.types, NULL)
-    return {byte: checks.get(kind) for kind in kinds for byte in FIRST_BYTES[kind]}
+        return cls(key, checks, fields or None, not evolution.deselects(path, layout))
 
 
 class BuiltPage(NamedTuple):
@@ -82,14 +80,11 @@ class BuiltPage(NamedTuple):
 
 
 class RecordBuilder:
-    """Builds the records of one topic, and keeps track of their columns.
-
-    `columns` and `schema` are those of the records, before flattening.
-    """
+    """Builds the records of one topic, and keeps track of their columns."""
 
     def __init__(self, layout: Layout, columns: Columns, evolution: Evolution) -> None:
         self._layout = layout
-        self._evolution = evolution
+        self.evolution = evolution
         self._registry = ColumnRegistry(layout, columns, evolution=evolution)
         self.unfitting = FieldCounts()  # values that do not fit their column
         self.without_column = FieldCounts()
@@ -102,18 +97,13 @@ class RecordBuilder:
         return self._registry.columns
 
     @property
-    def drops(self) -> bool:
-        """Whether values that do not fit their columns are dropped."""
-        return self._evolution.drops
-
-    @property
     def has_keys(self) -> bool:
         """Whether each key property has a column; until then, there can be no SCHEMA."""
         return all(self._key_paths.values())
 
     def build(self, payloads: Sequence[bytes]) -> BuiltPage:
         """Build the records of a page from the JSON text of its payloads; this may add columns."""
-        is_open = not (self._evolution.is_deferred and self.has_keys)
+        is_open = not (self.evolution.is_deferred and self.has_keys)
         bodies: list[bytes] = []
         for payload in payloads:
             parts, rescued = self._place(payload)
@@ -121,7 +111,7 @@ class RecordBuilder:
             if has_values and self._add_columns(rescued) and is_open:
                 self._use(self._registry.columns)
                 parts, rescued = self._place(payload)
-            if rescued and self._evolution.excludes:
+            if rescued and self.evolution.excludes:
                 rescued = [kept for value in rescued if (kept := self._kept(value))]
             if problem := self._problem(parts, rescued):
                 return BuiltPage(bodies, problem)
@@ -130,17 +120,17 @@ class RecordBuilder:
 
     def _use(self, columns: Columns) -> None:
         self.columns = columns
-        self.schema = self._layout.record_schema(columns)
+        self.schema = self._layout.record_schema(columns)  # before flattening
         self._fields = {
-            name: Field.of((name,), column, self._layout, self._evolution)
+            name: Field.of((name,), column, self._layout, self.evolution)
             for name, column in columns.items()
         }
-        keys = self._evolution.keys
+        keys = self.evolution.keys
         self._key_paths = {key: key_path(columns, key, self._layout) for key in keys}
 
     def _add_columns(self, rescued: Sequence[RescuedValue]) -> bool:
         """Create columns for new fields; those of a key in any case, or no record could be read."""
-        layout, evolution = self._layout, self._evolution
+        layout, evolution = self._layout, self.evolution
         keys = [key for key, path in self._key_paths.items() if path is None]
         if not evolution.adds_columns and not keys:
             return False
@@ -200,14 +190,12 @@ class RecordBuilder:
 
     def _kept(self, value: RescuedValue) -> RescuedValue | None:
         """Return a value without what must not be rescued; None if nothing is left."""
-        evolution, layout = self._evolution, self._layout
-        if evolution.deselects(value.path, layout):
+        evolution, layout = self.evolution, self._layout
+        if evolution.deselects(value.path, layout) or not (value.has_column or evolution.rescues):
             return None
         if evolution.is_mapped(value.path, layout):
             if value.has_column:
                 self.unmapped.add(value)
-            return None
-        if not value.has_column and not evolution.rescues:
             return None
         return value._replace(raw=self._without_excluded(value.raw, value.path))
 
@@ -218,19 +206,17 @@ class RecordBuilder:
         kept = {
             name: self._without_excluded(value, (*path, name))
             for name, value in fields.items()
-            if not self._evolution.deselects((*path, name), self._layout)
-            and not self._evolution.is_mapped((*path, name), self._layout)
+            if not self.evolution.deselects((*path, name), self._layout)
+            and not self.evolution.is_mapped((*path, name), self._layout)
         }
         if kept == fields:
             return raw
         return b"{%b}" % b",".join(b"%b:%b" % (json.dumps(k).encode(), v) for k, v in kept.items())
 
     def _problem(self, parts: Sequence[bytes], rescued: Sequence[RescuedValue]) -> str | None:
-        if self._evolution.mode == FAIL:
-            for value in rescued:
-                if not value.is_null:
-                    return schema_problem(value)
-        for name, path in self._key_paths.items() if self._evolution.checks_keys else ():
+        if self.evolution.mode == FAIL and (values := [v for v in rescued if not v.is_null]):
+            return schema_problem(values[0])
+        for name, path in self._key_paths.items() if self.evolution.checks_keys else ():
             key = self._fields[path[0]].key if path else b":"
             if not any(part.startswith(key) and part != key + b"null" for part in parts):
                 has_value = any(v.path == path and not v.is_null for v in rescued)
@@ -239,13 +225,13 @@ class RecordBuilder:
 
     def _body(self, parts: Sequence[bytes], rescued: Sequence[RescuedValue]) -> bytes:
         body = b",".join(parts)
-        if not self._layout.unpacked and (PAYLOAD,) not in self._evolution.deselected:
+        if not self._layout.unpacked and (PAYLOAD,) not in self.evolution.deselected:
             body = b'"%b":{%b}' % (PAYLOAD.encode(), body)
         if not rescued:
             return body
         for value in rescued:
             (self.unfitting if value.has_column else self.without_column).add(value)
-        if self._evolution.drops:
+        if self.evolution.drops:
             return body
         values = b'"%b":%b' % (RESCUED.encode(), rescued_object(rescued))
         return b"%b,%b" % (body, values) if body else values

@@ -90,16 +90,14 @@ def keys_of(map_: Mapping[str, Any], default: Collection[str]) -> Collection[str
 
 
 class MappedRecords:
-    """Adapts records and schemas before and after the SDK maps them.
-
-    `keys` are the key properties of the unmapped stream.
-    """
+    """Adapts records and schemas before and after the SDK maps them."""
 
     def __init__(self, layout: Layout, maps: StreamMaps, keys: Sequence[str]) -> None:
         self._layout = layout
         self._maps = maps
-        self._keys = keys
+        self._keys = keys  # of the unmapped stream
         self._mapped = maps.sets | maps.removes
+        self._stream_maps: Sequence[StreamMap] = ()
         self._without_column: set[str] = set()
         # Flattening encodes an object without properties as text; rescued data stays an object.
         self._restores = layout.flattening is not None and RESCUED not in self._mapped
@@ -118,6 +116,7 @@ class MappedRecords:
 
     def finish_schemas(self, stream_maps: Sequence[StreamMap], columns: Columns) -> None:
         """Set the keys and the columns that the SDK cannot know."""
+        self._stream_maps = stream_maps
         if self._layout.unpacked:
             # Expressions may use these, whether a message had them or not.
             names = self._mapped | self._maps.payload_keys(self._keys)
@@ -144,13 +143,7 @@ class MappedRecords:
             record[name] = None
         return filled
 
-    def finish(
-        self,
-        message: RecordMessage,
-        rescued: object,
-        filled: Collection[str],
-        stream_maps: Sequence[StreamMap],
-    ) -> str | None:
+    def finish(self, message: RecordMessage, rescued: object, filled: list[str]) -> str | None:
         """Revert what was only done for the SDK; return a key property without a value, or None."""
         record = message.record
         for name in filled:
@@ -158,7 +151,7 @@ class MappedRecords:
                 record.pop(name, None)
         if self._restores and rescued is not None and RESCUED in record:
             record[RESCUED] = rescued
-        stream_map = next(each for each in stream_maps if each.stream_alias == message.stream)
+        stream_map = next(each for each in self._stream_maps if each.stream_alias == message.stream)
         for name in record.keys() - stream_map.transformed_schema["properties"].keys():
             del record[name]
         return missing_key(record, stream_map)
