@@ -2,6 +2,8 @@
 PYTHON ?= python3
 UV := .uv/bin/uv
 BIN := .venv/bin
+# Each test goes to the next free worker.
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
 # Use the installed interpreter: uv must not download one, whatever the user's settings say.
 export UV_PYTHON_DOWNLOADS := never
@@ -12,26 +14,29 @@ export UV_COMPILE_BYTECODE := 1
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
 .PHONY: help setup demo picture services emulator test bench matrix check-live lint docs packages test-newest clean
-.PHONY: drift fuzz-target fuzz-exactly-once chaos-exactly-once bench-quota
+.PHONY: test-pipelines test-all search mutate drift fuzz-target fuzz-exactly-once chaos-exactly-once bench-quota
 .PHONY: check-orchestrate setup-dagster dagster test-dagster test-airflow
 
 help:
 	@echo 'make demo                load a file into a topic and the topic into PostgreSQL (40 s)'
 	@echo 'make services            start the emulator and PostgreSQL, to run pipelines by hand'
 	@echo 'make emulator            start only the emulator: make emulator PORT=8085'
-	@echo 'make test                run all tests (6 minutes on 2 cores)'
+	@echo 'make test                run the tests (4 minutes on 2 cores)'
+	@echo 'make test-all            run them, and pipelines with Meltano, the packages and the documented commands'
 	@echo 'make lint                check style and types'
+	@echo 'make search              search with new random input, faults and kills (30 minutes)'
+	@echo 'make mutate              break each promise in the code, and check that its tests fail (30 minutes)'
 	@echo 'make fuzz-target         test the target with random records, states, faults and signals (10 minutes)'
 	@echo 'make fuzz-exactly-once   test exactly_once with random histories (1 minute)'
 	@echo 'make chaos-exactly-once  test exactly_once with kills at random moments (8 minutes)'
 	@echo 'make matrix              test both connectors with plugins from PyPI, and write docs/compatibility.md (2 minutes)'
-	@echo 'make drift               load changing payloads into PostgreSQL, with kills and full refreshes (4 minutes)'
+	@echo 'make drift               load changing payloads into PostgreSQL, with kills and full refreshes (6 minutes)'
 	@echo 'make check-live          compare a real workspace with the assumptions about the API'
 	@echo 'make dagster             open the topic of the demo as an asset in Dagster'
 	@echo 'make test-dagster        test the Dagster example (1 minute)'
 	@echo 'make test-airflow        test the Airflow example (3 minutes)'
 	@echo 'make check-orchestrate   check the script, Dockerfile, units and manifests in orchestrate/'
-	@echo 'make bench               measure the speed, and write tests/benchmarks/RESULTS.md and its plot (8 minutes)'
+	@echo 'make bench               measure the speed, and write tests/tools/benchmarks/RESULTS.md and its plot (8 minutes)'
 	@echo 'make bench-quota         measure how processes share a quota (6 minutes)'
 	@echo 'make picture             run the demo, and write docs/images/demo.svg'
 	@echo 'make docs                generate plugin definitions, tables of settings and URLs from the code'
@@ -57,52 +62,75 @@ $(UV):
 
 demo: setup
 	@echo 'Running the demo: about 40 seconds, longer the first time ...'
-	@$(BIN)/python -m tests.demo
+	@$(BIN)/python -m tests.tools.demo
 
 picture: setup
-	@$(BIN)/python -m tests.demo.picture
+	@$(BIN)/python -m tests.tools.demo.picture
 
 PORT ?= 8085
 emulator: setup
 	@$(BIN)/workato-streams-emulator --port $(PORT)
 
 services: setup
-	@$(BIN)/python -m tests.demo.services
+	@$(BIN)/python -m tests.tools.demo.services
 
-# Each worker has its own emulator, and runs whole test files. The order of the folders is kept, because
-# the slowest files have few tests, and would otherwise be started last.
+# The tests of rules and promises. Each worker has its own emulator; the order is kept, so that the folders
+# with the longest tests do not come last.
 test: setup
-	@echo 'Running all tests: about 6 minutes on 2 cores ...'
-	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	@echo 'Running the tests: about 4 minutes on 2 cores ...'
+	@$(PYTEST) tests/promises tests/random tests/emulator tests/unit
+
+# Real Meltano and PostgreSQL, the packages, the demo, and the commands of the documentation. Each worker runs whole
+# files, whose tests share installed plugins.
+test-pipelines: setup
+	@echo 'Running the pipelines: about 6 minutes on 2 cores ...'
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder tests/pipelines
+
+test-all: test test-pipelines
+
+# New random examples, faults, kills and histories. A failure prints its seed or example: add it to the tests as a
+# fixed one. SEED=7 repeats a search.
+search: SEARCH := $(or $(SEED),$(shell date +%s))
+search: setup
+	@echo 'SEED=$(SEARCH)'
+	@$(PYTEST) -m hypothesis --hypothesis-profile=random --hypothesis-seed=$(SEARCH)
+	@$(BIN)/python -m tests.random.fuzz_target $(or $(ROUNDS),200) $(SEARCH)
+	@$(BIN)/python -m tests.random.exactly_once.simulation $(or $(HISTORIES),15000) $(SEARCH)
+	@$(BIN)/python -m tests.random.exactly_once.chaos $(or $(MINUTES),10) $(SEARCH)
+	@SEED=$(SEARCH) $(BIN)/pytest tests/pipelines/changing_payloads_scenario.py
+
+# Break each promise in the code on purpose, and expect its tests to fail. MINUTES=5 stops after 5 minutes.
+mutate: setup
+	@$(BIN)/python -m tests.tools.mutate $(or $(MINUTES),30)
 
 bench: setup
 	@$(UV) sync --frozen --quiet --python $(PYTHON) --group bench
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.tools.benchmarks
 
 # Redis is measured only if redis-server is installed.
 bench-quota: setup
-	@$(BIN)/python -m tests.benchmarks.quota
+	@$(BIN)/python -m tests.tools.benchmarks.quota
 
 # Each plugin has its own environment in .matrix/. Installing them takes about a minute the first time.
 matrix: setup
-	@$(BIN)/python -m tests.matrix
+	@$(BIN)/python -m tests.tools.matrix
 
 # Runs the executable against the emulator. ROUNDS=20 SEED=7 runs fewer rounds, with another seed.
 fuzz-target: setup
-	@$(BIN)/python -m tests.fuzz_target $(or $(ROUNDS),200) $(or $(SEED),1)
+	@$(BIN)/python -m tests.random.fuzz_target $(or $(ROUNDS),200) $(or $(SEED),1)
 
 # Plays random histories without the executable. HISTORIES=100000 SEED=7 plays more of them, and others.
 fuzz-exactly-once: setup
-	@$(BIN)/python -m tests.exactly_once.simulation $(or $(HISTORIES),15000) $(or $(SEED),0)
+	@$(BIN)/python -m tests.random.exactly_once.simulation $(or $(HISTORIES),15000) $(or $(SEED),0)
 
 # Kills the executable at random moments for 5 minutes, or MINUTES=30. Then runs real taps with
 # meltano run, which takes another 3 minutes.
 chaos-exactly-once: setup
-	@$(BIN)/python -m tests.exactly_once.chaos $(or $(MINUTES),5)
-	@$(BIN)/python -m tests.exactly_once.pipelines
+	@$(BIN)/python -m tests.random.exactly_once.chaos $(or $(MINUTES),5)
+	@$(BIN)/python -m tests.pipelines.exactly_once
 
 drift: setup
-	@$(BIN)/pytest tests/project/drift_scenario.py
+	@$(BIN)/pytest tests/pipelines/changing_payloads_scenario.py
 
 # Dagster needs older packages than the tests, so it has its own environment.
 setup-dagster: $(UV)
@@ -110,18 +138,18 @@ setup-dagster: $(UV)
 		--no-default-groups --group dagster --group lint
 
 dagster: setup-dagster
-	@.dagster/venv/bin/python -m tests.demo.dagster_ui
+	@.dagster/venv/bin/python -m tests.tools.demo.dagster_ui
 
 test-dagster: setup-dagster
-	@.dagster/venv/bin/mypy orchestrate/dagster tests/orchestrate
-	@.dagster/venv/bin/pytest tests/orchestrate/test_dagster.py
+	@.dagster/venv/bin/mypy orchestrate/dagster tests/pipelines/test_dagster.py tests/pipelines/orchestration.py
+	@.dagster/venv/bin/pytest tests/pipelines/test_dagster.py
 
 # Airflow is not in the lock file: its more than 100 dependencies would hold back ours.
 test-airflow: setup
 	@[ -x .airflow/venv/bin/airflow ] || { rm -rf .airflow && \
 		$(UV) venv --quiet --python $(PYTHON) .airflow/venv && \
 		$(UV) pip install --quiet --python .airflow/venv/bin/python 'apache-airflow>=3.3,<3.4'; }
-	@$(BIN)/pytest tests/orchestrate/check_airflow.py
+	@$(BIN)/pytest tests/pipelines/airflow_scenario.py
 
 # Checks that need no container engine, no cluster, and no systemd as process 1. systemd-analyze
 # exits with 0 even if it reports problems.
@@ -142,7 +170,7 @@ check-orchestrate: setup
 
 # Needs WORKATO_API_TOKEN and WORKATO_TOPIC_ID. `make check-live CHECKS=--quota` also uses up the quota.
 check-live: setup
-	@$(BIN)/python -m tests.live $(CHECKS)
+	@$(BIN)/python -m tests.tools.live $(CHECKS)
 
 lint: setup
 	@$(BIN)/ruff format --check .
@@ -150,7 +178,7 @@ lint: setup
 	@$(BIN)/mypy
 
 docs: setup
-	@$(BIN)/python -m tests.project.docs
+	@$(BIN)/python -m tests.tools.docs
 
 # Builds both packages in dist/, as they are uploaded to a package index.
 packages: setup

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.executables import write_json
+from tests.support.executables import write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from workato_streams_emulator import Emulator
 
+
+# Fixtures of all folders.
+pytest_plugins = [
+    "tests.support.tap",
+    "tests.support.target",
+    "tests.support.connector",
+    "tests.support.quota_stores",
+]
 
 # There is no deadline, because a machine may be busy. Each run tries the same examples, so that
 # none fails by chance; `pytest --hypothesis-profile=random` tries new ones.

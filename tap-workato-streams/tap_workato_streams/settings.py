@@ -14,6 +14,8 @@ from .records.evolution import MODES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from typing_extensions import Self
+
 TAIL_TIMEOUT_SECS = 50
 
 _START_FROM = th.StringType(allowed_values=["earliest", "latest"])
@@ -41,10 +43,8 @@ SETTINGS = th.PropertiesList(
         "topics",
         th.ArrayType(_TOPIC),
         title="Topics",
-        description=(
-            "Topics to read. If not set, all topics of the workspace are read, which requires "
-            "`developer_api_token`."
-        ),
+        description="Topics to read. If not set, all topics of the workspace are read, which "
+        "requires `developer_api_token`.",
     ),
     th.Property(
         "start_from",
@@ -78,10 +78,8 @@ SETTINGS = th.PropertiesList(
         "timeout_secs",
         th.IntegerType(minimum=0, maximum=60),
         title="Long poll (seconds)",
-        description=(
-            "Maximum time in seconds that a request waits for messages (long poll). Default: 0, or "
-            f"{TAIL_TIMEOUT_SECS} in tail mode, where it must be at least 1."
-        ),
+        description="Maximum time in seconds that a request waits for messages (long poll). "
+        f"Default: 0, or {TAIL_TIMEOUT_SECS} in tail mode, where it must be at least 1.",
     ),
     th.Property(
         "tail",
@@ -108,10 +106,9 @@ SETTINGS = th.PropertiesList(
         th.StringType(allowed_values=["earliest", "since_time", "fail"]),
         default="earliest",
         title="On expired bookmark",
-        description=(
-            "What to do if the bookmarked message has expired: continue at the earliest message "
-            "(`earliest`) or at the time of the bookmark (`since_time`), or end the run (`fail`)"
-        ),
+        description="What to do if the bookmarked message has expired: continue at the earliest "
+        "message (`earliest`) or at the time of the bookmark (`since_time`), or end "
+        "the run (`fail`)",
     ),
     th.Property(
         "infer_schema",
@@ -126,55 +123,52 @@ SETTINGS = th.PropertiesList(
         th.StringType(allowed_values=list(RECORD_FORMATS)),
         default=NESTED,
         title="Record format",
-        description=(
-            "`nested`: the payload is one property of the record, unchanged. `unpacked`: its "
-            "fields are properties of the record, and so columns in a warehouse."
-        ),
+        description="`nested`: the payload is one property of the record, unchanged. `unpacked`: "
+        "its fields are properties of the record, and so columns in a warehouse.",
     ),
     th.Property(
         "schema_evolution",
         th.StringType(allowed_values=list(MODES)),
         title="Schema evolution",
-        description=(
-            "What to do with data that does not fit the schema, if records are unpacked or "
-            "flattened: add new fields as columns (`add_columns`), keep the data in the column "
-            "`_rescued` (`rescue`), end the run (`fail`), or drop the data (`none`). Default: "
-            "`rescue` if the schema is declared or with `batch_config`, otherwise `add_columns`."
-        ),
+        description="What to do with data that does not fit the schema, if records are unpacked or "
+        "flattened: add new fields as columns (`add_columns`), keep the data in the column "
+        "`_rescued` (`rescue`), end the run (`fail`), or drop the data (`none`). Default: "
+        "`rescue` if the schema is declared or with `batch_config`, otherwise `add_columns`.",
     ),
     th.Property(
         "max_parallel_topics",
         th.IntegerType(minimum=1),
         default=8,
         title="Max parallel topics",
-        description=(
-            "Number of topics to read concurrently. In tail mode, all topics are read concurrently."
-        ),
+        description="Number of topics to read concurrently. In tail mode, all topics are read "
+        "concurrently.",
     ),
     th.Property(
         "state_interval_secs",
         th.NumberType(exclusive_minimum=0),
         default=5,
         title="State interval (seconds)",
-        description=(
-            "Maximum time in seconds between a state change and the STATE message that reports it"
-        ),
+        description="Maximum time in seconds between a state change and the STATE message that "
+        "reports it",
     ),
 ).to_dict()
 
 
 @dataclass(frozen=True)
-class ReadSettings:
-    """The settings for consuming a topic; `timeout_secs` is None if it depends on the mode."""
+class _Settings:
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Pick the settings from a checked config."""
+        return cls(**{field.name: config.get(field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class ReadSettings(_Settings):
+    """The settings for consuming a topic."""
 
     batch_size: int
-    timeout_secs: int | None
+    timeout_secs: int | None  # None if it depends on the mode.
     on_expired_bookmark: str
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> ReadSettings:
-        """Pick the settings from a checked config."""
-        return cls(**_picked(cls, config))
 
     def poll_secs(self, *, tail: bool) -> int:
         """The time in seconds that a request may wait for messages."""
@@ -184,7 +178,7 @@ class ReadSettings:
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(_Settings):
     """The settings of a run."""
 
     tail: bool
@@ -192,12 +186,3 @@ class RunSettings:
     max_run_secs: float | None
     max_parallel_topics: int
     state_interval_secs: float
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> RunSettings:
-        """Pick the settings from a checked config."""
-        return cls(**_picked(cls, config))
-
-
-def _picked(settings: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: config.get(field.name) for field in fields(settings)}

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from .event_streams.consume import Message
     from .output.writer import PageWriter, Texts
-    from .reading.bookmarks import Page, Topic
+    from .reading.bookmarks import Page
     from .reading.consumer import TopicConsumer
 
 mapper_logger = logging.getLogger("singer_sdk.mapper")
@@ -54,22 +54,14 @@ class SdkStream(Stream):
 
     # A payload that does not conform to its schema is emitted unchanged.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+    is_sorted = True  # The messages are in topic order, so an interrupted run can resume.
+    check_sorted = False  # Message ids are opaque, so the SDK must not compare them.
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
         # The SDK logs only that a sync has failed as an error; the command logs why.
         if level < logging.ERROR:
             super().log(message, *args, level=level, **kwargs)
-
-    @property
-    @override
-    def is_sorted(self) -> bool:
-        return True  # The messages are in topic order, so an interrupted run can resume.
-
-    @property
-    @override
-    def check_sorted(self) -> bool:
-        return False  # Message ids are opaque, so the SDK must not compare them.
 
     @property
     @override
@@ -111,11 +103,6 @@ class SdkStream(Stream):
         self._tap.mapper.register_raw_streams_from_catalog(Catalog([(self.name, entry)]))
         self._stream_maps = self._tap.mapper.stream_maps[self.name]
 
-    @property
-    def is_emitted(self) -> bool:
-        """Whether the stream maps keep the stream."""
-        return not isinstance(self.stream_maps[0], RemoveRecordTransform)
-
     @override
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
@@ -127,38 +114,11 @@ class SdkStream(Stream):
 
     @override
     def get_batches(
-        self,
-        batch_config: BatchConfig,
-        context: Context | None = None,
+        self, batch_config: BatchConfig, context: Context | None = None
     ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Write batch files with the SDK, which always uses gzip, regardless of the setting.
-
-        Yields:
-            The actual encoding of the files, and their URLs.
-        """
+        """Write batch files with the SDK, which always uses gzip, regardless of the setting."""
         for encoding, files in super().get_batches(batch_config, context):
             yield replace(encoding, compression="gzip"), files
-
-
-def decoded_record(message: Message, topic: Topic, members: bytes) -> dict[str, Any]:
-    """Return the record of a message with these members after ``time``.
-
-    Raises:
-        EventStreamsError: The payload is nested too deeply.
-    """
-    try:
-        decoded = decode(b"{%b}" % members)
-    except RecursionError:
-        raise EventStreamsError(
-            f"{topic}: message {message.message_id} is nested too deeply to be decoded; "
-            "select all properties and use neither stream maps nor flattening to emit it as is",
-        ) from None
-    return {
-        "message_id": message.message_id,
-        "topic_id": topic.id,
-        "time": message.time,
-        **decoded,
-    }
 
 
 class TopicStream(SdkStream):
@@ -171,6 +131,7 @@ class TopicStream(SdkStream):
         self.primary_keys = ["message_id"]
         self.replication_key = "message_id"
         self.consumer = consumer
+        self.writer = cast("PageWriter", tap.message_writer)
         # Without limits for the SDK's own sync; otherwise, all streams share those of the tap.
         self.limits = RunLimits()
 
@@ -179,8 +140,8 @@ class TopicStream(SdkStream):
     def _singer_catalog_entry(self) -> CatalogEntry:
         entry = super()._singer_catalog_entry
         if isinstance(root := entry.metadata.get(()), StreamMetadata):
-            record_format = self.config["record_format"]
-            entry.metadata[()] = TopicMetadata.of(root, self.topic.id, record_format)
+            own = {"topic-id": self.topic.id, "record-format": self.config["record_format"]}
+            entry.metadata[()] = TopicMetadata.from_dict(root.to_dict() | own)
         return entry
 
     @property
@@ -194,33 +155,27 @@ class TopicStream(SdkStream):
     def bookmark(self, bookmark: Bookmark) -> None:
         if self.replication_method == REPLICATION_FULL_TABLE:
             return
+        state = self.stream_state
         if bookmark.message_id is not None:
-            self.stream_state["replication_key"] = "message_id"
-            self.stream_state["replication_key_value"] = bookmark.message_id
-        self.stream_state["message_time"] = bookmark.time
-        self.stream_state["topic_id"] = self.topic.id
+            state.update(replication_key="message_id", replication_key_value=bookmark.message_id)
+        state.update(message_time=bookmark.time, topic_id=self.topic.id)
 
     @cached_property
     def summary(self) -> TopicSummary:
         """The progress of the topic in this run."""
         return TopicSummary(self.topic, self.bookmark)
 
-    @property
-    def writer(self) -> PageWriter:
-        """The writer of the run."""
-        return cast("PageWriter", self._tap.message_writer)
-
     def write_schema(self) -> None:
         """Write the SCHEMA message of the stream, or those of its stream maps."""
         self._write_schema_message()
+
+    # What precedes the text that ``members`` returns for a record.
+    MEMBER_NAME = b""
 
     @property
     @abstractmethod
     def splices(self) -> bool:
         """Whether the text of the members can be used as the text of the record."""
-
-    # What precedes the text that ``members`` returns for a record.
-    MEMBER_NAME = b""
 
     @abstractmethod
     def members(self, messages: Sequence[Message]) -> tuple[Texts, EventStreamsError | None]:
@@ -232,9 +187,7 @@ class TopicStream(SdkStream):
     def write_page(self, page: Page) -> None:
         """Write a page's messages as RECORD lines, and move the bookmark.
 
-        Raises:
-            EventStreamsError: A message cannot be written; the bookmark is at the one before it.
-            OSError: stdout cannot be written to.
+        If a message cannot be written, the bookmark is at the one before it.
         """
         if page.messages:
             self._write_messages(page.messages)
@@ -245,7 +198,7 @@ class TopicStream(SdkStream):
     def _write_messages(self, messages: Sequence[Message]) -> None:
         members, error = self.members(messages)
         messages = messages[: len(members)]
-        if not (self.splices and self.is_emitted):
+        if not self.splices or isinstance(self.stream_maps[0], RemoveRecordTransform):
             self._write_decoded(messages, members)
         elif self.maps.has_filter:
             self._write_filtered(messages, members)
@@ -307,29 +260,34 @@ class TopicStream(SdkStream):
 
     def _decoded(self, messages: Sequence[Message], members: Texts) -> Iterator[Record]:
         for message, text in zip(messages, members, strict=True):
-            yield decoded_record(message, self.topic, b"%b%b" % (self.MEMBER_NAME, text))
+            try:
+                decoded = decode(b"{%b%b}" % (self.MEMBER_NAME, text))
+            except RecursionError:
+                raise EventStreamsError(
+                    f"{self.topic}: message {message.message_id} is nested too deeply to be "
+                    "decoded; select all properties and use neither stream maps nor flattening "
+                    "to emit it as is"
+                ) from None
+            position = {"message_id": message.message_id, "topic_id": self.topic.id}
+            yield {**position, "time": message.time, **decoded}
 
     def log_summary(self) -> None:
         """Log the summary of the topic."""
         self.summary.log(self.consumer.client.requests)
         self.log_unfitting()
 
+    @override
+    def log_sync_costs(self) -> None:
+        # At the end of the SDK's own sync.
+        super().log_sync_costs()
+        self.log_unfitting()
+
     def log_unfitting(self) -> None:
         """Log which fields did not fit the schema, if the format has columns."""
 
     @override
-    def log_sync_costs(self) -> None:
-        """Log at the end of the SDK's own sync."""
-        super().log_sync_costs()
-        self.log_unfitting()
-
-    @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
-        """Read the topic for the SDK's own sync: ``--test`` and batch files.
-
-        Yields:
-            Decoded records, in topic order.
-        """
+        """Read the topic for the SDK's own sync: ``--test`` and batch files."""
         # With one record more than ``--test`` requests, the SDK would log an error.
         yield from islice(self._records(), self.ABORT_AT_RECORD_COUNT)
 
@@ -348,13 +306,14 @@ class TopicStream(SdkStream):
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
         """Store the message's time with the bookmark, which the SDK moves after this call."""
-        self.stream_state["message_time"] = row["time"]
-        self.stream_state["topic_id"] = self.topic.id
+        self.stream_state.update(message_time=row["time"], topic_id=self.topic.id)
         return row
 
 
 class NestedStream(TopicStream):
     """A topic in the nested record format, without flattening."""
+
+    MEMBER_NAME = b'"payload":'
 
     def __init__(self, tap: Tap, consumer: TopicConsumer) -> None:
         payload = consumer.topic.payload_schema or OPEN_PAYLOAD
@@ -370,7 +329,7 @@ class NestedStream(TopicStream):
         """
         schema, own = super().effective_schema, self.schema
         known = schema.get("properties", {})
-        properties = {name: known.get(name, own["properties"][name]) for name in own["properties"]}
+        properties = {name: known.get(name, each) for name, each in own["properties"].items()}
         return {**own, **schema, "properties": properties}
 
     @override
@@ -397,8 +356,6 @@ class NestedStream(TopicStream):
     @override
     def splices(self) -> bool:
         return self.maps.keep_records and all(self.mask.values())
-
-    MEMBER_NAME = b'"payload":'
 
     @override
     def members(self, messages: Sequence[Message]) -> tuple[Texts, None]:

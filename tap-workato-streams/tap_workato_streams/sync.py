@@ -11,14 +11,13 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError
-from .event_streams.rate_limiter import TOO_MANY_REQUESTS
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
 from .plugin.wording import counted, duration
 from .reading.clock import Interval, RunLimits, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .event_streams.rate_limiter import RateLimiter
     from .reading.bookmarks import Bookmark, Page
@@ -27,11 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-workato-streams")
 
-UNAUTHORIZED = 401
 # The time after which a topic that has failed is tried again in tail mode.
 FAILED_TOPIC_SECS = 600.0
-# The maximum time that the main thread waits for a writing worker, which then emits the state.
-LOCK_TIMEOUT_SECS = 0.1
 
 
 class _End(NamedTuple):
@@ -44,12 +40,6 @@ class Sync:
 
     The lock is held while a page is written and its bookmark is moved, and while the state is
     emitted, so a STATE line covers exactly the records before it.
-
-    Args:
-        streams: The streams to sync.
-        settings: The settings of the run.
-        write_state: Writes a STATE line if the state has changed since the last one.
-        limiter: The rate limiter, which is stopped at the end.
     """
 
     def __init__(
@@ -64,7 +54,7 @@ class Sync:
         self._workers = len(streams)
         if not settings.tail:
             self._workers = min(settings.max_parallel_topics, len(streams))
-        self._write_state = write_state
+        self._write_state = write_state  # Writes a STATE line if the state has changed.
         self._limiter = limiter
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
         self._state_interval = Interval(settings.state_interval_secs)
@@ -85,11 +75,8 @@ class Sync:
         """Sync the streams until they end, a limit is reached, or ``stop`` is called.
 
         In tail mode, a topic that fails is tried again from time to time. The run ends if all of
-        them fail, or if one fails for a reason that applies to all.
-
-        Raises:
-            EventStreamsError: A topic or stdout failed. Pages that were read before are written,
-                and the state covers them.
+        them fail, or if one fails for a reason that applies to all. An error is raised after the
+        pages that were read have been written, and the state that covers them.
         """
         topics = counted(len(self._streams), "topic")
         logger.info("reading %s, %d concurrently", topics, self._workers)
@@ -98,16 +85,14 @@ class Sync:
         try:
             # The initial state is valid until there is a newer one.
             self._write_state()
-            started = [
-                stream
-                for stream in self._streams
-                if not self._stopping and self._write_schema(stream)
-            ]
+            started = [each for each in self._streams if self._write_schema(each)]
             # From here on, the state is only used with the lock.
             progress = Progress([stream.summary for stream in started], tail=self._tail)
             waiting = deque((stream, stream.bookmark) for stream in started)
             with contextlib.closing(progress):
-                self._start_workers(waiting)
+                for _ in range(self._workers):
+                    # Daemon threads, because a long poll must not delay the end of the process.
+                    threading.Thread(target=self._work, args=(waiting,), daemon=True).start()
                 self._wait(len(started), progress)
             with self._lock:
                 if self._output_error:
@@ -134,6 +119,9 @@ class Sync:
             raise first
 
     def _write_schema(self, stream: TopicStream) -> bool:
+        """Write the SCHEMA of a stream; return whether it can be read."""
+        if self._stopping:
+            return False
         try:
             stream.write_schema()
         except EventStreamsError as exc:
@@ -145,25 +133,20 @@ class Sync:
     def _is_over(self) -> bool:
         return self._stopping or self._limits.reached
 
-    def _start_workers(self, waiting: deque[tuple[TopicStream, Bookmark | None]]) -> None:
-        def consume_one_by_one() -> None:
-            with contextlib.suppress(IndexError):  # none is waiting any more
-                while not self._is_over:
-                    self._consume(*waiting.popleft())
-
-        for _ in range(self._workers):
-            # Daemon threads, because a long poll must not delay the end of the process.
-            threading.Thread(target=consume_one_by_one, daemon=True).start()
+    def _work(self, waiting: deque[tuple[TopicStream, Bookmark | None]]) -> None:
+        with contextlib.suppress(IndexError):  # none is waiting any more
+            while not self._is_over:
+                self._consume(*waiting.popleft())
 
     def _consume(self, stream: TopicStream, bookmark: Bookmark | None) -> None:
-        error = self._read(stream, bookmark)
-        self._ends.put(_End(stream, error))
-        while error and self._tail:
+        while True:
+            error = self._read(stream, bookmark)
+            self._ends.put(_End(stream, error))
+            if not (error and self._tail):
+                return
             time.sleep(FAILED_TOPIC_SECS)
             with self._lock:
                 bookmark = stream.bookmark
-            error = self._read(stream, bookmark)
-            self._ends.put(_End(stream, error))
 
     def _read(self, stream: TopicStream, bookmark: Bookmark | None) -> Exception | None:
         """Read a topic to its end, or until the run ends; return the error that ended it."""
@@ -184,19 +167,24 @@ class Sync:
             if self._is_over:
                 return False
             self._errors.pop(stream, None)
-            try:
+            with self._output_errors():
                 stream.write_page(page.first(self._limits.take(len(page.messages))))
                 self._emit_state_if_due()
-            except OSError as exc:
-                # Set while the lock is held, because nothing may follow a truncated line.
-                self._output_error = exc
-                self.stop()
             return not self._is_over
 
     def _emit_state_if_due(self) -> None:
-        if not self._state_interval.left:
+        if not self._state_interval.left and not self._output_error:
             self._state_interval.restart()
             self._write_state()
+
+    @contextlib.contextmanager
+    def _output_errors(self) -> Iterator[None]:
+        """End the run while the lock is held, because nothing may follow a truncated line."""
+        try:
+            yield
+        except OSError as exc:
+            self._output_error = exc
+            self.stop()
 
     def _wait(self, open_topics: int, progress: Progress) -> None:
         """Wait until all topics or the run ends, and emit the state when it is due."""
@@ -210,9 +198,10 @@ class Sync:
                 open_topics -= 1
                 end.stream.summary.end()
             # A worker that is writing, or that stdout blocks, emits the state itself.
-            if not self._state_interval.left and self._lock.acquire(timeout=LOCK_TIMEOUT_SECS):
+            if not self._state_interval.left and self._lock.acquire(timeout=0.1):
                 try:
-                    self._emit_state_if_due()
+                    with self._output_errors():
+                        self._emit_state_if_due()
                 finally:
                     self._lock.release()
             progress.report_if_due()
@@ -238,11 +227,11 @@ class Sync:
 
 
 def _is_quota(error: Exception) -> bool:
-    rate_limited = isinstance(error, ServiceError) and error.status == TOO_MANY_REQUESTS
+    rate_limited = isinstance(error, ServiceError) and error.status == 429
     return rate_limited or isinstance(error, QuotaStoreError)
 
 
 def _fails_everywhere(error: Exception) -> bool:
     """Whether an error is about the token, the quota or the tap itself, not about a topic."""
-    is_token = isinstance(error, ServiceError) and error.status == UNAUTHORIZED
+    is_token = isinstance(error, ServiceError) and error.status == 401
     return is_token or _is_quota(error) or not isinstance(error, EventStreamsError)

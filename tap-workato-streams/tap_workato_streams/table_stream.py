@@ -13,11 +13,11 @@ from .plugin.wording import counted, listed, shown
 from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
 from .records.evolution import (
     ADD_COLUMNS,
+    RESCUE,
     ColumnRegistry,
     Evolution,
     changed_types,
     contains,
-    evolution_mode,
     from_bookmark,
     from_catalog,
     key_path,
@@ -84,10 +84,10 @@ class TableStream(TopicStream):
         builder = self._builder
         where = "dropped" if builder.drops else f"kept in {RESCUED}"
         if values := str(builder.unfitting):
-            remedy = ""
+            level, remedy = logging.INFO, ""
             if builder.unfitting.has_number:
+                level = logging.WARNING
                 remedy = "; if numbers should fit, change the type of their column"
-            level = logging.WARNING if remedy else logging.INFO
             text = "%s: values that do not fit their column, %s: %s%s"
             logger.log(level, text, self.topic, where, values, remedy)
         if values := str(builder.without_column):
@@ -137,8 +137,8 @@ class TableStream(TopicStream):
 
     def _log_columns_added(self, before: Columns) -> None:
         known = leaves(before)
-        added = [path for path in leaves(self._builder.columns) if path not in known]
-        names = [self._layout.column_name(path) for path in added]
+        columns = leaves(self._builder.columns)
+        names = [self._layout.column_name(path) for path in columns if path not in known]
         if names := [shown(name) for name in names if name not in self.maps.removes]:
             count = counted(len(names), "column")
             logger.info("%s: added %s: %s", self.topic, count, listed(names))
@@ -212,7 +212,8 @@ class TableStream(TopicStream):
 
     @cached_property
     def _mode(self) -> str:
-        return evolution_mode(self.config, is_declared=self._is_declared)
+        default = RESCUE if self._is_declared or self.config.get("batch_config") else ADD_COLUMNS
+        return self.config.get("schema_evolution") or default
 
     @cached_property
     def _known_columns(self) -> Columns:
@@ -243,7 +244,6 @@ class TableStream(TopicStream):
     @cached_property
     @override
     def splices(self) -> bool:
-        is_selected = not any(
+        return self._keeps_records and not any(
             len(path) > 1 or path[0] in MESSAGE_FIELDS for path in self._deselected
         )
-        return self._keeps_records and is_selected

@@ -258,9 +258,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     def run_connection_test(self) -> bool:
         """Read one message of each topic for ``--test``, and say what works."""
         super().run_connection_test()
-        names = list(self.streams)
-        what = counted(len(names), "topic")
-        self.logger.info("the test succeeded: %s can be read: %s", what, listed(names))
+        topics = counted(len(self.streams), "topic")
+        self.logger.info("the test succeeded: %s can be read: %s", topics, listed([*self.streams]))
         return True
 
     def _selected(self) -> list[TopicStream]:
@@ -287,12 +286,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @classmethod
     @override
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        return [
-            *_source_problems(config),
-            *_start_problems(config),
-            *_mode_problems(config),
-            *_batch_problems(config),
-        ]
+        checks = _source_problems, _start_problems, _mode_problems, _batch_problems
+        return [problem for check in checks for problem in check(config)]
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

@@ -30,12 +30,6 @@ class Validator:
     """Validates the records of a stream.
 
     The SDK's validator compares decimals with floats, so that ``multipleOf: 0.01`` rejects 1.10.
-
-    Args:
-        schema: The JSON Schema of the stream.
-
-    Raises:
-        InvalidJSONSchema: The schema is not a JSON Schema.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
@@ -50,15 +44,12 @@ class Validator:
             raise InvalidJSONSchema("not a JSON Schema") from exc
 
     def problem(self, record: bytes) -> str | None:
-        """Return the rule that a record violates, without its content; None if it is valid.
-
-        An exception during validation is also a problem of the record, and does not end the run.
-        """
+        """Return the rule that a record violates, without its content; None if it is valid."""
         try:
             # The library does not accept subclasses of Decimal.
             value = decode(_SURROGATE.sub(rb"\\ufffd", record), Decimal)
             error = next(iter(self._validator.iter_errors(value)), None)
-        except Exception as exc:  # noqa: BLE001 - see above
+        except Exception as exc:  # noqa: BLE001 - a problem of the record only
             return f"cannot be validated ({type(exc).__name__})"
         if error is None:
             return None
@@ -88,17 +79,13 @@ def encode(record: Mapping[str, Any]) -> bytes:
 
 @contextmanager
 def mapping(stream: str) -> Iterator[None]:
-    """Name the stream if the SDK fails to apply a stream map or flattening.
-
-    Raises:
-        InputError: The stream map or flattening failed. The message of exceptions other than the
-            SDK's is omitted, because it may quote a record.
-    """
+    """Raise `InputError` with the stream's name if the SDK fails to map or flatten it."""
     try:
         yield
     except InvalidJSONSchema:
         raise InputError(f"stream {stream}: the schema is not a JSON Schema") from None
     except Exception as exc:
+        # The message of other exceptions may quote a record.
         text = str(exc) if isinstance(exc, MappingError) else type(exc).__name__
         raise InputError(
             f"stream {stream}: its stream map or flattening failed ({text}); fix stream_maps"
@@ -110,18 +97,6 @@ class MappedStream:
 
     The SDK's sinks would parse dates, remove fields that belong to the source, and end the run at
     an invalid record; so only its mapper is used, and what its sinks do to add metadata.
-
-    Args:
-        stream_map: The stream map of the SDK.
-        target: The plugin, whose settings apply.
-
-    Attributes:
-        stream: The stream after the map.
-        schema: Its JSON Schema.
-        sync_started_at: The start of the run in milliseconds, for the metadata.
-
-    Raises:
-        InvalidJSONSchema: Records are validated, and the schema is not a JSON Schema.
     """
 
     def __init__(self, stream_map: StreamMap, target: Target) -> None:
@@ -129,22 +104,14 @@ class MappedStream:
         self.stream = Stream(stream_map.stream_alias, keys)
         self.schema = stream_map.transformed_schema
         self._transform = stream_map.transform
-        self.sync_started_at = target.initialized_at
+        self.sync_started_at = target.initialized_at  # the SDK adds this to the metadata
         self._adds_metadata = target.config.get("add_record_metadata")
         if self._adds_metadata:
             Sink._add_sdc_metadata_to_schema(self)  # type: ignore[arg-type]  # noqa: SLF001
         self._validator = Validator(self.schema) if target.config["validate_records"] else None
 
     def apply(self, fields: dict[str, Any], record: Record) -> tuple[bytes, str | None] | None:
-        """Map a record.
-
-        Args:
-            fields: The record, decoded; it is not changed.
-            record: The record as received.
-
-        Returns:
-            The record as JSON, and the problem if it is invalid; None if the map removes it.
-        """
+        """Map a record; return it as JSON with its problem, or None if the map removes it."""
         mapped = self._transform(fields.copy())
         if mapped is None:
             return None
@@ -153,11 +120,8 @@ class MappedStream:
             message = {name: json.loads(text) for name, text in texts.items() if text}
             Sink._add_sdc_metadata_to_record(self, mapped, message, {})  # type: ignore[arg-type]  # noqa: SLF001
         text = encode(mapped)
-        return text, self._problem(mapped, text)
-
-    def _problem(self, mapped: Mapping[str, Any], text: bytes) -> str | None:
         if self._validator is None:
-            return None
+            return text, None
         if missing := [key for key in self.stream.key_properties if key not in mapped]:
-            return f"key property {' and '.join(missing)} is missing"
-        return self._validator.problem(text)
+            return text, f"key property {' and '.join(missing)} is missing"
+        return text, self._validator.problem(text)

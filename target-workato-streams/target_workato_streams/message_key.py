@@ -28,21 +28,14 @@ STREAM_DIGITS = 8
 
 
 class RowVersion(NamedTuple):
-    """A version of a row.
+    """A version of a row: two hashes with 32 hexadecimal digits, equal for a row without a key."""
 
-    Attributes:
-        row: A hash of the stream and the row's key, with 32 hexadecimal digits. The first 8 digits
-            only depend on the stream.
-        content: A hash of the content, with 32 hexadecimal digits. For a row without a key, both
-            hashes are the same.
-    """
-
-    row: str
+    row: str  # of the stream and the row's key; the first 8 digits only depend on the stream
     content: str
 
     @classmethod
     def from_key(cls, text: bytes) -> RowVersion | None:
-        """Parse the JSON text of a message key; None for any other value."""
+        """Parse the JSON text of a message key; return None for any other value."""
         found = KEY.fullmatch(text)
         return cls(found[1].decode(), found[2].decode()) if found else None
 
@@ -66,7 +59,6 @@ class RowVersion(NamedTuple):
 NO_ROW_VERSION = RowVersion("", "")
 
 
-DIGITS = 32
 # Fields that taps and targets add: they differ from run to run, or describe how a row was read.
 METADATA_PREFIX = "_sdc_"
 METADATA_MARK = METADATA_PREFIX.encode()
@@ -88,16 +80,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 def version(payload: bytes, record: bytes, stream: Stream) -> RowVersion:
     """Identify a message by hashes of its row and its content.
 
+    The payload is what is published, without the key itself; the record contains the row's key.
     Spacing, the order of fields and escapes do not matter; every digit does.
-
-    Args:
-        payload: What is published, without the key itself.
-        record: The record of the message, which contains the row's key.
-        stream: The stream of the record.
-
-    Returns:
-        The version. A row without a key is identified by its content, so that both hashes are
-        equal.
     """
     try:
         fields = _decode(payload)
@@ -167,4 +151,4 @@ def _prefix(stream: str) -> str:
 
 
 def _hash(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()[:DIGITS]
+    return hashlib.sha256(text).hexdigest()[:32]

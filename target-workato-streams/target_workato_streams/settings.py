@@ -134,21 +134,19 @@ def decodes_records(config: Mapping[str, Any]) -> bool:
 
 
 def target_problems(config: Mapping[str, Any]) -> list[str]:
-    """Find settings that contradict each other or the file system.
+    """Return a line for each setting that contradicts another one or the file system.
 
-    Args:
-        config: The settings, with defaults; values may have a wrong type.
-
-    Returns:
-        One line for each problem.
+    The settings include defaults, and may have wrong types.
     """
     found = []
     if not (config.get("topics") or config.get("default_topic_id") or config.get("create_topics")):
         found.append("topics: no stream has a topic; set topics, default_topic_id or create_topics")
     if config.get("create_topics") is True and not config.get("developer_api_token"):
         found.append("create_topics: requires developer_api_token")
-    if config.get("exactly_once") is True:
-        found += _exactly_once_problems(config)
+    if config.get("exactly_once") is True and not config.get("message_key_field"):
+        found.append("exactly_once: requires message_key_field")
+    if config.get("exactly_once") is True and config.get("max_in_flight") != 1:
+        found.append("exactly_once: requires max_in_flight to be 1")
     path = config.get("dead_letter_path")
     if config.get("on_rejected") == "dead_letter" and not path:
         found.append("on_rejected: dead_letter requires dead_letter_path")
@@ -156,15 +154,6 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
         found.append(f"dead_letter_path: {problem}")
     if config.get("load_method") not in {None, "append-only"}:
         found.append("load_method: records can only be appended to a topic; use append-only")
-    return found
-
-
-def _exactly_once_problems(config: Mapping[str, Any]) -> list[str]:
-    found = []
-    if not config.get("message_key_field"):
-        found.append("exactly_once: requires message_key_field")
-    if config.get("max_in_flight") != 1:
-        found.append("exactly_once: requires max_in_flight to be 1")
     return found
 
 

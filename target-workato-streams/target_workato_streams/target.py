@@ -12,6 +12,7 @@ from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
+from .event_streams import logger
 from .event_streams.consume import ConsumeClient
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
@@ -20,7 +21,6 @@ from .exactly_once.run import ExactlyOnce
 from .exactly_once.topic_reader import Clock, TopicReader
 from .input.batch_files import records
 from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
-from .input.stdin_reader import StdinReader
 from .mapping import MappedStream, mapping
 from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin
@@ -29,13 +29,13 @@ from .plugin.monitoring import histogram, metric, request_metrics, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
-from .publishing.payload import Payload
+from .publishing.messages import Payload
 from .publishing.producer import Producer
 from .routing.router import Router
 from .settings import SETTINGS, decodes_records, target_problems
+from .stdin_reader import StdinReader
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from .input.messages import Line
-    from .publishing.messages import OutgoingMessage
 
 LABELS = ("topic_id",)
 # From a fast response to waiting several minutes for the quota.
@@ -84,17 +83,16 @@ def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metr
     yield from request_metrics(context.limiter.stats)
 
 
-def make_producer(config: Mapping[str, Any], logger: logging.Logger) -> Producer:
+def make_producer(config: Mapping[str, Any]) -> Producer:
     """Create the producer from the settings, and serve its metrics if they are enabled."""
-    context = _context(config, logger)
-    producer = Producer(context, logger)
+    context = _context(config)
+    producer = Producer(context)
     if address := config.get("metrics_address"):
         serve_metrics(address, partial(target_metrics, producer, context))
     return producer
 
 
-def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContext:
-    """Create the context of all producers from the settings."""
+def _context(config: Mapping[str, Any]) -> PublishContext:
     max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
     # The legacy domain has no batch endpoint (docs/api.md, "Messages").
     batch = (
@@ -123,23 +121,20 @@ def _context(config: Mapping[str, Any], logger: logging.Logger) -> PublishContex
         client = ConsumeClient(session, topic_id, split_page)
         return TopicReader(client, label, config["message_key_field"], Clock(limiter.sleep), logger)
 
-    exactly_once: ExactlyOnce[OutgoingMessage] | None = None
+    context = PublishContext(settings, connect, limiter)
     if config["exactly_once"]:
-        exactly_once = ExactlyOnce(open_reader, logger)
-    latency = None
+        context.exactly_once = ExactlyOnce(open_reader, logger)
     if config.get("metrics_address"):
-        latency = histogram(
+        context.latency = histogram(
             "target_acknowledgement_seconds",
             "Time from sending a batch to its acknowledgement, including retries and quota waits.",
             LATENCY_BOUNDS,
         )
-    return PublishContext(settings, connect, limiter, latency, exactly_once)
+    return context
 
 
 # The number of records in batch files that are read between two polls.
 RECORDS_BETWEEN_POLLS = 500
-# Shells add this to the number of a signal to get the exit code.
-SIGNALLED = 128
 
 
 class TargetWorkatoStreams(CheckedPlugin, Target):
@@ -167,7 +162,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
         self._mapped: dict[str, list[MappedStream]] = {}
-        self._producer = make_producer(config, self.logger)
+        self._producer = make_producer(config)
         self._router = Router(config, self._producer)
         self.message_reader.producer = self._producer
         self._ready = True
@@ -269,10 +264,11 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Shut down; exit immediately on a second signal, or if nothing has been read."""
+        exit_code = 128 + signum  # as in shells
         if not self._ready:
-            sys.exit(SIGNALLED + signum)
+            sys.exit(exit_code)
         if self._producer.stopping:
-            os._exit(SIGNALLED + signum)
+            os._exit(exit_code)
         self._producer.stop()
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests.running import eventually
+from tests.support.running import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests.project.docs import ROOT
-from tests.running import eventually
+from tests.support.running import eventually
+from tests.tools.docs import ROOT
 
 if TYPE_CHECKING:
     from workato_streams_emulator import Emulator

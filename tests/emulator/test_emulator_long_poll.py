@@ -10,7 +10,7 @@ import pytest
 import requests
 from typing_extensions import override
 
-from tests.running import eventually
+from tests.support.running import eventually
 
 if TYPE_CHECKING:
     from workato_streams_emulator import Emulator, LoggedRequest

@@ -12,7 +12,7 @@ import pytest
 import requests
 from workato_streams_emulator import Emulator
 
-from tests.running import killed_at_end
+from tests.support.running import killed_at_end
 
 TIMEOUT_SECS = 30
 # Starts an emulator, prints its URL, and waits to be killed.

@@ -85,23 +85,9 @@ class TopicMetadata(StreamMetadata):
     topic_id: int | None = None
     record_format: str | None = None
 
-    @classmethod
-    def of(cls, metadata: StreamMetadata, topic_id: int, record_format: str) -> TopicMetadata:
-        """Add the topic id and the record format to a stream's metadata."""
-        known = metadata.to_dict()
-        return cls.from_dict({**known, "topic-id": topic_id, "record-format": record_format})
-
 
 def parse_catalog(document: object, file: str = "catalog") -> Catalog:
-    """Parse a catalog.
-
-    Args:
-        document: The content of the catalog file.
-        file: The name of the file, for errors.
-
-    Raises:
-        SettingError: The document is not a catalog.
-    """
+    """Parse the content of a catalog file, whose name is only used in errors."""
     import jsonschema_rs  # noqa: PLC0415 - takes 20 ms, and discovery has no catalog
 
     for error in jsonschema_rs.Draft202012Validator(CATALOG_SCHEMA).iter_errors(document):
@@ -130,11 +116,7 @@ def parse_catalog(document: object, file: str = "catalog") -> Catalog:
 
 
 def check_format(catalog: Catalog, record_format: str) -> None:
-    """Check that a catalog was made for a record format, since its columns depend on it.
-
-    Raises:
-        SettingError: It was made for another one.
-    """
+    """Check that a catalog was made for a record format, since its columns depend on it."""
     for entry in catalog.streams:
         root = entry.metadata.get(())
         made_for = root.record_format if isinstance(root, TopicMetadata) else None
@@ -164,9 +146,7 @@ def log_differences(catalog: Catalog, streams: Sequence[str]) -> None:
             ", ".join(missing),
             "it" if len(missing) == 1 else "them",
         )
-    selected = {
-        entry.tap_stream_id for entry in catalog.streams if entry.metadata.resolve_selection()[()]
-    }
+    selected = {name for name, entry in catalog.items() if entry.metadata.resolve_selection()[()]}
     if gone := sorted(selected - set(streams)):
         logger.warning(
             "%s: selected in the catalog, but the topic no longer exists, so not read; to "

@@ -21,28 +21,20 @@ OPEN_PAYLOAD: dict[str, Any] = {"type": ["object", "null"], "additionalPropertie
 
 # docs/api.md, "Topics"; a field without a type is a string.
 SCALARS: dict[str, dict[str, Any]] = {
-    "string": {"type": "string"},
-    "integer": {"type": "integer"},
-    "number": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "date": {"type": "string", "format": "date"},
-    "date_time": {"type": "string", "format": "date-time"},
-    "timestamp": {"type": "string", "format": "date-time"},
+    "string": {"type": ["string", "null"]},
+    "integer": {"type": ["integer", "null"]},
+    "number": {"type": ["number", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
+    "date": {"type": ["string", "null"], "format": "date"},
+    "date_time": {"type": ["string", "null"], "format": "date-time"},
+    "timestamp": {"type": ["string", "null"], "format": "date-time"},
 }
 
 
 def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the JSON Schema in a topic's settings, or in the file ``schema_path``.
+    """Read the JSON Schema in an item of the setting `topics`, or in its file `schema_path`.
 
-    Args:
-        topic: An item of the ``topics`` setting.
-
-    Returns:
-        The schema with its references resolved, because it becomes part of another schema; None
-        if there is none.
-
-    Raises:
-        SettingError: The file does not exist, or its content is not a JSON Schema.
+    Its references are resolved, because it becomes part of another schema.
     """
     schema, where = topic.get("schema"), "schema"
     if path := topic.get("schema_path"):
@@ -64,19 +56,15 @@ def from_settings(topic: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def from_workato(fields: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Convert a topic's schema from Workato's format to JSON Schema.
+    """Convert the fields that the Developer API lists to the JSON Schema of an object.
 
-    Args:
-        fields: The fields, as listed by the Developer API.
-
-    Returns:
-        The schema of an object. Any field may be null, because the format does not say which ones
-        may, and a payload that does not conform is also emitted.
+    Any field may be null, because Workato's format does not say which ones may, and a payload that
+    does not conform is also emitted.
     """
     return {
         "type": ["object", "null"],
         # A field without a name cannot be matched to a key.
-        "properties": {f["name"]: _nullable(_field(f)) for f in fields if f.get("name")},
+        "properties": {f["name"]: _field(f) for f in fields if f.get("name")},
         "additionalProperties": True,
     }
 
@@ -96,20 +84,10 @@ def _field(field: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "object":
         schema = from_workato(field.get("properties") or [])
     elif kind == "array":
-        schema = {"type": "array", "items": _nullable(_field({**field, "type": field.get("of")}))}
+        items = _field({**field, "type": field.get("of")})
+        schema = {"type": ["array", "null"], "items": items}
     else:
         # An unknown type is left open, so that no value is rejected.
-        schema = dict(SCALARS.get(kind, {}))
+        schema = deepcopy(SCALARS.get(kind, {}))
     label = field.get("label")
     return {**schema, "title": label} if label else schema
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    kinds = _kinds(schema)
-    return {**schema, "type": [*kinds, "null"]} if kinds else schema
-
-
-def _kinds(schema: Mapping[str, Any]) -> list[str]:
-    """Return the types in a schema, except null."""
-    kinds = schema.get("type", [])
-    return [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]

@@ -6,20 +6,15 @@ import contextlib
 import logging
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..discovery import schemas
-from ..event_streams.consume import (
-    EARLIEST,
-    Cursor,
-    newest_page,
-    recent_page,
-    rfc3339,
-)
+from ..event_streams.consume import EARLIEST, Cursor, newest_page, recent_page, rfc3339
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
 from ..plugin.wording import counted, listed, shown
 from ..reading.bookmarks import Topic, name_of_topic
+from . import schemas
 from .catalog import names_by_topic
 
 if TYPE_CHECKING:
@@ -36,17 +31,8 @@ SAMPLE_SIZE = 50
 
 
 def sample(client: ConsumeClient) -> list[bytes]:
-    """Read the payloads of a topic's oldest page and of its newest, without overlap.
-
-    Args:
-        client: The client that consumes the topic.
-
-    Raises:
-        ServiceError: A request failed.
-    """
-
-    def consume(cursor: Cursor) -> Messages:
-        return client.consume(cursor, batch_size=SAMPLE_SIZE)
+    """Read the payloads of a topic's oldest page and of its newest, without overlap."""
+    consume = partial(client.consume, batch_size=SAMPLE_SIZE)
 
     def since(time: datetime) -> Messages:
         return consume(Cursor(since_time=rfc3339(time)))
@@ -61,26 +47,18 @@ def sample(client: ConsumeClient) -> list[bytes]:
 
 
 def from_title(topic: WorkspaceTopic) -> str:
-    """Return the title of a topic in snake case; ``topic_<id>`` if nothing is left of it."""
+    """Return the title of a topic in snake case, which may be empty."""
     import inflection  # noqa: PLC0415 - not needed if the settings list the topics
 
-    name = inflection.parameterize(inflection.underscore(topic.name or ""), separator="_")
-    return str(name) or f"topic_{topic.id}"
+    return str(inflection.parameterize(inflection.underscore(topic.name or ""), separator="_"))
 
 
 def named(
     topics: Sequence[Topic], in_catalog: Mapping[int, str], bookmarks: Mapping[str, Any]
 ) -> list[Topic]:
-    """Set the stream name of each topic.
+    """Give each topic a unique stream name: that in the catalog, of its bookmark, or its own.
 
-    Args:
-        topics: The topics with their default names. If two have the same name, the first one keeps
-            it.
-        in_catalog: The names in the catalog by topic id; they take precedence.
-        bookmarks: The bookmarks by stream name; their names come next.
-
-    Returns:
-        The topics, with unique names.
+    If two topics have the same name, the first one keeps it.
     """
     # A topic that is listed twice has two stream names, so neither can be found by its id.
     once = {topic_id for topic_id, count in Counter(t.id for t in topics).items() if count == 1}
@@ -102,52 +80,29 @@ def named(
 
 logger = logging.getLogger("tap-workato-streams")
 
-# With these statuses, the other topics may still be readable.
-THIS_TOPIC_ONLY = {403, 404}
-
 
 def discover_topics(
     config: Mapping[str, Any], catalog: Catalog | None, bookmarks: Mapping[str, Any]
 ) -> list[Topic]:
-    """Discover the topics to read, their stream names, and the schemas that are declared.
+    """Discover the topics in the ``topics`` setting, or else all topics of the workspace.
 
-    Args:
-        config: The settings of the tap.
-        catalog: The catalog of the run.
-        bookmarks: The bookmarks of the last run by stream name.
-
-    Returns:
-        The topics in the ``topics`` setting, or else all topics of the workspace.
-
-    Raises:
-        ServiceError: The request for topics failed.
+    They have unique stream names, and their schemas if these are declared. ``bookmarks`` are those
+    of the last run by stream name.
     """
     workspace = _workspace(config, catalog)
     if config.get("topics"):
-        topics = [_configured(config, item, workspace) for item in config["topics"]]
+        topics = [_topic(config, item, workspace.get(item["id"])) for item in config["topics"]]
         bookmarks = {}  # The settings contain the names.
     else:
         topics = [
-            _described(
-                Topic(each.id, from_title(each), end_date=config.get("end_date"), **_start(config)),
-                each,
-            )
-            for each in sorted(workspace.values(), key=lambda topic: topic.id)
+            _topic(config, {"id": topic_id, "name": from_title(each)}, each)
+            for topic_id, each in sorted(workspace.items())
         ]
     return named(topics, names_by_topic(catalog), bookmarks)
 
 
 def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> Topic:
-    """Infer the schema of a topic's payloads from a sample.
-
-    Args:
-        topic: The topic.
-        client: The client that consumes it.
-        layout: The format of records that are split into columns.
-
-    Raises:
-        ServiceError: A request failed, and other topics would fail, too.
-    """
+    """Infer the schema of a topic's payloads from a sample."""
     # Only unknown schemas need these imports, and most runs start faster without them.
     from ..records.columns import infer_columns, leaves  # noqa: PLC0415
     from ..records.columns import schemas as column_schemas  # noqa: PLC0415
@@ -156,24 +111,16 @@ def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> 
     try:
         payloads = sample(client)
     except RequestRejected as exc:
-        if exc.status not in THIS_TOPIC_ONLY:
+        if exc.status not in {403, 404}:  # With these, the other topics may still be readable.
             raise
         logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
-    columns = infer_columns(payloads, layout.levels if layout else 0)
-    if columns:
-        logger.info(
-            "%s: found %s in %s: %s",
-            topic,
-            counted(len(leaves(columns)), "column"),
-            counted(len(payloads), "message"),
-            listed([f"{shown('.'.join(path))} {each}" for path, each in leaves(columns).items()]),
-        )
-    schema = {**schemas.OPEN_PAYLOAD, "properties": column_schemas(columns)}
-    return replace(
-        topic,
-        payload_schema=schema if columns else schemas.OPEN_PAYLOAD,
-        is_declared=False,
-    )
+    schema = schemas.OPEN_PAYLOAD
+    if columns := infer_columns(payloads, layout.levels if layout else 0):
+        found = [f"{shown('.'.join(path))} {kind}" for path, kind in leaves(columns).items()]
+        count, messages = counted(len(found), "column"), counted(len(payloads), "message")
+        logger.info("%s: found %s in %s: %s", topic, count, messages, listed(found))
+        schema = {**schema, "properties": column_schemas(columns)}
+    return replace(topic, payload_schema=schema, is_declared=False)
 
 
 def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, WorkspaceTopic]:
@@ -190,37 +137,25 @@ def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, 
         return {}
 
 
-def _configured(
-    config: Mapping[str, Any],
-    item: Mapping[str, Any],
-    workspace: Mapping[int, WorkspaceTopic],
+def _topic(
+    config: Mapping[str, Any], item: Mapping[str, Any], described: WorkspaceTopic | None
 ) -> Topic:
-    topic = Topic(
+    """Combine the settings of the run and of a topic with what the Developer API says."""
+    start = start_settings(config, item)
+    schema = schemas.from_settings(item)
+    if schema is None and described and described.schema:
+        schema = schemas.from_workato(described.schema)
+    return Topic(
         id=item["id"],
         name=item.get("name") or f"topic_{item['id']}",
-        payload_schema=schemas.from_settings(item),
+        start_from=start.get("start_from") or "earliest",
+        start_date=start.get("start_date"),
         end_date=item.get("end_date") or config.get("end_date"),
-        **_start(start_settings(config, item)),
+        payload_schema=schema,
+        retention=described.retention if described else None,
     )
-    return _described(topic, workspace.get(topic.id))
 
 
 def start_settings(config: Mapping[str, Any], topic: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the settings that say where to start: those of the topic, or else of the run."""
     return topic if topic.get("start_from") or topic.get("start_date") else config
-
-
-def _start(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "start_from": settings.get("start_from") or "earliest",
-        "start_date": settings.get("start_date"),
-    }
-
-
-def _described(topic: Topic, described: WorkspaceTopic | None) -> Topic:
-    if described is None:
-        return topic
-    schema = topic.payload_schema
-    if schema is None and described.schema:
-        schema = schemas.from_workato(described.schema)
-    return replace(topic, payload_schema=schema, retention=described.retention)

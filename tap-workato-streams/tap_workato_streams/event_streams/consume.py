@@ -1,18 +1,18 @@
-"""Consuming one topic: cursors, pages, cursors that have expired, and the end of a topic."""
+"""Consuming one topic: cursors, pages, and the search for the end of a topic."""
 
 from __future__ import annotations
 
 import logging
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from . import CONNECTOR
-from .errors import EventStreamsError, RequestRejected
+from .errors import EventStreamsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sized
+    from collections.abc import Callable
 
     from .session import ApiSession
 
@@ -31,7 +31,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Messages(NamedTuple):
-    """The response to a request: messages in topic order, and the time by the service's clock."""
+    """A page of messages in topic order, and the time by the service's clock."""
 
     messages: list[Message]
     date: datetime | None = None
@@ -50,10 +50,7 @@ EARLIEST = Cursor()
 class ConsumeClient:
     """Consumes one topic; not thread-safe.
 
-    Args:
-        session: The session, whose subject is the topic.
-        topic_id: The id of the topic.
-        split: Splits the body of a response into messages; raises ValueError if it is not a page.
+    ``split`` splits the body of a response into messages, and raises ValueError if it is no page.
     """
 
     def __init__(
@@ -67,36 +64,13 @@ class ConsumeClient:
         # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume")
 
-    def consume(
-        self,
-        cursor: Cursor,
-        *,
-        batch_size: int,
-        timeout_secs: int = 0,
-    ) -> Messages:
-        """Request the messages after a cursor.
+    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:
+        """Request up to 50 messages after a cursor, waiting up to 60 seconds if there are none.
 
-        Args:
-            cursor: Where to start.
-            batch_size: The maximum number of messages, 1 to 50.
-            timeout_secs: The maximum time in seconds that the service waits for a message, 0 to 60.
-
-        Returns:
-            The messages; empty if there are none after the cursor.
-
-        Raises:
-            RequestRejected: The service rejected the request; a retry would not help.
-            GaveUp: Retries took longer than ``max_retry_secs``.
-            EventStreamsError: A message has no id, so that no later page could be requested.
+        Raises RequestRejected if a retry would not help, and GaveUp after ``max_retry_secs``.
         """
-        body: dict[str, Any] = {"batch_size": batch_size}
-        if cursor.after_message_id is not None:
-            body["after_message_id"] = cursor.after_message_id
-        elif cursor.since_time is not None:
-            body["since_time"] = cursor.since_time
-        if timeout_secs:
-            body["timeout_secs"] = timeout_secs
-        sent = msgspec.json.encode(body)
+        body = {"batch_size": batch_size, **cursor._asdict(), "timeout_secs": timeout_secs}
+        sent = msgspec.json.encode({name: value for name, value in body.items() if value})
         return self.session.retry(lambda: self._consume_once(sent, timeout_secs))
 
     def close(self) -> None:
@@ -132,14 +106,12 @@ class ConsumeClient:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Parse an RFC 3339 time with an offset; return None for any other text.
-
-    Also for the first and last year, in which converting to another offset may fail.
-    """
+    """Parse an RFC 3339 time with an offset; return None for any other text."""
     try:
         time = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         return None
+    # In the first and last year, converting to another offset may fail.
     return time if time.tzinfo and MINYEAR < time.year < MAXYEAR else None
 
 
@@ -151,70 +123,6 @@ def rfc3339(time: datetime, timespec: str = "seconds") -> str:
 # The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
 # (docs/api.md, "Assumptions").
 MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
-
-
-class CursorExpired(RequestRejected):
-    """The message of a cursor has expired or was purged.
-
-    Attributes:
-        until: The time of the earliest message that is left; ``now`` if there is none.
-    """
-
-    until = "now"
-
-
-def consume_again(
-    cursor: Cursor,
-    batch_size: int,
-    rejection: RequestRejected,
-    consume: Callable[[Cursor, int], Messages],
-) -> Messages:
-    """Repeat a request that was rejected, if its cursor may be the cause.
-
-    The API does not document the status for an expired message id. If a request succeeds without
-    the cursor, and is rejected again with it, the message has expired or was purged. Otherwise, the
-    topic was the cause, or the rejection was transient.
-
-    Args:
-        cursor: The cursor of the request.
-        batch_size: The maximum number of messages.
-        rejection: The response to the request.
-        consume: Requests the messages after a cursor, at most as many as its second argument.
-
-    Returns:
-        The messages after the cursor, because the rejection was transient.
-
-    Raises:
-        CursorExpired: The message of the cursor no longer exists.
-        RequestRejected: The cursor is not the cause of the rejection.
-        ServiceError: One of the two requests failed for another reason.
-    """
-    if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
-        raise rejection
-    try:
-        earliest = consume(EARLIEST, 1).messages
-    except RequestRejected:
-        raise rejection from None
-    try:
-        return consume(cursor, batch_size)
-    except RequestRejected as again:
-        if again.status not in MAY_BE_THE_CURSOR:
-            raise
-        expired = CursorExpired(str(again), status=again.status, reason=again.reason)
-        expired.until = (earliest and earliest[0].time) or "now"
-        raise expired from None
-
-
-class PageLike(Protocol):
-    """A page of messages, and the time by the service's clock."""
-
-    @property
-    def messages(self) -> Sized: ...  # noqa: D102
-    @property
-    def date(self) -> datetime | None: ...  # noqa: D102
-
-
-P = TypeVar("P", bound=PageLike)
 
 # How far back a search for the end starts: messages may become readable seconds after they were
 # acknowledged (docs/api.md, "Assumptions").
@@ -229,17 +137,9 @@ SHORTEST_INTERVAL = timedelta(seconds=1)
 
 
 def recent_page(
-    fetch_since: Callable[[datetime], P], now: datetime | None = None
-) -> tuple[datetime, P]:
-    """Request the messages of the last seconds by the service's clock.
-
-    Args:
-        fetch_since: Requests the first page of the messages since a time.
-        now: The time by the local clock; the default is the system's.
-
-    Returns:
-        The time, and the page since then; it is empty if the topic has no recent message.
-    """
+    fetch_since: Callable[[datetime], Messages], now: datetime | None = None
+) -> tuple[datetime, Messages]:
+    """Request the messages of the last seconds by the service's clock; return their start, too."""
     since = (now or datetime.now(timezone.utc)) - LOOK_BACK
     page = fetch_since(since)
     if page.date and not timedelta() <= page.date - since <= SMALL_SKEW:
@@ -249,20 +149,12 @@ def recent_page(
 
 
 def newest_page(
-    fetch_since: Callable[[datetime], P], page_size: int, since: datetime, page: P
-) -> tuple[datetime, P]:
-    """Find the newest page of a topic, however long the topic has been idle.
+    fetch_since: Callable[[datetime], Messages], page_size: int, since: datetime, page: Messages
+) -> tuple[datetime, Messages]:
+    """Find the newest page of a topic and its start, however long the topic has been idle.
 
-    The search goes back in growing steps, then bisects the last step.
-
-    Args:
-        fetch_since: Requests the first page of the messages since a time.
-        page_size: The maximum number of messages of a page. A page with fewer ends the search.
-        since: The time that ``recent_page`` returned.
-        page: The page that it returned.
-
-    Returns:
-        A time and the page since then, which is empty only if the topic is empty.
+    From the result of ``recent_page``, the search goes back in growing steps, then bisects the last
+    step. The page is empty only if the topic is empty.
     """
     newer = now = since + LOOK_BACK
     while not page.messages and now - since < LONGEST_LOOK_BACK:

@@ -27,22 +27,14 @@ logger = logging.getLogger("tap-workato-streams")
 
 
 class TopicSummary:
-    """Counts the messages of one topic, for the log and for metrics.
-
-    Attributes:
-        messages: The number of messages written.
-        newest: The time of the last message.
-        newest_secs: The same as a Unix time.
-        oldest_secs: The Unix time of the first message.
-        at_end: Whether all messages have been read.
-        resume_time: The time of the bookmark, from which the next run would resume.
-    """
+    """Counts the messages of one topic, for the log and for metrics."""
 
     def __init__(self, topic: Topic, bookmark: Bookmark | None) -> None:
         self.topic = topic
         self.messages = 0
-        self.at_end = False
+        self.at_end = False  # Whether all messages have been read.
         self.resume_time = bookmark.time if bookmark else None
+        # The times of the messages; those in seconds are Unix times.
         self.newest: str | None = None
         self.newest_secs: float | None = None
         self.oldest_secs: float | None = None
@@ -77,9 +69,9 @@ class TopicSummary:
             self._metrics.close()
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the topic has been read to its end."""
-        return self._ended is not None
+    def is_done(self) -> bool:
+        """Whether the topic is at its end, or is no longer read."""
+        return self.at_end or self._ended is not None
 
     @property
     def lag_secs(self) -> float | None:
@@ -87,35 +79,31 @@ class TopicSummary:
         return self.lag_at(self._seen_at)
 
     def lag_at(self, now: float) -> float | None:
-        """Return the age of the newest message in seconds; 0 if all messages have been read.
+        """Return the age of the newest message in seconds at a time by ``time.monotonic()``.
 
-        Args:
-            now: The time by ``time.monotonic()``.
-
-        Returns:
-            The age, or None if it is unknown, because no message has been read yet.
+        It is 0 if all messages have been read, and None if no message has been read yet.
         """
-        newest = self.newest_secs
-        if self.at_end or newest is None:
-            return 0.0 if self.at_end else None
-        return max(0.0, self._service_secs + now - self._seen_at - newest)
+        if self.at_end:
+            return 0.0
+        if self.newest_secs is None:
+            return None
+        return max(0.0, self._service_secs + now - self._seen_at - self.newest_secs)
 
     def share_done(self) -> float:
         """Return the share of the time since the first message that has been read, from 0 to 1."""
         oldest, newest = self.oldest_secs, self.newest_secs
-        if self.has_ended or self.at_end or oldest is None or newest is None:
-            return float(self.has_ended or self.at_end)
+        if self.is_done:
+            return 1.0
+        if oldest is None or newest is None:
+            return 0.0
         return min(1.0, (newest - oldest) / max(self._service_secs - oldest, 1e-3))
 
     def log(self, requests: int) -> None:
         """Log a summary line."""
         self.end()
-        parts = [
-            counted(self.messages, "message"),
-            counted(requests, "request"),
-            f"{(self._ended or 0) - self._began:.1f} s",
-            *self.position(self._seen_at),
-        ]
+        counts = f"{counted(self.messages, 'message')}, {counted(requests, 'request')}"
+        secs = f"{(self._ended or 0) - self._began:.1f} s"
+        parts = [counts, secs, *self.position(self._seen_at)]
         logger.info("%s: %s", self.topic, ", ".join(parts))
 
     def position(self, now: float) -> list[str]:
@@ -142,12 +130,7 @@ UP_TO_DATE_SECS = 60.0
 
 
 class Progress:
-    """Reports the progress, the lag and the remaining time of each topic.
-
-    Args:
-        summaries: The summary of each topic.
-        tail: Whether the run continues at the end of the topics.
-    """
+    """Reports the progress, the lag and the remaining time of each topic."""
 
     def __init__(self, summaries: Sequence[TopicSummary], *, tail: bool) -> None:
         self._summaries = summaries
@@ -168,7 +151,8 @@ class Progress:
         now = time.monotonic()
         if self._bar:
             if self._tail:
-                self._bar.show(self._count(), ", ".join(self._slowest(now)))
+                messages = sum(summary.messages for summary in self._summaries)
+                self._bar.show(messages, ", ".join(self._slowest(now)))
             else:
                 shares = [summary.share_done() for summary in self._summaries]
                 self._bar.show(sum(shares) / max(1, len(shares)), self._total(now))
@@ -193,8 +177,7 @@ class Progress:
         self._before = {each: (each.messages, each.newest_secs) for each in self._summaries}
 
     def _line(self, summary: TopicSummary, now: float) -> str:
-        rate = self._new_messages(summary) / max(now - self._reported_at, 1e-3)
-        parts = [f"{counted(summary.messages, 'message')} ({rate:.1f}/s)", *summary.position(now)]
+        parts = [self._messages([summary], now), *summary.position(now)]
         lag = summary.lag_at(now)
         if lag is not None and lag > UP_TO_DATE_SECS:
             parts.append(self._done_in(summary, lag, now))
@@ -212,24 +195,24 @@ class Progress:
         return f"done in about {duration(max(0.0, backlog / speed))}"
 
     def _total(self, now: float) -> str:
-        new = sum(self._new_messages(summary) for summary in self._summaries)
+        return ", ".join([self._messages(self._summaries, now), *self._slowest(now)])
+
+    def _messages(self, summaries: Sequence[TopicSummary], now: float) -> str:
+        """Return the number of messages, and their rate in the last interval."""
+        total = sum(summary.messages for summary in summaries)
+        new = sum(self._new_messages(summary) for summary in summaries)
         rate = new / max(now - self._reported_at, 1e-3)
-        return ", ".join(
-            [f"{counted(self._count(), 'message')} ({rate:.1f}/s)", *self._slowest(now)]
-        )
+        return f"{counted(total, 'message')} ({rate:.1f}/s)"
 
     def _slowest(self, now: float) -> list[str]:
         """Return how far the slowest topic is behind, if one is, and when it will be done."""
-        open_topics = [each for each in self._summaries if not (each.has_ended or each.at_end)]
-        lags = [(lag, each) for each in open_topics if (lag := each.lag_at(now)) is not None]
+        topics = [each for each in self._summaries if not each.is_done]
+        lags = [(lag, each) for each in topics if (lag := each.lag_at(now)) is not None]
         if not lags:
             return []
         lag, slowest = max(lags, key=lambda pair: pair[0])
         behind = f"{slowest.topic.name} {duration(lag)} behind"
         return [behind, self._done_in(slowest, lag, now)] if lag > UP_TO_DATE_SECS else [behind]
-
-    def _count(self) -> int:
-        return sum(summary.messages for summary in self._summaries)
 
     def _new_messages(self, summary: TopicSummary) -> int:
         return summary.messages - self._before[summary][0]
@@ -240,32 +223,20 @@ LABELS = ("stream", "topic_id")
 
 def tap_metrics(summaries: Sequence[TopicSummary], stats: RequestStats) -> Iterator[Metric]:
     """Return the metrics of a run so far."""
-    by_label = {(each.topic.name, str(each.topic.id)): each for each in summaries}
-    yield metric(
-        "tap_messages_total",
-        "Messages written to stdout.",
-        LABELS,
-        {label: summary.messages for label, summary in by_label.items()},
-    )
-    yield metric(
-        "tap_lag_seconds",
-        "Age of the last message when it was read; 0 at the end of the topic.",
-        LABELS,
-        {
-            label: lag
-            for label, summary in by_label.items()
-            if (lag := summary.lag_secs) is not None
-        },
-    )
-    now = time.time()
-    yield metric(
-        "tap_bookmark_age_seconds",
-        "Age of the bookmarked message, after which the next run would resume.",
-        LABELS,
-        {
-            label: max(0.0, now - bookmarked.timestamp())
-            for label, summary in by_label.items()
-            if (bookmarked := parse_time(summary.resume_time))
-        },
-    )
+    messages: dict[tuple[str, ...], float] = {}
+    lags: dict[tuple[str, ...], float] = {}
+    ages: dict[tuple[str, ...], float] = {}
+    for summary in summaries:
+        label = (summary.topic.name, str(summary.topic.id))
+        messages[label] = summary.messages
+        if (lag := summary.lag_secs) is not None:
+            lags[label] = lag
+        if (bookmarked := _secs(summary.resume_time)) is not None:
+            ages[label] = max(0.0, time.time() - bookmarked)
+    written = "Messages written to stdout."
+    yield metric("tap_messages_total", written, LABELS, messages)
+    last = "Age of the last message when it was read; 0 at the end of the topic."
+    yield metric("tap_lag_seconds", last, LABELS, lags)
+    age = "Age of the bookmarked message, after which the next run would resume."
+    yield metric("tap_bookmark_age_seconds", age, LABELS, ages)
     yield from request_metrics(stats)

@@ -39,13 +39,7 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
 
     @override
     def write_message(self, message: SingerMessage) -> None:
-        """Write a message of the SDK.
-
-        Unlike in the SDK, records are not flushed one by one, but with their page or their STATE.
-
-        Raises:
-            OSError: stdout cannot be written to.
-        """
+        """Write a message of the SDK; records are only flushed with their page or their STATE."""
         _write(self.format_message(message))
         if not isinstance(message, RecordMessage):
             self.flush()
@@ -60,15 +54,8 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
     ) -> None:
         """Write messages as RECORD lines, and flush.
 
-        Args:
-            stream: The name of the stream.
-            topic_id: The id of the topic.
-            messages: The messages, in topic order.
-            members: The JSON text of each record's members after ``time``; it may be empty.
-            name: A name and a colon, if the texts are values without a name.
-
-        Raises:
-            OSError: stdout cannot be written to.
+        ``members`` has the JSON text of each record after ``time``, which may be empty; ``name``
+        precedes each text, if it is only a value.
         """
         head = b'{"type":"RECORD","stream":%b,"record":{"message_id":' % _encode(stream)
         middle = b',"topic_id":%d,"time":' % topic_id
@@ -90,11 +77,7 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
 
 
 def check_stdout() -> None:
-    """Check that stdout is still open, which an idle run would not notice otherwise.
-
-    Raises:
-        BrokenPipeError: The loader has closed it.
-    """
+    """Raise BrokenPipeError if the loader has closed stdout: an idle run would not notice it."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.buffer, 0)

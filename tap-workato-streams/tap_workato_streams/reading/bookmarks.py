@@ -21,27 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic to read.
-
-    Args:
-        id: The topic's id.
-        name: The name of the stream.
-        start_from: Where to start without a bookmark: earliest or latest.
-        start_date: The time at which to start instead.
-        end_date: The time up to which to read; None to read to the end of the topic.
-        payload_schema: The JSON Schema of the payload; None if unknown.
-        is_declared: Whether the schema is declared rather than inferred from a sample.
-        retention: The retention in seconds; None if unknown.
-    """
+    """A topic to read."""
 
     id: int
-    name: str
-    start_from: str
+    name: str  # The name of the stream.
+    start_from: str  # Earliest or latest, without a bookmark and start_date.
     start_date: str | None = None
     end_date: str | None = None
     payload_schema: Mapping[str, Any] | None = None
-    is_declared: bool = True
-    retention: float | None = None
+    is_declared: bool = True  # The schema is declared, not inferred from a sample.
+    retention: float | None = None  # In seconds.
 
     def __str__(self) -> str:
         """Return the stream name and topic id for log lines and errors."""
@@ -56,16 +45,12 @@ class Bookmark(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Messages in topic order, and the time by the service's clock.
-
-    ``start`` is the bookmark of a page without messages, which only sets where reading starts.
-    ``is_last`` says that everything has been read: the page is empty, or ends at ``end_date``.
-    """
+    """Messages in topic order, and the time by the service's clock."""
 
     messages: list[Message]
     date: datetime | None = None
-    start: Bookmark | None = None
-    is_last: bool = False
+    start: Bookmark | None = None  # Where reading starts, if there are no messages.
+    is_last: bool = False  # Everything has been read: the page is empty, or ends at end_date.
 
     def first(self, count: int) -> Page:
         """Return the page with only its first messages."""
@@ -87,12 +72,6 @@ class Page(NamedTuple):
         return Bookmark(self.messages[-1].message_id, self.messages[-1].time)
 
 
-# Messages of a batch have the same millisecond, and `since_time` only returns newer messages.
-JUST_BEFORE = timedelta(milliseconds=1)
-# The share of the retention after which a bookmark is close to expiring.
-NEAR_RETENTION = 0.8
-
-
 def cursor_after(bookmark: Bookmark) -> Cursor:
     """Return the cursor for a bookmark: its message, or its time if it has no message."""
     if bookmark.message_id:
@@ -101,10 +80,7 @@ def cursor_after(bookmark: Bookmark) -> Cursor:
 
 
 def start(topic: Topic, bookmark: Bookmark | None) -> tuple[Cursor | None, str]:
-    """Return the first cursor, and where reading starts and why, for the log.
-
-    The cursor is None to start after the latest message, for which the consumer has to search.
-    """
+    """Return the first cursor (None: after the latest message), and its reason for the log."""
     if bookmark and bookmark.message_id:
         time = f" of {bookmark.time}" if bookmark.time else ""
         line = f"resuming after message {bookmark.message_id}{time} (bookmark)"
@@ -123,74 +99,52 @@ def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
 
     All remaining messages are newer than the expired one, so ``earliest`` skips none of them.
     ``since_time`` does the same if the bookmark has no time. Otherwise, it starts just before the
-    time, because other messages with the same time may be unread.
+    time, because other messages of the same millisecond may be unread.
     """
     if policy == "fail":
         return None
     time = parse_time(bookmark.time)
     if policy == "since_time" and time:
-        return Cursor(since_time=rfc3339(time - JUST_BEFORE, "milliseconds"))
+        return Cursor(since_time=rfc3339(time - timedelta(milliseconds=1), "milliseconds"))
     return EARLIEST
-
-
-def is_near_retention(topic: Topic, bookmark: Bookmark, now: datetime) -> bool:
-    """Return whether a bookmark is about to expire; False if the retention is unknown."""
-    since = parse_time(bookmark.time)
-    if since is None or not topic.retention:
-        return False
-    return (now - since).total_seconds() > NEAR_RETENTION * topic.retention
 
 
 Bookmarks = dict[str, Any]
 
 # The keys that a bookmark of this tap may contain in addition to the position.
-NO_POSITION = frozenset(
-    {
-        "topic_id",
-        "columns",
-        "declared",
-        "replication_key",
-        "starting_replication_value",
-        "progress_markers",
-    }
-)
+NO_POSITION = {
+    "topic_id",
+    "columns",
+    "declared",
+    "replication_key",
+    "starting_replication_value",
+    "progress_markers",
+}
 
 
 def bookmarks_of(state: object, file: str = "state") -> Bookmarks:
-    """Return the bookmarks of a state, which may be a STATE line or in Meltano's format.
-
-    Args:
-        state: The content of the state file.
-        file: The name of the file, for errors.
-
-    Raises:
-        SettingError: The document is not a state.
-    """
-    for wrapper in ("value", "singer_state"):
-        if isinstance(state, dict) and "bookmarks" not in state and wrapper in state:
-            return bookmarks_of(state[wrapper], file)
-    if isinstance(state, dict) and "bookmarks" not in state and {"completed", "partial"} & {*state}:
-        # In Meltano's format, the state of an interrupted run is newer.
-        parts = [state.get("completed"), state.get("partial")]
-        return {k: v for part in parts if part for k, v in bookmarks_of(part, file).items()}
+    """Return the bookmarks of a state, which may be a STATE line or in Meltano's format."""
     if state == {}:
         return {}
     if not isinstance(state, dict):
         raise SettingError(f"{file}: {_kind(state)} is not a state; expected an object")
-    if "bookmarks" not in state:
+    if "bookmarks" in state:
+        bookmarks = state["bookmarks"]
+        if not isinstance(bookmarks, dict):
+            raise SettingError(f"{file}: bookmarks is {_kind(bookmarks)}; expected an object")
+        return deepcopy(bookmarks)
+    for wrapper in ("value", "singer_state"):
+        if wrapper in state:
+            return bookmarks_of(state[wrapper], file)
+    if not state.keys() & {"completed", "partial"}:
         raise SettingError(f"{file}: not a state, since it has no bookmarks")
-    bookmarks = state["bookmarks"]
-    if not isinstance(bookmarks, dict):
-        raise SettingError(f"{file}: bookmarks is {_kind(bookmarks)}; expected an object")
-    return deepcopy(bookmarks)
+    # In Meltano's format, the state of an interrupted run is newer.
+    parts = [state.get("completed"), state.get("partial")]
+    return {k: v for part in parts if part for k, v in bookmarks_of(part, file).items()}
 
 
 def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state") -> Bookmarks:
-    """Return the bookmark of each topic by stream name; it is found by topic id or by name.
-
-    Raises:
-        SettingError: A bookmark cannot be used, or belongs to another topic.
-    """
+    """Return the bookmark of each topic by stream name; it is found by topic id or by name."""
     topics = list(topics)
     counts = Counter(topic.id for topic in topics)
     found = {}
@@ -200,7 +154,7 @@ def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state")
         if name in bookmarks:
             parse_bookmark(bookmarks[name], label)
             other = bookmarks[name].get("topic_id", topic.id)
-            if other not in {topic.id, *counts} or (other != topic.id and counts[topic.id] > 1):
+            if other not in counts or (other != topic.id and counts[topic.id] > 1):
                 raise SettingError(
                     f"{label} belongs to topic {other}; rename the stream, or remove the bookmark"
                 )
@@ -214,11 +168,7 @@ def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state")
 
 
 def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | None:
-    """Parse a bookmark in a state; return None if it contains no position.
-
-    Raises:
-        SettingError: The bookmark does not belong to this tap.
-    """
+    """Parse a bookmark in a state; return None if it contains no position."""
     if not isinstance(bookmark, dict):
         raise SettingError(f"{subject} is {_kind(bookmark)}; expected an object")
     message_id, time = bookmark.get("replication_key_value"), bookmark.get("message_time")
@@ -243,26 +193,15 @@ def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | No
 
 def name_of_topic(bookmarks: Mapping[str, Any], topic_id: int) -> str | None:
     """Return the stream name of a topic's bookmark, the newest one if there are several."""
-    names = [
-        name
+    names = {
+        name: time.timestamp() if (time := parse_time(bookmark.get("message_time"))) else 0.0
         for name, bookmark in bookmarks.items()
         if isinstance(bookmark, dict) and bookmark.get("topic_id") == topic_id
-    ]
-    return max(names, key=lambda name: _time(bookmarks[name]), default=None)
-
-
-def _time(bookmark: Mapping[str, Any]) -> float:
-    time = parse_time(bookmark.get("message_time"))
-    return time.timestamp() if time else 0.0
+    }
+    return max(names, key=names.__getitem__, default=None)
 
 
 def _kind(value: object) -> str:
-    """Return the kind of a JSON value, without the value."""
-    kinds: dict[object, str] = {
-        type(None): "null",
-        bool: "a boolean",
-        str: "a string",
-        list: "an array",
-        dict: "an object",
-    }
+    """Return the kind of a JSON value that is not an object, without the value."""
+    kinds = {type(None): "null", bool: "a boolean", str: "a string", list: "an array"}
     return kinds.get(type(value), "a number")

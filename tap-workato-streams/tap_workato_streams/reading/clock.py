@@ -50,18 +50,9 @@ LOG_SECS = 0.5
 
 
 class RunLimits:
-    """The limits of one run, all topics together.
+    """The limits of one run, all topics together; None for no limit."""
 
-    Args:
-        max_messages: Maximum number of messages to write; None for no limit.
-        max_run_secs: Maximum duration in seconds; None for no limit.
-    """
-
-    def __init__(
-        self,
-        max_messages: int | None = None,
-        max_run_secs: float | None = None,
-    ) -> None:
+    def __init__(self, max_messages: int | None = None, max_run_secs: float | None = None) -> None:
         self._messages_left = max_messages
         self._ends_at = None if max_run_secs is None else time.monotonic() + max_run_secs
 
@@ -85,11 +76,7 @@ class RunLimits:
 
 
 class Interval:
-    """The interval of a repeated action.
-
-    Args:
-        secs: The length of the interval in seconds.
-    """
+    """The interval of a repeated action, in seconds."""
 
     def __init__(self, secs: float) -> None:
         self._secs = secs
@@ -110,10 +97,6 @@ class Watchdog:
 
     A write to a full pipe blocks until the loader reads, and cannot be interrupted by a signal or a
     time limit. The watchdog waits for a slow loader as long as it reads.
-
-    Args:
-        written: Returns the number of bytes written to stdout.
-        max_run_secs: The maximum duration of the run; None if only a signal ends it.
     """
 
     def __init__(self, written: Callable[[], int], max_run_secs: float | None) -> None:
@@ -124,7 +107,7 @@ class Watchdog:
         self._expected_end: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Start watching."""
+        """Start a thread that watches."""
         threading.Thread(target=self._watch, daemon=True).start()
 
     def expect_end(self) -> None:

@@ -8,16 +8,16 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ..event_streams.consume import (
+    EARLIEST,
+    MAY_BE_THE_CURSOR,
     Cursor,
-    CursorExpired,
-    consume_again,
     newest_page,
     parse_time,
     recent_page,
     rfc3339,
 )
 from ..event_streams.errors import EventStreamsError, RequestRejected
-from .bookmarks import Bookmark, Page, cursor_after, cursor_instead, is_near_retention, start
+from .bookmarks import Bookmark, Page, cursor_after, cursor_instead, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,17 +31,18 @@ logger = logging.getLogger("tap-workato-streams")
 
 # A long poll that returns an empty page sooner did not wait, and must not be repeated immediately.
 SHORTEST_POLL_SECS = 1.0
+# The share of the retention after which a bookmark is close to expiring.
+NEAR_RETENTION = 0.8
+
+
+class CursorExpired(RequestRejected):
+    """The message of a cursor has expired or was purged."""
+
+    until = "now"  # The time of the earliest message that is left, if there is one.
 
 
 class TopicConsumer:
-    """Consumes one topic, page by page.
-
-    Args:
-        topic: The topic.
-        client: The client for the topic.
-        settings: The settings for reading.
-        clock: The clock that all consumers of a run share.
-    """
+    """Consumes one topic, page by page; all consumers of a run share a clock."""
 
     def __init__(
         self, topic: Topic, client: ConsumeClient, settings: ReadSettings, clock: RunClock
@@ -54,21 +55,11 @@ class TopicConsumer:
         self._given_up: set[str] = set()
 
     def pages(self, bookmark: Bookmark | None, *, tail: bool = False) -> Iterator[Page]:
-        """Consume the topic.
+        """Consume the topic after a bookmark, or else from where the settings say.
 
-        Args:
-            bookmark: The bookmark of the last run; None to start according to the settings.
-            tail: Whether to continue at the end of the topic.
-
-        Yields:
-            Pages in topic order; one without messages may move the bookmark. Without ``tail``, they
-            end with an empty page, with a message that is newer than the start of the run, or with
-            the last message before ``end_date``.
-
-        Raises:
-            ServiceError: The service rejected a request, or retries took too long.
-            EventStreamsError: The bookmark has expired, and ``on_expired_bookmark`` is ``fail``; or
-                the service makes no progress.
+        A page without messages may move the bookmark. Without ``tail``, the pages end with an empty
+        one, with a message that is newer than the start of the run, or with the last message before
+        ``end_date``.
         """
         self._bookmark = bookmark
         poll_secs = self._settings.poll_secs(tail=tail)
@@ -104,48 +95,42 @@ class TopicConsumer:
 
         If the topic has no recent message, it is a timestamp instead of a message id.
         """
-        since, page = recent_page(self._fetch_since)
-        if page.date is None:
+        since, found = recent_page(self._fetch_since)
+        if found.date is None:
             # The local clock may be fast, and a timestamp in the future means now (docs/api.md,
             # "Messages"), which would skip the messages until then.
             batch_size = self._settings.batch_size
-            since, page = newest_page(self._fetch_since, batch_size, since, page)
+            since, found = newest_page(self._fetch_since, batch_size, since, found)
         latest = Bookmark(None, rfc3339(since))
-        while last := page.bookmark():
-            latest = last
+        while found.messages:
+            latest = Bookmark(found.messages[-1].message_id, found.messages[-1].time)
             if self._clock.started_before(latest.time):
                 break
-            page = self._fetch(cursor_after(latest))
+            found = self._fetch(cursor_after(latest))
         return latest
 
-    def _fetch_since(self, time: datetime) -> Page:
+    def _fetch_since(self, time: datetime) -> Messages:
         return self._fetch(Cursor(since_time=rfc3339(time)))
 
     def _consume(self, cursor: Cursor, poll_secs: int) -> tuple[Page, Cursor]:
         """Request the page after a cursor; return it and the cursor of the next one."""
         try:
-            page = self._fetch(cursor, poll_secs)
+            found = self._fetch(cursor, poll_secs)
         except CursorExpired as expired:
             cursor = self._position_instead(cursor, expired)
-            page = self._fetch(cursor, poll_secs)
+            found = self._fetch(cursor, poll_secs)
+        page = Page(found.messages, found.date, is_last=not found.messages)
         if bookmark := page.bookmark():
             self._bookmark = bookmark
             cursor = cursor_after(bookmark)
         return page, cursor
 
-    def _fetch(self, cursor: Cursor, poll_secs: int = 0) -> Page:
-        """Request the page after a cursor.
-
-        Raises:
-            CursorExpired: The message of the cursor no longer exists.
-            ServiceError: The service rejected the request, or retries took too long.
-            EventStreamsError: The page ends with the message after which it should begin.
-        """
+    def _fetch(self, cursor: Cursor, poll_secs: int = 0) -> Messages:
         batch_size = self._settings.batch_size
         try:
-            found = self._request(cursor, batch_size, poll_secs)
+            found = self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
         except RequestRejected as rejection:
-            found = consume_again(cursor, batch_size, rejection, self._request)
+            found = self._consume_again(cursor, rejection)
             logger.warning(
                 "%s: ignored HTTP %s (%s), because the same request succeeded when repeated",
                 self.topic,
@@ -158,13 +143,31 @@ class TopicConsumer:
                 "it was read; run again, and report this to the service's support if it persists"
             )
         self._clock.see(found.date)
-        return Page(found.messages, found.date, is_last=not found.messages)
+        return found
 
-    def _request(self, cursor: Cursor, batch_size: int, poll_secs: int = 0) -> Messages:
-        return self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
+    def _consume_again(self, cursor: Cursor, rejection: RequestRejected) -> Messages:
+        """Repeat a request that was rejected, if its cursor may be the cause.
+
+        The API does not document the status for an expired message id. If a request succeeds
+        without the cursor, and is rejected again with it, the message has expired or was purged.
+        Otherwise, the topic was the cause, or the rejection was transient.
+        """
+        if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
+            raise rejection
+        try:
+            earliest = self.client.consume(EARLIEST, batch_size=1).messages
+        except RequestRejected:
+            raise rejection from None
+        try:
+            return self.client.consume(cursor, batch_size=self._settings.batch_size)
+        except RequestRejected as again:
+            if again.status not in MAY_BE_THE_CURSOR:
+                raise
+            expired = CursorExpired(str(again), status=again.status, reason=again.reason)
+            expired.until = (earliest and earliest[0].time) or "now"
+            raise expired from None
 
     def _position_instead(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
-        """Return the position that replaces an expired one."""
         message_id = str(cursor.after_message_id)
         if message_id in self._given_up:
             raise EventStreamsError(
@@ -182,19 +185,22 @@ class TopicConsumer:
         instead = cursor_instead(self._settings.on_expired_bookmark, bookmark)
         if instead is None:
             raise EventStreamsError(
-                f"{line}; set on_expired_bookmark to earliest or since_time to continue",
+                f"{line}; set on_expired_bookmark to earliest or since_time to continue"
             )
         logger.warning("%s; continuing at %s", line, instead.since_time or "the earliest message")
         return instead
 
     def _warn_near_retention(self, bookmark: Bookmark, page: Page) -> None:
+        time, retention = parse_time(bookmark.time), self.topic.retention
+        if not time or not retention:
+            return
         now = page.date or datetime.now(timezone.utc)
-        if is_near_retention(self.topic, bookmark, now):
+        if (now - time).total_seconds() > NEAR_RETENTION * retention:
             logger.warning(
                 "%s: bookmark %s (%s) is close to the topic's retention of %.0f hours; "
                 "run more often, or messages will expire before they are read",
                 self.topic,
                 bookmark.message_id,
                 bookmark.time,
-                (self.topic.retention or 0) / 3600,
+                retention / 3600,
             )

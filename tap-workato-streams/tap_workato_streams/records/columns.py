@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.helpers._flattening import flatten_key, get_flattening_options
@@ -41,19 +41,12 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Column:
-    """A field of a payload that becomes a column, or an object whose fields become columns.
+    """A field of a payload that becomes a column, or an object whose fields become columns."""
 
-    Args:
-        types: The JSON Schema types of its values, apart from null.
-        format: ``date`` or ``date-time``.
-        fields: The columns of an object that is flattened, and has no column itself.
-        notes: The title and description.
-    """
-
-    types: tuple[str, ...]
-    format: str | None = None
-    fields: Columns | None = None
-    notes: Mapping[str, str] = field(default_factory=dict)
+    types: tuple[str, ...]  # JSON Schema types, apart from null
+    format: str | None = None  # "date" or "date-time"
+    fields: Columns | None = None  # of an object that is flattened, and has no column itself
+    notes: Mapping[str, str] = field(default_factory=dict)  # the title and description
 
     def __str__(self) -> str:
         """Return the type for log lines, such as `string (date-time)`."""
@@ -87,28 +80,21 @@ def leaves(columns: Columns, parents: Path = ()) -> dict[Path, Column]:
 
 
 def from_schema(schema: Mapping[str, Any], levels: int) -> Columns:
-    """Read columns from the JSON Schema of an object.
+    """Read a nullable column for each property of an object; flatten `levels` of nested objects.
 
-    Args:
-        schema: The JSON Schema of the payload.
-        levels: How many levels of objects below the payload are flattened.
-
-    Returns:
-        A column for each property, nullable and without ``required``, because any field may be
-        missing from a message.
+    The keyword `required` is ignored, because any field may be missing from a message.
     """
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return {}
     return {
-        name: column(about if isinstance(about, dict) else {}, levels)
+        name: _column(about if isinstance(about, dict) else {}, levels)
         for name, about in properties.items()
         if is_column_name(name)
     }
 
 
-def column(schema: Mapping[str, Any], levels: int) -> Column:
-    """Read one column from a JSON Schema."""
+def _column(schema: Mapping[str, Any], levels: int) -> Column:
     notes = {key: schema[key] for key in NOTES if isinstance(schema.get(key), str)}
     types = _types(schema)
     if OBJECT in types and levels and (fields := from_schema(_of_object(schema), levels - 1)):
@@ -129,9 +115,7 @@ def merged(first: Columns, second: Columns) -> Columns:
         if mine is None:
             result[name] = other
         elif mine.fields and other.fields:
-            result[name] = Column(
-                mine.types, fields=merged(mine.fields, other.fields), notes=mine.notes
-            )
+            result[name] = replace(mine, fields=merged(mine.fields, other.fields))
     return result
 
 
@@ -142,7 +126,7 @@ def common(first: Columns, second: Columns) -> Columns:
         other = second.get(name)
         if mine.fields and other and other.fields:
             if fields := common(mine.fields, other.fields):
-                result[name] = Column(mine.types, fields=fields, notes=mine.notes)
+                result[name] = replace(mine, fields=fields)
         elif other and not mine.fields:
             result[name] = mine
     return result
@@ -178,7 +162,6 @@ def _format(schema: Mapping[str, Any]) -> str | None:
 
 
 def _of_object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema with properties: the schema itself, or one of its alternatives."""
     options = [schema, *_options(schema, "anyOf", "oneOf", "allOf")]
     return next((each for each in options if "properties" in each), {})
 
@@ -189,8 +172,7 @@ def _options(schema: Mapping[str, Any], *keywords: str) -> list[Mapping[str, Any
 
 
 def _items(value: object) -> list[Any]:
-    """Return the items of a list; an edited catalog may contain something else instead."""
-    return value if isinstance(value, list) else []
+    return value if isinstance(value, list) else []  # An edited catalog may contain anything.
 
 
 NESTED, UNPACKED = "nested", "unpacked"
@@ -226,14 +208,9 @@ def message_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Layout:
-    """The format of a record that is split into columns.
+    """The format of a record that is split into columns."""
 
-    Args:
-        unpacked: Whether the payload's fields are at the top level of the record or in `payload`.
-        flattening: The options of the SDK's flattening; None without flattening.
-    """
-
-    unpacked: bool
+    unpacked: bool  # the payload's fields are at the top level of the record, not in `payload`
     flattening: FlatteningOptions | None = None
 
     @classmethod
@@ -256,10 +233,8 @@ class Layout:
         """Return the path of a payload's field in the record before flattening."""
         if not self.unpacked:
             return (PAYLOAD, *path)
-        if not path:
-            return ()
-        first = PREFIX + path[0] if path[0].lower() in MESSAGE_FIELDS else path[0]
-        return (first, *path[1:])
+        is_taken = bool(path) and path[0].lower() in MESSAGE_FIELDS
+        return (PREFIX + path[0], *path[1:]) if is_taken else path
 
     def column_name(self, path: Path) -> str:
         """Return the name of a field's column."""
@@ -270,12 +245,8 @@ class Layout:
         if len(path) < 2 or self.flattening is None:
             return path[0] if len(path) == 1 else ""
         *parents, name = path
-        return flatten_key(
-            name,
-            parents,
-            self.flattening.separator,
-            max_key_length=self.flattening.max_key_length,
-        )
+        options = self.flattening
+        return flatten_key(name, parents, options.separator, max_key_length=options.max_key_length)
 
     def property_names(self, path: Path) -> list[str]:
         """Return the names of a payload's field and of the objects that it is in."""
@@ -286,17 +257,17 @@ class Layout:
         """Whether a field has this column, or is an object that has it when flattened."""
         name = self.column_name(path)
         separator = self.flattening.separator if self.flattening else ""
-        return column_name == name or bool(
-            name and separator and column_name.startswith(name + separator)
-        )
+        is_inside = bool(name and separator) and column_name.startswith(name + separator)
+        return column_name == name or is_inside
 
     def record_schema(self, columns: Columns) -> dict[str, Any]:
         """Return the JSON Schema of the record before flattening."""
         if self.unpacked:
-            fields = {
-                self.record_path((name,))[0]: {**prefixed_notes(name), **schema}
-                for name, schema in schemas(columns).items()
-            }
+            fields = {}
+            for name, schema in schemas(columns).items():
+                member = self.record_path((name,))[0]
+                notes = {"description": f"`{name}` of the payload"} if member != name else {}
+                fields[member] = {**notes, **schema}
         elif columns:
             fields = {PAYLOAD: {"type": ["object", "null"], "properties": schemas(columns)}}
         else:
@@ -306,26 +277,14 @@ class Layout:
         return message_schema({RESCUED: RESCUED_SCHEMA, **fields})
 
 
-def prefixed_notes(name: str) -> dict[str, str]:
-    """Return the description of a column with a prefix."""
-    return {"description": f"`{name}` of the payload"} if name.lower() in MESSAGE_FIELDS else {}
-
-
-# A single string may look like a date by chance.
-MIN_FORMAT_SAMPLES = 2
 # Some loaders store numbers as doubles, which hold all integers up to this one.
 MAX_EXACT_INTEGER = 2**53
 
 
 def infer_columns(payloads: Iterable[bytes], levels: int) -> Columns:
-    """Infer columns from a sample of payloads.
+    """Infer columns from a sample of payloads; one that is not an object is ignored.
 
-    Args:
-        payloads: The sample; a payload that is not an object is ignored.
-        levels: How many levels of objects below the payload are flattened.
-
-    Returns:
-        A column for each field that has a value. A field that is always null has no type yet.
+    A field that is always null has no type yet, and so no column.
     """
     samples: dict[str, list[bytes]] = {}
     for payload in payloads:
@@ -335,12 +294,11 @@ def infer_columns(payloads: Iterable[bytes], levels: int) -> Columns:
             continue
         for name, raw in fields.items():
             samples.setdefault(name, []).append(raw)
-    columns = {
-        name: _infer_column(values, levels)
+    return {
+        name: column
         for name, values in samples.items()
-        if is_column_name(name)
+        if is_column_name(name) and (column := _infer_column(values, levels))
     }
-    return {name: column for name, column in columns.items() if column}
 
 
 def _infer_column(values: Sequence[bytes], levels: int) -> Column | None:
@@ -348,21 +306,16 @@ def _infer_column(values: Sequence[bytes], levels: int) -> Column | None:
     counts = Counter(kind for kind, _ in typed)
     # An integer beyond 64 bits says nothing: the column may still be an integer.
     scalars = {STRING, INTEGER, NUMBER, BOOLEAN} & counts.keys()
-    shapes = {
-        OBJECT: counts[OBJECT],
-        ARRAY: counts[ARRAY],
-        "scalar": sum(counts[kind] for kind in scalars),
-    }
-    shape = max(shapes, key=lambda each: shapes[each])
-    if not shapes[shape]:
+    scalar_count = sum(counts[kind] for kind in scalars)
+    most = max(counts[OBJECT], counts[ARRAY], scalar_count)
+    if not most:
         return None
-    if shape == ARRAY:
-        return Column((ARRAY,))
-    if shape == OBJECT:
+    if counts[OBJECT] == most:
         objects = [raw for kind, raw in typed if kind == OBJECT]
-        return Column(
-            (OBJECT,), fields=(infer_columns(objects, levels - 1) if levels else {}) or None
-        )
+        fields = infer_columns(objects, levels - 1) if levels else None
+        return Column((OBJECT,), fields=fields or None)
+    if counts[ARRAY] == most:
+        return Column((ARRAY,))
     if scalars == {STRING}:
         return Column((STRING,), _common_format([raw for kind, raw in typed if kind == STRING]))
     if scalars == {INTEGER, NUMBER}:
@@ -371,20 +324,16 @@ def _infer_column(values: Sequence[bytes], levels: int) -> Column | None:
 
 
 def _common_format(texts: Sequence[bytes]) -> str | None:
-    if len(texts) < MIN_FORMAT_SAMPLES:
-        return None
-    return next((each for each in FORMATS if all(has_format(t, each) for t in texts)), None)
+    # A single string may look like a date by chance.
+    formats = FORMATS if len(texts) > 1 else ()
+    return next((each for each in formats if all(has_format(t, each) for t in texts)), None)
 
 
 def first_column(raw: bytes, levels: int) -> Column | None:
     """Return the column for the first value of a field; None if the value has no type.
 
     The type depends on nothing else, so that reading the same messages again gives the same column,
-    and allows for what may follow: 10 may be followed by 9.99.
-
-    Args:
-        raw: The value.
-        levels: How many levels of objects are flattened, from the value on.
+    and allows for what may follow: 10 may be followed by 9.99. An object counts as a level.
     """
     kind = type_of(raw)
     if kind == OBJECT and levels:

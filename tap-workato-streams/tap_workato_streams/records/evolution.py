@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,16 +35,12 @@ MAX_FIELDS = 20
 
 
 class RescuedValue(NamedTuple):
-    """A value that has no column, or does not fit its column.
-
-    ``name`` is only set for a field whose name no database can store; ``path`` is then the path of
-    its object.
-    """
+    """A value that has no column, or does not fit its column."""
 
     path: Path
     raw: bytes
     has_column: bool
-    name: str | None = None
+    name: str | None = None  # of a field whose name no database can store: `path` is its object's
 
     @property
     def is_null(self) -> bool:
@@ -77,8 +73,7 @@ def rescued_object(values: Sequence[RescuedValue]) -> bytes:
     return b"{%b}" % b",".join(members)
 
 
-# Cached, because it is usually the same fields that are rescued.
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=1000)  # It is usually the same fields that are rescued.
 def _key(path: Path) -> bytes:
     return msgspec.json.encode(pointer(path)) + b":"
 
@@ -90,17 +85,11 @@ def schema_problem(value: RescuedValue) -> str:
 
 
 def key_problem(name: str, *, has_value: bool | None) -> str:
-    """Return the problem of a message without a key property.
-
-    Args:
-        name: The key property.
-        has_value: Whether there is a value that does not fit the column; None if this is unknown.
-    """
+    """Return the problem of a message without a key property; `has_value` is None if unknown."""
     about = f"{name}, which is a key property"
+    problem = f"it has no {'valid ' if has_value is None else ''}value for {about}"
     if has_value:
         problem = f"its value for {about}, does not fit the column"
-    else:
-        problem = f"it has no {'valid ' if has_value is None else ''}value for {about}"
     return f"{problem}; remove such messages with a __filter__ in stream_maps"
 
 
@@ -108,8 +97,7 @@ class FieldCounts:
     """The number of values of each field, without nulls."""
 
     def __init__(self) -> None:
-        # None counts the values of all fields after the first ones.
-        self._counts: Counter[Path | None] = Counter()
+        self._counts: Counter[Path | None] = Counter()  # None for all fields after the first ones
         self.has_number = False
 
     def add(self, value: RescuedValue) -> None:
@@ -126,9 +114,7 @@ class FieldCounts:
 
 
 def _shown(path: Path | None) -> str:
-    if path is None:
-        return "other fields"
-    return shown(pointer(path)) or "the payload"
+    return "other fields" if path is None else shown(pointer(path)) or "the payload"
 
 
 ADD_COLUMNS, RESCUE, FAIL, NONE = "add_columns", "rescue", "fail", "none"
@@ -143,35 +129,17 @@ MAX_SETTLED = 10 * MAX_COLUMNS
 MAX_NAME_BYTES = 63
 
 
-def evolution_mode(config: Mapping[str, Any], *, is_declared: bool) -> str:
-    """Return the setting `schema_evolution`, or its default for a topic."""
-    mode: str | None = config.get("schema_evolution")
-    if mode:
-        return mode
-    return RESCUE if is_declared or config.get("batch_config") else ADD_COLUMNS
-
-
 @dataclass(frozen=True)
 class Evolution:
-    """The handling of data that does not fit.
+    """The handling of data that does not fit."""
 
-    Args:
-        mode: The setting `schema_evolution`.
-        keys: The columns that are key properties, and that no stream map sets.
-        is_deferred: Whether new columns have to wait for the next run, once there is a SCHEMA.
-        checks_keys: Whether each record must have a value for each key.
-        deselected: The paths in the record that the catalog deselects.
-        sets: The properties that stream maps set.
-        removes: The properties that stream maps remove.
-    """
-
-    mode: str
-    keys: Collection[str] = ()
-    is_deferred: bool = False
-    checks_keys: bool = False
-    deselected: Collection[Path] = frozenset()
-    sets: frozenset[str] = frozenset()
-    removes: frozenset[str] = frozenset()
+    mode: str  # the setting `schema_evolution`
+    keys: Collection[str] = ()  # the columns that are key properties, and that no stream map sets
+    is_deferred: bool = False  # new columns wait for the next run, once there is a SCHEMA
+    checks_keys: bool = False  # each record must have a value for each key
+    deselected: Collection[Path] = frozenset()  # the paths in the record
+    sets: frozenset[str] = frozenset()  # the properties that stream maps set
+    removes: frozenset[str] = frozenset()  # and those that they remove
 
     @cached_property
     def rescues(self) -> bool:
@@ -217,14 +185,10 @@ class Evolution:
 
 
 class ColumnRegistry:
-    """The columns of a topic so far. A column keeps its first type, and a name its first field.
+    """The columns of a topic so far, at first those in `known`, in order of precedence.
 
-    Names that differ only by case are the same, as in many databases.
-
-    Args:
-        layout: The format of the record.
-        known: The columns at the start of the run, in order of precedence.
-        evolution: The handling of data that does not fit.
+    A column keeps its first type, and a name its first field. Names that differ only by case are
+    the same, as in many databases.
     """
 
     def __init__(self, layout: Layout, *known: Columns, evolution: Evolution | None = None) -> None:
@@ -241,12 +205,9 @@ class ColumnRegistry:
             self.columns = merged(self.columns, self._admit(columns))
 
     def add(self, values: Iterable[RescuedValue]) -> bool:
-        """Create columns for the fields of a message that have none yet.
+        """Create columns for fields of a message; return whether there are new ones.
 
         A field without a type, such as one that is null, has to wait.
-
-        Returns:
-            Whether there are new columns.
         """
         found: Columns = {}
         for path, raw, has_column, name in values:
@@ -269,11 +230,9 @@ class ColumnRegistry:
         """Return the columns below ``parents`` whose names do not belong to other fields."""
         admitted: Columns = {}
         # A field's own name takes precedence over another field's name with a prefix.
-        for name in sorted(
-            columns, key=lambda name: not parents and name.lower() in MESSAGE_FIELDS
-        ):
-            path = (*parents, name)
-            column = columns[name]
+        names = sorted(columns, key=lambda name: not parents and name.lower() in MESSAGE_FIELDS)
+        for name in names:
+            path, column = (*parents, name), columns[name]
             before = dict(self._names), dict(self._members)
             # The SDK does not flatten an object that has the name of a column.
             if not self._claim(path):
@@ -281,7 +240,7 @@ class ColumnRegistry:
             if not column.fields:
                 admitted[name] = column
             elif fields := self._admit(column.fields, path):
-                admitted[name] = Column(column.types, fields=fields, notes=column.notes)
+                admitted[name] = replace(column, fields=fields)
             else:
                 self._names, self._members = before
         return {name: admitted[name] for name in columns if name in admitted}
@@ -300,11 +259,8 @@ class ColumnRegistry:
 
 
 def _is_loadable(name: str) -> bool:
-    """Whether loaders can add a column with this name.
-
-    target-postgres escapes a percent sign in the name of a column that it adds, and loaders based
-    on the SDK overwrite columns with the prefix `_sdc_`.
-    """
+    # target-postgres escapes a percent sign in the name of a column that it adds, and loaders based
+    # on the SDK overwrite columns with the prefix `_sdc_`.
     return len(name.encode()) <= MAX_NAME_BYTES and "%" not in name and not name.startswith("_sdc_")
 
 
@@ -314,16 +270,11 @@ def _below(parents: Path, columns: Columns) -> Columns:
     return columns
 
 
-# More levels of objects than any bookmark has.
-MAX_LEVELS = 100
+MAX_LEVELS = 100  # more levels of objects than any bookmark has
 
 
 def from_bookmark(value: object, levels: int) -> Columns:
-    """Read the columns in a bookmark.
-
-    Raises:
-        ValueError: They do not have the form in which the tap writes them.
-    """
+    """Read the columns in a bookmark; raise ValueError if the tap did not write them like this."""
     if value is None:
         return {}
     schema = {"properties": value}
@@ -363,6 +314,5 @@ def key_path(columns: Columns, name: str, layout: Layout) -> Path | None:
 
 
 def _field(column: str) -> str:
-    """Return the field of the payload that a column belongs to."""
     field = column.removeprefix(PREFIX)
     return field if field.lower() in MESSAGE_FIELDS else column

@@ -13,8 +13,7 @@ from ..plugin.json import members
 STRING, INTEGER, NUMBER, BOOLEAN = "string", "integer", "number", "boolean"
 OBJECT, ARRAY, NULL = "object", "array", "null"
 
-# The type of an integer literal that does not fit in 64 bits, which is no type of JSON Schema.
-BIG_INTEGER = "big integer"
+BIG_INTEGER = "big integer"  # one that does not fit in 64 bits; not a type of JSON Schema
 NUMBERS = (INTEGER, BIG_INTEGER, NUMBER)
 
 # RFC 3339 with the dates and date-times that a database and Python can hold: days that exist, an
@@ -28,7 +27,6 @@ _MINUTES = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _SECONDS = r":[0-5][0-9](?:\.[0-9]{1,6})?"
 # PostgreSQL rejects offsets of 16 hours and more.
 _DATE_TIME = rf"{_DATE}T{_MINUTES}{_SECONDS}(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
-# What is inferred from a sample.
 FORMATS = {"date": re.compile(_DATE.encode()), "date-time": re.compile(_DATE_TIME.encode())}
 # Other notations that meltanolabs-target-postgres and pipelinewise-target-postgres load as the same
 # instant: tried with each of them. The latter ignores offsets.
@@ -40,26 +38,17 @@ _ACCEPTED = {**FORMATS, "date-time": re.compile(rf"{_DATE_TIME}|{_LOADED}".encod
 MAX_DIGITS = 4000
 MAX_EXPONENT_DIGITS = 4
 
-_DIGITS = frozenset(b"-0123456789")
-_TYPES = {
-    ord('"'): STRING,
-    ord("t"): BOOLEAN,
-    ord("f"): BOOLEAN,
-    ord("{"): OBJECT,
-    ord("["): ARRAY,
-    ord("n"): NULL,
-    **dict.fromkeys(_DIGITS, NUMBER),
-}
+# The first bytes of the values of each type.
+FIRST_BYTES = {STRING: b'"', BOOLEAN: b"tf", OBJECT: b"{", ARRAY: b"[", NULL: b"n"}
+FIRST_BYTES |= dict.fromkeys((INTEGER, NUMBER), b"-0123456789")
+_TYPES = {byte: kind for kind, first in FIRST_BYTES.items() for byte in first}  # digits: NUMBER
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _EXPONENT = re.compile(rb"[eE][+-]?0*([0-9]+)\Z")
 _check_value = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def type_of(raw: bytes) -> str:
-    """Return the JSON Schema type of a value, or ``BIG_INTEGER``.
-
-    An integer is a literal without a point or an exponent: 1.0 is a number.
-    """
+    """Return the JSON Schema type of a value, or `BIG_INTEGER`."""
     found = _TYPES[raw[0]]
     if found is not NUMBER or not raw.lstrip(b"-").isdigit():
         return found
@@ -67,7 +56,7 @@ def type_of(raw: bytes) -> str:
 
 
 def is_integer(raw: bytes) -> bool:
-    """Whether a number is an integer literal that fits in 64 bits."""
+    """Whether a number is an integer that fits in 64 bits, without a point or an exponent."""
     if not raw.lstrip(b"-").isdigit():
         return False
     # 18 digits always fit.
@@ -105,8 +94,7 @@ def may_hold_nul(text: bytes) -> bool:
 def is_storable(raw: bytes) -> bool:
     """Whether databases and JSON libraries can store a value unchanged.
 
-    They cannot if it contains NUL or a lone surrogate, is nested too deeply for parsers, or is a
-    number with too many digits.
+    Not NUL, a lone surrogate, nesting too deep for parsers, or a number with too many digits.
     """
     if raw[0] in b"tfn":
         return True

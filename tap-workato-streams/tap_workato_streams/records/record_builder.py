@@ -22,11 +22,10 @@ from .evolution import (
     schema_problem,
 )
 from .json_values import (
-    ARRAY,
-    BOOLEAN,
+    FIRST_BYTES,
     INTEGER,
+    NULL,
     NUMBER,
-    OBJECT,
     STRING,
     is_double,
     is_integer,
@@ -44,87 +43,57 @@ if TYPE_CHECKING:
 
     Check = Callable[[bytes], bool]
 
-_FIRST_BYTES = {STRING: b'"', BOOLEAN: b"tf", OBJECT: b"{", ARRAY: b"["}
-_NUMBERS = b"-0123456789"
-
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field that has a column, prepared for building records.
+    """A field that has a column, prepared for building records."""
 
-    Args:
-        key: The field's name in the record as the JSON text before its value.
-        checks: The checks of a value by its first byte; other first bytes do not fit.
-        fields: The fields of an object that is flattened.
-        selected: Whether the catalog selects it.
-    """
-
-    key: bytes
-    checks: Mapping[int, Check | None]
-    fields: Mapping[str, Field] | None
+    key: bytes  # the JSON text before the value
+    checks: Mapping[int, Check | None]  # by the value's first byte; others do not fit
+    fields: Mapping[str, Field] | None  # of an object that is flattened
     selected: bool
 
     @classmethod
     def of(cls, path: Path, column: Column, layout: Layout, evolution: Evolution) -> Field:
         """Prepare the field of a column."""
-        fields = None
-        if column.fields:
-            fields = {
-                name: cls.of((*path, name), each, layout, evolution)
-                for name, each in column.fields.items()
-            }
+        fields = {
+            name: cls.of((*path, name), each, layout, evolution)
+            for name, each in (column.fields or {}).items()
+        }
         key = msgspec.json.encode(layout.record_path(path)[-1]) + b":"
-        return cls(key, _checks(column), fields, not evolution.deselects(path, layout))
+        return cls(key, _checks(column), fields or None, not evolution.deselects(path, layout))
 
 
 def _checks(column: Column) -> dict[int, Check | None]:
-    checks: dict[int, Check | None] = {ord("n"): None}
-    for kind in column.types:
-        if kind in {INTEGER, NUMBER}:
-            checks |= dict.fromkeys(_NUMBERS, is_integer if kind == INTEGER else is_double)
-        elif kind == STRING and column.format:
-            checks[ord('"')] = partial(is_loadable, name=column.format)
-        else:
-            checks |= dict.fromkeys(_FIRST_BYTES[kind])
-    return checks
+    checks: dict[str, Check] = {INTEGER: is_integer, NUMBER: is_double}
+    if column.format:
+        checks[STRING] = partial(is_loadable, name=column.format)
+    kinds = (*column.types, NULL)
+    return {byte: checks.get(kind) for kind in kinds for byte in FIRST_BYTES[kind]}
 
 
 class BuiltPage(NamedTuple):
-    """The records of a page.
+    """The records of a page."""
 
-    Args:
-        bodies: The JSON text of each record's members after `time`; it may be empty.
-        problem: The reason why the message after these records cannot be written.
-    """
-
-    bodies: list[bytes]
-    problem: str | None = None
+    bodies: list[bytes]  # the JSON text of each record's members after `time`, which may be empty
+    problem: str | None = None  # why the message after these records cannot be written
 
 
 class RecordBuilder:
     """Builds the records of one topic, and keeps track of their columns.
 
-    Args:
-        layout: The format of the record.
-        columns: The columns that are known at the start of the run.
-        evolution: The handling of data that does not fit.
-
-    Attributes:
-        columns: The columns of the current schema.
-        schema: The JSON Schema of the records before flattening.
-        unfitting: The number of values that do not fit their column.
-        without_column: The number of values of fields without a column.
-        unmapped: The number of values that do not fit their column, and are not rescued because a
-            stream map sets or removes the field.
+    `columns` and `schema` are those of the records, before flattening.
     """
 
     def __init__(self, layout: Layout, columns: Columns, evolution: Evolution) -> None:
         self._layout = layout
         self._evolution = evolution
         self._registry = ColumnRegistry(layout, columns, evolution=evolution)
-        self.unfitting, self.without_column, self.unmapped = (FieldCounts() for _ in range(3))
+        self.unfitting = FieldCounts()  # values that do not fit their column
+        self.without_column = FieldCounts()
+        self.unmapped = FieldCounts()  # unfitting, and not rescued because of a stream map
         self._use(self._registry.columns)
 
     @property
@@ -143,11 +112,7 @@ class RecordBuilder:
         return all(self._key_paths.values())
 
     def build(self, payloads: Sequence[bytes]) -> BuiltPage:
-        """Build the records of a page, which may add columns.
-
-        Args:
-            payloads: The JSON text of each.
-        """
+        """Build the records of a page from the JSON text of its payloads; this may add columns."""
         is_open = not (self._evolution.is_deferred and self.has_keys)
         bodies: list[bytes] = []
         for payload in payloads:
@@ -170,23 +135,20 @@ class RecordBuilder:
             name: Field.of((name,), column, self._layout, self._evolution)
             for name, column in columns.items()
         }
-        self._key_paths = {
-            key: key_path(columns, key, self._layout) for key in self._evolution.keys
-        }
+        keys = self._evolution.keys
+        self._key_paths = {key: key_path(columns, key, self._layout) for key in keys}
 
     def _add_columns(self, rescued: Sequence[RescuedValue]) -> bool:
         """Create columns for new fields; those of a key in any case, or no record could be read."""
+        layout, evolution = self._layout, self._evolution
         keys = [key for key, path in self._key_paths.items() if path is None]
-        if not self._evolution.adds_columns and not keys:
+        if not evolution.adds_columns and not keys:
             return False
         return self._registry.add(
             value
             for value in rescued
-            if any(self._layout.contains(value.path, key) for key in keys)
-            or (
-                self._evolution.adds_columns
-                and not self._evolution.deselects(value.path, self._layout)
-            )
+            if any(layout.contains(value.path, key) for key in keys)
+            or (evolution.adds_columns and not evolution.deselects(value.path, layout))
         )
 
     def _place(self, payload: bytes) -> tuple[list[bytes], list[RescuedValue]]:
@@ -220,32 +182,32 @@ class RecordBuilder:
                     values.append(RescuedValue((*parents, name), raw, has_column=False))
                 else:
                     values.append(RescuedValue(parents, raw, has_column=False, name=name))
-            elif not field.selected:
-                pass
-            elif field.fields is not None:
-                inner: list[bytes] = []
-                # An object without fields would be missing from the flattened record.
-                if raw[0] == _BRACE and raw[1:-1].strip():
-                    self._place_object(raw, field.fields, (*parents, name), inner, values)
-                    parts.append(b"%b{%b}" % (field.key, b",".join(inner)))
-                else:
-                    values.append(RescuedValue((*parents, name), raw, has_column=True))
-            else:
+                continue
+            if not field.selected:
+                continue
+            if field.fields is None:
                 check = field.checks.get(raw[0], _never)
                 if (check is None or check(raw)) and (is_storable_text or is_storable(raw)):
                     parts.append(field.key + raw)
-                else:
-                    values.append(RescuedValue((*parents, name), raw, has_column=True))
+                    continue
+            # An object without fields would be missing from the flattened record.
+            elif raw.startswith(b"{") and raw[1:-1].strip():
+                inner: list[bytes] = []
+                self._place_object(raw, field.fields, (*parents, name), inner, values)
+                parts.append(b"%b{%b}" % (field.key, b",".join(inner)))
+                continue
+            values.append(RescuedValue((*parents, name), raw, has_column=True))
 
     def _kept(self, value: RescuedValue) -> RescuedValue | None:
         """Return a value without what must not be rescued; None if nothing is left."""
-        if self._evolution.deselects(value.path, self._layout):
+        evolution, layout = self._evolution, self._layout
+        if evolution.deselects(value.path, layout):
             return None
-        if self._evolution.is_mapped(value.path, self._layout):
+        if evolution.is_mapped(value.path, layout):
             if value.has_column:
                 self.unmapped.add(value)
             return None
-        if not value.has_column and not self._evolution.rescues:
+        if not value.has_column and not evolution.rescues:
             return None
         return value._replace(raw=self._without_excluded(value.raw, value.path))
 
@@ -287,9 +249,6 @@ class RecordBuilder:
             return body
         values = b'"%b":%b' % (RESCUED.encode(), rescued_object(rescued))
         return b"%b,%b" % (body, values) if body else values
-
-
-_BRACE = ord("{")
 
 
 def _never(_: bytes) -> bool:

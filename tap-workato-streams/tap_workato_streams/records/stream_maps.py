@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .columns import PAYLOAD, RESCUED, RESCUED_SCHEMA, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import RecordMessage
@@ -58,25 +58,25 @@ class StreamMaps:
     @cached_property
     def sets(self) -> frozenset[str]:
         """The properties that a map sets."""
-        return frozenset(name for name, value in self._properties() if not _removes(value))
+        return self._properties(removed=False)
 
     @cached_property
     def removes(self) -> frozenset[str]:
         """The properties that a map removes."""
-        return frozenset(name for name, value in self._properties() if _removes(value))
+        return self._properties(removed=True)
 
-    def _properties(self) -> Iterator[tuple[str, Any]]:
-        for map_ in self.maps:
-            yield from ((k, value) for k, value in (map_ or {}).items() if k not in OPTIONS)
+    def _properties(self, *, removed: bool) -> frozenset[str]:
+        items = (item for map_ in self.maps if map_ for item in map_.items())
+        return frozenset(
+            name
+            for name, value in items
+            if name not in OPTIONS and (value is None or value == "__NULL__") is removed
+        )
 
     def payload_keys(self, default: Collection[str]) -> set[str]:
-        """Return the key properties that must be in the records before they are mapped.
-
-        Args:
-            default: The key properties of the unmapped stream.
-        """
-        keys = ((map_, keys_of(map_, default)) for map_ in self.maps if map_ is not None)
-        return {key for map_, names in keys for key in names if key not in map_}
+        """Return the key properties that must be in the records before they are mapped."""
+        maps = (map_ for map_ in self.maps if map_ is not None)
+        return {key for map_ in maps for key in keys_of(map_, default) if key not in map_}
 
     def has_other_key(self, default: Collection[str]) -> bool:
         """Whether several records may have the same key, unlike messages."""
@@ -89,28 +89,20 @@ def keys_of(map_: Mapping[str, Any], default: Collection[str]) -> Collection[str
     return (map_[KEY_PROPERTIES] or []) if KEY_PROPERTIES in map_ else default
 
 
-def _removes(value: object) -> bool:
-    return value is None or value == "__NULL__"
-
-
 class MappedRecords:
     """Adapts records and schemas before and after the SDK maps them.
 
-    Args:
-        layout: The format of the records.
-        maps: The stream maps of the stream.
-        keys: The key properties of the unmapped stream.
+    `keys` are the key properties of the unmapped stream.
     """
 
     def __init__(self, layout: Layout, maps: StreamMaps, keys: Sequence[str]) -> None:
         self._layout = layout
         self._maps = maps
         self._keys = keys
-        mapped = maps.sets | maps.removes
+        self._mapped = maps.sets | maps.removes
         self._without_column: set[str] = set()
-        # Flattening encodes an object without properties as JSON text, but rescued data stays an
-        # object.
-        self._restores = layout.flattening is not None and RESCUED not in mapped
+        # Flattening encodes an object without properties as text; rescued data stays an object.
+        self._restores = layout.flattening is not None and RESCUED not in self._mapped
 
     def definitions(self, setting: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
         """Return `stream_maps` without keys that are no properties of the unflattened record.
@@ -118,19 +110,19 @@ class MappedRecords:
         The SDK would reject them: a key such as `order__id`, or one that no message had so far.
         """
         known = schema["properties"].keys()
-        return {
-            name: {**map_, KEY_PROPERTIES: None}
-            if isinstance(map_, dict) and not set(keys_of(map_, self._keys)) - map_.keys() <= known
-            else map_
-            for name, map_ in setting.items()
-        }
+        result = dict(setting)
+        for name, map_ in setting.items():
+            if isinstance(map_, dict) and set(keys_of(map_, self._keys)) - map_.keys() - known:
+                result[name] = {**map_, KEY_PROPERTIES: None}
+        return result
 
     def finish_schemas(self, stream_maps: Sequence[StreamMap], columns: Columns) -> None:
         """Set the keys and the columns that the SDK cannot know."""
         if self._layout.unpacked:
             # Expressions may use these, whether a message had them or not.
-            names = self._maps.sets | self._maps.removes | self._maps.payload_keys(self._keys)
-            self._without_column = {*names} - {*map(self._layout.column_name, leaves(columns))}
+            names = self._mapped | self._maps.payload_keys(self._keys)
+            known = {self._layout.column_name(path) for path in leaves(columns)}
+            self._without_column = {*names} - known
         for stream_map, map_ in zip(stream_maps, self._maps.maps, strict=True):
             if map_ is None:
                 continue
@@ -145,11 +137,7 @@ class MappedRecords:
                     properties.pop(name, None)
 
     def fill(self, record: dict[str, Any], columns: Columns) -> list[str]:
-        """Add the missing columns of a record as null, so that expressions can use them.
-
-        Returns:
-            The names of these columns.
-        """
+        """Add missing columns as null, so that expressions can use them; return their names."""
         part = record if self._layout.unpacked else record.setdefault(PAYLOAD, {})
         filled = self._filled(part, columns, ())
         for name in self._without_column - record.keys():
@@ -163,11 +151,7 @@ class MappedRecords:
         filled: Collection[str],
         stream_maps: Sequence[StreamMap],
     ) -> str | None:
-        """Revert the changes to a record that were only made for the SDK.
-
-        Returns:
-            A key property without a value, or None.
-        """
+        """Revert what was only done for the SDK; return a key property without a value, or None."""
         record = message.record
         for name in filled:
             if record.get(name) is None:

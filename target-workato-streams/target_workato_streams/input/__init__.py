@@ -1,1 +1,1 @@
-"""Reads Singer messages from stdin, and the files of BATCH messages."""
+"""Decodes the Singer messages of the input, and reads the files of BATCH messages."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import stat
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -25,17 +26,9 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
 def records(message: Line, batch_config: Mapping[str, Any] | None) -> Iterator[tuple[str, bytes]]:
-    """Read the records of all files of a BATCH message.
+    """Yield the records of all files of a BATCH message, with their file name and line number.
 
-    Args:
-        message: The message.
-        batch_config: The setting ``batch_config``, which may contain the location of the files.
-
-    Yields:
-        The file name and line number of each record, and the record.
-
-    Raises:
-        InputError: A file is missing, cannot be read, or contains something else.
+    Raises `InputError` if a file is missing, cannot be read, or contains something else.
     """
     storage = (batch_config or {}).get("storage") or {}
     try:
@@ -65,13 +58,11 @@ def _records_of(
         name = PurePosixPath(unquote(urlsplit(url).path)).name
         with _open(url, name, storage) as file:
             lines = gzip.GzipFile(fileobj=file) if is_packed else file
-            mark, number = codecs.BOM_UTF8, 0
-            while line := lines.readline(MAX_LINE_BYTES):
-                number += 1
+            for number, line in enumerate(iter(partial(lines.readline, MAX_LINE_BYTES), b""), 1):
                 place = f"{name}:{number}"
-                if not line.isspace():
-                    yield place, _record(line.removeprefix(mark), place)
-                mark = b""
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if not text.isspace():
+                    yield place, _record(text, place)
     except InputError:
         raise
     except Exception as exc:

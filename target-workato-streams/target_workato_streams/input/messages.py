@@ -47,22 +47,14 @@ class Line(msgspec.Struct, gc=False):
     key_properties: list[str] | None = None
 
     def need(self, *fields: str) -> None:
-        """Check that the message has all fields of its type.
-
-        Raises:
-            InputError: A field is missing.
-        """
+        """Raise `InputError` if one of these fields is missing."""
         missing = [name for name in fields if getattr(self, name) in ("", ABSENT)]
         if missing:
             raise InputError(f"the {self.type} message has no {' and no '.join(missing)}")
 
 
 def decode_schema(text: bytes) -> dict[str, Any]:
-    """Decode a stream's schema; a part that is null, or has no properties, allows any value.
-
-    Raises:
-        InputError: The schema cannot be decoded, or is not the schema of an object.
-    """
+    """Decode a stream's schema; a part that is null, or has no properties, allows any value."""
     try:
         schema = _repaired(json.loads(text))
     except (ValueError, RecursionError):
@@ -94,11 +86,7 @@ _DECODED = {"type", "stream", "key_properties"}
 
 
 def split(line: bytes) -> Line:
-    """Split a line of the input.
-
-    Raises:
-        InputError: The line is not a JSON object in UTF-8, or a field has a wrong type.
-    """
+    """Split a line of the input, which must be a JSON object in UTF-8."""
     try:
         try:
             message = _LINE.decode(line)
@@ -117,36 +105,21 @@ def split(line: bytes) -> Line:
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream according to its latest SCHEMA message.
-
-    Args:
-        name: The name.
-        key_properties: The names of the key properties.
-        schema: The JSON Schema as received; empty for a stream that is created by a stream map.
-    """
+    """A stream according to its latest SCHEMA message."""
 
     name: str
     key_properties: Sequence[str] = ()
-    schema: bytes = b""
+    schema: bytes = b""  # as received; empty for a stream that is created by a stream map
 
 
 class Record(NamedTuple):
-    """A record as received, before stream maps change it.
-
-    Attributes:
-        stream: Its stream.
-        text: The JSON object.
-        line: The line number in the input; for a record in a batch file, also the position in the
-            file.
-        version: The ``version`` of its RECORD message, as received; empty if there is none.
-        time_extracted: The ``time_extracted`` of its RECORD message, likewise.
-    """
+    """A record as received, before stream maps change it."""
 
     stream: Stream
     text: bytes
-    line: int | str
-    version: bytes = b""
-    time_extracted: bytes = b""
+    line: int | str  # of the input; for a record in a batch file, also the position in the file
+    version: bytes = b""  # of its RECORD message, as received; empty if there is none
+    time_extracted: bytes = b""  # likewise
 
     def __str__(self) -> str:
         """Name the record in log lines, without its content."""

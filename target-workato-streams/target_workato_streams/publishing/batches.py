@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..plugin.wording import counted
-from .payload import InvalidPayloadError
+from .messages import InvalidPayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,26 +30,15 @@ def encode(bodies: Iterable[bytes]) -> bytes:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """The limits of a batch.
-
-    Args:
-        max_messages: Maximum number of messages.
-        max_bytes: Maximum size of the request body.
-        max_age_secs: Maximum time that a message waits for its batch to fill.
-        frame_bytes: Size of an empty request body.
-    """
+    """The limits of a batch."""
 
     max_messages: int = MAX_MESSAGES
-    max_bytes: int = MAX_BODY_BYTES
-    max_age_secs: float = 5.0
-    frame_bytes: int = FRAME_BYTES
+    max_bytes: int = MAX_BODY_BYTES  # of the request body
+    max_age_secs: float = 5.0  # the time that a message waits for its batch to fill
+    frame_bytes: int = FRAME_BYTES  # of an empty request body
 
     def check(self, body: bytes) -> None:
-        """Check that a message fits into a request.
-
-        Raises:
-            InvalidPayloadError: The message is too large.
-        """
+        """Raise `InvalidPayloadError` if a message does not fit into a request."""
         excess = self.frame_bytes + len(body) - self.max_bytes
         if excess > 0:
             raise InvalidPayloadError(
@@ -63,13 +52,6 @@ class BatchBuilder:
     With `exactly_once`, it contains at most one record of each keyed row, so that a partial failure
     cannot reorder the versions of a row; and if a complete batch contains records on both sides of
     the checkpoint, it ends there, and the others start the next batch.
-
-    Args:
-        settings: The limits of a batch.
-        exactly_once: Has the checkpoint; None without `exactly_once`.
-
-    Attributes:
-        messages: The messages so far.
     """
 
     def __init__(
@@ -89,11 +71,9 @@ class BatchBuilder:
         return self._started_at + self._settings.max_age_secs
 
     def add(self, message: OutgoingMessage) -> Sequence[list[OutgoingMessage]]:
-        """Add a message, which must fit into a request.
+        """Add a message, which must fit into a request, and return the complete batches.
 
-        Returns:
-            The batches that are complete now: the previous messages if the new one does not fit,
-            and all messages if it fills the batch.
+        These are the previous messages if the new one does not fit, and all if it fills the batch.
         """
         size = len(message.body) + SEPARATOR_BYTES
         complete = []

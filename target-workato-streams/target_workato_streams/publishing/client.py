@@ -23,19 +23,12 @@ T = TypeVar("T")
 
 
 class PublishResult(NamedTuple):
-    """The result of a request.
+    """The result of a request."""
 
-    Attributes:
-        failed: The reasons of rejected messages, by index.
-        unknown: The indices of messages without a result in the response; they may have arrived.
-        last_message_id: The id of the last acknowledged message; None if it is unknown.
-        time: The time of the response by the service's clock.
-    """
-
-    failed: Mapping[int, str]
-    unknown: Sequence[int] = ()
-    last_message_id: str | None = None
-    time: str | None = None
+    failed: Mapping[int, str]  # reasons of rejected messages, by index
+    unknown: Sequence[int] = ()  # indices of messages without a result; they may have arrived
+    last_message_id: str | None = None  # of the acknowledged messages; None if it is unknown
+    time: str | None = None  # the time of the response by the service's clock
 
     def accepted(self, messages: Sequence[OutgoingMessage]) -> Sequence[OutgoingMessage]:
         """Return the messages of the request that the service acknowledged."""
@@ -46,12 +39,7 @@ class PublishResult(NamedTuple):
 
 
 class PublishClient:
-    """Publishes to one topic; not thread-safe.
-
-    Args:
-        session: The session, whose subject is the topic.
-        topic_id: The id of the topic.
-    """
+    """Publishes to one topic; not thread-safe."""
 
     def __init__(self, session: ApiSession, topic_id: int) -> None:
         self.session = session
@@ -63,23 +51,17 @@ class PublishClient:
     def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
         """Publish messages with one request, which is not retried.
 
-        Args:
-            bodies: The messages, each a JSON object; in the legacy domain, exactly one.
-            tally: Counts the request.
-
-        Returns:
-            The result of each message.
-
-        Raises:
-            ServiceError: None of the messages is acknowledged.
+        Each message is a JSON object; in the legacy domain, there is exactly one. If `ServiceError`
+        is raised, no message is acknowledged.
         """
         body = bodies[0] if self._legacy else encode(bodies)
         tally.requests += 1
         tally.body_bytes += len(body)
         response = self.session.send(self._request, body=body)
+        time = response.date.isoformat() if response.date else None
         if self._legacy:
             message_id = self._decode(response, _Acknowledged).message_id
-            return PublishResult({}, (), str(message_id), _time(response))
+            return PublishResult({}, (), str(message_id), time)
         entries = self._decode(response, _BatchResponse).message_ids
         failed = {}
         unknown = []
@@ -90,11 +72,13 @@ class PublishClient:
             if not isinstance(entry, dict) or entry.get("result") is None:
                 unknown.append(index)
             elif entry["result"] != "success":
-                failed[index] = self._reason(entry, bodies[index])
+                # The whole entry, because the API does not document the field with the reason.
+                reason = json.dumps(entry, ensure_ascii=False)
+                failed[index] = redact(reason, self.session.host.token, bodies[index])
             else:
                 given = entry.get("message_id")
                 last_message_id = None if given is None else str(given)
-        return PublishResult(failed, unknown, last_message_id, _time(response))
+        return PublishResult(failed, unknown, last_message_id, time)
 
     def not_understood(self, unknown: int, count: int) -> Unavailable:
         """Return the error for a response without a result for some messages."""
@@ -105,14 +89,6 @@ class PublishClient:
             status=200,
         )
 
-    def close(self) -> None:
-        """Close the connection."""
-        self.session.close()
-
-    def _reason(self, entry: object, body: bytes) -> str:
-        """Return the whole entry, because the API does not document the field with the reason."""
-        return redact(json.dumps(entry, ensure_ascii=False), self.session.host.token, body)
-
     def _decode(self, response: Response, kind: type[T]) -> T:
         try:
             try:
@@ -122,10 +98,6 @@ class PublishClient:
                 return msgspec.convert(json.loads(response.content), kind)
         except (ValueError, RecursionError):
             raise self.session.unexpected(response) from None
-
-
-def _time(response: Response) -> str | None:
-    return response.date.isoformat() if response.date else None
 
 
 class _Acknowledged(msgspec.Struct):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import random
 import re
@@ -15,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError
 from .messages import Failed
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from ..exactly_once.run import ExactlyOnce
     from .batches import BatchSettings
     from .client import PublishClient
-    from .messages import Outcome, OutgoingMessage, Rejected
-    from .payload import Payload
+    from .messages import Outcome, OutgoingMessage, Payload, Rejected
 
 T = TypeVar("T")
 
@@ -44,10 +43,6 @@ class Wakeup:
         self._called = False
         # Reentrant: a signal handler may interrupt a call of its own thread.
         self._lock = threading.RLock()
-
-    def fileno(self) -> int:
-        """Return the descriptor that is readable after a call."""
-        return self._reader
 
     def call(self) -> None:
         """Wake the main thread, now or the next time it waits."""
@@ -65,16 +60,7 @@ class Wakeup:
         self._called = False
 
     def wait(self, timeout: float, *, readable: int | None, writable: int | None) -> bool:
-        """Wait for a call.
-
-        Args:
-            timeout: The maximum time in seconds.
-            readable: A descriptor that also ends the wait when it is readable.
-            writable: A descriptor that also ends the wait when it is writable.
-
-        Returns:
-            Whether `readable` is.
-        """
+        """Wait for a call or one of the descriptors; return whether `readable` is readable."""
         inputs = [self._reader] if readable is None else [self._reader, readable]
         outputs = [] if writable is None else [writable]
         return readable in select.select(inputs, outputs, [], timeout)[0]
@@ -101,8 +87,6 @@ class Wakeup:
             os.close(self._writer)
 
 
-logger = logging.getLogger("target-workato-streams")
-
 # The time in seconds for which a failed entry is retried, since its reason may be transient.
 RETRY_SECS = 10.0
 FIRST_WAIT_SECS = 0.2
@@ -119,12 +103,7 @@ def _kind(reason: str) -> str:
 
 
 class EntryRetries:
-    """The retry policy for failed entries of accepted batches; thread-safe.
-
-    Args:
-        limiter: The rate limiter, which ends a wait when the run is stopped.
-        max_secs: The maximum time in seconds of retries, at most `RETRY_SECS`.
-    """
+    """The retry policy for failed entries of accepted batches; thread-safe."""
 
     def __init__(self, limiter: RateLimiter, max_secs: float) -> None:
         self._limiter = limiter
@@ -132,13 +111,7 @@ class EntryRetries:
         self._persistent: set[str] = set()
 
     def may_retry(self, reason: str, failed_at: float, tries: int) -> bool:
-        """Whether a failed entry is retried.
-
-        Args:
-            reason: The reason of the failure.
-            failed_at: The time of the first failure, on the monotonic clock.
-            tries: The number of attempts so far.
-        """
+        """Whether to retry an entry that first failed at a time on the monotonic clock."""
         kind = _kind(reason)
         if kind in self._persistent:
             return tries < PERSISTENT_TRIES
@@ -154,11 +127,7 @@ class EntryRetries:
 
 
 class RejectionLimit:
-    """Counts the rejected messages of all topics; thread-safe.
-
-    Args:
-        limit: The maximum number of rejected messages; None for no maximum.
-    """
+    """Counts the rejected messages of all topics, up to a maximum if there is one; thread-safe."""
 
     def __init__(self, limit: int | None) -> None:
         self._left = limit
@@ -188,12 +157,7 @@ class RejectionLog:
         self._counts: Counter[tuple[str, ...]] = Counter()
 
     def add(self, rejected: Rejected, label: str) -> None:
-        """Log a message that was written to the dead-letter file, if necessary.
-
-        Args:
-            rejected: The message.
-            label: The topic and its streams.
-        """
+        """Log a message that was written to the dead-letter file, if necessary."""
         reason = (label, _kind(rejected.reason))
         self._counts.update([(label,), reason])
         if self._counts[label,] == 1:
@@ -215,51 +179,30 @@ class RejectionLog:
 
 @dataclass(frozen=True)
 class PublishSettings:
-    """The settings for publishing.
-
-    Args:
-        payload: The part of a record that is published.
-        batch: The limits of a batch.
-        max_in_flight: Maximum number of batches of one topic that are sent concurrently.
-        max_retry_secs: Maximum total time in seconds of the retries of one request.
-        max_rejected: Maximum number of rejected messages; None for no maximum.
-        dead_letter_path: The dead-letter file; None if rejected messages end the run.
-    """
+    """The settings for publishing."""
 
     payload: Payload
     batch: BatchSettings
     max_in_flight: int
     max_retry_secs: float
-    max_rejected: int | None = 0
-    dead_letter_path: Path | None = None
+    max_rejected: int | None = 0  # None for no maximum
+    dead_letter_path: Path | None = None  # None if a rejected message ends the run
 
 
 @dataclass
 class PublishContext:
-    """What the producers of all topics share.
-
-    Args:
-        settings: The settings for publishing.
-        connect: Opens a connection to a topic, for one worker.
-        limiter: The rate limiter of all requests.
-        latency: The time until batches are acknowledged; None if metrics are not served.
-        exactly_once: Selects the records that are published; None to publish all of them.
-
-    Attributes:
-        rejection_limit: Counts the rejected messages.
-        entry_retries: Decides whether failed entries are retried.
-        outcomes: Outcomes for the main thread, with their topic ids.
-        wakeup: Wakes the main thread when there is an outcome, or room for another batch.
-    """
+    """What the producers of all topics share."""
 
     settings: PublishSettings
-    connect: Callable[[int], PublishClient]
+    connect: Callable[[int], PublishClient]  # opens a connection to a topic, for one worker
     limiter: RateLimiter
-    latency: Histogram | None = None
+    latency: Histogram | None = None  # None if metrics are not served
     exactly_once: ExactlyOnce[OutgoingMessage] | None = None
     rejection_limit: RejectionLimit = field(init=False)
     entry_retries: EntryRetries = field(init=False)
+    # For the main thread, with their topic ids.
     outcomes: deque[tuple[int, Outcome]] = field(init=False, default_factory=deque)
+    # Called when there is an outcome, or room for another batch.
     wakeup: Wakeup = field(init=False, default_factory=Wakeup)
 
     def __post_init__(self) -> None:

@@ -1,87 +1,112 @@
-"""Messages to publish, and the possible outcomes of publishing them."""
+"""Messages to publish: their payload, with a key if configured, and their possible outcomes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from ..input.messages import Record, Stream  # noqa: TC001 - msgspec reads the annotations
-from ..message_key import NO_ROW_VERSION, RowVersion  # noqa: TC001 - msgspec reads the annotations
+from ..message_key import NO_ROW_VERSION, RowVersion, version  # noqa: TC001 - likewise
+from ..plugin.json import members
 from ..state.checkpoints import Checkpoint  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..exactly_once.positions import Position
 
 
-class Mapped(NamedTuple):
-    """A record after stream maps, and its stream, whose name and key they may have changed."""
+class InvalidPayloadError(Exception):
+    """A record cannot become a message; the message has the reason, but no content."""
 
-    stream: Stream
-    text: bytes
+
+@dataclass(frozen=True)
+class Payload:
+    """The part of a record that is published."""
+
+    field: str | None = None  # to publish instead of the record
+    key_field: str | None = None  # to add with the message key
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Payload:
+        """Create the payload from the settings."""
+        return cls(config.get("payload_field"), config.get("message_key_field"))
+
+    def of(self, record: bytes, stream: Stream) -> tuple[bytes, RowVersion]:
+        """Build the JSON object to publish, and return it with the version in its message key.
+
+        Raises `InvalidPayloadError` if the payload is missing, or already has the key field.
+        """
+        body = record
+        if self.field is not None:
+            body = members(record).get(self.field, b"")
+            if body[:1] != b"{":
+                problem = "is not an object" if body else "is missing"
+                raise InvalidPayloadError(f"payload_field {self.field} {problem}")
+        if self.key_field is None:
+            return body, NO_ROW_VERSION
+        # Nearly all payloads contain neither the name nor an escape, so most need no decoding.
+        may_have_key = self._key_name in body or b"\\" in body
+        if may_have_key and self.key_field in members(body):
+            raise InvalidPayloadError(
+                f"already has a field {self.key_field}, the name in message_key_field"
+            )
+        named = version(body, record, stream)
+        comma = b"" if body == b"{}" or body[1:-1].isspace() else b","
+        return b'%b%b%b:"%b"}' % (body[:-1], comma, self._key_name, named.key.encode()), named
+
+    @cached_property
+    def _key_name(self) -> bytes:
+        return json.dumps(self.key_field, ensure_ascii=False).encode()
+
+    def schema(self, schema: dict[str, Any]) -> object:
+        """Return the JSON Schema of the payloads, given that of the records."""
+        properties = schema["properties"]
+        described = schema if self.field is None else properties.get(self.field)
+        if self.key_field is None or not isinstance(described, dict):
+            return described
+        properties = {**(described.get("properties") or {}), self.key_field: {"type": "string"}}
+        return {**described, "properties": properties}
 
 
 class OutgoingMessage(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """A message to publish.
+    """A message to publish."""
 
-    Attributes:
-        body: The JSON object to publish.
-        record: The record of the message.
-        sequence: The number of the message within the run.
-        checkpoint: The checkpoint that waits for the message.
-        version: The version in the message key, if there is one.
-        mapped: The record after stream maps, which decide its row; None if nothing maps it.
-    """
-
-    body: bytes
+    body: bytes  # the JSON object to publish
     record: Record
-    sequence: int
-    checkpoint: Checkpoint
-    version: RowVersion = NO_ROW_VERSION
-    mapped: Mapped | None = None
+    sequence: int  # the number of the message within the run
+    checkpoint: Checkpoint  # waits for the message
+    version: RowVersion = NO_ROW_VERSION  # in the message key
+    # The record after stream maps, and its stream, whose name and key they may have changed.
+    mapped: tuple[Stream, bytes] | None = None
 
 
 class Published(NamedTuple):
-    """The service acknowledged these messages.
-
-    Attributes:
-        messages: The messages.
-        position: The last message of the topic that was acknowledged or read; None if the target
-            does not keep positions.
-    """
+    """The service acknowledged these messages."""
 
     messages: Sequence[OutgoingMessage]
+    # The last message of the topic that was acknowledged or read, with `exactly_once`.
     position: Position | None = None
 
 
 class Rejected(NamedTuple):
-    """The service rejected this message, or it is invalid and was not sent.
-
-    Attributes:
-        message: The message.
-        reason: The reason from the service, or why the message was not sent.
-        status: The HTTP status; None if the message was not sent.
-        attempts: The number of requests that contained it, not counting retries of a request.
-    """
+    """The service rejected this message, or it is invalid and was not sent."""
 
     message: OutgoingMessage
     reason: str
-    status: int | None = None
-    attempts: int = 0
+    status: int | None = None  # None if the message was not sent
+    attempts: int = 0  # requests that contained it, not counting retries of a request
 
 
 class Failed(NamedTuple):
-    """The run cannot continue.
-
-    Attributes:
-        error: The reason.
-        rejected: The rejected message that ends the run, if that is the reason.
-    """
+    """The run cannot continue."""
 
     error: Exception
-    rejected: Rejected | None = None
+    rejected: Rejected | None = None  # the message that ends the run, if one does
 
 
 Outcome = Published | Rejected | Failed

@@ -17,13 +17,11 @@ from ..plugin.wording import counted
 from ..state.checkpoints import CheckpointTracker, StateWriter
 from ..state.dead_letters import DeadLetters
 from .context import RejectionLog
-from .messages import Failed, Mapped, OutgoingMessage, Published, Rejected
-from .payload import InvalidPayloadError
+from .messages import Failed, InvalidPayloadError, OutgoingMessage, Published, Rejected
 from .summary import PROGRESS_SECS, Summary
 from .topic_producer import TopicProducer
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Iterator
 
     from ..exactly_once.run import ExactlyOnce
@@ -40,30 +38,15 @@ GRACE_SECS = 8.0
 
 
 class Producer:
-    """Publishes records, and emits the states that cover them.
+    """Publishes records and emits the states that cover them, in the main thread only."""
 
-    For the main thread only, which calls it for each message of the input and while it waits.
-
-    Args:
-        context: What the producers of all topics share.
-        logger: The logger of the plugin.
-
-    Attributes:
-        dead_letter_path: The dead-letter file, if there is one.
-        topics: The producers of the topics, by id.
-        routes: The producer of each stream that has been routed; None if it is skipped.
-        stopping: Whether a signal was received, so that reading should stop.
-    """
-
-    def __init__(self, context: PublishContext, logger: logging.Logger) -> None:
-        path = context.settings.dead_letter_path
-        self.dead_letter_path = path
+    def __init__(self, context: PublishContext) -> None:
+        path = self.dead_letter_path = context.settings.dead_letter_path
         self.topics: dict[int, TopicProducer] = {}
-        self.routes: dict[str, TopicProducer | None] = {}
-        self.stopping = False
+        self.routes: dict[str, TopicProducer | None] = {}  # None for a stream that is skipped
+        self.stopping = False  # after a signal, no more input is read
         self._context = context
         self._exactly_once = context.exactly_once
-        self._payload, self._batch = context.settings.payload, context.settings.batch
         self._checkpoints = CheckpointTracker()
         self._dead_letters = DeadLetters(path) if path else None
         self._states = StateWriter(self._dead_letters)
@@ -71,54 +54,50 @@ class Producer:
         self._failure: Exception | None = None
         # The time on the monotonic clock at which the run has to end; None before a shutdown.
         self._deadline: float | None = None
-        self._summary = Summary(
-            logger, lambda: {each.label: each.total for each in self.topics.values()}
-        )
+        self._summary = Summary(lambda: {each.label: each.total for each in self.topics.values()})
 
     def route(self, stream: str, topic_id: int | None) -> None:
         """Publish a stream to a topic; None skips it."""
-        producer = None
-        if topic_id is not None:
-            producer = self.topics.get(topic_id) or TopicProducer(topic_id, self._context)
-            self.topics[topic_id] = producer
-            producer.streams[stream] = None
-        self.routes[stream] = producer
+        if topic_id is None:
+            self.routes[stream] = None
+            return
+        if topic_id not in self.topics:
+            self.topics[topic_id] = TopicProducer(topic_id, self._context)
+        self.routes[stream] = producer = self.topics[topic_id]
+        producer.streams[stream] = None
 
     def add(self, stream: Stream, text: bytes, record: Record, problem: str | None = None) -> None:
-        """Publish a record; returns when there is room for another one.
+        """Publish a record; return when there is room for another one.
 
-        Args:
-            stream: The stream of the record after stream maps, which has been routed.
-            text: The record as JSON, after stream maps.
-            record: The record as received.
-            problem: The reason why the record is rejected without being sent, if there is one.
-
-        Raises:
-            Stopped: A signal arrived while there was no room.
-            EventStreamsError: The run has failed.
+        A record with a problem is rejected without being sent. `stream` and `text` are those after
+        stream maps, and `record` is as received. Raises `Stopped` if a signal arrived while there
+        was no room, and `EventStreamsError` if the run has failed.
         """
         producer = self.routes[stream.name]
         if producer is None:
             return
+        settings = self._context.settings
         body, version = record.text, NO_ROW_VERSION
         if problem is None:
             try:
-                body, version = self._payload.of(text, stream)
-                self._batch.check(body)
+                body, version = settings.payload.of(text, stream)
+                settings.batch.check(body)
             except InvalidPayloadError as exc:
                 problem = str(exc)
-        mapped = None if text is record.text else Mapped(stream, text)
+        mapped = None if text is record.text else (stream, text)
         checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
         message = OutgoingMessage(body, record, sequence, checkpoint, version, mapped)
         if problem is not None:
             rejected = self._context.rejection_limit.count(Rejected(message, problem))
             self._handle(producer.topic_id, rejected)
             self.poll()
-        elif self._is_wanted(producer, message):
-            self._publish(producer, message)
-        else:
-            self._checkpoints.acknowledge([message])
+        elif not self._is_wanted(producer, message):
+            self._checkpoints.acknowledge([checkpoint])
             producer.tally.skipped += 1
+        elif producer.add(message):
+            # Poll even if there is room, because a chunk of the input may contain many batches.
+            self.poll()
+            self._wait_while(lambda: self._has_to_pause(producer))
 
     def close_checkpoint(self, state: bytes) -> None:
         """Take the value of a STATE message, which covers all records before it."""
@@ -131,13 +110,9 @@ class Producer:
     def finish(self, *, is_complete: bool = False) -> None:
         """Publish the records that were read, and emit the state that covers them.
 
-        After a failure or a signal, it does so as far as possible.
-
-        Args:
-            is_complete: Whether the input ended with a STATE, so that the tap has not failed.
-
-        Raises:
-            EventStreamsError: The run has failed, or messages are unacknowledged.
+        After a failure or a signal, it does so as far as possible. The input is complete if it
+        ended with a STATE, so that the tap has not failed. Raises `EventStreamsError` if the run
+        has failed, or if messages are unacknowledged.
         """
         if is_complete and not self.stopping and self._exactly_once is not None:
             # A failure or a signal is reported below.
@@ -145,7 +120,9 @@ class Producer:
                 self._complete(self._exactly_once)
         self.submit_all()
         self._process()
-        while self._is_unfinished and not self._is_overdue:
+        while not self.idle or self._context.outcomes or self._states.output is not None:
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                break
             self.wait()
             self._process()
         idle = self.idle
@@ -156,7 +133,8 @@ class Producer:
         if self._dead_letters is not None:
             with self._failing():
                 self._dead_letters.close()
-        self._check()
+        if self._failure is not None:
+            raise self._failure
         if self._states.output is not None:
             raise EventStreamsError(
                 "the last state could not be written, because nothing reads stdout; check the "
@@ -185,14 +163,7 @@ class Producer:
         self._context.wakeup.call()
 
     def wait(self, readable: int | None = None) -> bool:
-        """Wait until `poll` has something to do.
-
-        Args:
-            readable: A descriptor that also ends the wait when it is readable.
-
-        Returns:
-            Whether the descriptor is readable.
-        """
+        """Wait until `poll` is due or a descriptor is readable; return whether it is readable."""
         now = time.monotonic()
         until = self._deadline or now + PROGRESS_SECS
         if self._exactly_once is not None:
@@ -205,20 +176,15 @@ class Producer:
         )
 
     def poll(self) -> None:
-        """Handle what is due: outcomes, batches at their maximum age, states.
-
-        Raises:
-            EventStreamsError: The run has failed; call `finish`.
-        """
+        """Handle outcomes, batches at their maximum age and states; raise the run's failure."""
         self._process()
-        self._check()
+        if self._failure is not None:
+            raise self._failure
 
     def while_waiting(self, work: Callable[[], T]) -> T:
         """Run a function in another thread, poll until it is done, and return its result.
 
-        Raises:
-            Stopped: A signal ended the wait.
-            EventStreamsError: The run has failed, or the function raised it.
+        Raises `Stopped` if a signal ended the wait, and the failure of the run.
         """
         future = self._context.wakeup.run(work)
         self._wait_while(lambda: not future.done())
@@ -234,7 +200,7 @@ class Producer:
                 look_up = self.while_waiting(partial(exactly_once.read, topic_id, producer.label))
             except Stopped:
                 # Nothing is read after this record, so no state covers it.
-                self._checkpoints.acknowledge([message])
+                self._checkpoints.acknowledge([message.checkpoint])
                 raise
             except EventStreamsError as exc:
                 # The failure of another topic has already been handled.
@@ -262,20 +228,13 @@ class Producer:
         self._wait_while(lambda: not self.idle)
         self.poll()
 
-    def _publish(self, producer: TopicProducer, message: OutgoingMessage) -> None:
-        """Put a message into its batch, and wait until there is room for another one."""
-        if producer.add(message):
-            # Poll even if there is room, because a chunk of the input may contain many batches.
-            self.poll()
-            self._wait_while(lambda: self._has_to_pause(producer))
-
     def _has_to_pause(self, producer: TopicProducer) -> bool:
         """Whether reading should pause because enough batches of a topic wait.
 
         If the requests of one topic fail, the records of the others are still published, within
         the memory limit.
         """
-        if not producer.full:
+        if len(producer.queue) <= producer.queue.max_in_flight:
             return False
         topics = self.topics.values()
         if not producer.failing or all(each.failing for each in topics):
@@ -289,14 +248,6 @@ class Producer:
                 raise Stopped("the run is being stopped")
             self.wait()
             self.poll()
-
-    @property
-    def _is_unfinished(self) -> bool:
-        return not self.idle or bool(self._context.outcomes) or self._states.output is not None
-
-    @property
-    def _is_overdue(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _process(self) -> None:
         self._context.wakeup.clear()
@@ -317,7 +268,7 @@ class Producer:
         if isinstance(outcome, Published):
             if exactly_once is not None:
                 exactly_once.rule.settle(topic_id, outcome.messages, outcome.position)
-            self._checkpoints.acknowledge(outcome.messages)
+            self._checkpoints.acknowledge(message.checkpoint for message in outcome.messages)
             producer.tally.published += len(outcome.messages)
             self._summary.count(outcome.messages)
         elif isinstance(outcome, Failed):
@@ -331,7 +282,7 @@ class Producer:
                     "attempts": outcome.attempts,
                 }
                 self._dead_letters.write(outcome.message.record, error)
-                self._checkpoints.acknowledge([outcome.message])
+                self._checkpoints.acknowledge([outcome.message.checkpoint])
                 # The rule does not know a record that was rejected without being sent.
                 if exactly_once is not None and outcome.status is not None:
                     exactly_once.rule.settle(topic_id, [outcome.message], None)
@@ -369,8 +320,3 @@ class Producer:
             yield
         except EventStreamsError as exc:
             self._fail(Failed(exc))
-
-    def _check(self) -> None:
-        """Raise the failure, if there is one."""
-        if self._failure is not None:
-            raise self._failure

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     Row = tuple[str | bytes | int, ...]
 
-# With these responses, the service has not applied the request.
-NOT_APPLIED = frozenset({425, 429})
 # A single message may be the cause; the others are accepted without it.
 MESSAGE_STATUSES = frozenset({400, 413, 422})
 # After this many consecutive rejections, messages are sent one by one until one is accepted:
@@ -46,19 +44,12 @@ STREAK = 2
 
 
 class _Request(NamedTuple):
-    """Messages that are sent in one request.
-
-    Attributes:
-        messages: The messages, in order.
-        attempts: The number of requests that contained them, including this one.
-        entry_tries: The same, but only after an entry of theirs has failed.
-        failed_at: The time of their first failure, on the monotonic clock.
-    """
+    """Messages that are sent in one request, in order."""
 
     messages: Sequence[OutgoingMessage]
-    attempts: int = 1
-    entry_tries: int = 1
-    failed_at: float | None = None
+    attempts: int = 1  # requests that contained them, including this one
+    entry_tries: int = 1  # the same, but only after an entry of theirs has failed
+    failed_at: float | None = None  # time of their first failure, on the monotonic clock
 
     def split(self, index: int) -> tuple[_Request, _Request]:
         left, right = self.messages[:index], self.messages[index:]
@@ -69,25 +60,12 @@ class _Request(NamedTuple):
 
 
 class BatchSender:
-    """Publishes the batches of one worker.
-
-    Args:
-        client: The client of the topic.
-        context: The context that the producers of all topics share.
-        position: Reads the topic before messages are resent, with `exactly_once`.
-
-    Attributes:
-        failing: Whether the last request failed, and is being retried.
-        tally: The counts of this worker.
-    """
+    """Publishes the batches of one worker; a position reads the topic before it resends any."""
 
     def __init__(
-        self,
-        client: PublishClient,
-        context: PublishContext,
-        position: TopicPosition | None = None,
+        self, client: PublishClient, context: PublishContext, position: TopicPosition | None = None
     ) -> None:
-        self.failing = False
+        self.failing = False  # whether the last request failed and is being retried
         self.tally = Tally()
         self._client = client
         self._context = context
@@ -96,14 +74,10 @@ class BatchSender:
         self._in_doubt: set[int] = set()
 
     def publish(self, messages: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
-        """Publish messages; unless an exception is raised, each has exactly one outcome.
+        """Publish messages, and yield exactly one outcome of each as soon as it is known.
 
-        Yields:
-            The outcomes, as soon as they are known.
-
-        Raises:
-            ServiceError: A whole request failed, and bisecting would not help.
-            Stopped: The run is being stopped.
+        Raises `ServiceError` if a whole request failed and bisecting would not help, and `Stopped`
+        if the run is being stopped.
         """
         self._sent = self.failing = False
         self._in_doubt.clear()
@@ -162,19 +136,14 @@ class BatchSender:
         if retried:
             self._fail()
             self._context.entry_retries.wait(request.entry_tries)
-            pending.append(
-                _Request(retried, request.attempts + 1, request.entry_tries + 1, failed_at)
-            )
+            tries = request.entry_tries + 1
+            pending.append(_Request(retried, request.attempts + 1, tries, failed_at))
         if unknown := [request.messages[index] for index in result.unknown]:
             pending.append(request._replace(messages=unknown, attempts=request.attempts + 1))
         return rejected
 
     def _send(self, messages: Sequence[OutgoingMessage]) -> PublishResult:
-        """Send one request.
-
-        Raises:
-            ServiceError: None of the messages is acknowledged.
-        """
+        """Send one request; if it raises `ServiceError`, no message is acknowledged."""
         position = self._position
         missing = messages if position is None else position.missing(messages)
         if not missing:
@@ -186,7 +155,11 @@ class BatchSender:
             result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
             self._fail()
-            if _may_be_applied(exc) or (position is not None and _was_sent(exc)):
+            # With 425 and 429, the service has not applied the request. That is likely if it sends
+            # a 503 with Retry-After, but with a position, the topic is read to be sure.
+            is_throttled = exc.status == 503 and exc.retry_after is not None
+            may_be_applied = exc.sent and exc.status not in {425, 429}
+            if may_be_applied and (position is not None or not is_throttled):
                 self._count_in_doubt(missing)
             raise
         self.failing = False
@@ -223,17 +196,6 @@ class BatchSender:
         self._in_doubt |= in_doubt
 
 
-def _may_be_applied(exc: Unavailable) -> bool:
-    """Whether a request that failed with this error may have been applied."""
-    throttled = exc.status == 503 and exc.retry_after is not None
-    return _was_sent(exc) and not throttled
-
-
-def _was_sent(exc: Unavailable) -> bool:
-    """Whether a request that failed with this error was sent, and was not rate limited."""
-    return exc.sent and exc.status not in NOT_APPLIED
-
-
 _sequence = attrgetter("sequence")
 
 
@@ -242,12 +204,9 @@ def _take_settled(
 ) -> list[OutgoingMessage]:
     """Take the messages whose rows end with their newest version out of the accepted ones.
 
-    If a retried message was accepted after a newer version of its row, the newest version is
-    published once more.
-
-    Args:
-        accepted: The messages of a batch that were accepted but not reported, in topic order.
-        pending: The requests that follow.
+    These are the messages of a batch that were accepted but not reported, in topic order. If a
+    retried message was accepted after a newer version of its row, the newest version is published
+    once more.
     """
     rows: dict[Row, list[OutgoingMessage]] = {}
     for message in accepted:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
+from ..event_streams import logger
 from ..plugin.monitoring import ProgressBar, is_shown
 from ..plugin.wording import counted
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .messages import OutgoingMessage
@@ -24,24 +24,13 @@ BAR_SECS = 1.0
 
 @dataclass
 class Tally:
-    """The counts of one topic or of one of its workers; each is updated by one thread only.
+    """The counts of one topic or of one of its workers; each is updated by one thread only."""
 
-    Attributes:
-        published: Messages that the service acknowledged.
-        skipped: Records that were already in the topic, with `exactly_once`.
-        dead_lettered: Messages written to the dead-letter file.
-        resent: Messages in requests after their first one.
-        possibly_duplicated: Messages in requests that may have been applied without a complete
-            response.
-        requests: HTTP requests.
-        body_bytes: The size of all request bodies.
-    """
-
-    published: int = 0
-    skipped: int = 0
+    published: int = 0  # acknowledged
+    skipped: int = 0  # already in the topic, with `exactly_once`
     dead_lettered: int = 0
-    resent: int = 0
-    possibly_duplicated: int = 0
+    resent: int = 0  # messages in requests after their first one
+    possibly_duplicated: int = 0  # in requests that may have been applied without a response
     requests: int = 0
     body_bytes: int = 0
 
@@ -62,15 +51,9 @@ class Tally:
 
 
 class Summary:
-    """Logs the progress and the result of a run.
+    """Logs the progress and the result of a run, from the tally of each topic by its label."""
 
-    Args:
-        logger: The logger of the plugin.
-        tallies: Returns the tally of each topic, by its label.
-    """
-
-    def __init__(self, logger: logging.Logger, tallies: Callable[[], Mapping[str, Tally]]) -> None:
-        self._logger = logger
+    def __init__(self, tallies: Callable[[], Mapping[str, Tally]]) -> None:
         self._tallies = tallies
         self._started_at = time.monotonic()
         self._bar = ProgressBar("publishing", "messages") if is_shown() else None
@@ -94,8 +77,8 @@ class Summary:
             total = Tally.total(self._tallies().values())
             if self._bar:
                 self._bar.show(total.published, str(total))
-                return
-            self._logger.info("After %.0f s: %s", now - self._started_at, total)
+            else:
+                logger.info("After %.0f s: %s", now - self._started_at, total)
 
     def write(self) -> None:
         """Log the line of each topic and the SDK's metric of each stream."""
@@ -105,4 +88,4 @@ class Summary:
             counter.exit()
         secs = time.monotonic() - self._started_at
         for label, tally in self._tallies().items():
-            self._logger.info("%s: %s, %.1f s", label, tally, secs)
+            logger.info("%s: %s, %.1f s", label, tally, secs)

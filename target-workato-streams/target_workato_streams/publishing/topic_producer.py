@@ -20,18 +20,14 @@ if TYPE_CHECKING:
 
     from .client import PublishClient
     from .context import PublishContext
-    from .messages import Outcome, OutgoingMessage
+    from .messages import OutgoingMessage
 
 # The memory that a message takes in addition to its body and its record.
 MESSAGE_BYTES = 500
 
 
 class BatchQueue:
-    """Passes batches from the main thread to the workers of one topic, in order.
-
-    Args:
-        max_in_flight: Maximum number of batches that are published concurrently.
-    """
+    """Passes batches from the main thread to the workers of one topic, in order."""
 
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
@@ -123,28 +119,14 @@ MAX_NAMES = 5
 
 
 class TopicProducer:
-    """The batches of one topic, and the workers that publish them.
-
-    Its public methods are for the main thread.
-
-    Args:
-        topic_id: The topic.
-        context: What the producers of all topics share.
-
-    Attributes:
-        builder: The batch under construction.
-        queue: The batches that wait or are in flight.
-        streams: The names of the streams that are published to this topic.
-        tally: The counts of the main thread.
-    """
+    """The batches of one topic and their workers; its public methods are for the main thread."""
 
     def __init__(self, topic_id: int, context: PublishContext) -> None:
         self.topic_id = topic_id
-        settings = context.settings
-        self.builder = BatchBuilder(settings.batch, context.exactly_once)
-        self.streams: dict[str, None] = {}
-        self.tally = Tally()
-        self.queue = BatchQueue(settings.max_in_flight)
+        self.builder = BatchBuilder(context.settings.batch, context.exactly_once)
+        self.streams: dict[str, None] = {}  # names, in the order of their first record
+        self.tally = Tally()  # counts of the main thread
+        self.queue = BatchQueue(context.settings.max_in_flight)
         self._context = context
         self._senders: list[BatchSender] = []
         self._workers: list[threading.Thread] = []
@@ -163,11 +145,6 @@ class TopicProducer:
         if self._context.exactly_once is not None:
             total.requests += self._context.exactly_once.requests(self.topic_id)
         return total
-
-    @property
-    def full(self) -> bool:
-        """Whether enough batches wait; reading should pause."""
-        return len(self.queue) > self.queue.max_in_flight
 
     @property
     def failing(self) -> bool:
@@ -211,11 +188,7 @@ class TopicProducer:
             self.submit([message for message in batch if message.sequence < sequence])
 
     def close(self, *, join: bool) -> None:
-        """Accept no more batches, and drop the waiting ones.
-
-        Args:
-            join: Whether to wait for the workers, which must be idle.
-        """
+        """Accept no more batches, drop the waiting ones, and join the workers if they are idle."""
         self.queue.close()
         for worker in self._workers if join else ():
             worker.join()
@@ -236,7 +209,7 @@ class TopicProducer:
         self._workers.append(worker)
 
     def _work(self, client: PublishClient, sender: BatchSender) -> None:
-        with closing(client):
+        with closing(client.session):
             while taken := self.queue.take():
                 number, batch = taken
                 self._context.wakeup.call()  # there is room for another one
@@ -250,25 +223,22 @@ class TopicProducer:
                 self._context.wakeup.call()
 
     def _publish(self, batch: Sequence[OutgoingMessage], sender: BatchSender) -> None:
-        context = self._context
+        count = self._context.rejection_limit.count
         try:
             for outcome in sender.publish(batch):
-                reported: Outcome = outcome
-                if isinstance(outcome, Rejected):
-                    reported = context.rejection_limit.count(outcome)
+                reported = count(outcome) if isinstance(outcome, Rejected) else outcome
                 if isinstance(reported, Failed):
                     # Later batches of this topic must not overtake the failed one.
                     self.queue.close()
-                    context.report(self.topic_id, reported)
+                    self._context.report(self.topic_id, reported)
                     return
-                context.report(self.topic_id, reported)
+                self._context.report(self.topic_id, reported)
         except Stopped:
             self.queue.close()
         except BaseException as exc:  # noqa: BLE001 - ends the run, in the main thread
             self._fail(exc)
 
     def _fail(self, exc: BaseException) -> None:
-        """Report a failure, which ends the run, to the main thread."""
         self.queue.close()
         if not isinstance(exc, EventStreamsError):
             # The text of other exceptions may quote a payload.

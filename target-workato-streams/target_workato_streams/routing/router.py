@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..event_streams import logger
 from ..event_streams.developer_api import DeveloperApi, TopicExists
 from ..event_streams.errors import SettingError, Unavailable
 from ..plugin.wording import listed
-from ..publishing.payload import Payload
+from ..publishing.messages import Payload
 from .workato_schema import to_workato
 
 if TYPE_CHECKING:
@@ -19,16 +19,9 @@ if TYPE_CHECKING:
     from ..publishing.producer import Producer
     from .workato_schema import WorkatoSchema
 
-logger = logging.getLogger("target-workato-streams")
-
 
 class Router:
-    """Routes each new stream to its topic, and creates missing topics.
-
-    Args:
-        config: The settings.
-        producer: Publishes the streams.
-    """
+    """Routes each new stream to its topic, and creates missing topics."""
 
     def __init__(self, config: Mapping[str, Any], producer: Producer) -> None:
         self._topics: Mapping[str, int] = config.get("topics") or {}
@@ -42,17 +35,7 @@ class Router:
         self._listed: dict[str | None, int] | None = None
 
     def route(self, stream: str, schema: dict[str, Any]) -> None:
-        """Route a stream to its topic, unless it has been routed.
-
-        Args:
-            stream: The name of the stream.
-            schema: Its JSON Schema.
-
-        Raises:
-            SettingError: The settings contain no topic for the stream.
-            ServiceError: The topic could not be looked up or created.
-            Stopped: The run was stopped.
-        """
+        """Route a stream to its topic, unless it has been routed."""
         if stream in self._producer.routes:
             return
         topic_id = self._configured(stream)
@@ -82,6 +65,7 @@ class Router:
     def _ensure(self, api: DeveloperApi, name: str, schema: WorkatoSchema) -> int:
         """Return the id of the topic with this name, and create the topic if it does not exist."""
         create = partial(self._create, api, name, schema)
+        # First without `retry`, which waits for the quota even if there is no request.
         return self._find(api, name) or api.session.retry(create)
 
     def _find(self, api: DeveloperApi, name: str) -> int | None:
@@ -99,16 +83,14 @@ class Router:
         except Unavailable:
             self._listed = None
             raise
-        except TopicExists as exc:
-            conflict = exc
-        else:
-            logger.info("%s: created topic %d%s", name, topic_id, _omitted(schema.omitted))
-            return topic_id
-        # Another process has created the topic; use it if it is in the list.
-        self._listed = None
-        if topic_id := self._find(api, name):
-            return topic_id
-        raise conflict
+        except TopicExists:
+            # Another process has created the topic; use it if it is in the list.
+            self._listed = None
+            if found := self._find(api, name):
+                return found
+            raise
+        logger.info("%s: created topic %d%s", name, topic_id, _omitted(schema.omitted))
+        return topic_id
 
 
 def _omitted(names: list[str]) -> str:

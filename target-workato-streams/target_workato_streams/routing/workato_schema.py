@@ -11,16 +11,10 @@ Field = dict[str, Any]
 
 
 class WorkatoSchema(NamedTuple):
-    """The schema of a topic.
-
-    Attributes:
-        fields: Its fields, in Workato's format.
-        omitted: The names of properties for which the format has no type. Messages may contain
-            fields that are not in the schema.
-    """
+    """The schema of a topic. Messages may contain fields that are not in it."""
 
     fields: list[Field]
-    omitted: list[str]
+    omitted: list[str]  # names of properties for which Workato's format has no type
 
 
 def to_workato(schema: object) -> WorkatoSchema:
@@ -29,9 +23,6 @@ def to_workato(schema: object) -> WorkatoSchema:
     A property that may be null or is not required is optional. A property of several types, or of
     any type, is omitted, because each type of the format would reject some of its values. The same
     applies to an array with such elements. Unusual schemas do not raise exceptions.
-
-    Args:
-        schema: The JSON Schema of the records.
     """
     properties = schema.get("properties") if isinstance(schema, dict) else None
     required = schema.get("required") if isinstance(schema, dict) else None
@@ -43,7 +34,8 @@ def to_workato(schema: object) -> WorkatoSchema:
         if typed is None:
             omitted.append(name)
             continue
-        optional = not isinstance(required, list) or name not in required or _nullable(choices)
+        nullable = any("null" in _types(choice) for choice in choices)
+        optional = nullable or not isinstance(required, list) or name not in required
         label = name.replace("_", " ").strip().capitalize() or name
         fields.append({"name": name, "label": label, "optional": optional, **typed})
     return WorkatoSchema(fields, omitted)
@@ -105,7 +97,3 @@ def _types(schema: Field) -> set[str]:
         named = {"object"}
     # Without a known type, the field may have any value.
     return named if named and named <= {*_TYPES, "null"} else set(_TYPES)
-
-
-def _nullable(choices: list[Field]) -> bool:
-    return any("null" in _types(choice) for choice in choices)

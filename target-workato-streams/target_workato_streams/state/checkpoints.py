@@ -10,7 +10,7 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError
 
@@ -21,28 +21,15 @@ if TYPE_CHECKING:
 
 
 class Checkpoint:
-    """The messages between two STATE messages.
-
-    Attributes:
-        unacknowledged: The number of messages that are neither acknowledged nor dead letters.
-        state: The state that closed the checkpoint; None while it is open.
-    """
+    """The messages between two STATE messages."""
 
     __slots__ = ("following", "previous", "state", "unacknowledged")
 
     def __init__(self, previous: Checkpoint | None = None) -> None:
-        self.unacknowledged = 0
-        self.state: bytes | None = None
+        self.unacknowledged = 0  # messages that are neither acknowledged nor dead letters
+        self.state: bytes | None = None  # closed the checkpoint; None while it is open
         self.previous = previous
         self.following: Checkpoint | None = None
-
-
-class Tracked(Protocol):
-    """A message of a checkpoint."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint that waits for the message."""
 
 
 class CheckpointTracker:
@@ -51,15 +38,11 @@ class CheckpointTracker:
     A complete checkpoint leaves the chain immediately: if it was the first, its state may be
     emitted; otherwise its state replaces that of the previous checkpoint. So the chain is never
     longer than the number of unacknowledged messages, however long one topic delays the others.
-
-    Attributes:
-        unacknowledged: The number of messages that are neither acknowledged nor dead letters.
-        sequence: The sequence number of the last message.
     """
 
     def __init__(self) -> None:
-        self.unacknowledged = 0
-        self.sequence = 0
+        self.unacknowledged = 0  # of all checkpoints
+        self.sequence = 0  # of the last message
         self._current = Checkpoint()
         self._ready: bytes | None = None
 
@@ -70,11 +53,10 @@ class CheckpointTracker:
         self._current.unacknowledged += 1
         return self._current
 
-    def acknowledge(self, messages: Iterable[Tracked]) -> None:
-        """Count messages as acknowledged, or as written to the dead-letter file."""
-        for message in messages:
+    def acknowledge(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Count a message of each checkpoint as acknowledged, or as written to the dead letters."""
+        for checkpoint in checkpoints:
             self.unacknowledged -= 1
-            checkpoint = message.checkpoint
             checkpoint.unacknowledged -= 1
             if checkpoint.unacknowledged == 0 and checkpoint.state is not None:
                 self._complete(checkpoint)
@@ -112,9 +94,6 @@ class StateWriter:
 
     A state that could not be written yet is replaced by a newer one. After a failure, no later
     state is written: a successful flush after a failed one proves nothing (fsync(2)).
-
-    Args:
-        dead_letters: The dead-letter file, if there is one.
     """
 
     def __init__(self, dead_letters: DeadLetters | None) -> None:
@@ -134,14 +113,7 @@ class StateWriter:
         return bool(self._line or self._next) and not self._failed
 
     def write(self, state: bytes | None) -> None:
-        """Write as much of a state, or of the last one, as stdout accepts without blocking.
-
-        Args:
-            state: The state; ignored if it is None or the same as the last one.
-
-        Raises:
-            EventStreamsError: The state or a dead letter cannot be written.
-        """
+        """Write as much of a new state, or of the last one, as stdout accepts without blocking."""
         if state is not None and state != self._last and not self._failed:
             if self._dead_letters is not None:
                 self._dead_letters.sync()

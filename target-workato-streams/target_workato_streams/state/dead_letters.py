@@ -24,15 +24,10 @@ BEGINNINGS = (b'{"type":"SCHEMA","stream":', b'{"type":"RECORD","stream":')
 
 
 def is_dead_letter_file(path: Path) -> bool:
-    """Whether an existing file is empty, or begins like the dead letters of an earlier run.
-
-    A killed run may have written only a part of the first line.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
+    """Whether an existing file is empty, or begins like the dead letters of an earlier run."""
     with path.open("rb") as file:
         begin = file.read(max(map(len, BEGINNINGS)))
+    # A killed run may have written only a part of the first line.
     return any(begin[: len(expected)] == expected[: len(begin)] for expected in BEGINNINGS)
 
 
@@ -41,9 +36,6 @@ class DeadLetters:
 
     The file is opened for the first message, in append mode. All methods raise
     ``EventStreamsError`` if it cannot be written.
-
-    Args:
-        path: The file; its folder must exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,12 +45,7 @@ class DeadLetters:
         self._described: dict[str, Stream] = {}
 
     def write(self, record: Record, error: Mapping[str, object]) -> None:
-        """Append a record, preceded by the schema of its stream if that is new.
-
-        Args:
-            record: The record.
-            error: Why the record was rejected.
-        """
+        """Append a record, preceded by the schema of its stream if that is new."""
         stream = record.stream
         name = json.dumps(stream.name).encode()
         now = datetime.now(timezone.utc).isoformat()

@@ -1,1 +1,0 @@
-"""Benchmarks of both connectors: `make bench`, or `python -m tests.benchmarks`."""

@@ -1,1 +1,0 @@
-"""Tests of guarantees that both connectors give, through their executables."""

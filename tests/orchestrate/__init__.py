@@ -1,1 +1,0 @@
-"""Tests of `orchestrate/`: the script that runs a pipeline, and the examples."""

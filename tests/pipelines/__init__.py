@@ -1,0 +1,1 @@
+"""Pipelines with the real Meltano, PostgreSQL and packages, and the documentation's commands."""

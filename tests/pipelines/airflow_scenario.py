@@ -1,0 +1,97 @@
+"""`orchestrate/airflow/` in a real Airflow, which has its own environment: `make test-airflow`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.pipelines.orchestration import TAP, tailing
+from tests.tools.demo.services import ROOT, TOPIC_ID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.pipelines.orchestration import Pipelines
+
+pytestmark = pytest.mark.timeout(600)
+
+PROGRAM = ROOT / ".airflow" / "venv" / "bin" / "airflow"
+TIMEOUT_SECS = 300
+
+
+class Airflow:
+    """An Airflow with an empty database, whose DAGs are those of `orchestrate/airflow/`."""
+
+    def __init__(self, pipelines: Pipelines, home: Path) -> None:
+        self._home = home
+        self._env = {
+            **pipelines.variables,
+            "TAP_WORKATO_STREAMS_TAIL": "false",
+            "MELTANO_PROJECT_ROOT": str(pipelines.root),
+            "PATH": f"{PROGRAM.parent}:{pipelines.variables['PATH']}",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "orchestrate" / "airflow"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+            "no_proxy": f"{os.environ.get('no_proxy', '')},127.0.0.1,localhost",
+        }
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        return subprocess.Popen(
+            [PROGRAM, *arguments],
+            cwd=self._home,
+            env={**self._env, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> str:
+        """Run a command, and return its output."""
+        return finish(self.start(*arguments))
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait until a command exits, check that it succeeded, and return its output."""
+    output, _ = process.communicate(timeout=TIMEOUT_SECS)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def airflow(pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    """An Airflow with the pool that the DAG uses."""
+    (pipelines.root / "orchestrate").symlink_to(ROOT / "orchestrate")
+    airflow = Airflow(pipelines, tmp_path_factory.mktemp("airflow"))
+    airflow.run("db", "migrate")
+    airflow.run("pools", "set", "event_streams", "2", "Pipelines that share the quota")
+    return airflow
+
+
+@pytest.mark.usefixtures("last_message")
+def test_a_task_loads_the_topic(airflow, pipelines, emulator):
+    """The DAG has no errors, and has a task for each plugin, which loads all messages."""
+    assert "No data found" in airflow.run("dags", "list-import-errors", "--local")
+    assert airflow.run("tasks", "list", "event_streams").split()[-1] == TAP
+    output = airflow.run("dags", "test", "event_streams")
+    assert "state=success" in output
+    assert pipelines.rows() == {message.message_id for message in emulator.messages(TOPIC_ID)}
+
+
+def test_a_task_that_is_stopped_stores_its_state(airflow, pipelines, emulator, last_message):
+    """The task's process gets SIGTERM, and stops the tap through `run.sh`."""
+    task = airflow.start("dags", "test", "event_streams", TAP_WORKATO_STREAMS_TAIL="true")
+    deadline = time.monotonic() + TIMEOUT_SECS
+    while not tailing(emulator):
+        assert task.poll() is None, finish(task)
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    task.send_signal(signal.SIGTERM)
+    assert "run.sh: stopping the tap" in finish(task)
+    assert pipelines.position("target-postgres") == last_message

@@ -1,0 +1,150 @@
+"""Payloads whose fields and types change over time, and a check of the table of a loader."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from tap_workato_streams.records.json_values import is_json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from workato_streams_emulator import StoredMessage
+
+    from tests.tools.demo.project import Project
+    from tests.tools.demo.warehouse import Warehouse
+
+PIPELINE = ("run", "tap-workato-streams", "target-postgres")
+UNPACKED = {"TAP_WORKATO_STREAMS_RECORD_FORMAT": "unpacked", "TAP_WORKATO_STREAMS_BATCH_SIZE": "10"}
+
+
+def sampled(number: int) -> dict[str, Any]:
+    """Return a payload of the kind that discovery samples."""
+    return {
+        "id": number,
+        "total": number + 0.25,
+        "qty": number,
+        "note": f"note {number}",
+        "paid": number % 2 == 0,
+        "placed_at": f"2024-01-31T01:02:{number % 60:02}.500+02:00",
+        "ship_on": f"2024-02-{number % 29 + 1:02}",
+        "customer": {"name": "Ann", "points": number},
+        "tags": ["a", number],
+        "cancelled_at": None,
+    }
+
+
+# Fields that appear only after the messages that discovery samples.
+LATER: list[bytes | dict[str, Any]] = [
+    {"id": 1, "late": 1, "cancelled_at": "2024-03-01"},
+    {"id": 2, "late": None, "address": {"zip": 3000}},
+    {"id": 3, "late": 2, "list": [1, "a", None, {"x": 1.5}]},
+    {"qty": 1.5},
+    {"total": 3},
+]
+# Values that a later run reads for columns that already exist.
+OTHER_TYPES: list[bytes | dict[str, Any]] = [
+    {"id": "x", "total": "1.5", "qty": True, "note": 5, "paid": "yes", "late": "text"},
+    {"placed_at": "soon", "ship_on": "2024-02-30", "customer": "Ann", "tags": {"a": 1}},
+    {"placed_at": "2024-01-31T01:02:03.123456789Z", "late": 1.5, "list": "none", "address": [1]},
+    b'{"id":9223372036854775808,"total":1e400,"late":1.0,"qty":1E2}',
+    b'{"note":"a\\u0000b","customer":{"name":"\\ud800"},"odd\\u0000name":1}',
+    b'{"total":1e-99999,"late":-0,"tiny":1e-99999}',
+    b'{"total":0.%b,"tiny":1e-400}' % (b"3" * 5000),
+    b'{"total":123456789012345678901234567890.12345,"id":-9223372036854775808}',
+    b'{"deep":%b%b}' % (b"[" * 100, b"]" * 100),
+    b'{"deeper":%b%b}' % (b"[" * 2000, b"]" * 2000),
+    {"message_id": "mine", "topic_id": "mine", "time": "noon", "_rescued": 1, "payload": {"x": 1}},
+    {"x" * 64: 1, "100%": 2, "_sdc_batched_at": "mine", "": 3, 'a "name" with; all (of) it': 4},
+    b"[1,2]",
+    b"null",
+    b"{}",
+]
+
+
+def check_table(warehouse: Warehouse, messages: list[StoredMessage]) -> None:
+    """Check that each value of each message is in the database: in its column or in `_rescued`."""
+    table = rows(warehouse)
+    assert len(table) == len({message.message_id for message in messages})
+    for message in messages:
+        check_row(table[message.message_id], loads(message.payload))
+
+
+def rows(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
+    """Return the rows of the table by message id, as JSON, which keeps every digit."""
+    found = warehouse.query("SELECT message_id, to_jsonb(o)::text FROM event_streams.orders o")
+    return {message_id: loads(row) for message_id, row in found}
+
+
+def check_row(row: Mapping[str, Any], payload: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Compare a row with its payload."""
+    rescued = {
+        pointer: loads(value) if is_text(value) else value
+        for pointer, value in (row["_rescued"] or {}).items()
+    }
+    whole = rescued.pop("", None)
+    if isinstance(payload, str) and payload.startswith('{"deeper":'):
+        assert payload == f'{{"deeper":{rescued["/deeper"]}}}'
+        return
+    if not isinstance(payload, dict):
+        assert whole == payload
+        return
+    for name, value in payload.items():
+        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+        column = f"payload_{name}" if name in {"message_id", "topic_id", "time"} else name
+        if "\x00" in name:
+            assert whole[name] == value
+        elif pointer in rescued:
+            assert rescued[pointer] == value
+            assert row.get(column) is None or name.startswith("_")
+        elif name == "placed_at":
+            assert in_utc(row[column]) == in_utc(value)
+        else:
+            assert row[column] == value, name
+
+
+def in_utc(text: str) -> datetime:
+    """Parse a time; target-postgres stores it in UTC, without an offset."""
+    time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str) and is_json_text(value.encode())
+
+
+def loads(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Decode JSON without losing digits; too deeply nested JSON is returned as text."""
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except RecursionError:
+        return text.decode() if isinstance(text, bytes) else text
+
+
+def kill_in_the_middle(
+    project: Project, warehouse: Warehouse, variables: Mapping[str, str], rows_before: int
+) -> None:
+    """Start the pipeline, and kill all its processes once it has loaded some rows."""
+    run = project.start(*PIPELINE, variables=variables)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and run.poll() is None:
+            if len(rows(warehouse)) > rows_before:
+                return
+            time.sleep(0.1)
+        raise AssertionError("the run ended before it could be killed")
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+
+
+def in_chunks(count: int, start: int) -> Iterator[dict[str, Any]]:
+    """Generate payloads with a new field every 1,000 messages."""
+    for number in range(start, start + count):
+        yield {**sampled(number), f"wave_{number // 1000}": number}

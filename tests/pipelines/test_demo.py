@@ -1,0 +1,149 @@
+"""`make demo` and `make services` work as documented, and leave no processes or files behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg
+import pytest
+import requests
+
+from tests.support.running import eventually
+from tests.tools.demo.picture import PICTURE, text_of
+from tests.tools.docs import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TIMEOUT_SECS = 600
+
+pytestmark = pytest.mark.timeout(TIMEOUT_SECS)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def start(folder: Path, module: str) -> subprocess.Popen[str]:
+    """Start a module as `make` does; its temporary files go to `folder`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def left_by(folder: Path) -> list[str]:
+    """Return the processes that still use the folder, and the files in it."""
+    processes = [
+        " ".join(process.info["cmdline"])
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(folder) in argument for argument in process.info["cmdline"] or ())
+    ]
+    return processes + [path.name for path in folder.iterdir()]
+
+
+def counts(output: str) -> list[str]:
+    """Return the step titles and the lines with numbers; the other lines differ in each run."""
+    return re.findall(r"^   [a-z].{43}\S.*$|^\d\. .*$", output, flags=re.MULTILINE)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """Read the output up to the first line that contains these words."""
+    assert process.stdout is not None
+    read = ""
+    for line in process.stdout:
+        read += line
+        if words in line:
+            return read
+    pytest.fail(f"the process exited without writing {words!r}")
+
+
+def test_the_demo_counts_the_expected_numbers(folder):
+    """Rows, messages and requests are those in the picture of the README."""
+    demo = start(folder, "tests.tools.demo")
+    output, _ = demo.communicate(timeout=TIMEOUT_SECS)
+    assert demo.returncode == 0, output
+    assert counts(output) == counts(text_of(PICTURE.read_text(encoding="utf-8")))
+    assert left_by(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        ("1. The emulator", signal.SIGINT),
+        ("2. meltano run", signal.SIGTERM),
+        ("3. meltano run", signal.SIGINT),
+        ("3. meltano run", signal.SIGTERM),
+    ],
+)
+def test_an_interrupted_demo_leaves_nothing_behind(words, number, folder):
+    """A signal in any step leaves neither processes nor files."""
+    demo = start(folder, "tests.tools.demo")
+    read_until(demo, words)
+    time.sleep(0.5)
+    os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
+    output, _ = demo.communicate(timeout=TIMEOUT_SECS)
+    assert demo.returncode == 128 + number, output
+    assert "Traceback" not in output
+    eventually(lambda: not left_by(folder), "the end of all processes and files")
+
+
+def test_the_services_run_until_they_are_stopped(folder):
+    """`make services` prints how to connect, and SIGTERM stops the services."""
+    services = start(folder, "tests.tools.demo.services")
+    said = read_until(services, "delete its state")
+    facts = dict(re.findall(r"^(\w+) {2,}(\S+)$", said, flags=re.MULTILINE))
+    assert facts["topic"] == "11"
+    topic = f"{facts['api_url']}/api/v1/topics/11/consume"
+    headers = {"Authorization": f"Bearer {facts['api_token']}"}
+    assert requests.post(topic, json={}, headers=headers, timeout=10).json() == {"messages": []}
+    with psycopg.connect(facts["PostgreSQL"]) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    exported = set(re.findall(r"^export (\w+)=", said, flags=re.MULTILINE))
+    # What the README's project needs; Meltano's state stays in the project.
+    assert {"WORKATO_API_TOKEN", "TAP_WORKATO_STREAMS_API_URL", "WAREHOUSE_URL"} <= exported
+    assert "MELTANO" not in said
+    services.terminate()
+    services.communicate(timeout=TIMEOUT_SECS)
+    assert left_by(folder) == []
+
+
+def test_the_services_keep_their_ports(folder):
+    """The URLs are the same at each start, so that variables stay valid; all of them use TCP."""
+
+    def run() -> list[str]:
+        services = start(folder, "tests.tools.demo.services")
+        said = read_until(services, "delete its state")
+        urls = re.findall(r"^export (?:EVENT_STREAMS|WAREHOUSE)_URL=(.+)$", said, re.MULTILINE)
+        # tap-postgres needs a host; target-postgres also accepts a socket.
+        with psycopg.connect(urls[1].replace("+psycopg2", "")) as connection:
+            assert connection.info.host == "127.0.0.1"
+        services.terminate()
+        services.communicate(timeout=TIMEOUT_SECS)
+        return urls
+
+    first = run()
+    assert run() == first
+    with socket.create_server(("127.0.0.1", urlsplit(first[0]).port or 0)):
+        emulator, warehouse = run()
+    assert emulator != first[0]
+    assert warehouse == first[1]

@@ -1,0 +1,1 @@
+"""Promises to users, tested with the executables and the emulator."""

@@ -1,0 +1,155 @@
+"""Certificates, proxies and hosts that cannot be reached."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.support.injection import NO_SUCH_HOST, injected
+from tests.support.raw_service import RawService, http_response
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+
+NOBODY = "http://127.0.0.1:1"
+NO_EXCEPTIONS = {"no_proxy": "", "NO_PROXY": ""}
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    """TLS with a self-signed certificate, and the file with this certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    now = dt.datetime.now(dt.timezone.utc)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context, path
+
+
+def test_a_certificate_that_is_not_trusted_is_final(connector, tls):
+    """The request is not retried; a certificate in REQUESTS_CA_BUNDLE is trusted."""
+    response = http_response(connector.body)
+    context, path = tls
+    with RawService(lambda connection, _number: connection.sendall(response), context) as service:
+        trusted = connector.run(service.url, env={"REQUESTS_CA_BUNDLE": str(path)})
+        outcome = connector.run(service.url)
+    assert (trusted.exit_code, trusted.error_lines) == (0, [])
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "orders (topic 1): no secure connection (SSLCertVerificationError: self" in line
+    assert "retrying in" not in outcome.stderr
+
+
+def test_a_connection_that_is_cut_during_the_handshake_is_retried(connector):
+    """Only a certificate that fails verification is final."""
+
+    def respond(_connection: socket.socket, _number: int) -> None:
+        """Do nothing: no handshake is completed."""
+
+    with RawService(respond) as service:
+        # The service reads the handshake as an incomplete request, and closes the connection.
+        outcome = connector.run(
+            service.url.replace("http:", "https:"), request_timeout_secs=0.2, max_retry_secs=0.5
+        )
+    assert outcome.exit_code == 1
+    assert "no complete response" in outcome.error_lines[-1]
+    assert "retrying in" in outcome.stderr
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_named(connector, content):
+    """A retry would not help if REQUESTS_CA_BUNDLE has no file or a malformed one."""
+    path = connector.folder / "certificates.pem"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with RawService(lambda _connection, _number: None) as service:
+        url = service.url.replace("http:", "https:")
+        outcome = connector.run(url, env={"REQUESTS_CA_BUNDLE": str(path)}, max_retry_secs=1)
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "orders (topic 1): cannot read the CA certificates; check REQUESTS_CA_BUNDLE" in line
+    assert "retrying in" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "fault", "reason"),
+    [
+        (NOBODY, "", "ConnectionRefusedError: Connection refused"),
+        ("https://no-such-host.invalid", NO_SUCH_HOST, "gaierror: Name or service not known"),
+    ],
+)
+def test_a_failed_first_connection_is_logged_immediately(connector, url, fault, reason):
+    """A refused connection or an unknown host gives a warning that names the setting to check."""
+    env = injected(connector.folder / "site", fault)
+    outcome = connector.run(url, env=env, max_retry_secs=0.3)
+    assert outcome.exit_code == 1
+    warning = next(line for line in outcome.stderr.splitlines() if "WARNING" in line)
+    assert f"orders (topic 1): no complete response ({reason}" in warning
+    assert "check the network and api_url; retrying in" in warning
+
+
+def test_a_service_on_this_machine_is_never_requested_through_a_proxy(connector):
+    """The proxy variables do not apply, because the token is sent in clear text."""
+    response = http_response(connector.body)
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), NOBODY)
+    with RawService(lambda connection, _number: connection.sendall(response)) as service:
+        outcome = connector.run(service.url, env={**proxies, **NO_EXCEPTIONS})
+    assert (outcome.exit_code, outcome.error_lines) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://user:pass-word@", "http://us er:pass-word@pro xy:99999", "socks5://u:pass-word@h"],
+)
+def test_the_password_of_a_proxy_is_redacted(connector, proxy):
+    """A malformed or unusable proxy URL gives one line without the password."""
+    env = {"https_proxy": proxy, "LOGLEVEL": "DEBUG", **NO_EXCEPTIONS}
+    outcome = connector.run("https://example.invalid", env=env, max_retry_secs=0)
+    assert outcome.exit_code == 1
+    assert "proxy" in outcome.error_lines[-1]
+    assert "pass-word" not in outcome.stderr
+
+
+def test_a_proxy_that_does_not_connect_is_reported(connector):
+    """The error contains the proxy's status, but not its text."""
+    response = b"HTTP/1.1 407 top-secret-token\r\nContent-Length: 0\r\n\r\n"
+
+    def respond(connection: socket.socket, _number: int) -> None:
+        connection.sendall(response)
+
+    with RawService(respond) as service:
+        env = {"https_proxy": service.url.replace("//", "//user:pass-word@"), **NO_EXCEPTIONS}
+        outcome = connector.run("https://example.invalid", env=env)
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "HTTP 407: the proxy requires a user name and password" in line
+    assert "secret" not in outcome.stderr
+    assert "pass-word" not in outcome.stderr

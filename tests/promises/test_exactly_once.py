@@ -1,0 +1,397 @@
+"""Exactly once, through the executable: lost responses, kills, first contact, permissions."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+
+import pytest
+
+from tests.support.exactly_once import (
+    EXACTLY_ONCE,
+    OURS,
+    ids,
+    killed,
+    made_older,
+    operations,
+    returned,
+    rows,
+    state_line,
+    warnings,
+)
+from tests.support.injection import NO_ROOM, REFUSED_ONCE, injected
+from tests.support.running import eventually
+from tests.support.singer_lines import record, schema
+from tests.support.target import dead_letters_in
+
+LATENCY_SECS = 0.15
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("reset_after", {}, False),
+        ("reset_after", {}, True),
+        ("reset", {}, False),
+        ("cut", {}, False),
+        ("status", {"status": 503, "stored": True, "headers": {"Retry-After": "0"}}, False),
+        ("missing_entry", {"indices": [0], "stored": True}, False),
+        ("missing_entry", {"indices": [4], "stored": False}, False),
+    ],
+)
+def test_a_lost_response_duplicates_nothing(emulator, topic, run_target, fault):
+    """Each message arrives once and in order; the topic is looked up before a batch is resent."""
+    kind, options, legacy = fault
+    for requests_before in (1, 3):
+        operation = "publish" if legacy else "batch"
+        emulator.fault(kind, operation=operation, after=requests_before, **options)
+    done = run_target(
+        state_line(),
+        schema(),
+        *rows(0, 25),
+        state_line(orders=25),
+        **EXACTLY_ONCE,
+        batch_size_rows=5,
+        legacy_api=legacy,
+    )
+    assert done.exit_code == 0, done.stderr
+    # A message that the service did not store is published behind those that it did.
+    assert sorted(ids(emulator, topic)) == list(range(25))
+    assert ids(emulator, topic) == list(range(25)) or kind == "missing_entry"
+    assert "0 possibly duplicated" in done.stderr
+    state = done.emitted_states[-1]
+    assert state["bookmarks"]["orders"] == 25
+    position = state["bookmarks"][OURS][str(topic)]
+    assert position["message_id"] == emulator.messages(topic)[-1].message_id
+    assert position["message_time"]
+
+
+def test_a_lost_response_after_a_refused_connection_duplicates_nothing(
+    emulator, topic, run_target, tmp_path
+):
+    """The second attempt may have been applied, although the first one was never sent."""
+    # The first connection consumes, the second one publishes.
+    fault = REFUSED_ONCE.replace("== 1", "== 2")
+    emulator.fault("reset_after", operation="batch")
+    done = run_target(
+        state_line(),
+        schema(),
+        *rows(0, 5),
+        env=injected(tmp_path / "site", fault),
+        **EXACTLY_ONCE,
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "ConnectionRefusedError" in done.stderr
+    assert operations(emulator).count("batch") == 1
+    assert ids(emulator, topic) == list(range(5))
+
+
+def test_what_a_killed_run_published_is_not_published_again(
+    emulator, topic, start_target, run_target
+):
+    """SIGKILL with requests in flight: the next run skips what it finds, and says so."""
+    target = start_target(**EXACTLY_ONCE, batch_size_rows=10, max_batch_age_secs=0.1)
+    emulator.fault("latency", secs=LATENCY_SECS, operation="batch", times=-1)
+    target.feed(state_line(), schema(), *rows(0, 45))
+    eventually(lambda: len(ids(emulator, topic)) >= 20, "the first batches")
+    last = killed(target, emulator)
+    emulator.clear_faults()
+    emulator.load(topic, [{"of": "another producer"}] * 3)
+    done = run_target(
+        returned(last), schema(), *rows(0, 45), returned(last, orders=45), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert [each for each in ids(emulator, topic) if each is not None] == list(range(45))
+    assert re.search(
+        rf"orders \(topic {topic}\): found (\d+) versions of \1 rows in the topic, and 3 messages "
+        r"of other producers \(2 requests\)",
+        done.stderr,
+    )
+    assert "skipped" in done.stderr
+
+
+def test_a_row_that_the_source_reverts_in_a_replay_is_not_published_again(
+    emulator, topic, start_target, run_target
+):
+    """The topic has a, b, c and b; the tap repeats only a and b, so the topic is up to date."""
+
+    def versions() -> list[str]:
+        return [payload["v"] for payload in emulator.payloads(topic)]
+
+    properties = {"id": {"type": "integer"}, "v": {"type": "string"}}
+    described = schema("orders", ("id",), **properties)
+    target = start_target(**EXACTLY_ONCE, max_batch_age_secs=0.1)
+    target.feed(state_line(), described, *(record(id=1, v=each) for each in "abcb"))
+    eventually(lambda: versions() == [*"abcb"], "all versions")
+    last = killed(target, emulator)
+    repeated = [record(id=1, v=each) for each in "ab"]
+    done = run_target(
+        returned(last), described, *repeated, returned(last, orders=2), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert versions() == [*"abcb"]
+    assert done.emitted_states[-1]["bookmarks"]["orders"] == 2
+
+
+def test_an_expired_position_means_reading_from_the_earliest_message(
+    emulator, topic, start_target, run_target
+):
+    """The records of a killed run whose messages have not expired are not published again."""
+    first = run_target(state_line(), schema(), *rows(0, 5), state_line(orders=5), **EXACTLY_ONCE)
+    target = start_target(**EXACTLY_ONCE, max_batch_age_secs=0.1)
+    target.feed(returned(first.emitted_states[-1]), schema(), *rows(5, 10))
+    eventually(lambda: len(ids(emulator, topic)) == 15, "all records")
+    last = killed(target, emulator)
+    position = made_older(last, topic)
+    emulator.expire(topic, position)
+    done = run_target(
+        returned(last), schema(), *rows(5, 12), returned(last, orders=17), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0, done.stderr
+    assert ids(emulator, topic) == list(range(5, 17))
+    [line] = warnings(done)
+    assert f"orders (topic {topic}): position {position} was rejected (HTTP 4" in line
+
+
+def test_first_contact_costs_two_requests_and_a_later_run_one(emulator, topic, run_target):
+    """Of an empty topic, only the end is read."""
+    first = run_target(
+        state_line(), schema(), *rows(0, 250), state_line(orders=250), **EXACTLY_ONCE
+    )
+    assert operations(emulator) == ["consume"] * 2 + ["batch"] * 3
+    assert [s["bookmarks"].get(OURS, {}).get(str(topic)) for s in first.emitted_states[:2]] == [
+        None,
+        {"message_id": None, "message_time": None},
+    ]
+    last = first.emitted_states[-1]
+    second = run_target(
+        returned(last), schema(), *rows(250, 50), returned(last, orders=300), **EXACTLY_ONCE
+    )
+    assert second.exit_code == 0
+    assert operations(emulator)[5:] == ["consume", "batch"]
+    assert ids(emulator, topic) == list(range(300))
+
+
+def test_first_contact_finds_the_end_of_a_topic_that_others_publish_to(emulator, topic, run_target):
+    """Older messages than the last one are not read in full."""
+    emulator.load(topic, [{"n": number} for number in range(120)])
+    last = emulator.messages(topic)[-1].message_id
+    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
+    assert done.exit_code == 0, done.stderr
+    assert done.emitted_states[1]["bookmarks"][OURS][str(topic)]["message_id"] == last
+
+
+def test_a_403_on_consume_names_the_permission_before_the_first_publish(
+    emulator, topic, run_target
+):
+    """There is no silent fallback."""
+    emulator.fault("status", operation="consume", status=403, times=-1)
+    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
+    assert done.exit_code == 1
+    assert operations(emulator) == ["consume"]
+    [line] = done.error_lines
+    assert f"orders (topic {topic}): HTTP 403" in line
+    assert "permission to consume" in line
+
+
+def test_contradictory_settings_are_rejected_together(run_target):
+    """All setting errors are reported together, before the first request."""
+    done = run_target(exactly_once=True, max_in_flight=4, batch_size_rows=0)
+    assert done.exit_code == 1
+    for problem in (
+        "exactly_once: requires message_key_field",
+        "exactly_once: requires max_in_flight to be 1",
+        "batch_size_rows",
+    ):
+        assert problem in done.stderr
+
+
+def test_a_state_that_lost_one_of_its_sides_is_explained_in_one_line(run_target, topic):
+    """A state may have bookmarks without positions, or positions without bookmarks."""
+    lost_ours = run_target(state_line(orders=5), schema(), *rows(5, 1), **EXACTLY_ONCE)
+    [line] = warnings(lost_ours)
+    assert "cannot apply to this run, because the state has bookmarks of the tap but no" in line
+    position = {str(topic): {"message_id": None}}
+    lost_theirs = run_target(state_line(**{OURS: position}), schema(), **EXACTLY_ONCE)
+    [line] = warnings(lost_theirs)
+    assert "positions of exactly_once but no bookmarks of the tap" in line
+
+
+def test_a_tap_that_emits_its_state_after_records_loses_nothing(emulator, topic, run_target):
+    """Taps based on singer-python do so; one line says that the run is at least once."""
+    first = run_target(schema(), *rows(0, 3), state_line(orders=3), **EXACTLY_ONCE)
+    last = first.emitted_states[-1]
+    second = run_target(schema(), *rows(2, 3), returned(last, orders=5), **EXACTLY_ONCE)
+    assert ids(emulator, topic) == [0, 1, 2, 2, 3, 4]
+    for done in (first, second):
+        assert done.exit_code == 0
+        [line] = warnings(done)
+        assert "cannot apply to this run, because the tap has not returned a state" in line
+
+
+def test_positions_that_the_tap_returns_again_are_old(emulator, topic, run_target):
+    """Taps based on the SDK return them with each of their states; only the first one counts."""
+    first = run_target(state_line(), schema(), *rows(0, 3), state_line(orders=3), **EXACTLY_ONCE)
+    last = first.emitted_states[-1]
+    again = returned(last, orders=3), schema(), *rows(3, 3), returned(last, orders=6)
+    second = run_target(*again, **EXACTLY_ONCE)
+    assert ids(emulator, topic) == [0, 1, 2, 3, 4, 5]
+    assert warnings(second) == []
+    assert second.emitted_states[-1] != last
+
+
+def test_a_look_up_is_retried_like_any_request(emulator, topic, run_target):
+    """It waits as long as the service asks, and holds back the first publish."""
+    emulator.fault("status", operation="consume", status=503)
+    emulator.fault("status", operation="consume", status=429, headers={"Retry-After": "1"})
+    emulator.fault("reset", operation="consume")
+    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
+    assert done.exit_code == 0, done.stderr
+    assert operations(emulator) == ["consume"] * 5 + ["batch"]
+    assert ids(emulator, topic) == [0]
+
+
+def test_a_look_up_that_fails_ends_the_run_before_the_first_publish(emulator, topic, run_target):
+    """The error is one line that names the topic."""
+    emulator.fault("status", operation="consume", status=503, times=-1)
+    done = run_target(
+        state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE, max_retry_secs=0.5
+    )
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert f"orders (topic {topic})" in line
+    assert "batch" not in operations(emulator)
+
+
+def test_a_rate_limited_batch_costs_no_look_up(emulator, run_target):
+    """The service has not applied it."""
+    emulator.fault("status", operation="batch", status=429, headers={"Retry-After": "0"})
+    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
+    assert done.exit_code == 0, done.stderr
+    assert operations(emulator) == ["consume"] * 2 + ["batch"] * 2
+
+
+def test_hot_rows_cost_requests(emulator, topic, run_target):
+    """If all records are of one row, each takes a request, and they arrive in order."""
+    properties = {"id": {"type": "integer"}, "v": {"type": "integer"}}
+    fed = [record(id=1, v=number) for number in range(10)]
+    done = run_target(
+        state_line(), schema("orders", ("id",), **properties), *fed, state_line(a=1), **EXACTLY_ONCE
+    )
+    assert done.exit_code == 0
+    assert operations(emulator) == ["consume"] * 2 + ["batch"] * 10
+    assert [payload["v"] for payload in emulator.payloads(topic)] == list(range(10))
+
+
+def test_a_run_without_it_removes_the_positions(run_target):
+    """Without `exactly_once`, positions would not move with what is published."""
+    given = state_line(orders=1, **{OURS: {"11": {"message_id": "A12y"}}})
+    done = run_target(given, schema(), *rows(0, 1), given)
+    assert done.emitted_states == [{"bookmarks": {"orders": 1}}]
+
+
+def test_malformed_positions_end_the_run_in_one_line(run_target):
+    """Malformed positions are never treated as absent."""
+    done = run_target(state_line(**{OURS: {"x": 1}}), schema(), *rows(0, 1), **EXACTLY_ONCE)
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "bookmark of target-workato-streams is malformed" in line
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_later_state_without_place_for_positions_ends_the_run_in_one_line(
+    emulator, topic, run_target, more
+):
+    """The records before it are published, and the last state that was emitted covers less."""
+    malformed = b'{"type": "STATE", "value": {"bookmarks": [1]}}'
+    fed = [state_line(orders=0), schema(), *rows(0, 3), malformed, *rows(3, more)]
+    done = run_target(*fed, **EXACTLY_ONCE)
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "the state's bookmarks are not an object" in line
+    assert ids(emulator, topic)[:3] == [0, 1, 2]
+    assert done.emitted_states[-1]["bookmarks"]["orders"] == 0
+
+
+def test_sigterm_in_a_look_up_ends_the_run_in_good_order(emulator, topic, start_target):
+    """Nothing was published, so nothing is unacknowledged."""
+    emulator.fault("latency", secs=5, operation="consume")
+    target = start_target(**EXACTLY_ONCE)
+    target.feed(state_line(orders=0), schema(), *rows(0, 3), state_line(orders=3))
+    eventually(emulator.requests, "the look-up")
+    target.send(signal.SIGTERM)
+    done = target.end(within=10)
+    assert (done.exit_code, done.error_lines) == (0, [])
+    assert done.emitted_states == [{"bookmarks": {"orders": 0}}]
+    assert ids(emulator, topic) == []
+
+
+def test_sigterm_in_a_replay_leaves_a_true_state(emulator, topic, start_target, run_target):
+    """What was not covered yet is still not, and the next run completes it."""
+    emulator.fault("latency", secs=LATENCY_SECS, operation="batch", times=-1)
+    target = start_target(**EXACTLY_ONCE, batch_size_rows=5, max_batch_age_secs=0.1)
+    target.feed(state_line(), schema(), *rows(0, 40))
+    eventually(lambda: len(ids(emulator, topic)) >= 20, "half of the batches")
+    last = killed(target, emulator)
+    again = start_target(**EXACTLY_ONCE, batch_size_rows=5, max_batch_age_secs=0.1)
+    again.feed(returned(last), schema(), *rows(0, 10), returned(last, orders=10))
+    eventually(lambda: again.stdout.count(b"\n") >= 1, "the first state")
+    again.send(signal.SIGTERM)
+    done = again.end()
+    final = json.loads(done.stdout.splitlines()[-1])
+    assert "orders" not in final["bookmarks"]
+    run_target(returned(final), schema(), *rows(0, 40), returned(final, orders=40), **EXACTLY_ONCE)
+    assert ids(emulator, topic) == list(range(40))
+
+
+def test_a_last_state_of_null_covers_no_records(emulator, topic, run_target):
+    """An older state must not be emitted with positions behind records that it does not cover."""
+    null = b'{"type": "STATE", "value": null}'
+    first = run_target(state_line(orders=0), schema(), *rows(0, 3), null, **EXACTLY_ONCE)
+    assert first.exit_code == 0, first.stderr
+    last = first.emitted_states[-1]
+    assert last["bookmarks"][OURS][str(topic)]["message_id"] is None
+    run_target(returned(last), schema(), *rows(0, 3), returned(last, orders=3), **EXACTLY_ONCE)
+    assert ids(emulator, topic) == [0, 1, 2]
+
+
+def test_a_rejected_record_ends_a_look_up_but_not_the_records_before_it(
+    emulator, topic, checked, start_target
+):
+    """They wait in another topic, whose requests are slow."""
+    other = emulator.create_topic()
+    emulator.configure(rejection="status")
+    emulator.fault("latency", secs=2, operation="batch", topic_id=topic)
+    emulator.fault("latency", secs=4, operation="consume", topic_id=other)
+    topics = {"slow": topic, "bad": checked, "other": other}
+    target = start_target(topics=topics, batch_size_rows=1, **EXACTLY_ONCE)
+    target.feed(state_line(orders=0), *(schema(stream) for stream in topics))
+    target.feed(record("slow", id=1), record("slow", id=2), record("bad", id="x"))
+    target.feed(record("other", id=3), state_line(orders=3))
+    target.close_input()
+    done = target.end()
+    assert done.exit_code == 1
+    [line] = done.error_lines
+    assert "bad, line 7: rejected" in line
+    assert ids(emulator, topic) == [1, 2]
+    assert ids(emulator, other) == []
+
+
+def test_a_dead_letter_that_cannot_be_written_at_the_end_fails_the_run(
+    checked, start_target, tmp_path
+):
+    """The state that would cover the record is not emitted."""
+    target = start_target(
+        env=injected(tmp_path / "site", NO_ROOM),
+        default_topic_id=checked,
+        max_retry_secs=0,
+        **EXACTLY_ONCE,
+        **dead_letters_in(tmp_path / "dead.jsonl"),
+    )
+    target.feed(schema(), record(id="x"), state_line(orders=1))
+    target.close_input()
+    done = target.end()
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    [line] = done.error_lines
+    assert "dead.jsonl: File too large" in line

@@ -1,0 +1,187 @@
+"""Nothing is lost: whenever a run is killed, the next one resumes from its last STATE."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from itertools import chain, pairwise
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from workato_streams_emulator import Emulator
+
+from tests.support.executables import Outcome
+from tests.support.running import eventually
+from tests.support.tap import bookmark, read_slowly, start_with_pipe
+from tests.support.tap_output import assert_states_are_true, ids
+
+TOPICS = 3
+PAYLOAD = {"text": "x" * 300}
+
+
+def assert_duplicates_come_after_the_last_state(
+    killed: Outcome, following: Outcome, stream: str, given: dict[str, Any]
+) -> None:
+    """What the following run repeats was written after the last STATE line of the killed one.
+
+    Raises:
+        AssertionError: A record that a STATE line covers came again.
+    """
+    place = bookmark(killed.states[-1] if killed.states else given, stream)
+    written = ids(killed, stream)
+    covered = written[: written.index(place) + 1] if place in written else []
+    assert set(covered).isdisjoint(ids(following, stream))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_taps_killed_at_random_moments_lose_no_message(emulator, start_tap, seed):
+    """The complete RECORD lines of all runs are the published messages, in topic order."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    published: dict[str, list[str]] = {f"topic_{n}": [] for n in range(1, TOPICS + 1)}
+    for topic in range(1, TOPICS + 1):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        published[f"topic_{topic}"] += emulator.load(topic, [PAYLOAD] * 1_500)
+    # Slow enough that no run comes to its end before it is killed.
+    emulator.configure(latency_secs=0.02)
+    settings: dict[str, Any] = {
+        "topics": list(range(1, TOPICS + 1)),
+        "batch_size": chance.choice([3, 7, 11]),
+        "state_interval_secs": 0.05,
+        "tail": seed % 2 == 0,
+    }
+    state: dict[str, Any] = {}
+    runs = []
+    for _ in range(3):
+        tap = start_tap(state=state, **settings)
+        tap.wait_for_records(1)
+        time.sleep(chance.uniform(0, 0.4))
+        killed = tap.kill()
+        whole = killed.stdout[: killed.stdout.rfind(b"\n") + 1]
+        runs.append((state, Outcome(killed.exit_code, whole, killed.stderr)))
+        assert killed.exit_code < 0
+        state = (runs[-1][1].states or [state])[-1]
+    emulator.configure(latency_secs=0.0)
+    last = start_tap(state=state, **{**settings, "tail": False, "batch_size": 50}).end()
+    assert last.exit_code == 0
+    runs.append((state, last))
+
+    for given, run in runs:
+        assert_states_are_true(run, given)
+    for stream, messages in published.items():
+        read = [ids(run, stream) for _, run in runs]
+        assert list(dict.fromkeys(chain.from_iterable(read))) == messages
+        for (given, killed), (_, following) in pairwise(runs):
+            assert_duplicates_come_after_the_last_state(killed, following, stream, given)
+        for each in read:
+            # No run leaves out, repeats or reorders anything between its first and last record.
+            start = messages.index(each[0]) if each else 0
+            assert each == messages[start : start + len(each)]
+
+
+def test_a_state_line_is_never_ahead_of_its_records(emulator, run_tap):
+    """Each STATE line covers only records before it."""
+    for topic in range(1, TOPICS + 1):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        emulator.load(topic, [PAYLOAD] * 200)
+    outcome = run_tap(topics=[1, 2, 3], batch_size=4, state_interval_secs=0.001)
+    assert outcome.exit_code == 0
+    assert len(outcome.records()) == 600
+    assert len(outcome.states) > 10
+    assert_states_are_true(outcome)
+    for topic in range(1, TOPICS + 1):
+        last = emulator.messages(topic)[-1]
+        assert outcome.states[-1]["bookmarks"][f"topic_{topic}"] == {
+            "replication_key": "message_id",
+            "replication_key_value": last.message_id,
+            "message_time": last.time,
+            "topic_id": topic,
+        }
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_slow_loader_gets_every_line_whole(emulator, tap_config, unbuffered):
+    """A pipe that accepts less than it is given loses nothing, buffered or not."""
+    topic = emulator.create_topic()
+    payloads = [{"n": n, "text": "é" * 20_000} for n in range(60)]
+    published = emulator.load(topic, payloads)
+    process = start_with_pipe(tap_config(topics=[topic]), PYTHONUNBUFFERED=unbuffered)
+    outcome = read_slowly(process, chunk_bytes=40_000, rest_secs=0.005)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published
+    assert [record["payload"] for record in outcome.records()] == payloads
+    assert bookmark(outcome.states[-1], "topic_1") == published[-1]
+
+
+def test_memory_is_bounded_if_the_loader_does_not_read(emulator, tap_config):
+    """A topic is asked for one page only while it cannot be written."""
+    for topic in (1, 2):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        emulator.load(topic, [{"text": "x" * 10_000} for _ in range(300)])
+    process = start_with_pipe(tap_config(topics=[1, 2]))
+
+    def asked() -> list[int]:
+        return [len(emulator.requests(topic_id=topic)) for topic in (1, 2)]
+
+    eventually(lambda: asked() == [1, 1], "a request per topic")
+    time.sleep(0.5)
+    assert asked() == [1, 1]
+    stdout, _ = process.communicate()
+    assert process.returncode == 0
+    assert len(Outcome(0, stdout, "").records()) == 600
+
+
+def test_tail_mode_emits_each_message_once_and_in_order(emulator, start_tap):
+    """The faults, the length of pages and the time of arrival are random."""
+    topic = emulator.create_topic()
+    emulator.configure(page_limit=3)
+    for number, kind in enumerate(("reset_after", "cut", "cut_json"), start=1):
+        emulator.fault(kind, after=number * 4)
+    tail = start_tap(topics=[topic], tail=True, timeout_secs=1, state_interval_secs=0.05)
+    published: list[str] = []
+
+    def publish() -> None:
+        for n in range(60):
+            published.extend(emulator.load(topic, [{"n": n}]))
+            time.sleep(0.005)
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    publisher.join()
+    tail.wait_for_bookmark("topic_1", published[-1])
+    assert ids(tail.so_far) == published
+    assert tail.stderr.count("retrying in") == 3
+    assert_states_are_true(tail.so_far)
+
+
+def test_the_state_of_a_failed_run_covers_what_it_wrote(emulator, run_tap):
+    """The next run reads the rest."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"n": n} for n in range(30)])
+    emulator.fault("status", status=404, after=2, times=-1)
+    failed = run_tap(topics=[topic], batch_size=10)
+    assert failed.exit_code == 1
+    assert ids(failed) == published[:20]
+    assert bookmark(failed.states[-1], "topic_1") == published[19]
+    emulator.clear_faults()
+    assert ids(run_tap(topics=[topic], state=failed.states[-1])) == published[20:]
+
+
+def test_tail_mode_survives_an_outage_of_the_service(tmp_path, start_tap):
+    """It resumes without a gap or a duplicate."""
+    database = tmp_path / "service.db"
+    with Emulator.start(database=database) as before:
+        topic = before.create_topic()
+        published = before.load(topic, [{"n": n} for n in range(5)])
+        tail = start_tap(topics=[topic], tail=True, api_url=before.url, state_interval_secs=0.1)
+        tail.wait_for_bookmark("topic_1", published[-1])
+        port = urlsplit(before.url).port or 0
+    tail.wait_for(lambda run: "retrying in" in run.stderr, "a retry")
+    with Emulator.start(database=database, port=port) as after:
+        published += after.load(topic, [{"n": n} for n in range(5)])
+        tail.wait_for_bookmark("topic_1", published[-1])
+        assert ids(tail.so_far) == published
+        tail.send(signal.SIGTERM)
+        assert tail.end().exit_code == 0

@@ -1,0 +1,260 @@
+"""The log says how far each topic is, how far behind, and when its backlog will be done."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tap_workato_streams.event_streams.consume import Message
+from tap_workato_streams.output.summary import Progress, TopicSummary
+from tap_workato_streams.plugin.wording import counted, duration
+from tap_workato_streams.reading.bookmarks import Page, Topic
+from target_workato_streams.publishing import summary
+from target_workato_streams.publishing.summary import Summary, Tally
+
+from tests.support.executables import command, write_json
+from tests.support.singer_lines import orders, record, schema
+from tests.support.terminal import on_a_terminal
+
+START = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+
+
+class Run:
+    """A run whose clock the test sets, with pages of messages of any age."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, topics: int, *, tail: bool) -> None:
+        self.secs = 1_000.0
+        patch.setattr("time.monotonic", lambda: self.secs)
+        self.began = self.secs
+        self.summaries = [TopicSummary(Topic(n, f"t{n}", "earliest"), None) for n in range(topics)]
+        self.progress = Progress(self.summaries, tail=tail)
+
+    def read(self, topic: int, messages: int, behind_secs: float) -> None:
+        """Read messages of a topic, the newest of which is this far behind."""
+        now = START + timedelta(seconds=self.secs - self.began)
+        time = (now - timedelta(seconds=behind_secs)).isoformat()
+        page = [Message(str(n), b"{}", time) for n in range(messages)]  # type: ignore[arg-type]
+        self.summaries[topic].add(Page(page, now, is_last=not page))
+
+    def lines(self, caplog: pytest.LogCaptureFixture, secs: float) -> list[str]:
+        """Let time pass, and return what was logged then."""
+        self.secs += secs
+        caplog.clear()
+        caplog.set_level("INFO")
+        self.progress.report_if_due()
+        return [record.getMessage() for record in caplog.records]
+
+
+def test_each_active_topic_has_a_line_per_minute(monkeypatch, caplog):
+    """Messages, rate, the newest message, lag, and the remaining time at this rate."""
+    run = Run(monkeypatch, 3, tail=False)
+    run.read(0, 1, behind_secs=7_200)
+    run.read(1, 10, behind_secs=5)
+    assert run.lines(caplog, 59) == []
+    run.secs += 1
+    run.read(0, 599, behind_secs=3_600 + 60)
+    assert run.lines(caplog, 0) == [
+        (
+            "t0 (topic 0): 600 messages (10.0/s), newest from 2026-01-31T11:00:00+00:00, "
+            "1 h 1 min behind, done in about 60 s"
+        ),
+        (
+            "t1 (topic 1): 10 messages (0.2/s), newest from 2026-01-31T11:59:55+00:00, "
+            "65 s behind, not catching up"
+        ),
+        "3 topics: 610 messages (10.2/s), t0 1 h 1 min behind, done in about 60 s",
+    ]
+    # In a minute, another half hour of messages.
+    run.secs += 60
+    run.read(0, 600, behind_secs=1_800 + 120)
+    assert run.lines(caplog, 0) == [
+        (
+            "t0 (topic 0): 1200 messages (10.0/s), newest from 2026-01-31T11:30:00+00:00, "
+            "32 min behind, done in about 60 s"
+        ),
+    ]
+
+
+def test_in_tail_mode_new_messages_count_in_the_remaining_time(monkeypatch, caplog):
+    """A topic that is read more slowly than it grows is never done."""
+    run = Run(monkeypatch, 1, tail=True)
+    run.read(0, 1, behind_secs=7_200)
+    run.lines(caplog, 60)
+    run.secs += 60
+    run.read(0, 60, behind_secs=7_260)
+    [line] = run.lines(caplog, 0)
+    assert line.endswith("2 h 1 min behind, not catching up")
+    run.secs += 60
+    run.read(0, 60, behind_secs=3_660)
+    [line] = run.lines(caplog, 0)
+    assert line.endswith("1 h 1 min behind, done in about 61 s")
+
+
+def test_a_topic_that_was_read_to_its_end_is_not_behind(monkeypatch, caplog):
+    """Its newest message may be days old."""
+    run = Run(monkeypatch, 2, tail=True)
+    for topic in range(2):
+        run.read(topic, 1, behind_secs=2 * 86_400)
+    assert "2 d 0 h behind" in run.lines(caplog, 60)[0]
+    run.secs += 60
+    for topic in range(2):
+        run.read(topic, 1, behind_secs=2 * 86_400)
+    run.read(0, 0, behind_secs=0)
+    newest = "newest from 2026-01-29T12:02:00+00:00"
+    assert run.lines(caplog, 0) == [
+        f"t1 (topic 1): 2 messages (0.0/s), {newest}, 2 d 0 h behind, done in about 2 d 0 h",
+        f"t0 (topic 0): 2 messages (0.0/s), {newest}, read to the end",
+        "2 topics: 4 messages (0.0/s), t1 2 d 0 h behind, done in about 2 d 0 h",
+    ]
+    caplog.clear()
+    run.summaries[0].log(requests=3)
+    line = f"t0 (topic 0): 2 messages, 3 requests, 120.0 s, {newest}, read to the end"
+    assert caplog.messages[-1] == line
+
+
+def test_a_page_that_a_limit_cuts_is_not_the_end(monkeypatch):
+    """The lag is that of the last message that was written, or unknown."""
+    run = Run(monkeypatch, 1, tail=False)
+    page = Page([Message("1", b"{}", START.isoformat())], START + timedelta(hours=1))  # type: ignore[arg-type]
+    lags = []
+    for each in (page.first(0), page, page.first(0), Page([], START, is_last=True)):
+        run.summaries[0].add(each)
+        lags.append(run.summaries[0].lag_secs)
+    assert lags == [None, 3_600, 3_600, 0]
+
+
+def test_of_many_topics_the_slowest_and_a_total_are_logged(monkeypatch, caplog):
+    """A hundred topics do not have a line each."""
+    run = Run(monkeypatch, 100, tail=True)
+    for topic in range(100):
+        run.read(topic, 1, behind_secs=topic * 60)
+    lines = run.lines(caplog, 60)
+    assert [line.split(": ")[0] for line in lines] == [
+        "t99 (topic 99)",
+        "t98 (topic 98)",
+        "t97 (topic 97)",
+        "100 topics",
+    ]
+    assert lines[-1].startswith("100 topics: 100 messages (1.7/s), t99 1 h 40 min behind")
+
+
+def test_a_long_run_logs_once_a_minute(monkeypatch, caplog):
+    """The first line comes after a minute, and there is one per minute."""
+    run = Run(monkeypatch, 2, tail=True)
+    logged = [second for second in range(5, 200, 5) if run.lines(caplog, 5)]
+    assert logged == [60, 120, 180]
+
+
+def test_a_terminal_shows_a_progress_bar_instead(emulator, tap_config):
+    """Log lines scroll above it."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"n": n} for n in range(30)])
+    emulator.configure(latency_secs=0.1)
+    config = tap_config(topics=[topic], batch_size=1)
+    shown = on_a_terminal(*command("tap-workato-streams", "--config", config))
+    assert "1 topic: " in shown
+    assert "%|" in shown
+    assert "messages (" in shown
+    # One estimate, and no comma without a text before it.
+    assert "|," not in shown
+    assert "<" not in shown
+    assert re.search(r"%\|[^|]*\| \[00:0\d\], \d+ messages? \(", shown)
+    assert "topic_1 (topic 1): 30 messages, 31 requests" in shown
+
+
+@pytest.mark.parametrize(
+    ("secs", "text"),
+    [
+        (0, "0 s"),
+        (89.4, "89 s"),
+        (90, "2 min"),
+        (3_540, "59 min"),
+        (3_600, "1 h 0 min"),
+        (12_000, "3 h 20 min"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_durations_are_written_in_two_units(secs, text):
+    """The units are days, hours, minutes and seconds."""
+    assert duration(secs) == text
+
+
+def test_plurals_are_correct():
+    """One message, two messages."""
+    assert [counted(n, "message") for n in (0, 1, 2)] == ["0 messages", "1 message", "2 messages"]
+
+
+def test_a_long_run_logs_a_progress_line_per_minute(monkeypatch, caplog):
+    """The line sums up all topics; the first one comes after a minute, and none comes twice."""
+    clock = iter([1000.0, 1059.0, 1060.0, 1061.0, 1119.0, 1121.0])
+    monkeypatch.setattr(summary, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    tallies = {"a": Tally(published=3, requests=1), "b": Tally(published=4, requests=2)}
+    reporter = Summary(lambda: tallies)
+    with caplog.at_level(logging.INFO, "target-workato-streams"):
+        for _ in range(5):
+            reporter.progress()
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in lines] == ["After 60 s", "After 121 s"]
+    assert "7 published" in lines[0]
+    assert "3 requests" in lines[0]
+
+
+def test_each_topic_has_one_summary_line(emulator, topic, run_target):
+    """The line counts messages by outcome, requests, bytes and seconds."""
+    other = emulator.create_topic("other")
+    emulator.fault("reset_after", topic_id=other)
+    done = run_target(
+        schema(), schema("b"), *orders(3), record("b", id=1), topics={"b": other, "orders": topic}
+    )
+    lines = [line for line in done.stderr.splitlines() if " published, " in line]
+    assert len(lines) == 2
+    size = len(b'{"payloads":[{"id": 0},{"id": 1},{"id": 2}]}')
+    counts = "3 published, 0 dead letters, 0 resent, 0 possibly duplicated, 1 request"
+    assert f"orders (topic {topic}): {counts}, {size} bytes" in lines[0]
+    counts = "1 published, 0 dead letters, 1 resent, 1 possibly duplicated, 2 requests"
+    assert f"b (topic {other}): {counts}" in lines[1]
+
+
+def test_the_sdk_metrics_count_the_acknowledged_records_of_each_stream(run_target):
+    """Decoded records count like others."""
+    choices: list[dict[str, Any]] = [{}, {"validate_records": True}]
+    for settings in choices:
+        done = run_target(schema(), schema("b"), *orders(3), record("b", id=1), **settings)
+        points = [
+            json.loads(line.split("METRIC: ")[1])
+            for line in done.stderr.splitlines()
+            if "METRIC: " in line
+        ]
+        counts = {p["tags"]["stream"]: p["value"] for p in points if p["metric"] == "record_count"}
+        assert counts == {"orders": 3, "b": 1}
+        assert len(points) == 2
+
+
+def test_a_terminal_shows_a_progress_bar(emulator, tmp_path):
+    """The bar shows the number of published messages, and log lines scroll above it."""
+    topic = emulator.create_topic()
+    emulator.configure(latency_secs=0.2)
+    settings = {
+        "api_url": emulator.url,
+        "api_token": emulator.token,
+        "default_topic_id": topic,
+        "batch_size_rows": 1,
+    }
+    config = write_json(tmp_path / "config.json", settings)
+    schema = {"type": "SCHEMA", "stream": "s", "schema": {"properties": {}}, "key_properties": []}
+    record = {"type": "RECORD", "stream": "s", "record": {"n": 1}}
+    lines = [json.dumps(schema), *[json.dumps(record)] * 10]
+    began = time.monotonic()
+    shown = on_a_terminal(
+        *command("target-workato-streams", "--config", config), stdin="\n".join(lines).encode()
+    )
+    assert time.monotonic() - began > 2
+    assert "publishing: " in shown
+    assert " messages [" in shown
+    assert "10 published" in shown

@@ -1,0 +1,284 @@
+"""A shared quota in a real store, which counts requests by its own clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, closing
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+import redis
+from tap_workato_streams.event_streams import quota as shared_quota
+from tap_workato_streams.event_streams.errors import QuotaStoreError, Stopped
+from tap_workato_streams.event_streams.quota import SharedQuota
+
+from tests.support.quota_stores import MISSING, PASSWORD, redis_is_installed, redis_server
+from tests.tools.benchmarks.quota import CLOCK_AHEAD
+
+if TYPE_CHECKING:
+    from tests.support.quota_stores import Store
+
+HOUR = 3_600
+
+
+def test_a_window_has_no_more_requests_than_the_quota(store):
+    """The quota holds for all processes together, and is available again after the window."""
+    with (
+        closing(SharedQuota(store.url, 3, 60)) as one,
+        closing(SharedQuota(store.url, 3, 60)) as other,
+    ):
+        began = time.monotonic()
+        assert [one.take(), other.take(), one.take()] == [0.0, 0.0, 0.0]
+        wait = other.take()
+        taken = time.monotonic() - began
+        assert 60 - taken - 0.1 < wait < 60.1
+        _shift(store, 10 - wait)
+        assert one.take() > 0
+        _shift(store, -10.02)
+        assert other.take() == 0.0
+
+
+def test_processes_with_different_limits_are_warned_once(store, caplog):
+    """The process with the lower limit would wait for the others without a reason in the log."""
+    with (
+        closing(SharedQuota(store.url, 2, 60)) as one,
+        closing(SharedQuota(store.url, 5, 60)) as other,
+    ):
+        assert one.take() == 0.0
+        assert [other.take() for _ in range(4)] == [0.0] * 4
+        assert one.take() > 0
+        assert one.take() > 0
+    first, second = caplog.messages
+    text = (
+        "quota_url: other requests were counted with max_requests_per_minute {}, "
+        "those of this process with {}; "
+    )
+    assert first.startswith(text.format(2, 5))
+    assert second.startswith(text.format(5, 2))
+    assert "set the same value in all of them" in second
+
+
+def test_a_killed_process_does_not_block_the_others(store):
+    """The request that it was counting is counted or not; no lock remains."""
+    script = (
+        "import sys; from tap_workato_streams.event_streams.quota import SharedQuota\n"
+        "quota = SharedQuota(sys.argv[1], 10**6, 60); print(quota.take(), flush=True)\n"
+        "while True: quota.take()"
+    )
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, store.url], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout
+        with process.stdout:
+            assert process.stdout.readline() == "0.0\n"
+        process.kill()
+        process.wait()
+        with closing(SharedQuota(store.url, 10**6, 60)) as quota:
+            assert quota.take() == 0.0
+
+
+def test_a_suspended_process_does_not_block_the_others(store):
+    """Nothing is locked while a process waits for its next request."""
+    script = (
+        "import sys, time; from tap_workato_streams.event_streams.quota import SharedQuota\n"
+        "quota = SharedQuota(sys.argv[1], 3, 60); print(quota.take(), flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, store.url], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "0.0\n"
+        process.send_signal(signal.SIGSTOP)
+        with closing(SharedQuota(store.url, 3, 60)) as quota:
+            assert [quota.take(), quota.take()] == [0.0, 0.0]
+            assert quota.take() > 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_names_separate_workspaces(store):
+    """Two workspaces can share a store, each with its own quota."""
+    with (
+        closing(SharedQuota(f"{store.url}", 1, 60)) as one,
+        closing(SharedQuota(store.url.replace("name=test", "name=other"), 1, 60)) as other,
+    ):
+        assert [one.take(), other.take()] == [0.0, 0.0]
+        assert one.take() > 0
+        assert other.take() > 0
+
+
+def test_concurrent_requests_are_each_counted(store):
+    """If many connections send requests at the same time, exactly the quota is admitted."""
+    admitted: list[float] = []
+
+    def ask() -> None:
+        with closing(SharedQuota(store.url, 30, 60)) as quota:
+            while (wait := quota.take()) < 1:
+                if wait:
+                    time.sleep(wait)
+                else:
+                    admitted.append(time.monotonic())
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(admitted) == 30
+
+
+def test_a_process_whose_clock_is_ahead_counts_like_the_others(store):
+    """Only the store's clock counts, so each request counts for exactly one window."""
+    script = (
+        "import sys; from tap_workato_streams.event_streams.quota import SharedQuota\n"
+        "quota = SharedQuota(sys.argv[1], 3, 60); print([quota.take() for _ in range(3)])"
+    )
+    ahead = subprocess.run(
+        [sys.executable, "-c", script, store.url],
+        env={**os.environ, "PYTHONPATH": str(CLOCK_AHEAD)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ahead.stdout.strip() == "[0.0, 0.0, 0.0]"
+    with closing(SharedQuota(store.url, 3, 60)) as quota:
+        assert 0 < quota.take() < 60.1
+
+
+def test_setting_back_the_clock_of_a_store_does_not_block(store):
+    """Requests from the future are removed; otherwise all requests would wait for an hour."""
+    with closing(SharedQuota(store.url, 2, 60)) as quota:
+        assert [quota.take(), quota.take()] == [0.0, 0.0]
+        _shift(store, HOUR)
+        assert [quota.take(), quota.take()] == [0.0, 0.0]
+        assert 50 < quota.take() < 61
+
+
+def test_old_requests_are_deleted(store):
+    """The store's size does not grow with the number of requests."""
+    with closing(SharedQuota(store.url, 5, 60)) as quota:
+        for _ in range(3):
+            assert [quota.take() for _ in range(5)] == [0.0] * 5
+            _shift(store, -61)
+        assert quota.take() == 0.0
+        assert _count(store) == 1
+
+
+def test_an_unreachable_store_is_one_clear_error(tmp_path, refused_port):
+    """The error has the URL without the password, the cause and the remedy."""
+    no_database = tmp_path / "quota.db"
+    no_database.write_text("not a database" * 100)
+    host = f"127.0.0.1:{refused_port}"
+    for url, reason, remedy in (
+        (f"redis://:{PASSWORD}@{host}/0", "refused", "check that it is running"),
+        (f"postgresql://me:{PASSWORD}@{host}/x", "refused", "check that it is running"),
+        (f"file://{no_database}", "not a database", "check that it can be written"),
+    ):
+        began = time.monotonic()
+        with closing(SharedQuota(url, 60, 61)) as quota, pytest.raises(QuotaStoreError) as raised:
+            quota.take()
+        assert time.monotonic() - began < 6
+        text = str(raised.value)
+        assert text.startswith(f"quota_url: cannot use the quota store {url.partition(':')[0]}://")
+        assert reason in text
+        assert remedy in text
+        assert PASSWORD not in text
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+def test_a_store_that_does_not_respond_times_out(scheme, monkeypatch):
+    """The port accepts connections, but sends nothing."""
+    monkeypatch.setattr(shared_quota, "STORE_TIMEOUT_SECS", 0.5)
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        url = f"{scheme}://:{PASSWORD}@127.0.0.1:{server.getsockname()[1]}/0"
+        quota = stack.enter_context(closing(SharedQuota(url, 60, 61)))
+        with pytest.raises(QuotaStoreError, match="no response"):
+            quota.take()
+
+
+def test_a_wrong_password_is_redacted(store):
+    """The error contains the store's message, but not the password."""
+    if store.kind != "redis":
+        pytest.skip("only Redis asks for a password here")
+    url = store.url.replace(PASSWORD, "wr0ng")
+    with closing(SharedQuota(url, 60, 61)) as quota, pytest.raises(QuotaStoreError) as raised:
+        quota.take()
+    assert "password" in str(raised.value)
+    assert "wr0ng" not in str(raised.value)
+
+
+def test_a_stop_does_not_wait_for_the_store():
+    """Stopping a run does not wait for a store that does not respond."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        quota = SharedQuota(f"redis://127.0.0.1:{server.getsockname()[1]}/0", 60, 61)
+        threading.Timer(0.2, quota.stop).start()
+        began = time.monotonic()
+        with pytest.raises(Stopped):
+            quota.take()
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.skipif(not redis_is_installed(), reason=MISSING)
+def test_a_server_may_be_restarted_during_a_run(tmp_path, monkeypatch):
+    """Requests wait for a short time; if the server stays unreachable, the run ends."""
+    with redis_server(tmp_path) as server, closing(SharedQuota(server.url, 60, 61)) as quota:
+        assert quota.take() == 0.0
+        server.stop()
+        threading.Timer(0.7, server.start).start()
+        assert quota.take() == 0.0
+        server.stop()
+        monkeypatch.setattr(shared_quota, "STORE_TIMEOUT_SECS", 1.0)
+        with pytest.raises(QuotaStoreError, match=f"redis://127.0.0.1:{server.port}"):
+            quota.take()
+
+
+def _shift(store: Store, secs: float) -> None:
+    """Shift the times of the requests, as if the clock had been set back, or forward (negative)."""
+    millis = round(secs * 1000)
+    base, _, name = store.url.rpartition("name=")
+    if store.kind == "redis":
+        with redis.Redis.from_url(base.rstrip("?")) as client:
+            for member in client.zrange(f"workato_streams:{name}", 0, -1):
+                client.zincrby(f"workato_streams:{name}", millis, member)
+    elif store.kind == "postgresql":
+        with psycopg.connect(base.rstrip("&")) as connection:
+            connection.execute(
+                "UPDATE workato_streams_requests SET at = at + %s WHERE name = %s",
+                (timedelta(milliseconds=millis), name),
+            )
+    else:
+        with closing(sqlite3.connect(_path(store))) as database, database:
+            database.execute("UPDATE requests SET at = at + ?", (millis,))
+
+
+def _count(store: Store) -> int:
+    """Return the number of requests in the store."""
+    base, _, name = store.url.rpartition("name=")
+    if store.kind == "redis":
+        with redis.Redis.from_url(base.rstrip("?")) as client:
+            return len(client.zrange(f"workato_streams:{name}", 0, -1))
+    if store.kind == "postgresql":
+        count = "SELECT count(*) FROM workato_streams_requests WHERE name = %s"
+        with psycopg.connect(base.rstrip("&")) as connection:
+            return int(connection.execute(count, (name,)).fetchall()[0][0])
+    with closing(sqlite3.connect(_path(store))) as database:
+        return int(database.execute("SELECT count(*) FROM requests").fetchone()[0])
+
+
+def _path(store: Store) -> str:
+    return store.url.partition("?")[0].removeprefix("file://")

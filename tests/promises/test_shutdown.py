@@ -1,0 +1,502 @@
+"""SIGTERM and SIGINT end a run soon and in order; a second signal or a kill loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.executables import Outcome, command, environment
+from tests.support.injection import injected
+from tests.support.running import eventually, insist, killed_at_end
+from tests.support.singer_lines import orders, schema, state
+from tests.support.tap import END_SECS, bookmark, read_slowly, start_with_pipe
+from tests.support.tap_output import assert_states_are_true, await_polls, ids
+
+if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
+
+# The promise is five seconds, and this machine may be busy.
+WITHOUT_LOADER_SECS = 10.0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_a_long_poll_ends_the_run_with_its_state(emulator, start_tap, signum):
+    """Records are written, the last STATE is emitted, and the exit code is 0."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
+    published = [emulator.load(topic, [{"n": n} for n in range(60)]) for topic in topics]
+    tail = start_tap(topics=topics, tail=True, state_interval_secs=600)
+    tail.wait_for_records(180)
+    await_polls(emulator, 3)
+    tail.send(signum)
+    ended = tail.end(within=END_SECS)
+    assert ended.exit_code == 0
+    assert ended.error_lines == []
+    assert "Traceback" not in ended.stderr
+    for topic, messages in zip(topics, published, strict=True):
+        assert ids(ended, f"topic_{topic}") == messages
+        assert bookmark(ended.states[-1], f"topic_{topic}") == messages[-1]
+    assert ended.messages[-1]["type"] == "STATE"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_after_a_signal_the_state_covers_exactly_what_was_written(emulator, start_tap, signum):
+    """The last STATE is the last record's, and the next run reads the rest."""
+    topic = emulator.create_topic()
+    published = emulator.load(topic, [{"n": n} for n in range(300)])
+    emulator.configure(latency_secs=0.05)
+    first = start_tap(topics=[topic], batch_size=3, state_interval_secs=600)
+    first.wait_for_records(20)
+    first.send(signum)
+    ended = first.end(within=END_SECS)
+    assert ended.exit_code == 0
+    read = ids(ended)
+    assert 20 <= len(read) < 300
+    assert read == published[: len(read)]
+    assert bookmark(ended.states[-1], "topic_1") == read[-1]
+    emulator.configure(latency_secs=0.0)
+    second = start_tap(topics=[topic], state=ended.states[-1]).end()
+    assert ids(second) == published[len(read) :]
+
+
+def test_a_signal_during_a_pause_ends_the_run(emulator, start_tap):
+    """Neither a pause nor a retry delays the end."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
+    published = emulator.load(topics[0], [{"n": 1}])
+    emulator.fault("status", status=429, headers={"Retry-After": "60"}, after=4, times=-1)
+    tail = start_tap(topics=topics, tail=True, timeout_secs=1)
+    tail.wait_for_records(1)
+    tail.wait_for(lambda run: "429" in run.stderr, "a warning of the pause")
+    tail.send(signal.SIGTERM)
+    ended = tail.end(within=END_SECS)
+    assert ended.exit_code == 0
+    assert bookmark(ended.states[-1], "topic_1") == published[0]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, tap_config, unbuffered):
+    """The page that is being written is completed, and the state covers it; no other follows."""
+    for topic in (1, 2):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        emulator.load(topic, [{"text": "x" * 10_000} for _ in range(200)])
+    config = tap_config(topics=[1, 2], tail=True, state_interval_secs=600)
+    process = start_with_pipe(config, PYTHONUNBUFFERED=unbuffered)
+    # The page of one topic is stuck in the pipe, the other one's waits behind it.
+    eventually(lambda: len(emulator.requests()) == 2, "two requests")
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    stdout, stderr = process.communicate(timeout=END_SECS)
+    ended = Outcome(process.returncode, stdout, stderr.decode())
+    assert ended.exit_code == 0
+    assert ended.error_lines == []
+    assert_states_are_true(ended)
+    published = {t: [m.message_id for m in emulator.messages(t)][:50] for t in (1, 2)}
+    [topic] = {record["topic_id"] for record in ended.records()}
+    assert ids(ended) == published[topic]
+    assert bookmark(ended.states[-1], f"topic_{topic}") == published[topic][-1]
+    assert bookmark(ended.states[-1], f"topic_{3 - topic}") is None
+
+
+def test_a_second_signal_ends_the_process_at_once(emulator, tap_config):
+    """While stdout blocks, the first signal waits, and the second does not."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"text": "x" * 10_000} for _ in range(200)])
+    process = start_with_pipe(tap_config(topics=[topic], tail=True))
+    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    insist(process, signal.SIGTERM)
+    assert process.returncode == -signal.SIGTERM
+    process.communicate()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_discovery_ends_the_process(emulator, start_tap, signum):
+    """There is no state yet, so it does not look like success; no error, and no traceback."""
+    emulator.fault("stall", operation="topics", secs=30, times=-1)
+    token = emulator.developer_token
+    tap = start_tap(developer_api_url=emulator.url, developer_api_token=token)
+    eventually(lambda: emulator.requests(operation="topics"), "a request for topics")
+    tap.send(signum)
+    ended = tap.end(within=END_SECS)
+    assert ended.exit_code == -signum
+    assert "stopped before the first message was read; run again" in ended.stderr
+    assert ended.stdout == b""
+    assert "Traceback" not in ended.stderr
+    assert ended.error_lines == []
+
+
+def assert_ended_without_the_loader(process: subprocess.Popen[bytes], topic: int) -> None:
+    """The tap has ended with one line, and its last STATE covers only what it wrote."""
+    assert process.stdout
+    assert process.stderr
+    assert process.wait(WITHOUT_LOADER_SECS) == 1
+    # The last line may be truncated: nobody read it.
+    lines = process.stdout.read().splitlines()[:-1]
+    stderr = process.stderr.read().decode()
+    written = Outcome(1, b"\n".join(lines), stderr)
+    [error] = written.error_lines
+    assert "cannot write to stdout (the loader has stopped reading)" in error
+    assert "Traceback" not in stderr
+    assert "Fatal" not in stderr
+    assert_states_are_true(written)
+    assert 0 < len(ids(written, f"topic_{topic}")) < 500
+    process.stdout.close()
+    process.stderr.close()
+
+
+@pytest.fixture
+def large_topic(emulator: Emulator) -> int:
+    """A topic with more than a pipe holds."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"text": "x" * 5_000} for _ in range(500)])
+    return topic
+
+
+@pytest.mark.parametrize("tail", [False, True])
+def test_a_signal_ends_a_run_whose_loader_has_stopped_reading(
+    emulator, tap_config, large_topic, tail
+):
+    """The promise is five seconds, although a write to the full pipe cannot be interrupted."""
+    process = start_with_pipe(tap_config(topics=[large_topic], tail=tail, state_interval_secs=0.01))
+    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert_ended_without_the_loader(process, large_topic)
+
+
+def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(emulator, tap_config, large_topic):
+    """The line that would say why cannot be written either."""
+    unread, stderr = os.pipe()
+    os.set_blocking(stderr, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(stderr, b"x" * 65_536)
+    os.set_blocking(stderr, True)
+    config = tap_config(topics=[large_topic], max_run_secs=2)
+    process = start_with_pipe(config, stderr=stderr, LOGLEVEL="ERROR")
+    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
+    assert process.wait(WITHOUT_LOADER_SECS) == 1
+    process.communicate()
+    os.close(stderr)
+    os.close(unread)
+
+
+def test_max_run_secs_ends_a_run_whose_loader_has_stopped_reading(
+    emulator, tap_config, large_topic
+):
+    """The limit holds, whether anyone reads or not."""
+    process = start_with_pipe(tap_config(topics=[large_topic], max_run_secs=2))
+    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
+    assert_ended_without_the_loader(process, large_topic)
+
+
+def test_a_signal_ends_batch_mode_whose_loader_has_stopped_reading(emulator, tap_config, tmp_path):
+    """In batch mode the SDK writes, and the flush at exit would block, too."""
+    topic = emulator.create_topic()
+    storage = {"root": tmp_path.as_uri()}
+    config = tap_config(
+        topics=[{"id": topic, "schema": {"type": "object", "title": "x" * 200_000}}],
+        batch_config={"encoding": {"format": "jsonl"}, "storage": storage},
+    )
+    process = start_with_pipe(config)
+    assert process.stdout
+    # The first line is the SCHEMA, of which the pipe holds a part.
+    assert process.stdout.read(1) == b"{"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WITHOUT_LOADER_SECS) == 0
+    process.communicate()
+
+
+def test_a_slow_loader_is_waited_for(tap_config, large_topic):
+    """As long as it reads, everything that was read is written before the run ends."""
+    process = start_with_pipe(tap_config(topics=[large_topic], max_run_secs=0.5))
+    time.sleep(1.0)
+    outcome = read_slowly(process, chunk_bytes=30_000, rest_secs=0.2)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert_states_are_true(outcome)
+    assert bookmark(outcome.states[-1], f"topic_{large_topic}") == ids(outcome)[-1]
+
+
+def test_sigint_during_imports_prints_no_traceback(tap_config):
+    """The first instruction of the executable handles it."""
+    [executable] = entry_points(group="console_scripts", name="tap-workato-streams")
+    script = f"""
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "singer_sdk":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from {executable.module} import {executable.attr} as main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--config", tap_config(topics=[1])],
+        capture_output=True,
+        check=False,
+        env=environment(),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+LONG = 5.0
+
+
+def published_ids(emulator: Emulator, topic: int) -> list[int]:
+    """The ids of the records in the topic, in order."""
+    return [payload["id"] for payload in emulator.payloads(topic)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_publishes_what_has_been_read_and_emits_its_state(
+    emulator, topic, start_target, number
+):
+    """While the input is open, the unfinished batch is published and its state emitted."""
+    target = start_target(max_batch_age_secs=60)
+    target.feed(schema(), *orders(105), state("all"))
+    eventually(lambda: len(published_ids(emulator, topic)) == 100, "the first batch")
+    target.send(number)
+    done = target.end(within=10)
+    assert done.exit_code == 0
+    assert done.emitted_states == [{"at": "all"}]
+    assert published_ids(emulator, topic) == list(range(105))
+
+
+# The signal arrives before the first line of the input is processed.
+SIGNAL_AFTER_READ = """
+    import os, signal
+    read = os.read
+    def read_and_signal(descriptor, size):
+        text = read(descriptor, size)
+        if descriptor == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return text
+    os.read = read_and_signal
+"""
+
+
+def test_all_that_was_read_before_a_signal_is_published(emulator, topic, start_target, tmp_path):
+    """The lines that are read with one call are processed, including the state at their end."""
+    target = start_target(env=injected(tmp_path / "site", SIGNAL_AFTER_READ))
+    # A single write, which the target reads with one call.
+    target.feed(schema(), *orders(105), state("all"))
+    done = target.end(within=10)
+    assert done.exit_code == 0
+    assert done.emitted_states == [{"at": "all"}]
+    assert published_ids(emulator, topic) == list(range(105))
+
+
+def test_a_signal_in_a_batch_file_leaves_the_state_behind_it_to_the_next_run(
+    emulator, topic, start_target, tmp_path
+):
+    """The file may be too large for the rest of the time, and the state covers all of it."""
+    file = tmp_path / "orders.jsonl"
+    file.write_text('{"id": 1}\n', encoding="utf-8")
+    batch = {
+        "type": "BATCH",
+        "stream": "orders",
+        "encoding": {"format": "jsonl"},
+        "manifest": [file.as_uri()],
+    }
+    target = start_target(env=injected(tmp_path / "site", SIGNAL_AFTER_READ))
+    target.feed(state("before"), schema(), json.dumps(batch).encode(), state("after"))
+    done = target.end(within=10)
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "before"}])
+    assert published_ids(emulator, topic) == []
+
+
+def test_a_signal_during_a_request_waits_for_its_response(emulator, topic, start_target):
+    """A request in flight is not resent, and its state is emitted after the response."""
+    emulator.fault("latency", secs=2)
+    target = start_target(batch_size_rows=10)
+    target.feed(schema(), *orders(15, state_every=5))
+    eventually(emulator.requests, "the request")
+    target.send(signal.SIGTERM)
+    done = target.end(within=10)
+    assert done.exit_code == 0
+    assert done.emitted_states[-1] == {"at": 14}
+    assert published_ids(emulator, topic) == list(range(15))
+    assert len(emulator.requests()) == 2
+
+
+def test_a_signal_while_reading_pauses_ends_the_run(emulator, topic, start_target):
+    """If input arrives faster than it is published, the records that were read are published."""
+    emulator.configure(latency_secs=0.2)
+    target = start_target(batch_size_rows=10)
+    target.feed(schema(), *orders(500, state_every=10))
+    eventually(lambda: target.emitted, "the first state")
+    target.send(signal.SIGTERM)
+    done = target.end(within=10)
+    published = published_ids(emulator, topic)
+    assert done.exit_code == 0
+    assert published == list(range(len(published)))
+    assert len(published) < 500
+    # The last record taken in may be the one before a state.
+    assert len(published) - 10 <= done.emitted_states[-1]["at"] + 1 <= len(published)
+
+
+def test_a_signal_ends_the_run_if_the_service_does_not_respond(emulator, start_target):
+    """The run does not wait for the response, and reports the unacknowledged messages."""
+    emulator.fault("stall", secs=60, after=1, times=-1)
+    target = start_target(batch_size_rows=10)
+    target.feed(schema(), *orders(20, state_every=10))
+    eventually(lambda: len(emulator.requests()) == 2, "the request without a response")
+    target.send(signal.SIGTERM)
+    done = target.end(within=12)
+    assert done.exit_code == 1
+    assert done.emitted_states == [{"at": 9}]
+    assert "10 unacknowledged messages" in done.error_lines[0]
+
+
+SIGNAL_BEFORE_THE_FIRST_READ = """
+    import os, signal
+    from target_workato_streams import target
+    make_producer = target.make_producer
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return make_producer(*args)
+    target.make_producer = interrupted
+"""
+
+
+def test_a_signal_before_the_first_read_is_not_a_success(emulator, run_target, tmp_path):
+    """Nothing has been read, so the exit code is that of a process without a handler."""
+    env = injected(tmp_path / "site", SIGNAL_BEFORE_THE_FIRST_READ)
+    done = run_target(schema(), *orders(1), state("all"), env=env)
+    assert (done.exit_code, done.emitted_states) == (128 + signal.SIGTERM, [])
+    assert emulator.requests() == []
+
+
+def test_a_second_signal_stops_immediately(emulator, start_target):
+    """The emitted states cover acknowledged records only."""
+    emulator.fault("stall", secs=60, after=1, times=-1)
+    target = start_target(batch_size_rows=10)
+    target.feed(schema(), *orders(20, state_every=10))
+    eventually(lambda: len(emulator.requests()) == 2, "the request without a response")
+    target.send(signal.SIGTERM)
+    time.sleep(0.3)
+    assert target.is_running
+    began = time.monotonic()
+    target.insist(signal.SIGTERM)
+    done = target.end()
+    assert time.monotonic() - began < LONG
+    assert done.exit_code == 128 + signal.SIGTERM
+    assert done.emitted_states == [{"at": 9}]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_a_kill_at_any_moment_loses_nothing(emulator, topic, start_target, seed, in_flight):
+    """A run that resumes from the last state publishes all that is missing."""
+    chance = random.Random(seed)  # noqa: S311 - a test that can be repeated
+    emulator.configure(latency_secs=0.01)
+    count, batch, state_every = 400, 10, chance.choice([1, 7, 25])
+    target = start_target(batch_size_rows=batch, max_in_flight=in_flight)
+    target.feed(schema(), *orders(count, state_every=state_every))
+    enough = chance.randrange(1, count)
+    eventually(lambda: len(published_ids(emulator, topic)) >= enough, "the moment to kill it")
+    target.kill()
+    emitted = target.emitted
+    before = published_ids(emulator, topic)
+    start = emitted[-1] + 1 if emitted else 0
+    assert set(range(start)) <= set(before)
+    again = start_target(batch_size_rows=batch, max_in_flight=in_flight)
+    again.feed(*(schema(), *orders(count - start, start=start), state("all")))
+    again.close_input()
+    done = again.end()
+    assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": "all"})
+    after = published_ids(emulator, topic)
+    assert set(after) == set(range(count))
+    # What was in flight, what was acknowledged a moment ago, and what was read since the state.
+    assert len(after) - count <= 2 * in_flight * batch + state_every
+
+
+def test_a_kill_duplicates_at_most_the_batches_in_flight_and_what_follows_the_last_state(
+    emulator, topic, start_target
+):
+    """While one batch is late, the others of its topic do not go on without end."""
+    in_flight, batch = 3, 10
+    emulator.fault("stall", secs=60)
+    target = start_target(batch_size_rows=batch, max_in_flight=in_flight)
+    target.feed(schema(), *orders(400, state_every=batch))
+    eventually(
+        lambda: len(published_ids(emulator, topic)) >= (in_flight - 1) * batch, "the other batches"
+    )
+    time.sleep(0.5)
+    target.kill()
+    # The batch that is late may be the first or one that overtook it.
+    start = target.emitted[-1] + 1 if target.emitted else 0
+    duplicated = [number for number in published_ids(emulator, topic) if number >= start]
+    assert len(duplicated) <= (in_flight - 1) * batch
+
+
+# The run would otherwise wait for eight seconds, as in the test without a response above.
+SHORT_GRACE = """
+    from target_workato_streams.publishing import producer as shutdown
+    shutdown.GRACE_SECS = 2.0
+"""
+
+
+def test_a_signal_ends_the_run_if_nothing_reads_stdout(emulator, topic, target_config, tmp_path):
+    """Publishing continues while stdout is full, and the run ends within 10 s of the signal."""
+    config = target_config(batch_size_rows=1)
+    process = subprocess.Popen(
+        command("target-workato-streams", "--config", config),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(**injected(tmp_path / "site", SHORT_GRACE)),
+    )
+    with killed_at_end(process):
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(schema() + b"\n")
+        for number in range(60):
+            large = {"number": number, "pad": "x" * 5000}
+            process.stdin.write(b"".join(line + b"\n" for line in (*orders(1), state(large))))
+        process.stdin.flush()
+        eventually(lambda: len(published_ids(emulator, topic)) == 60, "all records")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+        assert b"nothing reads stdout" in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [
+        ("0<&-", b"stdin is closed"),
+        ("1>&-", b"stdout is closed"),
+        ("0>/dev/null", b"cannot read the input (Bad file descriptor)"),
+    ],
+)
+def test_a_closed_stdin_or_stdout_is_reported_in_one_line(
+    emulator, target_config, redirection, reason
+):
+    """The error comes before the first request, without a traceback."""
+    files = " ".join(command("target-workato-streams", "--config", target_config()))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {files} {redirection}"],
+        input=schema() + b"\n" + b"\n".join(orders(1)),
+        capture_output=True,
+        check=False,
+        timeout=30,
+        env=environment(),
+    )
+    assert done.returncode == 1
+    assert done.stderr.count(reason) == 1
+    assert b"Traceback" not in done.stderr
+    assert emulator.requests() == []

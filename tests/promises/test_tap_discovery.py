@@ -1,0 +1,361 @@
+"""Discovery: streams are the topics in the settings, or all topics of the workspace."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.tap_in_process import discover, read
+from tests.support.tap_output import consumed, ids
+
+if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
+    from tests.support.executables import Outcome
+
+
+@pytest.fixture
+def developer(emulator: Emulator) -> dict[str, Any]:
+    """Settings for the emulator's Developer API."""
+    return {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
+
+
+def streams(run: Outcome) -> dict[str, int]:
+    """Return the topic ids of a run's records by stream name."""
+    return {message["stream"]: message["record"]["topic_id"] for message in records(run)}
+
+
+def records(run: Outcome) -> list[dict[str, Any]]:
+    return [message for message in run.messages if message["type"] == "RECORD"]
+
+
+def names(run: Outcome) -> list[str]:
+    """Return the stream names in a catalog; the SDK sorts them."""
+    return [stream["tap_stream_id"] for stream in json.loads(run.stdout)["streams"]]
+
+
+def test_without_topics_every_topic_of_the_workspace_is_a_stream(emulator, run_tap, developer):
+    """The schemas are known; there are two requests for the list and two for each topic."""
+    fields = [{"name": "n", "type": "integer"}]
+    orders = emulator.create_topic("Orders", schema=fields)
+    returns = emulator.create_topic("Returned goods")
+    for topic in (orders, returns):
+        emulator.load(topic, [{"n": topic}])
+
+    run = run_tap(**developer)
+
+    assert streams(run) == {"orders": orders, "returned_goods": returns}
+    schemas = {m["stream"]: m["schema"] for m in run.messages if m["type"] == "SCHEMA"}
+    assert schemas["orders"]["properties"]["payload"]["properties"] == {
+        "n": {"type": ["integer", "null"]}
+    }
+    listed, _ = emulator.requests(operation="topics")
+    assert listed.method == "GET"
+    assert listed.headers["authorization"] == f"Bearer {emulator.developer_token}"
+    assert "include_schema=true" in listed.path
+    for request in emulator.requests(operation="consume"):
+        assert request.headers["authorization"] == f"Bearer {emulator.token}"
+    assert len(consumed(emulator)) == 4
+    assert run.exit_code == 0
+
+
+def test_names_are_snake_case_legal_and_unique(emulator, run_tap, developer):
+    """The oldest of the topics with the same title keeps the name, and its bookmark."""
+    titles = {
+        1: "SalesOrders",
+        2: "sales orders",
+        3: "  Sales / Orders (EU) v2.0 ",
+        4: "Menü & Prix été",
+        5: "注文",
+        6: "",
+        7: "Sales-Orders",
+        8: "sales_orders_7",
+        9: "../../etc/passwd",
+        10: "topic_5",
+    }
+    for topic, title in reversed(titles.items()):
+        emulator.create_topic(title, id=topic)
+        emulator.load(topic, [{}])
+
+    run = run_tap(**developer)
+
+    assert streams(run) == {
+        "sales_orders": 1,
+        "sales_orders_2": 2,
+        "sales_orders_eu_v2_0": 3,
+        "menu_prix_ete": 4,
+        "topic_5": 5,
+        "topic_6": 6,
+        "sales_orders_7": 7,
+        "sales_orders_7_8": 8,
+        "etc_passwd": 9,
+        "topic_5_10": 10,
+    }
+
+
+def test_a_newer_topic_with_the_same_title_takes_no_name(emulator, run_tap, developer):
+    """The older one keeps its name."""
+    emulator.load(emulator.create_topic("Orders", id=5), [{}])
+    emulator.load(emulator.create_topic("Returns", id=6), [{}])
+    before = streams(run_tap(**developer))
+
+    emulator.load(emulator.create_topic("orders", id=9), [{}])
+    after = streams(run_tap(**developer))
+
+    assert before == {"orders": 5, "returns": 6}
+    assert after == {"orders": 5, "returns": 6, "orders_9": 9}
+
+
+def test_more_topics_than_a_page_holds_are_all_found(emulator, run_tap, developer):
+    """Pages are requested until one is empty."""
+    for number in range(1, 206):
+        emulator.create_topic(f"Topic {number}", id=number)
+
+    run = run_tap("--discover", **developer)
+
+    assert names(run) == sorted(f"topic_{number}" for number in range(1, 206))
+    pages = [re.findall(r"\bpage=(\d+)", r.path) for r in emulator.requests(operation="topics")]
+    assert pages == [["1"], ["2"], ["3"], ["4"]]
+
+
+@pytest.mark.parametrize("count", [None, 100, 1_000])
+def test_each_topic_is_listed_once_whatever_the_count_says(emulator, run_tap, developer, count):
+    """A topic that is on two pages is one stream."""
+    topics = [{"id": number, "name": f"T{number}"} for number in range(1, 151)]
+    for page in (topics[:100], topics[99:]):
+        emulator.fault("garbage", operation="topics", body={"data": page, "count": count})
+    emulator.fault("garbage", operation="topics", body={"data": topics[:100], "count": count})
+
+    run = run_tap("--discover", **developer)
+
+    assert names(run) == sorted(f"t{number}" for number in range(1, 151))
+    assert len(emulator.requests(operation="topics")) <= 3
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_short_pages_are_read_to_the_end(emulator, run_tap, developer, counted):
+    """A service may limit `per_page` to less than was requested."""
+    topics = [{"id": number, "name": f"T{number}", "schema": None} for number in (3, 1, 2)]
+    for page in ([topics[0]], [topics[1]], [topics[2]], []):
+        body = {"data": page, **({"count": 3} if counted else {})}
+        emulator.fault("garbage", operation="topics", body=body)
+
+    run = run_tap("--discover", **developer)
+
+    assert names(run) == ["t1", "t2", "t3"]
+    assert len(emulator.requests(operation="topics")) == 4
+
+
+MALFORMED: list[Any] = [
+    "{",
+    {"name": "n"},
+    ["n"],
+    [{"name": 7}],
+    [{"type": ["string"]}],
+    [{"properties": {"a": 1}}],
+]
+
+
+def test_a_malformed_schema_costs_a_warning_and_the_others_are_discovered(
+    emulator, run_tap, developer
+):
+    """Its topic gets an open schema; a topic without a name gets one from its id."""
+    fine = {"id": 100, "name": "Orders", "schema": [{"name": "n", "type": "integer"}]}
+    listed = [
+        {"id": number, "name": f"Broken {number}", "schema": schema}
+        for number, schema in enumerate(MALFORMED)
+    ]
+    listed.append({"id": len(listed), "name": None})
+    for data in ([*listed, fine], []):
+        emulator.fault("garbage", operation="topics", body={"data": data})
+
+    run = run_tap("--discover", **developer)
+
+    found = {
+        stream["tap_stream_id"]: stream["schema"]["properties"]["payload"]
+        for stream in json.loads(run.stdout)["streams"]
+    }
+    assert "n" in found.pop("orders")["properties"]
+    names = [f"broken_{number}" for number in range(len(MALFORMED))]
+    assert found.keys() == {*names, f"topic_{len(MALFORMED)}"}
+    assert not any("properties" in payload for payload in found.values())
+    warnings = [line.split("| ")[-1] for line in run.stderr.splitlines() if "WARNING" in line]
+    assert warnings == [
+        f"topic {number}: the Developer API lists no valid schema"
+        for number in range(len(MALFORMED))
+    ]
+
+
+def test_numbers_and_schemas_may_be_listed_as_text(emulator, run_tap, developer):
+    """What they say counts, not how."""
+    schema = '[{"name": "n", "type": "integer"}]'
+    topic = {"id": "1", "name": "Orders", "retention": "604800", "schema": schema}
+    for data in ([topic], []):
+        emulator.fault("garbage", operation="topics", body={"data": data})
+
+    run = run_tap("--discover", **developer)
+
+    [stream] = json.loads(run.stdout)["streams"]
+    assert "n" in stream["schema"]["properties"]["payload"]["properties"]
+    assert "WARNING" not in run.stderr
+
+
+def test_named_topics_get_the_schema_of_the_workspace(emulator, run_tap, developer):
+    """Topics that the Developer API does not list are read all the same."""
+    fields = [{"name": "n", "type": "integer"}]
+    orders = emulator.create_topic("Orders", schema=fields)
+    emulator.create_topic("Returns")
+    unlisted = emulator.create_topic("Secret")
+    for topic in (orders, unlisted):
+        emulator.load(topic, [{"n": topic}])
+    emulator.fault(
+        "garbage",
+        operation="topics",
+        body={"count": 1, "data": [{"id": orders, "name": "Orders", "schema": fields}]},
+    )
+
+    run = run_tap(topics=[{"id": orders, "name": "o"}, unlisted], **developer)
+
+    assert streams(run) == {"o": orders, f"topic_{unlisted}": unlisted}
+    schemas = {m["stream"]: m["schema"] for m in run.messages if m["type"] == "SCHEMA"}
+    payload = schemas["o"]["properties"]["payload"]
+    assert payload["properties"] == {"n": {"type": ["integer", "null"]}}
+    assert run.exit_code == 0
+
+
+def test_an_empty_workspace_is_a_run_without_streams(emulator, run_tap, developer):
+    """A warning says so; the run succeeds."""
+    run = run_tap(**developer)
+
+    assert (run.exit_code, run.stdout) == (0, b"")
+    assert "reading 0 topics" in run.stderr
+    assert consumed(emulator) == []
+
+
+def test_a_rejected_developer_token_is_named(emulator, run_tap, developer):
+    """One line after one request names the setting, but never its value."""
+    run = run_tap(**{**developer, "developer_api_token": "stale-secret"})
+
+    assert len(emulator.requests()) == 1
+    assert run.exit_code == 1
+    assert len(run.error_lines) == 1
+    assert re.search(
+        r"Developer API: HTTP 401 \(.+\); check developer_api_token and data_center$",
+        run.error_lines[0],
+    )
+    assert "stale-secret" not in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"kind": "status", "status": 500}, "HTTP 500"),
+        ({"kind": "reset"}, "no complete response"),
+        ({"kind": "html"}, "unexpected response"),
+        ({"kind": "garbage", "body": {"data": [{"name": "?"}]}}, "unexpected response"),
+        ({"kind": "redirect", "location": "/elsewhere"}, "redirects are not followed"),
+    ],
+)
+def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
+    emulator, run_tap, developer, fault, words
+):
+    """One line says so, and no topic is requested."""
+    emulator.create_topic()
+    emulator.fault(operation="topics", times=-1, **fault)
+
+    run = run_tap(**developer, max_retry_secs=0)
+
+    assert run.exit_code == 1
+    assert len(run.error_lines) == 1
+    assert "Developer API: " in run.error_lines[0]
+    assert words in run.error_lines[0]
+    assert " api_url" not in run.error_lines[0]
+    assert (run.stdout, consumed(emulator)) == (b"", [])
+    assert [request.path for request in emulator.requests(operation="other")] == []
+
+
+def test_a_developer_api_that_fails_temporarily_is_retried(emulator, run_tap, developer):
+    """Its requests are retried like any other."""
+    emulator.create_topic("Orders")
+    emulator.fault("status", operation="topics", status=503, times=2)
+
+    run = run_tap("--discover", **developer)
+
+    assert names(run) == ["orders"]
+    assert [r.status for r in emulator.requests(operation="topics")] == [503, 503, 200, 200]
+
+
+def test_with_catalog_and_topics_a_failing_developer_api_is_a_warning(emulator, run_tap, developer):
+    """They contain everything but the retention."""
+    topic = emulator.create_topic("Orders", schema=[{"name": "n", "type": "integer"}])
+    loaded = emulator.load(topic, [{"n": 1}])
+    catalog = json.loads(run_tap("--discover", topics=[topic], **developer).stdout)
+    rejected = {**developer, "developer_api_token": "stale-secret"}
+
+    run = run_tap(topics=[topic], catalog=catalog, **rejected)
+
+    assert ids(run) == loaded
+    schema = run.messages[0]["schema"]["properties"]["payload"]["properties"]
+    assert schema == {"n": {"type": ["integer", "null"]}}
+    assert run.exit_code == 0
+    warnings = [line for line in run.stderr.splitlines() if "WARNING" in line]
+    assert len(warnings) == 1
+    assert "developer_api_token" in warnings[0]
+    assert run_tap(topics=[topic], **rejected).exit_code == 1
+    assert run_tap(catalog=catalog, **rejected).exit_code == 1
+
+
+def test_topics_of_the_workspace_can_be_selected_in_the_catalog(emulator, run_tap, developer):
+    """A stream that is not selected costs no request."""
+    orders, returns = emulator.create_topic("Orders"), emulator.create_topic("Returns")
+    for topic in (orders, returns):
+        emulator.load(topic, [{"n": topic}])
+    catalog = json.loads(run_tap("--discover", **developer).stdout)
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if entry["breadcrumb"] == []:
+                entry["metadata"]["selected"] = stream["tap_stream_id"] == "returns"
+
+    run = run_tap(catalog=catalog, **developer)
+
+    assert streams(run) == {"returns": returns}
+    assert {request.topic_id for request in emulator.requests(operation="consume")} == {returns}
+    assert list(run.states[-1]["bookmarks"]) == ["returns"]
+
+
+@pytest.mark.parametrize("cached_catalog", [False, True])
+def test_a_renamed_topic_keeps_its_stream_name_and_bookmark(emulator, developer, cached_catalog):
+    """It is identified by its id, with and without a cached catalog; a new topic takes no name."""
+    emulator.load(emulator.create_topic("Orders", id=1), [{"n": 1}])
+    catalog = discover(emulator, **developer) if cached_catalog else None
+    state = read(emulator, catalog=catalog, **developer).states[-1]
+    renamed = [{"id": 1, "name": "Sales"}]
+    if not cached_catalog:
+        emulator.create_topic("Orders", id=2)
+        renamed.append({"id": 2, "name": "Orders"})
+    for page in (renamed, []):
+        emulator.fault("garbage", operation="topics", body={"data": page})
+    later = emulator.load(1, [{"n": 2}])
+    outcome = read(emulator, catalog=catalog, state=state, **developer)
+    assert ids(outcome, "orders") == later
+    assert {record["topic_id"] for record in outcome.records("orders")} == {1}
+    schemas = [message["stream"] for message in outcome.messages if message["type"] == "SCHEMA"]
+    assert sorted(schemas) == (["orders"] if cached_catalog else ["orders", "orders_2"])
+
+
+def test_a_topic_that_cannot_be_sampled_costs_a_warning(emulator, caplog):
+    """It gets an open schema, and the schemas of the other topics are inferred."""
+    for topic in (1, 2):
+        emulator.load(emulator.create_topic(f"topic {topic}", id=topic), [{"n": 1}])
+    emulator.fault("status", status=403, topic_id=1, times=-1)
+    catalog = discover(emulator, topics=[{"id": 1}, {"id": 2}], infer_schema=True)
+    payloads = [stream["schema"]["properties"]["payload"] for stream in catalog["streams"]]
+    assert payloads[0] == {"type": ["object", "null"], "additionalProperties": True}
+    assert list(payloads[1]["properties"]) == ["n"]
+    [line] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert line.startswith("topic_1 (topic 1): HTTP 403")
+    assert line.endswith("; its schema cannot be inferred, so any object is allowed")

@@ -1,0 +1,261 @@
+"""An expired bookmark is detected by probing; a warning names the time span of the loss."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.running import eventually
+from tests.support.tap import bookmark
+from tests.support.tap_in_process import read
+from tests.support.tap_output import ago, assert_states_are_true, consumed, ids
+
+if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
+    from tests.support.executables import Outcome
+
+State = dict[str, Any]
+
+
+def warnings(outcome: Outcome) -> list[str]:
+    """Return the warnings in stderr."""
+    return [line for line in outcome.stderr.splitlines() if "WARNING" in line]
+
+
+@pytest.fixture
+def published(emulator: Emulator) -> list[str]:
+    """Topic 1 with one message per hour, the last one of an hour ago."""
+    topic = emulator.create_topic()
+    times = [ago(3_600 * hours) for hours in range(8, 0, -1)]
+    return emulator.load(topic, ({"n": n} for n in range(8)), times=times)
+
+
+@pytest.fixture
+def state(emulator: Emulator, published: list[str]) -> State:
+    """The state of a run that read three messages, the third of which has expired since."""
+    third = emulator.messages(1)[2]
+    emulator.expire(1, published[3])
+    resume = {
+        "replication_key": "message_id",
+        "replication_key_value": third.message_id,
+        "message_time": third.time,
+    }
+    return {"bookmarks": {"topic_1": resume}}
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 410, 416, 422])
+def test_all_remaining_messages_are_read_whatever_4xx_the_service_uses(
+    emulator, published, state, run_tap, status
+):
+    """A rejection, a probe, a second rejection; then it continues at the earliest message."""
+    emulator.configure(expired_status=status)
+    outcome = run_tap(topics=[1], state=state, batch_size=10)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published[4:]
+    assert bookmark(outcome.states[-1], "topic_1") == published[-1]
+    assert consumed(emulator) == [
+        {"batch_size": 10, "after_message_id": published[2]},
+        {"batch_size": 1},
+        {"batch_size": 10, "after_message_id": published[2]},
+        {"batch_size": 10},
+        {"batch_size": 10, "after_message_id": published[-1]},
+    ]
+
+
+def test_one_warning_names_topic_bookmark_and_time_span(emulator, published, state, run_tap):
+    """The span is from the time of the bookmark to that of the earliest remaining message."""
+    outcome = run_tap(topics=[{"id": 1, "name": "orders"}], state=_renamed(state, "orders"))
+    [line] = warnings(outcome)
+    assert "orders (topic 1)" in line
+    assert f"bookmark {published[2]}" in line
+    assert state["bookmarks"]["topic_1"]["message_time"] in line
+    assert emulator.messages(1)[0].time in line
+    assert "400" in line
+
+
+def test_since_time_continues_at_the_time_of_the_bookmark(emulator, published, state, run_tap):
+    """`since_time` is sent once, and never together with a cursor."""
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time", batch_size=10)
+    assert ids(outcome) == published[4:]
+    probe, _, since, after = consumed(emulator)[1:]
+    assert probe == {"batch_size": 1}
+    assert since.keys() == {"batch_size", "since_time"}
+    assert after == {"batch_size": 10, "after_message_id": published[-1]}
+    bookmark_time = datetime.fromisoformat(state["bookmarks"]["topic_1"]["message_time"])
+    sent = datetime.fromisoformat(since["since_time"].replace("Z", "+00:00"))
+    assert bookmark_time - sent == timedelta(milliseconds=1)
+    assert len(warnings(outcome)) == 1
+
+
+def test_since_time_skips_no_message_of_the_same_millisecond(emulator, run_tap):
+    """Messages of one batch share a time, and the service returns only newer ones."""
+    topic = emulator.create_topic()
+    at_once = ago(60)
+    published = emulator.load(topic, [{"n": n} for n in range(4)], times=[at_once] * 4)
+    first = run_tap(topics=[topic], max_messages=1)
+    emulator.expire(topic, published[0])
+    outcome = run_tap(topics=[topic], state=first.states[-1], on_expired_bookmark="since_time")
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published[1:]
+
+
+def test_a_redirect_does_not_expire_the_bookmark(emulator, published, run_tap):
+    """One redirect to a login page does not restart the topic, because only a 4xx can."""
+    emulator.fault("redirect", status=302, location="/login")
+    given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert outcome.exit_code == 1
+    assert len(emulator.requests()) == 1
+    assert "expired" not in outcome.stderr
+    assert outcome.states[-1] == given
+
+
+def test_since_time_without_a_time_continues_at_the_earliest_message(
+    emulator, published, state, run_tap
+):
+    """A bookmark without a time says nothing else."""
+    del state["bookmarks"]["topic_1"]["message_time"]
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time")
+    assert ids(outcome) == published[4:]
+    assert "since_time" not in consumed(emulator)[3]
+    assert "unknown" in warnings(outcome)[0]
+
+
+def test_fail_ends_the_run_with_the_bookmark_unchanged(emulator, published, state, run_tap):
+    """One line says what happened and how to continue; the state does not move."""
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark="fail")
+    assert outcome.exit_code == 1
+    assert outcome.records() == []
+    assert {bookmark(each, "topic_1") for each in outcome.states} == {published[2]}
+    [line] = outcome.error_lines
+    for part in ("topic 1", published[2], state["bookmarks"]["topic_1"]["message_time"]):
+        assert part in line
+    assert "on_expired_bookmark" in line
+    assert len(emulator.requests()) == 3
+    assert warnings(outcome) == []
+
+
+@pytest.mark.parametrize(("after", "status"), [(0, 400), (5, 404), (7, 410)])
+def test_a_stray_4xx_does_not_read_the_topic_again(emulator, published, caplog, after, status):
+    """The cursor is tried once more after the probe, and each message is written once."""
+    state = {"bookmarks": {"topic_1": {"replication_key_value": published[0]}}}
+    emulator.fault("status", status=status, after=after)
+    outcome = read(emulator, topics=[{"id": 1}], batch_size=1, state=state)
+    assert ids(outcome) == published[1:]
+    assert_states_are_true(outcome, state)
+    assert "expired" not in caplog.text
+    assert f"ignored HTTP {status}" in caplog.text
+
+
+@pytest.mark.parametrize("policy", ["earliest", "since_time"])
+def test_a_service_that_rejects_every_cursor_ends_the_run(emulator, published, run_tap, policy):
+    """One line says so; the state covers what was written."""
+    emulator.fault("reject_position", times=-1)
+    outcome = run_tap(topics=[1], batch_size=5, on_expired_bookmark=policy)
+    assert outcome.exit_code == 1
+    [line] = outcome.error_lines
+    assert "topic_1 (topic 1): the service rejects message " in line
+    assert len(emulator.requests()) < 30
+    assert set(ids(outcome)) <= set(published)
+    assert bookmark(outcome.states[-1], "topic_1") == ids(outcome)[-1]
+
+
+def test_a_purged_topic_continues_with_the_next_message(emulator, published, state, run_tap):
+    """Without a remaining message the time span ends now."""
+    emulator.purge(1)
+    first = run_tap(topics=[1], state=state)
+    assert first.exit_code == 0
+    assert first.records() == []
+    assert "now" in warnings(first)[0]
+    assert bookmark(first.states[-1], "topic_1") == published[2]
+    after = emulator.load(1, [{"n": 9}])
+    assert ids(run_tap(topics=[1], state=first.states[-1])) == after
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_rejection_of_the_probe_is_due_to_the_topic(emulator, published, run_tap, status):
+    """If the request fails without the cursor, too, the bookmark has not expired."""
+    emulator.fault("status", status=status, times=-1)
+    given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert outcome.exit_code == 1
+    assert len(emulator.requests()) == 2
+    [line] = outcome.error_lines
+    assert "topic_1 (topic 1)" in line
+    assert str(status) in line
+    assert "Injected fault" in line
+    assert "expired" not in outcome.stderr
+    assert outcome.states[-1] == given
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_rejected_token_does_not_expire_the_bookmark(emulator, published, run_tap, status):
+    """401 and 403 are not probed."""
+    emulator.fault("status", status=status, times=-1)
+    given = {"bookmarks": {"topic_1": {"replication_key_value": published[5]}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert outcome.exit_code == 1
+    assert len(emulator.requests()) == 1
+    assert outcome.states[-1] == given
+
+
+@pytest.mark.parametrize("policy", ["earliest", "since_time"])
+def test_a_probe_that_fails_temporarily_is_retried(emulator, published, state, run_tap, policy):
+    """A 503 during the probe does not turn an expired bookmark into a failure."""
+    emulator.fault("status", status=503, after=1, times=1)
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark=policy)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published[4:]
+
+
+def test_a_bookmark_may_expire_in_tail_mode(emulator, published, start_tap):
+    """It continues with the remaining messages and with new ones."""
+    tail = start_tap(topics=[1], tail=True, timeout_secs=1, state_interval_secs=0.2)
+    tail.wait_for_bookmark("topic_1", published[-1])
+    emulator.purge(1)
+    after = emulator.load(1, [{"n": 9}, {"n": 10}])
+    tail.wait_for_bookmark("topic_1", after[-1])
+    more = emulator.load(1, [{"n": 11}])
+    tail.wait_for_records(11)
+    eventually(lambda: ids(tail.so_far) == [*published, *after, *more], "each message once")
+
+
+def test_a_time_bookmark_never_expires(emulator, run_tap):
+    """A run from `latest` in an idle topic ends with a timestamp, which cannot expire."""
+    topic = emulator.create_topic()
+    first = run_tap(topics=[topic], start_from="latest")
+    between = emulator.load(topic, [{"n": n} for n in range(4)])
+    emulator.expire(topic, between[1])
+    second = run_tap(topics=[topic], state=first.states[-1])
+    assert second.exit_code == 0
+    assert ids(second) == between[2:]
+    assert warnings(second) == []
+
+
+@pytest.mark.parametrize(("retention_hours", "warned"), [(100, False), (7, True)])
+def test_a_bookmark_close_to_the_retention_is_reported(emulator, run_tap, retention_hours, warned):
+    """If the Developer API lists the retention, a warning comes before messages are lost."""
+    topic = emulator.create_topic("Orders", retention=3_600 * retention_hours)
+    times = [ago(6 * 3_600), ago(60)]
+    loaded = emulator.load(topic, [{}, {}], times=times)
+    first = emulator.messages(topic)[0]
+    resume = {"replication_key_value": first.message_id, "message_time": first.time}
+    outcome = run_tap(
+        state={"bookmarks": {"orders": resume}},
+        developer_api_token=emulator.developer_token,
+        developer_api_url=emulator.url,
+    )
+    assert outcome.exit_code == 0
+    assert ids(outcome, "orders") == loaded[1:]
+    warned_of = [line for line in warnings(outcome) if "retention of 7 hours" in line]
+    assert len(warned_of) == len(warnings(outcome)) == int(warned)
+    if warned:
+        assert f"orders (topic {topic})" in warned_of[0]
+        assert first.message_id in warned_of[0]
+
+
+def _renamed(state: State, name: str) -> State:
+    return {"bookmarks": {name: state["bookmarks"]["topic_1"]}}

@@ -1,0 +1,253 @@
+"""Where reading starts: the settings decide once, and the bookmark from then on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.tap import bookmark
+from tests.support.tap_in_process import read
+from tests.support.tap_output import ago, all_ago, assert_states_are_true, consumed, ids
+
+if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
+    from tests.support.executables import Outcome
+
+
+def state_after(message_id: str, stream: str = "topic_1") -> dict[str, Any]:
+    """Return the state of a run that ended with this message."""
+    place = {"replication_key": "message_id", "replication_key_value": message_id}
+    return {"bookmarks": {stream: place}}
+
+
+def assert_cursors(emulator: Emulator, outcome: Outcome, first: dict[str, str]) -> None:
+    """The first request has this cursor, each later one the last message before it."""
+    asked = consumed(emulator)
+    cursors = ("after_message_id", "since_time")
+    sent = [{key: body[key] for key in cursors if key in body} for body in asked]
+    assert sent[0] == first
+    assert len(sent) > 1
+    assert all(list(each) == ["after_message_id"] for each in sent[1:])
+    assert {each["after_message_id"] for each in sent[1:]} <= set(ids(outcome))
+
+
+@pytest.fixture
+def old_and_new(emulator: Emulator) -> list[str]:
+    """Topic 1 with three messages of two hours ago and three of a minute ago."""
+    topic = emulator.create_topic()
+    times = [*all_ago(7_200, 3), *all_ago(60, 3)]
+    return emulator.load(topic, [{"n": n} for n in range(6)], times=times)
+
+
+def test_without_a_bookmark_a_topic_is_read_from_its_earliest_message(
+    emulator, old_and_new, run_tap
+):
+    """The first request has no cursor, each later one the last message before it."""
+    outcome = run_tap(topics=[1], batch_size=2)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == old_and_new
+    assert_cursors(emulator, outcome, {})
+    assert_states_are_true(outcome)
+
+
+def test_a_start_date_is_sent_only_in_the_first_request(emulator, old_and_new, run_tap):
+    """`since_time` and `after_message_id` are never sent together."""
+    start_date = ago(3_600)
+    outcome = run_tap(topics=[1], batch_size=2, start_date=start_date)
+    assert ids(outcome) == old_and_new[3:]
+    assert_cursors(emulator, outcome, {"since_time": start_date})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"start_date": "2020-01-01T00:00:00Z"}, {"start_from": "latest"}]
+)
+def test_a_bookmark_takes_precedence_over_the_settings(emulator, old_and_new, run_tap, settings):
+    """With a bookmark, `start_date` and `start_from` are ignored."""
+    outcome = run_tap(topics=[1], state=state_after(old_and_new[1]), **settings)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == old_and_new[2:]
+    assert_cursors(emulator, outcome, {"after_message_id": old_and_new[1]})
+
+
+def test_each_topic_may_have_its_own_start(emulator, run_tap):
+    """It overrides the start in the settings."""
+    loaded = {}
+    for topic in range(1, 5):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        times = [ago(7_200), ago(3_600), ago(60)]
+        loaded[topic] = emulator.load(topic, [{}, {}, {}], times=times)
+    outcome = run_tap(
+        topics=[
+            {"id": 1},
+            {"id": 2, "start_date": ago(5_000)},
+            {"id": 3, "start_from": "earliest"},
+            {"id": 4, "start_from": "latest"},
+        ],
+        start_date=ago(1_000),
+    )
+    assert outcome.exit_code == 0
+    assert ids(outcome, "topic_1") == loaded[1][2:]
+    assert ids(outcome, "topic_2") == loaded[2][1:]
+    assert ids(outcome, "topic_3") == loaded[3]
+    assert ids(outcome, "topic_4") == []
+    assert bookmark(outcome.states[-1], "topic_4") is None
+    assert outcome.states[-1]["bookmarks"]["topic_4"]["message_time"]
+
+
+def test_messages_between_two_runs_from_latest_are_read(emulator, old_and_new, run_tap):
+    """A run without new messages leaves a bookmark from which the next one resumes."""
+    first = run_tap(topics=[1], start_from="latest")
+    assert first.exit_code == 0
+    assert first.records() == []
+    assert len(emulator.requests()) == 1
+    between = emulator.load(1, [{"n": 7}, {"n": 8}])
+    second = run_tap(topics=[1], start_from="latest", state=first.states[-1])
+    assert ids(second) == between
+    assert old_and_new[-1] not in between
+    assert bookmark(second.states[-1], "topic_1") == between[-1]
+    third = run_tap(topics=[1], start_from="latest", state=second.states[-1])
+    assert third.records() == []
+    assert third.states[-1] == second.states[-1]
+
+
+@pytest.mark.parametrize("page_limit", [None, 2])
+@pytest.mark.parametrize("offset_secs", [0.0, -3_600.0, 3_600.0], ids=["true", "behind", "ahead"])
+def test_messages_just_before_a_run_from_latest_are_never_read(
+    emulator, run_tap, offset_secs, page_limit
+):
+    """The next run does not read them either, whatever the clocks say."""
+    emulator.configure(clock_offset_secs=offset_secs, page_limit=page_limit)
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"old": True} for _ in range(5)])
+    first = run_tap(topics=[topic], start_from="latest")
+    assert first.exit_code == 0
+    assert first.records() == []
+    between = emulator.load(topic, [{"n": 7}, {"n": 8}])
+    assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
+
+
+@pytest.mark.parametrize("offset_secs", [-3_600.0, 3_600.0], ids=["behind", "ahead"])
+def test_latest_is_determined_by_the_clock_of_the_service(emulator, run_tap, offset_secs):
+    """A skewed local clock neither skips new messages nor reads old ones."""
+    emulator.configure(clock_offset_secs=offset_secs)
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"old": True}], times=[ago(60 - offset_secs)])
+    first = run_tap(topics=[topic], start_from="latest")
+    assert first.records() == []
+    between = emulator.load(topic, [{"n": 7}])
+    assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
+
+
+def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(emulator, start_tap):
+    """New messages arrive faster than they can be read, and none of these is skipped."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"old": True}] * 2)
+    emulator.configure(latency_secs=0.05)
+    stopped = threading.Event()
+
+    def publish() -> None:
+        while not stopped.wait(0.02):
+            emulator.load(topic, [{}])
+
+    publishing = threading.Thread(target=publish)
+    publishing.start()
+    try:
+        tap = start_tap(topics=[topic], start_from="latest", tail=True, batch_size=1)
+        tap.wait_for_records(10)
+    finally:
+        stopped.set()
+        publishing.join()
+    read = ids(tap.kill())
+    published = [message.message_id for message in emulator.messages(topic)]
+    start = published.index(read[0])
+    assert start > 1
+    assert read == published[start : start + len(read)]
+
+
+@pytest.mark.usefixtures("old_and_new")
+def test_messages_after_a_killed_tail_from_latest_are_read(emulator, run_tap, start_tap):
+    """The start position is emitted before the first message arrives."""
+    tail = start_tap(topics=[1], start_from="latest", tail=True, state_interval_secs=0.1)
+    tail.wait_for(lambda run: b"message_time" in run.stdout, "the start position in a STATE line")
+    killed = tail.kill()
+    assert killed.records() == []
+    between = emulator.load(1, [{"n": 7}, {"n": 8}])
+    assert ids(run_tap(topics=[1], start_from="latest", state=killed.states[-1])) == between
+
+
+def test_a_full_table_is_read_in_each_run(emulator, old_and_new, run_tap):
+    """With FULL_TABLE in the catalog, the bookmark is neither used nor moved."""
+    catalog = json.loads(run_tap("--discover", topics=[1]).stdout)
+    for entry in catalog["streams"]:
+        entry["replication_method"] = "FULL_TABLE"
+        entry["metadata"][0]["metadata"]["forced-replication-method"] = "FULL_TABLE"
+    given = state_after(old_and_new[3])
+    outcome = run_tap(topics=[1], catalog=catalog, state=given)
+    assert outcome.exit_code == 0
+    assert ids(outcome) == old_and_new
+    assert "after_message_id" not in consumed(emulator)[0]
+    assert [bookmark(state, "topic_1") for state in outcome.states] == [old_and_new[3]]
+
+
+def test_the_state_of_other_streams_is_kept(old_and_new, run_tap):
+    """Every STATE line contains everything that the run was given."""
+    given = {"bookmarks": {"elsewhere": {"replication_key_value": "Axyz", "since": 3}}}
+    outcome = run_tap(topics=[1], state=given)
+    assert ids(outcome) == old_and_new
+    assert len(outcome.states) == 2
+    for state in outcome.states:
+        assert state["bookmarks"]["elsewhere"] == given["bookmarks"]["elsewhere"]
+    assert bookmark(outcome.states[-1], "topic_1") == old_and_new[-1]
+
+
+def test_a_run_without_new_messages_is_one_request(emulator, run_tap):
+    """Each topic is requested once, and the state stays as it was given."""
+    last = {}
+    for topic in (1, 2, 3):
+        emulator.create_topic(f"topic {topic}", id=topic)
+        last[topic] = emulator.load(topic, [{}, {}])[-1]
+    given = run_tap(topics=[1, 2, 3]).states[-1]
+    emulator.clear_requests()
+    outcome = run_tap(topics=[1, 2, 3], state=given)
+    assert outcome.exit_code == 0
+    assert outcome.records() == []
+    assert outcome.states == [given]
+    asked = {r.topic_id: r for r in emulator.requests()}
+    assert len(emulator.requests()) == 3
+    for topic, message_id in last.items():
+        assert message_id.encode() in asked[topic].body
+
+
+TIME = "2026-01-31T00:00:00.000+00:00"
+STARTS: list[tuple[dict[str, Any], dict[str, Any] | None, str]] = [
+    ({}, None, "starting at the earliest message (no bookmark, start_from is earliest)"),
+    (
+        {"start_from": "latest"},
+        None,
+        "starting after the latest message (no bookmark, start_from is latest)",
+    ),
+    ({"start_date": TIME}, None, f"starting at {TIME} (start_date)"),
+    (
+        {"start_date": TIME},
+        {"replication_key_value": "A", "message_time": TIME},
+        f"resuming after message A of {TIME} (bookmark)",
+    ),
+    ({}, {"replication_key_value": "A"}, "resuming after message A (bookmark)"),
+    ({}, {"message_time": TIME}, f"resuming at {TIME} (bookmark)"),
+]
+
+
+@pytest.mark.parametrize(("settings", "given", "line"), STARTS, ids=str)
+def test_the_log_says_where_each_stream_starts_and_why(emulator, caplog, settings, given, line):
+    """The bookmark with its time, or the setting."""
+    emulator.load(emulator.create_topic(id=1), [b"{}"])
+    emulator.fault("garbage", body={"messages": []})
+    caplog.set_level("INFO")
+    state = {"bookmarks": {"orders": given}} if given else None
+    read(emulator, topics=[{"id": 1, "name": "orders"}], state=state, **settings)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines.count(f"orders (topic 1): {line}") == 1

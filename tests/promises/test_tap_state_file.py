@@ -1,0 +1,234 @@
+"""A state file is used as it is, unwrapped, or rejected; it is never taken for "no state"."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tap_workato_streams.event_streams.errors import SettingError
+from tap_workato_streams.reading.bookmarks import bookmarks_of
+
+from tests.support.tap import bookmark
+from tests.support.tap_in_process import read
+from tests.support.tap_output import ago, consumed, ids
+
+if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
+
+TIME = "2026-01-31T00:00:00.000+00:00"
+STATE: dict[str, Any] = {
+    "bookmarks": {"orders": {"replication_key_value": "A12y", "message_time": TIME}}
+}
+WRAPPED: list[Any] = [
+    STATE,
+    {"type": "STATE", "value": STATE},
+    {"singer_state": STATE},
+    {"completed": {"singer_state": STATE}},
+    {"completed": {"singer_state": {"bookmarks": {"orders": {}}}}, "partial": STATE},
+    {"completed": {"singer_state": STATE}, "partial": {}},
+]
+REJECTED: list[tuple[Any, str]] = [
+    ([], "state: an array is not a state; expected an object"),
+    ("text", "state: a string is not a state; expected an object"),
+    (7, "state: a number is not a state; expected an object"),
+    (True, "state: a boolean is not a state; expected an object"),
+    ({"orders": {}}, "state: not a state, since it has no bookmarks"),
+    ({"value": None}, "state: null is not a state; expected an object"),
+    ({"completed": {"singer_state": []}}, "state: an array is not a state; expected an object"),
+    ({"bookmarks": None}, "state: bookmarks is null; expected an object"),
+    ({"bookmarks": []}, "state: bookmarks is an array; expected an object"),
+]
+BOOKMARK = "topic_1 (topic 1): the bookmark in state"
+UNUSABLE: list[tuple[Any, str]] = [
+    ("A12y", f"{BOOKMARK} is a string; expected an object"),
+    ([], f"{BOOKMARK} is an array; expected an object"),
+    (None, f"{BOOKMARK} is null; expected an object"),
+    (
+        {"replication_key": "id", "replication_key_value": "7"},
+        f"{BOOKMARK} is for id, not for message_id: it belongs to another tap",
+    ),
+    ({"last_id": 7}, f"{BOOKMARK} has no message_id: it belongs to another tap"),
+    ({"partitions": []}, f"{BOOKMARK} has no message_id: it belongs to another tap"),
+    (
+        {"replication_key_value": 7},
+        f"{BOOKMARK} has a replication_key_value that is not a message id",
+    ),
+    *(
+        (
+            {"replication_key_value": "A12y", "topic_id": each},
+            f"{BOOKMARK} has a topic_id that is not a number",
+        )
+        for each in (None, "1", [1])
+    ),
+    ({"message_time": "soon"}, f"{BOOKMARK} has a message_time that is not an RFC 3339 time"),
+    (
+        {"replication_key_value": "A12y", "topic_id": 5},
+        f"{BOOKMARK} belongs to topic 5; rename the stream, or remove the bookmark",
+    ),
+]
+
+
+@pytest.fixture
+def published(emulator: Emulator) -> list[str]:
+    """Topic 1 with six messages, a minute apart."""
+    times = [ago(secs) for secs in range(600, 240, -60)]
+    return emulator.load(emulator.create_topic(id=1), [{"n": n} for n in range(6)], times=times)
+
+
+@pytest.mark.parametrize("state", WRAPPED, ids=str)
+def test_a_state_is_unwrapped(state):
+    """A whole STATE line, and Meltano's own format, contain a state."""
+    assert bookmarks_of(state) == STATE["bookmarks"]
+
+
+@pytest.mark.parametrize(("state", "line"), REJECTED, ids=str)
+def test_a_document_that_is_not_a_state_is_rejected(state, line):
+    """One line says what it is instead."""
+    with pytest.raises(SettingError) as raised:
+        bookmarks_of(state)
+    assert str(raised.value) == line
+
+
+@pytest.mark.parametrize("partial", [None, "newer", "empty"])
+def test_the_newest_part_of_meltanos_state_is_resumed(emulator, published, run_tap, partial):
+    """An interrupted run leaves its state in `partial`, which may also be empty."""
+    older, newer = (
+        {"singer_state": {"bookmarks": {"topic_1": {"replication_key_value": published[at]}}}}
+        for at in (1, 3)
+    )
+    parts = {
+        None: {"completed": older},
+        "newer": {"completed": older, "partial": newer},
+        "empty": {"completed": older, "partial": {}},
+    }
+    done = run_tap(topics=[1], state=parts[partial])
+    assert done.exit_code == 0
+    assert ids(done) == published[4 if partial == "newer" else 2 :]
+    assert consumed(emulator)[0]["after_message_id"] in published
+
+
+@pytest.mark.parametrize(("state", "line"), REJECTED, ids=str)
+def test_a_run_with_a_file_that_is_not_a_state_sends_no_request(
+    emulator, run_tap, tmp_path, state, line
+):
+    """Otherwise, the topic would be read again from the start."""
+    emulator.create_topic(id=1)
+    done = run_tap(topics=[1], state=json.dumps(state))
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [error] = done.error_lines
+    assert f"state file {tmp_path / 'state.json'}{line.removeprefix('state')}" in error
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize(("given", "line"), UNUSABLE, ids=str)
+def test_a_bookmark_that_cannot_be_used_is_rejected(emulator, published, given, line):
+    """No request is sent: otherwise the topic would be read again from the start."""
+    assert published
+    with pytest.raises(SettingError) as raised:
+        read(emulator, topics=[{"id": 1}], state={"bookmarks": {"topic_1": given}})
+    assert str(raised.value) == line
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("text", ["null", '{"bookmarks": {"topic_1": "A12y"}}', '{"bookmarks"'])
+def test_the_error_names_the_state_file(emulator, run_tap, text):
+    """One line says what is wrong, and no request is sent."""
+    emulator.create_topic(id=1)
+    done = run_tap(topics=[1], state=text)
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [line] = done.error_lines
+    assert "state file " in line
+    assert "state.json" in line
+    assert "Traceback" not in done.stderr
+    assert emulator.requests() == []
+
+
+def test_bookmarks_of_other_streams_are_kept_unchanged(emulator, published):
+    """They belong to other taps or to the target, and may contain anything."""
+    others: dict[str, Any] = {
+        "users": {"replication_key": "id", "replication_key_value": 7},
+        "target-workato-streams": {"11": {"message_id": "A12y", "message_time": None}},
+        "odd": "text",
+    }
+    outcome = read(emulator, topics=[{"id": 1}], state={"bookmarks": dict(others)})
+    assert ids(outcome) == published
+    for state in outcome.states:
+        assert {name: state["bookmarks"][name] for name in others} == others
+
+
+@pytest.mark.parametrize("key", ["time", None])
+def test_a_state_of_an_earlier_version_is_resumed(emulator, published, key):
+    """It wrote the catalog's replication key, or none, next to a message id."""
+    given = {
+        "replication_key": key,
+        "replication_key_value": published[3],
+        "message_time": emulator.messages(1)[3].time,
+    }
+    outcome = read(emulator, topics=[{"id": 1}], state={"bookmarks": {"topic_1": given}})
+    assert ids(outcome) == published[4:]
+    assert outcome.states[-1]["bookmarks"]["topic_1"]["replication_key"] == "message_id"
+
+
+def test_an_empty_bookmark_is_no_position(emulator, published):
+    """The SDK creates one for each stream."""
+    given: dict[str, Any] = {"topic_1": {}, "topic_2": {}}
+    assert ids(read(emulator, topics=[{"id": 1}], state={"bookmarks": given})) == published
+
+
+def test_a_renamed_stream_finds_its_bookmark_by_topic_id(emulator, published, caplog):
+    """The newest one if it was renamed before; the bookmarks under the old names are kept."""
+    times = [message.time for message in emulator.messages(1)]
+    old = {"replication_key_value": published[1], "message_time": times[0], "topic_id": 1}
+    new = {"replication_key_value": published[3], "message_time": times[3], "topic_id": 1}
+    caplog.set_level("INFO")
+    outcome = read(
+        emulator,
+        topics=[{"id": 1, "name": "third"}],
+        state={"bookmarks": {"second": new, "first": old}},
+    )
+    assert ids(outcome, "third") == published[4:]
+    assert bookmark(outcome.states[-1], "third") == published[-1]
+    assert outcome.states[-1]["bookmarks"]["second"] == new
+    assert outcome.states[-1]["bookmarks"]["first"] == old
+
+
+@pytest.mark.parametrize("newest", ["first", "second"])
+def test_of_two_bookmarks_for_one_topic_the_newest_is_used(emulator, published, run_tap, newest):
+    """A stream that was renamed twice resumes from its last name, whatever the order of names."""
+    times = [message.time for message in emulator.messages(1)]
+    places = {name: 3 if name == newest else 1 for name in ("first", "second")}
+    given = {
+        name: {"replication_key_value": published[at], "message_time": times[at], "topic_id": 1}
+        for name, at in places.items()
+    }
+    done = run_tap(topics=[{"id": 1, "name": "third"}], state={"bookmarks": given})
+    assert done.exit_code == 0
+    assert ids(done, "third") == published[4:]
+
+
+def test_a_bookmark_of_another_topic_is_rejected_if_a_topic_is_read_twice(emulator, published):
+    """Its message id is never sent: no topic id says which of the two streams it belongs to."""
+    emulator.create_topic(id=2)
+    given = {"a": {"replication_key_value": published[1], "topic_id": 2}}
+    topics = [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}, {"id": 2, "name": "c"}]
+    with pytest.raises(SettingError, match=r"a \(topic 1\): .* belongs to topic 2"):
+        read(emulator, topics=topics, state={"bookmarks": given})
+
+
+def test_two_streams_that_swap_their_names_keep_their_positions(emulator, published):
+    """A message id of one topic is never sent to another."""
+    other = emulator.load(emulator.create_topic(id=2), [{} for _ in range(4)])
+    given = {
+        "a": {"replication_key_value": published[1], "topic_id": 1},
+        "b": {"replication_key_value": other[2], "topic_id": 2},
+    }
+    outcome = read(
+        emulator,
+        topics=[{"id": 1, "name": "b"}, {"id": 2, "name": "a"}],
+        state={"bookmarks": given},
+    )
+    assert ids(outcome, "b") == published[2:]
+    assert ids(outcome, "a") == other[3:]
+    assert {body.get("after_message_id") for body in consumed(emulator, 1)} <= set(published)

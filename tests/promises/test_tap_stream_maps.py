@@ -1,0 +1,420 @@
+"""What decodes a record works as in any tap of the SDK, and keeps what it does not touch.
+
+Stream maps, flattening and deselection.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.tap_output import consumed, ids
+
+if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
+    from tests.support.executables import Outcome
+
+LONG = b"9" * 5000
+# Decoded payloads that are written unchanged: notation, digits, dates and lone surrogates.
+KEPT = [
+    b'{"n":-0}',
+    b'{"n":1.10}',
+    b'{"n":0.1234567890123456789012345}',
+    b'{"n":123456789012345678901234567890}',
+    b'{"n":-%b}' % LONG,
+    b'{"n":0.%b}' % LONG,
+    b'{"n":1e400}',
+    b'{"n":1E5}',
+    b'{"n":0.0000001}',
+    b'{"a":"\\ud800"}',
+    b'{"a":"\\u0000"}',
+    b'{"at":"2024-13-45","t":"2024-01-01"}',
+    b'{"_sdc_batched_at":1,"":{"":[]}}',
+    b"[1.10,null,true]",
+    b"null",
+    b'"text"',
+]
+ORDER = {"id": "ORD-1", "total": 1.5, "customer": {"name": "Ann", "city": "Bern"}, "lines": [1, 2]}
+ORDER_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "total": {"type": "number"},
+        "customer": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "city": {"type": "string"}},
+        },
+        "lines": {"type": "array", "items": {"type": "integer"}},
+    },
+}
+
+
+@pytest.fixture
+def topic(emulator: Emulator) -> int:
+    return emulator.create_topic()
+
+
+def columns(run: Outcome, stream: str = "topic_1") -> dict[str, Any]:
+    """Return the types of a stream's columns in its SCHEMA message."""
+    [schema] = [
+        message["schema"]
+        for message in run.messages
+        if message["type"] == "SCHEMA" and message["stream"] == stream
+    ]
+    return {name: about.get("type") for name, about in schema["properties"].items()}
+
+
+def bookmark(run: Outcome) -> str:
+    value: str = run.states[-1]["bookmarks"]["topic_1"]["replication_key_value"]
+    return value
+
+
+def deselect(catalog: dict[str, Any], *breadcrumb: str) -> None:
+    for entry in catalog["streams"][0]["metadata"]:
+        if entry["breadcrumb"] == list(breadcrumb):
+            entry["metadata"]["selected"] = False
+            return
+    raise AssertionError(breadcrumb)
+
+
+def test_values_that_a_stream_map_does_not_touch_are_unchanged(emulator, run_tap, topic):
+    """Numbers keep every digit, and dates and texts stay as they are."""
+    emulator.load(topic, KEPT)
+
+    run = run_tap(topics=[topic], stream_maps={"topic_1": {"more": "topic_id"}})
+
+    lines = run.stdout.splitlines()[1:-1]
+    for line, payload in zip(lines, KEPT, strict=True):
+        assert b',"payload":%b,"more":1},"time_extracted"' % payload in line
+    assert (run.exit_code, run.error_lines) == (0, [])
+
+
+def test_columns_are_added_renamed_and_removed(emulator, run_tap, topic):
+    """The stream gets the alias; its bookmark keeps the topic's own name."""
+    [only] = emulator.load(topic, [ORDER])
+    maps = {
+        "topic_1": {
+            "__alias__": "orders",
+            "order_id": "payload['id']",
+            "city": "payload['customer']['city'].upper()",
+            "published_at": "time",
+            "time": None,
+            "payload": None,
+        }
+    }
+
+    run = run_tap(topics=[topic], stream_maps=maps)
+
+    assert run.records("orders") == [
+        {
+            "message_id": only,
+            "topic_id": 1,
+            "order_id": "ORD-1",
+            "city": "BERN",
+            "published_at": emulator.messages(topic)[0].time,
+        }
+    ]
+    assert columns(run, "orders").keys() == run.records()[0].keys()
+    assert list(run.states[-1]["bookmarks"]) == ["topic_1"]
+    assert bookmark(run) == only
+
+
+def test_a_filter_that_drops_records_moves_the_bookmark(emulator, run_tap, topic):
+    """Dropped records are not read again, even if all were dropped."""
+    loaded = emulator.load(topic, [{"n": n} for n in range(10)])
+    some = {"topic_1": {"__filter__": "payload['n'] in (2, 5)"}}
+    none = {"topic_1": {"__filter__": "payload['n'] > 100"}}
+
+    first = run_tap(topics=[topic], batch_size=3, stream_maps=some)
+    assert ids(first) == [loaded[2], loaded[5]]
+    assert bookmark(first) == loaded[-1]
+
+    more = emulator.load(topic, [{"n": 5}, {"n": 6}])
+    second = run_tap(topics=[topic], stream_maps=none, state=first.states[-1])
+    assert ids(second) == []
+    assert bookmark(second) == more[-1]
+    assert consumed(emulator)[-2]["after_message_id"] == loaded[-1]
+    assert second.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [({}, "payload['n'] > 1"), ({"record_format": "unpacked"}, "n > 1")],
+    ids=["nested", "unpacked"],
+)
+def test_what_passes_a_filter_keeps_its_text(emulator, run_tap, topic, settings, rule):
+    """The error of a filter names the message; records before it are written and covered."""
+    loaded = emulator.load(topic, [b'{"n":1E0}', b'{"n":2E0}', b'{"n":3E0}', b'{"n":null}'])
+    maps = {"topic_1": {"__filter__": rule, "__alias__": "some"}}
+
+    run = run_tap(topics=[topic], stream_maps=maps, **settings)
+
+    assert ids(run, "some") == loaded[1:3]
+    assert b'"n":2E0}' in run.stdout
+    [line] = run.error_lines
+    assert f"message {loaded[3]} cannot be written (__filter__: TypeError); change" in line
+    assert bookmark(run) == loaded[2]
+
+
+@pytest.mark.parametrize("record_format", ["nested", "unpacked"])
+def test_streams_without_a_map_can_be_left_out(emulator, run_tap, record_format):
+    """With `__else__`, or with a map that is null, they have neither SCHEMA nor RECORD."""
+    for _ in range(3):
+        emulator.load(emulator.create_topic(), [{"n": 1}])
+
+    run = run_tap(
+        topics=[1, 2, 3],
+        stream_maps={"topic_1": {"x": "1"}, "topic_2": None, "__else__": None},
+        record_format=record_format,
+    )
+
+    assert {message["stream"] for message in run.messages if "stream" in message} == {"topic_1"}
+    assert len(ids(run)) == 1
+    assert run.exit_code == 0
+
+
+def test_a_topic_can_become_two_streams(emulator, run_tap, topic):
+    """One of them changed, the other as it was."""
+    loaded = emulator.load(topic, [ORDER, ORDER])
+    maps = {"topic_1": {"payload": None}, "whole": {"__source__": "topic_1"}}
+
+    run = run_tap(topics=[topic], stream_maps=maps)
+
+    assert ids(run, "topic_1") == ids(run, "whole") == loaded
+    assert [record["payload"] for record in run.records("whole")] == [ORDER, ORDER]
+    assert "payload" not in columns(run, "topic_1")
+
+
+def test_only_streams_with_a_map_are_decoded(emulator, run_tap):
+    """Other topics are emitted byte for byte."""
+    for _ in range(2):
+        emulator.load(emulator.create_topic(), [b'{ "n" : 1E5 }'])
+
+    run = run_tap(topics=[1, 2], stream_maps={"topic_1": {"x": "1"}})
+
+    assert (
+        b'"topic_id":2,"time":"%b","payload":{ "n" : 1E5 }},'
+        % emulator.messages(2)[0].time.encode()
+        in run.stdout
+    )
+    assert b'"payload":{"n":1E5},"x":' in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("payload['absent']", "KeyError"),
+        ("int(payload['text'])", "ValueError"),
+        ("unknown(payload)", "Failed to evaluate simpleeval expressions unknown(payload)."),
+    ],
+)
+def test_a_map_that_fails_ends_its_topic_with_one_line(emulator, run_tap, expression, reason):
+    """Earlier records are written and covered; other topics continue; no payload is shown."""
+    for _ in range(3):
+        emulator.create_topic()
+    emulator.load(1, [{"absent": 1, "text": "1"}, {"text": "hush"}, {"absent": 1, "text": "2"}])
+    others = [*emulator.load(2, [{"n": 1}]), *emulator.load(3, [{"n": 1}] * 60)]
+    before = [] if reason.startswith("Failed") else ["topic_1"]
+
+    run = run_tap(
+        topics=[1, 2, 3], stream_maps={"topic_1": {"x": expression}}, max_parallel_topics=1
+    )
+
+    stored = emulator.messages(1)
+    failed = stored[len(before)].message_id
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"topic_1 (topic 1): message {failed} cannot be written (x: {reason})" in line
+    assert "hush" not in run.stderr
+    assert len(ids(run, "topic_1")) == len(before)
+    assert ids(run, "topic_2") + ids(run, "topic_3") == others
+    bookmarks = run.states[-1]["bookmarks"]
+    assert bookmarks["topic_1"].get("replication_key_value") == (
+        stored[0].message_id if before else None
+    )
+    assert bookmarks["topic_3"]["replication_key_value"] == others[-1]
+
+    fixed = run_tap(topics=[1], state=run.states[-1])
+    assert ids(fixed) == [each.message_id for each in stored[len(before) :]]
+
+
+def test_a_page_that_fails_is_the_last_of_its_topic(emulator, run_tap, topic):
+    """Otherwise, the bookmark would pass its records: the next page may already have arrived."""
+    loaded = emulator.load(topic, [{"n": "x" if n == 3 else n} for n in range(40)])
+    other = emulator.load(emulator.create_topic(), [{"n": 1}] * 40)
+    run = run_tap(
+        topics=[topic, 2],
+        batch_size=1,
+        state_interval_secs=0.001,
+        stream_maps={"topic_1": {"n": "int(payload['n'])"}},
+    )
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"topic_1 (topic 1): message {loaded[3]} cannot be written (n: ValueError)" in line
+    assert ids(run, "topic_1") == loaded[:3]
+    assert run.states[-1]["bookmarks"]["topic_1"]["replication_key_value"] == loaded[2]
+    assert ids(run, "topic_2") == other
+
+
+def test_an_invalid_map_is_rejected_before_the_first_request(emulator, run_tap, topic):
+    """One line has the SDK's reason."""
+    for maps, words in [
+        ({"topic_1": {"x": "payload +"}}, "Failed to parse expression payload +."),
+        ({"topic_1": {"message_id": None}}, "Removing key property 'message_id' is not permitted"),
+    ]:
+        run = run_tap(topics=[topic], stream_maps=maps)
+        assert run.exit_code == 1
+        [line] = run.error_lines
+        assert words in line
+    assert emulator.requests() == []
+
+
+def test_a_payload_too_deep_to_be_decoded_is_reported_in_one_line(emulator, run_tap, topic):
+    """Earlier records are written and covered by the state, and nothing after it is lost."""
+    deep = b"[" * 100_000 + b"]" * 100_000
+    loaded = emulator.load(topic, [b'{"n":1}', b'{"n":2}', deep, b'{"n":4}'])
+
+    run = run_tap(topics=[topic], stream_maps={"topic_1": {"x": "topic_id"}})
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"topic_1 (topic 1): message {loaded[2]} is nested too deeply to be decoded" in line
+    assert ids(run) == loaded[:2]
+    assert bookmark(run) == loaded[1]
+    assert "Traceback" not in run.stderr
+    plain = run_tap(topics=[topic], state=run.states[-1])
+    assert plain.exit_code == 0
+    assert plain.stdout.count(b'{"type":"RECORD"') == 2
+
+
+def test_flattening_gives_typed_columns(emulator, run_tap, topic):
+    """The schema is that of the settings; anything without a column is JSON text."""
+    emulator.load(topic, [b'{"id":"A","total":1.10,"customer":{"name":"Ann"},"lines":[1.10]}'])
+
+    run = run_tap(
+        topics=[{"id": topic, "schema": ORDER_SCHEMA}],
+        flattening_enabled=True,
+        flattening_max_depth=2,
+    )
+
+    assert columns(run) == {
+        "message_id": "string",
+        "topic_id": "integer",
+        "time": ["string", "null"],
+        "payload__id": ["string", "null"],
+        "payload__total": ["number", "null"],
+        "payload__customer__name": ["string", "null"],
+        "payload__customer__city": ["string", "null"],
+        "payload__lines": ["string", "null"],
+        "_rescued": ["object", "null"],
+    }
+    [record] = run.records()
+    assert record["payload__customer__name"] == "Ann"
+    assert record["payload__lines"] == "[1.10]"
+    assert b'"payload__total":1.10,' in run.stdout
+
+
+def test_flattening_without_a_schema_infers_one(emulator, run_tap, topic):
+    """A payload is never a column of text, not even while nothing is known of it."""
+    settings: dict[str, Any] = {"topics": [topic], "flattening_enabled": True}
+    settings["flattening_max_depth"] = 3
+    empty = run_tap(**settings)
+    emulator.load(topic, [b'{"n":1.10,"m":{"k":"x","l":{}}}'])
+
+    run = run_tap(**settings)
+
+    assert list(columns(empty)) == ["message_id", "topic_id", "time", "_rescued"]
+    assert columns(run) == {
+        "message_id": "string",
+        "topic_id": "integer",
+        "time": ["string", "null"],
+        "payload__n": ["number", "null"],
+        "payload__m__k": ["string", "null"],
+        "payload__m__l": ["string", "null"],
+        "_rescued": ["object", "null"],
+    }
+    [record] = run.records()
+    assert (record["payload__n"], record["payload__m__k"]) == (1.1, "x")
+    assert record["payload__m__l"] == "{}"
+    assert b'"payload__n":1.10,' in run.stdout
+
+
+def test_deselected_properties_are_left_out(emulator, run_tap, topic):
+    """SCHEMA and RECORD lack them, also inside the payload; the rest keeps its value."""
+    loaded = emulator.load(topic, [b'{"id":"A","total":1.10,"customer":{"name":"B","city":"C"}}'])
+    topics = [{"id": topic, "schema": ORDER_SCHEMA}]
+    catalog = json.loads(run_tap("--discover", topics=topics).stdout)
+    deselect(catalog, "properties", "topic_id")
+    deselect(catalog, "properties", "payload", "properties", "id")
+    deselect(catalog, "properties", "payload", "properties", "customer", "properties", "city")
+
+    run = run_tap(topics=topics, catalog=catalog)
+
+    assert b'"payload":{"total":1.10,"customer":{"name":"B"}}},"time_extracted"' in run.stdout
+    assert list(run.records()[0]) == ["message_id", "time", "payload"]
+    assert list(columns(run)) == ["message_id", "time", "payload"]
+    payload = run.messages[0]["schema"]["properties"]["payload"]["properties"]
+    assert list(payload) == ["total", "customer", "lines"]
+    assert bookmark(run) == loaded[0]
+
+
+@pytest.mark.parametrize("name", ["payload", "time"])
+def test_a_whole_property_can_be_deselected(emulator, run_tap, topic, name):
+    """The payload too; the state keeps the message's id and time."""
+    [only] = emulator.load(topic, [ORDER])
+    catalog = json.loads(run_tap("--discover", topics=[topic]).stdout)
+    deselect(catalog, "properties", name)
+
+    run = run_tap(topics=[topic], catalog=catalog)
+
+    assert name not in run.records()[0]
+    assert name not in columns(run)
+    assert run.states[-1]["bookmarks"]["topic_1"] == {
+        "replication_key": "message_id",
+        "replication_key_value": only,
+        "topic_id": topic,
+        "message_time": emulator.messages(topic)[0].time,
+    }
+
+
+def test_the_message_id_cannot_be_deselected(emulator, run_tap, topic):
+    """It is the key: the catalog is ignored in this."""
+    loaded = emulator.load(topic, [ORDER])
+    catalog = json.loads(run_tap("--discover", topics=[topic]).stdout)
+    deselect(catalog, "properties", "message_id")
+
+    assert ids(run_tap(topics=[topic], catalog=catalog)) == loaded
+
+
+def test_a_deselected_stream_is_not_read(emulator, run_tap, topic):
+    """There is no request and no line, and its bookmark is kept."""
+    emulator.load(topic, [ORDER])
+    other = emulator.create_topic()
+    loaded = emulator.load(other, [ORDER])
+    catalog = json.loads(run_tap("--discover", topics=[topic, other]).stdout)
+    deselect(catalog)
+    given = {"bookmarks": {"topic_1": {"replication_key_value": "A12y", "message_time": "t"}}}
+
+    run = run_tap(topics=[topic, other], catalog=catalog, state=given)
+
+    assert ids(run) == loaded
+    assert consumed(emulator, topic) == []
+    assert {message["stream"] for message in run.messages if "stream" in message} == {"topic_2"}
+    assert run.states[-1]["bookmarks"]["topic_1"] == given["bookmarks"]["topic_1"]
+
+
+def test_a_catalog_and_the_settings_must_both_name_a_stream(emulator, run_tap, topic):
+    """A topic that only one of them names is ignored: it is not selected, or not there."""
+    both, new = emulator.create_topic(), emulator.create_topic()
+    catalog = json.loads(run_tap("--discover", topics=[topic, both]).stdout)
+    loaded = emulator.load(both, [ORDER])
+    emulator.load(new, [ORDER])
+
+    run = run_tap(topics=[both, new], catalog=catalog)
+
+    assert run.exit_code == 0
+    assert ids(run) == loaded
+    assert {request.topic_id for request in emulator.requests()} == {both}

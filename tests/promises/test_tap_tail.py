@@ -1,0 +1,163 @@
+"""Tail mode: topics are read as they grow, with one long poll at a time each."""
+
+import signal
+import time
+from itertools import pairwise
+
+import pytest
+from tap_workato_streams import sync
+
+from tests.support.running import eventually
+from tests.support.tap import bookmark
+from tests.support.tap_in_process import read
+from tests.support.tap_output import assert_states_are_true, await_polls, consumed, ids, polling
+
+
+def test_a_message_is_emitted_when_it_arrives(emulator, start_tap):
+    """It ends the long poll; an idle topic costs only that one."""
+    topic = emulator.create_topic()
+    # No STATE line helps a record out of a buffer.
+    tail = start_tap(topics=[topic], tail=True, state_interval_secs=600)
+    published = []
+    for n in range(3):
+        await_polls(emulator)
+        published += emulator.load(topic, [{"n": n}])
+        tail.wait_for_records(n + 1)
+    await_polls(emulator)
+    assert ids(tail.so_far) == published
+    assert consumed(emulator) == [
+        {"batch_size": 50, "timeout_secs": 50},
+        *({"batch_size": 50, "timeout_secs": 50, "after_message_id": id_} for id_ in published),
+    ]
+
+
+def test_a_state_is_emitted_within_its_interval_while_idle(emulator, start_tap):
+    """A changed state is emitted without a further message, and only once."""
+    topic = emulator.create_topic()
+    tail = start_tap(topics=[topic], tail=True, state_interval_secs=0.2)
+    for n in range(2):
+        await_polls(emulator)
+        [message_id] = emulator.load(topic, [{"n": n}])
+        tail.wait_for_bookmark("topic_1", message_id)
+    time.sleep(1.0)
+    states = [state for state in tail.so_far.states if bookmark(state, "topic_1")]
+    assert all(state != following for state, following in pairwise(states))
+    assert len(states) == 2
+    assert_states_are_true(tail.so_far)
+
+
+def test_all_topics_are_polled_concurrently(emulator, start_tap):
+    """Each has one request, since `max_parallel_topics` does not apply in tail mode."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(12)]
+    tail = start_tap(topics=topics, tail=True, max_parallel_topics=2)
+    await_polls(emulator, 12)
+    assert sorted(request.topic_id or 0 for request in polling(emulator)) == topics
+    published = {topic: emulator.load(topic, [{"of": topic}])[0] for topic in topics}
+    tail.wait_for_records(12)
+    await_polls(emulator, 12)
+    for topic, message_id in published.items():
+        assert ids(tail.so_far, f"topic_{topic}") == [message_id]
+        asked = emulator.requests(operation="consume", topic_id=topic)
+        assert len(asked) == 2
+        assert asked[0].finished_at is not None
+        assert asked[0].finished_at <= asked[1].at
+
+
+def test_the_request_timeout_comes_on_top_of_the_long_poll(emulator, start_tap):
+    """No long poll is cut off by `request_timeout_secs`."""
+    topic = emulator.create_topic()
+    tail = start_tap(topics=[topic], tail=True, timeout_secs=3, request_timeout_secs=2)
+    eventually(lambda: len(emulator.requests()) == 2, "a second poll")
+    assert [request.status for request in emulator.requests()] == [200, None]
+    assert "WARNING" not in tail.stderr
+
+
+@pytest.mark.parametrize("status", [404, 403])
+def test_a_failing_topic_does_not_end_tail_mode(emulator, start_tap, status):
+    """A topic that was deleted is an error, now and at the end; the others go on."""
+    good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
+    published = emulator.load(good, [{"n": n} for n in range(5)])
+    emulator.fault("status", status=status, topic_id=bad, times=-1)
+    tail = start_tap(topics=[bad, good], tail=True, timeout_secs=1, state_interval_secs=600)
+    tail.wait_for(lambda run: run.error_lines, "an error")
+    published += emulator.load(good, [{"n": 6}])
+    tail.wait_for_records(6)
+    tail.send(signal.SIGTERM)
+    ended = tail.end()
+    assert ended.exit_code == 1
+    assert ids(ended, f"topic_{good}") == published
+    assert bookmark(ended.states[-1], f"topic_{good}") == published[-1]
+    first, last = ended.error_lines
+    for line in (first, last):
+        assert f"topic_{bad} (topic {bad}): HTTP {status}" in line
+    assert "; the other topics go on, and this one is tried again in 10 min" in first
+
+
+def test_a_topic_that_has_failed_is_tried_again(emulator, caplog, monkeypatch):
+    """Each time is an error in the log, until the topic can be read."""
+    monkeypatch.setattr(sync, "FAILED_TOPIC_SECS", 0.2)
+    good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
+    published = [*emulator.load(good, [{"n": 1}]), *emulator.load(bad, [{"n": 2}])]
+    emulator.fault("status", status=403, topic_id=bad, times=3)
+    topics = [{"id": good}, {"id": bad}]
+    run = read(emulator, topics=topics, tail=True, timeout_secs=1, max_messages=2)
+    assert set(ids(run)) == set(published)
+    errors = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert len(errors) == 3
+    assert all("topic_2 (topic 2): HTTP 403" in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"topic_id": 1, "status": 401}, "HTTP 401"),
+        ({"status": 404}, "HTTP 404"),
+    ],
+    ids=["token", "all topics"],
+)
+def test_what_fails_for_every_topic_ends_tail_mode(emulator, start_tap, fault, reason):
+    """The state of what was read comes first, then the error, and exit code 1."""
+    for topic in (1, 2):
+        emulator.create_topic(f"topic {topic}", id=topic)
+    published = emulator.load(2, [{"n": n} for n in range(5)])
+    emulator.fault("status", **fault, after=2, times=-1)
+    ended = start_tap(topics=[1, 2], tail=True, timeout_secs=1).end()
+    assert ended.exit_code == 1
+    assert reason in ended.error_lines[-1]
+    assert bookmark(ended.states[-1], "topic_2") == published[-1]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "reset"},
+        {"kind": "status", "status": 200, "body": "<html>Sign in</html>"},
+    ],
+    ids=["503", "reset", "html"],
+)
+def test_a_topic_that_fails_temporarily_does_not_delay_the_others(emulator, start_tap, fault):
+    """Their messages are emitted while the one is retried, and then its own."""
+    good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
+    emulator.fault(topic_id=bad, times=-1, **fault)
+    tail = start_tap(topics=[good, bad], tail=True)
+    tail.wait_for(lambda run: "retrying in" in run.stderr, "a retry")
+    published = emulator.load(good, [{"n": n} for n in range(3)])
+    late = emulator.load(bad, [{"late": True}])
+    tail.wait_for_records(3)
+    assert ids(tail.so_far) == published
+    emulator.clear_faults()
+    tail.wait_for_records(4)
+    assert ids(tail.so_far, f"topic_{bad}") == late
+
+
+def test_long_polls_that_do_not_wait_are_not_repeated_at_once(emulator, start_tap):
+    """An idle topic is requested at most once per second."""
+    topic = emulator.create_topic()
+    emulator.fault("status", status=200, body={"messages": []}, times=-1)
+    start_tap(topics=[topic], tail=True)
+    eventually(lambda: len(emulator.requests()) >= 3, "some polls")
+    asked_at = [request.at for request in emulator.requests()]
+    gaps = [later - earlier for earlier, later in pairwise(asked_at)]
+    # On a busy machine, a request may be late, and the next one is not.
+    assert min(gaps) >= 0.5

@@ -1,0 +1,83 @@
+"""Whatever the service sends as `time`, the tap emits what it accepts; no message makes it loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.tap import bookmark
+from tests.support.tap_output import ago, consumed, ids
+
+TIMES = [
+    "",
+    "2026-01-31T00:00:00",
+    "2026-01-31",
+    "soon",
+    1_700_000_000,
+    None,
+    "9999-12-31T23:59:59.999-01:00",
+    "9999-12-31T00:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+]
+
+
+def page(*messages: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"payload": {"n": 1}, **message} for message in messages]}
+
+
+@pytest.mark.parametrize("settings", [{}, {"record_format": "unpacked"}, {"max_messages": 1}])
+@pytest.mark.parametrize("time", TIMES, ids=repr)
+def test_an_unusable_time_becomes_null(emulator, run_tap, time, settings):
+    """One warning per topic says so, and the next run resumes after the message."""
+    topic = emulator.create_topic()
+    [stored] = emulator.load(topic, [{"n": 1}], times=[ago(60)])
+    odd = page({"message_id": stored, "time": time})
+    emulator.fault(
+        "garbage", operation="consume", body=odd, times=3 if "record_format" in settings else 1
+    )
+
+    first = run_tap(topics=[topic], **settings)
+
+    assert (first.exit_code, first.error_lines) == (0, [])
+    [record] = first.records()
+    assert (record["message_id"], record["time"]) == (stored, None)
+    [warning] = [line for line in first.stderr.splitlines() if "so it becomes null" in line]
+    assert f"topic_1 (topic 1): the time of message {stored} is not RFC 3339" in warning
+    assert bookmark(first.states[-1], "topic_1") == stored
+    emulator.clear_requests()
+    second = run_tap(topics=[topic], state=first.states[-1], **settings)
+    assert (second.exit_code, ids(second)) == (0, [])
+    assert consumed(emulator)[0]["after_message_id"] == stored
+
+
+def test_a_message_without_a_time_is_emitted(emulator, run_tap):
+    """Other messages of the page keep their times."""
+    topic = emulator.create_topic()
+    time = ago(60)
+    body = page({"message_id": "A"}, {"message_id": "B", "time": time})
+    emulator.fault("garbage", body=body)
+    emulator.fault("garbage", body=page(), times=-1)
+    run = run_tap(topics=[topic])
+    assert [record["time"] for record in run.records()] == [None, time]
+
+
+def test_a_message_with_an_empty_id_is_an_error(emulator, run_tap):
+    """The next request would begin at the earliest message again, in an endless run."""
+    topic = emulator.create_topic()
+    emulator.fault("garbage", body=page({"message_id": "", "time": ago(60)}), times=-1)
+    run = run_tap(topics=[topic])
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert "topic_1 (topic 1): a message has an empty message_id" in line
+    assert len(emulator.requests()) == 1
+
+
+@pytest.mark.parametrize("time", ["2026-01-31T00:00:00", ""])
+def test_a_state_with_an_unusable_time_is_resumed(emulator, run_tap, time):
+    """An earlier version stored such times, and then rejected its own state."""
+    topic = emulator.create_topic()
+    stored = emulator.load(topic, [{}, {}])
+    given = {"replication_key_value": stored[0], "message_time": time}
+    run = run_tap(topics=[topic], state={"bookmarks": {"topic_1": given}})
+    assert ids(run) == stored[1:]

@@ -1,0 +1,116 @@
+"""The checkpoint tracker, and how much memory it and the whole target use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+from target_workato_streams.input.messages import Record, Stream
+from target_workato_streams.publishing.messages import OutgoingMessage
+from target_workato_streams.publishing.topic_producer import BatchQueue
+from target_workato_streams.state.checkpoints import Checkpoint, CheckpointTracker
+
+from tests.support.executables import command, environment
+from tests.support.singer_lines import record, schema, state
+
+RECORD = Record(Stream("orders"), b"{}", 1)
+
+
+def tracked(tracker: CheckpointTracker) -> OutgoingMessage:
+    """A message of the record that was read last."""
+    checkpoint = tracker.track()
+    return OutgoingMessage(b"{}", RECORD, tracker.sequence, checkpoint)
+
+
+@given(st.lists(st.sampled_from(["record", "state"]), max_size=40), st.randoms())
+def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgements(events, chance):
+    """After each acknowledgement, no state precedes its records, and none is late."""
+    tracker = CheckpointTracker()
+    unacknowledged: list[tuple[int, OutgoingMessage]] = []
+    states = []
+    for number, event in enumerate(events):
+        if event == "state":
+            tracker.close(b"%d" % number)
+            states.append(number)
+        else:
+            unacknowledged.append((number, tracked(tracker)))
+    emitted = -1
+
+    def newest() -> int:
+        first_unacknowledged = min((number for number, _ in unacknowledged), default=len(events))
+        return max((number for number in states if number < first_unacknowledged), default=-1)
+
+    def taken() -> int:
+        state = tracker.take()
+        return emitted if state is None else int(state)
+
+    emitted = max(emitted, taken())
+    assert emitted == newest()
+    chance.shuffle(unacknowledged)
+    while unacknowledged:
+        _, message = unacknowledged.pop()
+        tracker.acknowledge([message.checkpoint])
+        assert tracker.unacknowledged == len(unacknowledged)
+        emitted = max(emitted, taken())
+        assert emitted == newest()
+
+
+def test_a_slow_topic_does_not_accumulate_checkpoints():
+    """While one record is unacknowledged, complete checkpoints after it are merged."""
+    tracker = CheckpointTracker()
+    first = tracked(tracker)
+    for number in range(1000):
+        tracker.close(b"%d" % number)
+        tracker.acknowledge([tracked(tracker).checkpoint])
+    length, checkpoint = 1, first.checkpoint
+    while checkpoint.following is not None:
+        length, checkpoint = length + 1, checkpoint.following
+    assert length <= 3
+    assert tracker.take() is None
+    tracker.acknowledge([first.checkpoint])
+    assert tracker.take() == b"999"
+
+
+def test_a_record_that_is_kept_next_to_its_payload_counts_as_memory():
+    """With `payload_field`, both are in memory; a record that is its own payload counts once."""
+    text = b"x" * 100_000
+    memory = []
+    for body in (text, b"{}"):
+        queue = BatchQueue(1)
+        queue.put([OutgoingMessage(body, Record(Stream("orders"), text, 1), 1, Checkpoint())])
+        memory.append(queue.memory)
+    record_as_payload, payload_of_a_field = memory
+    assert 100_000 < record_as_payload < 110_000
+    assert payload_of_a_field == record_as_payload + len(b"{}")
+
+
+MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdin=sys.stdin, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_input(target_config, tmp_path):
+    """Ten times the records need the same memory, except for what the allocator may differ by."""
+    target = command("target-workato-streams", "--config", target_config())
+    peaks = []
+    for count in (5_000, 50_000):
+        path = tmp_path / "in.singer"
+        with path.open("wb") as file:
+            file.write(schema() + b"\n")
+            for number in range(count):
+                file.write(record(id=number, pad="x" * 300) + b"\n" + state(number) + b"\n")
+        with path.open("rb") as file:
+            done = subprocess.run(
+                [sys.executable, "-c", MEASURE, *target],
+                stdin=file,
+                capture_output=True,
+                check=True,
+                env=environment(),
+            )
+        peaks.append(int(done.stdout))
+    small, large = peaks
+    assert large < small * 1.1

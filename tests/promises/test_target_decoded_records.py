@@ -1,0 +1,248 @@
+"""Records that must be decoded for the SDK lose nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from target_workato_streams.mapping import Validator, encode
+from target_workato_streams.plugin.json import decode
+from target_workato_streams.target import TargetWorkatoStreams
+
+from tests.support.singer_lines import raw_record, record, schema, state
+from tests.support.target import dead_letters_in
+
+PROPERTIES: dict[str, Any] = {
+    "id": {"type": "integer"},
+    "total": {"type": "number"},
+    "when": {"type": "string", "format": "date-time"},
+    "lines": {"type": "object", "properties": {"sku": {"type": "string"}}},
+}
+TEXT = (
+    '{"id":7,"total":1.10,"when":"2024-01-01T00:00:00.123456789Z","big":%s,"exp":1E5,'
+    '"odd":"\\ud800","_sdc_batched_at":"mine","":"é"}' % ("9" * 5000)
+).encode()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"validate_records": True},
+        {"stream_maps": {"orders": {}}},
+        {"flattening_enabled": True, "flattening_max_depth": 1},
+    ],
+)
+def test_decoded_records_keep_their_digits_dates_and_fields(emulator, topic, run_target, settings):
+    """Numbers and texts are published as they were written, with all fields of the source."""
+    done = run_target(schema(**PROPERTIES), raw_record(TEXT), state("all"), **settings)
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    (message,) = emulator.messages(topic)
+
+    def exactly(text: bytes) -> object:
+        return json.loads(text, parse_int=str, parse_float=str)
+
+    assert exactly(message.payload) == exactly(TEXT)
+
+
+@pytest.mark.parametrize("text", ["1.10", "1E5", "-0.0", "0.0000001", "9" * 5000, "1e400"])
+def test_a_number_is_encoded_as_it_was_decoded(text):
+    """Numbers of any size and form keep their digits."""
+    assert encode(decode(f'{{"n":{text}}}'.encode())) == f'{{"n":{text}}}'.encode()
+
+
+def test_stream_maps_rename_filter_and_compute(emulator, topic, run_target):
+    """A renamed stream is routed by its new name; a stream that is removed needs no topic."""
+    maps = {
+        "orders": {"__alias__": "sales", "__filter__": "id > 1", "id": "id", "double": "id * 2"},
+        "noise": "__NULL__",
+    }
+    done = run_target(
+        schema(),
+        schema("noise"),
+        *(record(id=n) for n in range(4)),
+        record("noise", id=1),
+        state("all"),
+        default_topic_id=None,
+        topics={"sales": topic},
+        stream_maps=maps,
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert emulator.payloads(topic) == [
+        {"id": 2, "double": 4},
+        {"id": 3, "double": 6},
+    ]
+
+
+def test_flattening_publishes_flat_records(emulator, topic, run_target):
+    """Nested fields come out with the SDK's separator."""
+    done = run_target(
+        schema(**PROPERTIES),
+        record(id=1, lines={"sku": "A"}),
+        flattening_enabled=True,
+        flattening_max_depth=2,
+    )
+    assert done.exit_code == 0
+    assert emulator.payloads(topic) == [{"id": 1, "lines__sku": "A"}]
+
+
+def test_metadata_is_added_only_if_configured(emulator, topic, run_target):
+    """The values of the SDK's columns come from the RECORD message."""
+    line = json.loads(record(id=1)) | {"time_extracted": "2024-01-01T00:00:00Z", "version": 7}
+    fed = [schema(), json.dumps(line).encode()]
+    run_target(*fed)
+    run_target(*fed, add_record_metadata=True)
+    bare, stamped = emulator.payloads(topic)
+    assert bare == {"id": 1}
+    assert stamped["_sdc_extracted_at"] == "2024-01-01T00:00:00Z"
+    assert stamped["_sdc_table_version"] == 7
+    assert stamped["_sdc_batched_at"]
+
+
+def test_a_record_that_violates_its_schema_is_rejected_without_logging_its_value(
+    emulator, topic, run_target
+):
+    """With `validate_records`, what precedes it is published, and the error names the rule."""
+    done = run_target(
+        schema(),
+        record(id=1),
+        state("before"),
+        record(id="confidential"),
+        state("after"),
+        validate_records=True,
+    )
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
+    assert emulator.payloads(topic) == [{"id": 1}]
+    (line,) = done.error_lines
+    assert "$.id violates `type`" in line
+
+
+def test_an_invalid_json_schema_ends_the_run_with_its_line(run_target):
+    """With `validate_records`, the error names the line, and quotes nothing of the schema."""
+    done = run_target(schema(), schema("bad", id={"type": "secret"}), validate_records=True)
+    assert done.exit_code == 1
+    (line,) = done.error_lines
+    assert "line 2 of the input: stream bad: the schema is not a JSON Schema" in line
+    assert "secret" not in done.stderr
+
+
+def test_a_record_without_its_key_is_rejected_if_records_are_validated(emulator, topic, run_target):
+    """Without `validate_records`, it is published."""
+    fed = [schema(), raw_record(b'{"other":1}')]
+    assert run_target(*fed).exit_code == 0
+    done = run_target(*fed, validate_records=True)
+    assert done.exit_code == 1
+    assert "key property id is missing" in done.error_lines[0]
+    assert emulator.payloads(topic) == [{"other": 1}]
+
+
+def test_only_a_record_nested_too_deeply_is_rejected(emulator, topic, run_target, tmp_path):
+    """The other records are published."""
+    deep = b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    done = run_target(
+        schema(),
+        record(id=1),
+        raw_record(deep),
+        record(id=2),
+        state("all"),
+        validate_records=True,
+        **dead_letters_in(tmp_path / "dead.jsonl"),
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert emulator.payloads(topic) == [{"id": 1}, {"id": 2}]
+    assert "1 dead letter" in done.stderr
+
+
+def test_every_overridden_hook_of_the_sdk_exists():
+    """What the SDK would do with messages is replaced by name: a new name is noticed."""
+    own = {
+        name
+        for name, value in vars(TargetWorkatoStreams).items()
+        if getattr(getattr(value, "__func__", value), "__override__", False)
+    }
+    assert own
+    bases = TargetWorkatoStreams.__mro__[1:]
+    assert {name for name in own if not any(name in vars(base) for base in bases)} == set()
+
+
+VALID: list[tuple[dict[str, Any], str]] = [
+    ({"multipleOf": 0.01}, "1.10"),
+    ({"multipleOf": 0.01}, "4.35"),
+    ({"multipleOf": 0.01}, "123456789012345678901234567890.12"),
+    ({"enum": [1.1]}, "1.10"),
+    ({"const": 1.1}, "1.10"),
+    ({"type": "integer"}, "9" * 30),
+    ({"type": "integer"}, "1.0"),
+    ({"type": "number"}, "1e400"),
+    ({"type": "string"}, '"\\ud800"'),
+]
+INVALID: list[tuple[dict[str, Any], str, str]] = [
+    ({"multipleOf": 0.01}, "1.101", "$.n violates `multipleOf`"),
+    ({"maximum": 0.1}, "0.10000000000000000000000000001", "$.n violates `maximum`"),
+    ({"maximum": 2**53}, str(2**53 + 1), "$.n violates `maximum`"),
+    ({"type": "integer"}, "1.5", "$.n violates `type`"),
+    ({"type": "number"}, "1e9999999999999999999", "cannot be validated"),
+    ({"type": "string"}, "[" * 2000 + "]" * 2000, "deeply"),
+]
+
+
+@pytest.mark.parametrize(("rule", "value"), VALID)
+def test_numbers_are_validated_to_every_digit(rule, value):
+    """A decimal of any size equals what is written in the schema."""
+    validator = Validator({"properties": {"n": rule}})
+    assert validator.problem(f'{{"n":{value}}}'.encode()) is None
+
+
+def test_validating_one_record_affects_no_other(emulator, topic, run_target, tmp_path):
+    """Whatever it raises, the record is rejected with its line number, without its content."""
+    fed = []
+    for number, (rule, value, _) in enumerate(INVALID):
+        fed += [schema(f"s{number}", (), n=rule)]
+        fed += [raw_record(f'{{"n":{value}}}'.encode(), f"s{number}")]
+    path = tmp_path / "dead.jsonl"
+    done = run_target(
+        *fed,
+        schema(),
+        record(id=1),
+        state("all"),
+        validate_records=True,
+        **dead_letters_in(path),
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    rejected = [line for line in path.read_text().splitlines() if "_error" in line]
+    published = emulator.payloads(topic)
+    # An exponent beyond any decimal is still a number, so either is fine.
+    assert len(rejected) + len(published) == len(INVALID) + 1
+    assert {"id": 1} in published
+    for number, (_, _, reason) in enumerate(INVALID):
+        assert all(reason in line for line in rejected if f'"stream":"s{number}"' in line)
+    assert "0.1000" not in done.stderr
+
+
+def test_a_reason_names_fields_of_the_schema_only():
+    """A name that only the record has may be data."""
+    validator = Validator(
+        {
+            "properties": {"id": {}, "list": {"items": {"properties": {"a": {"type": "string"}}}}},
+            "additionalProperties": {"type": "null"},
+            "required": ["id"],
+        }
+    )
+    assert "$.list[*].a violates" in str(validator.problem(b'{"id":1,"list":[{"a":7}]}'))
+    assert "$.* violates `type`" in str(validator.problem(b'{"id":1,"secret":7}'))
+    assert '"id" is a required property' in str(validator.problem(b"{}"))
+
+
+@pytest.mark.parametrize("expression", ["no_such_function(id)", "int(note)", "id / 0"])
+def test_a_stream_map_that_fails_is_named_with_stream_and_line(run_target, expression):
+    """The error is one line, without the record."""
+    maps = {"orders": {"id": "id", "computed": expression}}
+    fed = [
+        schema(id={"type": "integer"}, note={"type": "string"}),
+        record(id=1, note="confidential"),
+    ]
+    done = run_target(*fed, state("after"), stream_maps=maps)
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    (line,) = done.error_lines
+    assert "of the input: stream orders: its stream map or flattening failed" in line
+    assert "confidential" not in done.stderr

@@ -1,0 +1,885 @@
+"""Topics as tables: unpacked and flattened records, as the executable emits them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from tests.support.tap_output import consumed, ids
+
+if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
+    from tests.support.executables import Outcome
+    from tests.support.tap import RunTap
+
+Schema = dict[str, Any]
+
+INTEGER = {"type": ["integer", "null"]}
+NUMBER = {"type": ["number", "null"]}
+TEXT = {"type": ["string", "null"]}
+OBJECT = {"type": ["object", "null"]}
+FIXED = ["message_id", "topic_id", "time"]
+UNPACKED: dict[str, Any] = {"record_format": "unpacked"}
+DECLARED = {
+    "type": "object",
+    "properties": {"id": {"type": "integer"}, "total": {"type": "number"}},
+}
+
+
+@pytest.fixture
+def topic(emulator: Emulator) -> int:
+    return emulator.create_topic()
+
+
+def schemas(run: Outcome, stream: str = "topic_1") -> list[Schema]:
+    """The columns of each SCHEMA message of a stream, besides those that all have."""
+    found = []
+    for message in run.messages:
+        if message["type"] == "SCHEMA" and message["stream"] == stream:
+            properties = message["schema"]["properties"]
+            assert list(properties)[:4] == [*FIXED, "_rescued"]
+            assert properties["_rescued"]["type"] == ["object", "null"]
+            names = list(properties)[4:]
+            found.append({name: properties[name] for name in names})
+    return found
+
+
+def rows(run: Outcome, stream: str = "topic_1") -> list[dict[str, Any]]:
+    """The records without the message's own fields; each conforms to the SCHEMA before it."""
+    found = []
+    validators: dict[str, Draft202012Validator] = {}
+    for message in run.messages:
+        if message["type"] == "SCHEMA":
+            strict = {**message["schema"], "additionalProperties": False}
+            validators[message["stream"]] = Draft202012Validator(
+                strict, format_checker=FormatChecker()
+            )
+        if message["type"] == "RECORD":
+            validators[message["stream"]].validate(message["record"])
+            if message["stream"] == stream:
+                record = message["record"]
+                found.append({name: record[name] for name in record if name not in FIXED})
+    return found
+
+
+def bookmark(run: Outcome) -> dict[str, Any]:
+    found: dict[str, Any] = run.states[-1]["bookmarks"]["topic_1"]
+    return found
+
+
+def discover(run_tap: RunTap, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+    run = run_tap("--discover", **settings)
+    catalog: dict[str, Any] = json.loads(run.stdout)
+    return catalog
+
+
+def test_a_value_with_nul_is_rescued_as_its_json_text(emulator, run_tap, topic):
+    """No type of PostgreSQL can store it; a backslash before `u0000` makes it plain text."""
+    emulator.load(
+        topic,
+        [
+            b'{"note":"a\\\\u0000b","customer":{"name":"Ann"}}',
+            b'{"note":"a\\u0000b","customer":{"name":"Ann"}}',
+            b'{"note":"a","customer":{"name":"\\u0000"}}',
+            b'{"note":"a","customer":{"\\u0000":1}}',
+        ],
+    )
+    run = run_tap(topics=[topic], **UNPACKED)
+    assert schemas(run)[-1] == {"note": TEXT, "customer": OBJECT}
+    ann = {"name": "Ann"}
+    assert rows(run) == [
+        {"note": "a\\u0000b", "customer": ann},
+        {"customer": ann, "_rescued": {"/note": '"a\\u0000b"'}},
+        {"note": "a", "_rescued": {"/customer": '{"name":"\\u0000"}'}},
+        {"note": "a", "_rescued": {"/customer": '{"\\u0000":1}'}},
+    ]
+
+
+def test_the_fields_of_a_payload_are_columns(emulator, run_tap, topic):
+    """Without a schema, a sample decides; every digit stays, and white space does no harm."""
+    loaded = emulator.load(
+        topic,
+        [
+            b'{"id":1,"total":1.10,"lines":[{"sku":"A"}],"time":"noon"}',
+            b'{ "id" : 2,\n "total":123456789012345678901234567890.5, "customer":{"name":"Ann"} }',
+            b"{}",
+        ],
+    )
+
+    run = run_tap(topics=[topic], **UNPACKED)
+
+    assert schemas(run) == [
+        {
+            "id": INTEGER,
+            "total": NUMBER,
+            "lines": {"type": ["array", "null"]},
+            "payload_time": {**TEXT, "description": "`time` of the payload"},
+            "customer": OBJECT,
+        }
+    ]
+    assert ids(run) == loaded
+    first, second, third = rows(run)
+    assert first == {"id": 1, "total": 1.1, "lines": [{"sku": "A"}], "payload_time": "noon"}
+    assert second.keys() == {"id", "total", "customer"}
+    assert third == {}
+    stored = emulator.messages(topic)[1]
+    assert (
+        b'{"message_id":"%b","topic_id":%d,"time":"%b","id":2,"total":'
+        b'123456789012345678901234567890.5,"customer":{"name":"Ann"}},"time_extracted":'
+        % (stored.message_id.encode(), topic, stored.time.encode())
+        in run.stdout
+    )
+    assert (run.exit_code, run.error_lines) == (0, [])
+
+
+def test_a_catalog_of_columns_is_read_again(emulator, run_tap, topic):
+    """The field that got a prefix included, and without a new sample."""
+    emulator.load(topic, [{"id": 1, "time": "noon"}, {"id": "x"}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.clear_requests()
+
+    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
+
+    assert len(consumed(emulator)) == 2
+    assert rows(run) == [{"payload_time": "noon", "_rescued": {"/id": 1}}, {"id": "x"}]
+
+
+def test_no_sample_is_taken_if_the_bookmark_has_columns(emulator, run_tap, topic):
+    """A run without a catalog and without new messages is one request."""
+    loaded = emulator.load(topic, [{"id": 1}])
+    first = run_tap(topics=[topic], **UNPACKED)
+    emulator.clear_requests()
+
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    assert consumed(emulator) == [{"batch_size": 50, "after_message_id": loaded[0]}]
+    assert schemas(second) == schemas(first) == [{"id": INTEGER}]
+
+
+def test_no_sample_is_taken_of_a_topic_that_is_not_in_the_catalog(emulator, run_tap, topic):
+    """It is not read, either."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    other = emulator.create_topic()
+    emulator.clear_requests()
+
+    run_tap(topics=[topic, other], catalog=catalog, **UNPACKED)
+
+    assert not consumed(emulator, other)
+
+
+def test_new_fields_become_columns_and_the_next_run_knows_them(emulator, run_tap, topic):
+    """One SCHEMA per page, before its first record; the catalog and a new sample are older."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(
+        topic,
+        [{"id": 2}, {"id": 3, "a": 1, "b": None}, {"a": 2, "c": {"x": 1}}, {"id": 1.5, "a": "x"}],
+    )
+    settings: dict[str, Any] = {"topics": [topic], "catalog": catalog, "batch_size": 1, **UNPACKED}
+
+    first = run_tap(**settings)
+    second = run_tap(state=first.states[-1], **settings)
+    emulator.load(topic, [{"a": "y", "c": 1, "b": 1}])
+    # A catalog of a later sample.
+    catalog["streams"][0]["schema"]["properties"] |= {"id": TEXT, "a": TEXT, "c": TEXT, "b": TEXT}
+    third = run_tap(state=first.states[-1], **settings)
+
+    columns = {"id": INTEGER, "a": NUMBER, "c": OBJECT}
+    assert schemas(first) == [{"id": INTEGER}, {"id": INTEGER, "a": NUMBER}, columns]
+    assert rows(first) == [
+        {"id": 1},
+        {"id": 2},
+        {"id": 3, "a": 1, "_rescued": {"/b": None}},
+        {"a": 2, "c": {"x": 1}},
+        {"_rescued": {"/id": 1.5, "/a": "x"}},
+    ]
+    lines = [line for line in first.stderr.splitlines() if "added" in line]
+    assert [line.split("topic_1 (topic 1): ")[1] for line in lines] == [
+        "added 1 column: a",
+        "added 1 column: c",
+    ]
+    assert bookmark(first)["columns"] == columns
+    assert schemas(second) == [columns]
+    assert bookmark(second)["columns"] == columns
+    assert schemas(third) == [columns, {**columns, "b": NUMBER}]
+    assert rows(third) == [{"b": 1, "_rescued": {"/a": "y", "/c": 1}}]
+    assert (
+        "values that do not fit their column, kept in _rescued: /a (1), /c (1); if" in third.stderr
+    )
+
+
+def test_a_page_with_many_new_columns_is_one_short_line(emulator, run_tap, topic):
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{f"field_{number}": 1 for number in range(1000)}])
+
+    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
+
+    [line] = [line for line in run.stderr.splitlines() if "added" in line]
+    names = ", ".join(f"field_{number}" for number in range(10))
+    assert line.endswith(f"topic_1 (topic 1): added 999 columns: {names} and 989 more")
+
+
+def test_a_declared_schema_does_not_change(emulator, run_tap, topic):
+    """Data without a column is rescued, and columns of old runs are gone."""
+    emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
+    topics = [{"id": topic, "schema": DECLARED}]
+    state = {"bookmarks": {"topic_1": {"columns": {"note": TEXT, "total": TEXT}}}}
+
+    run = run_tap(topics=topics, state=state, **UNPACKED)
+    adding = run_tap(topics=topics, state=state, schema_evolution="add_columns", **UNPACKED)
+
+    declared = {"id": INTEGER, "total": NUMBER}
+    assert schemas(run) == [declared]
+    assert rows(run) == [{"id": 1, "total": 1, "_rescued": {"/note": "x"}}]
+    assert schemas(adding) == [{**declared, "note": TEXT}]
+
+
+def test_developer_api_schemas_are_declared(emulator, run_tap):
+    fields = [{"name": "id", "type": "integer"}, {"name": "o", "type": "object"}]
+    topic = emulator.create_topic(schema=fields)
+    emulator.load(topic, [{"id": 1, "o": {"x": 1}, "note": "x"}])
+
+    run = run_tap(
+        topics=[topic],
+        developer_api_token=emulator.developer_token,
+        developer_api_url=emulator.url,
+        **UNPACKED,
+    )
+
+    assert schemas(run) == [{"id": INTEGER, "o": OBJECT}]
+    assert rows(run) == [{"id": 1, "o": {"x": 1}, "_rescued": {"/note": "x"}}]
+
+
+def test_a_declared_schema_stays_while_the_developer_api_is_down(emulator, run_tap):
+    """The known columns, and that new fields are rescued: columns would be added for good."""
+    fields = [{"name": "id", "type": "integer"}, {"name": "total", "type": "number"}]
+    topic = emulator.create_topic(schema=fields)
+    developer = {
+        "developer_api_token": emulator.developer_token,
+        "developer_api_url": emulator.url,
+    }
+    settings: dict[str, Any] = {"topics": [topic], **developer, **UNPACKED}
+    catalog = discover(run_tap, **settings)
+    emulator.load(topic, [{"id": 1, "total": 1}])
+    first = run_tap(catalog=catalog, **settings)
+    emulator.load(topic, [{"id": 2, "total": 1.5, "note": "x"}])
+    down = {**settings, "developer_api_url": "http://127.0.0.1:9", "max_retry_secs": 0}
+
+    second = run_tap(catalog=catalog, state=first.states[-1], **down)
+    third = run_tap(catalog=catalog, state=second.states[-1], **down)
+    without = {**settings, "developer_api_token": None, "developer_api_url": None}
+    undeclared = run_tap(catalog=catalog, state=second.states[-1], **without)
+
+    columns = {"id": INTEGER, "total": NUMBER}
+    assert schemas(second) == schemas(third) == [columns]
+    assert rows(second) == [{"id": 2, "total": 1.5, "_rescued": {"/note": "x"}}]
+    assert bookmark(second)["declared"] is True
+    assert undeclared.exit_code == 0
+    assert "declared" not in bookmark(undeclared)
+
+
+def test_a_declared_type_that_changes_is_a_warning(emulator, run_tap, topic):
+    """One per run, until the loader has stored the state of a run with the new type."""
+    emulator.load(topic, [{"id": 1, "total": 10, "note": "x"}])
+    schema = {"type": "object", "properties": {"id": INTEGER, "total": NUMBER}}
+    settings: dict[str, Any] = {
+        "topics": [{"id": topic, "schema": schema}],
+        "schema_evolution": "add_columns",
+        **UNPACKED,
+    }
+    columns = {"id": NUMBER, "total": INTEGER, "note": TEXT}
+    first = run_tap(state={"bookmarks": {"topic_1": {"columns": columns}}}, **settings)
+    second = run_tap(state=first.states[-1], **settings)
+
+    [line] = [line for line in first.stderr.splitlines() if "WARNING" in line]
+    assert (
+        "topic_1 (topic 1): the schema declares other types than the last run had: id from number "
+        "to integer, total from integer to number; unless the table's columns have the new types, "
+        "change them before the loader fails" in line
+    )
+    assert schemas(first) == [{"id": INTEGER, "total": NUMBER, "note": TEXT}]
+    assert "WARNING" not in second.stderr
+
+
+def test_the_first_run_says_what_was_found(emulator, run_tap, topic):
+    """The last line says what did not fit, with a remedy for numbers."""
+    emulator.load(topic, [{"id": 1, "total": 10, "at": "2024-01-31T00:00:00Z"}] * 2)
+    first = run_tap(topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "total": 9.99, "at": None}, {"id": "x"}])
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    assert (
+        "topic_1 (topic 1): found 3 columns in 2 messages: id integer, total integer, "
+        "at string (date-time)" in first.stderr
+    )
+    assert "found" not in second.stderr
+    [line] = [line for line in second.stderr.splitlines() if "WARNING" in line]
+    assert (
+        "topic_1 (topic 1): values that do not fit their column, kept in _rescued: /total (1), "
+        "/id (1); if numbers should fit, change the type of their column" in line
+    )
+
+
+def test_a_new_catalog_adds_columns_where_messages_do_not(emulator, run_tap, topic):
+    emulator.load(topic, [{"id": 1}])
+    settings: dict[str, Any] = {"topics": [topic], "schema_evolution": "rescue", **UNPACKED}
+    first = run_tap(**settings)
+    emulator.load(topic, [{"id": 2, "note": "x"}])
+    catalog = discover(run_tap, **settings)
+
+    second = run_tap(catalog=catalog, state=first.states[-1], **settings)
+
+    assert schemas(second) == [{"id": INTEGER, "note": TEXT}]
+    assert rows(second) == [{"id": 2, "note": "x"}]
+
+
+def test_fail_stops_before_the_message(emulator, run_tap, topic):
+    """One line names topic, message and field; the next run starts with the message."""
+    loaded = emulator.load(topic, [{"id": 1}, {"id": "hush"}, {"id": 3}])
+    topics = [{"id": topic, "schema": DECLARED}]
+
+    run = run_tap(topics=topics, schema_evolution="fail", **UNPACKED)
+    again = run_tap(topics=topics, state=run.states[-1], **UNPACKED)
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"topic_1 (topic 1): message {loaded[1]} cannot be written: /id does not fit" in line
+    assert "hush" not in run.stderr
+    assert rows(run) == [{"id": 1}]
+    assert bookmark(run)["replication_key_value"] == loaded[0]
+    assert ids(again) == loaded[1:]
+
+
+def test_none_drops_what_does_not_fit(emulator, run_tap, topic):
+    """One line per run says so."""
+    emulator.load(topic, [{"id": 1, "note": "x"}, {"id": "x"}] * 3)
+
+    run = run_tap(
+        topics=[{"id": topic, "schema": DECLARED}],
+        schema_evolution="none",
+        batch_size=1,
+        **UNPACKED,
+    )
+
+    assert rows(run) == [{"id": 1}, {}] * 3
+    lines = [line for line in run.stderr.splitlines() if "dropped" in line]
+    assert [line.partition("topic_1 (topic 1): ")[2] for line in lines] == [
+        "values that do not fit their column, dropped: /id (3)",
+        "fields without a column, dropped: /note (3)",
+    ]
+
+
+def test_batch_files_hold_unpacked_records(emulator, run_tap, topic, tmp_path):
+    """Their schema cannot change: new fields are rescued."""
+    emulator.load(topic, [{"id": 1}, *[{"id": "x", "note": 1}] * 60])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    catalog["streams"][0]["schema"]["properties"].pop("note")
+    folder = tmp_path / "batches"
+    folder.mkdir()
+    batches = {
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "storage": {"root": folder.as_uri()},
+    }
+
+    run = run_tap(topics=[topic], catalog=catalog, batch_config=batches, **UNPACKED)
+
+    assert run.exit_code == 0
+    [manifest] = [m["manifest"] for m in run.messages if m["type"] == "BATCH"]
+    with gzip.open(Path(manifest[0].removeprefix("file://"))) as file:
+        records = [json.loads(line) for line in file]
+    assert len(schemas(run)) == 1
+    assert records[0].keys() == {*FIXED, "_rescued"}
+    assert [record["_rescued"] for record in records] == [{"/id": 1}, *[{"/note": 1}] * 60]
+    assert len(bookmark(run)["columns"]) == 1
+    assert "values that do not fit their column, kept in _rescued: /id (1)" in run.stderr
+    assert "fields without a column, kept in _rescued: /note (60)" in run.stderr
+
+
+KEYED: dict[str, Any] = {
+    "stream_maps": {"topic_1": {"__key_properties__": ["id"], "__alias__": "orders"}}
+}
+
+
+def test_a_topic_of_changes_is_a_table_with_a_business_key(emulator, run_tap, topic):
+    """Rows keep the payload's bytes; new fields wait for the next run."""
+    emulator.load(topic, [b'{"id":1,"total":1E5}', b'{"id":1,"total":2.50}'])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 1, "total": 3, "note": "x"}])
+    settings = {"topics": [topic], "catalog": catalog, "batch_size": 1, **UNPACKED, **KEYED}
+
+    first = run_tap(**settings)
+    emulator.load(topic, [{"id": 2, "note": "y"}])
+    second = run_tap(state=first.states[-1], **settings)
+
+    assert b'"id":1,"total":1E5},"time_extracted"' in first.stdout
+    columns = {"id": INTEGER, "total": NUMBER}
+    assert schemas(first, "orders") == [columns]
+    assert rows(first, "orders")[2] == {"id": 1, "total": 3, "_rescued": {"/note": "x"}}
+    [schema] = [m for m in first.messages if m["type"] == "SCHEMA"]
+    assert schema["key_properties"] == ["id"]
+    assert schemas(second, "orders") == [{**columns, "note": TEXT}]
+    assert rows(second, "orders") == [{"id": 2, "note": "y"}]
+
+
+def test_a_key_of_the_catalog_is_a_key(emulator, run_tap, topic):
+    """New fields wait, and a message without the key is an error, as with a stream map."""
+    loaded = emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    catalog["streams"][0]["key_properties"] = ["id"]
+    loaded += emulator.load(topic, [{"id": 2, "note": "x"}, {"note": "y"}])
+
+    run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **UNPACKED)
+
+    assert rows(run) == [{"id": 1}, {"id": 2, "_rescued": {"/note": "x"}}]
+    assert schemas(run) == [{"id": INTEGER}]
+    [line] = run.error_lines
+    assert f"message {loaded[2]} cannot be written: it has no value for id" in line
+
+
+def test_a_message_without_the_key_fails_or_is_filtered_out(emulator, run_tap, topic):
+    """Null and values that do not fit the column are no key; the documented recipe filters."""
+    loaded = emulator.load(topic, [{"id": 1}, {"id": 2}, {"ping": True}, {"id": None}, {"id": "x"}])
+    filtering = {
+        "topic_1": {"__key_properties__": ["id"], "__filter__": "id is not None", "__alias__": "o"}
+    }
+
+    run = run_tap(topics=[{"id": topic, "schema": DECLARED}], **UNPACKED, **KEYED)
+    filtered = run_tap(
+        topics=[{"id": topic, "schema": DECLARED}], stream_maps=filtering, **UNPACKED
+    )
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert (
+        f"topic_1 (topic 1): message {loaded[2]} cannot be written: it has no value for id" in line
+    )
+    assert rows(run, "orders") == [{"id": 1}, {"id": 2}]
+    assert bookmark(run)["replication_key_value"] == loaded[1]
+    assert rows(filtered, "o") == [{"id": 1}, {"id": 2}]
+    assert bookmark(filtered)["replication_key_value"] == loaded[-1]
+
+
+@pytest.mark.parametrize("more", [{}, {"double": "id"}], ids=["spliced", "mapped"])
+def test_a_key_that_does_not_fit_its_column_is_not_reported_as_missing(
+    emulator, run_tap, topic, more
+):
+    [only] = emulator.load(topic, [{"id": "hush"}])
+    maps = {"topic_1": {"__key_properties__": ["id"], **more}}
+
+    run = run_tap(topics=[{"id": topic, "schema": DECLARED}], stream_maps=maps, **UNPACKED)
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"message {only} cannot be written: its value for id, which is a key property, " in line
+    assert "does not fit the column" in line
+    assert "hush" not in run.stderr
+
+
+def test_a_key_gets_its_column_from_the_first_message_that_has_it(emulator, run_tap, topic):
+    """An empty topic has no SCHEMA yet; if new columns are not selected, no others are added."""
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    settings = {"topics": [topic], "catalog": catalog, **UNPACKED, **KEYED}
+
+    empty = run_tap(**settings)
+    emulator.load(topic, [{"id": 1, "email": "x"}, {"id": 2}])
+    run = run_tap(state=empty.states[-1], **settings)
+    deselect(catalog, "_rescued")
+    closed = run_tap(**settings)
+
+    assert (empty.exit_code, empty.error_lines) == (0, [])
+    assert [message["type"] for message in empty.messages] == ["STATE"]
+    assert schemas(run, "orders") == [{"id": NUMBER, "email": TEXT}]
+    assert rows(run, "orders") == [{"id": 1, "email": "x"}, {"id": 2}]
+    assert rows(closed, "orders") == [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.parametrize("flattening", [False, True], ids=["unpacked", "flattened"])
+def test_a_topic_without_its_key_does_not_stop_the_others(emulator, run_tap, topic, flattening):
+    """The others are read to their end; the run fails with the line of the topic."""
+    [only] = emulator.load(topic, [{"note": "x"}])
+    other = emulator.create_topic()
+    emulator.load(other, [{"id": 7}])
+    settings = {**UNPACKED, "flattening_enabled": flattening, "flattening_max_depth": 1}
+    maps = {"*": {"__key_properties__": ["id"]}}
+    run = run_tap(topics=[topic, other], stream_maps=maps, **settings)
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert f"topic_1 (topic 1): message {only} cannot be written: it has no value for id" in line
+    assert [record["id"] for record in run.records(f"topic_{other}")] == [7]
+    assert f"topic_{other}" in run.states[-1]["bookmarks"]
+
+
+def test_messages_without_a_key_are_filtered_out_before_any_message_has_it(
+    emulator, run_tap, topic
+):
+    emulator.load(topic, [{"ping": True}])
+    maps = {"topic_1": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
+
+    first = run_tap(topics=[topic], stream_maps=maps, **UNPACKED)
+    emulator.load(topic, [{"id": 1}])
+    second = run_tap(topics=[topic], stream_maps=maps, state=first.states[-1], **UNPACKED)
+
+    assert first.error_lines == []
+    assert {message["type"] for message in first.messages} == {"STATE"}
+    assert [row["id"] for row in rows(second)] == [1]
+
+
+@pytest.mark.parametrize("maps_more", [{}, {"double": "order['id']"}], ids=["key only", "mapped"])
+def test_a_flattened_column_can_be_the_key(emulator, run_tap, topic, maps_more):
+    loaded = emulator.load(topic, [{"order": {"id": 1, "x": "a"}}, {"order": {"x": "b"}}])
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1, **UNPACKED}
+    maps = {"topic_1": {"__key_properties__": ["order__id"], **maps_more}}
+
+    run = run_tap(topics=[topic], stream_maps=maps, **flat)
+
+    [schema] = [m for m in run.messages if m["type"] == "SCHEMA"]
+    assert schema["key_properties"] == ["order__id"]
+    assert {"order__id", "order__x"} <= schema["schema"]["properties"].keys()
+    assert [record["order__id"] for record in run.records()] == [1]
+    [line] = run.error_lines
+    assert f"message {loaded[1]} cannot be written: it has no value for order__id" in line
+
+
+def test_stream_maps_see_every_column(emulator, run_tap, topic):
+    """Those that a payload lacks as null; a new column of the page, too."""
+    emulator.load(topic, [{"id": 1, "total": 1.5}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "note": "x"}, {"id": "y"}])
+    maps = {
+        "topic_1": {"double": "float(total) * 2 if total is not None else None", "topic_id": None},
+        "copy": {"__source__": "topic_1", "__else__": None, "message_id": "message_id"},
+    }
+
+    run = run_tap(topics=[topic], catalog=catalog, stream_maps=maps, batch_size=2, **UNPACKED)
+
+    assert (run.exit_code, run.error_lines) == (0, [])
+    columns = [list(m["schema"]["properties"]) for m in run.messages if m.get("schema")]
+    assert columns[0] == ["message_id", "time", "_rescued", "id", "total", "double"]
+    assert columns[2] == ["message_id", "time", "_rescued", "id", "total", "note", "double"]
+    assert [m["stream"] for m in run.messages if m["type"] == "SCHEMA"] == ["topic_1", "copy"] * 2
+    assert rows(run) == [
+        {"id": 1, "total": 1.5, "double": 3.0},
+        {"id": 2, "note": "x", "double": None},
+        {"_rescued": {"/id": "y"}, "double": None},
+    ]
+    assert len(run.records("copy")) == 3
+
+
+FLAT: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 3}
+# The settings, and the properties that a stream map removes to keep the addresses out.
+FORMATS_AND_REMOVED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unpacked": (UNPACKED, ["email", "customer"]),
+    "unpacked and flattened": ({**UNPACKED, **FLAT}, ["email", "customer__email"]),
+    "nested and flattened": (FLAT, ["payload__email", "payload__customer__email"]),
+    "nested": ({}, ["payload"]),
+}
+# `hush` is personal data; what follows the first page has other types and names.
+PERSONAL = [
+    {"id": 1, "email": "hush", "customer": {"name": "Ann", "email": "hush"}},
+    {"id": 2, "email": ["hush"], "customer": {"name": 5, "email": {"x": "hush"}}},
+    {"id": 3, "email": {"work": "hush"}, "customer": {"email": ["hush"]}, "EMAIL": "hush"},
+    {"id": 4, "Email": {"x": "hush"}, "note": "new"},
+]
+
+
+@pytest.mark.parametrize("mode", ["add_columns", "rescue", "fail", "none"])
+@pytest.mark.parametrize("name", FORMATS_AND_REMOVED)
+def test_what_a_stream_map_removes_is_nowhere_in_the_output(emulator, run_tap, topic, name, mode):
+    """Neither in a column nor in `_rescued`, in the state or in the log; with any key."""
+    settings, removed = FORMATS_AND_REMOVED[name]
+    other_key = "id" if "record_format" in settings else "payload__id"
+    emulator.load(topic, [{"id": 0}])
+    new = discover(run_tap, topics=[topic], **settings)
+    emulator.load(topic, PERSONAL[2:] if mode == "fail" else PERSONAL)
+    known = discover(run_tap, topics=[topic], **settings)
+
+    for catalog, key in ((known, "message_id"), (new, other_key if settings else "message_id")):
+        run = run_tap(
+            topics=[topic],
+            catalog=catalog,
+            stream_maps={"topic_1": {"__key_properties__": [key], **dict.fromkeys(removed)}},
+            schema_evolution=mode,
+            batch_size=2,
+            **settings,
+        )
+
+        assert b"hush" not in run.stdout
+        assert "hush" not in run.stderr
+        schemas = [m["schema"]["properties"] for m in run.messages if m["type"] == "SCHEMA"]
+        assert {name.lower() for schema in schemas for name in schema}.isdisjoint(removed)
+        if mode != "fail":
+            assert (run.exit_code, run.error_lines) == (0, [])
+            assert len(run.records()) == len(emulator.messages(topic))
+
+
+def test_what_a_stream_map_sets_replaces_the_value_everywhere(emulator, run_tap, topic):
+    """A value that does not fit its column is counted, since it is nowhere else."""
+    emulator.load(topic, [{"id": 1, "email": "hush"}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "email": {"x": "hush"}}, {"id": 3, "EMAIL": "hush"}, {"id": 4}])
+    maps = {"topic_1": {"email": "md5(email) if email is not None else None"}}
+
+    run = run_tap(topics=[topic], catalog=catalog, stream_maps=maps, **UNPACKED)
+
+    assert b"hush" not in run.stdout
+    hashed = hashlib.md5(b"hush", usedforsecurity=False).hexdigest()
+    assert [row.get("email") for row in rows(run)] == [hashed, None, None, None]
+    assert "values that do not fit their column, dropped because of stream_maps: /email (1)" in (
+        run.stderr
+    )
+
+
+def test_an_expression_survives_missing_and_rescued_values(emulator, run_tap, topic):
+    """The error of one that does not names the property and the message."""
+    loaded = emulator.load(topic, [{"total": 9.99}, {"total": "free"}, {"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    catalog["streams"][0]["schema"]["properties"]["total"] = NUMBER
+    settings: dict[str, Any] = {"topics": [topic], "catalog": catalog, **UNPACKED}
+    expression = "int(float(total)*100)"
+    survives = f"{expression} if total is not None else None"
+
+    failing = run_tap(stream_maps={"topic_1": {"total_cents": expression}}, **settings)
+    run = run_tap(stream_maps={"topic_1": {"total_cents": survives}}, **settings)
+
+    [line] = failing.error_lines
+    assert (
+        f"topic_1 (topic 1): message {loaded[1]} cannot be written (total_cents: TypeError); "
+        "change its expression in stream_maps; any column may be null" in line
+    )
+    assert bookmark(failing)["replication_key_value"] == loaded[0]
+    assert (run.exit_code, run.error_lines) == (0, [])
+    assert [row["total_cents"] for row in rows(run)] == [999, None, None]
+
+
+def test_deeper_levels_are_flattened(emulator, run_tap, topic):
+    """The schema evolves at every depth of columns; rescued data stays an object."""
+    emulator.load(topic, [{"id": 1, "customer": {"name": "Ann", "address": {"zip": 1}}}])
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1, **UNPACKED}
+    catalog = discover(run_tap, topics=[topic], **flat)
+    emulator.load(
+        topic,
+        [
+            b'{"id":2,"customer":{"name":1.10,"city":"Bern"},"tags":[1.10]}',
+            b'{"customer":null,"customer__name":"Eve"}',
+        ],
+    )
+
+    run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **flat)
+
+    columns = {"id": INTEGER, "customer__name": TEXT, "customer__address": TEXT}
+    assert schemas(run) == [
+        columns,
+        {**columns, "customer__city": TEXT, "tags": TEXT},
+    ]
+    assert rows(run) == [
+        {"id": 1, "customer__name": "Ann", "customer__address": '{"zip":1}'},
+        {
+            "id": 2,
+            "customer__city": "Bern",
+            "tags": "[1.10]",
+            "_rescued": {"/customer/name": 1.1},
+        },
+        {"_rescued": {"/customer": None, "/customer__name": "Eve"}},
+    ]
+    assert b'"_rescued":{"/customer/name":1.10}' in run.stdout
+
+
+def test_nested_records_can_be_flattened(emulator, run_tap, topic):
+    """The evolution below `payload` is the same, also with stream maps."""
+    emulator.load(topic, [{"id": 1}])
+    flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 2}
+    catalog = discover(run_tap, topics=[topic], **flat)
+    emulator.load(topic, [{"id": "x", "customer": {"name": "Ann"}}])
+    maps = {"topic_1": {"copy": "payload['id']", "__key_properties__": ["message_id"]}}
+
+    run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **flat)
+    mapped = run_tap(topics=[topic], catalog=catalog, stream_maps=maps, **flat)
+
+    assert schemas(run) == [
+        {"payload__id": INTEGER},
+        {"payload__id": INTEGER, "payload__customer__name": TEXT},
+    ]
+    assert rows(run) == [
+        {"payload__id": 1},
+        {"payload__customer__name": "Ann", "_rescued": {"/id": "x"}},
+    ]
+    assert mapped.records()[1]["copy"] is None
+
+
+def test_columns_can_be_deselected(emulator, run_tap, topic):
+    """They stay deselected whatever the state knows; new ones follow `_rescued`."""
+    emulator.load(topic, [{"id": 1, "email": "hush"}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "email": 5, "note": "x"}])
+    state = {"bookmarks": {"topic_1": {"columns": {"email": TEXT, "id": INTEGER}}}}
+
+    deselect(catalog, "email")
+    run = run_tap(topics=[topic], catalog=catalog, state=state, **UNPACKED)
+    deselect(catalog, "_rescued")
+    closed = run_tap(topics=[topic], catalog=catalog, state=state, **UNPACKED)
+
+    assert schemas(run)[-1] == {"id": INTEGER, "note": TEXT}
+    assert rows(run) == [{"id": 1}, {"id": 2, "note": "x"}]
+    assert rows(closed) == [{"id": 1}, {"id": 2}]
+    assert "hush" not in run.stdout.decode() + closed.stdout.decode()
+
+
+def test_columns_are_remembered_while_rescued_data_is_deselected(emulator, run_tap, topic):
+    """Once they are selected again, they have the type that the table has."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"note": "x"}])
+    settings: dict[str, Any] = {"topics": [topic], "batch_size": 1, **UNPACKED}
+    first = run_tap(catalog=catalog, **settings)
+    emulator.load(topic, [{"id": 2, "note": "hush"}])
+    closed = deepcopy(catalog)
+    deselect(closed, "_rescued")
+
+    without = run_tap(catalog=closed, state=first.states[-1], **settings)
+    emulator.load(topic, [{"note": 5}])
+    again = run_tap(catalog=catalog, state=without.states[-1], **settings)
+
+    assert rows(without) == [{"id": 2}]
+    assert without.messages[1]["schema"]["properties"].keys() == {*FIXED, "id"}
+    assert schemas(again) == [{"id": INTEGER, "note": TEXT}]
+    assert rows(again) == [{"_rescued": {"/note": 5}}]
+
+
+def deselect(catalog: dict[str, Any], *names: str) -> None:
+    breadcrumb = [crumb for name in names for crumb in ("properties", name)]
+    for entry in catalog["streams"][0]["metadata"]:
+        if entry["breadcrumb"] == breadcrumb:
+            entry["metadata"]["selected"] = False
+            return
+    raise AssertionError(breadcrumb)
+
+
+def test_a_key_property_cannot_be_deselected(emulator, run_tap, topic):
+    """The error says so, instead of that the messages lack it."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    deselect(catalog, "id")
+
+    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED, **KEYED)
+
+    assert (run.exit_code, run.records()) == (1, [])
+    [line] = run.error_lines
+    assert "topic_1 (topic 1): the catalog deselects id, which is a key property" in line
+
+
+def test_columns_of_the_message_can_be_deselected(emulator, run_tap, topic):
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    deselect(catalog, "topic_id")
+
+    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
+
+    assert run.records()[0].keys() == {"message_id", "time", "id"}
+
+
+def test_a_column_cannot_be_deselected_in_nested_records(emulator, run_tap, topic):
+    """It would be emitted inside of the payload."""
+    emulator.load(topic, [{"id": 1, "email": "hush"}])
+    catalog = discover(run_tap, topics=[topic])
+    deselected = {"breadcrumb": ["properties", "email"], "metadata": {"selected": False}}
+    catalog["streams"][0]["metadata"].append(deselected)
+
+    run = run_tap(topics=[topic], catalog=catalog)
+
+    assert (run.exit_code, run.records()) == (1, [])
+    [line] = run.error_lines
+    assert "topic_1 (topic 1): the catalog deselects email, which is not a property of" in line
+
+
+def test_a_column_with_a_prefix_and_a_title_is_found_in_the_catalog(emulator, run_tap, topic):
+    emulator.load(topic, [{"time": "noon"}])
+    schema = {"type": "object", "properties": {"time": {"type": "string", "title": "Time"}}}
+    catalog = discover(run_tap, topics=[{"id": topic, "schema": schema}], **UNPACKED)
+
+    run = run_tap(topics=[topic], catalog=catalog, schema_evolution="rescue", **UNPACKED)
+
+    assert rows(run) == [{"payload_time": "noon"}]
+
+
+def test_a_name_stays_with_the_field_that_had_it_first(emulator, run_tap, topic):
+    """The column's type is that field's in the next run, too."""
+    emulator.load(topic, [{"time": "noon"}])
+    first = run_tap(topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"time": "later", "payload_time": 5}])
+
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    assert schemas(second) == schemas(first)
+    assert rows(second) == [{"payload_time": "later", "_rescued": {"/payload_time": 5}}]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [["id"], {"id": {"type": ["decimal", "null"]}}, {"id": {"type": 5}}],
+)
+def test_columns_that_cannot_be_used_are_an_error(emulator, run_tap, topic, columns):
+    """They are never taken for none, or for text: a type might change."""
+    state = {"bookmarks": {"topic_1": {"columns": columns}}}
+
+    run = run_tap(topics=[topic], state=state, **UNPACKED)
+
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert "topic_1 (topic 1): the state cannot be used: columns must be an object" in line
+    assert run.records() == []
+    assert emulator.requests(operation="publish") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"record_format": "flat"}, "record_format"),
+        ({"schema_evolution": "add"}, "schema_evolution"),
+        ({"flattening_enabled": True, "flattening_max_depth": 0}, "flattening_max_depth: must be"),
+        (
+            {
+                "schema_evolution": "add_columns",
+                "batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///x"}},
+            },
+            "schema_evolution: batch files cannot add columns",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_rejected(emulator, run_tap, topic, settings, words):
+    run = run_tap(topics=[topic], **settings)
+
+    assert run.exit_code != 0
+    assert words in run.stderr
+    assert emulator.requests() == []
+
+
+def test_a_map_of_key_and_alias_keeps_nested_records_as_they_are(emulator, run_tap, topic):
+    """The bytes are the same under the other name."""
+    emulator.load(topic, [b'{ "n" : 1E5 }'])
+    maps = {"topic_*": {"__alias__": "orders", "__key_properties__": None}}
+
+    run = run_tap(topics=[topic], stream_maps=maps)
+
+    assert b'"stream":"orders"' in run.stdout
+    assert b',"payload":{ "n" : 1E5 }},"time_extracted"' in run.stdout
+    [schema] = [m for m in run.messages if m["type"] == "SCHEMA"]
+    assert (schema["stream"], schema.get("key_properties")) == ("orders", None)
+
+
+def test_the_sdks_test_reads_an_unpacked_record(emulator, run_tap, topic):
+    emulator.load(topic, [{"id": 1}, {"id": 2, "x": 1}])
+
+    run = run_tap("--test", topics=[topic], **UNPACKED)
+
+    assert run.exit_code == 0, run.stderr

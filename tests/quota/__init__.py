@@ -1,1 +1,0 @@
-"""Tests of a quota that is shared by several processes."""

@@ -1,0 +1,1 @@
+"""Searches: random payloads, faults, kills and histories."""

@@ -1,0 +1,314 @@
+"""Kill the executable at random: `python -m tests.random.exactly_once.chaos [MINUTES] [SEED]`.
+
+Rounds have random sources, which change between the runs, and random backlogs, lost responses,
+partial results, 5xx, SIGKILL and SIGTERM; in most of them, the service deviates from an ideal one.
+A run resumes from a state that the last run has emitted or was given, or from an earlier one that
+has a position for each topic that was published to.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workato_streams_emulator import Emulator
+
+from tests.random.exactly_once.chaos_sources import Log, Table, Wrong, line
+from tests.support.executables import write_json
+from tests.support.target import RunningTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+OURS = "target-workato-streams"
+# Each kind of fault, and its options.
+FAULTS: list[tuple[str, dict[str, Any]]] = [
+    ("reset", {}),
+    ("reset_after", {}),
+    ("cut", {}),
+    ("cut_json", {}),
+    ("html", {}),
+    ("stall", {"secs": 3, "stored": True}),
+    ("stall", {"secs": 3, "stored": False}),
+    ("status", {"status": 500, "stored": True}),
+    ("status", {"status": 502, "stored": False}),
+    ("status", {"status": 503, "stored": True, "headers": {"Retry-After": "0"}}),
+    ("status", {"status": 504, "stored": True}),
+    ("status", {"status": 408, "stored": True}),
+    ("status", {"status": 429, "headers": {"Retry-After": "0"}}),
+    ("missing_entry", {"stored": True}),
+    ("missing_entry", {"stored": False}),
+    ("entry_error", {}),
+    ("latency", {"secs": 0.1}),
+]
+# Longer than the latency above: what a killed process has sent is applied by then.
+QUIET_SECS = 0.3
+# The seconds by which messages are readable late, and requests applied late. The documentation
+# names a run that starts earlier after a kill as a case in which messages are duplicated.
+LATE_SECS = 2
+MAX_RUNS = 40
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A way in which the service deviates.
+
+    Args:
+        topic: What `Emulator.deviate` is called with, for each topic.
+        faults: What `Emulator.fault` is called with, before some of the runs.
+        quiet_secs: The pause between two runs.
+        other_positions: Whether some runs get positions that the service does not know. Then it is
+            documented that messages may be duplicated.
+    """
+
+    topic: Mapping[str, Any] = field(default_factory=dict)
+    faults: Sequence[Mapping[str, Any]] = ()
+    quiet_secs: float = QUIET_SECS
+    other_positions: bool = False
+
+
+DEVIATIONS = {
+    "none": Deviation(),
+    "readable late": Deviation({"readable_after_secs": LATE_SECS}, quiet_secs=LATE_SECS + 0.5),
+    "delivered twice": Deviation({"repeat_every": 3}),
+    "delivered twice, in two pages": Deviation({"repeat_every": 3, "repeat_in": "next_page"}),
+    # A position that is rejected three times in succession is documented as a rejected position.
+    "transient rejections": Deviation(
+        faults=[
+            {"kind": "reject_position", "times": 2, "status": 400},
+            {"kind": "reject_position", "times": 1, "status": 404, "after": 3},
+        ]
+    ),
+    "applied late": Deviation(
+        faults=[{"kind": "late", "operation": "batch", "secs": LATE_SECS}],
+        quiet_secs=LATE_SECS + 0.5,
+    ),
+    "one topic unavailable": Deviation(
+        faults=[{"kind": "status", "status": 503, "headers": {"Retry-After": "2"}, "after": 3}]
+    ),
+    "unknown positions": Deviation(other_positions=True),
+}
+
+
+@dataclass
+class Round:
+    """One source and its topics, from the first run to the one that completes it.
+
+    Args:
+        emulator: The service.
+        rng: The random numbers.
+        folder: The folder of the config file.
+    """
+
+    emulator: Emulator
+    rng: random.Random
+    folder: Path
+    counts: Counter[str] = field(default_factory=Counter)
+    states: list[dict[str, Any]] = field(default_factory=lambda: [{"bookmarks": {}}])
+
+    def __post_init__(self) -> None:
+        """Create the topics and the source's log."""
+        rng = self.rng
+        self.keyed = {name: rng.random() < 0.7 for name in "abcd"[: rng.randint(1, 4)]}
+        topics = [self.emulator.create_topic(f"t{n}") for n in range(rng.randint(1, 3))]
+        self.routes = {name: rng.choice(topics) for name in self.keyed}
+        self.name = rng.choice(list(DEVIATIONS))
+        self.deviation = DEVIATIONS[self.name]
+        for topic in topics:
+            self.emulator.deviate(topic, **self.deviation.topic)
+        self.source: Log | Table
+        if rng.random() < 0.3:
+            self.keyed = {"a": True}
+            self.source = Table(rng, "a")
+        else:
+            apart = rng.random() < 0.5
+            self.source = Log(rng, self.keyed, has_offset_per_stream=apart)
+        self.resumed: set[int] = set()
+        self.config = write_json(
+            self.folder / "config.json",
+            {
+                "api_url": self.emulator.url,
+                "api_token": self.emulator.token,
+                "topics": self.routes,
+                "exactly_once": True,
+                "message_key_field": "key",
+                "batch_size_rows": rng.choice((3, 20, 100)),
+                "max_batch_age_secs": rng.choice((0, 0.2, 5)),
+                "request_timeout_secs": 1,
+                "max_retry_secs": 20,
+            },
+        )
+
+    def play(self) -> Wrong:
+        """Play the round."""
+        state = 0
+        for _ in range(self.rng.randint(1, 6)):
+            known = len(self.states)
+            self._run(state, final=False)
+            state = self._next(state, known)
+            self.source.change(self.rng.choice((0, 0, 10, 200, 1500)))
+        for _ in range(MAX_RUNS):
+            known = len(self.states)
+            if self._run(state, final=True):
+                return self._wrong()
+            state = len(self.states) - 1 if len(self.states) > known else state
+        return Wrong([f"not complete after {MAX_RUNS} runs"], [])
+
+    def _next(self, state: int, known: int) -> int:
+        """Choose the state of the next run, which is never newer than the last one used."""
+        emitted = list(range(known, len(self.states)))
+        if self.rng.random() < 0.25:
+            earlier: int = self.rng.choice([*range(state + 1), *emitted])
+            written = {
+                topic
+                for topic in self.routes.values()
+                if any("key" in payload for payload in self.emulator.payloads(topic))
+            }
+            positions = self.states[earlier]["bookmarks"].get(OURS, {})
+            if written <= {int(topic) for topic in positions}:
+                self.counts["older states"] += earlier not in emitted[-1:]
+                return earlier
+        return emitted[-1] if emitted else state
+
+    def _lines(self, state: dict[str, Any]) -> Iterator[bytes]:
+        yield line(type="STATE", value=state)
+        for stream, keyed in self.keyed.items():
+            schema = {"type": "object", "properties": {"id": {"type": "integer"}}}
+            keys = ["id"] if keyed else []
+            yield line(type="SCHEMA", stream=stream, schema=schema, key_properties=keys)
+        for each in self.source.lines(state["bookmarks"].get("source", {})):
+            if isinstance(each, bytes):
+                yield each
+            else:
+                bookmarks = {**state["bookmarks"], "source": each}
+                yield line(type="STATE", value={"bookmarks": bookmarks})
+
+    def _run(self, number: int, *, final: bool) -> bool:
+        """Run the target.
+
+        Returns:
+            Whether the run was the final one, and has succeeded.
+        """
+        self.counts["runs"] += 1
+        self.resumed.add(number)
+        state = self.states[number]
+        if self.deviation.other_positions and self.rng.random() < 0.5:
+            state = self._with_other_positions(state)
+        self._order_faults(final=final)
+        target = RunningTarget("--config", self.config)
+        feeder = threading.Thread(target=self._feed, args=(target, state), daemon=True)
+        feeder.start()
+        if not final:
+            self._interrupt(target)
+        outcome = target.end(within=120)
+        feeder.join(10)
+        time.sleep(self.deviation.quiet_secs)
+        self.emulator.clear_faults()
+        complete = outcome.stdout[: outcome.stdout.rfind(b"\n") + 1]
+        self.states += [json.loads(line) for line in complete.splitlines()]
+        retried = [line for line in outcome.stderr.splitlines() if "; retrying in " in line]
+        self.counts["lost responses"] += sum("429" not in line for line in retried)
+        if "Traceback" in outcome.stderr:
+            raise AssertionError(outcome.stderr)
+        return outcome.exit_code == 0 and final
+
+    def _feed(self, target: RunningTarget, state: dict[str, Any]) -> None:
+        slow = self.rng.random() < 0.3
+        chunk: list[bytes] = []
+        try:
+            for line in self._lines(state):
+                chunk.append(line)
+                if len(chunk) >= (20 if slow else 500):
+                    target.feed_bytes(b"".join(chunk))
+                    chunk = []
+                    time.sleep(0.02 if slow else 0)
+            target.feed_bytes(b"".join(chunk))
+            target.close_input()
+        except (BrokenPipeError, ValueError):
+            pass  # The target was killed.
+
+    def _interrupt(self, target: RunningTarget) -> None:
+        """Kill or stop the target, some time after it has emitted its first state."""
+        deadline = time.monotonic() + 20
+        while not target.stdout and target.is_running and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(self.rng.random() ** 2 * 2)
+        if target.is_running:
+            chosen = self.rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
+            self.counts[chosen.name] += 1
+            target.send(chosen)
+
+    def _order_faults(self, *, final: bool) -> None:
+        for fault in self.deviation.faults:
+            if self.rng.random() < 0.7:
+                topic = self.rng.choice(list(self.routes.values()))
+                self.emulator.fault(topic_id=topic, **fault)
+        for _ in range(self.rng.randint(0, 2 if final else 8)):
+            kind, options = self.rng.choice(FAULTS)
+            if "entry" in kind:
+                options = {**options, "indices": self.rng.sample(range(8), self.rng.randint(1, 4))}
+            operation = self.rng.choice(("batch", "batch", "*"))
+            after = self.rng.randint(0, 12)
+            self.emulator.fault(kind, operation=operation, after=after, **options)
+            self.counts["faults injected"] += 1
+        if self.rng.random() < 0.5:
+            for topic in set(self.routes.values()):
+                self.emulator.load(topic, [{"of": "others"}] * self.rng.randint(1, 120))
+
+    def _with_other_positions(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a state with positions as of another workspace."""
+        changed: dict[str, Any] = json.loads(json.dumps(state))
+        for position in changed["bookmarks"].get(OURS, {}).values():
+            if position["message_id"] is not None:
+                position["message_id"] = "Z9"
+                self.counts["unknown positions"] += 1
+        return changed
+
+    def _wrong(self) -> Wrong:
+        self.counts["records"] += len(self.source)
+        found: dict[tuple[str, int], list[int]] = {}
+        for topic in set(self.routes.values()):
+            for payload in self.emulator.payloads(topic):
+                if "key" in payload:
+                    found.setdefault((payload["s"], payload["id"]), []).append(payload["v"])
+                    self.counts["messages"] += 1
+        wrong = self.source.wrong(found, len(self.resumed))
+        if self.deviation.other_positions:
+            self.counts["documented duplicates"] += len(wrong.duplicated)
+            wrong.duplicated.clear()
+        return wrong
+
+
+def main(minutes: float, seed: int) -> int:
+    """Play rounds until the time is over or one has an error."""
+    ends_at = time.monotonic() + 60 * minutes
+    counts: Counter[str] = Counter()
+    with Emulator.start() as emulator, tempfile.TemporaryDirectory() as folder:
+        while time.monotonic() < ends_at:
+            emulator.reset()
+            one = Round(emulator, random.Random(seed), Path(folder))  # noqa: S311 - no secret
+            wrong = one.play()
+            counts.update(one.counts, rounds=1)
+            source = type(one.source).__name__.lower()
+            print(f"seed {seed}: {source}, {one.name}: {dict(one.counts)}", flush=True)  # noqa: T201
+            if wrong.lost or wrong.duplicated:
+                print("\n".join(["lost:", *wrong.lost[:20]]))  # noqa: T201
+                print("\n".join(["duplicated:", *wrong.duplicated[:20]]))  # noqa: T201
+                return 1
+            seed += 1
+    print(", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())))  # noqa: T201
+    print("0 lost, 0 out of order, 0 duplicated but those that are documented")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(float((sys.argv[1:2] or ["5"])[0]), int((sys.argv[2:3] or ["0"])[0])))

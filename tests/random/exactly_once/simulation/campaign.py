@@ -1,0 +1,214 @@
+"""All kinds of sources, and the ways in which a real world deviates from an ideal one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tests.random.exactly_once.simulation.history import TABLES, History, Options
+from tests.random.exactly_once.simulation.sources import Traits
+from tests.random.exactly_once.simulation.world import Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EQUAL = Traits(equal_events=True)
+SOURCES: Mapping[str, Options] = {
+    "log": Options(("log",)),
+    "log with equal events": Options(("log",), traits=EQUAL),
+    "log with and without keys": Options(("log", "keyless log"), streams=3, traits=EQUAL),
+    "log without keys": Options(("keyless log",), traits=Traits(versions=2)),
+    "three topics": Options(
+        ("log", "keyless log"), has_offset_per_stream=True, streams=3, topics=3, traits=EQUAL
+    ),
+    "incremental": Options(("incremental",)),
+    "snapshot": Options(("snapshot",)),
+    "snapshot without keys": Options(("keyless snapshot",)),
+    "incremental without keys": Options(("keyless incremental",)),
+    "one stream after another": Options(TABLES, streams=4),
+}
+
+SOON = (0, 0, 1, 2, 30)
+WITH_EXPIRY = (0, 20, 200)
+# What the documentation says about duplicates.
+EXPIRED = "messages that expired before the next run read them"
+NO_CURSOR = "a position that the service rejects"
+LATE = "a run that starts seconds after a kill, on a service that shows messages late"
+NO_POSITION = "a state without a position for a topic"
+LATE_REQUEST = "a request that the service applies after its connection was closed"
+REJECTED_RECORDS = "versions of a row that follow a rejected one, after an interrupted run"
+DYING_TAP = "a tap that dies right after a STATE while it repeats records"
+TWO_INTERRUPTED = "two interrupted runs, and a long time without a repeated record"
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A way in which the world deviates.
+
+    Args:
+        faults: Arguments of `Faults`.
+        traits: Arguments of `Traits`.
+        options: Arguments of `Options`.
+        duplicates: What the documentation says about duplicates; empty if there are none.
+        share: The share of histories that may have duplicates, about twice what was measured.
+        assumption: The documented assumption that it contradicts, so that anything may happen.
+    """
+
+    faults: Mapping[str, Any] = field(default_factory=dict)
+    traits: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    duplicates: str = ""
+    share: float = 0.0
+    assumption: str = ""
+
+    def of(self, options: Options) -> Options:
+        """Return the options of a source that deviates."""
+        return replace(
+            options,
+            faults=Faults(**self.faults),
+            traits=replace(options.traits, **self.traits),
+            **self.options,
+        )
+
+
+DEVIATIONS: Mapping[str, Deviation] = {
+    "none": Deviation(),
+    "rejected records": Deviation(
+        traits={"rejected_records": True}, duplicates=REJECTED_RECORDS, share=0.06
+    ),
+    "taps that die": Deviation(options={"tap_dies": 0.4}, duplicates=DYING_TAP, share=0.02),
+    "older states": Deviation(options={"older_state": 0.6, "runs": 6}),
+    "lost batches, partly applied": Deviation({"partly_applied": 0.8, "lost": 0.25}),
+    "requests applied late": Deviation(
+        {"applied_late": 0.7, "lost": 0.2}, duplicates=LATE_REQUEST, share=0.02
+    ),
+    "readable after 4 s": Deviation(
+        {"readable_after": 4, "lost": 0.15}, options={"rests": SOON}, duplicates=LATE, share=0.06
+    ),
+    "readable after 40 s": Deviation(
+        {"readable_after": 40, "lost": 0.15},
+        options={"rests": SOON},
+        assumption="messages are readable within 5 s",
+    ),
+    "delivered twice": Deviation({"twice": 0.25}),
+    "batches in another order": Deviation(
+        {"shuffled": 0.6}, assumption="the messages of a batch are in order"
+    ),
+    "rejected positions": Deviation(
+        options={"other_position": 0.4}, duplicates=NO_CURSOR, share=0.12
+    ),
+    "rejected positions, no time": Deviation(
+        options={"other_position": 0.4, "no_time": 0.7}, duplicates=NO_CURSOR, share=0.16
+    ),
+    "stray rejections": Deviation({"stray": 0.08}, duplicates=NO_CURSOR, share=0.01),
+    "acknowledgements without cursors": Deviation(
+        {"no_cursors": True}, duplicates=NO_CURSOR, share=0.4
+    ),
+    "expiry between runs": Deviation(
+        options={"expire": 0.5, "rests": WITH_EXPIRY}, duplicates=EXPIRED, share=0.14
+    ),
+    "expiry in look-ups": Deviation(
+        {"expiring": 0.05},
+        options={"expire": 0.3, "rests": WITH_EXPIRY},
+        duplicates=EXPIRED,
+        share=0.14,
+    ),
+    "missing positions": Deviation(
+        options={"no_position": 0.2}, duplicates=NO_POSITION, share=0.25
+    ),
+    "many changes": Deviation(
+        traits={"rows": 20, "newest_first": True},
+        options={"many_changes": 25, "changes": 30, "hold_secs": 10.0},
+        duplicates=TWO_INTERRUPTED,
+        share=0.02,
+    ),
+    "topics apart": Deviation(
+        traits={"rows": 8, "burst": 0.97},
+        options={"changes": 40, "hold_secs": 10.0},
+        duplicates=TWO_INTERRUPTED,
+        share=0.02,
+    ),
+    "wrong local clock": Deviation(
+        {"clock_ahead": 3600, "readable_after": 4},
+        options={"rests": SOON},
+        duplicates=LATE,
+        share=0.065,
+    ),
+    "no Date header": Deviation({"undated": True, "clock_ahead": 20}),
+    "several at once": Deviation(
+        {
+            "applied_late": 0.2,
+            "readable_after": 4,
+            "twice": 0.1,
+            "stray": 0.02,
+            "partly_applied": 0.3,
+            "expiring": 0.01,
+        },
+        {"rejected_records": True},
+        {
+            "other_position": 0.1,
+            "no_time": 0.1,
+            "expire": 0.1,
+            "tap_dies": 0.1,
+            "older_state": 0.3,
+            "many_changes": 10,
+            "hold_secs": 25.0,
+        },
+        duplicates="all of the above",
+        share=0.2,
+    ),
+    "expiry, late messages and stray rejections": Deviation(
+        {"expiring": 0.1, "readable_after": 4, "stray": 0.08},
+        options={"expire": 0.4, "no_time": 0.2, "rests": SOON, "older_state": 0.4},
+        duplicates="all of the above",
+        share=0.25,
+    ),
+    "two runs at once": Deviation({"overlapping": 0.1}, assumption="one run at a time"),
+}
+
+
+@dataclass
+class Result:
+    """The result of a campaign.
+
+    Attributes:
+        counts: The numbers of histories, runs, failed runs and messages, and of the histories with
+            duplicates and with other violations.
+        failed: The first history with a violation that is not documented, with its seed.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: tuple[int, History] | None = None
+
+
+def play(source: str, deviation: str, seeds: range) -> Result:
+    """Play histories until one has a violation that is not documented."""
+    documented = DEVIATIONS[deviation]
+    options = documented.of(SOURCES[source])
+    result = Result()
+    for seed in seeds:
+        history = History(seed, options)
+        if not history.play():
+            continue
+        kinds = {kind for kind, _ in history.violations}
+        result.counts.update(
+            histories=1,
+            runs=history.runs,
+            failures=history.failures,
+            messages=len(history.world.records()),
+            duplicated="B" in kinds,
+            violated=bool(kinds - {"B"}),
+        )
+        if not documented.assumption and kinds - ({"B"} if documented.duplicates else set()):
+            result.failed = (seed, history)
+            break
+    return result
+
+
+def trace(source: str, deviation: str, seed: int) -> list[str]:
+    """Return what happens in a history, line by line."""
+    lines: list[str] = []
+    history = History(seed, DEVIATIONS[deviation].of(SOURCES[source]), lines)
+    history.play()
+    return [*lines, *(f"{kind}: {text}" for kind, text in history.violations)]

@@ -1,0 +1,104 @@
+"""The checks: A, nothing is lost; B, nothing is duplicated; C, states are true."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.random.exactly_once.simulation.world import REJECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from tests.random.exactly_once.simulation.history import History
+    from tests.random.exactly_once.simulation.sources import Bookmarks
+    from tests.random.exactly_once.simulation.world import Record
+
+    Key = tuple[str, str]
+    Violation = tuple[str, str]
+
+
+class Promise(NamedTuple):
+    """What the topics contain once a state has been emitted.
+
+    Attributes:
+        bookmarks: The bookmarks of the state.
+        needed: How many messages there are of each row without a key, at least.
+        newest: The last message of each row with a key that this run has emitted.
+    """
+
+    bookmarks: Bookmarks
+    needed: Counter[Key]
+    newest: Mapping[Key, str]
+
+
+def of_state(history: History, promise: Promise) -> Iterator[Violation]:
+    """Check a state when it is emitted (C)."""
+    records = history.world.records()
+    topics = _contents(records)
+    if history.source.is_log:
+        covered = [each for each in history.source.covered(promise.bookmarks) if each.is_keyed]
+        for key, wanted in _contents(covered).items():
+            if not _is_subsequence(wanted, topics[key]):
+                yield "C", f"{promise.bookmarks}: {key} is {wanted}, in the topic {topics[key]}"
+    else:
+        for key, content in promise.newest.items():
+            if topics[key][-1:] != [content]:
+                yield "C", f"{promise.bookmarks}: {key} is {content}, in the topic {topics[key]}"
+    for key, count in promise.needed.items():
+        if len(topics[key]) < count:
+            yield "C", f"{promise.bookmarks}: {count} of {key}, in the topic {len(topics[key])}"
+
+
+def at_the_end(history: History) -> Iterator[Violation]:
+    """Check the topics after the last run (A, B)."""
+    if history.source.is_log:
+        yield from _wrong_log(history)
+    else:
+        yield from _lost_rows(history)
+        yield from _duplicated_rows(history)
+
+
+def _wrong_log(history: History) -> Iterator[Violation]:
+    events = [event for event in history.source.events if event.content != REJECTED]
+    keyed = {event.key for event in events if event.is_keyed}
+    topics = _contents(history.world.records())
+    for key, wanted in _contents(events).items():
+        found = topics[key]
+        is_lost = len(found) < len(wanted)
+        if key in keyed:
+            is_lost = not _is_subsequence(wanted, found) or found[-1] != wanted[-1]
+        if is_lost or len(found) > len(wanted):
+            yield "A" if is_lost else "B", f"{key}: {wanted} in the log, {found} in the topic"
+
+
+def _lost_rows(history: History) -> Iterator[Violation]:
+    topics = _contents(history.world.records())
+    for table in history.source.tables.values():
+        for row in table:
+            if row.is_keyed and topics[row.key][-1:] != [row.content]:
+                yield "A", f"{row.key} is {row.content}, in the topic {topics[row.key]}"
+
+
+def _duplicated_rows(history: History) -> Iterator[Violation]:
+    """Each update may be in its topic as often as the tap has emitted it from different states."""
+    found: Counter[tuple[object, ...]] = Counter()
+    for record in history.world.records():
+        found[(*record.key, record.update) if record.is_keyed else record.key] += 1
+    for key, count in found.items():
+        delivered = sum(history.delivered[key].values())
+        if count > delivered:
+            yield "B", f"{key} is {count} times in the topic, emitted {delivered} times"
+
+
+def _contents(records: Iterable[Record]) -> dict[Key, list[str]]:
+    """Return the contents of each row, in order."""
+    found: dict[Key, list[str]] = defaultdict(list)
+    for record in records:
+        found[record.key].append(record.content)
+    return found
+
+
+def _is_subsequence(part: Sequence[str], whole: Sequence[str]) -> bool:
+    rest = iter(whole)
+    return all(any(each == other for other in rest) for each in part)

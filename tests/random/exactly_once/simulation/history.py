@@ -1,0 +1,229 @@
+"""A random history: a source that changes, interrupted runs, and states that are resumed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_workato_streams.event_streams.errors import EventStreamsError
+
+from tests.random.exactly_once.simulation import checks
+from tests.random.exactly_once.simulation.run import Pipeline, Run
+from tests.random.exactly_once.simulation.sources import Source, Traits
+from tests.random.exactly_once.simulation.world import Faults, Killed, Record, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from target_workato_streams.exactly_once.positions import Position
+
+    from tests.random.exactly_once.simulation.sources import Bookmarks
+
+TABLES = ("incremental", "snapshot", "keyless snapshot", "keyless incremental")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may happen in a history.
+
+    Args:
+        kinds: The kinds of streams that may occur.
+        has_offset_per_stream: See `Source`.
+        streams: The maximum number of streams.
+        topics: The maximum number of topics.
+        traits: What the source is like.
+        faults: The probabilities of faults of the service.
+        runs: The maximum number of runs before the last one, which is not interrupted.
+        changes: The maximum number of changes of the source before a run.
+        many_changes: Further changes before every other run.
+        tap_dies: The probability that a tap dies.
+        older_state: The probability that a run resumes from an older state.
+        rests: The possible times in seconds between two runs.
+        expire: The probability that messages expire between two runs.
+        other_position: The probability that a position is not in its topic.
+        no_time: The probability that the time of a position is unknown.
+        no_position: The probability that a position is missing.
+        hold_secs: The time for which found messages hold back states.
+    """
+
+    kinds: tuple[str, ...]
+    has_offset_per_stream: bool = False
+    streams: int = 2
+    topics: int = 2
+    traits: Traits = field(default_factory=Traits)
+    faults: Faults = field(default_factory=Faults)
+    runs: int = 4
+    changes: int = 12
+    many_changes: int = 0
+    tap_dies: float = 0.0
+    older_state: float = 0.2
+    rests: tuple[int, ...] = (0, 1, 3, 20, 200)
+    expire: float = 0.0
+    other_position: float = 0.0
+    no_time: float = 0.0
+    no_position: float = 0.0
+    hold_secs: float = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A state that was emitted.
+
+    Attributes:
+        bookmarks: The bookmarks of the tap.
+        positions: The positions of the target.
+        needed: How many messages the topics contain of each row without a key, at least.
+    """
+
+    bookmarks: Bookmarks = field(default_factory=dict)
+    positions: Mapping[int, Position] = field(default_factory=dict)
+    needed: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class History:
+    """One history.
+
+    Args:
+        seed: Determines the history.
+        options: What may happen in it.
+        trace: Receives lines that describe what happens; None to keep nothing.
+
+    Attributes:
+        world: The service.
+        source: The source.
+        violations: What was wrong, after the letter of the check: A for lost, B for duplicated,
+            C for a state that is not true.
+        delivered: How often each row was emitted by the tap: by row and update if it has a key,
+            at most in one run from each state.
+        runs: The number of runs.
+        failures: The number of runs that ended with an error.
+    """
+
+    def __init__(self, seed: int, options: Options, trace: list[str] | None = None) -> None:
+        self._rng = rng = random.Random(seed)  # noqa: S311 - no secret
+        self._options = options
+        streams = "ABCDEFG"[: rng.randint(1, options.streams)]
+        topics = rng.randint(1, min(len(streams), options.topics))
+        kinds = {stream: rng.choice(options.kinds) for stream in streams}
+        routes = {
+            stream: number if number < topics else rng.randrange(topics)
+            for number, stream in enumerate(streams)
+        }
+        self.world = World(rng, topics, options.faults, trace)
+        self.source = Source(
+            rng, kinds, options.traits, has_offset_per_stream=options.has_offset_per_stream
+        )
+        self.violations: list[tuple[str, str]] = []
+        self.delivered: dict[tuple[object, ...], Counter[State]] = defaultdict(Counter)
+        self.runs = self.failures = 0
+        self._pipeline = Pipeline(self.world, rng, routes, options.hold_secs)
+        self._states = [State()]
+
+    def play(self) -> bool:
+        """Play the history.
+
+        Returns:
+            Whether the history counts: not if a run resumed without a position of a topic that
+            was published to, because that is documented for the first run.
+        """
+        options, rng, world = self._options, self._rng, self.world
+        state = self._states[0]
+        self.source.change(rng.randint(1, options.changes))
+        for _ in range(rng.randint(1, options.runs)):
+            known = len(self._states)
+            if options.faults.overlapping:
+                world.start_another_run = lambda state=state: self._run_another(state)
+            self._run(state)
+            state = self._next(state, known)
+            if not options.no_position and not self._has_positions(state):
+                if state.bookmarks and state is self._states[-1]:
+                    self.violations.append(("C", f"{state.bookmarks}: a position is missing"))
+                return bool(self.violations)
+            self.source.change(rng.randint(0, options.changes))
+            if rng.random() < 0.5:
+                self.source.change(options.many_changes)
+            world.seconds += rng.choice(options.rests)
+            if world.happens(options.expire):
+                world.expire()
+        world.faults = world.faults.for_the_last_run()
+        world.start_another_run = None
+        self._run(state, is_last=True)
+        self.violations += checks.at_the_end(self)
+        return True
+
+    def _next(self, state: State, known: int) -> State:
+        """Choose the state of the next run; it is never newer than the last one that was used."""
+        if self._rng.random() < self._options.older_state:
+            older = self._states[: self._states.index(state) + 1]
+            return self._rng.choice([*older, *self._states[known:]])
+        return self._states[-1] if len(self._states) > known else state
+
+    def _has_positions(self, state: State) -> bool:
+        return all(
+            number in state.positions or not any(each.record for each in topic.messages)
+            for number, topic in enumerate(self.world.topics)
+        )
+
+    def _run_another(self, state: State) -> None:
+        self.world.note("  ANOTHER RUN AT ONCE")
+        self.source.change(self._rng.randint(0, 3))
+        self._run(state)
+        self.world.note("  END OF THE OTHER RUN")
+
+    def _run(self, state: State, *, is_last: bool = False) -> None:
+        self.runs += 1
+        self.world.note("RUN {} from {} {}", self.runs, state.bookmarks, dict(state.positions))
+        promises: list[checks.Promise] = []
+        lines = list(self._lines(state, promises))
+        if not is_last and self.world.happens(self._options.tap_dies):
+            lines = lines[: self._rng.randint(1, len(lines))]
+
+        def emit(number: bytes, positions: Mapping[int, Position]) -> None:
+            promise = promises[int(number)]
+            self.world.note("    EMITTED {} {}", promise.bookmarks, dict(positions))
+            self._states.append(State(promise.bookmarks, dict(positions), promise.needed))
+            self.violations += checks.of_state(self, promise)
+
+        try:
+            Run(self._pipeline, self._damaged(state.positions), emit).play(lines)
+        except Killed:
+            pass
+        except EventStreamsError as exc:
+            self.failures += 1
+            self.world.note("  FAILED: {}", exc)
+
+    def _lines(self, state: State, promises: list[checks.Promise]) -> Iterator[Record | bytes]:
+        """Yield the lines of the tap, and record what each of its states promises."""
+        needed = Counter(state.needed)
+        newest: dict[tuple[str, str], str] = {}
+        seen: Counter[tuple[object, ...]] = Counter()
+        for line in self.source.lines(state.bookmarks):
+            if not isinstance(line, Record):
+                promises.append(checks.Promise(line, Counter(needed), dict(newest)))
+                yield b"%d" % (len(promises) - 1)
+                continue
+            if line.is_keyed:
+                newest[line.key] = line.content
+                seen[(*line.key, line.update)] = 1
+            else:
+                needed[line.key] += 1
+                seen[line.key] += 1
+            yield line
+        for key, count in seen.items():
+            self.delivered[key][state] = max(count, self.delivered[key][state])
+
+    def _damaged(self, positions: Mapping[int, Position]) -> dict[int, Position]:
+        """Return the positions as another workspace, a restored copy or an edit leaves them."""
+        options, happens = self._options, self.world.happens
+        damaged = {}
+        for topic_id, position in positions.items():
+            if happens(options.no_position):
+                continue
+            is_other = happens(options.other_position) and position.message_id is not None
+            damaged[topic_id] = type(position)(
+                "other" if is_other else position.message_id,
+                None if happens(options.no_time) else position.message_time,
+            )
+        return damaged

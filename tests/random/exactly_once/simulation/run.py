@@ -1,0 +1,184 @@
+"""One run of the target: the real rule and reader, and a producer without threads."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from target_workato_streams.exactly_once.deduplicator import Deduplicator
+from target_workato_streams.exactly_once.positions import Position
+from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
+
+from tests.random.exactly_once.simulation.world import KEY_FIELD, REJECTED, Lost, TopicClient
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterable, Mapping
+
+    from target_workato_streams.exactly_once.deduplicator import PositionedState
+    from target_workato_streams.message_key import RowVersion
+
+    from tests.random.exactly_once.simulation.world import Record, World
+
+    Positions = Mapping[int, Position]
+    Emit = Callable[[bytes, Positions], None]
+
+# Its lines would only repeat the trace.
+logger = logging.getLogger("simulation")
+logger.setLevel(logging.CRITICAL)
+MAX_BATCH = 3
+
+
+class Message(NamedTuple):
+    """A record of the input."""
+
+    record: Record
+    sequence: int
+    version: RowVersion
+
+    def __str__(self) -> str:
+        """Return a short form for the trace."""
+        return str(self.record)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What all runs of a history have in common.
+
+    Args:
+        world: The service.
+        rng: The random numbers of the history.
+        routes: The topic of each stream.
+        hold_secs: The time for which found messages hold back states.
+    """
+
+    world: World
+    rng: random.Random
+    routes: Mapping[str, int]
+    hold_secs: float
+
+
+class Run:
+    """One run, which ends at the end of the input, or earlier with an exception.
+
+    Args:
+        pipeline: The pipeline.
+        positions: The positions in the state that the tap returns.
+        emit: Receives the emitted states and their positions.
+    """
+
+    def __init__(self, pipeline: Pipeline, positions: Positions, emit: Emit) -> None:
+        self._world = pipeline.world
+        self._rng = pipeline.rng
+        self._routes = pipeline.routes
+        self._emit = emit
+        self._rule: Deduplicator[Message] = Deduplicator(pipeline.hold_secs)
+        self._rule.restore(positions)
+        self._open: dict[int, list[Message]] = {topic: [] for topic in pipeline.routes.values()}
+        self._readers: dict[int, TopicReader] = {}
+        self._last: dict[int, Position] = {}
+        self._read = 0
+
+    def play(self, lines: Iterable[Record | bytes]) -> None:
+        """Publish records and emit states."""
+        ends_with_state = False
+        for line in lines:
+            self._world.may_kill("between lines")
+            self._world.note("  {}", line)
+            if ends_with_state := isinstance(line, bytes):
+                self._rule.take_state(line, self._world.seconds)
+                self._emit_checkpoints()
+            else:
+                self._take(line)
+        self._submit_all()
+        if not ends_with_state:
+            return
+        for topic_id, message in self._rule.finish():
+            self._world.note("    {} was kept", message)
+            self._open[topic_id].append(message)
+        self._submit_all()
+        if last := self._rule.take_last():
+            self._emit(last.state, last.positions)
+
+    def _take(self, record: Record) -> None:
+        self._read += 1
+        topic_id = self._routes[record.stream]
+        message = Message(record, self._read, record.version)
+        if topic_id not in self._readers:
+            self._look_up(topic_id)
+        if self._rule.wants(topic_id, message):
+            self._open[topic_id].append(message)
+            if len(self._open[topic_id]) >= MAX_BATCH or self._rng.random() < 0.15:
+                self._submit(topic_id)
+        else:
+            self._world.note("    skipped")
+            self._emit_checkpoints()
+        if self._rng.random() < 0.1:
+            self._submit_all()
+
+    def _look_up(self, topic_id: int) -> None:
+        client = TopicClient(self._world, topic_id)
+        clock = Clock(self._world.sleep, self._world.now)
+        reader = TopicReader(client, f"T{topic_id}", KEY_FIELD, clock, logger)
+        position = self._rule.position(topic_id)
+        again: PositionedState | None = None
+        if position is None:
+            end = reader.find_end().end
+            again = self._rule.look_up(topic_id, end)
+            self._world.note("    T{} ends at {}", topic_id, end)
+        else:
+            found = reader.look_up(position)
+            end = found.end
+            self._rule.look_up(topic_id, end, found.versions)
+            self._world.note("    T{}: {} found up to {}", topic_id, len(found.versions), end)
+        self._readers[topic_id], self._last[topic_id] = reader, end
+        if again:
+            self._emit(again.state, again.positions)
+            self._world.may_kill("after a repeated state")
+
+    def _submit_all(self) -> None:
+        for topic_id in self._open:
+            self._submit(topic_id)
+
+    def _submit(self, topic_id: int) -> None:
+        waiting = self._open[topic_id]
+        while waiting:
+            batch: list[Message] = []
+            for message in waiting[:MAX_BATCH]:
+                spans_cut = batch and batch[0].sequence <= self._rule.cut < message.sequence
+                is_row_in_batch = message.record.is_keyed and message.version.row in {
+                    each.version.row for each in batch
+                }
+                if spans_cut or is_row_in_batch:
+                    break
+                batch.append(message)
+            del waiting[: len(batch)]
+            self._send(topic_id, batch)
+
+    def _send(self, topic_id: int, messages: list[Message]) -> None:
+        while messages:
+            try:
+                ids, date = self._world.publish(topic_id, [each.record for each in messages])
+            except Lost:
+                last, accepted = self._readers[topic_id].find(messages, self._last[topic_id])
+                self._last[topic_id] = last
+                self._world.note("    {} in the topic, which ends at {}", len(accepted), last)
+                rejected = []
+            else:
+                accepted = [each for each, id_ in zip(messages, ids, strict=True) if id_]
+                if known := [id_ for id_ in ids if id_]:
+                    self._last[topic_id] = Position(known[-1], date.isoformat())
+                rejected = [each for each in messages if each.record.content == REJECTED]
+            if accepted:
+                self._rule.settle(topic_id, accepted, self._last[topic_id])
+            if rejected:
+                self._rule.settle(topic_id, rejected, None)
+            done = {each.sequence for each in (*accepted, *rejected)}
+            messages = [each for each in messages if each.sequence not in done]
+            self._emit_checkpoints()
+
+    def _emit_checkpoints(self) -> None:
+        while checkpoint := self._rule.take_checkpoint():
+            self._emit(checkpoint.state, checkpoint.positions)
+            self._world.may_kill("after a state")

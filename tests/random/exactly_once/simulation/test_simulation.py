@@ -1,0 +1,18 @@
+"""Random histories in a world that deviates; `make fuzz-exactly-once` plays more of them."""
+
+import pytest
+
+from tests.random.exactly_once.simulation.campaign import DEVIATIONS, SOURCES, play, trace
+
+HISTORIES = 5
+
+
+@pytest.mark.parametrize("deviation", DEVIATIONS)
+def test_no_history_loses_anything_or_duplicates_more_than_documented(deviation):
+    """Nothing is lost, every state is true, and duplicates are those that are documented."""
+    for source in SOURCES:
+        result = play(source, deviation, range(HISTORIES))
+        if result.failed:
+            seed, _ = result.failed
+            lines = trace(source, deviation, seed)
+            pytest.fail("\n".join([f"{source}, {deviation}, seed {seed}", *lines]))

@@ -1,0 +1,196 @@
+"""Whatever the topics, pages, faults and runs, the output is what was published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tap_workato_streams.event_streams import rate_limiter as pacing
+from tap_workato_streams.event_streams import session as retrying
+
+from tests.support.tap import bookmark
+from tests.support.tap_in_process import read
+from tests.support.tap_output import all_ago, assert_states_are_true, ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+EXAMPLES = settings(max_examples=60)
+
+FAULTS: list[dict[str, Any]] = [
+    {"kind": "status", "status": 429},
+    {"kind": "status", "status": 503},
+    {"kind": "reset"},
+    {"kind": "reset_after"},
+    {"kind": "cut"},
+    {"kind": "cut_json"},
+    {"kind": "html"},
+    {"kind": "garbage"},
+]
+
+
+class Fault(NamedTuple):
+    """A transient fault of one request of a topic."""
+
+    topic: int
+    after: int
+    fault: dict[str, Any]
+
+
+class Step(NamedTuple):
+    """What happens to a topic next: messages are published, expire, or are read."""
+
+    kind: str
+    number: int
+
+
+class Topics(NamedTuple):
+    """Topics of these lengths, bookmarks, page limit and faults."""
+
+    lengths: list[int]
+    places: list[int | None]
+    page_limit: int | None
+    faults: list[Fault]
+
+
+page_limits = st.none() | st.integers(1, 9)
+faults = st.lists(
+    st.builds(Fault, st.integers(1, 3), st.integers(0, 8), st.sampled_from(FAULTS)), max_size=5
+)
+workspaces = st.builds(
+    Topics,
+    st.lists(st.integers(0, 40), min_size=1, max_size=3),
+    st.lists(st.none() | st.integers(0, 39), min_size=3, max_size=3),
+    page_limits,
+    faults,
+)
+configs = st.fixed_dictionaries(
+    {
+        "batch_size": st.integers(1, 50),
+        "max_parallel_topics": st.integers(1, 4),
+        "state_interval_secs": st.sampled_from([1e-6, 5]),
+    }
+)
+steps = st.lists(
+    st.builds(Step, st.sampled_from(["publish", "expire", "run", "run some"]), st.integers(1, 12)),
+    min_size=3,
+    max_size=12,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_process() -> Iterator[None]:
+    """Waits take no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrying, "LONGEST_WAIT_SECS", 0.001)
+        patch.setattr(pacing, "LONGEST_PAUSE_SECS", 0.001)
+        patch.setattr(pacing, "CAREFUL_SECS", 0.0)
+        yield
+
+
+@EXAMPLES
+@given(topics=workspaces, config=configs)
+def test_messages_after_the_bookmark_are_emitted_as_published(emulator_process, topics, config):
+    """Each is emitted once, in order and unchanged, whatever the faults."""
+    emulator_process.reset()
+    emulator_process.configure(page_limit=topics.page_limit)
+    state: dict[str, Any] = {"bookmarks": {}}
+    expected = {}
+    for topic, (length, place) in enumerate(
+        zip(topics.lengths, topics.places, strict=False), start=1
+    ):
+        emulator_process.create_topic(f"topic {topic}", id=topic)
+        loaded = emulator_process.load(topic, [{"topic": topic, "n": n} for n in range(length)])
+        start = 0
+        if place is not None and place < length:
+            start = place + 1
+            state["bookmarks"][f"topic_{topic}"] = {"replication_key_value": loaded[place]}
+        expected[f"topic_{topic}"] = [
+            (message_id, {"topic": topic, "n": start + n})
+            for n, message_id in enumerate(loaded[start:])
+        ]
+    for each in topics.faults:
+        emulator_process.fault(topic_id=each.topic, after=each.after, **each.fault)
+    named = [{"id": topic} for topic in range(1, len(topics.lengths) + 1)]
+    outcome = read(emulator_process, state=state, topics=named, **config)
+    for stream, messages in expected.items():
+        records = outcome.records(stream)
+        assert [(record["message_id"], record["payload"]) for record in records] == messages
+        if messages:
+            assert bookmark(outcome.states[-1], stream) == messages[-1][0]
+    assert_states_are_true(outcome, state)
+
+
+@EXAMPLES
+@given(story=steps, batch_size=st.integers(1, 7), page_limit=page_limits)
+def test_over_many_runs_each_remaining_message_is_emitted_once(
+    emulator_process, story, batch_size, page_limit
+):
+    """Limits, new messages and expiry come in any order."""
+    emulator_process.reset()
+    emulator_process.configure(page_limit=page_limit)
+    topic = emulator_process.create_topic()
+    published: list[str] = []
+    read_up_to = gone_up_to = 0
+    state: dict[str, Any] = {}
+    for step in [*story, Step("run", 0)]:
+        if step.kind == "publish":
+            published += emulator_process.load(topic, [{"n": 1}] * step.number)
+            continue
+        if step.kind == "expire":
+            up_to = min(gone_up_to + step.number, len(published))
+            if up_to > gone_up_to:
+                emulator_process.expire(topic, published[up_to - 1])
+                gone_up_to = up_to
+            continue
+        new = published[max(read_up_to, gone_up_to) :]
+        limit = {"max_messages": step.number} if step.kind == "run some" else {}
+        outcome = read(
+            emulator_process, state=state, topics=[{"id": topic}], batch_size=batch_size, **limit
+        )
+        found = new[: limit.get("max_messages")]
+        assert ids(outcome) == found
+        assert_states_are_true(outcome, state)
+        if found:
+            read_up_to = published.index(found[-1]) + 1
+        state = outcome.states[-1] if outcome.states else state
+        assert bookmark(state, "topic_1") == (published[read_up_to - 1] if read_up_to else None)
+
+
+@EXAMPLES
+@given(
+    story=st.lists(st.integers(0, 6), min_size=1, max_size=6),
+    topics=st.integers(1, 3),
+    limit=st.integers(1, 9),
+)
+def test_runs_from_latest_read_messages_published_since_the_first(
+    emulator_process, story, topics, limit
+):
+    """Older messages are never read, newer ones are read once."""
+    emulator_process.reset()
+    config = {
+        "topics": [{"id": topic} for topic in range(1, topics + 1)],
+        "start_from": "latest",
+        "batch_size": 3,
+    }
+    for topic in range(1, topics + 1):
+        emulator_process.create_topic(f"topic {topic}", id=topic)
+        old = [{"old": True}] * 5
+        emulator_process.load(topic, old, times=all_ago(3 * 86_400, 5))
+    outcome = read(emulator_process, **config)
+    assert outcome.records() == []
+    published: dict[int, list[str]] = {topic: [] for topic in range(1, topics + 1)}
+    found: dict[int, list[str]] = {topic: [] for topic in range(1, topics + 1)}
+    for number, count in enumerate([*story, 0], start=1):
+        for topic in published:
+            new = [{"new": True}] * (count * topic % 7)
+            published[topic] += emulator_process.load(topic, new)
+        last = number > len(story)
+        limits = {} if last else {"max_messages": limit}
+        outcome = read(emulator_process, state=outcome.states[-1], **config, **limits)
+        for topic in found:
+            found[topic] += ids(outcome, f"topic_{topic}")
+    assert found == published

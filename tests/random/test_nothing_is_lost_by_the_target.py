@@ -1,0 +1,229 @@
+"""Whatever comes in and whatever goes wrong: topics, dead letters and states add up.
+
+The whole target runs in this process, from its input to its output, so that hundreds of runs can be
+tried. The service is scripted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.messages_api import MessagesApi, batch_response, payloads_of, rejection
+from tests.support.singer_lines import lines, record, schema, state
+from tests.support.target_in_process import EventStreamsError, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STREAMS = ("a", "b", "c")
+# Two of the streams share a topic.
+TOPICS = {"a": 1, "b": 1, "c": 2}
+KINDS = ("none", "away", "lost", "entry", "missing", "too large")
+DOUBLING = {"lost", "missing"}
+
+
+@dataclass
+class Service:
+    """Simulates the service: stores what is published, unless the next fault prevents it.
+
+    Args:
+        faults: The fault of each request; later requests have none.
+        whole: Whether one bad message makes it reject the whole batch.
+    """
+
+    faults: list[str]
+    whole: bool
+    stored: dict[int, list[bytes]] = field(default_factory=lambda: {1: [], 2: []})
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def respond(self, topic_id: int, _operation: str, body: bytes) -> bytes | None:
+        """Respond to a batch."""
+        bodies = payloads_of(body)
+        with self.lock:
+            fault = self.faults.pop(0) if self.faults else "none"
+            bad = {index for index, body in enumerate(bodies) if b'"bad"' in body}
+            if fault == "away":
+                return rejection("503 Unavailable")
+            if fault == "too large" and len(bodies) > 1:
+                return rejection("413 Too Large")
+            if bad and self.whole:
+                return rejection("400 Bad Request")
+            failed = bad | ({len(bodies) // 2} if fault == "entry" else set())
+            kept = [body for index, body in enumerate(bodies) if index not in failed]
+            self.stored[topic_id] += kept
+            if fault == "lost":
+                return None
+            unknown = {len(bodies) // 3} if fault == "missing" else set()
+            known = set(range(len(bodies))) - unknown
+            return batch_response({n: None if n in failed else f"A{n}" for n in known})
+
+
+class Output(io.BytesIO):
+    """Receives the states, and checks each immediately."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def write(self, text: Any) -> int:  # noqa: ANN401 - any buffer
+        """Take a state, and check what it covers."""
+        self._run.check(json.loads(bytes(text))["at"])
+        return super().write(text)
+
+
+@dataclass
+class Run:
+    """One run: what was fed in, and what became of it.
+
+    Args:
+        fed: (stream, whether it is bad, size) of each record, or None for a STATE.
+        service: The simulated service.
+        folder: Where the dead letters are.
+    """
+
+    fed: list[tuple[str, bool, int] | None]
+    service: Service
+    folder: Path
+    emitted: list[int] = field(default_factory=list)
+
+    @property
+    def dead(self) -> list[int]:
+        """The numbers of the records in the dead-letter file, as far as it is on disk."""
+        path = self.folder / "dead.jsonl"
+        found = path.read_bytes().splitlines() if path.exists() else []
+        messages = [json.loads(line) for line in found]
+        return [m["record"]["n"] for m in messages if m["type"] == "RECORD"]
+
+    def published(self, topic_id: int) -> list[int]:
+        """The numbers of the records in a topic."""
+        return [json.loads(body)["n"] for body in self.service.stored[topic_id]]
+
+    def good(self, topic_id: int, until: int | None = None) -> list[int]:
+        """The numbers of the records that belong into a topic."""
+        numbered = list(enumerate(self.fed))[:until]
+        return [n for n, r in numbered if r and not r[1] and TOPICS[r[0]] == topic_id]
+
+    @property
+    def bad(self) -> list[int]:
+        """The numbers of the records that the service never takes."""
+        return [number for number, fed in enumerate(self.fed) if fed and fed[1]]
+
+    def check(self, at: int) -> None:
+        """A state covers only published records and dead letters, and is newer than the last."""
+        with self.service.lock:
+            for topic_id in (1, 2):
+                assert set(self.good(topic_id, at)) <= set(self.published(topic_id))
+        assert {number for number in self.bad if number < at} <= set(self.dead)
+        assert not self.emitted or at > self.emitted[-1]
+        self.emitted.append(at)
+
+    def input(self) -> io.BytesIO:
+        """The Singer lines."""
+        found = [schema(stream, ("n",)) for stream in STREAMS]
+        for number, fed in enumerate(self.fed):
+            if fed is None:
+                found.append(state(number))
+            else:
+                stream, bad, size = fed
+                found.append(record(stream, n=number, pad="x" * size, kind="bad" if bad else "ok"))
+        return io.BytesIO(lines(*found))
+
+
+FED = st.lists(
+    st.none() | st.tuples(st.sampled_from(STREAMS), st.booleans(), st.integers(0, 60)),
+    max_size=60,
+)
+MOSTLY_GOOD = st.lists(
+    st.none()
+    | st.tuples(st.sampled_from(STREAMS), st.integers(0, 9).map(lambda n: n == 9), st.just(5)),
+    max_size=60,
+)
+
+
+def few_entries(faults: list[str]) -> list[str]:
+    """An entry that fails three times is a rejected message; here, only the bad ones may be."""
+    hits = [number for number, fault in enumerate(faults) if fault in {"entry", "missing"}]
+    return [fault for number, fault in enumerate(faults) if number not in hits[2:]]
+
+
+FAULTS = st.lists(st.sampled_from(KINDS), max_size=20).map(few_entries)
+SETTINGS = st.fixed_dictionaries(
+    {
+        "batch_size_rows": st.integers(1, 8),
+        "max_batch_bytes": st.integers(150, 600),
+        "max_in_flight": st.sampled_from([1, 1, 3]),
+        "max_batch_age_secs": st.sampled_from([0, 60]),
+        "validate_records": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=150)
+@given(FED | MOSTLY_GOOD, SETTINGS, FAULTS, st.booleans())
+def test_with_dead_letters_every_record_is_published_or_written_to_the_file(
+    fed, chosen, faults, whole
+):
+    """Each good record once (more often only if a response was lost), each bad one in the file."""
+    for run in running(fed, Service(list(faults), whole), chosen, on_rejected="dead_letter"):
+        assert sorted(run.dead) == run.bad
+        for topic_id in (1, 2):
+            counts = Counter(run.published(topic_id))
+            assert sorted(counts) == run.good(topic_id)
+            if not DOUBLING & set(faults):
+                assert set(counts.values()) <= {1}
+            if chosen["max_in_flight"] == 1 and whole and not {"entry", "missing"} & set(faults):
+                assert list(counts) == run.good(topic_id)
+        states = [number for number, each in enumerate(fed) if each is None]
+        assert run.emitted[-1:] == states[-1:]
+
+
+@settings(max_examples=100)
+@given(MOSTLY_GOOD, SETTINGS, FAULTS, st.booleans())
+def test_without_dead_letters_everything_before_the_first_rejected_record_is_published(
+    fed, chosen, faults, whole
+):
+    """This applies to all topics; the newest state before it is emitted, and none after it."""
+    for run in running(fed, Service(list(faults), whole), chosen, on_rejected="fail"):
+        first = run.bad[0] if run.bad else len(fed)
+        for topic_id in (1, 2):
+            assert set(run.good(topic_id, first)) <= set(run.published(topic_id))
+        states = [number for number, each in enumerate(fed[:first]) if each is None]
+        assert run.emitted[-1:] == states[-1:]
+
+
+def running(
+    fed: list[tuple[str, bool, int] | None],
+    service: Service,
+    chosen: dict[str, Any],
+    *,
+    on_rejected: str,
+) -> Iterator[Run]:
+    """Run the target; it fails only if a bad record may not become a dead letter."""
+    with tempfile.TemporaryDirectory() as folder, MessagesApi(service.respond) as api:
+        run = Run(fed, service, Path(folder))
+        try:
+            listen(
+                run.input(),
+                Output(run),
+                api_url=api.url,
+                topics=TOPICS,
+                on_rejected=on_rejected,
+                dead_letter_path=str(run.folder / "dead.jsonl"),
+                **chosen,
+            )
+        except EventStreamsError:
+            assert run.bad
+            assert on_rejected == "fail"
+        else:
+            assert not run.bad or on_rejected == "dead_letter"
+        yield run

@@ -1,0 +1,80 @@
+"""A fixture for each connector, which can be run against any service."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.executables import command, run, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.executables import Outcome
+
+TOKEN = "top-secret-token"
+PAYLOAD = "private-payload"
+STREAM = b"".join(
+    json.dumps(message).encode() + b"\n"
+    for message in (
+        {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}, "key_properties": []},
+        {"type": "RECORD", "stream": "orders", "record": {"id": PAYLOAD}},
+        {"type": "STATE", "value": {"at": 1}},
+    )
+)
+
+
+@dataclass(frozen=True)
+class Connector:
+    """One of the two connectors.
+
+    Attributes:
+        name: The name of its executable.
+        topics: Its setting `topics`, for topic 1.
+        body: The body of a valid response.
+        input: Its stdin.
+    """
+
+    name: str
+    folder: Path
+    topics: Any
+    body: bytes
+    input: bytes = b""
+
+    def command(self, url: str, **settings: Any) -> list[str]:  # noqa: ANN401 - settings are JSON
+        """The command line for a service."""
+        config = {"api_url": url, "api_token": TOKEN, "topics": self.topics, **settings}
+        return command(self.name, "--config", write_json(self.folder / "config.json", config))
+
+    def run(self, url: str, env: dict[str, str] | None = None, **settings: Any) -> Outcome:  # noqa: ANN401
+        """Run the connector against a service until it exits."""
+        _, *arguments = self.command(url, **settings)
+        return run(self.name, *arguments, stdin=self.input, env=env)
+
+    def with_topics(self, count: int) -> Connector:
+        """Return the connector with several topics, whose requests are in flight concurrently."""
+        names = {f"orders{number}": number for number in range(1, count + 1)}
+        if self.input:
+            streams = (self.input.replace(b"orders", name.encode()) for name in names)
+            return replace(self, topics=names, input=b"".join(streams))
+        topics = [{"id": number, "name": name} for name, number in names.items()]
+        return replace(self, topics=topics)
+
+
+@pytest.fixture(params=["tap", "target"])
+def connector(request: pytest.FixtureRequest, tmp_path: Path) -> Connector:
+    """Each of the two connectors."""
+    if request.param == "tap":
+        return Connector(
+            "tap-workato-streams", tmp_path, [{"id": 1, "name": "orders"}], b'{"messages":[]}'
+        )
+    return Connector(
+        "target-workato-streams",
+        tmp_path,
+        {"orders": 1},
+        b'{"is_partial_error":false,"message_ids":{"0":{"message_id":"A","result":"success"}}}',
+        STREAM,
+    )

@@ -1,0 +1,67 @@
+"""What the tests of `exactly_once` share: settings, lines, topics and kills."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tests.support.singer_lines import record
+
+if TYPE_CHECKING:
+    from workato_streams_emulator import Emulator
+
+    from tests.support.executables import Outcome
+    from tests.support.target import RunningTarget
+
+EXACTLY_ONCE: dict[str, Any] = {"exactly_once": True, "message_key_field": "key"}
+OURS = "target-workato-streams"
+
+
+def state_line(**bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
+    """A STATE line as SDK taps write it."""
+    return json.dumps({"type": "STATE", "value": {"bookmarks": bookmarks}}).encode()
+
+
+def returned(state: dict[str, Any], **bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
+    """A STATE line with what the tap was given, and its own new bookmarks."""
+    return state_line(**{**state["bookmarks"], **bookmarks})
+
+
+def rows(first: int, count: int) -> list[bytes]:
+    """RECORD lines."""
+    return [record(id=number) for number in range(first, first + count)]
+
+
+def ids(emulator: Emulator, topic: int) -> list[int]:
+    """The ids of the records in the topic, in order; of other producers' messages, None."""
+    return [payload.get("id") for payload in emulator.payloads(topic)]
+
+
+def operations(emulator: Emulator) -> list[str]:
+    """What was requested."""
+    return [request.operation for request in emulator.requests()]
+
+
+def killed(target: RunningTarget, emulator: Emulator) -> dict[str, Any]:
+    """Kill a target; its last state, once the service is done with what it was sent."""
+    state: dict[str, Any] = json.loads(target.kill().stdout.splitlines()[-1])
+    emulator.wait_until_idle()
+    return state
+
+
+def warnings(done: Outcome) -> list[str]:
+    """What the log warns of."""
+    return [line for line in done.stderr.splitlines() if "WARNING" in line]
+
+
+def made_older(state: dict[str, Any], topic: int) -> str:
+    """Make a position 10 s older, as if the interrupted run had published so much later.
+
+    Returns:
+        The message id of the position.
+    """
+    position = state["bookmarks"][OURS][str(topic)]
+    time = datetime.fromisoformat(position["message_time"]) - timedelta(seconds=10)
+    position["message_time"] = time.isoformat()
+    return str(position["message_id"])

@@ -1,0 +1,137 @@
+"""A Redis server for the tests of the shared quota."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from tests.support.running import eventually
+from tests.tools.demo.warehouse import warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.tools.demo.warehouse import Warehouse
+
+PASSWORD = "redis-secret"
+MISSING = "redis-server is not installed; on Debian and Ubuntu, apt-get install redis-server"
+
+
+def redis_is_installed() -> bool:
+    return shutil.which("redis-server") is not None
+
+
+class RedisServer:
+    """A Redis server that can be restarted; its data is lost then."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server, and wait until it responds."""
+        options = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "requirepass": PASSWORD,
+            "dir": str(self._folder),
+            "save": "",
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self._process = subprocess.Popen(
+            ["redis-server", *arguments],  # noqa: S607 - where it is depends on the system
+            stdout=subprocess.DEVNULL,
+        )
+        with redis.Redis.from_url(self.url) as client:
+            eventually(lambda: _responds(client), "Redis to start")
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[RedisServer]:
+    """Run a server until the end of the block."""
+    server = RedisServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _responds(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store, and the URL of a quota that no other test uses."""
+
+    kind: str
+    url: str
+
+
+@pytest.fixture
+def refused_port() -> Iterator[int]:
+    """A port that refuses connections, and that nobody else can take."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Warehouse]:
+    """A PostgreSQL server for the session."""
+    # Not in pytest's temporary folder, which the server's user cannot access.
+    with tempfile.TemporaryDirectory(prefix="quota-") as name, warehouse(Path(name, "data")) as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis server for the session."""
+    if not redis_is_installed():
+        pytest.skip(MISSING)
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "postgresql", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each of the stores."""
+    kind = str(request.param)
+    name = f"test_{abs(hash(tmp_path)):x}"[:32]
+    if kind == "file":
+        return Store(kind, f"file://{tmp_path}/quota.db?name={name}")
+    if kind == "redis":
+        server: RedisServer = request.getfixturevalue("shared_redis")
+        return Store(kind, f"{server.url}?name={name}")
+    database: Warehouse = request.getfixturevalue("postgres")
+    host = database.socket
+    return Store(kind, f"postgresql://postgres:pg-secret@/postgres?host={host}&name={name}")

@@ -1,0 +1,133 @@
+"""Run an executable in the background: read its output, send it signals, kill it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.support.executables import Outcome, command, environment
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import IO, AnyStr
+
+# Enough for a very busy machine, but less than a pause or long poll that must not be waited for.
+WAIT_SECS = 45.0
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        AssertionError: It does not hold within `WAIT_SECS`.
+    """
+    deadline = time.monotonic() + WAIT_SECS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {WAIT_SECS:.0f} s for: {what}"
+        time.sleep(0.01)
+
+
+@contextmanager
+def killed_at_end(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
+    """Kill a process at the end of the block; `with Popen` would wait until it exits by itself."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        # Leaving the context closes the pipes and waits for the process.
+        with process:
+            pass
+
+
+def insist(process: subprocess.Popen[bytes], signum: signal.Signals) -> None:
+    """Send a signal until the process exits: two that arrive at the same time count as one."""
+
+    def has_exited() -> bool:
+        process.send_signal(signum)
+        return process.poll() is not None
+
+    eventually(has_exited, "the process to exit")
+
+
+class Running:
+    """A running executable whose stdout and stderr are read continuously."""
+
+    def __init__(
+        self,
+        name: str,
+        *args: str | Path,
+        stdin: int = subprocess.DEVNULL,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self._process = subprocess.Popen(
+            command(name, *args),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(**(env or {})),
+            bufsize=0,
+        )
+        assert self._process.stdout
+        assert self._process.stderr
+        self._stdout = bytearray()
+        self._stderr = bytearray()
+        self._readers = [
+            _reading(self._process.stdout, self._stdout),
+            _reading(self._process.stderr, self._stderr),
+        ]
+
+    @property
+    def stdout(self) -> bytes:
+        """The complete lines of stdout so far."""
+        written = bytes(self._stdout)
+        return written[: written.rfind(b"\n") + 1]
+
+    @property
+    def stderr(self) -> str:
+        """The log so far."""
+        return self._stderr.decode(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not exited."""
+        return self._process.poll() is None
+
+    def send(self, signum: signal.Signals) -> None:
+        """Send a signal to the process."""
+        self._process.send_signal(signum)
+
+    def insist(self, signum: signal.Signals) -> None:
+        """Send a signal until the process exits."""
+        insist(self._process, signum)
+
+    def end(self, *, within: float = WAIT_SECS) -> Outcome:
+        """Wait until the process exits.
+
+        Raises:
+            subprocess.TimeoutExpired: It did not exit in time.
+        """
+        code = self._process.wait(within)
+        for reader in self._readers:
+            reader.join(WAIT_SECS)
+        return Outcome(code, bytes(self._stdout), self.stderr)
+
+    def kill(self) -> Outcome:
+        """Kill the process with SIGKILL."""
+        self._process.kill()
+        return self.end()
+
+
+def _reading(pipe: IO[bytes], into: bytearray) -> threading.Thread:
+    def read() -> None:
+        with pipe:
+            while chunk := pipe.read(65_536):
+                into.extend(chunk)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread

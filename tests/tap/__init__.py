@@ -1,1 +1,0 @@
-"""Tests of the tap as users run it: the executable against the emulator."""

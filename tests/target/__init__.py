@@ -1,1 +1,0 @@
-"""The target, as its users run it: the executable against the emulator."""

@@ -1,0 +1,1 @@
+"""Benchmarks of both connectors: `make bench`, or `python -m tests.tools.benchmarks`."""

@@ -1,0 +1,109 @@
+"""The settings in `meltano.yml`, the READMEs and docs/ match the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.tools.docs import ROOT, TAP, TARGET, pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.tools.docs import Connector
+
+CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
+KNOWN = {*TAP.settings["properties"], *TARGET.settings["properties"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [pytest.param(*page, id=str(page[0].relative_to(ROOT))) for page in pages()]
+)
+def test_settings_in_a_document_are_those_of_the_code(path, text):
+    """Names, kinds, defaults and descriptions are up to date; `make docs` updates them."""
+    assert path.read_text(encoding="utf-8") == text
+
+
+@CONNECTORS
+def test_every_setting_is_described(connector):
+    """Each setting has a description."""
+    settings = connector.settings["properties"]
+    assert [name for name, setting in settings.items() if not setting.get("description")] == []
+
+
+@CONNECTORS
+def test_descriptions_give_units(connector):
+    """If the name ends with a unit, the description contains the unit, too."""
+    for name, setting in connector.settings["properties"].items():
+        for ending, word in (("_secs", "second"), ("_bytes", "byte")):
+            if name.endswith(ending):
+                assert word in setting["title"] + setting["description"], name
+
+
+@CONNECTORS
+def test_tokens_are_secret(connector):
+    """Settings that `meltano config` must redact are marked as secret."""
+    settings = connector.settings["properties"]
+    assert [name for name, setting in settings.items() if setting.get("secret")] == [
+        "api_token",
+        "quota_url",
+        "developer_api_token",
+    ]
+
+
+PAGES = [*ROOT.glob("*-workato-streams/README.md"), ROOT / "README.md", *ROOT.glob("docs/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_examples_use_existing_settings(page):
+    """Each key in a connector's `config` in an example is the name of a setting."""
+    text = page.read_text(encoding="utf-8")
+    examples = [
+        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    ]
+    assert [name for example in examples for name in _set(example) if name not in KNOWN] == []
+
+
+@pytest.mark.parametrize("title", ["Both connectors", TAP.name, TARGET.name])
+def test_troubleshooting_quotes_messages_of_the_code(title):
+    """A reader who searches the page for an error message finds it."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    rows = page.split(f"## {title}\n")[1].split("\n## ")[0].splitlines()[3:]
+    quotes = [quote for row in rows for quote in re.findall(r"`(.+?)`", row.split("|")[1])]
+    assert len(quotes) >= 7
+    for connector in (TAP, TARGET):
+        if title in {"Both connectors", connector.name}:
+            texts = _texts(connector)
+            # The status code is inserted when the line is logged.
+            words = [re.sub(r" \d+$", "", quote) for quote in quotes]
+            assert [quote for quote in words if not any(quote in text for text in texts)] == []
+
+
+def _texts(connector: Connector) -> list[str]:
+    """Return all string constants in a connector's code."""
+    package = ROOT / connector.name / connector.name.replace("-", "_")
+    return [
+        node.value
+        # The shared folders are listed, because a recursive search does not follow links.
+        for folder in (package, package / "event_streams", package / "plugin")
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def _set(example: object) -> Iterator[str]:
+    """Yield the names of the connectors' settings in an example."""
+    if isinstance(example, dict) and "plugins" not in example.get("config", {}):
+        plugin = example.get("inherit_from", example.get("name", TAP.name))
+        if plugin in {TAP.name, TARGET.name}:
+            yield from example.get("config", {})
+    parts = example.values() if isinstance(example, dict) else example
+    if isinstance(parts, Iterable) and not isinstance(parts, str):
+        for part in parts:
+            yield from _set(part)

@@ -1,0 +1,431 @@
+"""The reader of a topic: what it reads, when it stops, and what it logs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import pytest
+from target_workato_streams.event_streams.consume import Message, Messages
+from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
+from target_workato_streams.exactly_once.positions import Position
+from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
+from target_workato_streams.message_key import RowVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from target_workato_streams.event_streams.consume import Cursor
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
+KEY = f"{7:032}-{8:032}"
+OURS = f'{{"id":1,"key":"{KEY}"}}'.encode()
+OTHERS = b'{"id":1}'
+NOT_FOUND = RequestRejected("orders (topic 11): HTTP 404", status=404, reason="Not Found")
+
+
+@dataclass
+class Topic:
+    """A topic of messages that are so many seconds old, and the clock of its service.
+
+    Attributes:
+        ages: The age of each message in seconds; the ids are "0", "1" and so on.
+        payload: The payload of each message.
+        ahead: How much the local clock is ahead.
+        is_dated: Whether responses have a Date header.
+        expired: The number of messages that have expired.
+        secs_per_request: How long a request takes.
+        before: Called before each request with its number, starting at 1.
+        sent: The cursor and the timeout of each request.
+    """
+
+    ages: Sequence[float]
+    payload: bytes = OTHERS
+    ahead: timedelta = timedelta()
+    is_dated: bool = True
+    expired: int = 0
+    secs_per_request: float = 0.0
+    before: Callable[[int], None] = lambda _number: None
+    sent: list[tuple[Cursor, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Create the messages."""
+        self.date = NOW
+        self.messages = [
+            Message(str(number), msgspec.Raw(self.payload), self.time_of(age))
+            for number, age in enumerate(self.ages)
+        ]
+
+    @staticmethod
+    def time_of(age: float) -> str:
+        """Return the time of a message of this age."""
+        return (NOW - timedelta(seconds=age)).isoformat(timespec="milliseconds")
+
+    def now(self) -> datetime:
+        """Return the local time."""
+        return self.date + self.ahead
+
+    def sleep(self, secs: float) -> None:
+        """Let time pass."""
+        self.date += timedelta(seconds=secs)
+
+    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:
+        """Respond as the service does."""
+        self.sent.append((cursor, timeout_secs))
+        self.before(len(self.sent))
+        self.sleep(self.secs_per_request)
+        found = self.messages[self.expired :]
+        if cursor.after_message_id is not None:
+            ids = [message.message_id for message in found]
+            if cursor.after_message_id not in ids:
+                raise NOT_FOUND
+            found = found[ids.index(cursor.after_message_id) + 1 :]
+        elif cursor.since_time is not None:
+            since = msgspec.convert(cursor.since_time, datetime).isoformat(timespec="milliseconds")
+            found = found[bisect_right(found, since, key=lambda message: message.time or "") :]
+        if not found:
+            self.sleep(timeout_secs)
+        return Messages(found[:batch_size], self.date if self.is_dated else None)
+
+    @property
+    def reader(self) -> TopicReader:
+        """A reader of this topic."""
+        return self.reader_of("key")
+
+    def reader_of(self, key_field: str) -> TopicReader:
+        """A reader of messages whose key is in this field."""
+        clock = Clock(self.sleep, self.now)
+        logger = logging.getLogger("test")
+        return TopicReader(self, "orders (topic 11)", key_field, clock, logger)
+
+    @property
+    def requests(self) -> int:
+        """The number of requests."""
+        return len(self.sent)
+
+    @property
+    def cursors(self) -> list[str | None]:
+        """The message id of each request that was sent."""
+        return [cursor.after_message_id for cursor, _ in self.sent]
+
+    def position(self, number: int) -> Position:
+        """Return the position of a message."""
+        return Position(str(number), self.time_of(self.ages[number]))
+
+
+class Record(NamedTuple):
+    """A record that was published."""
+
+    version: RowVersion
+    sequence: int
+
+
+def records(*contents: int) -> list[Record]:
+    """Return records whose versions have these numbers."""
+    return [Record(RowVersion(f"{7:032}", f"{n:032}"), at) for at, n in enumerate(contents)]
+
+
+@pytest.fixture(autouse=True)
+def _logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+@pytest.mark.parametrize(
+    ("ages", "most"),
+    [
+        ([], 3),
+        ([3.0], 3),
+        ([500.0], 6),
+        ([5e6], 10),
+        ([4e8], 12),
+        ([9000 - n / 100 for n in range(20_000)], 26),
+        ([300 - n / 1000 for n in range(20_000)], 46),
+        ([9 - n / 120 for n in range(1000)], 11),
+    ],
+)
+@pytest.mark.parametrize("ahead", [timedelta(), timedelta(hours=5), timedelta(hours=-5)])
+def test_the_end_of_a_topic_is_found_in_few_requests(ages, most, ahead):
+    """The age of the last message, the local clock and a burst of messages do not matter."""
+    topic = Topic(ages, ahead=ahead)
+    assert topic.reader.find_end().end.message_id == (str(len(ages) - 1) if ages else None)
+    assert len(topic.sent) <= most
+
+
+def test_at_the_end_of_a_topic_no_version_counts():
+    """The state covers an unknown number of our messages before it."""
+    topic = Topic([30.0, 3.0], OURS)
+    found = topic.reader.find_end()
+    assert (found.end, found.versions) == (topic.position(1), [])
+
+
+def test_everything_after_a_position_is_found(caplog):
+    """The log says what is read and why, and what was found."""
+    topic = Topic([100 - n / 2 for n in range(100)], OURS)
+    found = topic.reader.look_up(topic.position(19))
+    assert [version.key for version in found.versions] == [KEY] * 80
+    assert found.end == topic.position(99)
+    assert topic.cursors == ["19", "69", "99"]
+    reading, result = caplog.messages
+    assert "reading the messages after message 19 to see what an interrupted run has" in reading
+    assert "found 80 versions of 1 row after message 19, and 0 messages of other" in result
+    assert result.endswith("(3 requests); their records will be skipped")
+    assert Topic([30.0] * 10).reader.look_up(Position(None)).others == 10
+
+
+def test_a_look_up_ends_at_a_message_that_is_newer():
+    """On a busy topic, it would never end otherwise; the clocks of a service may differ."""
+    topic = Topic([-1.0] * 60 + [-20.0] * 1000)
+    assert topic.reader.look_up(Position(None)).messages == 100
+
+
+@pytest.mark.parametrize("local_secs", [0, 30, -50])
+def test_a_look_up_ends_without_a_date_header(local_secs, caplog):
+    """The local clock decides, and a warning says so once."""
+    topic = Topic([-1.0] * 60 + [-200.0] * 1000, is_dated=False)
+    topic.ahead = timedelta(seconds=local_secs)
+    reader = topic.reader
+    for _ in range(2):
+        assert reader.look_up(Position(None)).messages == 100
+    [warning] = [each.message for each in caplog.records if each.levelno == logging.WARNING]
+    assert "orders (topic 11): responses have no Date header" in warning
+    assert "exactly_once cannot apply" in warning
+
+
+@pytest.mark.parametrize("time", ["2999-01-01T00:00:00", "soon"])
+def test_a_time_without_meaning_does_not_end_a_look_up(time):
+    """Without an offset, it could be before or after the look-up."""
+    topic = Topic([1.0] * 160)
+    topic.messages = [Message(m.message_id, m.payload, time) for m in topic.messages]
+    assert topic.reader.look_up(Position(None)).messages == 160
+
+
+def test_a_long_look_up_logs_its_progress(caplog):
+    """At 120 requests per minute, 8,000 messages of other producers take more than a minute."""
+    topic = Topic([9000 - n for n in range(8000)], secs_per_request=0.5)
+    reader = topic.reader
+    # As the main thread does.
+    topic.before = lambda _number: reader.report_progress()
+    reader.look_up(Position(None))
+    topic.sleep(60)
+    reader.report_progress()
+    progress = [line for line in caplog.messages if "still reading" in line]
+    assert len(progress) == 4
+    assert progress[1].startswith(
+        "orders (topic 11): still reading: 4,000 messages in 81 requests, 0 of them ours, now at "
+    )
+
+
+def test_a_message_counts_once():
+    """The service may deliver a message again, and a page may end with an older one."""
+    topic = Topic([100.0] * 80, OURS)
+    once = list(topic.messages)
+    topic.messages[2:2] = [once[0], once[1], once[1]]
+    topic.messages[50:50] = [once[1]]
+
+    def stop_repeating(number: int) -> None:
+        topic.messages = once if number > 1 else topic.messages
+
+    topic.before = stop_repeating
+    found = topic.reader.look_up(topic.position(0))
+    assert (len(found.versions), found.end.message_id) == (79, "79")
+    assert topic.cursors == ["0", "46", "79"]
+
+
+@pytest.mark.parametrize("ids", ["A", "AB"])
+def test_a_look_up_ends_with_an_error_if_the_service_repeats_pages(ids):
+    """The service returns the same page or pages, whatever is requested."""
+    topic = Topic([30.0])
+    message = topic.messages[0]
+
+    def repeat(number: int) -> None:
+        topic.messages = [
+            Message(str(topic.sent[-1][0].after_message_id), message.payload, message.time),
+            Message(ids[number % len(ids)], message.payload, message.time),
+        ]
+
+    topic.before = repeat
+    with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): .* again after it was read"):
+        topic.reader.look_up(Position("0"))
+    assert len(topic.sent) <= 8
+
+
+def test_a_look_up_ends_with_an_error_if_the_service_rejects_every_cursor():
+    """Only the earliest page can be read."""
+    topic = Topic([30.0] * 100)
+
+    def reject(number: int) -> None:
+        assert number < 50
+        if topic.cursors[-1] is not None:
+            raise NOT_FOUND
+
+    topic.before = reject
+    with pytest.raises(RequestRejected, match="HTTP 404"):
+        topic.reader.look_up(Position(None))
+
+
+@pytest.mark.parametrize("payload", [b"[1]", b'{"key":1}', b'{"key":"x"}', b'{"a":"key"}', b"1"])
+def test_other_payloads_are_not_ours(payload):
+    """Producers may publish any JSON value."""
+    found = Topic([30.0], payload).reader.look_up(Position(None))
+    assert (found.versions, found.others) == ([], 1)
+
+
+@pytest.mark.parametrize("name", ["clé", "a/b"])
+@pytest.mark.parametrize("form", ["plain", "escaped", "slashed"])
+def test_a_message_key_is_found_however_its_field_is_escaped(name, form):
+    """The service may return the same JSON object with other escapes."""
+    text = json.dumps({name: KEY}, ensure_ascii=form == "escaped")
+    topic = Topic([30.0], (text.replace("/", "\\/") if form == "slashed" else text).encode())
+    reader = topic.reader_of(name)
+    assert [version.key for version in reader.look_up(Position(None)).versions] == [KEY]
+
+
+def test_of_a_rejected_position_only_newer_messages_count(caplog):
+    """The service may have another topic's messages; older ones were there before the position."""
+    topic = Topic([70.0, 60.0, 50.0, 40.0], OURS)
+    other = Position("other", topic.time_of(54))
+    found = topic.reader.look_up(other)
+    # Those within 6 s after the time of a response may be older than its message.
+    assert (len(found.versions), found.end) == (1, topic.position(3))
+    assert topic.cursors == ["other", None, "other", "other", None, "3"]
+    [warning] = [each.message for each in caplog.records if each.levelno == logging.WARNING]
+    assert "orders (topic 11): position other was rejected (HTTP 404: Not Found)" in warning
+    assert "only messages after 2026-11-28T11:59:12Z count" in warning
+    assert "they are published again" in warning
+
+
+def test_if_no_message_is_newer_the_position_does_not_move_back():
+    """A later look-up would take the messages after it for those of a lost request."""
+    topic = Topic([70.0, 60.0], OURS)
+    other = Position("other", topic.time_of(56.5))
+    found = topic.reader.look_up(other)
+    assert (found.versions, found.end) == ([], other)
+
+
+def test_of_a_rejected_position_without_a_time_nothing_counts(caplog):
+    """The position is the end of the topic, as if there had been none."""
+    topic = Topic([70.0, 60.0], OURS)
+    found = topic.reader.look_up(Position("other"))
+    assert (found.versions, found.end) == ([], topic.position(1))
+    assert "because the time of the position is unknown" in caplog.text
+
+
+@pytest.mark.parametrize("rejected", [[1], [2], [1, 3], [2, 4], [4, 6, 7]])
+def test_a_position_may_be_rejected_for_no_reason(rejected):
+    """A transient rejection changes nothing, at the position or later."""
+    topic = Topic([300 - n for n in range(120)], OURS)
+
+    def reject(number: int) -> None:
+        if number in rejected:
+            raise NOT_FOUND
+
+    topic.before = reject
+    found = topic.reader.look_up(topic.position(9))
+    assert (len(found.versions), found.end) == (110, topic.position(119))
+
+
+def test_a_young_position_is_repeated_until_it_is_readable():
+    """It cannot have expired, and may not be readable yet."""
+    topic = Topic([30.0, 2.0, 1.0], OURS, ahead=timedelta(hours=1))
+
+    def reject(_number: int) -> None:
+        if topic.cursors[-1] == "1" and topic.date < NOW + timedelta(seconds=4):
+            raise NOT_FOUND
+
+    topic.before = reject
+    found = topic.reader.look_up(topic.position(1))
+    assert (len(found.versions), found.end) == (1, topic.position(2))
+
+
+def test_messages_that_expire_during_a_look_up_do_not_end_it():
+    """It reads on from the earliest message, and counts only those that it has not read."""
+    topic = Topic([300 - n for n in range(120)], OURS)
+
+    def expire(number: int) -> None:
+        topic.expired = 100 if number == 2 else topic.expired
+
+    topic.before = expire
+    found = topic.reader.look_up(topic.position(9))
+    assert (len(found.versions), found.end) == (50 + 20, topic.position(119))
+
+
+def test_a_look_up_waits_only_if_messages_may_become_readable():
+    """After an interrupted run, for a young position, and after a lost response."""
+    old = Topic([30.0])
+    assert old.reader.look_up(old.position(0)).end == old.position(0)
+    assert [secs for _, secs in old.sent] == [0]
+    interrupted = Topic([30.0, 20.0], OURS)
+    interrupted.reader.look_up(interrupted.position(0))
+    assert [secs for _, secs in interrupted.sent] == [0, 5]
+    lost = Topic([30.0])
+    lost.reader.find(records(1), lost.position(0))
+    assert [secs for _, secs in lost.sent] == [5]
+    # The first response shows that the local clock is wrong.
+    young = Topic([2.0], ahead=timedelta(hours=1))
+    young.reader.look_up(young.position(0))
+    assert [secs for _, secs in young.sent] == [0, 5]
+
+
+def test_the_records_of_a_lost_batch_are_found_by_count(caplog):
+    """Of three equal records, two are in the topic."""
+    topic = Topic([30.0, 20.0, 10.0], OURS)
+    batch = records(8, 9, 8, 8)
+    last, applied = topic.reader.find(batch, topic.position(0))
+    assert (last, applied) == (topic.position(2), [batch[0], batch[2]])
+    assert caplog.messages == [
+        "orders (topic 11): no response to a batch of 4; 2 are in the topic, sending 2"
+    ]
+
+
+def test_a_look_up_for_a_lost_batch_ends_when_it_is_complete():
+    """It need not wait for later messages."""
+    topic = Topic([30.0, 20.0], OURS)
+    _, applied = topic.reader.find(records(8), topic.position(0))
+    assert (len(applied), topic.cursors) == (1, ["0"])
+
+
+@pytest.mark.parametrize("status", [401, 404, 422])
+def test_a_topic_that_cannot_be_read_is_no_rejected_position(status):
+    """The rejection is about the topic or the token."""
+    topic = Topic([30.0])
+
+    def reject(_number: int) -> None:
+        raise RequestRejected("no", status=status)
+
+    topic.before = reject
+    with pytest.raises(RequestRejected):
+        topic.reader.look_up(Position("0"))
+    assert len(topic.sent) <= 2
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_second_rejection_for_another_reason_is_no_rejected_position(status):
+    """Only the first one may be about the cursor."""
+    topic = Topic([30.0], expired=1)
+
+    def reject(number: int) -> None:
+        if number == 3:
+            raise RequestRejected("no", status=status)
+
+    topic.before = reject
+    with pytest.raises(EventStreamsError) as caught:
+        topic.reader.look_up(Position("0"))
+    assert ("HTTP 403" in str(caught.value)) == (status == 403)
+    assert len(topic.sent) == 3
+
+
+def test_a_missing_permission_is_named():
+    """The error is one line with the topic."""
+    topic = Topic([30.0])
+
+    def reject(_number: int) -> None:
+        raise RequestRejected("no", status=403, reason="no")
+
+    topic.before = reject
+    with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): HTTP 403 .* permission"):
+        topic.reader.find_end()

@@ -1,0 +1,299 @@
+"""JSON is split without decoding it, in time in proportion to its length; no payload changes."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tap_workato_streams.plugin.json import check_utf8, elements, members, scan, split_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tap_workato_streams.event_streams.consume import Message
+
+MEGABYTE = 1024 * 1024
+ITEM = rb'{"x":12345,"y":"abc \n def \u00e9 \ud83d\ude00"}'
+LARGE = {
+    "many values": b"[%b]" % b",".join([ITEM] * (10 * MEGABYTE // len(ITEM))),
+    "a long string": b'"%b"' % (rb"abc \n \ud83d\ude00 " * (10 * MEGABYTE // 20)),
+    "many lone surrogates": b'"%b"' % (rb"\ud800 \udfff abcdefgh" * (MEGABYTE // 22)),
+}
+
+
+@pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
+def test_a_large_record_with_a_lone_surrogate_takes_less_than_a_second(value):
+    """The fast parser rejects such a record."""
+    record = rb'{"lone":"\ud800","value":%b}' % value
+    began = time.process_time()
+    found = members(record)
+    assert time.process_time() - began < 1.0
+    assert found == {"lone": rb'"\ud800"', "value": value}
+
+
+SURROGATES = [
+    rb'"\ud800"',
+    rb'"\udfff"',
+    rb'"\uD800\ud800\udc00"',
+    rb'"\ud83d\ude00\ude00"',
+    rb'"\\ud800 \\\ud800 \\\\ud800"',
+    rb'"\ud800 \ue000 \uE001 \uf8ff"',
+    '"\\ud800 \ue000"'.encode(),
+    b'"' + b"".join(rb"\u%04x " % code for code in range(0xD800, 0xE000)) + b'"',
+]
+
+
+@pytest.mark.parametrize("value", SURROGATES, ids=lambda value: str(value[:20]))
+def test_every_byte_beside_a_lone_surrogate_is_kept(value):
+    """This includes escaped backslashes and characters of the private use area."""
+    assert members(b'{"a":%b}' % value) == {"a": value}
+    assert elements(b"[%b, %b]" % (value, value)) == [value, value]
+    assert members(b'{%b:1,"\\ud800":2}' % value) == {
+        json.loads(value): b"1",
+        "\ud800": b"2",
+    }
+
+
+@pytest.mark.parametrize(
+    "payload", [b"[1,]", b'{"a":}', b"nul", b'"\x01"', b'"\xff"', b'"\0\0n"', b"01", b"[1 2]"]
+)
+def test_a_page_is_checked_as_a_whole_although_one_payload_is_nested_too_deeply(payload):
+    """Invalid JSON never becomes a record."""
+    deep = b"[" * 5000 + b"]" * 5000
+    message = b'{"message_id":"%d","payload":%b,"time":"t"}'
+    page = b'{"messages":[%b]}'
+
+    first, second = split_page(page % b",".join([message % (1, deep), message % (2, b"[1]")]))
+    assert (bytes(first.payload), bytes(second.payload)) == (deep, b"[1]")
+    with pytest.raises(ValueError, match=r"\S"):
+        split_page(page % b",".join([message % (1, deep), message % (2, payload)]))
+    with pytest.raises(ValueError, match=r"\S"):
+        split_page(page % b",".join([message % (1, rb'"\ud800"'), message % (2, payload)]))
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
+def test_repetitions_beyond_those_of_the_regular_expressions_are_split(count):
+    """Many escapes in a string, many members, many elements."""
+    string = b'"%b"' % (rb"\n" * count)
+    array = b"[%b]" % b", ".join([b"1"] * count)
+    fields = b"{%b}" % b", ".join([b'"a" : null'] * count)
+    text = b'{"a":%b,"b":%b,"c":%b,"d":[%b]}' % (string, array, fields, string)
+    expected = {"a": string, "b": array, "c": fields, "d": b"[%b]" % string}
+    assert dict(scan(text, "object")) == expected
+    for cut in (text[:-1], text.replace(b"\\n", b"\\x", 1), text.replace(b", 1]", b", 1,]")):
+        with pytest.raises(ValueError, match="not valid JSON"):
+            dict(scan(cut, "object"))
+
+
+def test_no_error_quotes_the_text():
+    """It may contain a payload."""
+    for text in (
+        b'{"secret" 1}',
+        b'["secret"',
+        b'{"a":"secret\x01"}',
+        b'"secret"',
+        b'{"a":secret}',
+    ):
+        with pytest.raises(ValueError, match=r"\S") as raised:
+            members(text)
+        assert "secret" not in str(raised.value)
+
+
+# A lone surrogate is JSON that msgspec rejects: a page that contains one is split in another way.
+SURROGATE = b'"\\ud800"'
+
+NOT_A_PAGE = {
+    "nothing": b"",
+    "an array": b"[]",
+    "a string": b'"messages"',
+    "a number": b"5",
+    "null": b"null",
+    "an object without messages": b"{}",
+    "messages null": b'{"messages":null}',
+    "messages a number": b'{"messages":5}',
+    "messages a string": b'{"messages":"[]"}',
+    "messages an object": b'{"messages":{}}',
+    "messages null, with a lone surrogate": b'{"messages":null,"a":"\\ud800"}',
+    "a message that is a number": b'{"messages":[5]}',
+    "a message that is an array": b'{"messages":[[]]}',
+    "a message without an id": b'{"messages":[{"payload":1,"time":"t"}]}',
+    "a message without a payload": b'{"messages":[{"message_id":"A1","time":"t"}]}',
+    "an id that is a number": b'{"messages":[{"message_id":1,"payload":1,"time":"t"}]}',
+    "a page cut in a list": b'{"messages":[',
+    "a page cut in a payload": b'{"messages":[{"message_id":"A1","payload":{"a":[1,',
+    "a page cut in a very deep payload": b'{"messages":[{"message_id":"A1","payload":'
+    + b"[" * 100_000,
+    "more after the page": b'{"messages":[]}{}',
+    "a payload that is no JSON": b'{"messages":[{"message_id":"A1","payload":[1,],"time":"t"}]}',
+    "bytes that are no UTF-8": b'{"messages":[{"message_id":"A1","payload":"\xff","time":"t"}]}',
+    "a web page": b"<html><body>502</body></html>",
+}
+
+
+def page(payloads: Sequence[bytes]) -> bytes:
+    messages = [
+        b'{"message_id":"A%d","payload":%b,"time":"t%d"}' % (number, payload, number)
+        for number, payload in enumerate(payloads)
+    ]
+    return b'{"messages":[%b]}' % b",".join(messages)
+
+
+def parts(messages: Sequence[Message]) -> list[tuple[str, bytes, str | None]]:
+    return [(m.message_id, bytes(m.payload), m.time) for m in messages]
+
+
+@pytest.mark.parametrize("body", NOT_A_PAGE.values(), ids=NOT_A_PAGE.keys())
+def test_what_is_not_a_page_is_rejected(body):
+    """It is never taken for a page without messages, which would be the end of the topic."""
+    with pytest.raises(ValueError, match=r"\S"):
+        split_page(body)
+
+
+@pytest.mark.parametrize("body", [b'{"messages":[]}', b' { "messages" : [ ] , "more" : {} } '])
+def test_an_empty_page_has_no_messages(body):
+    """White space and other keys make no difference."""
+    assert split_page(body) == []
+
+
+def test_unknown_keys_are_ignored():
+    """The API may add to a page and to a message, on either way of splitting."""
+    extended = (
+        b'{"a":[1,{"messages":[]}],"messages":[{"b":{"time":"x"},"time":"t","payload":%b,'
+        b'"message_id":"A1"}],"c":"]}"}'
+    )
+    for payload in (b"[1.10]", b"[1.10,%b]" % SURROGATE):
+        assert parts(split_page(extended % payload)) == [("A1", payload, "t")]
+
+
+def test_white_space_around_a_payload_is_not_part_of_it():
+    """White space inside it is, on either way of splitting; a line break becomes a space."""
+    for payload in (b'{ "a" : 1.10 }', b'[ 1.10 ,\n"\\ud800" ]'):
+        body = b'{"messages" :\n[ { "message_id" : "A1" ,\t"payload" : %b ,\r\n"time" : "t" } ] }'
+        assert parts(split_page(body % payload)) == [("A1", payload.replace(b"\n", b" "), "t")]
+
+
+def test_an_id_and_a_time_are_decoded_alike():
+    """Both ways of splitting decode escapes and characters beyond ASCII."""
+    body = b'{"messages":[{"message_id":"A\\u00fc\\"1","payload":%b,"time":"\xc3\xbc"}]}'
+    for payload in (b"1", SURROGATE):
+        assert parts(split_page(body % payload)) == [('Aü"1', payload, "ü")]
+
+
+# Numbers and strings as a publisher may write them, and Python would not.
+odd_texts = st.sampled_from(
+    [
+        "1.10", "1E5", "-0", "-0.0", "0.0000001", "1e400", "9" * 30, "9" * 5000,
+        '"\\u0000"', '"\\/"', '"\\\\"', '"\\""', '"[{,]}"', '{"a":1,"a":2}', '{"":0}',
+        '{"message_id":"x","payload":{"payload":1},"time":5,"messages":[]}', "[ ]", "{ }",
+    ]
+)  # fmt: skip
+json_texts = st.recursive(
+    st.one_of(
+        odd_texts,
+        st.builds(
+            json.dumps,
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False),
+        ),
+        st.builds(json.dumps, st.text(), ensure_ascii=st.booleans()),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner).map(lambda items: "[" + " , ".join(items) + "]"),
+        st.lists(st.tuples(st.text().map(json.dumps), inner)).map(
+            lambda pairs: "{" + ",\n".join(f"{key}: {value}" for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(json_texts, max_size=8))
+def test_every_payload_comes_out_as_it_went_in(texts):
+    """The bytes are the same, even if another message of the page forces the slow way.
+
+    Only a line break becomes a space, since each payload becomes part of a line.
+    """
+    payloads = [text.encode() for text in texts]
+    lines = [payload.replace(b"\n", b" ") for payload in payloads]
+    expected = [(f"A{number}", line, f"t{number}") for number, line in enumerate(lines)]
+
+    assert parts(split_page(page(payloads))) == expected
+    assert parts(split_page(page([*payloads, SURROGATE])))[:-1] == expected
+    assert parts(split_page(page([*payloads, b"[" * 2000 + b"]" * 2000])))[:-1] == expected
+
+
+@pytest.mark.parametrize("before", [0, 10, 65_533, 65_534, 65_535, 65_536, 200_000])
+@pytest.mark.parametrize("odd", [b"\xff", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\x80"])
+def test_what_is_not_utf8_is_found_anywhere_in_a_large_page(before, odd):
+    """Characters may lie on the border of the parts in which the page is checked."""
+    text = b"x" * before + "\U0001f600".encode() + b"x" * 70_000
+    check_utf8(text)
+    for bad in (text + odd + b"x", text + odd, text[:before] + odd + text[before:]):
+        with pytest.raises(UnicodeDecodeError) as expected:
+            bad.decode()
+        with pytest.raises(ValueError, match=f"not UTF-8 at byte {expected.value.start + 1}$"):
+            check_utf8(bad)
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | st.integers() | FINITE | st.text()
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+
+
+@given(st.dictionaries(st.text(), VALUES), st.booleans(), st.sampled_from([None, 1]))
+def test_the_scanner_agrees_with_the_decoder_on_valid_json(value, ascii_only, indent):
+    """Content, spacing and escapes of an object do not matter."""
+    encoded = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    found = {name: json.loads(part) for name, part in scan(encoded, "object")}
+    assert json.dumps(found) == json.dumps(json.loads(encoded))
+    assert scan_beside_deep_value(encoded) == encoded
+
+
+@given(
+    st.dictionaries(st.text(max_size=3), VALUES, max_size=3),
+    st.integers(0, 200),
+    st.sampled_from(list(b'{}[]:,"\\0a \x01\xff')),
+)
+def test_the_scanner_agrees_with_the_decoder_on_invalid_json(value, place, byte):
+    """A byte in the wrong place is found, whichever it is; one in a right place is not."""
+    encoded = bytearray(json.dumps(value).encode())
+    encoded[place % len(encoded)] = byte
+    try:
+        expected = isinstance(json.loads(bytes(encoded)), dict)
+    except ValueError:
+        expected = False
+    assert is_accepted(lambda text: dict(scan(text, "object")), bytes(encoded)) == expected
+    is_json = is_accepted(json.loads, bytes(encoded))
+    assert is_accepted(scan_beside_deep_value, bytes(encoded)) == is_json
+
+
+def scan_beside_deep_value(text: bytes) -> bytes:
+    """Split an array in which msgspec cannot decode the first value; return the second one."""
+    _, second = elements(b"[" + b"[" * 2000 + b"]" * 2000 + b"," + text + b"]")
+    return second
+
+
+def is_accepted(read: Callable[[bytes], object], text: bytes) -> bool:
+    try:
+        read(text)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("opened", [199, 200, 201, 399, 400, 401, 1200, 5000])
+@pytest.mark.parametrize("closed", [1, 199, 200, 201, 399, 400, 600, 1199])
+def test_a_deep_value_that_is_cut_off_is_invalid(opened, closed):
+    """Wherever it ends."""
+    text = b'{"deep":' + b"[" * opened + b"]" * min(closed, opened - 1) + b"}"
+    with pytest.raises(ValueError, match="not valid JSON"):
+        members(text)

@@ -1,0 +1,189 @@
+"""Which columns a sample shows, and which a declared schema names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator, Draft202012Validator
+from tap_workato_streams.discovery.schemas import from_workato
+from tap_workato_streams.records.columns import from_schema, infer_columns, merged, schemas
+
+from tests.support.payload_text import payloads
+
+Schema = dict[str, Any]
+
+OBJECT = {"type": ["object", "null"]}
+ARRAY = {"type": ["array", "null"]}
+TEXT = {"type": ["string", "null"]}
+INTEGER = {"type": ["integer", "null"]}
+NUMBER = {"type": ["number", "null"]}
+BOOLEAN = {"type": ["boolean", "null"]}
+DATE = {"type": ["string", "null"], "format": "date"}
+DATE_TIME = {"type": ["string", "null"], "format": "date-time"}
+
+# The values of one field in several payloads, as they are written, and its column.
+SAMPLES: dict[str, tuple[list[str], Schema | None]] = {
+    "integers": (["1", "-2", "0"], INTEGER),
+    "the largest integers": (["9223372036854775807", "-9223372036854775808"], INTEGER),
+    "an integer beyond 64 bits says nothing": (["1", "9223372036854775808"], INTEGER),
+    "integers beyond 64 bits alone": (["9223372036854775808"], None),
+    "a fraction among integers": (["1"] * 60 + ["1.5"], NUMBER),
+    "a point, though nothing follows it": (["1.0"], NUMBER),
+    "an exponent": (["1E5"], NUMBER),
+    "booleans": (["true", "false"], BOOLEAN),
+    "booleans and integers": (["true", "1"], TEXT),
+    "numbers and texts": (["1", '"x"'], TEXT),
+    "texts": (['"x"', '""'], TEXT),
+    "dates": (['"2024-01-31"', '"2024-02-29"'], DATE),
+    "one date": (['"2024-01-31"'], TEXT),
+    "one date and nulls": (['"2024-01-31"', "null", "null"], TEXT),
+    "a day that does not exist": (['"2024-01-31"', '"2023-02-29"'], TEXT),
+    "date-times": (['"2024-01-31T01:02:03Z"', '"2024-01-31T01:02:03.123456+02:00"'], DATE_TIME),
+    "a date-time without offset": (['"2024-01-31T01:02:03Z"', '"2024-01-31T01:02:03"'], TEXT),
+    "a date-time of nanoseconds": (
+        ['"2024-01-31T01:02:03Z"', '"2024-01-31T01:02:03.1234567Z"'],
+        TEXT,
+    ),
+    "dates and date-times": (['"2024-01-31"', '"2024-01-31T01:02:03Z"'], TEXT),
+    "null": (["null", "null"], None),
+    "null and an integer": (["null", "1"], INTEGER),
+    "objects": (['{"x":1}', "{}"], OBJECT),
+    "arrays of anything": (['[1,"a",{}]', "[]"], ARRAY),
+    "mostly objects": (['{"x":1}', '{"x":2}', '"none"'], OBJECT),
+    "an object as often as an array": (['{"x":1}', "[1]"], OBJECT),
+    "mostly texts": (['"a"', '"b"', "[1]"], TEXT),
+    "nothing that can be stored": (['"\\u0000"', '"\\ud800"'], None),
+}
+
+
+@pytest.mark.parametrize(("values", "expected"), SAMPLES.values(), ids=SAMPLES.keys())
+def test_the_values_of_a_sample_decide_the_type(values, expected):
+    columns = infer_columns([f'{{"f":{value}}}'.encode() for value in values], 0)
+
+    assert schemas(columns) == ({"f": expected} if expected else {})
+
+
+def test_only_what_becomes_a_column_is_typed():
+    """Objects as deep as flattening goes, nothing within arrays, and never `required`."""
+    samples = [
+        b'{"o":{"p":{"q":1,"r":[{"s":1}]},"e":{}},"l":[{"x":1}]}',
+        b'{"o":{"p":{"q":1.5}}}',
+        b'{"o":null}',
+    ]
+    p = {"q": NUMBER, "r": ARRAY}
+    expected = {
+        0: {"o": OBJECT, "l": ARRAY},
+        1: {"o": {**OBJECT, "properties": {"p": OBJECT, "e": OBJECT}}, "l": ARRAY},
+        2: {
+            "o": {
+                **OBJECT,
+                "properties": {"p": {**OBJECT, "properties": p}, "e": OBJECT},
+            },
+            "l": ARRAY,
+        },
+    }
+    for levels, columns in expected.items():
+        assert schemas(infer_columns(samples, levels)) == columns
+
+
+def test_a_sample_that_is_no_object_says_nothing():
+    deep = b'{"d":%b%b}' % (b"[" * 5000, b"]" * 5000)
+    samples = [b"null", b"[1]", b'"x"', deep, b'{"n":1}', b'{"":1,"\\u0000":2,"\\ud800":3}']
+
+    assert schemas(infer_columns(samples, 0)) == {"n": INTEGER}
+
+
+@settings(max_examples=100)
+@given(st.lists(payloads, max_size=4), st.integers(0, 3))
+def test_an_inferred_schema_is_valid_and_can_be_read_again(samples, levels):
+    """It is read from a catalog or from a bookmark."""
+    columns = infer_columns(samples, levels)
+    schema = {"type": "object", "properties": schemas(columns)}
+
+    Draft7Validator.check_schema(schema)
+    Draft202012Validator.check_schema(schema)
+    assert "required" not in str(schema)
+    assert schemas(from_schema(schema, levels)) == schemas(columns)
+
+
+DECLARED: dict[str, tuple[Schema, Schema]] = {
+    "rules that a value can break": (
+        {"type": "string", "maxLength": 3, "pattern": "x", "enum": ["a"], "title": "A"},
+        {**TEXT, "title": "A"},
+    ),
+    "a format that is no column type": ({"type": "string", "format": "uuid"}, TEXT),
+    "a date-time": ({"type": ["null", "string"], "format": "date-time"}, DATE_TIME),
+    "several types": (
+        {"type": ["integer", "string"]},
+        {"type": ["string", "integer", "null"]},
+    ),
+    "integer and number": ({"type": ["integer", "number"]}, NUMBER),
+    "no type": ({"title": "Hologram"}, {**TEXT, "title": "Hologram"}),
+    "true": (True, TEXT),  # type: ignore[dict-item]
+    "only null": ({"type": "null"}, TEXT),
+    "nonsense": ({"type": 5, "anyOf": 1, "enum": {}, "properties": 3, "format": []}, TEXT),
+    "a choice": ({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}, DATE),
+    "constants": ({"enum": [1, 2.5, None]}, NUMBER),
+    "an array with items": ({"type": "array", "items": {"type": "integer"}}, ARRAY),
+    "an object without fields": ({"type": "object", "properties": {}}, OBJECT),
+    "an object": (
+        {"type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}}},
+        {**OBJECT, "properties": {"x": INTEGER}},
+    ),
+    "a choice with an object": (
+        {"oneOf": [{"type": "null"}, {"type": "object", "properties": {"x": {"type": "boolean"}}}]},
+        {**OBJECT, "properties": {"x": BOOLEAN}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("declared", "expected"), DECLARED.values(), ids=DECLARED.keys())
+def test_of_a_declared_schema_a_column_keeps_what_it_can_hold(declared, expected):
+    """Every column is nullable, and no rule is left that could fail the load."""
+    schema = {"type": "object", "properties": {"f": declared}, "required": ["f"]}
+
+    assert schemas(from_schema(schema, 1)) == {"f": expected}
+
+
+def test_no_field_of_a_developer_api_schema_vanishes():
+    """Fields of every type become columns, with and without flattening."""
+    kinds = ["string", None, "integer", "number", "boolean", "date", "date_time", "timestamp"]
+    fields: list[Schema] = [
+        *({"name": f"f_{kind}", "type": kind} for kind in kinds),
+        {"name": "hologram", "type": "hologram", "label": "Hologram"},
+        {"name": "open", "type": "object"},
+        {"name": "o", "type": "object", "properties": [{"name": "x", "type": "integer"}]},
+        {"name": "l", "type": "array"},
+        {"name": "lo", "type": "array", "of": "object", "properties": [{"name": "x"}]},
+    ]
+
+    for levels in (0, 1, 2):
+        columns = from_schema(from_workato(fields), levels)
+        assert list(columns) == [field["name"] for field in fields]
+    assert columns["o"].fields
+
+
+def test_columns_that_come_first_keep_their_type():
+    """Others add what they lack, at every depth."""
+    first = from_schema(
+        {"properties": {"a": INTEGER, "o": {**OBJECT, "properties": {"x": TEXT}}}}, 1
+    )
+    second = from_schema(
+        {
+            "properties": {
+                "a": NUMBER,
+                "o": {**OBJECT, "properties": {"x": INTEGER, "y": DATE}},
+                "b": TEXT,
+            }
+        },
+        1,
+    )
+
+    assert schemas(merged(first, second)) == {
+        "a": INTEGER,
+        "o": {**OBJECT, "properties": {"x": TEXT, "y": DATE}},
+        "b": TEXT,
+    }
