@@ -86,7 +86,7 @@ def test_it_can_be_run_by_hand() -> None:
         url = json.loads(process.stdout.readline())["url"]
         assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
         process.terminate()
-    assert process.returncode == 0
+        assert process.wait(TIMEOUT_SECS) == 0
 
 
 def test_a_server_that_cannot_start_raises_an_error() -> None:
