@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
@@ -84,7 +84,9 @@ class ConsumeClient:
             messages = self._split(response.content)
         except ValueError:
             raise self.session.unexpected(response) from None
-        return Messages([self._checked(message) for message in messages], date=response.date)
+        if not _are_complete(messages):
+            messages = [self._checked(message) for message in messages]
+        return Messages(messages, date=response.date)
 
     def _checked(self, message: Message) -> Message:
         if not message.message_id:
@@ -105,14 +107,28 @@ class ConsumeClient:
         return Message(message.message_id, message.payload)
 
 
+# In the first and last year, converting to another offset may fail.
+UNUSABLE_YEARS = frozenset({MINYEAR, MAXYEAR})
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def _are_complete(messages: list[Message]) -> bool:
+    """Whether all messages of a page have an id and a time; faster than one by one."""
+    try:
+        times = msgspec.convert([message.time for message in messages], list[_Time])
+    except msgspec.ValidationError:
+        return False
+    years = {time.year for time in times}
+    return years.isdisjoint(UNUSABLE_YEARS) and all(message.message_id for message in messages)
+
+
 def parse_time(text: str | None) -> datetime | None:
     """Parse an RFC 3339 time with an offset; return None for any other text."""
     try:
-        time = msgspec.convert(text, datetime)
+        time = msgspec.convert(text, _Time)
     except msgspec.ValidationError:
         return None
-    # In the first and last year, converting to another offset may fail.
-    return time if time.tzinfo and MINYEAR < time.year < MAXYEAR else None
+    return None if time.year in UNUSABLE_YEARS else time
 
 
 def rfc3339(time: datetime, timespec: str = "seconds") -> str:

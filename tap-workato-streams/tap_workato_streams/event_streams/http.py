@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import requests
@@ -161,16 +161,25 @@ class InvalidProxy(HTTPError):
 class OneHostAdapter(HTTPAdapter):
     """Sends requests to one host, and reads each response within a deadline."""
 
+    _pool: ConnectionPool | None = None
+
     @override
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
-        try:
-            pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        except (AttributeError, TypeError, ValueError):
-            # The host's URL has been validated, so these exceptions are about the proxy.
-            raise InvalidProxy from None
-        is_secure = isinstance(pool, HTTPSConnectionPool)
-        pool.ConnectionCls = _SecureConnection if is_secure else _Connection
-        return cast("ConnectionPool", pool)
+        if self._pool is None:
+            try:
+                pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+            except (AttributeError, TypeError, ValueError):
+                # The host's URL has been validated, so these exceptions are about the proxy.
+                raise InvalidProxy from None
+            is_secure = isinstance(pool, HTTPSConnectionPool)
+            pool.ConnectionCls = _SecureConnection if is_secure else _Connection
+            self._pool = pool
+        return self._pool
+
+    @override
+    def close(self) -> None:
+        self._pool = None
+        super().close()
 
     @override
     def build_response(
@@ -196,6 +205,10 @@ class OneHostAdapter(HTTPAdapter):
                 if body.tell() > MAX_RESPONSE_BYTES:
                     raise ResponseTooLarge
             return Response(raw.status, raw.headers, body.getvalue())
+
+
+# A page of small messages in one or two reads.
+BUFFER_BYTES = 65_536
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -230,15 +243,35 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of http
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
+        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()), BUFFER_BYTES)
 
 
 class _Connection(HTTPConnection):
+    """Sends the headers of a request together with its body, in one packet if they fit."""
+
     response_class = _Response
+    _parts: list[bytes] | None = None
+
+    @override
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._parts = []
+        try:
+            super().request(*args, **kwargs)
+            request = b"".join(self._parts)
+        finally:
+            self._parts = None
+        self.send(request)
+
+    @override
+    def send(self, data: Any) -> None:
+        if self._parts is None:
+            super().send(data)
+        else:
+            self._parts.append(data)
 
 
-class _SecureConnection(HTTPSConnection):
-    response_class = _Response
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
 
 
 CHECK_PROXY = "check the proxy settings (https_proxy)"

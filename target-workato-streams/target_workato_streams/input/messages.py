@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
@@ -112,7 +112,7 @@ class Stream:
     schema: bytes = b""  # as received; empty for a stream that is created by a stream map
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record as received, before stream maps change it."""
 
     stream: Stream

@@ -231,6 +231,6 @@ def _take_settled(
 
 def _row(message: OutgoingMessage) -> Row:
     """Identify the row of a message; without a key, a message is a row of its own."""
-    stream, text = message.mapped or message.record[:2]
+    stream, text = message.mapped or (message.record.stream, message.record.text)
     key = row_key(text, stream)
     return (stream.name, *key) if key and b"null" not in key else (message.sequence,)
