@@ -25,7 +25,6 @@ from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
 from .output.summary import tap_metrics
 from .output.writer import PageWriter
-from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
 from .plugin.monitoring import serve_metrics
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
-    import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from .reading.bookmarks import Topic
@@ -277,11 +275,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     def _write_state(self) -> None:
         if self.state:
             self.state_writer.write_state(self.state)
-
-    @classmethod
-    @override
-    def get_singer_command(cls) -> click.Command:
-        return ConnectorCommand.of(super().get_singer_command(), cls.logger)
 
     @classmethod
     @override

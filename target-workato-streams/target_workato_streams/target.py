@@ -22,7 +22,6 @@ from .exactly_once.topic_reader import Clock, TopicReader
 from .input.batch_files import records
 from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
 from .mapping import MappedStream, mapping
-from .plugin.command import ConnectorCommand
 from .plugin.config import CheckedPlugin
 from .plugin.json import decode, split_page
 from .plugin.monitoring import histogram, metric, request_metrics, serve_metrics
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
-    import click
     from prometheus_client import Metric
 
     from .input.messages import Line
@@ -270,8 +268,3 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if self._producer.stopping:
             os._exit(exit_code)
         self._producer.stop()
-
-    @classmethod
-    @override
-    def get_singer_command(cls) -> click.Command:
-        return ConnectorCommand.of(super().get_singer_command(), cls.logger)

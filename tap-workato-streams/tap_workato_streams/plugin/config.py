@@ -25,6 +25,7 @@ from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
 from ..event_streams.quota import quota_url_problems
 from ..event_streams.session import PUBLIC_URLS, is_loopback
+from .command import ConnectorCommand
 from .json import decode
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ def _requirement(extra: str) -> str:
 
 
 class CheckedPlugin(PluginBase):
-    """A plugin that parses and validates its settings itself.
+    """A plugin with its own command line, which parses and validates its settings itself.
 
     The SDK has no public hook that runs before discovery. Its own validation fails for an empty
     environment variable where a number is expected, is limited to JSON Schema, and shows secrets.
@@ -352,6 +353,11 @@ class CheckedPlugin(PluginBase):
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
         """Return a line for each problem with the settings that only this plugin has."""
         raise NotImplementedError
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        return ConnectorCommand.of(super().get_singer_command(), cls.logger)
 
     @classmethod
     @override
