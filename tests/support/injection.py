@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -72,5 +73,7 @@ def injected(folder: Path, code: str) -> dict[str, str]:
     path = folder / "sitecustomize.py"
     path.parent.mkdir(exist_ok=True)
     path.write_text(textwrap.dedent(code), encoding="utf-8")
+    # In front of the code of a mutation, if there is one.
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     # A limit of the size of files would truncate compiled modules, too.
-    return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}

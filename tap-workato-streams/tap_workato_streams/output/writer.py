@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _encode = msgspec.json.encode
 # The capacity of a pipe: a larger write would not show whether the loader is reading.
 CHUNK_BYTES = 65_536
+# A larger page is written record by record, because it would need its memory twice.
+MAX_COPIED_BYTES = 1_048_576
 _written = 0
 
 
@@ -59,13 +61,14 @@ class PageWriter(GenericSingerWriter[bytes, SingerMessage]):
         """
         head = b'{"type":"RECORD","stream":%b,"record":{"message_id":' % _encode(stream)
         middle = b',"topic_id":%d,"time":' % topic_id
+        comma = b"," + name
         tail = b'},"time_extracted":%b}\n' % _encode(datetime.now(timezone.utc))
+        is_large = sum([memoryview(text).nbytes for text in members]) > MAX_COPIED_BYTES
         parts: list[bytes | msgspec.Raw] = []
         for message, text in zip(messages, members, strict=True):
-            parts += head, _encode(message.message_id), middle, _encode(message.time)
-            parts += b"," if text else b"", name, text, tail
-            # A page of large messages is not copied as a whole.
-            if len(memoryview(text)) > CHUNK_BYTES:
+            message_id, time = _encode(message.message_id), _encode(message.time)
+            parts.extend((head, message_id, middle, time, comma if text else b"", text, tail))
+            if is_large:
                 _write(b"".join(parts))
                 parts.clear()
         _write(b"".join(parts))
