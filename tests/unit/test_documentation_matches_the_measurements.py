@@ -46,19 +46,19 @@ OURS = [
 
 @pytest.mark.parametrize(("section", "connector"), OURS)
 def test_speed_and_memory(section, connector):
-    """sizing.md quotes rounded figures."""
-    [speed] = quoted("docs/sizing.md", r"more than ([\d,]+) messages of 500 bytes per second")
+    """quotas.md quotes rounded figures."""
+    [speed] = quoted("docs/quotas.md", r"more than ([\d,]+) messages of 500 bytes per second")
     assert speed <= measured(section, connector, "records per second") < 2 * speed
-    [memory] = quoted("docs/sizing.md", r"about (\d+) MB of memory")
+    [memory] = quoted("docs/quotas.md", r"about (\d+) MB of memory")
     assert round(measured(section, connector, "peak MB"), -1) == memory
 
 
 def test_batches_in_flight():
-    """sizing.md says how much faster four batches in flight are."""
+    """quotas.md says how much faster four batches in flight are."""
     text = RESULTS.read_text(encoding="utf-8")
     [ratio] = re.findall(r"four in flight relative to one: ([\d.]+)x", text)
     assert round(float(ratio)) == 4
-    assert "about four times as fast" in page("docs/sizing.md")
+    assert "about four times as fast" in page("docs/quotas.md")
 
 
 @pytest.mark.parametrize("rows", ["5", "100", "1,000", "10,000"])
@@ -80,18 +80,18 @@ def test_speed_of_exactly_once():
 
 
 def test_latency_of_tail_mode():
-    """tail.md says that a message is emitted within milliseconds."""
-    assert "within milliseconds" in page("docs/tail.md")
+    """operations.md says that a message is emitted within milliseconds."""
+    assert "within milliseconds" in page("docs/operations.md")
     assert measured("The tail", "tap-workato-streams", "95% within ms") < 10
 
 
 @pytest.mark.parametrize("quota", [60, 300, 600])
 def test_messages_per_minute(quota):
-    """The table in sizing.md follows from the messages per request."""
+    """The table in quotas.md follows from the messages per request."""
     row = rf"\| {quota}[^|]*\| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \|"
     # 100 messages are mirrored in 3 requests, and a long poll takes 50 of 60 seconds.
     mirrored, idle = quota / 3 * 100, quota * 50 / 60
-    numbers = quoted("docs/sizing.md", row)
+    numbers = quoted("docs/quotas.md", row)
     assert numbers == [quota * READ, quota * PUBLISHED, mirrored, idle]
 
 

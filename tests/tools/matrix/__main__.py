@@ -19,7 +19,11 @@ from tests.tools.matrix import loaders, mappers, report, round_trip, sources
 from tests.tools.matrix.plugins import PLUGINS, PluginFailedError, install
 from tests.tools.matrix.setting import CONNECTORS, Setting
 
-PARTS = {"sources": sources.run, "loaders": loaders.run, "mappers": mappers.run}
+PARTS = {
+    "sources": (sources.run, report.summary),
+    "loaders": (loaders.run, report.by_format),
+    "mappers": (mappers.run, report.summary),
+}
 
 
 def main() -> int:
@@ -44,11 +48,11 @@ def main() -> int:
             warehouse(folder / "warehouse") as database,
         ):
             setting = Setting(emulator, database, folder)
-            for part, run in PARTS.items():
+            for part, (run, table_of) in PARTS.items():
                 if part in wanted:
                     found = list(run(setting))
                     results += found
-                    tables.append(report.summary(part, found))
+                    tables.append(table_of(part, found))
                     print(f"\n{part}\n{tables[-1]}", flush=True)
             if "postgres" in wanted:
                 found, table = round_trip.run(setting)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.tools.matrix.plugins import ROOT, PluginFailedError
+from tests.tools.matrix.setting import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,11 +58,15 @@ class Result:
     def notes(self) -> str:
         """The reasons if the verdict is not "works"."""
         notes = [self.failure] if self.failure else []
-        notes += [f"{self.lost} loses rows"] if self.lost else []
+        notes += [f"{self.lost} loses rows ({self.rows} arrived)"] if self.lost else []
         for plugin in dict.fromkeys(plugin for plugin, _ in self.changes):
             changes = "; ".join(change for each, change in self.changes if each == plugin)
             notes.append(f"{plugin} changes {changes}")
-        return ". ".join(notes)
+        return ", ".join(notes)
+
+    def __str__(self) -> str:
+        """The verdict and its reasons."""
+        return ": ".join(filter(None, [self.verdict, self.notes]))
 
 
 @contextmanager
@@ -90,12 +95,20 @@ class Table:
 
 def summary(name: str, results: Iterable[Result]) -> Table:
     """Build the table of pipelines."""
-    columns = ["Plugins", "Rows", "Result"]
-    rows = [
-        [each.pipeline, each.rows, ": ".join(filter(None, [each.verdict, each.notes]))]
-        for each in results
-    ]
-    return Table(name, columns, rows)
+    rows = [[each.pipeline, each.rows, str(each)] for each in results]
+    return Table(name, ["Plugins", "Rows", "Result"], rows)
+
+
+def by_format(name: str, results: Iterable[Result]) -> Table:
+    """Build a table with a row per loader, and a column per record format."""
+    rows: dict[str, list[str]] = {}
+    for each in results:
+        loader, _, _ = each.pipeline.rpartition(", ")
+        # The row says which loader it is.
+        result = str(each).replace(f"{loader.partition(' ')[0]} ", "")
+        rows.setdefault(loader, []).append(result)
+    columns = ["Loader", *(f"{each.capitalize()} records" for each in FORMATS)]
+    return Table(name, columns, [[loader, *cells] for loader, cells in rows.items()])
 
 
 def write(tables: Iterable[Table]) -> None:

@@ -141,13 +141,17 @@ def _catalog(case: Case, extractor: Plugin) -> list[str | Path]:
 
 
 def _table(results: Iterable[Result], changes: dict[str, dict[str, str]]) -> Table:
-    """What each plugin changes, since a pipeline changes what its plugins change."""
+    """What each plugin changes, since a pipeline changes what its plugins change.
+
+    Our connectors have a row only if they change something, which makes `make matrix` fail.
+    """
     rows = [
         [
             plugin,
             "; ".join(f"`{column}`: {change}" for column, change in found.items()) or "nothing",
         ]
         for plugin, found in changes.items()
+        if found or not plugin.startswith(CONNECTORS)
     ]
     failed = [
         [result.pipeline, f"{result.verdict}: {result.notes}"]
