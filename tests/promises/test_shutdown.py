@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.executables import Outcome, command, environment
+from tests.support.executables import Outcome, command, environment, write_json
 from tests.support.injection import injected
 from tests.support.running import eventually, insist, killed_at_end
 from tests.support.singer_lines import orders, schema, state
@@ -106,6 +106,32 @@ def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, tap_config, un
     assert ids(ended) == published[topic]
     assert bookmark(ended.states[-1], f"topic_{topic}") == published[topic][-1]
     assert bookmark(ended.states[-1], f"topic_{3 - topic}") is None
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_signal_while_a_large_state_blocks_truncates_no_line(
+    emulator, tap_config, tmp_path, unbuffered
+):
+    """The signal interrupts the system call, which has written a part of the line."""
+    emulator.create_topic("orders", id=1)
+    given = {"bookmarks": {"removed": {"replication_key_value": "x" * 500_000}}}
+    files = "--config", tap_config(topics=[1]), "--state", write_json(tmp_path / "s.json", given)
+    process = subprocess.Popen(
+        command("tap-workato-streams", *files),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+    )
+    with killed_at_end(process):
+        assert process.stdout
+        # Less than a write of the tap, so that the next one fits only in part.
+        read = os.read(process.stdout.fileno(), 10_000)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        rest, _ = process.communicate(timeout=END_SECS)
+    states = [line["value"] for line in map(json.loads, (read + rest).splitlines())]
+    assert states == [given]
 
 
 def test_a_second_signal_ends_the_process_at_once(emulator, tap_config):
