@@ -321,24 +321,6 @@ def test_field_names_without_end_need_no_memory_without_end(mode, prefix):
     assert later - settled < 500_000
 
 
-@pytest.mark.parametrize(
-    ("payload", "problem"),
-    [
-        ("{}", "it has no value for id, which is a key property"),
-        ('{"id":null}', "it has no value for id, which is a key property"),
-        ("null", "it has no value for id, which is a key property"),
-        ('{"id":"x"}', "its value for id, which is a key property, does not fit the column"),
-    ],
-)
-def test_a_message_without_its_key_is_a_problem(payload, problem):
-    topic = builder(columns_of(id="integer"), Evolution("rescue", keys=["id"], checks_keys=True))
-
-    page = topic.build([b'{"id":1}', payload.encode()])
-
-    assert page.bodies == [b'"id":1']
-    assert problem in str(page.problem)
-
-
 def test_deselected_fields_of_rescued_objects_are_not_rescued():
     """The rest of the object keeps its digits."""
     deselected = {("o", "email"), ("n", "deep", "email")}
