@@ -19,101 +19,60 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]
 
 OPEN = {"additionalProperties": True}
+
+
+def nullable(kind: str, **more: Any) -> Schema:  # noqa: ANN401 - JSON
+    return {"type": [kind, "null"], **more}
+
+
 FIELDS: list[Schema] = [{"name": "total", "type": "number", "optional": True, "label": "Total"}]
-WORKATO = {
-    "a string": ({"type": "string"}, {"type": ["string", "null"]}),
-    "no type": ({}, {"type": ["string", "null"]}),
-    "a null type": ({"type": None}, {"type": ["string", "null"]}),
-    "an integer": ({"type": "integer"}, {"type": ["integer", "null"]}),
-    "a number": ({"type": "number"}, {"type": ["number", "null"]}),
-    "a boolean": ({"type": "boolean"}, {"type": ["boolean", "null"]}),
-    "a date": ({"type": "date"}, {"type": ["string", "null"], "format": "date"}),
-    "a date_time": ({"type": "date_time"}, {"type": ["string", "null"], "format": "date-time"}),
-    "a timestamp": ({"type": "timestamp"}, {"type": ["string", "null"], "format": "date-time"}),
+WORKATO: dict[str, tuple[Schema, Schema]] = {
+    "a string": ({"type": "string"}, nullable("string")),
+    "no type": ({}, nullable("string")),
+    "a null type": ({"type": None}, nullable("string")),
+    "an integer": ({"type": "integer"}, nullable("integer")),
+    "a number": ({"type": "number"}, nullable("number")),
+    "a boolean": ({"type": "boolean"}, nullable("boolean")),
+    "a date": ({"type": "date"}, nullable("string", format="date")),
+    "a date_time": ({"type": "date_time"}, nullable("string", format="date-time")),
+    "a timestamp": ({"type": "timestamp"}, nullable("string", format="date-time")),
     "a type of tomorrow": ({"type": "hologram"}, {}),
-    "not optional": ({"type": "integer", "optional": False}, {"type": ["integer", "null"]}),
+    "not optional": ({"type": "integer", "optional": False}, nullable("integer")),
     "a label": (
         {"type": "integer", "label": "How many", "control_type": "integer"},
-        {"type": ["integer", "null"], "title": "How many"},
+        nullable("integer", title="How many"),
     ),
     "an object": (
         {"type": "object", "properties": [{"name": "x", "type": "date"}, {"name": "y"}]},
-        {
-            "type": ["object", "null"],
-            "properties": {
-                "x": {"type": ["string", "null"], "format": "date"},
-                "y": {"type": ["string", "null"]},
-            },
+        nullable(
+            "object",
+            properties={"x": nullable("string", format="date"), "y": nullable("string")},
             **OPEN,
-        },
+        ),
     ),
     "an object of unknown fields": (
         {"type": "object"},
-        {"type": ["object", "null"], "properties": {}, **OPEN},
+        nullable("object", properties={}, **OPEN),
     ),
     "an array of scalars": (
         {"type": "array", "of": "integer"},
-        {"type": ["array", "null"], "items": {"type": ["integer", "null"]}},
+        nullable("array", items=nullable("integer")),
     ),
-    "an array of unknown": (
-        {"type": "array"},
-        {"type": ["array", "null"], "items": {"type": ["string", "null"]}},
-    ),
+    "an array of unknown": ({"type": "array"}, nullable("array", items=nullable("string"))),
     "an array of objects": (
         {"type": "array", "of": "object", "properties": [{"name": "x", "type": "boolean"}]},
-        {
-            "type": ["array", "null"],
-            "items": {
-                "type": ["object", "null"],
-                "properties": {"x": {"type": ["boolean", "null"]}},
-                **OPEN,
-            },
-        },
-    ),
-    "an array within an object within an array": (
-        {
-            "type": "array",
-            "of": "object",
-            "properties": [
-                {
-                    "name": "x",
-                    "type": "object",
-                    "properties": [{"name": "y", "type": "array", "of": "date"}],
-                }
-            ],
-        },
-        {
-            "type": ["array", "null"],
-            "items": {
-                "type": ["object", "null"],
-                "properties": {
-                    "x": {
-                        "type": ["object", "null"],
-                        "properties": {
-                            "y": {
-                                "type": ["array", "null"],
-                                "items": {"type": ["string", "null"], "format": "date"},
-                            }
-                        },
-                        **OPEN,
-                    }
-                },
-                **OPEN,
-            },
-        },
+        nullable(
+            "array",
+            items=nullable("object", properties={"x": nullable("boolean")}, **OPEN),
+        ),
     ),
 }
 
 
 def payload_schema(run: Outcome) -> Schema:
-    [schema] = [message["schema"] for message in run.messages if message["type"] == "SCHEMA"]
-    found: Schema = schema["properties"]["payload"]
+    """The schema in the first line: others may be nested too deeply to be decoded."""
+    found: Schema = json.loads(run.stdout.splitlines()[0])["schema"]["properties"]["payload"]
     return found
-
-
-def check(schema: Schema) -> None:
-    Draft7Validator.check_schema(schema)
-    Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize(("field", "expected"), WORKATO.values(), ids=WORKATO.keys())
@@ -121,14 +80,15 @@ def test_workatos_format_becomes_json_schema(field, expected):
     """All types and levels may be null, since the format cannot rule it out."""
     schema = from_workato([{"name": "f", **field}])
 
-    assert schema == {"type": ["object", "null"], "properties": {"f": expected}, **OPEN}
-    check(message_schema({"payload": schema}))
+    assert schema == nullable("object", properties={"f": expected}, **OPEN)
+    for validator in (Draft7Validator, Draft202012Validator):
+        validator.check_schema(message_schema({"payload": schema}))
 
 
 def test_a_field_without_a_name_is_ignored():
     """It ends no run, and the fields beside it count."""
     assert from_workato([{"type": "integer"}, {"name": "a"}])["properties"] == {
-        "a": {"type": ["string", "null"]}
+        "a": nullable("string")
     }
 
 
@@ -153,7 +113,7 @@ def test_the_schema_of_the_settings_goes_before_all_others(emulator, run_tap, tm
         "developer_api_url": emulator.url,
     }
     described = from_workato(FIELDS)
-    sampled = {**OPEN_PAYLOAD, "properties": {"sampled": {"type": ["integer", "null"]}}}
+    sampled = {**OPEN_PAYLOAD, "properties": {"sampled": nullable("integer")}}
 
     every = {**developer, "infer_schema": True}
     cases: list[tuple[Schema, int, dict[str, Any]]] = [
@@ -185,12 +145,12 @@ def test_a_sample_is_the_oldest_page_and_the_newest(emulator, run_tap):
     oldest = {"batch_size": 50}
     newest = {"batch_size": 50, "after_message_id": loaded[49]}
     assert consumed(emulator)[:2] == [oldest, newest]
-    assert payload_schema_of_head(run) == {
+    assert payload_schema(run) == {
         **OPEN_PAYLOAD,
         "properties": {
-            "d": {"type": ["array", "null"]},
-            "n": {"type": ["number", "null"]},
-            "late": {"type": ["string", "null"]},
+            "d": nullable("array"),
+            "n": nullable("number"),
+            "late": nullable("string"),
         },
     }
     assert run.stdout.count(b'{"type":"RECORD"') == len(loaded)
@@ -211,14 +171,8 @@ def test_a_sample_contains_the_newest_messages_however_long_the_topic_has_been_i
 
     [stream] = json.loads(run.stdout)["streams"]
     columns = stream["schema"]["properties"]["payload"]["properties"]
-    assert columns == {"amount": {"type": ["number", "null"]}}
+    assert columns == {"amount": nullable("number")}
     assert len(consumed(emulator)) <= 12
-
-
-def payload_schema_of_head(run: Outcome) -> Schema:
-    """The schema in the first line: others may be nested too deeply to be read here."""
-    found: Schema = json.loads(run.stdout.splitlines()[0])["schema"]["properties"]["payload"]
-    return found
 
 
 @pytest.mark.parametrize("payloads", [[], [b"[" * 5000 + b"]" * 5000]], ids=["empty", "odd"])
@@ -229,7 +183,7 @@ def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, run_tap, 
 
     run = run_tap(topics=[topic], infer_schema=True)
 
-    assert payload_schema_of_head(run) == OPEN_PAYLOAD
+    assert payload_schema(run) == OPEN_PAYLOAD
     assert len(consumed(emulator)) == (4 if payloads else 2)
     assert run.exit_code == 0
 
@@ -245,7 +199,7 @@ def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, run_tap):
     run = run_tap(topics=[topic], infer_schema=True, catalog=catalog)
 
     assert [request.get("after_message_id") for request in consumed(emulator)] == [None, loaded[0]]
-    assert payload_schema(run)["properties"] == {"n": {"type": ["integer", "null"]}}
+    assert payload_schema(run)["properties"] == {"n": nullable("integer")}
     assert len(ids(run)) == 2
 
 
