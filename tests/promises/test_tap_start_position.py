@@ -114,32 +114,41 @@ def test_messages_between_two_runs_from_latest_are_read(emulator, old_and_new, r
     assert third.states[-1] == second.states[-1]
 
 
-@pytest.mark.parametrize("page_limit", [None, 2])
-@pytest.mark.parametrize("offset_secs", [0.0, -3_600.0, 3_600.0], ids=["true", "behind", "ahead"])
-def test_messages_just_before_a_run_from_latest_are_never_read(
-    emulator, run_tap, offset_secs, page_limit
-):
-    """The next run does not read them either, whatever the clocks say."""
-    emulator.configure(clock_offset_secs=offset_secs, page_limit=page_limit)
-    topic = emulator.create_topic()
-    emulator.load(topic, [{"old": True} for _ in range(5)])
-    first = run_tap(topics=[topic], start_from="latest")
-    assert first.exit_code == 0
-    assert first.records() == []
-    between = emulator.load(topic, [{"n": 7}, {"n": 8}])
-    assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
+HOUR, DAY = 3_600, 86_400
+SERVICES: dict[str, dict[str, Any]] = {
+    "without deviations": {},
+    "with short pages": {"page_limit": 2},
+    "an hour behind": {"clock_offset_secs": -HOUR},
+    "an hour ahead": {"clock_offset_secs": HOUR},
+    "a day behind": {"clock_offset_secs": -DAY},
+    "a day ahead": {"clock_offset_secs": DAY},
+    "no date": {"date_header": False},
+    "no date, behind": {"date_header": False, "clock_offset_secs": -HOUR},
+    "no date, ahead": {"date_header": False, "clock_offset_secs": HOUR},
+}
+# The age of the newest message, and how many there are, a second apart.
+OLD = {"just now": (0, 5), "a minute": (60, 5), "hours": (5 * HOUR, 200), "days": (3 * DAY, 200)}
 
 
-@pytest.mark.parametrize("offset_secs", [-3_600.0, 3_600.0], ids=["behind", "ahead"])
-def test_latest_is_determined_by_the_clock_of_the_service(emulator, run_tap, offset_secs):
-    """A skewed local clock neither skips new messages nor reads old ones."""
-    emulator.configure(clock_offset_secs=offset_secs)
+@pytest.mark.parametrize("old", [*OLD.values(), (0, 0)], ids=[*OLD, "no message"])
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
+def test_latest_skips_every_old_message_and_no_new_one(emulator, service, old):
+    """Whatever the service's clock says, and however long the topic has been idle.
+
+    The next run does not read the old messages, either.
+    """
+    emulator.configure(**service)
     topic = emulator.create_topic()
-    emulator.load(topic, [{"old": True}], times=[ago(60 - offset_secs)])
-    first = run_tap(topics=[topic], start_from="latest")
+    newest_secs, count = old
+    skewed_secs = newest_secs - service.get("clock_offset_secs", 0)
+    times = [ago(skewed_secs + secs) for secs in range(count - 1, -1, -1)]
+    emulator.load(topic, [{"old": True}] * count, times=times)
+    settings = {"topics": [{"id": topic}], "start_from": "latest"}
+    first = read(emulator, **settings)
     assert first.records() == []
-    between = emulator.load(topic, [{"n": 7}])
-    assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
+    assert "page_limit" in service or len(emulator.requests()) <= 30
+    new = emulator.load(topic, [{"new": True}] * 2)
+    assert ids(read(emulator, state=first.states[-1], **settings)) == new
 
 
 def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(emulator, start_tap):
