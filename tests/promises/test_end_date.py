@@ -25,8 +25,7 @@ def published(emulator: Emulator) -> list[str]:
     return emulator.load(topic, [{"n": n} for n in range(8)], times=times)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 50])
-@pytest.mark.parametrize("level", ["run", "topic"])
+@pytest.mark.parametrize(("batch_size", "level"), [(1, "run"), (3, "run"), (50, "topic")])
 def test_a_run_ends_at_the_end_date_and_a_later_run_continues(
     emulator, run_tap, published, batch_size, level
 ):

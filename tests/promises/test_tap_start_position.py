@@ -98,7 +98,8 @@ def test_each_topic_may_have_its_own_start(emulator, run_tap):
     assert outcome.states[-1]["bookmarks"]["topic_4"]["message_time"]
 
 
-def test_messages_between_two_runs_from_latest_are_read(emulator, old_and_new, run_tap):
+@pytest.mark.usefixtures("old_and_new")
+def test_messages_between_two_runs_from_latest_are_read(emulator, run_tap):
     """A run without new messages leaves a bookmark from which the next one resumes."""
     first = run_tap(topics=[1], start_from="latest")
     assert first.exit_code == 0
@@ -107,7 +108,6 @@ def test_messages_between_two_runs_from_latest_are_read(emulator, old_and_new, r
     between = emulator.load(1, [{"n": 7}, {"n": 8}])
     second = run_tap(topics=[1], start_from="latest", state=first.states[-1])
     assert ids(second) == between
-    assert old_and_new[-1] not in between
     assert bookmark(second.states[-1], "topic_1") == between[-1]
     third = run_tap(topics=[1], start_from="latest", state=second.states[-1])
     assert third.records() == []
