@@ -25,11 +25,8 @@ def developer(emulator: Emulator) -> dict[str, Any]:
 
 def streams(run: Outcome) -> dict[str, int]:
     """Return the topic ids of a run's records by stream name."""
-    return {message["stream"]: message["record"]["topic_id"] for message in records(run)}
-
-
-def records(run: Outcome) -> list[dict[str, Any]]:
-    return [message for message in run.messages if message["type"] == "RECORD"]
+    records = [message for message in run.messages if message["type"] == "RECORD"]
+    return {message["stream"]: message["record"]["topic_id"] for message in records}
 
 
 def names(run: Outcome) -> list[str]:
@@ -94,19 +91,6 @@ def test_names_are_snake_case_legal_and_unique(emulator, run_tap, developer):
         "etc_passwd": 9,
         "topic_5_10": 10,
     }
-
-
-def test_a_newer_topic_with_the_same_title_takes_no_name(emulator, run_tap, developer):
-    """The older one keeps its name."""
-    emulator.load(emulator.create_topic("Orders", id=5), [{}])
-    emulator.load(emulator.create_topic("Returns", id=6), [{}])
-    before = streams(run_tap(**developer))
-
-    emulator.load(emulator.create_topic("orders", id=9), [{}])
-    after = streams(run_tap(**developer))
-
-    assert before == {"orders": 5, "returns": 6}
-    assert after == {"orders": 5, "returns": 6, "orders_9": 9}
 
 
 def test_more_topics_than_a_page_holds_are_all_found(emulator, run_tap, developer):
@@ -307,24 +291,6 @@ def test_with_catalog_and_topics_a_failing_developer_api_is_a_warning(emulator, 
     assert "developer_api_token" in warnings[0]
     assert run_tap(topics=[topic], **rejected).exit_code == 1
     assert run_tap(catalog=catalog, **rejected).exit_code == 1
-
-
-def test_topics_of_the_workspace_can_be_selected_in_the_catalog(emulator, run_tap, developer):
-    """A stream that is not selected costs no request."""
-    orders, returns = emulator.create_topic("Orders"), emulator.create_topic("Returns")
-    for topic in (orders, returns):
-        emulator.load(topic, [{"n": topic}])
-    catalog = json.loads(run_tap("--discover", **developer).stdout)
-    for stream in catalog["streams"]:
-        for entry in stream["metadata"]:
-            if entry["breadcrumb"] == []:
-                entry["metadata"]["selected"] = stream["tap_stream_id"] == "returns"
-
-    run = run_tap(catalog=catalog, **developer)
-
-    assert streams(run) == {"returns": returns}
-    assert {request.topic_id for request in emulator.requests(operation="consume")} == {returns}
-    assert list(run.states[-1]["bookmarks"]) == ["returns"]
 
 
 @pytest.mark.parametrize("cached_catalog", [False, True])

@@ -26,8 +26,15 @@ def page(*messages: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"payload": {"n": 1}, **message} for message in messages]}
 
 
-@pytest.mark.parametrize("settings", [{}, {"record_format": "unpacked"}, {"max_messages": 1}])
-@pytest.mark.parametrize("time", TIMES, ids=repr)
+@pytest.mark.parametrize(
+    ("time", "settings"),
+    [
+        *((time, {}) for time in TIMES),
+        ("soon", {"record_format": "unpacked"}),
+        ("soon", {"max_messages": 1}),
+    ],
+    ids=repr,
+)
 def test_an_unusable_time_becomes_null(emulator, run_tap, time, settings):
     """One warning per topic says so, and the next run resumes after the message."""
     topic = emulator.create_topic()
