@@ -167,7 +167,7 @@ def test_without_tail_mode_a_long_poll_waits_once(emulator, run_tap):
 @pytest.mark.parametrize("start_from", ["earliest", "latest"])
 def test_a_service_that_repeats_a_page_ends_the_run(emulator, run_tap, start_from):
     """A page whose last message is the cursor brings nothing new, also to the search for latest."""
-    messages = [{"message_id": each, "payload": {}, "time": ago(HOUR)} for each in ("A", "B")]
+    messages = [{"message_id": each, "payload": None, "time": ago(HOUR)} for each in ("A", "B")]
     emulator.fault("garbage", body={"messages": messages}, times=-1)
     outcome = run_tap(topics=[emulator.create_topic()], start_from=start_from)
     assert outcome.exit_code == 1
