@@ -23,7 +23,6 @@ def cursors(emulator: Emulator) -> list[str | None]:
 
 
 def test_an_empty_page_is_the_end(emulator, run_tap):
-    """There is no further request."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(120)))
     outcome = run_tap(topics=[1])
     assert outcome.exit_code == 0
@@ -33,7 +32,6 @@ def test_an_empty_page_is_the_end(emulator, run_tap):
 
 
 def test_an_empty_topic_is_one_request(emulator, run_tap):
-    """The output is a SCHEMA and nothing else."""
     emulator.create_topic()
     outcome = run_tap(topics=[1])
     assert outcome.exit_code == 0
@@ -105,7 +103,6 @@ def test_a_run_on_a_busy_topic_ends(emulator, run_tap):
 
 @pytest.mark.parametrize("tail", [False, True])
 def test_max_messages_may_end_a_run_within_a_page(emulator, run_tap, tail):
-    """The bookmark is the last message written, from which the next run resumes."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(10)))
     first = run_tap(topics=[1], batch_size=4, max_messages=6, tail=tail)
     assert first.exit_code == 0
@@ -116,7 +113,6 @@ def test_max_messages_may_end_a_run_within_a_page(emulator, run_tap, tail):
 
 
 def test_max_messages_counts_all_topics_together(emulator, run_tap):
-    """Two runs together emit every message of every topic once."""
     published = {}
     for topic in (1, 2, 3):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -131,7 +127,6 @@ def test_max_messages_counts_all_topics_together(emulator, run_tap):
 
 
 def test_max_run_secs_ends_a_run_with_the_state_of_what_was_written(emulator, run_tap):
-    """The run ends in the middle of a topic, where the next one resumes."""
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(200)))
     emulator.configure(latency_secs=0.1)
     first = run_tap(topics=[1], batch_size=1, max_run_secs=0.6)
@@ -145,7 +140,6 @@ def test_max_run_secs_ends_a_run_with_the_state_of_what_was_written(emulator, ru
 
 
 def test_max_run_secs_ends_tail_mode_during_a_long_poll(emulator, run_tap):
-    """The end of the run does not wait for the long poll."""
     published = emulator.load(emulator.create_topic(), [{}, {}])
     outcome = run_tap(topics=[1], tail=True, max_run_secs=1)
     assert outcome.exit_code == 0

@@ -29,7 +29,6 @@ def published(emulator: Emulator) -> list[str]:
 def test_a_run_ends_at_the_end_date_and_a_later_run_continues(
     emulator, run_tap, published, batch_size, level
 ):
-    """Nothing is read twice, and nothing is left out."""
     end = {"end_date": ago(HOUR * 3.5)}
     settings: dict[str, Any] = {"topics": [{"id": 1}], **end}
     if level == "topic":
@@ -70,7 +69,6 @@ def test_a_message_of_the_end_date_itself_is_read(emulator, run_tap):
 
 
 def test_a_range_without_messages_leaves_no_bookmark(run_tap, published):
-    """A later run reads everything that is newer."""
     start = ago(HOUR * 5.75)
     run = run_tap(topics=[1], start_date=start, end_date=ago(HOUR * 5.25))
     assert (run.exit_code, ids(run)) == (0, [])
@@ -101,7 +99,6 @@ def test_a_range_without_messages_leaves_no_bookmark(run_tap, published):
     ],
 )
 def test_an_end_that_cannot_be_reached_is_rejected(emulator, run_tap, settings, line):
-    """One line says why, before the first request."""
     run = run_tap(**{"topics": [1], **settings})
     assert run.exit_code == 1
     assert [line in each for each in run.error_lines] == [True, False]

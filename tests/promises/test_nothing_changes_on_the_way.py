@@ -80,7 +80,6 @@ def written(outcome: Outcome) -> list[bytes]:
 
 
 def test_every_payload_is_emitted_byte_for_byte(emulator, run_tap):
-    """Each payload has a page of its own."""
     topic = emulator.create_topic()
     emulator.load(topic, PAYLOADS.values())
 
@@ -108,7 +107,6 @@ def test_an_unusual_payload_does_not_change_others_of_its_page(emulator, run_tap
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("beside", [b"{}", SLOW[0]], ids=["plain", "a lone surrogate"])
 def test_a_pretty_printed_payload_becomes_one_line(emulator, run_tap, end, beside):
-    """Its line breaks become spaces; nothing else is changed."""
     topic = emulator.create_topic()
     pretty = end.join([b"{", b'\t"a": [', b'    1.10, "x\\ny\\r"', b"  ]", b"}"])
     emulator.load(topic, [pretty, beside])
@@ -122,7 +120,6 @@ def test_a_pretty_printed_payload_becomes_one_line(emulator, run_tap, end, besid
 
 
 def test_a_page_that_is_not_utf8_is_retried_and_then_reported(emulator, run_tap):
-    """The pages before it are written and covered by the state; none of it is in the log."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [b'{"n":1}', b'{"n":"hush\xff"}', b'{"n":3}'])
 
@@ -156,7 +153,6 @@ json_values = st.recursive(
 )
 @given(st.lists(json_values, min_size=20, max_size=120), st.booleans(), st.integers(1, 50))
 def test_any_json_is_emitted_as_published(emulator, run_tap, values, ensure_ascii, batch_size):
-    """Arbitrary values, encoded either way, in pages of any size."""
     emulator.reset()
     topic = emulator.create_topic()
     payloads = [
@@ -177,7 +173,6 @@ OBJECTS = [
 
 
 def test_every_byte_of_a_record_is_published(emulator, topic, run_target):
-    """Digits, dates, escapes, spacing and unusual keys are neither rewritten nor dropped."""
     time = {"type": "string", "format": "date-time"}
     described = schema(date=time, t=time, at=time)
     done = run_target(described, *map(raw_record, OBJECTS), state("all"))

@@ -83,7 +83,6 @@ def test_taps_killed_at_random_moments_lose_no_message(emulator, start_tap, seed
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_slow_loader_gets_every_line_whole(emulator, tap_config, unbuffered):
-    """A pipe that accepts less than it is given loses nothing, buffered or not."""
     topic = emulator.create_topic()
     payloads = [{"n": n, "text": "é" * 20_000} for n in range(60)]
     published = emulator.load(topic, payloads)
@@ -137,7 +136,6 @@ def test_tail_mode_emits_each_message_once_and_in_order(emulator, start_tap):
 
 
 def test_tail_mode_survives_an_outage_of_the_service(tmp_path, start_tap):
-    """It resumes without a gap or a duplicate."""
     database = tmp_path / "service.db"
     with Emulator.start(database=database) as before:
         topic = before.create_topic()

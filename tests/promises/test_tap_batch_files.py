@@ -62,7 +62,6 @@ def batched(run: Outcome, stream: str = "topic_1") -> list[str]:
 
 @pytest.mark.parametrize("compression", COMPRESSIONS, ids=str)
 def test_files_contain_every_record_with_its_digits(emulator, run_tap, batch_config, compression):
-    """The records are in order, with the encoding that the BATCH message names."""
     topic = emulator.create_topic()
     payloads = [PAYLOAD % n for n in range(50)]
     loaded = emulator.load(topic, payloads)
@@ -91,7 +90,6 @@ def test_files_contain_every_record_with_its_digits(emulator, run_tap, batch_con
 
 
 def test_a_run_resumes_where_the_files_of_the_last_one_end(emulator, run_tap, batch_config):
-    """Any STATE line will do; without new messages, there is no file."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
 
@@ -149,7 +147,6 @@ def test_messages_after_a_run_from_latest_are_in_the_next_files(emulator, run_ta
 
 
 def test_max_messages_counts_the_files_of_all_topics_together(emulator, run_tap, batch_config):
-    """The limit is that of the run; the next run reads the rest. Each topic has its own files."""
     loaded = {n: emulator.load(emulator.create_topic(id=n), [PAYLOAD % n] * 40) for n in (1, 2)}
     settings: dict[str, Any] = {"topics": [1, 2], "batch_config": batch_config}
 
@@ -162,7 +159,6 @@ def test_max_messages_counts_the_files_of_all_topics_together(emulator, run_tap,
 
 
 def test_a_failure_leaves_the_state_of_the_files(emulator, run_tap, batch_config):
-    """The next run reads the rest."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
     emulator.fault("status", operation="consume", status=403, after=3)

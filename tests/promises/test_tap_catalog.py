@@ -87,7 +87,6 @@ def published(emulator: Emulator) -> list[str]:
 
 
 def root(catalog: dict[str, Any], stream: str) -> dict[str, Any]:
-    """The metadata of a stream."""
     [entry] = [each for each in catalog["streams"] if each["tap_stream_id"] == stream]
     [metadata] = [item["metadata"] for item in entry["metadata"] if not item["breadcrumb"]]
     found: dict[str, Any] = metadata
@@ -100,14 +99,12 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize(("document", "line"), REJECTED, ids=str)
 def test_a_document_that_is_not_a_catalog_is_rejected(document, line):
-    """One line says what is wrong, and where."""
     with pytest.raises(SettingError) as raised:
         parse_catalog(document)
     assert str(raised.value) == f"catalog: not a catalog: {line}"
 
 
 def test_the_error_names_the_catalog_file(emulator, run_tap):
-    """One line names the file, and no request is sent."""
     emulator.create_topic(id=1)
     done = run_tap(topics=[1], catalog={"streams": None})
     assert (done.exit_code, done.stdout) == (1, b"")
@@ -119,7 +116,6 @@ def test_the_error_names_the_catalog_file(emulator, run_tap):
 @pytest.mark.parametrize("start_from", ["earliest", "latest"])
 @pytest.mark.parametrize("change", ["other key", "no key", "no metadata"])
 def test_the_replication_key_is_always_message_id(emulator, published, change, start_from):
-    """The next run resumes where this one ended, whatever the catalog says."""
     settings = {**ORDERS, "start_from": start_from}
     catalog = discover(emulator, **settings)
     [entry] = catalog["streams"]
@@ -173,7 +169,6 @@ def test_a_name_in_the_catalog_that_differs_from_its_id_is_reported(emulator, pu
 
 
 def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, caplog):
-    """The other streams are read."""
     emulator.create_topic("Returns", id=2)
     both = {"topics": [*ORDERS["topics"], {"id": 2, "name": "returns"}]}
     catalog = discover(emulator, **both)

@@ -14,7 +14,6 @@ from tests.support.tap_output import assert_states_are_true, await_polls
 
 
 def assert_one_line(process: subprocess.Popen[bytes]) -> None:
-    """One line says why the run has ended; it is not an error."""
     assert process.stderr
     logged = process.stderr.read().decode()
     process.stderr.close()
@@ -35,7 +34,6 @@ def test_a_stdout_that_is_closed_from_the_start_is_reported_in_one_line(tap_conf
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_closed_stdout_ends_tail_mode(emulator, tap_config, unbuffered):
-    """If the loader closes it while messages arrive, there is neither a traceback nor an error."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": n} for n in range(50)])
     process = start_with_pipe(tap_config(topics=[topic], tail=True), PYTHONUNBUFFERED=unbuffered)
@@ -49,7 +47,6 @@ def test_a_closed_stdout_ends_tail_mode(emulator, tap_config, unbuffered):
 
 
 def test_a_closed_stdout_ends_idle_tail_mode(emulator, tap_config):
-    """A run that has nothing to write notices it, too."""
     topic = emulator.create_topic()
     [message_id] = emulator.load(topic, [{}])
     config = tap_config(topics=[topic], tail=True, state_interval_secs=0.2)
@@ -77,7 +74,6 @@ def test_a_closed_stdout_ends_a_run(emulator, tap_config):
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_reported_in_one_line(emulator, tap_config, unbuffered):
-    """The exit code is 1, and there is no traceback at exit."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
     with Path("/dev/full").open("wb") as full:

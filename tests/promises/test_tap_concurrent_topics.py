@@ -32,7 +32,6 @@ def published(emulator: Emulator) -> dict[int, list[str]]:
 
 
 def most_at_a_time(requests: list[LoggedRequest]) -> int:
-    """Return the maximum number of concurrent requests."""
     begun = [(request.at, 1) for request in requests]
     ended = [(request.finished_at or 0.0, -1) for request in requests]
     open_now = most = 0
@@ -75,7 +74,6 @@ def test_max_parallel_topics_is_the_number_of_concurrent_topics(emulator, publis
 
 
 def test_a_state_is_emitted_only_if_it_has_changed(emulator, published, run_tap):
-    """No STATE line repeats the one before it, however often one is due."""
     emulator.configure(latency_secs=0.02)
     states = run_tap(topics=list(published), batch_size=10, state_interval_secs=0.001).states
     assert len(states) > 3

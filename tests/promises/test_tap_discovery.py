@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def developer(emulator: Emulator) -> dict[str, Any]:
-    """Settings for the emulator's Developer API."""
     return {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
 
 
@@ -35,7 +34,6 @@ def names(run: Outcome) -> list[str]:
 
 
 def test_without_topics_every_topic_of_the_workspace_is_a_stream(emulator, run_tap, developer):
-    """The schemas are known; there are two requests for the list and two for each topic."""
     fields = [{"name": "n", "type": "integer"}]
     orders = emulator.create_topic("Orders", schema=fields)
     returns = emulator.create_topic("Returned goods")
@@ -94,7 +92,6 @@ def test_names_are_snake_case_legal_and_unique(emulator, run_tap, developer):
 
 
 def test_more_topics_than_a_page_holds_are_all_found(emulator, run_tap, developer):
-    """Pages are requested until one is empty."""
     for number in range(1, 206):
         emulator.create_topic(f"Topic {number}", id=number)
 
@@ -174,7 +171,6 @@ def test_a_malformed_schema_costs_a_warning_and_the_others_are_discovered(
 
 
 def test_numbers_and_schemas_may_be_listed_as_text(emulator, run_tap, developer):
-    """What they say counts, not how."""
     schema = '[{"name": "n", "type": "integer"}]'
     topic = {"id": "1", "name": "Orders", "retention": "604800", "schema": schema}
     for data in ([topic], []):
@@ -211,7 +207,6 @@ def test_named_topics_get_the_schema_of_the_workspace(emulator, run_tap, develop
 
 
 def test_an_empty_workspace_is_a_run_without_streams(emulator, run_tap, developer):
-    """A warning says so; the run succeeds."""
     run = run_tap(**developer)
 
     assert (run.exit_code, run.stdout) == (0, b"")
@@ -220,7 +215,6 @@ def test_an_empty_workspace_is_a_run_without_streams(emulator, run_tap, develope
 
 
 def test_a_rejected_developer_token_is_named(emulator, run_tap, developer):
-    """One line after one request names the setting, but never its value."""
     run = run_tap(**{**developer, "developer_api_token": "stale-secret"})
 
     assert len(emulator.requests()) == 1
@@ -247,7 +241,6 @@ def test_a_rejected_developer_token_is_named(emulator, run_tap, developer):
 def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
     emulator, run_tap, developer, fault, words
 ):
-    """One line says so, and no topic is requested."""
     emulator.create_topic()
     emulator.fault(operation="topics", times=-1, **fault)
 
@@ -263,7 +256,6 @@ def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
 
 
 def test_a_developer_api_that_fails_temporarily_is_retried(emulator, run_tap, developer):
-    """Its requests are retried like any other."""
     emulator.create_topic("Orders")
     emulator.fault("status", operation="topics", status=503, times=2)
 
@@ -314,7 +306,6 @@ def test_a_renamed_topic_keeps_its_stream_name_and_bookmark(emulator, developer,
 
 
 def test_a_topic_that_cannot_be_sampled_costs_a_warning(emulator, caplog):
-    """It gets an open schema, and the schemas of the other topics are inferred."""
     for topic in (1, 2):
         emulator.load(emulator.create_topic(f"topic {topic}", id=topic), [{"n": 1}])
     emulator.fault("status", status=403, topic_id=1, times=-1)

@@ -20,7 +20,6 @@ State = dict[str, Any]
 
 
 def warnings(outcome: Outcome) -> list[str]:
-    """Return the warnings in stderr."""
     return [line for line in outcome.stderr.splitlines() if "WARNING" in line]
 
 
@@ -97,7 +96,6 @@ def test_since_time_skips_no_message_of_the_same_millisecond(emulator, run_tap):
 def test_since_time_without_a_time_continues_at_the_earliest_message(
     emulator, published, state, run_tap
 ):
-    """A bookmark without a time says nothing else."""
     del state["bookmarks"]["topic_1"]["message_time"]
     outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time")
     assert ids(outcome) == published[4:]
@@ -106,7 +104,6 @@ def test_since_time_without_a_time_continues_at_the_earliest_message(
 
 
 def test_fail_ends_the_run_with_the_bookmark_unchanged(emulator, published, state, run_tap):
-    """One line says what happened and how to continue; the state does not move."""
     outcome = run_tap(topics=[1], state=state, on_expired_bookmark="fail")
     assert outcome.exit_code == 1
     assert outcome.records() == []
@@ -159,7 +156,6 @@ def test_a_stray_4xx_does_not_read_the_topic_again(emulator, published, caplog, 
 
 @pytest.mark.parametrize("policy", ["earliest", "since_time"])
 def test_a_service_that_rejects_every_cursor_ends_the_run(emulator, published, run_tap, policy):
-    """One line says so; the state covers what was written."""
     emulator.fault("reject_position", times=-1)
     outcome = run_tap(topics=[1], batch_size=5, on_expired_bookmark=policy)
     assert outcome.exit_code == 1
@@ -183,7 +179,6 @@ def test_a_purged_topic_continues_with_the_next_message(emulator, published, sta
 
 
 def test_a_probe_that_fails_temporarily_is_retried(emulator, published, state, run_tap):
-    """A 503 during the probe does not turn an expired bookmark into a failure."""
     emulator.fault("status", status=503, after=1, times=1)
     outcome = run_tap(topics=[1], state=state)
     assert outcome.exit_code == 0
@@ -191,7 +186,6 @@ def test_a_probe_that_fails_temporarily_is_retried(emulator, published, state, r
 
 
 def test_a_bookmark_may_expire_in_tail_mode(emulator, published, start_tap):
-    """It continues with the remaining messages and with new ones."""
     tail = start_tap(topics=[1], tail=True, timeout_secs=1, state_interval_secs=0.2)
     tail.wait_for_bookmark("topic_1", published[-1])
     emulator.purge(1)

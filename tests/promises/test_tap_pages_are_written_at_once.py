@@ -9,7 +9,6 @@ from tests.support.tap_output import ids
 
 
 def test_a_page_does_not_wait_for_the_next_response(emulator, start_tap):
-    """It is written although the next request gets no response."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(60)])
     emulator.fault("stall", after=1, secs=60)
@@ -19,7 +18,6 @@ def test_a_page_does_not_wait_for_the_next_response(emulator, start_tap):
 
 
 def test_a_page_is_not_delayed_by_the_rate_limiter(emulator, start_tap):
-    """It is written although the next request waits for a minute."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(60)])
     tap = start_tap(topics=[topic], max_requests_per_minute=1, state_interval_secs=600)
@@ -43,7 +41,6 @@ def test_a_page_is_not_delayed_by_another_topics_pause(emulator, start_tap):
 
 
 def test_a_page_is_not_delayed_by_an_outage(emulator, start_tap):
-    """It is written, and covered by a state, although the next request is only retried."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(60)])
     emulator.fault("reset", after=1, times=-1)

@@ -57,7 +57,6 @@ def test_a_run_writes_schema_records_and_state(emulator, run_tap):
 
 
 def test_the_time_of_extraction_is_a_time_with_an_offset(emulator, run_tap):
-    """This applies to records emitted as they are, and to those of a stream map."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
     for maps in (None, {"topic_1": {"n": "payload['n']"}}):

@@ -86,14 +86,12 @@ def test_workatos_format_becomes_json_schema(field, expected):
 
 
 def test_a_field_without_a_name_is_ignored():
-    """It ends no run, and the fields beside it count."""
     assert from_workato([{"type": "integer"}, {"name": "a"}])["properties"] == {
         "a": nullable("string")
     }
 
 
 def test_without_a_schema_a_payload_is_an_open_object(emulator, run_tap):
-    """No sample and no other request is made for it."""
     topic = emulator.create_topic()
 
     run = run_tap(topics=[topic])
@@ -177,7 +175,6 @@ def test_a_sample_contains_the_newest_messages_however_long_the_topic_has_been_i
 
 @pytest.mark.parametrize("payloads", [[], [b"[" * 5000 + b"]" * 5000]], ids=["empty", "odd"])
 def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, run_tap, payloads):
-    """The topic is empty, or its payloads cannot be decoded."""
     topic = emulator.create_topic()
     emulator.load(topic, payloads)
 
@@ -189,7 +186,6 @@ def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, run_tap, 
 
 
 def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, run_tap):
-    """The catalog's schema is written, not one of today's sample."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
     catalog = json.loads(run_tap("--discover", topics=[topic], infer_schema=True).stdout)

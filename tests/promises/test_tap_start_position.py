@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def state_after(message_id: str, stream: str = "topic_1") -> dict[str, Any]:
-    """Return the state of a run that ended with this message."""
     place = {"replication_key": "message_id", "replication_key_value": message_id}
     return {"bookmarks": {stream: place}}
 
@@ -46,7 +45,6 @@ def old_and_new(emulator: Emulator) -> list[str]:
 def test_without_a_bookmark_a_topic_is_read_from_its_earliest_message(
     emulator, old_and_new, run_tap
 ):
-    """The first request has no cursor, each later one the last message before it."""
     outcome = run_tap(topics=[1], batch_size=2)
     assert outcome.exit_code == 0
     assert ids(outcome) == old_and_new
@@ -55,7 +53,6 @@ def test_without_a_bookmark_a_topic_is_read_from_its_earliest_message(
 
 
 def test_a_start_date_is_sent_only_in_the_first_request(emulator, old_and_new, run_tap):
-    """`since_time` and `after_message_id` are never sent together."""
     start_date = ago(3_600)
     outcome = run_tap(topics=[1], batch_size=2, start_date=start_date)
     assert ids(outcome) == old_and_new[3:]
@@ -66,7 +63,6 @@ def test_a_start_date_is_sent_only_in_the_first_request(emulator, old_and_new, r
     "settings", [{"start_date": "2020-01-01T00:00:00Z"}, {"start_from": "latest"}]
 )
 def test_a_bookmark_takes_precedence_over_the_settings(emulator, old_and_new, run_tap, settings):
-    """With a bookmark, `start_date` and `start_from` are ignored."""
     outcome = run_tap(topics=[1], state=state_after(old_and_new[1]), **settings)
     assert outcome.exit_code == 0
     assert ids(outcome) == old_and_new[2:]
@@ -74,7 +70,6 @@ def test_a_bookmark_takes_precedence_over_the_settings(emulator, old_and_new, ru
 
 
 def test_each_topic_may_have_its_own_start(emulator, run_tap):
-    """It overrides the start in the settings."""
     loaded = {}
     for topic in range(1, 5):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -100,7 +95,6 @@ def test_each_topic_may_have_its_own_start(emulator, run_tap):
 
 @pytest.mark.usefixtures("old_and_new")
 def test_messages_between_two_runs_from_latest_are_read(emulator, run_tap):
-    """A run without new messages leaves a bookmark from which the next one resumes."""
     first = run_tap(topics=[1], start_from="latest")
     assert first.exit_code == 0
     assert first.records() == []
@@ -189,7 +183,6 @@ def test_messages_after_a_killed_tail_from_latest_are_read(emulator, run_tap, st
 
 
 def test_a_full_table_is_read_in_each_run(emulator, old_and_new, run_tap):
-    """With FULL_TABLE in the catalog, the bookmark is neither used nor moved."""
     catalog = json.loads(run_tap("--discover", topics=[1]).stdout)
     for entry in catalog["streams"]:
         entry["replication_method"] = "FULL_TABLE"
@@ -203,7 +196,6 @@ def test_a_full_table_is_read_in_each_run(emulator, old_and_new, run_tap):
 
 
 def test_the_state_of_other_streams_is_kept(old_and_new, run_tap):
-    """Every STATE line contains everything that the run was given."""
     given = {"bookmarks": {"elsewhere": {"replication_key_value": "Axyz", "since": 3}}}
     outcome = run_tap(topics=[1], state=given)
     assert ids(outcome) == old_and_new
@@ -214,7 +206,6 @@ def test_the_state_of_other_streams_is_kept(old_and_new, run_tap):
 
 
 def test_a_run_without_new_messages_is_one_request(emulator, run_tap):
-    """Each topic is requested once, and the state stays as it was given."""
     last = {}
     for topic in (1, 2, 3):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -252,7 +243,6 @@ STARTS: list[tuple[dict[str, Any], dict[str, Any] | None, str]] = [
 
 @pytest.mark.parametrize(("settings", "given", "line"), STARTS, ids=str)
 def test_the_log_says_where_each_stream_starts_and_why(emulator, caplog, settings, given, line):
-    """The bookmark with its time, or the setting."""
     emulator.load(emulator.create_topic(id=1), [b"{}"])
     emulator.fault("garbage", body={"messages": []})
     caplog.set_level("INFO")

@@ -83,7 +83,6 @@ STATE_FILES: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("wrap", STATE_FILES.values(), ids=STATE_FILES.keys())
 def test_a_state_is_unwrapped(published, run_tap, wrap):
-    """A whole STATE line, and Meltano's own format, contain a state."""
     older, newer = (
         {"bookmarks": {"topic_1": {"replication_key_value": published[at]}}} for at in (1, 3)
     )
@@ -116,7 +115,6 @@ def test_a_bookmark_that_cannot_be_used_is_rejected(emulator, published, given, 
 
 @pytest.mark.parametrize("text", ['{"bookmarks": {"topic_1": "A12y"}}', '{"bookmarks"'])
 def test_the_error_names_the_state_file(emulator, run_tap, text):
-    """One line says what is wrong, and no request is sent."""
     emulator.create_topic(id=1)
     done = run_tap(topics=[1], state=text)
     assert (done.exit_code, done.stdout) == (1, b"")

@@ -58,7 +58,6 @@ def topic(emulator: Emulator) -> int:
 
 
 def columns(run: Outcome, stream: str = "topic_1") -> dict[str, Any]:
-    """Return the types of a stream's columns in its SCHEMA message."""
     [schema] = [
         message["schema"]
         for message in run.messages
@@ -81,7 +80,6 @@ def deselect(catalog: dict[str, Any], *breadcrumb: str) -> None:
 
 
 def test_values_that_a_stream_map_does_not_touch_are_unchanged(emulator, run_tap, topic):
-    """Numbers keep every digit, and dates and texts stay as they are."""
     emulator.load(topic, KEPT)
 
     run = run_tap(topics=[topic], stream_maps={"topic_1": {"more": "topic_id"}})
@@ -177,7 +175,6 @@ def test_streams_without_a_map_can_be_left_out(emulator, run_tap, record_format)
 
 
 def test_a_topic_can_become_two_streams(emulator, run_tap, topic):
-    """One of them changed, the other as it was."""
     loaded = emulator.load(topic, [ORDER, ORDER])
     maps = {"topic_1": {"payload": None}, "whole": {"__source__": "topic_1"}}
 
@@ -189,7 +186,6 @@ def test_a_topic_can_become_two_streams(emulator, run_tap, topic):
 
 
 def test_only_streams_with_a_map_are_decoded(emulator, run_tap):
-    """Other topics are emitted byte for byte."""
     for _ in range(2):
         emulator.load(emulator.create_topic(), [b'{ "n" : 1E5 }'])
 
@@ -250,7 +246,6 @@ def test_a_map_that_fails_ends_its_topic_with_one_line(
 
 
 def test_an_invalid_map_is_rejected_before_the_first_request(emulator, run_tap, topic):
-    """One line has the SDK's reason."""
     for maps, words in [
         ({"topic_1": {"x": "payload +"}}, "Failed to parse expression payload +."),
         ({"topic_1": {"message_id": None}}, "Removing key property 'message_id' is not permitted"),
@@ -263,7 +258,6 @@ def test_an_invalid_map_is_rejected_before_the_first_request(emulator, run_tap, 
 
 
 def test_a_payload_too_deep_to_be_decoded_is_reported_in_one_line(emulator, run_tap, topic):
-    """Earlier records are written and covered by the state, and nothing after it is lost."""
     deep = b"[" * 100_000 + b"]" * 100_000
     loaded = emulator.load(topic, [b'{"n":1}', b'{"n":2}', deep, b'{"n":4}'])
 
@@ -359,7 +353,6 @@ def test_deselected_properties_are_left_out(emulator, run_tap, topic):
 
 @pytest.mark.parametrize("name", ["payload", "time"])
 def test_a_whole_property_can_be_deselected(emulator, run_tap, topic, name):
-    """The payload too; the state keeps the message's id and time."""
     [only] = emulator.load(topic, [ORDER])
     catalog = json.loads(run_tap("--discover", topics=[topic]).stdout)
     deselect(catalog, "properties", name)
@@ -377,7 +370,6 @@ def test_a_whole_property_can_be_deselected(emulator, run_tap, topic, name):
 
 
 def test_a_deselected_stream_is_not_read(emulator, run_tap, topic):
-    """There is no request and no line, and its bookmark is kept."""
     emulator.load(topic, [ORDER])
     other = emulator.create_topic()
     loaded = emulator.load(other, [ORDER])

@@ -64,7 +64,6 @@ def test_all_topics_are_polled_concurrently(emulator, start_tap):
 
 
 def test_the_request_timeout_comes_on_top_of_the_long_poll(emulator, start_tap):
-    """No long poll is cut off by `request_timeout_secs`."""
     topic = emulator.create_topic()
     tail = start_tap(topics=[topic], tail=True, timeout_secs=3, request_timeout_secs=2)
     eventually(lambda: len(emulator.requests()) == 2, "a second poll")
@@ -94,7 +93,6 @@ def test_a_failing_topic_does_not_end_tail_mode(emulator, start_tap, status):
 
 
 def test_a_topic_that_has_failed_is_tried_again(emulator, caplog, monkeypatch):
-    """Each time is an error in the log, until the topic can be read."""
     monkeypatch.setattr(sync, "FAILED_TOPIC_SECS", 0.2)
     good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
     published = [*emulator.load(good, [{"n": 1}]), *emulator.load(bad, [{"n": 2}])]
@@ -111,7 +109,6 @@ def test_a_topic_that_has_failed_is_tried_again(emulator, caplog, monkeypatch):
     "fault", [{"topic_id": 1, "status": 401}, {"status": 404}], ids=["token", "all topics"]
 )
 def test_what_fails_for_every_topic_ends_tail_mode(emulator, start_tap, fault):
-    """The state of what was read comes first, then the error, and exit code 1."""
     for topic in (1, 2):
         emulator.create_topic(f"topic {topic}", id=topic)
     published = emulator.load(2, [{"n": n} for n in range(5)])
@@ -132,7 +129,6 @@ def test_what_fails_for_every_topic_ends_tail_mode(emulator, start_tap, fault):
     ids=["503", "reset", "html"],
 )
 def test_a_topic_that_fails_temporarily_does_not_delay_the_others(emulator, start_tap, fault):
-    """Their messages are emitted while the one is retried, and then its own."""
     good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
     emulator.fault(topic_id=bad, times=-1, **fault)
     tail = start_tap(topics=[good, bad], tail=True)

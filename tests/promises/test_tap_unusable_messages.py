@@ -36,7 +36,6 @@ def page(*messages: dict[str, Any]) -> dict[str, Any]:
     ids=repr,
 )
 def test_an_unusable_time_becomes_null(emulator, run_tap, time, settings):
-    """One warning per topic says so, and the next run resumes after the message."""
     topic = emulator.create_topic()
     [stored] = emulator.load(topic, [{"n": 1}], times=[ago(60)])
     odd = page({"message_id": stored, "time": time})
@@ -59,7 +58,6 @@ def test_an_unusable_time_becomes_null(emulator, run_tap, time, settings):
 
 
 def test_a_message_without_a_time_is_emitted(emulator, run_tap):
-    """Other messages of the page keep their times."""
     topic = emulator.create_topic()
     time = ago(60)
     body = page({"message_id": "A"}, {"message_id": "B", "time": time})

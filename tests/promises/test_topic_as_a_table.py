@@ -215,7 +215,6 @@ def test_a_page_with_many_new_columns_is_one_short_line(emulator, run_tap, topic
 
 
 def test_a_declared_schema_does_not_change(emulator, run_tap, topic):
-    """Data without a column is rescued, and columns of old runs are gone."""
     emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
     topics = [{"id": topic, "schema": DECLARED}]
     state = {"bookmarks": {"topic_1": {"columns": {"note": TEXT, "total": TEXT}}}}
@@ -314,7 +313,6 @@ def test_a_new_catalog_adds_columns_where_messages_do_not(emulator, run_tap, top
 
 
 def test_fail_stops_before_the_message(emulator, run_tap, topic):
-    """One line names topic, message and field; the next run starts with the message."""
     loaded = emulator.load(topic, [{"id": 1}, {"id": "hush"}, {"id": 3}])
     topics = [{"id": topic, "schema": DECLARED}]
 
@@ -331,7 +329,6 @@ def test_fail_stops_before_the_message(emulator, run_tap, topic):
 
 
 def test_none_drops_what_does_not_fit(emulator, run_tap, topic):
-    """One line per run says so."""
     emulator.load(topic, [{"id": 1, "note": "x"}, {"id": "x", "more": None}] * 3)
 
     run = run_tap(
@@ -474,7 +471,6 @@ def test_a_key_gets_its_column_from_the_first_message_that_has_it(emulator, run_
 
 @pytest.mark.parametrize("flattening", [False, True], ids=["unpacked", "flattened"])
 def test_a_topic_without_its_key_does_not_stop_the_others(emulator, run_tap, topic, flattening):
-    """The others are read to their end; the run fails with the line of the topic."""
     [only] = emulator.load(topic, [{"note": "x"}])
     other = emulator.create_topic()
     emulator.load(other, [{"id": 7}])
@@ -757,7 +753,6 @@ def test_a_column_cannot_be_deselected_in_nested_records(emulator, run_tap, topi
 
 
 def test_a_name_stays_with_the_field_that_had_it_first(emulator, run_tap, topic):
-    """The column's type is that field's in the next run, too."""
     emulator.load(topic, [{"time": "noon"}])
     first = run_tap(topics=[topic], **UNPACKED)
     emulator.load(topic, [{"time": "later", "payload_time": 5}])
@@ -808,7 +803,6 @@ def test_settings_that_do_not_go_together_are_rejected(emulator, run_tap, topic,
 
 
 def test_a_map_of_key_and_alias_keeps_nested_records_as_they_are(emulator, run_tap, topic):
-    """The bytes are the same under the other name."""
     emulator.load(topic, [b'{ "n" : 1E5 }'])
     maps = {"topic_*": {"__alias__": "orders", "__key_properties__": None}}
 

@@ -59,7 +59,6 @@ def _in_process() -> Iterator[None]:
 def test_messages_after_the_bookmark_are_emitted_as_published(
     emulator_process, lengths, places, page_limit, faults, config
 ):
-    """Each is emitted once, in order and unchanged, whatever the faults."""
     emulator_process.reset()
     emulator_process.configure(page_limit=page_limit)
     state: dict[str, Any] = {"bookmarks": {}}
@@ -96,7 +95,6 @@ def test_messages_after_the_bookmark_are_emitted_as_published(
 def test_over_many_runs_each_remaining_message_is_emitted_once(
     emulator_process, story, batch_size, page_limit
 ):
-    """Limits, new messages and expiry come in any order."""
     emulator_process.reset()
     emulator_process.configure(page_limit=page_limit)
     topic = emulator_process.create_topic()
@@ -136,7 +134,6 @@ def test_over_many_runs_each_remaining_message_is_emitted_once(
 def test_runs_from_latest_read_messages_published_since_the_first(
     emulator_process, story, topics, limit
 ):
-    """Older messages are never read, newer ones are read once."""
     emulator_process.reset()
     config = {
         "topics": [{"id": topic} for topic in range(1, topics + 1)],

@@ -92,7 +92,6 @@ def test_a_sample_that_is_no_object_says_nothing():
 @settings(max_examples=100)
 @given(st.lists(payloads, max_size=4), st.integers(0, 3))
 def test_an_inferred_schema_is_valid_and_can_be_read_again(samples, levels):
-    """It is read from a catalog or from a bookmark."""
     columns = infer_columns(samples, levels)
     schema = {"type": "object", "properties": schemas(columns)}
 

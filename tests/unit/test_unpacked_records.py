@@ -375,7 +375,6 @@ def test_selection_below_a_payload():
 
 
 def test_an_object_that_leaves_no_column_is_rescued():
-    """The value is null, empty, or not an object."""
     columns = infer_columns([b'{"o":{"x":1}}'], 1)
     topic = builder(columns, layout=flattened(unpacked=True))
 
