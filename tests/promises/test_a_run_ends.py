@@ -73,9 +73,8 @@ def test_a_message_newer_than_the_run_is_in_the_last_page(emulator, run_tap, ser
     assert ids(second) == published[4:]
 
 
-def test_a_run_on_a_busy_topic_ends(emulator, run_tap):
+def test_a_run_on_a_busy_topic_ends(emulator, topic, run_tap):
     """However fast messages arrive, it reads those that were there when it began."""
-    topic = emulator.create_topic()
     there = emulator.load(topic, ({"n": n} for n in range(120)), times=all_ago(60, 120))
     emulator.configure(latency_secs=0.1)
     done = threading.Event()
@@ -182,10 +181,9 @@ def test_a_service_that_repeats_a_page_ends_the_run(emulator, run_tap, start_fro
     ],
     ids=["no date", "service ahead", "service behind"],
 )
-def test_a_run_is_not_cut_off(emulator, run_tap, service, offset_secs, warnings):
+def test_a_run_is_not_cut_off(emulator, topic, run_tap, service, offset_secs, warnings):
     """Everything that was there when it began is read, by the service's clock."""
     emulator.configure(**service)
-    topic = emulator.create_topic()
     times = [ago(secs - offset_secs) for secs in (5 * HOUR, 5 * HOUR, 1_800, 600, 300, 5, 4, 3)]
     published = emulator.load(topic, [{} for _ in times], times=times)
     outcome = run_tap(topics=[topic], batch_size=2)

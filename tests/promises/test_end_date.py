@@ -59,9 +59,8 @@ def test_start_date_and_end_date_read_a_range(run_tap, published):
     assert ranges == [published[1:4], published[4:7]]
 
 
-def test_a_message_of_the_end_date_itself_is_read(emulator, run_tap):
+def test_a_message_of_the_end_date_itself_is_read(emulator, topic, run_tap):
     """`start_date` excludes it, so a range that begins there does not contain it again."""
-    topic = emulator.create_topic()
     times = [ago(300), ago(200), ago(100)]
     loaded = emulator.load(topic, [{}, {}, {}], times=times)
     assert ids(run_tap(topics=[topic], end_date=times[1])) == loaded[:2]

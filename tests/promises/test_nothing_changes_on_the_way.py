@@ -79,8 +79,7 @@ def written(outcome: Outcome) -> list[bytes]:
     return [payload for _, payload in emitted(outcome)]
 
 
-def test_every_payload_is_emitted_byte_for_byte(emulator, run_tap):
-    topic = emulator.create_topic()
+def test_every_payload_is_emitted_byte_for_byte(emulator, topic, run_tap):
     emulator.load(topic, PAYLOADS.values())
 
     run = run_tap(topics=[topic], batch_size=1)
@@ -91,9 +90,8 @@ def test_every_payload_is_emitted_byte_for_byte(emulator, run_tap):
 
 
 @pytest.mark.parametrize("beside", SLOW, ids=["a lone surrogate", "100,000 levels"])
-def test_an_unusual_payload_does_not_change_others_of_its_page(emulator, run_tap, beside):
+def test_an_unusual_payload_does_not_change_others_of_its_page(emulator, topic, run_tap, beside):
     """All of them are emitted, in order, whichever way the page is split."""
-    topic = emulator.create_topic()
     payloads = [beside, *PAYLOADS.values(), beside]
     loaded = emulator.load(topic, payloads)
 
@@ -106,8 +104,7 @@ def test_an_unusual_payload_does_not_change_others_of_its_page(emulator, run_tap
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("beside", [b"{}", SLOW[0]], ids=["plain", "a lone surrogate"])
-def test_a_pretty_printed_payload_becomes_one_line(emulator, run_tap, end, beside):
-    topic = emulator.create_topic()
+def test_a_pretty_printed_payload_becomes_one_line(emulator, topic, run_tap, end, beside):
     pretty = end.join([b"{", b'\t"a": [', b'    1.10, "x\\ny\\r"', b"  ]", b"}"])
     emulator.load(topic, [pretty, beside])
 
@@ -119,8 +116,7 @@ def test_a_pretty_printed_payload_becomes_one_line(emulator, run_tap, end, besid
     assert run.records()[0]["payload"] == json.loads(pretty)
 
 
-def test_a_page_that_is_not_utf8_is_retried_and_then_reported(emulator, run_tap):
-    topic = emulator.create_topic()
+def test_a_page_that_is_not_utf8_is_retried_and_then_reported(emulator, topic, run_tap):
     loaded = emulator.load(topic, [b'{"n":1}', b'{"n":"hush\xff"}', b'{"n":3}'])
 
     run = run_tap(topics=[topic], batch_size=1, max_retry_secs=1)

@@ -82,8 +82,7 @@ def test_taps_killed_at_random_moments_lose_no_message(emulator, start_tap, seed
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_slow_loader_gets_every_line_whole(emulator, tap_config, unbuffered):
-    topic = emulator.create_topic()
+def test_a_slow_loader_gets_every_line_whole(emulator, topic, tap_config, unbuffered):
     payloads = [{"n": n, "text": "é" * 20_000} for n in range(60)]
     published = emulator.load(topic, payloads)
     process = start_with_pipe(tap_config(topics=[topic]), PYTHONUNBUFFERED=unbuffered)
@@ -112,9 +111,8 @@ def test_memory_is_bounded_if_the_loader_does_not_read(emulator, tap_config):
     assert len(Outcome(0, stdout, "").records()) == 600
 
 
-def test_tail_mode_emits_each_message_once_and_in_order(emulator, start_tap):
+def test_tail_mode_emits_each_message_once_and_in_order(emulator, topic, start_tap):
     """The faults, the length of pages and the time of arrival are random."""
-    topic = emulator.create_topic()
     emulator.configure(page_limit=3)
     for number, kind in enumerate(("reset_after", "cut", "cut_json"), start=1):
         emulator.fault(kind, after=number * 4)

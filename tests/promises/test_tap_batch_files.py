@@ -61,8 +61,9 @@ def batched(run: Outcome, stream: str = "topic_1") -> list[str]:
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS, ids=str)
-def test_files_contain_every_record_with_its_digits(emulator, run_tap, batch_config, compression):
-    topic = emulator.create_topic()
+def test_files_contain_every_record_with_its_digits(
+    emulator, topic, run_tap, batch_config, compression
+):
     payloads = [PAYLOAD % n for n in range(50)]
     loaded = emulator.load(topic, payloads)
     batch_config["encoding"] = {"format": "jsonl", **compression}
@@ -89,8 +90,7 @@ def test_files_contain_every_record_with_its_digits(emulator, run_tap, batch_con
     assert (run.exit_code, run.error_lines) == (0, [])
 
 
-def test_a_run_resumes_where_the_files_of_the_last_one_end(emulator, run_tap, batch_config):
-    topic = emulator.create_topic()
+def test_a_run_resumes_where_the_files_of_the_last_one_end(emulator, topic, run_tap, batch_config):
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
 
     first = run_tap(topics=[topic], batch_config=batch_config)
@@ -103,12 +103,11 @@ def test_a_run_resumes_where_the_files_of_the_last_one_end(emulator, run_tap, ba
     assert idle.states[-1] == first.states[-1]
 
 
-def test_deselected_properties_are_in_no_file(emulator, run_tap, batch_config):
+def test_deselected_properties_are_in_no_file(emulator, topic, run_tap, batch_config):
     """Neither those of the message nor those of the payload, in any record format.
 
     The other properties are checked as if all were selected.
     """
-    topic = emulator.create_topic()
     [only] = emulator.load(topic, [{"id": 1, "email": "hush"}])
     settings: dict[str, Any] = {"topics": [topic], "infer_schema": True}
 
@@ -134,9 +133,10 @@ def test_deselected_properties_are_in_no_file(emulator, run_tap, batch_config):
     assert f"message {second} cannot be written: it has no value for id" in error
 
 
-def test_messages_after_a_run_from_latest_are_in_the_next_files(emulator, run_tap, batch_config):
+def test_messages_after_a_run_from_latest_are_in_the_next_files(
+    emulator, topic, run_tap, batch_config
+):
     """The first run writes no file, but a bookmark."""
-    topic = emulator.create_topic()
     settings: dict[str, Any] = {"start_from": "latest", "batch_config": batch_config}
 
     first = run_tap(topics=[topic], **settings)
@@ -158,8 +158,7 @@ def test_max_messages_counts_the_files_of_all_topics_together(emulator, run_tap,
     assert {n: one + two for n, (one, two) in read.items()} == loaded
 
 
-def test_a_failure_leaves_the_state_of_the_files(emulator, run_tap, batch_config):
-    topic = emulator.create_topic()
+def test_a_failure_leaves_the_state_of_the_files(emulator, topic, run_tap, batch_config):
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
     emulator.fault("status", operation="consume", status=403, after=3)
 
@@ -173,9 +172,8 @@ def test_a_failure_leaves_the_state_of_the_files(emulator, run_tap, batch_config
     assert batched(rest) == loaded[20:]
 
 
-def test_a_signal_leaves_the_state_of_the_files(emulator, start_tap, batch_config):
+def test_a_signal_leaves_the_state_of_the_files(emulator, topic, start_tap, batch_config):
     """What was read for an incomplete file is not covered."""
-    topic = emulator.create_topic()
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
     emulator.fault("stall", operation="consume", after=3, secs=20)
 

@@ -33,8 +33,7 @@ def test_a_stdout_that_is_closed_from_the_start_is_reported_in_one_line(tap_conf
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_closed_stdout_ends_tail_mode(emulator, tap_config, unbuffered):
-    topic = emulator.create_topic()
+def test_a_closed_stdout_ends_tail_mode(emulator, topic, tap_config, unbuffered):
     emulator.load(topic, [{"n": n} for n in range(50)])
     process = start_with_pipe(tap_config(topics=[topic], tail=True), PYTHONUNBUFFERED=unbuffered)
     assert process.stdout
@@ -46,8 +45,7 @@ def test_a_closed_stdout_ends_tail_mode(emulator, tap_config, unbuffered):
     assert_one_line(process)
 
 
-def test_a_closed_stdout_ends_idle_tail_mode(emulator, tap_config):
-    topic = emulator.create_topic()
+def test_a_closed_stdout_ends_idle_tail_mode(emulator, topic, tap_config):
     [message_id] = emulator.load(topic, [{}])
     config = tap_config(topics=[topic], tail=True, state_interval_secs=0.2)
     process = start_with_pipe(config)
@@ -60,9 +58,8 @@ def test_a_closed_stdout_ends_idle_tail_mode(emulator, tap_config):
     assert_one_line(process)
 
 
-def test_a_closed_stdout_ends_a_run(emulator, tap_config):
+def test_a_closed_stdout_ends_a_run(emulator, topic, tap_config):
     """The loader may end after the first line, as `head` does."""
-    topic = emulator.create_topic()
     emulator.load(topic, [{"text": "x" * 10_000} for _ in range(100)])
     process = start_with_pipe(tap_config(topics=[topic]))
     assert process.stdout
@@ -73,8 +70,7 @@ def test_a_closed_stdout_ends_a_run(emulator, tap_config):
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk_is_reported_in_one_line(emulator, tap_config, unbuffered):
-    topic = emulator.create_topic()
+def test_a_full_disk_is_reported_in_one_line(emulator, topic, tap_config, unbuffered):
     emulator.load(topic, [{"n": 1}])
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(

@@ -81,9 +81,8 @@ def test_since_time_continues_at_the_time_of_the_bookmark(emulator, published, s
     assert len(warnings(outcome)) == 1
 
 
-def test_since_time_skips_no_message_of_the_same_millisecond(emulator, run_tap):
+def test_since_time_skips_no_message_of_the_same_millisecond(emulator, topic, run_tap):
     """Messages of one batch share a time, and the service returns only newer ones."""
-    topic = emulator.create_topic()
     at_once = ago(60)
     published = emulator.load(topic, [{"n": n} for n in range(4)], times=[at_once] * 4)
     first = run_tap(topics=[topic], max_messages=1)
@@ -196,9 +195,8 @@ def test_a_bookmark_may_expire_in_tail_mode(emulator, published, start_tap):
     eventually(lambda: ids(tail.so_far) == [*published, *after, *more], "each message once")
 
 
-def test_a_time_bookmark_never_expires(emulator, run_tap):
+def test_a_time_bookmark_never_expires(emulator, topic, run_tap):
     """A run from `latest` in an idle topic ends with a timestamp, which cannot expire."""
-    topic = emulator.create_topic()
     first = run_tap(topics=[topic], start_from="latest")
     between = emulator.load(topic, [{"n": n} for n in range(4)])
     emulator.expire(topic, between[1])

@@ -56,8 +56,7 @@ def test_a_run_writes_schema_records_and_state(emulator, run_tap):
     assert run.exit_code == 0
 
 
-def test_the_time_of_extraction_is_a_time_with_an_offset(emulator, run_tap):
-    topic = emulator.create_topic()
+def test_the_time_of_extraction_is_a_time_with_an_offset(emulator, topic, run_tap):
     emulator.load(topic, [{"n": 1}])
     for maps in (None, {"topic_1": {"n": "payload['n']"}}):
         run = run_tap(topics=[topic], stream_maps=maps)

@@ -91,9 +91,7 @@ def test_a_field_without_a_name_is_ignored():
     }
 
 
-def test_without_a_schema_a_payload_is_an_open_object(emulator, run_tap):
-    topic = emulator.create_topic()
-
+def test_without_a_schema_a_payload_is_an_open_object(emulator, topic, run_tap):
     run = run_tap(topics=[topic])
 
     assert payload_schema(run) == OPEN_PAYLOAD
@@ -131,9 +129,8 @@ def test_the_schema_of_the_settings_goes_before_all_others(emulator, run_tap, tm
         assert bool(emulator.requests(operation="topics")) == ("developer_api_token" in settings_)
 
 
-def test_a_sample_is_the_oldest_page_and_the_newest(emulator, run_tap):
+def test_a_sample_is_the_oldest_page_and_the_newest(emulator, topic, run_tap):
     """A payload that cannot be inspected is ignored, and emitted all the same."""
-    topic = emulator.create_topic()
     deep = b'{"d":' + b"[" * 400 + b"]" * 400 + b"}"
     odd = [b"[" * 5000 + b"]" * 5000, deep, b'{"n":' + b"9" * 5000 + b"}"]
     loaded = emulator.load(topic, [*odd, *([{"n": 1}] * 50), {"n": 1.5, "late": "x"}])
@@ -157,10 +154,9 @@ def test_a_sample_is_the_oldest_page_and_the_newest(emulator, run_tap):
 
 @pytest.mark.parametrize("idle_secs", [1, 600, 2 * 86_400], ids=["now", "minutes", "days"])
 def test_a_sample_contains_the_newest_messages_however_long_the_topic_has_been_idle(
-    emulator, run_tap, idle_secs
+    emulator, topic, run_tap, idle_secs
 ):
     """Otherwise, a column would be an integer although the latest values are fractions."""
-    topic = emulator.create_topic()
     times = [ago(idle_secs + 60 * n) for n in range(320, 0, -1)]
     payloads = [{"amount": 1 if n < 300 else 9.99} for n in range(320)]
     emulator.load(topic, payloads, times=times)
@@ -174,8 +170,7 @@ def test_a_sample_contains_the_newest_messages_however_long_the_topic_has_been_i
 
 
 @pytest.mark.parametrize("payloads", [[], [b"[" * 5000 + b"]" * 5000]], ids=["empty", "odd"])
-def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, run_tap, payloads):
-    topic = emulator.create_topic()
+def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, topic, run_tap, payloads):
     emulator.load(topic, payloads)
 
     run = run_tap(topics=[topic], infer_schema=True)
@@ -185,8 +180,7 @@ def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, run_tap, 
     assert run.exit_code == 0
 
 
-def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, run_tap):
-    topic = emulator.create_topic()
+def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, topic, run_tap):
     emulator.load(topic, [{"n": 1}])
     catalog = json.loads(run_tap("--discover", topics=[topic], infer_schema=True).stdout)
     loaded = emulator.load(topic, [{"other": "x"}])
@@ -199,9 +193,8 @@ def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, run_tap):
     assert len(ids(run)) == 2
 
 
-def test_references_of_a_schema_are_resolved(emulator, run_tap, tmp_path):
+def test_references_of_a_schema_are_resolved(topic, run_tap, tmp_path):
     """It becomes a part of the record's schema, where its own references would lead nowhere."""
-    topic = emulator.create_topic()
     money = {"type": "object", "properties": {"value": {"type": "number"}}}
     path = write_json(
         tmp_path / "schema.json",
@@ -223,9 +216,8 @@ def test_references_of_a_schema_are_resolved(emulator, run_tap, tmp_path):
     }
 
 
-def test_a_payload_that_does_not_fit_goes_through_unchanged(emulator, run_tap):
+def test_a_payload_that_does_not_fit_goes_through_unchanged(emulator, topic, run_tap):
     """No digit, date or key is altered, even if the payload is not an object."""
-    topic = emulator.create_topic()
     schema = {
         "type": "object",
         "properties": {

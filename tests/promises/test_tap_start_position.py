@@ -126,13 +126,12 @@ OLD = {"just now": (0, 5), "a minute": (60, 5), "hours": (5 * HOUR, 200), "days"
 
 @pytest.mark.parametrize("old", [*OLD.values(), (0, 0)], ids=[*OLD, "no message"])
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
-def test_latest_skips_every_old_message_and_no_new_one(emulator, service, old):
+def test_latest_skips_every_old_message_and_no_new_one(emulator, topic, service, old):
     """Whatever the service's clock says, and however long the topic has been idle.
 
     The next run does not read the old messages, either.
     """
     emulator.configure(**service)
-    topic = emulator.create_topic()
     newest_secs, count = old
     skewed_secs = newest_secs - service.get("clock_offset_secs", 0)
     times = [ago(skewed_secs + secs) for secs in range(count - 1, -1, -1)]
@@ -145,9 +144,8 @@ def test_latest_skips_every_old_message_and_no_new_one(emulator, service, old):
     assert ids(read(emulator, state=first.states[-1], **settings)) == new
 
 
-def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(emulator, start_tap):
+def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(emulator, topic, start_tap):
     """New messages arrive faster than they can be read, and none of these is skipped."""
-    topic = emulator.create_topic()
     emulator.load(topic, [{"old": True}] * 2)
     emulator.configure(latency_secs=0.05)
     stopped = threading.Event()

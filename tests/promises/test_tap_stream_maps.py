@@ -13,7 +13,6 @@ import pytest
 from tests.support.tap_output import consumed, ids
 
 if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
     from tests.support.executables import Outcome
 
@@ -50,11 +49,6 @@ ORDER_SCHEMA = {
         "lines": {"type": "array", "items": {"type": "integer"}},
     },
 }
-
-
-@pytest.fixture
-def topic(emulator: Emulator) -> int:
-    return emulator.create_topic()
 
 
 def columns(run: Outcome, stream: str = "topic_1") -> dict[str, Any]:

@@ -35,8 +35,7 @@ def page(*messages: dict[str, Any]) -> dict[str, Any]:
     ],
     ids=repr,
 )
-def test_an_unusable_time_becomes_null(emulator, run_tap, time, settings):
-    topic = emulator.create_topic()
+def test_an_unusable_time_becomes_null(emulator, topic, run_tap, time, settings):
     [stored] = emulator.load(topic, [{"n": 1}], times=[ago(60)])
     odd = page({"message_id": stored, "time": time})
     emulator.fault(
@@ -57,8 +56,7 @@ def test_an_unusable_time_becomes_null(emulator, run_tap, time, settings):
     assert consumed(emulator)[0]["after_message_id"] == stored
 
 
-def test_a_message_without_a_time_is_emitted(emulator, run_tap):
-    topic = emulator.create_topic()
+def test_a_message_without_a_time_is_emitted(emulator, topic, run_tap):
     time = ago(60)
     body = page({"message_id": "A"}, {"message_id": "B", "time": time})
     emulator.fault("garbage", body=body)
@@ -67,9 +65,8 @@ def test_a_message_without_a_time_is_emitted(emulator, run_tap):
     assert [record["time"] for record in run.records()] == [None, time]
 
 
-def test_a_message_with_an_empty_id_is_an_error(emulator, run_tap):
+def test_a_message_with_an_empty_id_is_an_error(emulator, topic, run_tap):
     """The next request would begin at the earliest message again, in an endless run."""
-    topic = emulator.create_topic()
     emulator.fault("garbage", body=page({"message_id": "", "time": ago(60)}), times=-1)
     run = run_tap(topics=[topic])
     assert run.exit_code == 1
@@ -79,9 +76,8 @@ def test_a_message_with_an_empty_id_is_an_error(emulator, run_tap):
 
 
 @pytest.mark.parametrize("time", ["2026-01-31T00:00:00", ""])
-def test_a_state_with_an_unusable_time_is_resumed(emulator, run_tap, time):
+def test_a_state_with_an_unusable_time_is_resumed(emulator, topic, run_tap, time):
     """An earlier version stored such times, and then rejected its own state."""
-    topic = emulator.create_topic()
     stored = emulator.load(topic, [{}, {}])
     given = {"replication_key_value": stored[0], "message_time": time}
     run = run_tap(topics=[topic], state={"bookmarks": {"topic_1": given}})

@@ -14,7 +14,6 @@ from jsonschema import Draft202012Validator, FormatChecker
 from tests.support.tap_output import consumed, ids
 
 if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
     from tests.support.executables import Outcome
     from tests.support.tap import RunTap
@@ -31,11 +30,6 @@ DECLARED = {
     "type": "object",
     "properties": {"id": {"type": "integer"}, "total": {"type": "number"}},
 }
-
-
-@pytest.fixture
-def topic(emulator: Emulator) -> int:
-    return emulator.create_topic()
 
 
 def schemas(run: Outcome, stream: str = "topic_1") -> list[Schema]:
