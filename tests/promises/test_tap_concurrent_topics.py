@@ -45,10 +45,7 @@ def most_at_a_time(requests: list[LoggedRequest]) -> int:
 def test_every_topic_is_read_in_order_whatever_the_number_of_workers(published, run_tap, workers):
     """Lines never interleave, and each STATE line covers exactly the records before it."""
     outcome = run_tap(
-        topics=list(published),
-        batch_size=5,
-        max_parallel_topics=workers,
-        state_interval_secs=0.001,
+        topics=list(published), batch_size=5, max_parallel_topics=workers, state_interval_secs=0.001
     )
     assert outcome.exit_code == 0
     # Every line is one Singer message: `messages` has decoded each of them.

@@ -50,10 +50,7 @@ WORKATO: dict[str, tuple[Schema, Schema]] = {
             **OPEN,
         ),
     ),
-    "an object of unknown fields": (
-        {"type": "object"},
-        nullable("object", properties={}, **OPEN),
-    ),
+    "an object of unknown fields": ({"type": "object"}, nullable("object", properties={}, **OPEN)),
     "an array of scalars": (
         {"type": "array", "of": "integer"},
         nullable("array", items=nullable("integer")),
@@ -61,10 +58,7 @@ WORKATO: dict[str, tuple[Schema, Schema]] = {
     "an array of unknown": ({"type": "array"}, nullable("array", items=nullable("string"))),
     "an array of objects": (
         {"type": "array", "of": "object", "properties": [{"name": "x", "type": "boolean"}]},
-        nullable(
-            "array",
-            items=nullable("object", properties={"x": nullable("boolean")}, **OPEN),
-        ),
+        nullable("array", items=nullable("object", properties={"x": nullable("boolean")}, **OPEN)),
     ),
 }
 
@@ -104,10 +98,7 @@ def test_the_schema_of_the_settings_goes_before_all_others(emulator, run_tap, tm
     emulator.load(topic, [{"sampled": 1}])
     given: Schema = {"type": "object", "properties": {"a": {"type": "number"}}}
     path = str(write_json(tmp_path / "schema.json", given))
-    developer = {
-        "developer_api_token": emulator.developer_token,
-        "developer_api_url": emulator.url,
-    }
+    developer = {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
     described = from_workato(FIELDS)
     sampled = {**OPEN_PAYLOAD, "properties": {"sampled": nullable("integer")}}
 
@@ -142,11 +133,7 @@ def test_a_sample_is_the_oldest_page_and_the_newest(emulator, topic, run_tap):
     assert consumed(emulator)[:2] == [oldest, newest]
     assert payload_schema(run) == {
         **OPEN_PAYLOAD,
-        "properties": {
-            "d": nullable("array"),
-            "n": nullable("number"),
-            "late": nullable("string"),
-        },
+        "properties": {"d": nullable("array"), "n": nullable("number"), "late": nullable("string")},
     }
     assert run.stdout.count(b'{"type":"RECORD"') == len(loaded)
     assert run.exit_code == 0

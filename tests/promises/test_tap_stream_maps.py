@@ -13,7 +13,6 @@ import pytest
 from tests.support.tap_output import consumed, ids
 
 if TYPE_CHECKING:
-
     from tests.support.executables import Outcome
 
 LONG = b"9" * 5000

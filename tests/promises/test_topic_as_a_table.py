@@ -14,7 +14,6 @@ from jsonschema import Draft202012Validator, FormatChecker
 from tests.support.tap_output import consumed, ids
 
 if TYPE_CHECKING:
-
     from tests.support.executables import Outcome
     from tests.support.tap import RunTap
 
@@ -226,10 +225,7 @@ def test_a_declared_schema_stays_while_the_developer_api_is_down(emulator, run_t
     """The known columns, and that new fields are rescued: columns would be added for good."""
     fields = [{"name": "id", "type": "integer"}, {"name": "total", "type": "number"}]
     topic = emulator.create_topic(schema=fields)
-    developer = {
-        "developer_api_token": emulator.developer_token,
-        "developer_api_url": emulator.url,
-    }
+    developer = {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
     settings: dict[str, Any] = {"topics": [topic], **developer, **UNPACKED}
     catalog = discover(run_tap, **settings)
     emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
@@ -622,18 +618,10 @@ def test_deeper_levels_are_flattened(emulator, run_tap, topic):
     run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **flat)
 
     columns = {"id": INTEGER, "customer__name": TEXT, "customer__address": TEXT}
-    assert schemas(run) == [
-        columns,
-        {**columns, "customer__city": TEXT, "tags": TEXT},
-    ]
+    assert schemas(run) == [columns, {**columns, "customer__city": TEXT, "tags": TEXT}]
     assert rows(run) == [
         {"id": 1, "customer__name": "Ann", "customer__address": '{"zip":1}'},
-        {
-            "id": 2,
-            "customer__city": "Bern",
-            "tags": "[1.10]",
-            "_rescued": {"/customer/name": 1.1},
-        },
+        {"id": 2, "customer__city": "Bern", "tags": "[1.10]", "_rescued": {"/customer/name": 1.1}},
         {"_rescued": {"/customer": None, "/customer__name": "Eve"}},
     ]
     assert b'"_rescued":{"/customer/name":1.10}' in run.stdout
@@ -758,8 +746,7 @@ def test_a_name_stays_with_the_field_that_had_it_first(emulator, run_tap, topic)
 
 
 @pytest.mark.parametrize(
-    "columns",
-    [["id"], {"id": {"type": ["decimal", "null"]}}, {"id": {"type": 5}}],
+    "columns", [["id"], {"id": {"type": ["decimal", "null"]}}, {"id": {"type": 5}}]
 )
 def test_columns_that_cannot_be_used_are_an_error(run_tap, topic, columns):
     """They are never taken for none, or for text: a type might change."""

@@ -108,10 +108,7 @@ DECLARED: dict[str, tuple[Schema, Schema]] = {
     ),
     "a format that is no column type": ({"type": "string", "format": "uuid"}, TEXT),
     "a date-time": ({"type": ["null", "string"], "format": "date-time"}, DATE_TIME),
-    "several types": (
-        {"type": ["integer", "string"]},
-        {"type": ["string", "integer", "null"]},
-    ),
+    "several types": ({"type": ["integer", "string"]}, {"type": ["string", "integer", "null"]}),
     "integer and number": ({"type": ["integer", "number"]}, NUMBER),
     "no type": ({"title": "Hologram"}, {**TEXT, "title": "Hologram"}),
     "true": (True, TEXT),  # type: ignore[dict-item]

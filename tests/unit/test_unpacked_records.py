@@ -11,13 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from singer_sdk.helpers._flattening import FlatteningOptions, flatten_record, flatten_schema
-from tap_workato_streams.records.columns import (
-    Layout,
-    from_schema,
-    infer_columns,
-    merged,
-    schemas,
-)
+from tap_workato_streams.records.columns import Layout, from_schema, infer_columns, merged, schemas
 from tap_workato_streams.records.evolution import MAX_COLUMNS, MODES, Evolution, from_bookmark
 from tap_workato_streams.records.record_builder import RecordBuilder
 
@@ -82,10 +76,7 @@ VALUES = {
     ),
     "boolean": (["true", "false", "null"], ["0", '"true"']),
     "object": (["{}", '{"a":[1]}', "null"], ["[]", '"{}"', '{"a":"\\u0000"}', '{"\\ud800":1}']),
-    "array": (
-        ["[]", '[1,"a",{}]', "null"],
-        ["{}", '["\\u0000"]', "[" * 2000 + "]" * 2000],
-    ),
+    "array": (["[]", '[1,"a",{}]', "null"], ["{}", '["\\u0000"]', "[" * 2000 + "]" * 2000]),
 }
 
 
@@ -247,11 +238,7 @@ def test_of_names_that_differ_only_by_case_the_first_becomes_the_column():
 
     assert build(topic, '{"total":1,"TOTAL":2}', '{"Total":3,"Time":4,"MESSAGE_ID":5}') == [
         {"total": N("1"), "_rescued": {"/TOTAL": N("2")}},
-        {
-            "payload_Time": N("4"),
-            "payload_MESSAGE_ID": N("5"),
-            "_rescued": {"/Total": N("3")},
-        },
+        {"payload_Time": N("4"), "payload_MESSAGE_ID": N("5"), "_rescued": {"/Total": N("3")}},
     ]
     assert build(topic, '{"_RESCUED":1}') == [{"_rescued": {"/_RESCUED": N("1")}}]
 
