@@ -81,9 +81,7 @@ def written(outcome: Outcome) -> list[bytes]:
 
 def test_every_payload_is_emitted_byte_for_byte(emulator, topic, run_tap):
     emulator.load(topic, PAYLOADS.values())
-
     run = run_tap(topics=[topic], batch_size=1)
-
     assert written(run) == list(PAYLOADS.values())
     assert len(consumed(emulator)) == len(PAYLOADS) + 1
     assert (run.exit_code, run.error_lines) == (0, [])
@@ -94,9 +92,7 @@ def test_an_unusual_payload_does_not_change_others_of_its_page(emulator, topic, 
     """All of them are emitted, in order, whichever way the page is split."""
     payloads = [beside, *PAYLOADS.values(), beside]
     loaded = emulator.load(topic, payloads)
-
     run = run_tap(topics=[topic])
-
     assert emitted(run) == list(zip(loaded, payloads, strict=True))
     assert len(consumed(emulator)) == 2
     assert (run.exit_code, run.error_lines) == (0, [])
@@ -107,9 +103,7 @@ def test_an_unusual_payload_does_not_change_others_of_its_page(emulator, topic, 
 def test_a_pretty_printed_payload_becomes_one_line(emulator, topic, run_tap, end, beside):
     pretty = end.join([b"{", b'\t"a": [', b'    1.10, "x\\ny\\r"', b"  ]", b"}"])
     emulator.load(topic, [pretty, beside])
-
     run = run_tap(topics=[topic])
-
     on_one_line = pretty.replace(b"\n", b" ").replace(b"\r", b" ")
     assert written(run) == [on_one_line, beside]
     assert [message["type"] for message in run.messages] == ["SCHEMA", "RECORD", "RECORD", "STATE"]
@@ -155,9 +149,7 @@ def test_any_json_is_emitted_as_published(emulator, run_tap, values, ensure_asci
         json.dumps(value, ensure_ascii=ensure_ascii).encode("utf-8", "replace") for value in values
     ]
     emulator.load(topic, payloads)
-
     run = run_tap(topics=[topic], batch_size=batch_size)
-
     assert written(run) == payloads
     assert run.exit_code == 0
 

@@ -92,11 +92,9 @@ def test_files_contain_every_record_with_its_digits(
 
 def test_a_run_resumes_where_the_files_of_the_last_one_end(emulator, topic, run_tap, batch_config):
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
-
     first = run_tap(topics=[topic], batch_config=batch_config)
     from_the_middle = run_tap(topics=[topic], batch_config=batch_config, state=first.states[0])
     idle = run_tap(topics=[topic], batch_config=batch_config, state=first.states[-1])
-
     assert batched(first) == loaded
     assert batched(from_the_middle) == loaded[20:]
     assert batched(idle) == []
@@ -138,21 +136,17 @@ def test_messages_after_a_run_from_latest_are_in_the_next_files(
 ):
     """The first run writes no file, but a bookmark."""
     settings: dict[str, Any] = {"start_from": "latest", "batch_config": batch_config}
-
     first = run_tap(topics=[topic], **settings)
     loaded = emulator.load(topic, [PAYLOAD % 1])
     second = run_tap(topics=[topic], state=first.states[-1], **settings)
-
     assert (batched(first), batched(second)) == ([], loaded)
 
 
 def test_max_messages_counts_the_files_of_all_topics_together(emulator, run_tap, batch_config):
     loaded = {n: emulator.load(emulator.create_topic(id=n), [PAYLOAD % n] * 40) for n in (1, 2)}
     settings: dict[str, Any] = {"topics": [1, 2], "batch_config": batch_config}
-
     first = run_tap(max_messages=50, **settings)
     second = run_tap(state=first.states[-1], **settings)
-
     read = {n: (batched(first, f"topic_{n}"), batched(second, f"topic_{n}")) for n in (1, 2)}
     assert sum(len(one) for one, _ in read.values()) == 50
     assert {n: one + two for n, (one, two) in read.items()} == loaded
@@ -161,9 +155,7 @@ def test_max_messages_counts_the_files_of_all_topics_together(emulator, run_tap,
 def test_a_failure_leaves_the_state_of_the_files(emulator, topic, run_tap, batch_config):
     loaded = emulator.load(topic, [PAYLOAD % n for n in range(50)])
     emulator.fault("status", operation="consume", status=403, after=3)
-
     run = run_tap(topics=[topic], batch_config=batch_config, batch_size=10)
-
     assert run.exit_code == 1
     [line] = run.error_lines
     assert "topic_1 (topic 1): HTTP 403" in line

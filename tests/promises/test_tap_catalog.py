@@ -143,9 +143,7 @@ def test_a_key_that_nested_records_do_not_have_is_an_error(emulator, run_tap, pu
     assert published
     catalog = discover(emulator, **ORDERS)
     catalog["streams"][0]["key_properties"] = ["n"]
-
     run = run_tap(catalog=catalog, **ORDERS)
-
     assert (run.exit_code, run.records()) == (1, [])
     [line] = run.error_lines
     assert "orders (topic 1): the records have no n, which is a key property; " in line

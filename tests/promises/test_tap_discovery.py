@@ -94,9 +94,7 @@ def test_names_are_snake_case_legal_and_unique(emulator, run_tap, developer):
 def test_more_topics_than_a_page_holds_are_all_found(emulator, run_tap, developer):
     for number in range(1, 206):
         emulator.create_topic(f"Topic {number}", id=number)
-
     run = run_tap("--discover", **developer)
-
     assert names(run) == sorted(f"topic_{number}" for number in range(1, 206))
     pages = [re.findall(r"\bpage=(\d+)", r.path) for r in emulator.requests(operation="topics")]
     assert pages == [["1"], ["2"], ["3"], ["4"]]
@@ -109,9 +107,7 @@ def test_each_topic_is_listed_once_whatever_the_count_says(emulator, run_tap, de
     for page in (topics[:100], topics[99:]):
         emulator.fault("garbage", operation="topics", body={"data": page, "count": count})
     emulator.fault("garbage", operation="topics", body={"data": topics[:100], "count": count})
-
     run = run_tap("--discover", **developer)
-
     assert names(run) == sorted(f"t{number}" for number in range(1, 151))
     assert len(emulator.requests(operation="topics")) <= 3
 
@@ -123,9 +119,7 @@ def test_short_pages_are_read_to_the_end(emulator, run_tap, developer, counted):
     for page in ([topics[0]], [topics[1]], [topics[2]], []):
         body = {"data": page, **({"count": 3} if counted else {})}
         emulator.fault("garbage", operation="topics", body=body)
-
     run = run_tap("--discover", **developer)
-
     assert names(run) == ["t1", "t2", "t3"]
     assert len(emulator.requests(operation="topics")) == 4
 
@@ -175,9 +169,7 @@ def test_numbers_and_schemas_may_be_listed_as_text(emulator, run_tap, developer)
     topic = {"id": "1", "name": "Orders", "retention": "604800", "schema": schema}
     for data in ([topic], []):
         emulator.fault("garbage", operation="topics", body={"data": data})
-
     run = run_tap("--discover", **developer)
-
     [stream] = json.loads(run.stdout)["streams"]
     assert "n" in stream["schema"]["properties"]["payload"]["properties"]
     assert "WARNING" not in run.stderr
@@ -208,7 +200,6 @@ def test_named_topics_get_the_schema_of_the_workspace(emulator, run_tap, develop
 
 def test_an_empty_workspace_is_a_run_without_streams(emulator, run_tap, developer):
     run = run_tap(**developer)
-
     assert (run.exit_code, run.stdout) == (0, b"")
     assert "reading 0 topics" in run.stderr
     assert consumed(emulator) == []
@@ -258,9 +249,7 @@ def test_a_developer_api_that_fails_ends_a_run_that_needs_it(
 def test_a_developer_api_that_fails_temporarily_is_retried(emulator, run_tap, developer):
     emulator.create_topic("Orders")
     emulator.fault("status", operation="topics", status=503, times=2)
-
     run = run_tap("--discover", **developer)
-
     assert names(run) == ["orders"]
     assert [r.status for r in emulator.requests(operation="topics")] == [503, 503, 200, 200]
 

@@ -73,7 +73,6 @@ def payload_schema(run: Outcome) -> Schema:
 def test_workatos_format_becomes_json_schema(field, expected):
     """All types and levels may be null, since the format cannot rule it out."""
     schema = from_workato([{"name": "f", **field}])
-
     assert schema == nullable("object", properties={"f": expected}, **OPEN)
     for validator in (Draft7Validator, Draft202012Validator):
         validator.check_schema(message_schema({"payload": schema}))
@@ -87,7 +86,6 @@ def test_a_field_without_a_name_is_ignored():
 
 def test_without_a_schema_a_payload_is_an_open_object(emulator, topic, run_tap):
     run = run_tap(topics=[topic])
-
     assert payload_schema(run) == OPEN_PAYLOAD
     assert [r.operation for r in emulator.requests()] == ["consume"]
 
@@ -147,9 +145,7 @@ def test_a_sample_contains_the_newest_messages_however_long_the_topic_has_been_i
     times = [ago(idle_secs + 60 * n) for n in range(320, 0, -1)]
     payloads = [{"amount": 1 if n < 300 else 9.99} for n in range(320)]
     emulator.load(topic, payloads, times=times)
-
     run = run_tap("--discover", topics=[topic], infer_schema=True)
-
     [stream] = json.loads(run.stdout)["streams"]
     columns = stream["schema"]["properties"]["payload"]["properties"]
     assert columns == {"amount": nullable("number")}
@@ -159,9 +155,7 @@ def test_a_sample_contains_the_newest_messages_however_long_the_topic_has_been_i
 @pytest.mark.parametrize("payloads", [[], [b"[" * 5000 + b"]" * 5000]], ids=["empty", "odd"])
 def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, topic, run_tap, payloads):
     emulator.load(topic, payloads)
-
     run = run_tap(topics=[topic], infer_schema=True)
-
     assert payload_schema(run) == OPEN_PAYLOAD
     assert len(consumed(emulator)) == (4 if payloads else 2)
     assert run.exit_code == 0
@@ -172,9 +166,7 @@ def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, topic, ru
     catalog = json.loads(run_tap("--discover", topics=[topic], infer_schema=True).stdout)
     loaded = emulator.load(topic, [{"other": "x"}])
     emulator.clear_requests()
-
     run = run_tap(topics=[topic], infer_schema=True, catalog=catalog)
-
     assert [request.get("after_message_id") for request in consumed(emulator)] == [None, loaded[0]]
     assert payload_schema(run)["properties"] == {"n": nullable("integer")}
     assert len(ids(run)) == 2

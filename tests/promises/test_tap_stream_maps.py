@@ -74,9 +74,7 @@ def deselect(catalog: dict[str, Any], *breadcrumb: str) -> None:
 
 def test_values_that_a_stream_map_does_not_touch_are_unchanged(emulator, run_tap, topic):
     emulator.load(topic, KEPT)
-
     run = run_tap(topics=[topic], stream_maps={"topic_1": {"more": "topic_id"}})
-
     lines = run.stdout.splitlines()[1:-1]
     for line, payload in zip(lines, KEPT, strict=True):
         assert b',"payload":%b,"more":1},"time_extracted"' % payload in line
@@ -140,9 +138,7 @@ def test_what_passes_a_filter_keeps_its_text(emulator, run_tap, topic, settings,
     """The error of a filter names the message; records before it are written and covered."""
     loaded = emulator.load(topic, [b'{"n":1E0}', b'{"n":2E0}', b'{"n":3E0}', b'{"n":null}'])
     maps = {"topic_1": {"__filter__": rule, "__alias__": "some"}}
-
     run = run_tap(topics=[topic], stream_maps=maps, **settings)
-
     assert ids(run, "some") == loaded[1:3]
     assert b'"n":2E0}' in run.stdout
     [line] = run.error_lines
@@ -170,9 +166,7 @@ def test_streams_without_a_map_can_be_left_out(emulator, run_tap, record_format)
 def test_a_topic_can_become_two_streams(emulator, run_tap, topic):
     loaded = emulator.load(topic, [ORDER, ORDER])
     maps = {"topic_1": {"payload": None}, "whole": {"__source__": "topic_1"}}
-
     run = run_tap(topics=[topic], stream_maps=maps)
-
     assert ids(run, "topic_1") == ids(run, "whole") == loaded
     assert [record["payload"] for record in run.records("whole")] == [ORDER, ORDER]
     assert "payload" not in columns(run, "topic_1")
@@ -181,9 +175,7 @@ def test_a_topic_can_become_two_streams(emulator, run_tap, topic):
 def test_only_streams_with_a_map_are_decoded(emulator, run_tap):
     for _ in range(2):
         emulator.load(emulator.create_topic(), [b'{ "n" : 1E5 }'])
-
     run = run_tap(topics=[1, 2], stream_maps={"topic_1": {"x": "1"}})
-
     assert (
         b'"topic_id":2,"time":"%b","payload":{ "n" : 1E5 }},'
         % emulator.messages(2)[0].time.encode()
@@ -384,9 +376,7 @@ def test_a_catalog_and_the_settings_must_both_name_a_stream(emulator, run_tap, t
     catalog = json.loads(run_tap("--discover", topics=[topic, both]).stdout)
     loaded = emulator.load(both, [ORDER])
     emulator.load(new, [ORDER])
-
     run = run_tap(topics=[both, new], catalog=catalog, infer_schema=True)
-
     assert run.exit_code == 0
     assert ids(run) == loaded
     assert {request.topic_id for request in emulator.requests()} == {both}

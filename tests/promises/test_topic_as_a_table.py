@@ -135,9 +135,7 @@ def test_a_catalog_of_columns_is_read_again(emulator, run_tap, topic):
     schema = {"properties": {"id": {"type": "string"}, "time": time}}
     catalog = discover(run_tap, topics=[{"id": topic, "schema": schema}], **UNPACKED)
     emulator.clear_requests()
-
     run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
-
     assert len(consumed(emulator)) == 2
     assert rows(run) == [{"payload_time": "noon", "_rescued": {"/id": 1}}, {"id": "x"}]
 
@@ -147,9 +145,7 @@ def test_no_sample_is_taken_if_the_bookmark_has_columns(emulator, run_tap, topic
     loaded = emulator.load(topic, [{"id": 1}])
     first = run_tap(topics=[topic], **UNPACKED)
     emulator.clear_requests()
-
     second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
-
     assert consumed(emulator) == [{"batch_size": 50, "after_message_id": loaded[0]}]
     assert schemas(second) == schemas(first) == [{"id": INTEGER}]
 
@@ -199,9 +195,7 @@ def test_a_page_with_many_new_columns_is_one_short_line(emulator, run_tap, topic
     emulator.load(topic, [{"id": 1}])
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     emulator.load(topic, [{f"field_{number}": 1 for number in range(1000)}])
-
     run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
-
     [line] = [line for line in run.stderr.splitlines() if "added" in line]
     names = ", ".join(f"field_{number}" for number in range(10))
     assert line.endswith(f"topic_1 (topic 1): added 999 columns: {names} and 989 more")
@@ -211,10 +205,8 @@ def test_a_declared_schema_does_not_change(emulator, run_tap, topic):
     emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
     topics = [{"id": topic, "schema": DECLARED}]
     state = {"bookmarks": {"topic_1": {"columns": {"note": TEXT, "total": TEXT}}}}
-
     run = run_tap(topics=topics, state=state, **UNPACKED)
     adding = run_tap(topics=topics, state=state, schema_evolution="add_columns", **UNPACKED)
-
     declared = {"id": INTEGER, "total": NUMBER}
     assert schemas(run) == [declared]
     assert rows(run) == [{"id": 1, "total": 1, "_rescued": {"/note": "x"}}]
@@ -295,9 +287,7 @@ def test_a_new_catalog_adds_columns_where_messages_do_not(emulator, run_tap, top
     first = run_tap(**settings)
     emulator.load(topic, [{"id": 2, "note": "x"}])
     catalog = discover(run_tap, **settings)
-
     second = run_tap(catalog=catalog, state=first.states[-1], **settings)
-
     assert schemas(second) == [{"id": INTEGER, "note": TEXT}]
     assert rows(second) == [{"id": 2, "note": "x"}]
 
@@ -391,9 +381,7 @@ def test_a_key_of_the_catalog_is_a_key(emulator, run_tap, topic):
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     catalog["streams"][0]["key_properties"] = ["id"]
     loaded += emulator.load(topic, [{"id": 2, "note": "x"}, {"note": "y"}])
-
     run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **UNPACKED)
-
     assert rows(run) == [{"id": 1}, {"id": 2, "_rescued": {"/note": "x"}}]
     assert schemas(run) == [{"id": INTEGER}]
     [line] = run.error_lines
@@ -412,9 +400,7 @@ OTHER_KEY = "its value for id, which is a key property, does not fit the column"
 def test_a_message_without_the_key_is_an_error(emulator, run_tap, topic, payload, problem, more):
     loaded = emulator.load(topic, [{"id": 1}, {"id": 2}, payload])
     maps = {"topic_1": {"__key_properties__": ["id"], **more}}
-
     run = run_tap(topics=[{"id": topic, "schema": DECLARED}], stream_maps=maps, **UNPACKED)
-
     assert run.exit_code == 1
     [line] = run.error_lines
     assert f"topic_1 (topic 1): message {loaded[2]} cannot be written: {problem}" in line
@@ -702,9 +688,7 @@ def test_a_key_property_cannot_be_deselected(emulator, run_tap, topic):
     emulator.load(topic, [{"id": 1}])
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     deselect(catalog, "id")
-
     run = run_tap(topics=[topic], catalog=catalog, **UNPACKED, **KEYED)
-
     assert (run.exit_code, run.records()) == (1, [])
     [line] = run.error_lines
     assert "topic_1 (topic 1): the catalog deselects id, which is a key property" in line
@@ -714,9 +698,7 @@ def test_columns_of_the_message_can_be_deselected(emulator, run_tap, topic):
     emulator.load(topic, [{"id": 1}])
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     deselect(catalog, "topic_id")
-
     run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
-
     assert run.records()[0].keys() == {"message_id", "time", "id"}
 
 
@@ -726,9 +708,7 @@ def test_a_column_cannot_be_deselected_in_nested_records(emulator, run_tap, topi
     catalog = discover(run_tap, topics=[topic])
     deselected = {"breadcrumb": ["properties", "email"], "metadata": {"selected": False}}
     catalog["streams"][0]["metadata"].append(deselected)
-
     run = run_tap(topics=[topic], catalog=catalog)
-
     assert (run.exit_code, run.records()) == (1, [])
     [line] = run.error_lines
     assert "topic_1 (topic 1): the catalog deselects email, which is not a property of" in line
@@ -738,9 +718,7 @@ def test_a_name_stays_with_the_field_that_had_it_first(emulator, run_tap, topic)
     emulator.load(topic, [{"time": "noon"}])
     first = run_tap(topics=[topic], **UNPACKED)
     emulator.load(topic, [{"time": "later", "payload_time": 5}])
-
     second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
-
     assert schemas(second) == schemas(first)
     assert rows(second) == [{"payload_time": "later", "_rescued": {"/payload_time": 5}}]
 
@@ -751,9 +729,7 @@ def test_a_name_stays_with_the_field_that_had_it_first(emulator, run_tap, topic)
 def test_columns_that_cannot_be_used_are_an_error(run_tap, topic, columns):
     """They are never taken for none, or for text: a type might change."""
     state = {"bookmarks": {"topic_1": {"columns": columns}}}
-
     run = run_tap(topics=[topic], state=state, **UNPACKED)
-
     assert run.exit_code == 1
     [line] = run.error_lines
     assert "topic_1 (topic 1): the state cannot be used: columns must be an object" in line
@@ -777,7 +753,6 @@ def test_columns_that_cannot_be_used_are_an_error(run_tap, topic, columns):
 )
 def test_settings_that_do_not_go_together_are_rejected(emulator, run_tap, topic, settings, words):
     run = run_tap(topics=[topic], **settings)
-
     assert run.exit_code != 0
     assert words in run.stderr
     assert emulator.requests() == []
@@ -786,9 +761,7 @@ def test_settings_that_do_not_go_together_are_rejected(emulator, run_tap, topic,
 def test_a_map_of_key_and_alias_keeps_nested_records_as_they_are(emulator, run_tap, topic):
     emulator.load(topic, [b'{ "n" : 1E5 }'])
     maps = {"topic_*": {"__alias__": "orders", "__key_properties__": None}}
-
     run = run_tap(topics=[topic], stream_maps=maps)
-
     assert b'"stream":"orders"' in run.stdout
     assert b',"payload":{ "n" : 1E5 }},"time_extracted"' in run.stdout
     [schema] = [m for m in run.messages if m["type"] == "SCHEMA"]
@@ -797,7 +770,5 @@ def test_a_map_of_key_and_alias_keeps_nested_records_as_they_are(emulator, run_t
 
 def test_the_sdks_test_reads_an_unpacked_record(emulator, run_tap, topic):
     emulator.load(topic, [{"id": 1}, {"id": 2, "x": 1}])
-
     run = run_tap("--test", topics=[topic], **UNPACKED)
-
     assert run.exit_code == 0, run.stderr

@@ -61,7 +61,6 @@ SAMPLES: dict[str, tuple[list[str], Schema | None]] = {
 @pytest.mark.parametrize(("values", "expected"), SAMPLES.values(), ids=SAMPLES.keys())
 def test_the_values_of_a_sample_decide_the_type(values, expected):
     columns = infer_columns([f'{{"f":{value}}}'.encode() for value in values], 0)
-
     assert schemas(columns) == ({"f": expected} if expected else {})
 
 
@@ -85,7 +84,6 @@ def test_only_what_becomes_a_column_is_typed():
 def test_a_sample_that_is_no_object_says_nothing():
     deep = b'{"d":%b%b}' % (b"[" * 5000, b"]" * 5000)
     samples = [b"null", b"[1]", b'"x"', deep, b'{"n":1}', b'{"":1,"\\u0000":2,"\\ud800":3}']
-
     assert schemas(infer_columns(samples, 0)) == {"n": INTEGER}
 
 
@@ -94,7 +92,6 @@ def test_a_sample_that_is_no_object_says_nothing():
 def test_an_inferred_schema_is_valid_and_can_be_read_again(samples, levels):
     columns = infer_columns(samples, levels)
     schema = {"type": "object", "properties": schemas(columns)}
-
     Draft7Validator.check_schema(schema)
     Draft202012Validator.check_schema(schema)
     assert "required" not in str(schema)
@@ -133,7 +130,6 @@ DECLARED: dict[str, tuple[Schema, Schema]] = {
 def test_of_a_declared_schema_a_column_keeps_what_it_can_hold(declared, expected):
     """Every column is nullable, and no rule is left that could fail the load."""
     schema = {"type": "object", "properties": {"f": declared}, "required": ["f"]}
-
     assert schemas(from_schema(schema, 1)) == {"f": expected}
 
 
@@ -143,6 +139,5 @@ def test_columns_that_come_first_keep_their_type():
     first = from_schema({"properties": {"a": INTEGER, "o": inner}}, 1)
     more = {**OBJECT, "properties": {"x": INTEGER, "y": DATE}}
     second = from_schema({"properties": {"a": NUMBER, "o": more, "b": TEXT}}, 1)
-
     both = {**OBJECT, "properties": {"x": TEXT, "y": DATE}}
     assert schemas(merged(first, second)) == {"a": INTEGER, "o": both, "b": TEXT}

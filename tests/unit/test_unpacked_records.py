@@ -135,9 +135,7 @@ DATES = {
 @pytest.mark.parametrize(("kind", "text", "fits"), cases(DATES))
 def test_a_date_column_holds_real_dates_only(kind, text, fits):
     columns = from_schema({"properties": {"at": {"type": "string", "format": kind}}}, 0)
-
     record = one(columns, f'{{"at":"{text}"}}')
-
     text = json.loads(f'"{text}"')
     assert record == ({"at": text} if fits else {"_rescued": {"/at": text}})
 
@@ -146,9 +144,7 @@ def test_a_value_keeps_its_bytes():
     """White space, digits and escapes included; of a field that comes twice, the last value."""
     columns = columns_of(a="number", b="object", c=["string", "integer"])
     payload = b'{ "a" : 2 , "b":{ "x":1E5},"a":1.10,"c":"\\u00e9\\n" }'
-
     [body] = builder(columns).build([payload]).bodies
-
     assert body == b'"a":1.10,"b":{ "x":1E5},"c":"\\u00e9\\n"'
 
 
@@ -174,7 +170,6 @@ def test_names_that_are_taken_get_a_prefix_and_the_second_is_rescued():
 def test_names_that_loaders_cannot_hold_are_rescued(name):
     """Each of them blocks a load or is overwritten; see the page about topics as tables."""
     record = one({}, json.dumps({name: 1, "x" * 63: 2}), "add_columns")
-
     assert record == {"x" * 63: N("2"), "_rescued": {f"/{name}": N("1")}}
 
 
@@ -215,9 +210,7 @@ FIRST_VALUES = {
 def test_the_first_value_of_a_field_decides_its_type(value, kind):
     """Whatever follows it in the page, or in later ones."""
     topic = builder({}, "add_columns")
-
     topic.build([f'{{"a":{value}}}'.encode(), b'{"b":"x"}'])
-
     types = {name: column.types for name, column in topic.columns.items()}
     assert types == {**({"a": (kind,)} if kind else {}), "b": ("string",)}
 
@@ -225,7 +218,6 @@ def test_the_first_value_of_a_field_decides_its_type(value, kind):
 @pytest.mark.parametrize("first", ["{}", '{"x":null}', '{"x":{}}'])
 def test_an_object_that_is_flattened_has_to_wait_for_a_value_in_it(first):
     topic = builder({}, "add_columns", flattened(unpacked=True))
-
     assert build(topic, f'{{"o":{first}}}', '{"o":{"x":{"y":1}}}') == [
         {"_rescued": {"/o": loads(first)}},
         {"o": {"x": {"y": N("1")}}},
@@ -235,7 +227,6 @@ def test_an_object_that_is_flattened_has_to_wait_for_a_value_in_it(first):
 def test_of_names_that_differ_only_by_case_the_first_becomes_the_column():
     """Databases that ignore case would load both into one column."""
     topic = builder({}, "add_columns")
-
     assert build(topic, '{"total":1,"TOTAL":2}', '{"Total":3,"Time":4,"MESSAGE_ID":5}') == [
         {"total": N("1"), "_rescued": {"/TOTAL": N("2")}},
         {"payload_Time": N("4"), "payload_MESSAGE_ID": N("5"), "_rescued": {"/Total": N("3")}},
@@ -255,7 +246,6 @@ def test_fail_ends_the_page_before_the_message(payload, words):
     page = builder(columns_of(a="integer"), "fail").build(
         [b'{"a":1}', payload.encode(), b'{"a":2}']
     )
-
     assert page.bodies == [b'"a":1']
     assert page.problem == words
 
@@ -269,7 +259,6 @@ def test_what_is_counted_is_bounded():
     topic = builder({})
     for number in range(50):
         build(topic, f'{{"f{number}":1}}')
-
     assert str(topic.without_column).startswith("/f0 (1), /f1 (1), ")
     assert str(topic.without_column).endswith("/f19 (1), other fields (30)")
 
@@ -277,9 +266,7 @@ def test_what_is_counted_is_bounded():
 def test_field_names_without_end_do_not_become_columns_without_end():
     topic = builder({}, "add_columns")
     payload = {f"f{number}": 1 for number in range(MAX_COLUMNS + 10)}
-
     [record] = build(topic, json.dumps(payload))
-
     assert len(topic.columns) == MAX_COLUMNS
     assert len(record["_rescued"]) == 10
 
@@ -313,7 +300,6 @@ def test_deselected_fields_of_rescued_objects_are_not_rescued():
     deselected = {("o", "email"), ("n", "deep", "email")}
     topic = builder(columns_of(o="integer"), Evolution("rescue", deselected=deselected))
     payload = '{"o":{"email":"hush","x":1.10},"n":{"deep":{"email":"hush","y":[1E5]}}}'
-
     assert build(topic, payload, '{"o":["x"]}') == [
         {"_rescued": {"/o": {"x": N("1.10")}, "/n": {"deep": {"y": [N("1E5")]}}}},
         {"_rescued": {"/o": ["x"]}},
@@ -322,7 +308,6 @@ def test_deselected_fields_of_rescued_objects_are_not_rescued():
 
 def test_a_field_that_the_catalog_deselects_is_not_new():
     topic = builder({}, Evolution("add_columns", deselected={("a",)}))
-
     assert build(topic, '{"a":1,"b":1}') == [{"b": N("1")}]
 
 
@@ -331,7 +316,6 @@ def test_a_selected_value_is_not_dropped_silently():
     deselected = {("_rescued",)}
     topic = builder(columns_of(a="integer"), Evolution("rescue", deselected=deselected))
     failing = builder(columns_of(a="integer"), Evolution("fail", deselected=deselected))
-
     assert build(topic, '{"a":"x","b":1}', "[1]") == [{}, {}]
     assert str(topic.unfitting) == "/a (1), the payload (1)"
     assert failing.build([b'{"b":1}', b'{"a":"x"}']).problem == "/a does not fit the schema"
@@ -342,7 +326,6 @@ def test_a_name_is_shown_on_one_line():
     name = "a\nERROR b" + "c" * 1000
     payload = json.dumps({name: 1}).encode()
     shown = f"/a?ERROR b{'c' * 90}..."
-
     assert builder({}, "fail").build([payload]).problem == f"{shown} is not in the schema"
     topic = builder({})
     topic.build([payload])
@@ -354,7 +337,6 @@ def test_selection_below_a_payload():
     columns = columns_of(a="integer", b="integer")
     only_b = builder(columns, Evolution("rescue", deselected={("payload", "a")}), layout)
     nothing = builder(columns, Evolution("rescue", deselected={("payload",)}), layout)
-
     assert build(only_b, '{"a":"x","b":1,"c":1}') == [
         {"payload": {"b": N("1")}, "_rescued": {"/c": N("1")}}
     ]
@@ -364,7 +346,6 @@ def test_selection_below_a_payload():
 def test_an_object_that_leaves_no_column_is_rescued():
     columns = infer_columns([b'{"o":{"x":1}}'], 1)
     topic = builder(columns, layout=flattened(unpacked=True))
-
     for value in ("null", "{}", "[1]", "1"):
         assert build(topic, f'{{"o":{value}}}') == [{"_rescued": {"/o": loads(value)}}]
 
@@ -531,5 +512,4 @@ def test_a_page_of_anything_is_built(mode):
     """What is nested more deeply than parsers recurse is no exception."""
     deep = b"[" * 100_000 + b"]" * 100_000
     page = builder({}, mode).build([b"{}", b'{"a":%b}' % deep, deep])
-
     assert len(page.bodies) == (1 if mode == "fail" else 3)
