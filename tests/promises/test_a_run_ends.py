@@ -22,32 +22,21 @@ def cursors(emulator: Emulator) -> list[str | None]:
     return [body.get("after_message_id") for body in consumed(emulator)]
 
 
-def test_an_empty_page_is_the_end(emulator, run_tap):
-    published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(120)))
-    outcome = run_tap(topics=[1])
-    assert outcome.exit_code == 0
-    assert ids(outcome) == published
-    assert cursors(emulator) == [None, published[49], published[99], published[119]]
-    assert_states_are_true(outcome)
-
-
-def test_an_empty_topic_is_one_request(emulator, run_tap):
-    emulator.create_topic()
-    outcome = run_tap(topics=[1])
-    assert outcome.exit_code == 0
-    assert [message["type"] for message in outcome.messages if message["type"] != "STATE"] == [
-        "SCHEMA"
-    ]
-    assert cursors(emulator) == [None]
-
-
-def test_a_short_page_is_not_the_end(emulator, run_tap):
+@pytest.mark.parametrize(
+    ("count", "page_limit", "last_of_pages"),
+    [(120, None, [49, 99, 119]), (10, 3, [2, 5, 8, 9]), (0, None, [])],
+    ids=["full pages", "short pages", "an empty topic"],
+)
+def test_only_an_empty_page_is_the_end(emulator, topic, run_tap, count, page_limit, last_of_pages):
     """A page may be shorter than `batch_size` before the end of the topic."""
-    published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(10)))
-    emulator.configure(page_limit=3)
-    outcome = run_tap(topics=[1])
+    published = emulator.load(topic, [{}] * count)
+    emulator.configure(page_limit=page_limit)
+    outcome = run_tap(topics=[topic])
+    kinds = [message["type"] for message in outcome.messages if message["type"] != "STATE"]
+    assert (outcome.exit_code, kinds) == (0, ["SCHEMA", *["RECORD"] * count])
     assert ids(outcome) == published
-    assert cursors(emulator) == [None, *published[2:9:3], published[-1]]
+    assert cursors(emulator) == [None, *(published[last] for last in last_of_pages)]
+    assert_states_are_true(outcome)
 
 
 @pytest.mark.parametrize(

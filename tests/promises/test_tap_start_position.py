@@ -193,16 +193,6 @@ def test_a_full_table_is_read_in_each_run(emulator, old_and_new, run_tap):
     assert [bookmark(state, "topic_1") for state in outcome.states] == [old_and_new[3]]
 
 
-def test_the_state_of_other_streams_is_kept(old_and_new, run_tap):
-    given = {"bookmarks": {"elsewhere": {"replication_key_value": "Axyz", "since": 3}}}
-    outcome = run_tap(topics=[1], state=given)
-    assert ids(outcome) == old_and_new
-    assert len(outcome.states) == 2
-    for state in outcome.states:
-        assert state["bookmarks"]["elsewhere"] == given["bookmarks"]["elsewhere"]
-    assert bookmark(outcome.states[-1], "topic_1") == old_and_new[-1]
-
-
 def test_a_run_without_new_messages_is_one_request(emulator, run_tap):
     last = {}
     for topic in (1, 2, 3):

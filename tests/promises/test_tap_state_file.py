@@ -125,15 +125,16 @@ def test_the_error_names_the_state_file(emulator, run_tap, text):
     assert emulator.requests() == []
 
 
-def test_bookmarks_of_other_streams_are_kept_unchanged(emulator, published):
+def test_bookmarks_of_other_streams_are_kept_unchanged(published, run_tap):
     """They belong to other taps or to the target, and may contain anything."""
     others: dict[str, Any] = {
         "users": {"replication_key": "id", "replication_key_value": 7},
         "target-workato-streams": {"11": {"message_id": "A12y", "message_time": None}},
         "odd": "text",
     }
-    outcome = read(emulator, topics=[{"id": 1}], state={"bookmarks": dict(others)})
+    outcome = run_tap(topics=[1], state={"bookmarks": others})
     assert ids(outcome) == published
+    assert bookmark(outcome.states[-1], "topic_1") == published[-1]
     for state in outcome.states:
         assert {name: state["bookmarks"][name] for name in others} == others
 
