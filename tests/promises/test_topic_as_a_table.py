@@ -33,31 +33,28 @@ DECLARED = {
 
 def schemas(run: Outcome, stream: str = "topic_1") -> list[Schema]:
     """The columns of each SCHEMA message of a stream, besides those that all have."""
-    found = []
+    found: list[Schema] = []
     for message in run.messages:
         if message["type"] == "SCHEMA" and message["stream"] == stream:
             properties = message["schema"]["properties"]
             assert list(properties)[:4] == [*FIXED, "_rescued"]
             assert properties["_rescued"]["type"] == ["object", "null"]
-            names = list(properties)[4:]
-            found.append({name: properties[name] for name in names})
+            found.append(dict(list(properties.items())[4:]))
     return found
 
 
 def rows(run: Outcome, stream: str = "topic_1") -> list[dict[str, Any]]:
     """The records without the message's own fields; each conforms to the SCHEMA before it."""
     found = []
-    validators: dict[str, Draft202012Validator] = {}
+    strict: dict[str, Draft202012Validator] = {}
     for message in run.messages:
         if message["type"] == "SCHEMA":
-            strict = {**message["schema"], "additionalProperties": False}
-            validators[message["stream"]] = Draft202012Validator(
-                strict, format_checker=FormatChecker()
-            )
+            schema = {**message["schema"], "additionalProperties": False}
+            strict[message["stream"]] = Draft202012Validator(schema, format_checker=FormatChecker())
         if message["type"] == "RECORD":
-            validators[message["stream"]].validate(message["record"])
+            record = message["record"]
+            strict[message["stream"]].validate(record)
             if message["stream"] == stream:
-                record = message["record"]
                 found.append({name: record[name] for name in record if name not in FIXED})
     return found
 
@@ -75,19 +72,13 @@ def discover(run_tap: RunTap, **settings: Any) -> dict[str, Any]:  # noqa: ANN40
 
 def test_a_value_with_nul_is_rescued_as_its_json_text(emulator, run_tap, topic):
     """No type of PostgreSQL can store it; a backslash before `u0000` makes it plain text."""
-    emulator.load(
-        topic,
-        [
-            b'{"note":"a\\\\u0000b"}',
-            b'{"note":"a\\u0000b"}',
-            b'{"note":"a","o":{"name":"\\u0000"}}',
-        ],
-    )
+    texts = [b'{"a":"a\\\\u0000b"}', b'{"a":"a\\u0000b"}', b'{"a":"a","o":{"x":"\\u0000"}}']
+    emulator.load(topic, texts)
     run = run_tap(topics=[topic], **UNPACKED)
     assert rows(run) == [
-        {"note": "a\\u0000b"},
-        {"_rescued": {"/note": '"a\\u0000b"'}},
-        {"note": "a", "_rescued": {"/o": '{"name":"\\u0000"}'}},
+        {"a": "a\\u0000b"},
+        {"_rescued": {"/a": '"a\\u0000b"'}},
+        {"a": "a", "_rescued": {"/o": '{"x":"\\u0000"}'}},
     ]
 
 
@@ -118,13 +109,8 @@ def test_the_fields_of_a_payload_are_columns(emulator, run_tap, topic):
     assert first == {"id": 1, "total": 1.1, "lines": [{"sku": "A"}], "payload_time": "noon"}
     assert second.keys() == {"id", "total", "customer"}
     assert third == {}
-    stored = emulator.messages(topic)[1]
-    assert (
-        b'{"message_id":"%b","topic_id":%d,"time":"%b","id":2,"total":'
-        b'123456789012345678901234567890.5,"customer":{"name":"Ann"}},"time_extracted":'
-        % (stored.message_id.encode(), topic, stored.time.encode())
-        in run.stdout
-    )
+    written = b'"id":2,"total":123456789012345678901234567890.5,"customer":{"name":"Ann"}},"time_ex'
+    assert written in run.stdout
     assert (run.exit_code, run.error_lines) == (0, [])
 
 
@@ -176,19 +162,13 @@ def test_new_fields_become_columns_and_the_next_run_knows_them(emulator, run_tap
         {"a": 2, "c": {"x": 1}},
         {"_rescued": {"/id": 1.5, "/a": "x"}},
     ]
-    lines = [line for line in first.stderr.splitlines() if "added" in line]
-    assert [line.split("topic_1 (topic 1): ")[1] for line in lines] == [
-        "added 1 column: a",
-        "added 1 column: c",
-    ]
-    assert bookmark(first)["columns"] == columns
+    added = [line[-17:] for line in first.stderr.splitlines() if "added" in line]
+    assert added == ["added 1 column: a", "added 1 column: c"]
     assert schemas(second) == [columns]
-    assert bookmark(second)["columns"] == columns
+    assert bookmark(first)["columns"] == bookmark(second)["columns"] == columns
     assert schemas(third) == [columns, {**columns, "b": NUMBER}]
     assert rows(third) == [{"b": 1, "_rescued": {"/a": "y", "/c": 1}}]
-    assert (
-        "values that do not fit their column, kept in _rescued: /a (1), /c (1); if" in third.stderr
-    )
+    assert "do not fit their column, kept in _rescued: /a (1), /c (1); if" in third.stderr
 
 
 def test_a_page_with_many_new_columns_is_one_short_line(emulator, run_tap, topic):
@@ -242,12 +222,8 @@ def test_a_declared_schema_stays_while_the_developer_api_is_down(emulator, run_t
 def test_a_declared_type_that_changes_is_a_warning(emulator, run_tap, topic):
     """One per run, until the loader has stored the state of a run with the new type."""
     emulator.load(topic, [{"id": 1, "total": 10, "note": "x"}])
-    schema = {"type": "object", "properties": {"id": INTEGER, "total": NUMBER}}
-    settings: dict[str, Any] = {
-        "topics": [{"id": topic, "schema": schema}],
-        "schema_evolution": "add_columns",
-        **UNPACKED,
-    }
+    topics = [{"id": topic, "schema": DECLARED}]
+    settings: dict[str, Any] = {"topics": topics, "schema_evolution": "add_columns", **UNPACKED}
     columns = {"id": NUMBER, "total": INTEGER, "note": TEXT}
     first = run_tap(state={"bookmarks": {"topic_1": {"columns": columns}}}, **settings)
     second = run_tap(state=first.states[-1], **settings)
@@ -311,12 +287,8 @@ def test_fail_stops_before_the_message(emulator, run_tap, topic):
 def test_none_drops_what_does_not_fit(emulator, run_tap, topic):
     emulator.load(topic, [{"id": 1, "note": "x"}, {"id": "x", "more": None}] * 3)
 
-    run = run_tap(
-        topics=[{"id": topic, "schema": DECLARED}],
-        schema_evolution="none",
-        batch_size=1,
-        **UNPACKED,
-    )
+    topics = [{"id": topic, "schema": DECLARED}]
+    run = run_tap(topics=topics, schema_evolution="none", batch_size=1, **UNPACKED)
 
     assert rows(run) == [{"id": 1}, {}] * 3
     lines = [line for line in run.stderr.splitlines() if "dropped" in line]
