@@ -57,38 +57,27 @@ def test_without_topics_every_topic_of_the_workspace_is_a_stream(emulator, run_t
     assert run.exit_code == 0
 
 
+# The titles of topics 1, 2 and so on, and the names of their streams.
+NAMES = [
+    ("SalesOrders", "sales_orders"),
+    ("sales orders", "sales_orders_2"),
+    ("  Sales / Orders (EU) v2.0 ", "sales_orders_eu_v2_0"),
+    ("Menü & Prix été", "menu_prix_ete"),
+    ("注文", "topic_5"),
+    ("", "topic_6"),
+    ("Sales-Orders", "sales_orders_7"),
+    ("sales_orders_7", "sales_orders_7_8"),
+    ("../../etc/passwd", "etc_passwd"),
+    ("topic_5", "topic_5_10"),
+]
+
+
 def test_names_are_snake_case_legal_and_unique(emulator, run_tap, developer):
     """The oldest of the topics with the same title keeps the name, and its bookmark."""
-    titles = {
-        1: "SalesOrders",
-        2: "sales orders",
-        3: "  Sales / Orders (EU) v2.0 ",
-        4: "Menü & Prix été",
-        5: "注文",
-        6: "",
-        7: "Sales-Orders",
-        8: "sales_orders_7",
-        9: "../../etc/passwd",
-        10: "topic_5",
-    }
-    for topic, title in reversed(titles.items()):
-        emulator.create_topic(title, id=topic)
-        emulator.load(topic, [{}])
-
+    for topic, (title, _) in reversed(list(enumerate(NAMES, start=1))):
+        emulator.load(emulator.create_topic(title, id=topic), [{}])
     run = run_tap(**developer)
-
-    assert streams(run) == {
-        "sales_orders": 1,
-        "sales_orders_2": 2,
-        "sales_orders_eu_v2_0": 3,
-        "menu_prix_ete": 4,
-        "topic_5": 5,
-        "topic_6": 6,
-        "sales_orders_7": 7,
-        "sales_orders_7_8": 8,
-        "etc_passwd": 9,
-        "topic_5_10": 10,
-    }
+    assert streams(run) == {name: topic for topic, (_, name) in enumerate(NAMES, start=1)}
 
 
 def test_more_topics_than_a_page_holds_are_all_found(emulator, run_tap, developer):
