@@ -15,24 +15,6 @@ from tests.support.tap_output import ago, all_ago, assert_states_are_true, consu
 if TYPE_CHECKING:
     from workato_streams_emulator import Emulator
 
-    from tests.support.executables import Outcome
-
-
-def state_after(message_id: str, stream: str = "topic_1") -> dict[str, Any]:
-    place = {"replication_key": "message_id", "replication_key_value": message_id}
-    return {"bookmarks": {stream: place}}
-
-
-def assert_cursors(emulator: Emulator, outcome: Outcome, first: dict[str, str]) -> None:
-    """The first request has this cursor, each later one the last message before it."""
-    asked = consumed(emulator)
-    cursors = ("after_message_id", "since_time")
-    sent = [{key: body[key] for key in cursors if key in body} for body in asked]
-    assert sent[0] == first
-    assert len(sent) > 1
-    assert all(list(each) == ["after_message_id"] for each in sent[1:])
-    assert {each["after_message_id"] for each in sent[1:]} <= set(ids(outcome))
-
 
 @pytest.fixture
 def old_and_new(emulator: Emulator) -> list[str]:
@@ -42,31 +24,52 @@ def old_and_new(emulator: Emulator) -> list[str]:
     return emulator.load(topic, [{"n": n} for n in range(6)], times=times)
 
 
-def test_without_a_bookmark_a_topic_is_read_from_its_earliest_message(
-    emulator, old_and_new, run_tap
+AN_HOUR_AGO, LONG_AGO = ago(3_600), "2020-01-01T00:00:00Z"
+BY_ID, BY_TIME = "replication_key_value", "message_time"
+# The settings, what the bookmark of the second message has, the first message to be read, the first
+# cursor, and the line in the log.
+STARTS: list[tuple[dict[str, Any], set[str], int, set[str], str]] = [
+    ({}, set(), 0, set(), "starting at the earliest message (no bookmark, start_from is earliest)"),
+    (
+        *({"start_from": "latest"}, set(), 6, {"since_time"}),
+        "starting after the latest message (no bookmark, start_from is latest)",
+    ),
+    (
+        {"start_date": AN_HOUR_AGO},
+        set(),
+        3,
+        {"since_time"},
+        f"starting at {AN_HOUR_AGO} (start_date)",
+    ),
+    (
+        *({"start_date": LONG_AGO}, {BY_ID, BY_TIME}, 2, {"after_message_id"}),
+        "resuming after message %s of %s (bookmark)",
+    ),
+    (
+        *({"start_from": "latest"}, {BY_ID}, 2, {"after_message_id"}),
+        "resuming after message %s (bookmark)",
+    ),
+    ({}, {BY_TIME}, 3, {"since_time"}, "resuming at %s (bookmark)"),
+]
+
+
+@pytest.mark.parametrize(("settings", "given", "first", "cursor", "line"), STARTS, ids=str)
+def test_the_settings_decide_only_without_a_bookmark(
+    emulator, old_and_new, run_tap, settings, given, first, cursor, line
 ):
-    outcome = run_tap(topics=[1], batch_size=2)
+    """The log says where each stream starts and why. Two cursors are never sent together."""
+    second = emulator.messages(1)[1]
+    place = {BY_ID: second.message_id, BY_TIME: second.time}
+    place = {key: value for key, value in place.items() if key in given}
+    state = {"bookmarks": {"topic_1": place}}
+    outcome = run_tap(topics=[1], batch_size=2, state=state if given else None, **settings)
     assert outcome.exit_code == 0
-    assert ids(outcome) == old_and_new
-    assert_cursors(emulator, outcome, {})
-    assert_states_are_true(outcome)
-
-
-def test_a_start_date_is_sent_only_in_the_first_request(emulator, old_and_new, run_tap):
-    start_date = ago(3_600)
-    outcome = run_tap(topics=[1], batch_size=2, start_date=start_date)
-    assert ids(outcome) == old_and_new[3:]
-    assert_cursors(emulator, outcome, {"since_time": start_date})
-
-
-@pytest.mark.parametrize(
-    "settings", [{"start_date": "2020-01-01T00:00:00Z"}, {"start_from": "latest"}]
-)
-def test_a_bookmark_takes_precedence_over_the_settings(emulator, old_and_new, run_tap, settings):
-    outcome = run_tap(topics=[1], state=state_after(old_and_new[1]), **settings)
-    assert outcome.exit_code == 0
-    assert ids(outcome) == old_and_new[2:]
-    assert_cursors(emulator, outcome, {"after_message_id": old_and_new[1]})
+    assert ids(outcome) == old_and_new[first:]
+    assert outcome.stderr.count(f"topic_1 (topic 1): {line % tuple(place.values())}") == 1
+    sent = [body.keys() & {"after_message_id", "since_time"} for body in consumed(emulator)]
+    assert sent[0] == cursor
+    assert all(each == {"after_message_id"} for each in sent[1:])
+    assert_states_are_true(outcome, state)
 
 
 def test_each_topic_may_have_its_own_start(emulator, run_tap):
@@ -185,7 +188,7 @@ def test_a_full_table_is_read_in_each_run(emulator, old_and_new, run_tap):
     for entry in catalog["streams"]:
         entry["replication_method"] = "FULL_TABLE"
         entry["metadata"][0]["metadata"]["forced-replication-method"] = "FULL_TABLE"
-    given = state_after(old_and_new[3])
+    given = {"bookmarks": {"topic_1": {"replication_key_value": old_and_new[3]}}}
     outcome = run_tap(topics=[1], catalog=catalog, state=given)
     assert outcome.exit_code == 0
     assert ids(outcome) == old_and_new
@@ -208,33 +211,3 @@ def test_a_run_without_new_messages_is_one_request(emulator, run_tap):
     assert len(emulator.requests()) == 3
     for topic, message_id in last.items():
         assert message_id.encode() in asked[topic].body
-
-
-TIME = "2026-01-31T00:00:00.000+00:00"
-STARTS: list[tuple[dict[str, Any], dict[str, Any] | None, str]] = [
-    ({}, None, "starting at the earliest message (no bookmark, start_from is earliest)"),
-    (
-        {"start_from": "latest"},
-        None,
-        "starting after the latest message (no bookmark, start_from is latest)",
-    ),
-    ({"start_date": TIME}, None, f"starting at {TIME} (start_date)"),
-    (
-        {"start_date": TIME},
-        {"replication_key_value": "A", "message_time": TIME},
-        f"resuming after message A of {TIME} (bookmark)",
-    ),
-    ({}, {"replication_key_value": "A"}, "resuming after message A (bookmark)"),
-    ({}, {"message_time": TIME}, f"resuming at {TIME} (bookmark)"),
-]
-
-
-@pytest.mark.parametrize(("settings", "given", "line"), STARTS, ids=str)
-def test_the_log_says_where_each_stream_starts_and_why(emulator, caplog, settings, given, line):
-    emulator.load(emulator.create_topic(id=1), [b"{}"])
-    emulator.fault("garbage", body={"messages": []})
-    caplog.set_level("INFO")
-    state = {"bookmarks": {"orders": given}} if given else None
-    read(emulator, topics=[{"id": 1, "name": "orders"}], state=state, **settings)
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines.count(f"orders (topic 1): {line}") == 1
