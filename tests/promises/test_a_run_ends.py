@@ -1,18 +1,12 @@
 """A run ends, even on a busy topic, with a wrong clock, or if the service repeats pages."""
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
 from tests.support.tap_output import ago, all_ago, assert_states_are_true, consumed, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
 
 HOUR = 3_600
 

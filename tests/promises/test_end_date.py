@@ -1,18 +1,13 @@
 """A run with `end_date` reads up to this time and ends; a later run continues from there."""
 
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
 from tests.support.tap_output import ago, assert_states_are_true, consumed, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
 
 HOUR = 3_600
 

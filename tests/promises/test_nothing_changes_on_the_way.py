@@ -1,20 +1,15 @@
 """Payloads and records arrive byte for byte as they were published or received."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.executables import Outcome
 from tests.support.singer_lines import raw_record, schema, state
 from tests.support.tap_output import consumed, ids
-
-if TYPE_CHECKING:
-    from tests.support.executables import Outcome
 
 RECORD = re.compile(
     rb'\{"type":"RECORD","stream":"topic_\d+","record":\{"message_id":"([^"]+)","topic_id":\d+,'

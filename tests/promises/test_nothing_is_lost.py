@@ -1,7 +1,5 @@
 """Nothing is lost: whenever a run is killed, the next one resumes from its last STATE."""
 
-from __future__ import annotations
-
 import random
 import signal
 import threading

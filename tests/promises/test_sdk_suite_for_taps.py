@@ -1,15 +1,11 @@
 """The SDK's standard tests for taps, against the emulator."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from singer_sdk.testing import get_tap_test_class
 from tap_workato_streams.tap import TapWorkatoStreams
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
+from workato_streams_emulator import Emulator
 
 SCHEMA = {"type": "object", "properties": {"id": {"type": "integer"}, "total": {"type": "number"}}}
 CONFIG: dict[str, Any] = {

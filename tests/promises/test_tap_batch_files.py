@@ -1,23 +1,18 @@
 """Batch files contain every record, and the state never passes a file not yet reported."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.executables import Outcome
 from tests.support.running import eventually
 from tests.support.tap import bookmark
 from tests.support.tap_output import consumed
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.executables import Outcome
 
 COMPRESSIONS: list[dict[str, str]] = [{"compression": "gzip"}, {"compression": "none"}, {}]
 PAYLOAD = b'{"n":%d,"price":1.10,"big":123456789012345678901234567890,"s":"\\ud800"}'

@@ -1,19 +1,15 @@
 """A catalog selects streams; it cannot lose messages, and a run that reads nothing says so."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from tap_workato_streams.discovery.catalog import parse_catalog
 from tap_workato_streams.event_streams.errors import SettingError
+from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
 from tests.support.tap_in_process import discover, read
 from tests.support.tap_output import ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
 
 def of_stream(**members: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

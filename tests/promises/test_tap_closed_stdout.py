@@ -1,7 +1,5 @@
 """A run whose stdout was closed ends with one line; a full disk is an error."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,21 +1,15 @@
 """Topics are read concurrently: order is kept in each topic, and every STATE is true."""
 
-from __future__ import annotations
-
 import subprocess
 import time
-from typing import TYPE_CHECKING
 
 import pytest
+from workato_streams_emulator import Emulator, LoggedRequest
 
 from tests.support.executables import TIMEOUT_SECS, command, environment
 from tests.support.running import eventually
 from tests.support.tap import END_SECS, bookmark, read_slowly, start_with_pipe
 from tests.support.tap_output import assert_states_are_true, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator, LoggedRequest
-
 
 TOPICS = 12
 

@@ -1,20 +1,15 @@
 """Discovery: streams are the topics in the settings, or all topics of the workspace."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
+from tests.support.executables import Outcome
 from tests.support.tap_in_process import discover, read
 from tests.support.tap_output import consumed, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
-    from tests.support.executables import Outcome
 
 
 @pytest.fixture

@@ -1,20 +1,15 @@
 """An expired bookmark is detected by probing; a warning names the time span of the loss."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
+from tests.support.executables import Outcome
 from tests.support.running import eventually
 from tests.support.tap import bookmark
 from tests.support.tap_in_process import read
 from tests.support.tap_output import ago, assert_states_are_true, consumed, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
-    from tests.support.executables import Outcome
 
 State = dict[str, Any]
 

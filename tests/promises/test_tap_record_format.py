@@ -1,7 +1,5 @@
 """The lines of the tap have exactly the documented shape."""
 
-from __future__ import annotations
-
 from datetime import datetime, timezone
 
 TIME = "2023-04-14T15:07:14.437+00:00"

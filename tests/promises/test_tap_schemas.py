@@ -1,20 +1,15 @@
 """Where the schema of a payload comes from, and what it says."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 from tap_workato_streams.discovery.schemas import OPEN_PAYLOAD, from_workato
 from tap_workato_streams.records.columns import message_schema
 
-from tests.support.executables import write_json
+from tests.support.executables import Outcome, write_json
 from tests.support.tap_output import ago, consumed, ids
-
-if TYPE_CHECKING:
-    from tests.support.executables import Outcome
 
 Schema = dict[str, Any]
 

@@ -1,19 +1,15 @@
 """Where reading starts: the settings decide once, and the bookmark from then on."""
 
-from __future__ import annotations
-
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
 from tests.support.tap_in_process import read
 from tests.support.tap_output import ago, all_ago, assert_states_are_true, consumed, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
 
 @pytest.fixture

@@ -1,21 +1,16 @@
 """A state file is used as it is, unwrapped, or rejected; it is never taken for "no state"."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tap_workato_streams.event_streams.errors import SettingError
+from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
 from tests.support.tap_in_process import read
 from tests.support.tap_output import ago, consumed, ids
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from workato_streams_emulator import Emulator
 
 REJECTED: list[tuple[Any, str]] = [
     ([], "state: an array is not a state; expected an object"),

@@ -3,17 +3,13 @@
 Stream maps, flattening and deselection.
 """
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from tests.support.executables import Outcome
 from tests.support.tap_output import consumed, ids
-
-if TYPE_CHECKING:
-    from tests.support.executables import Outcome
 
 # Decoded payloads that are written unchanged: notation, digits, dates and lone surrogates.
 NUMBERS = [

@@ -1,7 +1,5 @@
 """Whatever the service sends as `time`, the tap emits what it accepts; no message makes it loop."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

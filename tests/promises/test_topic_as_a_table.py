@@ -1,21 +1,17 @@
 """Topics as tables: unpacked and flattened records, as the executable emits them."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tests.support.executables import Outcome
+from tests.support.tap import RunTap
 from tests.support.tap_output import consumed, ids
-
-if TYPE_CHECKING:
-    from tests.support.executables import Outcome
-    from tests.support.tap import RunTap
 
 Schema = dict[str, Any]
 

@@ -1,8 +1,7 @@
 """Whatever the topics, pages, faults and runs, the output is what was published."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +12,6 @@ from tap_workato_streams.event_streams import session as retrying
 from tests.support.tap import bookmark
 from tests.support.tap_in_process import read
 from tests.support.tap_output import all_ago, assert_states_are_true, ids
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 EXAMPLES = settings(max_examples=60)
 

@@ -1,7 +1,5 @@
 """Which columns a sample shows, and which a declared schema names."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

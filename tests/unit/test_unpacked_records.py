@@ -1,24 +1,26 @@
 """Payloads as columns: what fits, what is rescued, and that nothing is lost between them."""
 
-from __future__ import annotations
-
 import json
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from singer_sdk.helpers._flattening import FlatteningOptions, flatten_record, flatten_schema
-from tap_workato_streams.records.columns import Layout, from_schema, infer_columns, merged, schemas
+from tap_workato_streams.records.columns import (
+    Columns,
+    Layout,
+    from_schema,
+    infer_columns,
+    merged,
+    schemas,
+)
 from tap_workato_streams.records.evolution import MAX_COLUMNS, MODES, Evolution, from_bookmark
 from tap_workato_streams.records.record_builder import RecordBuilder
 
 from tests.support.payload_text import Number, leaves, loads, original, payloads
-
-if TYPE_CHECKING:
-    from tap_workato_streams.records.columns import Columns
 
 Schema = dict[str, Any]
 
