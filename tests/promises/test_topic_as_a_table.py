@@ -317,43 +317,33 @@ def test_batch_files_hold_unpacked_records(emulator, run_tap, topic, tmp_path):
     assert "fields without a column, kept in _rescued: /note (60)" in run.stderr
 
 
-KEYED: dict[str, Any] = {
-    "stream_maps": {"topic_1": {"__key_properties__": ["id"], "__alias__": "orders"}}
-}
+KEYED: dict[str, Any] = {"stream_maps": {"topic_1": {"__key_properties__": ["id"]}}}
 
 
-def test_a_topic_of_changes_is_a_table_with_a_business_key(emulator, run_tap, topic):
+@pytest.mark.parametrize("by_catalog", [False, True])
+def test_a_topic_of_changes_is_a_table_with_a_business_key(emulator, run_tap, topic, by_catalog):
     """Rows keep the payload's bytes; new fields wait for the next run."""
     emulator.load(topic, [b'{"id":1,"total":1E5}', b'{"id":1,"total":2.50}'])
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     emulator.load(topic, [{"id": 1, "total": 3, "note": "x"}])
-    settings = {"topics": [topic], "catalog": catalog, "batch_size": 1, **UNPACKED, **KEYED}
+    if by_catalog:
+        catalog["streams"][0]["key_properties"] = ["id"]
+    keyed = {} if by_catalog else KEYED
+    settings = {"topics": [topic], "catalog": catalog, "batch_size": 1, **UNPACKED, **keyed}
 
     first = run_tap(**settings)
-    emulator.load(topic, [{"id": 2, "note": "y"}])
+    [_, last] = emulator.load(topic, [{"id": 2, "note": "y"}, {"note": "z"}])
     second = run_tap(state=first.states[-1], **settings)
 
     assert b'"id":1,"total":1E5},"time_extracted"' in first.stdout
     columns = {"id": INTEGER, "total": NUMBER}
-    assert schemas(first, "orders") == [columns]
-    assert rows(first, "orders")[2] == {"id": 1, "total": 3, "_rescued": {"/note": "x"}}
-    [schema] = [m for m in first.messages if m["type"] == "SCHEMA"]
-    assert schema["key_properties"] == ["id"]
-    assert schemas(second, "orders") == [{**columns, "note": TEXT}]
-    assert rows(second, "orders") == [{"id": 2, "note": "y"}]
-
-
-def test_a_key_of_the_catalog_is_a_key(emulator, run_tap, topic):
-    """New fields wait, and a message without the key is an error, as with a stream map."""
-    loaded = emulator.load(topic, [{"id": 1}])
-    catalog = discover(run_tap, topics=[topic], **UNPACKED)
-    catalog["streams"][0]["key_properties"] = ["id"]
-    loaded += emulator.load(topic, [{"id": 2, "note": "x"}, {"note": "y"}])
-    run = run_tap(topics=[topic], catalog=catalog, batch_size=1, **UNPACKED)
-    assert rows(run) == [{"id": 1}, {"id": 2, "_rescued": {"/note": "x"}}]
-    assert schemas(run) == [{"id": INTEGER}]
-    [line] = run.error_lines
-    assert f"message {loaded[2]} cannot be written: it has no value for id" in line
+    assert schemas(first) == [columns]
+    assert rows(first)[2] == {"id": 1, "total": 3, "_rescued": {"/note": "x"}}
+    assert by_catalog or first.messages[0]["key_properties"] == ["id"]
+    assert schemas(second) == [{**columns, "note": TEXT}]
+    assert rows(second) == [{"id": 2, "note": "y"}]
+    [line] = second.error_lines
+    assert f"message {last} cannot be written: it has no value for id" in line
 
 
 NO_KEY = "it has no value for id"
@@ -408,9 +398,9 @@ def test_a_key_gets_its_column_from_the_first_message_that_has_it(emulator, run_
 
     assert (empty.exit_code, empty.error_lines) == (0, [])
     assert [message["type"] for message in empty.messages] == ["STATE"]
-    assert schemas(run, "orders") == [{"id": NUMBER, "email": TEXT}]
-    assert rows(run, "orders") == [{"id": 1, "email": "x"}, {"id": 2}]
-    assert rows(closed, "orders") == [{"id": 1}, {"id": 2}]
+    assert schemas(run) == [{"id": NUMBER, "email": TEXT}]
+    assert rows(run) == [{"id": 1, "email": "x"}, {"id": 2}]
+    assert rows(closed) == [{"id": 1}, {"id": 2}]
 
 
 @pytest.mark.parametrize("flattening", [False, True], ids=["unpacked", "flattened"])
