@@ -150,7 +150,7 @@ def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(emulator,
     stopped = threading.Event()
 
     def publish() -> None:
-        while not stopped.wait(0.02):
+        while not stopped.wait(0.03):
             emulator.load(topic, [{}])
 
     publishing = threading.Thread(target=publish)

@@ -652,14 +652,6 @@ def test_a_key_property_cannot_be_deselected(emulator, run_tap, topic):
     assert "topic_1 (topic 1): the catalog deselects id, which is a key property" in line
 
 
-def test_columns_of_the_message_can_be_deselected(emulator, run_tap, topic):
-    emulator.load(topic, [{"id": 1}])
-    catalog = discover(run_tap, topics=[topic], **UNPACKED)
-    deselect(catalog, "topic_id")
-    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED)
-    assert run.records()[0].keys() == {"message_id", "time", "id"}
-
-
 def test_a_column_cannot_be_deselected_in_nested_records(emulator, run_tap, topic):
     """It would be emitted inside of the payload."""
     emulator.load(topic, [{"id": 1, "email": "hush"}])
