@@ -81,6 +81,7 @@ def test_messages_after_the_bookmark_are_emitted_as_published(
     assert_states_are_true(outcome, state)
 
 
+@pytest.mark.parametrize("start_from", ["earliest", "latest"])
 @EXAMPLES
 @given(
     story=st.lists(steps, min_size=3, max_size=12),
@@ -88,14 +89,21 @@ def test_messages_after_the_bookmark_are_emitted_as_published(
     page_limit=page_limits,
 )
 def test_over_many_runs_each_remaining_message_is_emitted_once(
-    emulator_process, story, batch_size, page_limit
+    emulator_process, start_from, story, batch_size, page_limit
 ):
+    """From `latest`, those that were published before the first run are never read."""
     emulator_process.reset()
     emulator_process.configure(page_limit=page_limit)
     topic = emulator_process.create_topic()
+    settings = {"topics": [{"id": topic}], "start_from": start_from, "batch_size": batch_size}
     published: list[str] = []
     read_up_to = gone_up_to = 0
     state: dict[str, Any] = {}
+    if start_from == "latest":
+        emulator_process.load(topic, [{"old": True}] * 5, times=all_ago(3 * 86_400, 5))
+        first = read(emulator_process, **settings)
+        assert first.records() == []
+        state = first.states[-1]
     for kind, number in [*story, ("run", 0)]:
         if kind == "publish":
             published += emulator_process.load(topic, [{"n": 1}] * number)
@@ -108,9 +116,7 @@ def test_over_many_runs_each_remaining_message_is_emitted_once(
             continue
         new = published[max(read_up_to, gone_up_to) :]
         limit = {"max_messages": number} if kind == "run some" else {}
-        outcome = read(
-            emulator_process, state=state, topics=[{"id": topic}], batch_size=batch_size, **limit
-        )
+        outcome = read(emulator_process, state=state, **settings, **limit)
         found = new[: limit.get("max_messages")]
         assert ids(outcome) == found
         assert_states_are_true(outcome, state)
@@ -118,38 +124,3 @@ def test_over_many_runs_each_remaining_message_is_emitted_once(
             read_up_to = published.index(found[-1]) + 1
         state = outcome.states[-1] if outcome.states else state
         assert bookmark(state, "topic_1") == (published[read_up_to - 1] if read_up_to else None)
-
-
-@EXAMPLES
-@given(
-    story=st.lists(st.integers(0, 6), min_size=1, max_size=6),
-    topics=st.integers(1, 3),
-    limit=st.integers(1, 9),
-)
-def test_runs_from_latest_read_messages_published_since_the_first(
-    emulator_process, story, topics, limit
-):
-    emulator_process.reset()
-    config = {
-        "topics": [{"id": topic} for topic in range(1, topics + 1)],
-        "start_from": "latest",
-        "batch_size": 3,
-    }
-    for topic in range(1, topics + 1):
-        emulator_process.create_topic(f"topic {topic}", id=topic)
-        old = [{"old": True}] * 5
-        emulator_process.load(topic, old, times=all_ago(3 * 86_400, 5))
-    outcome = read(emulator_process, **config)
-    assert outcome.records() == []
-    published: dict[int, list[str]] = {topic: [] for topic in range(1, topics + 1)}
-    found: dict[int, list[str]] = {topic: [] for topic in range(1, topics + 1)}
-    for number, count in enumerate([*story, 0], start=1):
-        for topic in published:
-            new = [{"new": True}] * (count * topic % 7)
-            published[topic] += emulator_process.load(topic, new)
-        last = number > len(story)
-        limits = {} if last else {"max_messages": limit}
-        outcome = read(emulator_process, state=outcome.states[-1], **config, **limits)
-        for topic in found:
-            found[topic] += ids(outcome, f"topic_{topic}")
-    assert found == published
