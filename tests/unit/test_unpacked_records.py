@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker
 from singer_sdk.helpers._flattening import FlatteningOptions, flatten_record, flatten_schema
 from tap_workato_streams.records.columns import (
     Columns,
@@ -378,6 +378,8 @@ MISSING = object()
 
 def validator(schema: Schema) -> Draft202012Validator:
     strict = {**schema, "additionalProperties": False}
+    for draft in (Draft7Validator, Draft202012Validator):
+        draft.check_schema(strict)
     return Draft202012Validator(strict, format_checker=FormatChecker())
 
 
