@@ -1,18 +1,13 @@
 """A run with `end_date` reads up to this time and ends; a later run continues from there."""
 
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
 from tests.support.tap_output import ago, assert_states_are_true, consumed, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
 
 HOUR = 3_600
 
@@ -25,12 +20,10 @@ def published(emulator: Emulator) -> list[str]:
     return emulator.load(topic, [{"n": n} for n in range(8)], times=times)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 50])
-@pytest.mark.parametrize("level", ["run", "topic"])
+@pytest.mark.parametrize(("batch_size", "level"), [(1, "run"), (3, "run"), (50, "topic")])
 def test_a_run_ends_at_the_end_date_and_a_later_run_continues(
     emulator, run_tap, published, batch_size, level
 ):
-    """Nothing is read twice, and nothing is left out."""
     end = {"end_date": ago(HOUR * 3.5)}
     settings: dict[str, Any] = {"topics": [{"id": 1}], **end}
     if level == "topic":
@@ -61,9 +54,8 @@ def test_start_date_and_end_date_read_a_range(run_tap, published):
     assert ranges == [published[1:4], published[4:7]]
 
 
-def test_a_message_of_the_end_date_itself_is_read(emulator, run_tap):
+def test_a_message_of_the_end_date_itself_is_read(emulator, topic, run_tap):
     """`start_date` excludes it, so a range that begins there does not contain it again."""
-    topic = emulator.create_topic()
     times = [ago(300), ago(200), ago(100)]
     loaded = emulator.load(topic, [{}, {}, {}], times=times)
     assert ids(run_tap(topics=[topic], end_date=times[1])) == loaded[:2]
@@ -71,7 +63,6 @@ def test_a_message_of_the_end_date_itself_is_read(emulator, run_tap):
 
 
 def test_a_range_without_messages_leaves_no_bookmark(run_tap, published):
-    """A later run reads everything that is newer."""
     start = ago(HOUR * 5.75)
     run = run_tap(topics=[1], start_date=start, end_date=ago(HOUR * 5.25))
     assert (run.exit_code, ids(run)) == (0, [])
@@ -102,7 +93,6 @@ def test_a_range_without_messages_leaves_no_bookmark(run_tap, published):
     ],
 )
 def test_an_end_that_cannot_be_reached_is_rejected(emulator, run_tap, settings, line):
-    """One line says why, before the first request."""
     run = run_tap(**{"topics": [1], **settings})
     assert run.exit_code == 1
     assert [line in each for each in run.error_lines] == [True, False]

@@ -1,7 +1,5 @@
 """A run whose stdout was closed ends with one line; a full disk is an error."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from tests.support.tap_output import assert_states_are_true, await_polls
 
 
 def assert_one_line(process: subprocess.Popen[bytes]) -> None:
-    """One line says why the run has ended; it is not an error."""
     assert process.stderr
     logged = process.stderr.read().decode()
     process.stderr.close()
@@ -34,13 +31,10 @@ def test_a_stdout_that_is_closed_from_the_start_is_reported_in_one_line(tap_conf
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_closed_stdout_ends_tail_mode(emulator, tap_config, unbuffered):
-    """If the loader closes it while messages arrive, there is neither a traceback nor an error."""
-    topic = emulator.create_topic()
+def test_a_closed_stdout_ends_tail_mode(emulator, topic, tap_config, unbuffered):
     emulator.load(topic, [{"n": n} for n in range(50)])
     process = start_with_pipe(tap_config(topics=[topic], tail=True), PYTHONUNBUFFERED=unbuffered)
     assert process.stdout
-    assert process.stderr
     assert [process.stdout.readline()[:16] for _ in range(51)][-1] == b'{"type":"RECORD"'
     process.stdout.close()
     await_polls(emulator)
@@ -49,14 +43,11 @@ def test_a_closed_stdout_ends_tail_mode(emulator, tap_config, unbuffered):
     assert_one_line(process)
 
 
-def test_a_closed_stdout_ends_idle_tail_mode(emulator, tap_config):
-    """A run that has nothing to write notices it, too."""
-    topic = emulator.create_topic()
+def test_a_closed_stdout_ends_idle_tail_mode(emulator, topic, tap_config):
     [message_id] = emulator.load(topic, [{}])
     config = tap_config(topics=[topic], tail=True, state_interval_secs=0.2)
     process = start_with_pipe(config)
     assert process.stdout
-    assert process.stderr
     while b'"STATE"' not in (line := process.stdout.readline()) or message_id.encode() not in line:
         assert line
     await_polls(emulator)
@@ -65,13 +56,11 @@ def test_a_closed_stdout_ends_idle_tail_mode(emulator, tap_config):
     assert_one_line(process)
 
 
-def test_a_closed_stdout_ends_a_run(emulator, tap_config):
+def test_a_closed_stdout_ends_a_run(emulator, topic, tap_config):
     """The loader may end after the first line, as `head` does."""
-    topic = emulator.create_topic()
     emulator.load(topic, [{"text": "x" * 10_000} for _ in range(100)])
     process = start_with_pipe(tap_config(topics=[topic]))
     assert process.stdout
-    assert process.stderr
     assert b"SCHEMA" in process.stdout.readline()
     process.stdout.close()
     assert process.wait(END_SECS) == 0
@@ -79,9 +68,7 @@ def test_a_closed_stdout_ends_a_run(emulator, tap_config):
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk_is_reported_in_one_line(emulator, tap_config, unbuffered):
-    """The exit code is 1, and there is no traceback at exit."""
-    topic = emulator.create_topic()
+def test_a_full_disk_is_reported_in_one_line(emulator, topic, tap_config, unbuffered):
     emulator.load(topic, [{"n": 1}])
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(

@@ -1,159 +1,99 @@
 """Where the schema of a payload comes from, and what it says."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 from tap_workato_streams.discovery.schemas import OPEN_PAYLOAD, from_workato
 from tap_workato_streams.records.columns import message_schema
 
-from tests.support.executables import write_json
+from tests.support.executables import Outcome, write_json
 from tests.support.tap_output import ago, consumed, ids
-
-if TYPE_CHECKING:
-    from tests.support.executables import Outcome
 
 Schema = dict[str, Any]
 
 OPEN = {"additionalProperties": True}
-FIELDS: list[Schema] = [{"name": "total", "type": "number", "optional": True, "label": "Total"}]
-WORKATO = {
-    "a string": ({"type": "string"}, {"type": ["string", "null"]}),
-    "no type": ({}, {"type": ["string", "null"]}),
-    "a null type": ({"type": None}, {"type": ["string", "null"]}),
-    "an integer": ({"type": "integer"}, {"type": ["integer", "null"]}),
-    "a number": ({"type": "number"}, {"type": ["number", "null"]}),
-    "a boolean": ({"type": "boolean"}, {"type": ["boolean", "null"]}),
-    "a date": ({"type": "date"}, {"type": ["string", "null"], "format": "date"}),
-    "a date_time": ({"type": "date_time"}, {"type": ["string", "null"], "format": "date-time"}),
-    "a timestamp": ({"type": "timestamp"}, {"type": ["string", "null"], "format": "date-time"}),
+
+
+def nullable(kind: str, **more: Any) -> Schema:  # noqa: ANN401 - JSON
+    return {"type": [kind, "null"], **more}
+
+
+WORKATO: dict[str, tuple[Schema, Schema]] = {
+    "a string": ({"type": "string"}, nullable("string")),
+    "no type": ({}, nullable("string")),
+    "a null type": ({"type": None}, nullable("string")),
+    "an integer": ({"type": "integer"}, nullable("integer")),
+    "a number": ({"type": "number"}, nullable("number")),
+    "a boolean": ({"type": "boolean"}, nullable("boolean")),
+    "a date": ({"type": "date"}, nullable("string", format="date")),
+    "a date_time": ({"type": "date_time"}, nullable("string", format="date-time")),
+    "a timestamp": ({"type": "timestamp"}, nullable("string", format="date-time")),
     "a type of tomorrow": ({"type": "hologram"}, {}),
-    "not optional": ({"type": "integer", "optional": False}, {"type": ["integer", "null"]}),
+    "not optional": ({"type": "integer", "optional": False}, nullable("integer")),
     "a label": (
         {"type": "integer", "label": "How many", "control_type": "integer"},
-        {"type": ["integer", "null"], "title": "How many"},
+        nullable("integer", title="How many"),
     ),
     "an object": (
         {"type": "object", "properties": [{"name": "x", "type": "date"}, {"name": "y"}]},
-        {
-            "type": ["object", "null"],
-            "properties": {
-                "x": {"type": ["string", "null"], "format": "date"},
-                "y": {"type": ["string", "null"]},
-            },
+        nullable(
+            "object",
+            properties={"x": nullable("string", format="date"), "y": nullable("string")},
             **OPEN,
-        },
+        ),
     ),
-    "an object of unknown fields": (
-        {"type": "object"},
-        {"type": ["object", "null"], "properties": {}, **OPEN},
-    ),
+    "an object of unknown fields": ({"type": "object"}, nullable("object", properties={}, **OPEN)),
     "an array of scalars": (
         {"type": "array", "of": "integer"},
-        {"type": ["array", "null"], "items": {"type": ["integer", "null"]}},
+        nullable("array", items=nullable("integer")),
     ),
-    "an array of unknown": (
-        {"type": "array"},
-        {"type": ["array", "null"], "items": {"type": ["string", "null"]}},
-    ),
+    "an array of unknown": ({"type": "array"}, nullable("array", items=nullable("string"))),
     "an array of objects": (
         {"type": "array", "of": "object", "properties": [{"name": "x", "type": "boolean"}]},
-        {
-            "type": ["array", "null"],
-            "items": {
-                "type": ["object", "null"],
-                "properties": {"x": {"type": ["boolean", "null"]}},
-                **OPEN,
-            },
-        },
-    ),
-    "an array within an object within an array": (
-        {
-            "type": "array",
-            "of": "object",
-            "properties": [
-                {
-                    "name": "x",
-                    "type": "object",
-                    "properties": [{"name": "y", "type": "array", "of": "date"}],
-                }
-            ],
-        },
-        {
-            "type": ["array", "null"],
-            "items": {
-                "type": ["object", "null"],
-                "properties": {
-                    "x": {
-                        "type": ["object", "null"],
-                        "properties": {
-                            "y": {
-                                "type": ["array", "null"],
-                                "items": {"type": ["string", "null"], "format": "date"},
-                            }
-                        },
-                        **OPEN,
-                    }
-                },
-                **OPEN,
-            },
-        },
+        nullable("array", items=nullable("object", properties={"x": nullable("boolean")}, **OPEN)),
     ),
 }
 
 
 def payload_schema(run: Outcome) -> Schema:
-    [schema] = [message["schema"] for message in run.messages if message["type"] == "SCHEMA"]
-    found: Schema = schema["properties"]["payload"]
+    """The schema in the first line: others may be nested too deeply to be decoded."""
+    found: Schema = json.loads(run.stdout.splitlines()[0])["schema"]["properties"]["payload"]
     return found
-
-
-def check(schema: Schema) -> None:
-    Draft7Validator.check_schema(schema)
-    Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize(("field", "expected"), WORKATO.values(), ids=WORKATO.keys())
 def test_workatos_format_becomes_json_schema(field, expected):
     """All types and levels may be null, since the format cannot rule it out."""
     schema = from_workato([{"name": "f", **field}])
-
-    assert schema == {"type": ["object", "null"], "properties": {"f": expected}, **OPEN}
-    check(message_schema({"payload": schema}))
+    assert schema == nullable("object", properties={"f": expected}, **OPEN)
+    for validator in (Draft7Validator, Draft202012Validator):
+        validator.check_schema(message_schema({"payload": schema}))
 
 
 def test_a_field_without_a_name_is_ignored():
-    """It ends no run, and the fields beside it count."""
     assert from_workato([{"type": "integer"}, {"name": "a"}])["properties"] == {
-        "a": {"type": ["string", "null"]}
+        "a": nullable("string")
     }
 
 
-def test_without_a_schema_a_payload_is_an_open_object(emulator, run_tap):
-    """No sample and no other request is made for it."""
-    topic = emulator.create_topic()
-
+def test_without_a_schema_a_payload_is_an_open_object(emulator, topic, run_tap):
     run = run_tap(topics=[topic])
-
     assert payload_schema(run) == OPEN_PAYLOAD
     assert [r.operation for r in emulator.requests()] == ["consume"]
 
 
 def test_the_schema_of_the_settings_goes_before_all_others(emulator, run_tap, tmp_path):
     """`schema` and `schema_path` before the Developer API, and that before a sample."""
-    topic = emulator.create_topic(schema=FIELDS)
+    fields = [{"name": "total", "type": "number", "optional": True, "label": "Total"}]
+    topic = emulator.create_topic(schema=fields)
     emulator.load(topic, [{"sampled": 1}])
     given: Schema = {"type": "object", "properties": {"a": {"type": "number"}}}
     path = str(write_json(tmp_path / "schema.json", given))
-    developer = {
-        "developer_api_token": emulator.developer_token,
-        "developer_api_url": emulator.url,
-    }
-    described = from_workato(FIELDS)
-    sampled = {**OPEN_PAYLOAD, "properties": {"sampled": {"type": ["integer", "null"]}}}
+    developer = {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
+    described = from_workato(fields)
+    sampled = {**OPEN_PAYLOAD, "properties": {"sampled": nullable("integer")}}
 
     every = {**developer, "infer_schema": True}
     cases: list[tuple[Schema, int, dict[str, Any]]] = [
@@ -173,25 +113,18 @@ def test_the_schema_of_the_settings_goes_before_all_others(emulator, run_tap, tm
         assert bool(emulator.requests(operation="topics")) == ("developer_api_token" in settings_)
 
 
-def test_a_sample_is_the_oldest_page_and_the_newest(emulator, run_tap):
+def test_a_sample_is_the_oldest_page_and_the_newest(emulator, topic, run_tap):
     """A payload that cannot be inspected is ignored, and emitted all the same."""
-    topic = emulator.create_topic()
     deep = b'{"d":' + b"[" * 400 + b"]" * 400 + b"}"
     odd = [b"[" * 5000 + b"]" * 5000, deep, b'{"n":' + b"9" * 5000 + b"}"]
     loaded = emulator.load(topic, [*odd, *([{"n": 1}] * 50), {"n": 1.5, "late": "x"}])
 
     run = run_tap(topics=[topic], infer_schema=True, batch_size=2)
 
-    oldest = {"batch_size": 50}
-    newest = {"batch_size": 50, "after_message_id": loaded[49]}
-    assert consumed(emulator)[:2] == [oldest, newest]
-    assert payload_schema_of_head(run) == {
+    assert [body.get("after_message_id") for body in consumed(emulator)[:2]] == [None, loaded[49]]
+    assert payload_schema(run) == {
         **OPEN_PAYLOAD,
-        "properties": {
-            "d": {"type": ["array", "null"]},
-            "n": {"type": ["number", "null"]},
-            "late": {"type": ["string", "null"]},
-        },
+        "properties": {"d": nullable("array"), "n": nullable("number"), "late": nullable("string")},
     }
     assert run.stdout.count(b'{"type":"RECORD"') == len(loaded)
     assert run.exit_code == 0
@@ -199,93 +132,56 @@ def test_a_sample_is_the_oldest_page_and_the_newest(emulator, run_tap):
 
 @pytest.mark.parametrize("idle_secs", [1, 600, 2 * 86_400], ids=["now", "minutes", "days"])
 def test_a_sample_contains_the_newest_messages_however_long_the_topic_has_been_idle(
-    emulator, run_tap, idle_secs
+    emulator, topic, run_tap, idle_secs
 ):
     """Otherwise, a column would be an integer although the latest values are fractions."""
-    topic = emulator.create_topic()
     times = [ago(idle_secs + 60 * n) for n in range(320, 0, -1)]
     payloads = [{"amount": 1 if n < 300 else 9.99} for n in range(320)]
     emulator.load(topic, payloads, times=times)
-
     run = run_tap("--discover", topics=[topic], infer_schema=True)
-
     [stream] = json.loads(run.stdout)["streams"]
     columns = stream["schema"]["properties"]["payload"]["properties"]
-    assert columns == {"amount": {"type": ["number", "null"]}}
+    assert columns == {"amount": nullable("number")}
     assert len(consumed(emulator)) <= 12
 
 
-def payload_schema_of_head(run: Outcome) -> Schema:
-    """The schema in the first line: others may be nested too deeply to be read here."""
-    found: Schema = json.loads(run.stdout.splitlines()[0])["schema"]["properties"]["payload"]
-    return found
-
-
 @pytest.mark.parametrize("payloads", [[], [b"[" * 5000 + b"]" * 5000]], ids=["empty", "odd"])
-def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, run_tap, payloads):
-    """The topic is empty, or its payloads cannot be decoded."""
-    topic = emulator.create_topic()
+def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, topic, run_tap, payloads):
     emulator.load(topic, payloads)
-
     run = run_tap(topics=[topic], infer_schema=True)
-
-    assert payload_schema_of_head(run) == OPEN_PAYLOAD
+    assert payload_schema(run) == OPEN_PAYLOAD
     assert len(consumed(emulator)) == (4 if payloads else 2)
     assert run.exit_code == 0
 
 
-def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, run_tap):
-    """The catalog's schema is written, not one of today's sample."""
-    topic = emulator.create_topic()
+def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, topic, run_tap):
     emulator.load(topic, [{"n": 1}])
     catalog = json.loads(run_tap("--discover", topics=[topic], infer_schema=True).stdout)
     loaded = emulator.load(topic, [{"other": "x"}])
     emulator.clear_requests()
-
     run = run_tap(topics=[topic], infer_schema=True, catalog=catalog)
-
     assert [request.get("after_message_id") for request in consumed(emulator)] == [None, loaded[0]]
-    assert payload_schema(run)["properties"] == {"n": {"type": ["integer", "null"]}}
+    assert payload_schema(run)["properties"] == {"n": nullable("integer")}
     assert len(ids(run)) == 2
 
 
-def test_references_of_a_schema_are_resolved(emulator, run_tap, tmp_path):
+def test_references_of_a_schema_are_resolved(topic, run_tap, tmp_path):
     """It becomes a part of the record's schema, where its own references would lead nowhere."""
-    topic = emulator.create_topic()
     money = {"type": "object", "properties": {"value": {"type": "number"}}}
-    path = write_json(
-        tmp_path / "schema.json",
-        {
-            "type": "object",
-            "$defs": {"money": money},
-            "properties": {
-                "total": {"$ref": "#/$defs/money"},
-                "parts": {"type": "array", "items": {"$ref": "#/$defs/money"}},
-            },
-        },
-    )
-
+    to_money = {"$ref": "#/$defs/money"}
+    properties = {"total": to_money, "parts": {"type": "array", "items": to_money}}
+    schema = {"type": "object", "$defs": {"money": money}, "properties": properties}
+    path = write_json(tmp_path / "schema.json", schema)
     run = run_tap(topics=[{"id": topic, "schema_path": str(path)}])
-
-    assert payload_schema(run)["properties"] == {
-        "total": money,
-        "parts": {"type": "array", "items": money},
-    }
+    resolved = {"total": money, "parts": {"type": "array", "items": money}}
+    assert payload_schema(run)["properties"] == resolved
 
 
-def test_a_payload_that_does_not_fit_goes_through_unchanged(emulator, run_tap):
+def test_a_payload_that_does_not_fit_goes_through_unchanged(emulator, topic, run_tap):
     """No digit, date or key is altered, even if the payload is not an object."""
-    topic = emulator.create_topic()
-    schema = {
-        "type": "object",
-        "properties": {
-            "n": {"type": "integer"},
-            "at": {"type": "string", "format": "date-time"},
-            "flag": {"type": "boolean"},
-        },
-        "required": ["n"],
-        "additionalProperties": False,
-    }
+    time = {"type": "string", "format": "date-time"}
+    properties = {"n": {"type": "integer"}, "at": time, "flag": {"type": "boolean"}}
+    schema = {"properties": properties, "required": ["n"], "additionalProperties": False}
     payloads = [
         b'{"n":"1","at":"2024-13-45","flag":"true","more":{"a":1.10}}',
         b'{"flag":0,"at":"2024-01-01"}',

@@ -1,38 +1,15 @@
 """Where reading starts: the settings decide once, and the bookmark from then on."""
 
-from __future__ import annotations
-
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
 from tests.support.tap_in_process import read
 from tests.support.tap_output import ago, all_ago, assert_states_are_true, consumed, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
-    from tests.support.executables import Outcome
-
-
-def state_after(message_id: str, stream: str = "topic_1") -> dict[str, Any]:
-    """Return the state of a run that ended with this message."""
-    place = {"replication_key": "message_id", "replication_key_value": message_id}
-    return {"bookmarks": {stream: place}}
-
-
-def assert_cursors(emulator: Emulator, outcome: Outcome, first: dict[str, str]) -> None:
-    """The first request has this cursor, each later one the last message before it."""
-    asked = consumed(emulator)
-    cursors = ("after_message_id", "since_time")
-    sent = [{key: body[key] for key in cursors if key in body} for body in asked]
-    assert sent[0] == first
-    assert len(sent) > 1
-    assert all(list(each) == ["after_message_id"] for each in sent[1:])
-    assert {each["after_message_id"] for each in sent[1:]} <= set(ids(outcome))
 
 
 @pytest.fixture
@@ -43,38 +20,55 @@ def old_and_new(emulator: Emulator) -> list[str]:
     return emulator.load(topic, [{"n": n} for n in range(6)], times=times)
 
 
-def test_without_a_bookmark_a_topic_is_read_from_its_earliest_message(
-    emulator, old_and_new, run_tap
+AN_HOUR_AGO, LONG_AGO = ago(3_600), "2020-01-01T00:00:00Z"
+BY_ID, BY_TIME = "replication_key_value", "message_time"
+# The settings, what the bookmark of the second message has, the first message to be read, the first
+# cursor, and the line in the log.
+STARTS: list[tuple[dict[str, Any], set[str], int, set[str], str]] = [
+    ({}, set(), 0, set(), "starting at the earliest message (no bookmark, start_from is earliest)"),
+    (
+        *({"start_from": "latest"}, set(), 6, {"since_time"}),
+        "starting after the latest message (no bookmark, start_from is latest)",
+    ),
+    (
+        {"start_date": AN_HOUR_AGO},
+        set(),
+        3,
+        {"since_time"},
+        f"starting at {AN_HOUR_AGO} (start_date)",
+    ),
+    (
+        *({"start_date": LONG_AGO}, {BY_ID, BY_TIME}, 2, {"after_message_id"}),
+        "resuming after message %s of %s (bookmark)",
+    ),
+    (
+        *({"start_from": "latest"}, {BY_ID}, 2, {"after_message_id"}),
+        "resuming after message %s (bookmark)",
+    ),
+    ({}, {BY_TIME}, 3, {"since_time"}, "resuming at %s (bookmark)"),
+]
+
+
+@pytest.mark.parametrize(("settings", "given", "first", "cursor", "line"), STARTS, ids=str)
+def test_the_settings_decide_only_without_a_bookmark(
+    emulator, old_and_new, run_tap, settings, given, first, cursor, line
 ):
-    """The first request has no cursor, each later one the last message before it."""
-    outcome = run_tap(topics=[1], batch_size=2)
+    """The log says where each stream starts and why. Two cursors are never sent together."""
+    second = emulator.messages(1)[1]
+    place = {BY_ID: second.message_id, BY_TIME: second.time}
+    place = {key: value for key, value in place.items() if key in given}
+    state = {"bookmarks": {"topic_1": place}}
+    outcome = run_tap(topics=[1], batch_size=2, state=state if given else None, **settings)
     assert outcome.exit_code == 0
-    assert ids(outcome) == old_and_new
-    assert_cursors(emulator, outcome, {})
-    assert_states_are_true(outcome)
-
-
-def test_a_start_date_is_sent_only_in_the_first_request(emulator, old_and_new, run_tap):
-    """`since_time` and `after_message_id` are never sent together."""
-    start_date = ago(3_600)
-    outcome = run_tap(topics=[1], batch_size=2, start_date=start_date)
-    assert ids(outcome) == old_and_new[3:]
-    assert_cursors(emulator, outcome, {"since_time": start_date})
-
-
-@pytest.mark.parametrize(
-    "settings", [{"start_date": "2020-01-01T00:00:00Z"}, {"start_from": "latest"}]
-)
-def test_a_bookmark_takes_precedence_over_the_settings(emulator, old_and_new, run_tap, settings):
-    """With a bookmark, `start_date` and `start_from` are ignored."""
-    outcome = run_tap(topics=[1], state=state_after(old_and_new[1]), **settings)
-    assert outcome.exit_code == 0
-    assert ids(outcome) == old_and_new[2:]
-    assert_cursors(emulator, outcome, {"after_message_id": old_and_new[1]})
+    assert ids(outcome) == old_and_new[first:]
+    assert outcome.stderr.count(f"topic_1 (topic 1): {line % tuple(place.values())}") == 1
+    sent = [body.keys() & {"after_message_id", "since_time"} for body in consumed(emulator)]
+    assert sent[0] == cursor
+    assert all(each == {"after_message_id"} for each in sent[1:])
+    assert_states_are_true(outcome, state)
 
 
 def test_each_topic_may_have_its_own_start(emulator, run_tap):
-    """It overrides the start in the settings."""
     loaded = {}
     for topic in range(1, 5):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -98,8 +92,8 @@ def test_each_topic_may_have_its_own_start(emulator, run_tap):
     assert outcome.states[-1]["bookmarks"]["topic_4"]["message_time"]
 
 
-def test_messages_between_two_runs_from_latest_are_read(emulator, old_and_new, run_tap):
-    """A run without new messages leaves a bookmark from which the next one resumes."""
+@pytest.mark.usefixtures("old_and_new")
+def test_messages_between_two_runs_from_latest_are_read(emulator, run_tap):
     first = run_tap(topics=[1], start_from="latest")
     assert first.exit_code == 0
     assert first.records() == []
@@ -107,50 +101,56 @@ def test_messages_between_two_runs_from_latest_are_read(emulator, old_and_new, r
     between = emulator.load(1, [{"n": 7}, {"n": 8}])
     second = run_tap(topics=[1], start_from="latest", state=first.states[-1])
     assert ids(second) == between
-    assert old_and_new[-1] not in between
     assert bookmark(second.states[-1], "topic_1") == between[-1]
     third = run_tap(topics=[1], start_from="latest", state=second.states[-1])
     assert third.records() == []
     assert third.states[-1] == second.states[-1]
 
 
-@pytest.mark.parametrize("page_limit", [None, 2])
-@pytest.mark.parametrize("offset_secs", [0.0, -3_600.0, 3_600.0], ids=["true", "behind", "ahead"])
-def test_messages_just_before_a_run_from_latest_are_never_read(
-    emulator, run_tap, offset_secs, page_limit
-):
-    """The next run does not read them either, whatever the clocks say."""
-    emulator.configure(clock_offset_secs=offset_secs, page_limit=page_limit)
-    topic = emulator.create_topic()
-    emulator.load(topic, [{"old": True} for _ in range(5)])
-    first = run_tap(topics=[topic], start_from="latest")
-    assert first.exit_code == 0
+HOUR, DAY = 3_600, 86_400
+SERVICES: dict[str, dict[str, Any]] = {
+    "without deviations": {},
+    "with short pages": {"page_limit": 2},
+    "an hour behind": {"clock_offset_secs": -HOUR},
+    "an hour ahead": {"clock_offset_secs": HOUR},
+    "a day behind": {"clock_offset_secs": -DAY},
+    "a day ahead": {"clock_offset_secs": DAY},
+    "no date": {"date_header": False},
+    "no date, behind": {"date_header": False, "clock_offset_secs": -HOUR},
+    "no date, ahead": {"date_header": False, "clock_offset_secs": HOUR},
+}
+# The age of the newest message, and how many there are, a second apart.
+OLD = {"just now": (0, 5), "a minute": (60, 5), "hours": (5 * HOUR, 200), "days": (3 * DAY, 200)}
+
+
+@pytest.mark.parametrize("old", [*OLD.values(), (0, 0)], ids=[*OLD, "no message"])
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
+def test_latest_skips_every_old_message_and_no_new_one(emulator, topic, service, old):
+    """Whatever the service's clock says, and however long the topic has been idle.
+
+    The next run does not read the old messages, either.
+    """
+    emulator.configure(**service)
+    newest_secs, count = old
+    skewed_secs = newest_secs - service.get("clock_offset_secs", 0)
+    times = [ago(skewed_secs + secs) for secs in range(count - 1, -1, -1)]
+    emulator.load(topic, [{"old": True}] * count, times=times)
+    settings = {"topics": [{"id": topic}], "start_from": "latest"}
+    first = read(emulator, **settings)
     assert first.records() == []
-    between = emulator.load(topic, [{"n": 7}, {"n": 8}])
-    assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
+    assert "page_limit" in service or len(emulator.requests()) <= 30
+    new = emulator.load(topic, [{"new": True}] * 2)
+    assert ids(read(emulator, state=first.states[-1], **settings)) == new
 
 
-@pytest.mark.parametrize("offset_secs", [-3_600.0, 3_600.0], ids=["behind", "ahead"])
-def test_latest_is_determined_by_the_clock_of_the_service(emulator, run_tap, offset_secs):
-    """A skewed local clock neither skips new messages nor reads old ones."""
-    emulator.configure(clock_offset_secs=offset_secs)
-    topic = emulator.create_topic()
-    emulator.load(topic, [{"old": True}], times=[ago(60 - offset_secs)])
-    first = run_tap(topics=[topic], start_from="latest")
-    assert first.records() == []
-    between = emulator.load(topic, [{"n": 7}])
-    assert ids(run_tap(topics=[topic], state=first.states[-1])) == between
-
-
-def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(emulator, start_tap):
+def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(emulator, topic, start_tap):
     """New messages arrive faster than they can be read, and none of these is skipped."""
-    topic = emulator.create_topic()
     emulator.load(topic, [{"old": True}] * 2)
     emulator.configure(latency_secs=0.05)
     stopped = threading.Event()
 
     def publish() -> None:
-        while not stopped.wait(0.02):
+        while not stopped.wait(0.03):
             emulator.load(topic, [{}])
 
     publishing = threading.Thread(target=publish)
@@ -180,12 +180,11 @@ def test_messages_after_a_killed_tail_from_latest_are_read(emulator, run_tap, st
 
 
 def test_a_full_table_is_read_in_each_run(emulator, old_and_new, run_tap):
-    """With FULL_TABLE in the catalog, the bookmark is neither used nor moved."""
     catalog = json.loads(run_tap("--discover", topics=[1]).stdout)
     for entry in catalog["streams"]:
         entry["replication_method"] = "FULL_TABLE"
         entry["metadata"][0]["metadata"]["forced-replication-method"] = "FULL_TABLE"
-    given = state_after(old_and_new[3])
+    given = {"bookmarks": {"topic_1": {"replication_key_value": old_and_new[3]}}}
     outcome = run_tap(topics=[1], catalog=catalog, state=given)
     assert outcome.exit_code == 0
     assert ids(outcome) == old_and_new
@@ -193,19 +192,7 @@ def test_a_full_table_is_read_in_each_run(emulator, old_and_new, run_tap):
     assert [bookmark(state, "topic_1") for state in outcome.states] == [old_and_new[3]]
 
 
-def test_the_state_of_other_streams_is_kept(old_and_new, run_tap):
-    """Every STATE line contains everything that the run was given."""
-    given = {"bookmarks": {"elsewhere": {"replication_key_value": "Axyz", "since": 3}}}
-    outcome = run_tap(topics=[1], state=given)
-    assert ids(outcome) == old_and_new
-    assert len(outcome.states) == 2
-    for state in outcome.states:
-        assert state["bookmarks"]["elsewhere"] == given["bookmarks"]["elsewhere"]
-    assert bookmark(outcome.states[-1], "topic_1") == old_and_new[-1]
-
-
 def test_a_run_without_new_messages_is_one_request(emulator, run_tap):
-    """Each topic is requested once, and the state stays as it was given."""
     last = {}
     for topic in (1, 2, 3):
         emulator.create_topic(f"topic {topic}", id=topic)
@@ -220,34 +207,3 @@ def test_a_run_without_new_messages_is_one_request(emulator, run_tap):
     assert len(emulator.requests()) == 3
     for topic, message_id in last.items():
         assert message_id.encode() in asked[topic].body
-
-
-TIME = "2026-01-31T00:00:00.000+00:00"
-STARTS: list[tuple[dict[str, Any], dict[str, Any] | None, str]] = [
-    ({}, None, "starting at the earliest message (no bookmark, start_from is earliest)"),
-    (
-        {"start_from": "latest"},
-        None,
-        "starting after the latest message (no bookmark, start_from is latest)",
-    ),
-    ({"start_date": TIME}, None, f"starting at {TIME} (start_date)"),
-    (
-        {"start_date": TIME},
-        {"replication_key_value": "A", "message_time": TIME},
-        f"resuming after message A of {TIME} (bookmark)",
-    ),
-    ({}, {"replication_key_value": "A"}, "resuming after message A (bookmark)"),
-    ({}, {"message_time": TIME}, f"resuming at {TIME} (bookmark)"),
-]
-
-
-@pytest.mark.parametrize(("settings", "given", "line"), STARTS, ids=str)
-def test_the_log_says_where_each_stream_starts_and_why(emulator, caplog, settings, given, line):
-    """The bookmark with its time, or the setting."""
-    emulator.load(emulator.create_topic(id=1), [b"{}"])
-    emulator.fault("garbage", body={"messages": []})
-    caplog.set_level("INFO")
-    state = {"bookmarks": {"orders": given}} if given else None
-    read(emulator, topics=[{"id": 1, "name": "orders"}], state=state, **settings)
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines.count(f"orders (topic 1): {line}") == 1
