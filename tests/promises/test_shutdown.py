@@ -8,9 +8,7 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
@@ -229,28 +227,6 @@ def test_a_slow_loader_is_waited_for(tap_config, large_topic):
     assert outcome.exit_code == 0, outcome.stderr
     assert_states_are_true(outcome)
     assert bookmark(outcome.states[-1], f"topic_{large_topic}") == ids(outcome)[-1]
-
-
-def test_sigint_during_imports_prints_no_traceback(tap_config):
-    """The first instruction of the executable handles it."""
-    [executable] = entry_points(group="console_scripts", name="tap-workato-streams")
-    script = f"""
-import os, signal, sys
-class Interrupt:
-    def find_spec(self, name, *_):
-        if name == "singer_sdk":
-            os.kill(os.getpid(), signal.SIGINT)
-sys.meta_path.insert(0, Interrupt())
-from {executable.module} import {executable.attr} as main
-main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, "--config", tap_config(topics=[1])],
-        capture_output=True,
-        check=False,
-        env=environment(),
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 LONG = 5.0
