@@ -65,19 +65,6 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (500 * MEGABYTE, 500 * MEGABYTE))
 
 
-def test_a_proxy_that_requires_a_password_is_named(connector):
-    """The error says that the 407 came from the proxy, not from the service."""
-    response = http_response(b"", status="407 Proxy Authentication Required")
-
-    with RawService(lambda connection, _number: connection.sendall(response)) as service:
-        outcome = connector.run(service.url)
-    assert outcome.exit_code == 1
-    [line] = outcome.error_lines
-    assert "HTTP 407" in line
-    assert "the proxy requires a user name and password" in line
-    assert len(service.requests) == 1
-
-
 SECRET = b"private-payload top-secret-token"
 MALFORMED = {
     "no status line": SECRET + b"\r\n\r\n",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import ssl
 
 import pytest
 import requests
 from requests.structures import CaseInsensitiveDict
 from tap_workato_streams.event_streams.errors import (
-    EventStreamsError,
     RequestRejected,
     ServiceError,
     Unavailable,
@@ -34,22 +32,11 @@ DATE = "Tue, 24 Nov 2026 12:00:00 GMT"
 
 STATUSES: list[tuple[int, type[ServiceError], str]] = [
     (301, RequestRejected, "check api_url: redirects are not followed"),
-    (302, RequestRejected, "check api_url: redirects are not followed"),
-    (307, RequestRejected, "check api_url: redirects are not followed"),
     (400, RequestRejected, "check the settings"),
-    (401, RequestRejected, "check api_token and data_center"),
-    (403, RequestRejected, "give the API client of api_token access to this topic"),
-    (404, RequestRejected, "check the topic id, data_center and api_url"),
-    (405, RequestRejected, "check the settings"),
     (408, Unavailable, ""),
-    (413, RequestRejected, "check the settings"),
-    (422, RequestRejected, "check the settings"),
     (425, Unavailable, ""),
     (429, Unavailable, "raise the quota of the workspace, or set max_requests_per_minute below it"),
     (500, Unavailable, ""),
-    (502, Unavailable, ""),
-    (503, Unavailable, ""),
-    (504, Unavailable, ""),
     (599, Unavailable, ""),
 ]
 BODIES: list[tuple[bytes, str]] = [
@@ -59,8 +46,6 @@ BODIES: list[tuple[bytes, str]] = [
     (b'{"message": ["a", "b"]}', '["a", "b"]'),
     (b'{"code": 7}', "Not Found"),
     (b"[]", "Not Found"),
-    (b'"text"', "Not Found"),
-    (b"", "Not Found"),
     (b"<html><body>404</body></html>", "Not Found"),
     (b"\xff\xfe", "Not Found"),
     (b"[" * 100_000, "Not Found"),
@@ -81,8 +66,6 @@ RETRY_AFTER: list[tuple[dict[str, str], float | None]] = [
     ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT", "Date": "no date"}, 0.0),
     ({"Retry-After": "-5"}, None),
     ({"Retry-After": "nan"}, None),
-    ({"Retry-After": "inf"}, None),
-    ({"Retry-After": "soon"}, None),
     ({"Retry-After": f"Tue, 24 Nov 2026 12:01:30 -{'9' * 20}"}, None),
     ({"Retry-After": ""}, None),
 ]
@@ -146,91 +129,41 @@ def test_the_time_to_wait_is_read_from_seconds_or_a_date(headers, secs):
 
 
 @pytest.mark.parametrize(
-    "raised",
-    [
-        requests.ConnectionError(SECRET),
-        requests.ConnectTimeout(SECRET),
-        requests.ReadTimeout(SECRET),
-        requests.exceptions.ChunkedEncodingError(SECRET),
-        requests.exceptions.ContentDecodingError(SECRET),
-        requests.exceptions.ProxyError(SECRET),
-        requests.exceptions.SSLError(SECRET),
-        requests.exceptions.InvalidHeader(SECRET),
-    ],
-    ids=lambda raised: type(raised).__name__,
-)
-def test_a_missing_or_partial_response_is_worth_a_retry(raised):
-    """The line says what was requested and what happened, without the exception's text."""
-    error = unreachable(raised, WHAT, HOST)
-
-    assert type(error) is Unavailable
-    assert str(error) == (
-        f"{WHAT}: no complete response ({type(raised).__name__}); check the network and api_url"
-    )
-    assert (error.status, error.retry_after) == (None, None)
-
-
-@pytest.mark.parametrize(
     ("cause", "reason"),
     [
-        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
-        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
-        (http.client.IncompleteRead(SECRET.encode(), 100), None),
-        (http.client.RemoteDisconnected(SECRET), "connection closed without a response"),
-        (http.client.BadStatusLine(SECRET), None),
-        (ValueError(SECRET), None),
-        (ssl.SSLError(1, SECRET), None),
+        (None, "ConnectionError"),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            "ConnectionResetError: Connection reset by peer",
+        ),
+        (http.client.IncompleteRead(SECRET.encode(), 100), "IncompleteRead"),
+        (
+            http.client.RemoteDisconnected(SECRET),
+            "RemoteDisconnected: connection closed without a response",
+        ),
+        (http.client.BadStatusLine(SECRET), "BadStatusLine"),
+        (ValueError(SECRET), "ValueError"),
+        (ssl.SSLError(1, SECRET), "SSLError"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_the_deepest_cause_is_reported_without_text_from_the_response(cause, reason):
-    """The libraries' layers above it have long and nested texts."""
+    """The libraries' layers above it have long and nested texts; a retry may help."""
     raised = requests.ConnectionError(SECRET)
-    raised.__context__ = OSError(SECRET)
-    raised.__context__.__cause__ = cause
+    if cause:
+        raised.__context__ = OSError(SECRET)
+        raised.__context__.__cause__ = cause
 
     error = unreachable(raised, WHAT, HOST)
 
-    name = type(cause).__name__
-    assert error.reason == (f"{name}: {reason}" if reason else name)
-    assert SECRET not in str(error)
-
-
-def test_only_a_certificate_that_fails_verification_is_final():
-    """No retry fixes it, and it is never accepted; other TLS errors may be an interruption."""
-    untrusted = requests.exceptions.SSLError(SECRET)
-    untrusted.__cause__ = ssl.SSLCertVerificationError(1, "...")
-    untrusted.__cause__.verify_message = "self-signed certificate"
-
-    error = unreachable(untrusted, WHAT, HOST)
-
-    assert type(error) is RequestRejected
-    assert str(error) == (
-        f"{WHAT}: no secure connection (SSLCertVerificationError: self-signed certificate); "
-        "check api_url"
-    )
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"), [(407, RequestRejected), (403, Unavailable), (502, Unavailable)]
-)
-def test_a_proxy_that_does_not_connect_is_named(status, kind):
-    """One that requires a password is final."""
-    raised = requests.exceptions.ProxyError()
-    raised.__cause__ = OSError(f"Tunnel connection failed: {status} {SECRET}")
-
-    error = unreachable(raised, WHAT, HOST)
-
-    assert type(error) is kind
-    assert "proxy" in str(error)
-    assert str(status) in str(error)
-    assert SECRET not in str(error)
+    assert type(error) is Unavailable
+    assert str(error) == f"{WHAT}: no complete response ({reason}); check the network and api_url"
+    assert (error.reason, error.status, error.retry_after) == (reason, None, None)
 
 
 @pytest.mark.parametrize(
     ("content_type", "named"),
     [
-        ("text/html; charset=utf-8", "text/html"),
         (f"text/{SECRET}", "other content"),
         (None, "no content type"),
     ],
@@ -277,9 +210,3 @@ def test_a_reason_is_withheld_if_the_payload_cannot_be_decoded():
     """Nothing says what it may quote."""
     body = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     assert "withheld" in redact("no such field", SECRET, body)
-
-
-def test_all_errors_have_one_base():
-    """A caller can catch every error that is meant for the user."""
-    assert issubclass(RequestRejected, EventStreamsError)
-    assert issubclass(Unavailable, EventStreamsError)
