@@ -81,14 +81,26 @@ def test_a_signal_during_a_pause_ends_the_run(emulator, start_tap):
     assert bookmark(ended.states[-1], "topic_1") == published[0]
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, tap_config, unbuffered):
+# As with PYTHONUNBUFFERED, if a signal interrupts a write.
+PARTIAL_WRITES = """
+    import io, sys
+    class Partial(io.FileIO):
+        def write(self, data):
+            return super().write(data[:10_000])
+    sys.stdout = io.TextIOWrapper(Partial(1, "w", closefd=False), write_through=True)
+"""
+
+
+@pytest.mark.parametrize("fault", ["", PARTIAL_WRITES], ids=["whole writes", "partial writes"])
+def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, tap_config, tmp_path, fault):
     """The page that is being written is completed, and the state covers it; no other follows."""
     for topic in (1, 2):
         emulator.create_topic(f"topic {topic}", id=topic)
         emulator.load(topic, [{"text": "x" * 10_000} for _ in range(200)])
     config = tap_config(topics=[1, 2], tail=True, state_interval_secs=600)
-    process = start_with_pipe(config, PYTHONUNBUFFERED=unbuffered)
+    env = injected(tmp_path / "site", fault)
+    env["PYTHONPATH"] += os.pathsep + os.environ.get("PYTHONPATH", "")  # with mutated code, if any
+    process = start_with_pipe(config, subprocess.PIPE, **env)
     # The page of one topic is stuck in the pipe, the other one's waits behind it.
     eventually(lambda: len(emulator.requests()) == 2, "two requests")
     time.sleep(0.2)
