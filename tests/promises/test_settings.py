@@ -12,7 +12,7 @@ from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.support.executables import run
-from tests.support.singer_lines import orders, schema, state
+from tests.support.singer_lines import lines, orders, schema, state
 from tests.support.tap_output import consumed, ids
 
 if TYPE_CHECKING:
@@ -281,39 +281,38 @@ def test_an_unknown_setting_is_reported_with_the_most_similar_one(connector, emu
 def test_bad_settings_are_rejected_by_every_command(emulator, run_tap, args):
     """Discovery and tests check them, too."""
     run = run_tap(*args, topics=[1], batch_size=51)
-
     assert run.exit_code == 1
     assert "batch_size: must be at most 50" in run.stderr
     assert emulator.requests() == []
 
 
-def test_settings_in_the_environment_are_text(emulator):
+def run_from_environment(name: str, stdin: bytes = b"", **settings: str) -> Outcome:
+    """Run a connector with settings in the environment, as Meltano does: all are text."""
+    prefix = name.replace("-", "_").upper()
+    variables = {f"{prefix}_{setting.upper()}": value for setting, value in settings.items()}
+    return run(name, "--config", "ENV", stdin=stdin, env=variables)
+
+
+def test_settings_of_the_tap_in_the_environment_are_text(emulator):
     """Numbers, booleans and JSON are parsed; an empty text counts as not set."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": n} for n in range(5)])
-    variables = {
-        "API_URL": emulator.url,
-        "API_TOKEN": emulator.token,
-        "TOPICS": json.dumps([{"id": str(topic), "name": "orders"}]),
-        "BATCH_SIZE": "2",
-        "TIMEOUT_SECS": "",
-        "MAX_MESSAGES": "",
-        "START_DATE": "",
-        "DATA_CENTER": "",
-        "LEGACY_API": "True",
-        "TAIL": "no",
-        "REQUEST_TIMEOUT_SECS": "9.5",
-        "MAX_RETRY_SECS": "0",
-        "STREAM_MAPS": '{"orders": {"n": "payload.get(\'n\')", "topic_id": "__NULL__"}}',
-    }
-
-    done = run(
+    done = run_from_environment(
         "tap-workato-streams",
-        "--config",
-        "ENV",
-        env={f"TAP_WORKATO_STREAMS_{name}": value for name, value in variables.items()},
+        api_url=emulator.url,
+        api_token=emulator.token,
+        topics=json.dumps([{"id": str(topic), "name": "orders"}]),
+        batch_size="2",
+        timeout_secs="",
+        max_messages="",
+        start_date="",
+        data_center="",
+        legacy_api="True",
+        tail="no",
+        request_timeout_secs="9.5",
+        max_retry_secs="0",
+        stream_maps='{"orders": {"n": "payload.get(\'n\')", "topic_id": "__NULL__"}}',
     )
-
     assert done.exit_code == 0, done.stderr
     assert ids(done, "orders") == loaded
     assert [record["n"] for record in done.records()] == list(range(5))
@@ -323,32 +322,43 @@ def test_settings_in_the_environment_are_text(emulator):
     assert emulator.requests()[0].path == f"/api/pubsub/topics/{topic}/consume"
 
 
-def test_text_of_the_wrong_type_is_rejected(emulator):
-    """All problems are reported at once, also those of settings in the environment."""
-    done = run(
-        "tap-workato-streams",
-        "--config",
-        "ENV",
-        env={
-            "TAP_WORKATO_STREAMS_API_URL": emulator.url,
-            "TAP_WORKATO_STREAMS_TOPICS": "[{id: 1}]",
-            "TAP_WORKATO_STREAMS_BATCH_SIZE": "many",
-            "TAP_WORKATO_STREAMS_TAIL": "maybe",
-        },
+def test_settings_of_the_target_in_the_environment_are_text(emulator, topic, tmp_path):
+    """Meltano passes numbers, booleans and objects as text, and unset ones as empty text."""
+    done = run_from_environment(
+        "target-workato-streams",
+        stdin=lines(schema(), *orders(25), state("all")),
+        api_url=emulator.url,
+        api_token=emulator.token,
+        topics=json.dumps({"orders": str(topic)}),
+        default_topic_id="",
+        batch_size_rows="10",
+        max_batch_age_secs="0.5",
+        legacy_api="false",
+        validate_records="false",
+        payload_field="",
+        max_rejected="",
+        on_rejected="dead_letter",
+        dead_letter_path=str(tmp_path / "dead.jsonl"),
+        stream_maps="",
     )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert len(emulator.payloads(topic)) == 25
+    assert len(emulator.requests()) == 3
 
-    assert done.exit_code == 1
-    lines = [line.rsplit(" | ", 1)[1] for line in done.error_lines]
-    assert sorted(lines) == sorted(
-        [
-            "'api_token' is a required property",
-            "batch_size: must be of type integer",
-            "tail: must be of type boolean",
-            "topics: must be of type array",
-            "Config validation failed",
-        ]
+
+def test_text_of_the_wrong_type_is_rejected():
+    """All problems are reported at once, also those of settings in the environment."""
+    done = run_from_environment(
+        "tap-workato-streams", topics="[{id: 1}]", batch_size="many", tail="maybe"
     )
-    assert emulator.requests() == []
+    assert done.exit_code == 1
+    assert sorted(logged(done, "ERROR")) == [
+        "'api_token' is a required property",
+        "Config validation failed",
+        "batch_size: must be of type integer",
+        "tail: must be of type boolean",
+        "topics: must be of type array",
+    ]
 
 
 def test_whole_numbers_may_be_written_as_decimals(emulator, run_tap):
@@ -383,47 +393,12 @@ def test_a_url_overrides_the_data_center():
     assert developer_host({**config, **own}).url == "https://d"
 
 
-@pytest.mark.parametrize(
-    ("legacy_api", "path"),
-    [(False, "/api/v1/topics/1/consume"), (True, "/api/pubsub/topics/1/consume")],
-)
+@pytest.mark.parametrize(("legacy_api", "path"), [(False, "/api/v1/"), (True, "/api/pubsub/")])
 def test_the_legacy_api_has_its_own_paths(emulator, run_tap, legacy_api, path):
     """The messages are the same."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
-
     done = run_tap(topics=[topic], legacy_api=legacy_api)
-
     assert ids(done) == loaded
-    assert {(r.method, r.path, r.status) for r in emulator.requests()} == {("POST", path, 200)}
+    assert {request.path for request in emulator.requests()} == {f"{path}topics/1/consume"}
     assert emulator.requests()[0].headers["authorization"] == f"Bearer {emulator.token}"
-
-
-def test_settings_may_be_strings_from_the_environment(emulator, topic, tmp_path):
-    """Meltano passes numbers, booleans and objects as text, and unset ones as empty text."""
-    prefix = "TARGET_WORKATO_STREAMS_"
-    settings = {
-        "API_TOKEN": emulator.token,
-        "API_URL": emulator.url,
-        "TOPICS": json.dumps({"orders": str(topic)}),
-        "DEFAULT_TOPIC_ID": "",
-        "BATCH_SIZE_ROWS": "10",
-        "MAX_BATCH_AGE_SECS": "0.5",
-        "LEGACY_API": "false",
-        "VALIDATE_RECORDS": "false",
-        "PAYLOAD_FIELD": "",
-        "MAX_REJECTED": "",
-        "ON_REJECTED": "dead_letter",
-        "DEAD_LETTER_PATH": str(tmp_path / "dead.jsonl"),
-        "STREAM_MAPS": "",
-    }
-    done = run(
-        "target-workato-streams",
-        "--config",
-        "ENV",
-        stdin=b"\n".join([schema(), *orders(25), state("all")]),
-        env={prefix + name: value for name, value in settings.items()},
-    )
-    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
-    assert len(emulator.payloads(topic)) == 25
-    assert len(emulator.requests()) == 3
