@@ -149,8 +149,25 @@ def test_a_signal_during_discovery_ends_the_process(emulator, start_tap, signum)
     assert ended.error_lines == []
 
 
-def assert_ended_without_the_loader(process: subprocess.Popen[bytes], topic: int) -> None:
-    """The tap has ended with one line, and its last STATE covers only what it wrote."""
+@pytest.fixture
+def large_topic(emulator: Emulator) -> int:
+    """A topic with more than a pipe holds."""
+    topic = emulator.create_topic()
+    emulator.load(topic, [{"text": "x" * 5_000} for _ in range(500)])
+    return topic
+
+
+@pytest.mark.parametrize("max_run_secs", [None, 2], ids=["signal", "max_run_secs"])
+def test_a_run_ends_whose_loader_has_stopped_reading(
+    emulator, tap_config, large_topic, max_run_secs
+):
+    """The promise is five seconds, although a write to the full pipe cannot be interrupted."""
+    settings = {"tail": True, "state_interval_secs": 0.01, "max_run_secs": max_run_secs}
+    process = start_with_pipe(tap_config(topics=[large_topic], **settings))
+    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
+    if max_run_secs is None:
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
     assert process.wait(WITHOUT_LOADER_SECS) == 1
     stdout, stderr = process.communicate()
     # The last line may be truncated: nobody read it.
@@ -160,24 +177,7 @@ def assert_ended_without_the_loader(process: subprocess.Popen[bytes], topic: int
     assert "Traceback" not in written.stderr
     assert "Fatal" not in written.stderr
     assert_states_are_true(written)
-    assert 0 < len(ids(written, f"topic_{topic}")) < 500
-
-
-@pytest.fixture
-def large_topic(emulator: Emulator) -> int:
-    """A topic with more than a pipe holds."""
-    topic = emulator.create_topic()
-    emulator.load(topic, [{"text": "x" * 5_000} for _ in range(500)])
-    return topic
-
-
-def test_a_signal_ends_a_run_whose_loader_has_stopped_reading(emulator, tap_config, large_topic):
-    """The promise is five seconds, although a write to the full pipe cannot be interrupted."""
-    process = start_with_pipe(tap_config(topics=[large_topic], state_interval_secs=0.01))
-    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    assert_ended_without_the_loader(process, large_topic)
+    assert 0 < len(ids(written)) < 500
 
 
 def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(emulator, tap_config, large_topic):
@@ -195,15 +195,6 @@ def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(emulator, tap_c
     process.communicate()
     os.close(stderr)
     os.close(unread)
-
-
-def test_max_run_secs_ends_a_run_whose_loader_has_stopped_reading(
-    emulator, tap_config, large_topic
-):
-    """The limit holds, whether anyone reads or not."""
-    process = start_with_pipe(tap_config(topics=[large_topic], tail=True, max_run_secs=2))
-    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
-    assert_ended_without_the_loader(process, large_topic)
 
 
 def test_a_signal_ends_batch_mode_whose_loader_has_stopped_reading(emulator, tap_config, tmp_path):
@@ -377,24 +368,23 @@ def test_a_second_signal_stops_immediately(emulator, start_target):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_a_kill_at_any_moment_loses_nothing(emulator, topic, start_target, seed, in_flight):
+def test_a_kill_at_any_moment_loses_nothing(
+    emulator, topic, start_target, run_target, seed, in_flight
+):
     """A run that resumes from the last state publishes all that is missing."""
     chance = random.Random(seed)  # noqa: S311 - a test that can be repeated
     emulator.configure(latency_secs=0.01)
     count, batch, state_every = 400, 10, chance.choice([1, 7, 25])
-    target = start_target(batch_size_rows=batch, max_in_flight=in_flight)
+    settings = {"batch_size_rows": batch, "max_in_flight": in_flight}
+    target = start_target(**settings)
     target.feed(schema(), *orders(count, state_every=state_every))
     enough = chance.randrange(1, count)
     eventually(lambda: len(published_ids(emulator, topic)) >= enough, "the moment to kill it")
     target.kill()
-    emitted = target.emitted
-    before = published_ids(emulator, topic)
-    start = emitted[-1] + 1 if emitted else 0
-    assert set(range(start)) <= set(before)
-    again = start_target(batch_size_rows=batch, max_in_flight=in_flight)
-    again.feed(*(schema(), *orders(count - start, start=start), state("all")))
-    again.close_input()
-    done = again.end()
+    start = target.emitted[-1] + 1 if target.emitted else 0
+    assert set(range(start)) <= set(published_ids(emulator, topic))
+    rest = orders(count - start, start=start)
+    done = run_target(schema(), *rest, state("all"), **settings)
     assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": "all"})
     after = published_ids(emulator, topic)
     assert set(after) == set(range(count))
@@ -437,16 +427,15 @@ def test_a_signal_ends_the_run_if_nothing_reads_stdout(emulator, topic, target_c
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(**injected(tmp_path / "site", SHORT_GRACE)),
+        bufsize=0,
     )
     with killed_at_end(process):
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdin.write(lines(schema(), *orders(10), state("larger than a pipe" * 10_000)))
-        process.stdin.flush()
         assert select.select([process.stdout], [], [], WAIT_SECS)[0]
         process.stdin.write(lines(*orders(50, start=10)))
-        process.stdin.flush()
         eventually(lambda: len(published_ids(emulator, topic)) == 60, "all records")
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 1
