@@ -101,7 +101,6 @@ def test_a_connection_test_reads_one_record_of_each_topic(emulator, run_tap):
 
 
 def test_a_connection_test_that_fails_says_why(emulator, run_tap):
-    """The exit code is 1, and the line is the same as in a run."""
     done = run_tap("--test", topics=[{"id": 404, "name": "orders"}])
 
     assert done.exit_code == 1
@@ -112,7 +111,6 @@ def test_a_connection_test_that_fails_says_why(emulator, run_tap):
 
 
 def test_a_schema_test_writes_only_schemas(emulator, run_tap):
-    """No request is sent."""
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
 
@@ -136,7 +134,6 @@ def test_a_schema_test_writes_only_schemas(emulator, run_tap):
     ids=["no file", "half a file", "an array"],
 )
 def test_an_unusable_config_file_is_reported_in_one_line(connector, text, words):
-    """The line names the file and the place; there is no traceback."""
     path = connector.folder / "config.json"
     if text is not None:
         path.write_text(text, encoding="utf-8")
@@ -148,7 +145,6 @@ def test_an_unusable_config_file_is_reported_in_one_line(connector, text, words)
 
 
 def test_an_unusable_catalog_is_reported_in_one_line(emulator, tap_config, tmp_path):
-    """The line names the file and the place."""
     path = tmp_path / "catalog.json"
     path.write_text('{"streams": [')
 

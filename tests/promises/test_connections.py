@@ -104,7 +104,6 @@ def test_certificates_that_cannot_be_read_are_named(connector, content):
     ],
 )
 def test_a_failed_first_connection_is_logged_immediately(connector, url, fault, reason):
-    """A refused connection or an unknown host gives a warning that names the setting to check."""
     env = injected(connector.folder / "site", fault)
     outcome = connector.run(url, env=env, max_retry_secs=0.3)
     assert outcome.exit_code == 1
@@ -129,7 +128,6 @@ def test_a_service_on_this_machine_is_never_requested_through_a_proxy(connector)
     ["http://user:pass-word@", "http://us er:pass-word@pro xy:99999", "socks5://u:pass-word@h"],
 )
 def test_the_password_of_a_proxy_is_redacted(connector, proxy):
-    """A malformed or unusable proxy URL gives one line without the password."""
     env = {"https_proxy": proxy, "LOGLEVEL": "DEBUG", **NO_EXCEPTIONS}
     outcome = connector.run("https://example.invalid", env=env, max_retry_secs=0)
     assert outcome.exit_code == 1
@@ -145,7 +143,6 @@ def test_the_password_of_a_proxy_is_redacted(connector, proxy):
     ],
 )
 def test_a_proxy_that_does_not_connect_is_reported(connector, status, words):
-    """The error contains the proxy's status, but not its text."""
     response = http_response(b"", status=f"{status} {TOKEN}")
     with RawService(lambda connection, _number: connection.sendall(response)) as service:
         env = {"https_proxy": service.url.replace("//", "//user:pass-word@"), **NO_EXCEPTIONS}

@@ -116,7 +116,6 @@ def test_a_failing_topic_does_not_stop_the_others(emulator, run_tap):
     ],
 )
 def test_a_failed_entry_of_a_batch_is_one_line(emulator, run_target, kind, words):
-    """The line names the record, or the topic; there is no state."""
     emulator.fault(kind, times=-1, indices=[0])
     done = run_target(schema(), record(id=1, note=PAYLOAD), state("all"), max_retry_secs=0.1)
     assert (done.exit_code, done.emitted_states) == (1, [])
@@ -126,7 +125,6 @@ def test_a_failed_entry_of_a_batch_is_one_line(emulator, run_target, kind, words
 
 
 def test_batches_are_not_logged(run_target):
-    """A run of 30 batches writes a summary line a topic, and little else."""
     done = run_target(schema(), *orders(300, state_every=10), batch_size_rows=10)
     assert done.exit_code == 0
     assert len(done.stderr.splitlines()) < 10
@@ -135,7 +133,6 @@ def test_batches_are_not_logged(run_target):
 
 
 def test_a_closed_stdout_ends_the_run(emulator, topic, target_config):
-    """Without a reader of its states, the run ends and says why."""
     config = target_config(batch_size_rows=10)
     process = subprocess.Popen(
         command("target-workato-streams", "--config", config),

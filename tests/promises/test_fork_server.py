@@ -39,7 +39,6 @@ def test_a_process_inherits_nothing_from_an_earlier_one(tmp_path):
 
 
 def test_a_process_that_does_not_exit_is_killed(tmp_path):
-    """The limit is the caller's."""
     fifo = tmp_path / "config.json"
     os.mkfifo(fifo)
     line = command("tap-workato-streams", "--config", fifo)

@@ -48,7 +48,6 @@ def test_a_run_logs_starts_and_a_summary_per_topic(emulator, topics, run_tap):
 
 
 def test_a_run_that_a_limit_ends_logs_how_far_the_topic_is_behind(topics, run_tap):
-    """Its newest message was an hour old when it was read."""
     [match] = SUMMARY.findall(run_tap(topics=topics[:1], max_messages=50).stderr)
     assert match[4] == "1 h 0 min behind"
 
@@ -132,7 +131,6 @@ def test_what_the_service_echoes_is_redacted(
     ],
 )
 def test_what_happens_to_a_record_is_logged_without_its_content(emulator, run_target, settings):
-    """The traceback of a failure has no content either."""
     bad = SCHEMA.replace(b'"integer"', b'"boolean"') if "validate_records" in settings else SCHEMA
     done = run_target(bad, raw_record(RECORD), state("all"), env=DEBUG, **settings)
     assert [secret for secret in [*SECRETS, emulator.token] if secret in done.stderr] == []

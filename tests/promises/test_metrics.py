@@ -76,7 +76,6 @@ def test_the_dashboard_and_the_documentation_have_the_metrics_that_exist():
 
 
 def test_the_tap_serves_metrics_while_it_runs(emulator, start_tap):
-    """It serves messages, lag and bookmark age per topic, requests by status, retries and waits."""
     topic = emulator.create_topic("orders")
     emulator.load(topic, [{"n": n, "note": PAYLOAD} for n in range(3)])
     emulator.fault("status", status=429, times=1, headers={"Retry-After": "1"})
@@ -99,7 +98,6 @@ def test_the_tap_serves_metrics_while_it_runs(emulator, start_tap):
 
 
 def test_the_target_serves_metrics_while_it_runs(emulator, start_target, topic):
-    """It serves published and rejected messages, avoided duplicates, batches in flight, latency."""
     target = start_target(metrics_address=ANY_PORT, max_batch_age_secs=0.1)
     target.feed(schema(), record(id=1, note=PAYLOAD), record(id=2, note=PAYLOAD))
     label = f'{{topic_id="{topic}"}}'
@@ -153,14 +151,12 @@ def test_an_address_in_use_is_reported_in_one_line(connector):
     "address", ["9464", ":9464", "localhost", "localhost:http", "a:70000", "a..b:1"]
 )
 def test_a_wrong_address_is_explained(address):
-    """The error contains an example of a valid address."""
     [problem] = connection_problems({"metrics_address": address})
     assert problem == "metrics_address: must be host:port, such as 127.0.0.1:9464"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9464", "localhost:1", "[::1]:9464", "0.0.0.0:0"])
 def test_an_address_is_accepted(address):
-    """Names, IPv4 and IPv6 addresses are valid."""
     assert list(connection_problems({"metrics_address": address})) == []
 
 

@@ -49,7 +49,6 @@ class Run:
 
 
 def test_each_active_topic_has_a_line_per_minute(monkeypatch, caplog):
-    """Messages, rate, the newest message, lag, and the remaining time at this rate."""
     run = Run(monkeypatch, 3, tail=False)
     run.read(0, 1, behind_secs=7_200)
     run.read(1, 10, behind_secs=5)
@@ -127,7 +126,6 @@ def test_a_page_that_a_limit_cuts_is_not_the_end(monkeypatch):
 
 
 def test_of_many_topics_the_slowest_and_a_total_are_logged(monkeypatch, caplog):
-    """A hundred topics do not have a line each."""
     run = Run(monkeypatch, 100, tail=True)
     for topic in range(100):
         run.read(topic, 1, behind_secs=topic * 60)
@@ -142,7 +140,6 @@ def test_of_many_topics_the_slowest_and_a_total_are_logged(monkeypatch, caplog):
 
 
 def test_a_long_run_logs_once_a_minute(monkeypatch, caplog):
-    """The first line comes after a minute, and there is one per minute."""
     run = Run(monkeypatch, 2, tail=True)
     logged = [second for second in range(5, 200, 5) if run.lines(caplog, 5)]
     assert logged == [60, 120, 180]
@@ -164,7 +161,6 @@ def test_a_terminal_shows_a_progress_bar_of_the_tap_instead(emulator, tap_config
 
 
 def test_a_terminal_shows_a_progress_bar_of_the_target_instead(emulator, target_config):
-    """The bar shows the number of published messages, and log lines scroll above it."""
     emulator.configure(latency_secs=0.2)
     line = command("target-workato-streams", "--config", target_config(batch_size_rows=1))
     shown = on_a_terminal(*line, stdin=lines(schema(), *orders(10)))
@@ -174,7 +170,6 @@ def test_a_terminal_shows_a_progress_bar_of_the_target_instead(emulator, target_
 
 
 def test_durations_are_written_in_two_units():
-    """The units are days, hours, minutes and seconds."""
     texts = [duration(secs) for secs in (0, 89.4, 90, 3_540, 3_600, 12_000, 187_200)]
     assert texts == ["0 s", "89 s", "2 min", "59 min", "1 h 0 min", "3 h 20 min", "2 d 4 h"]
 
@@ -184,7 +179,6 @@ def test_plurals_are_correct():
 
 
 def test_a_long_run_logs_a_progress_line_per_minute(monkeypatch, caplog):
-    """The line sums up all topics; the first one comes after a minute, and none comes twice."""
     clock = iter([1000.0, 1059.0, 1060.0, 1061.0, 1119.0, 1121.0])
     monkeypatch.setattr(summary, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     tallies = {"a": Tally(published=3, requests=1), "b": Tally(published=4, requests=2)}
@@ -200,7 +194,6 @@ def test_a_long_run_logs_a_progress_line_per_minute(monkeypatch, caplog):
 
 
 def test_each_topic_has_one_summary_line(emulator, topic, run_target):
-    """The line counts messages by outcome, requests, bytes and seconds."""
     other = emulator.create_topic("other")
     emulator.fault("reset_after", topic_id=other)
     done = run_target(

@@ -90,7 +90,6 @@ def test_a_run_over_quota_completes_without_a_storm(busy, emulator, retry_after)
 
 
 def test_no_request_is_sent_while_the_service_asks_to_wait(busy, emulator):
-    """All topics observe the pause that one of them was asked for."""
     emulator.configure(latency_secs=0.05)
     emulator.fault("status", status=429, after=9, headers={"Retry-After": "3"})
     outcome = busy.run(emulator.url, api_token=emulator.token, **batches_of(1))
@@ -128,7 +127,6 @@ def test_a_rate_limited_topic_waits_while_other_requests_succeed(emulator, start
 
 
 def test_nothing_is_retried_after_the_run_has_failed(emulator, run_tap):
-    """The last line is the error."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(200)]
     emulator.fault("status", topic_id=topics[0], status=401, after=1, times=-1)
     for topic in topics[1:]:

@@ -137,7 +137,6 @@ def test_retries_end_after_max_retry_secs(connector, response, max_retry_secs, r
 
 
 def test_the_error_names_the_cause_of_the_last_attempt(connector):
-    """The first attempt is refused, and the second one gets no response."""
     env = injected(connector.folder / "site", REFUSED_ONCE)
     with RawService(lambda connection, _number: connection.close()) as service:
         outcome = connector.run(service.url, env=env, max_retry_secs=0.5)

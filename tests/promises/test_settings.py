@@ -198,7 +198,6 @@ def errors_of(plugin: type[PluginBase], config: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(("plugin", "good", "bad", "line"), REJECTED)
 def test_a_bad_setting_is_rejected_with_its_reason(plugin, good, bad, line):
-    """One line names this setting and no other."""
     assert errors_of(plugin, {**good, **bad}) == [line]
 
 
@@ -232,7 +231,6 @@ def logged(outcome: Outcome, level: str) -> list[str]:
 
 
 def test_all_problems_are_reported_at_once_before_the_first_request(connector, emulator):
-    """One line each without the value, exit code 1, nothing on stdout, and no traceback."""
     outcome = connector.run(
         emulator.url,
         api_token=f"{SECRET}\n",
@@ -263,7 +261,6 @@ def test_all_problems_are_reported_at_once_before_the_first_request(connector, e
 
 
 def test_an_unknown_setting_is_reported_with_the_most_similar_one(connector, emulator):
-    """Each has a line without its value, and the run continues."""
     emulator.create_topic("orders", id=1)
     settings = {"api_token": emulator.token, "batch_siz": SECRET, "zzz": 1, "stream_maps": {}}
     outcome = connector.run(emulator.url, **settings)
@@ -279,7 +276,6 @@ def test_an_unknown_setting_is_reported_with_the_most_similar_one(connector, emu
 
 @pytest.mark.parametrize("args", [["--discover"], ["--test"]], ids=str)
 def test_bad_settings_are_rejected_by_every_command(emulator, run_tap, args):
-    """Discovery and tests check them, too."""
     run = run_tap(*args, topics=[1], batch_size=51)
     assert run.exit_code == 1
     assert "batch_size: must be at most 50" in run.stderr
@@ -384,7 +380,6 @@ def test_each_data_center_has_its_own_hosts(center):
 
 
 def test_a_url_overrides_the_data_center():
-    """A slash at its end makes no difference."""
     config: dict[str, Any] = {"data_center": "eu", "legacy_api": False, **TOKENS}
     own = {"api_url": "https://h/base/", "developer_api_url": "https://d//"}
 
@@ -395,7 +390,6 @@ def test_a_url_overrides_the_data_center():
 
 @pytest.mark.parametrize(("legacy_api", "path"), [(False, "/api/v1/"), (True, "/api/pubsub/")])
 def test_the_legacy_api_has_its_own_paths(emulator, run_tap, legacy_api, path):
-    """The messages are the same."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
     done = run_tap(topics=[topic], legacy_api=legacy_api)

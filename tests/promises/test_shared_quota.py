@@ -20,7 +20,6 @@ ORDERS = lines(schema(), record(id=1))
 
 
 def test_settings_are_checked_all_at_once(connector, emulator, tmp_path):
-    """A missing folder and a missing limit are reported together, before the first request."""
     outcome = connector.run(emulator.url, quota_url=f"file://{tmp_path}/missing/quota.db")
     assert outcome.exit_code == 1
     assert not (tmp_path / "missing").exists()
@@ -42,7 +41,6 @@ def test_settings_are_checked_all_at_once(connector, emulator, tmp_path):
 def test_an_unusable_store_is_reported_in_one_line(
     connector, emulator, refused_port, tmp_path, url, shown, reason, remedy
 ):
-    """The line has the reason and the remedy, but not the password."""
     file = tmp_path / "quota.db"
     file.write_text("not a database" * 100)
     parts = SECRET, f"127.0.0.1:{refused_port}", file

@@ -120,7 +120,6 @@ def test_a_process_whose_clock_is_ahead_counts_like_the_others(store):
 
 
 def test_names_separate_workspaces(store):
-    """Two workspaces can share a store, each with its own quota."""
     with (
         closing(SharedQuota(f"{store.url}", 1, 60)) as one,
         closing(SharedQuota(store.url.replace("name=test", "name=other"), 1, 60)) as other,
@@ -180,7 +179,6 @@ def test_a_store_that_does_not_respond_times_out(scheme, monkeypatch):
 
 
 def test_a_wrong_password_is_redacted(shared_redis):
-    """The error contains the store's message, but not the password."""
     quota = SharedQuota(shared_redis.url.replace(PASSWORD, "wr0ng"), 60, 61)
     with closing(quota), pytest.raises(QuotaStoreError) as raised:
         quota.take()
@@ -189,7 +187,6 @@ def test_a_wrong_password_is_redacted(shared_redis):
 
 
 def test_a_stop_does_not_wait_for_the_store():
-    """Stopping a run does not wait for a store that does not respond."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         quota = SharedQuota(f"redis://127.0.0.1:{server.getsockname()[1]}/0", 60, 61)
         threading.Timer(0.2, quota.stop).start()

@@ -31,7 +31,6 @@ WITHOUT_LOADER_SECS = 10.0
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_during_a_long_poll_ends_the_run_with_its_state(emulator, start_tap, signum):
-    """Records are written, the last STATE is emitted, and the exit code is 0."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
     published = [emulator.load(topic, [{"n": n} for n in range(60)]) for topic in topics]
     tail = start_tap(topics=topics, tail=True, state_interval_secs=600)
@@ -49,7 +48,6 @@ def test_a_signal_during_a_long_poll_ends_the_run_with_its_state(emulator, start
 
 
 def test_after_a_signal_the_state_covers_exactly_what_was_written(emulator, start_tap):
-    """The last STATE is the last record's, and the next run reads the rest."""
     topic = emulator.create_topic()
     published = emulator.load(topic, [{"n": n} for n in range(300)])
     emulator.configure(latency_secs=0.05)
@@ -68,7 +66,6 @@ def test_after_a_signal_the_state_covers_exactly_what_was_written(emulator, star
 
 
 def test_a_signal_during_a_pause_ends_the_run(emulator, start_tap):
-    """Neither a pause nor a retry delays the end."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
     published = emulator.load(topics[0], [{"n": 1}])
     emulator.fault("status", status=429, headers={"Retry-After": "60"}, after=4, times=-1)
@@ -318,7 +315,6 @@ def test_a_signal_while_reading_pauses_ends_the_run(emulator, topic, start_targe
 
 
 def test_a_signal_ends_the_run_if_the_service_does_not_respond(emulator, start_target):
-    """The run does not wait for the response, and reports the unacknowledged messages."""
     emulator.fault("stall", secs=60, after=1, times=-1)
     target = start_target(batch_size_rows=10)
     target.feed(schema(), *orders(20, state_every=10))
@@ -453,7 +449,6 @@ def test_a_signal_ends_the_run_if_nothing_reads_stdout(emulator, topic, target_c
 def test_a_closed_stdin_or_stdout_is_reported_in_one_line(
     emulator, target_config, redirection, reason
 ):
-    """The error comes before the first request, without a traceback."""
     files = " ".join(command("target-workato-streams", "--config", target_config()))
     done = subprocess.run(
         ["/bin/sh", "-c", f"exec {files} {redirection}"],

@@ -44,7 +44,6 @@ def test_differences_are_described(sent, arrived, difference):
 
 
 def test_missing_rows_and_columns_are_found():
-    """A missing row is found, and a missing column that had a value."""
     comparison = compare({"1": {"c": 1}, "2": {"c": 2}}, {"1": {}}, ["c"])
     assert (comparison.expected, comparison.arrived, comparison.complete) == (2, 1, False)
     assert comparison.differences == {"c": "absent"}

@@ -84,13 +84,11 @@ def error_of(response: Response, host: Host = HOST) -> ServiceError:
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_a_2xx_response_is_accepted(status):
-    """The body is not checked here."""
     check(response_of(status, b"?"), WHAT, HOST)
 
 
 @pytest.mark.parametrize(("status", "kind", "advice"), STATUSES)
 def test_each_other_status_is_an_error_that_says_what_to_do(status, kind, advice):
-    """Its line names the topic, the status, the reason and, unless it is retried, the remedy."""
     error = error_of(response_of(status, b'{"message": "The words"}'))
 
     assert type(error) is kind

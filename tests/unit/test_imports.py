@@ -49,7 +49,6 @@ def test_the_shared_folders_import_nothing_from_a_connector(package):
 
 @pytest.mark.parametrize("folder", sorted(SHARED))
 def test_shared_code_exists_once(folder):
-    """The target's folder is a relative symbolic link to the tap's folder."""
     link = PACKAGES["target_workato_streams"] / folder
     assert link.is_symlink()
     assert not link.readlink().is_absolute()

@@ -136,7 +136,6 @@ def test_what_is_not_a_page_is_rejected(body):
 
 @pytest.mark.parametrize("body", [b'{"messages":[]}', b' { "messages" : [ ] , "more" : {} } '])
 def test_an_empty_page_has_no_messages(body):
-    """White space and other keys make no difference."""
     assert split_page(body) == []
 
 

@@ -21,7 +21,6 @@ SECRET = "s3cret"
     ],
 )
 def test_a_valid_url_is_accepted(url):
-    """URLs of files, Redis and PostgreSQL are valid, with and without parameters."""
     assert list(quota_url_problems(url)) == []
 
 
@@ -48,7 +47,6 @@ def test_a_valid_url_is_accepted(url):
     ],
 )
 def test_an_invalid_url_is_explained(url, problem):
-    """The error is one line, and contains nothing that may be a password."""
     [line] = quota_url_problems(url)
     assert problem in line
     assert SECRET not in line
@@ -68,7 +66,6 @@ def test_a_url_is_parsed():
 
 
 def test_passwords_are_redacted():
-    """The password is redacted both as it is in the URL and decoded."""
     url = QuotaUrl.parse("redis://me:p%40ss@cache:6379/0?name=a&sentinel_password=0ther")
     assert str(url) == "redis://cache:6379/0"
     assert "p%40ss" not in repr(url)

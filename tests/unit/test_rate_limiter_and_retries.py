@@ -111,7 +111,6 @@ def test_the_quota_is_used_from_the_first_request_on(clock):
 
 
 def test_a_429_pauses_as_long_as_the_service_asks(clock):
-    """The pause is at least that long, and hardly longer."""
     limiter = RateLimiter()
     for secs in (0.5, 5, 40, 90):
         began = clock.now
@@ -120,7 +119,6 @@ def test_a_429_pauses_as_long_as_the_service_asks(clock):
 
 
 def test_a_pause_grows_with_each_429_if_the_service_names_no_time(clock):
-    """It grows from at most a second to at most a minute, with jitter."""
     limiter = RateLimiter()
     at = []
     for _ in range(9):
