@@ -1,4 +1,4 @@
-"""An error is one line that names topic, status, cause and remedy, without secrets or payloads."""
+"""The texts of errors, as far as they depend on the response or exception only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import ssl
 
 import pytest
 import requests
-from requests.structures import CaseInsensitiveDict
 from tap_workato_streams.event_streams.errors import (
     RequestRejected,
     ServiceError,
@@ -71,26 +70,20 @@ RETRY_AFTER: list[tuple[dict[str, str], float | None]] = [
 ]
 
 
-def response_of(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
-    """A response as the session reads it."""
-    return Response(status, CaseInsensitiveDict(headers or {}), body)
-
-
-def error_of(response: Response, host: Host = HOST) -> ServiceError:
+def error_of(status: int, body: bytes = b"", host: Host = HOST) -> ServiceError:
     with pytest.raises(ServiceError) as raised:
-        check(response, WHAT, host)
+        check(Response(status, {}, body), WHAT, host)
     return raised.value
 
 
-@pytest.mark.parametrize("status", [200, 201, 204, 299])
+@pytest.mark.parametrize("status", [200, 299])
 def test_a_2xx_response_is_accepted(status):
-    check(response_of(status, b"?"), WHAT, HOST)
+    check(Response(status, {}, b"?"), WHAT, HOST)
 
 
 @pytest.mark.parametrize(("status", "kind", "advice"), STATUSES)
 def test_each_other_status_is_an_error_that_says_what_to_do(status, kind, advice):
-    error = error_of(response_of(status, b'{"message": "The words"}'))
-
+    error = error_of(status, b'{"message": "The words"}')
     assert type(error) is kind
     assert str(error) == f"{WHAT}: HTTP {status} (The words){advice and '; '}{advice}"
     assert (error.status, error.reason) == (status, "The words")
@@ -99,31 +92,26 @@ def test_each_other_status_is_an_error_that_says_what_to_do(status, kind, advice
 @pytest.mark.parametrize(("body", "reason"), BODIES, ids=[str(body[:40]) for body, _ in BODIES])
 def test_the_services_own_words_are_one_short_line_without_secrets(body, reason):
     """They are the message of a JSON error, or the name of the status, never a page or payload."""
-    error = error_of(response_of(404, body))
-
+    error = error_of(404, body)
     assert error.reason == reason
-    assert f"({reason})" in str(error)
-    assert len(str(error).splitlines()) == 1
-    assert SECRET not in str(error)
+    assert str(error).startswith(f"{WHAT}: HTTP 404 ({reason}); ")
 
 
 def test_a_status_without_a_name_says_so():
     """Gateways send such statuses."""
-    assert error_of(response_of(599)).reason == "no reason given"
+    assert error_of(599).reason == "no reason given"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_the_setting_that_holds_the_token_is_named(status):
     """The Developer API has a token of its own."""
-    error = error_of(response_of(status), DEVELOPER_HOST)
-
-    assert "developer_api_token" in str(error)
+    assert "developer_api_token" in str(error_of(status, host=DEVELOPER_HOST))
 
 
 @pytest.mark.parametrize(("headers", "secs"), RETRY_AFTER, ids=str)
 def test_the_time_to_wait_is_read_from_seconds_or_a_date(headers, secs):
     """The service's clock decides; what cannot be read counts as not sent."""
-    assert error_of(response_of(429, headers=headers)).retry_after == secs
+    assert Response(429, headers).retry_after == secs
 
 
 @pytest.mark.parametrize(
@@ -151,27 +139,19 @@ def test_the_deepest_cause_is_reported_without_text_from_the_response(cause, rea
     if cause:
         raised.__context__ = OSError(SECRET)
         raised.__context__.__cause__ = cause
-
     error = unreachable(raised, WHAT, HOST)
-
     assert type(error) is Unavailable
     assert str(error) == f"{WHAT}: no complete response ({reason}); check the network and api_url"
     assert (error.reason, error.status, error.retry_after) == (reason, None, None)
 
 
 @pytest.mark.parametrize(
-    ("content_type", "named"),
-    [
-        (f"text/{SECRET}", "other content"),
-        (None, "no content type"),
-    ],
+    ("headers", "named"),
+    [({"Content-Type": f"text/{SECRET}"}, "other content"), ({}, "no content type")],
 )
-def test_an_unexpected_response_is_described_by_its_size_and_type(content_type, named):
+def test_an_unexpected_response_is_described_by_its_size_and_type(headers, named):
     """Its content, which may be a payload, is not shown; a gateway may have sent it."""
-    headers = {"Content-Type": content_type} if content_type else None
-
-    error = unexpected(response_of(200, b"<html>", headers), WHAT, HOST)
-
+    error = unexpected(Response(200, headers, b"<html>"), WHAT, HOST)
     assert type(error) is Unexpected
     assert str(error) == f"{WHAT}: unexpected response (6 bytes, {named}); check api_url"
 
