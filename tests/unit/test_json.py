@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from tap_workato_streams.event_streams.consume import Message
 
+# JSON that msgspec rejects: a page that contains it is split in another way.
+SURROGATE = b'"\\ud800"'
+DEEP = b"[" * 2000 + b"]" * 2000
+
 MEGABYTE = 1024 * 1024
 ITEM = rb'{"x":12345,"y":"abc \n def \u00e9 \ud83d\ude00"}'
 LARGE = {
@@ -54,45 +58,41 @@ def test_every_byte_beside_a_lone_surrogate_is_kept(value):
     """This includes escaped backslashes and characters of the private use area."""
     assert members(b'{"a":%b}' % value) == {"a": value}
     assert elements(b"[%b, %b]" % (value, value)) == [value, value]
-    assert members(b'{%b:1,"\\ud800":2}' % value) == {
-        json.loads(value): b"1",
-        "\ud800": b"2",
-    }
+    named = members(b'{%b:1,"\\ud800":2}' % value)
+    assert named == {json.loads(value): b"1", "\ud800": b"2"}
+
+
+def page(texts: Sequence[bytes]) -> bytes:
+    messages = [
+        b'{"message_id":"A%d","payload":%b,"time":"t%d"}' % (number, payload, number)
+        for number, payload in enumerate(texts)
+    ]
+    return b'{"messages":[%b]}' % b",".join(messages)
+
+
+def parts(messages: Sequence[Message]) -> list[tuple[str, bytes, str | None]]:
+    return [(m.message_id, bytes(m.payload), m.time) for m in messages]
 
 
 @pytest.mark.parametrize(
     "payload", [b"[1,]", b'{"a":}', b"nul", b'"\x01"', b'"\xff"', b'"\0\0n"', b"01", b"[1 2]"]
 )
-def test_a_page_is_checked_as_a_whole_although_one_payload_is_nested_too_deeply(payload):
+@pytest.mark.parametrize("beside", [SURROGATE, DEEP], ids=["lone surrogate", "deep"])
+def test_a_page_is_checked_as_a_whole_although_msgspec_rejects_one_payload(payload, beside):
     """Invalid JSON never becomes a record."""
-    deep = b"[" * 5000 + b"]" * 5000
-    message = b'{"message_id":"%d","payload":%b,"time":"t"}'
-    page = b'{"messages":[%b]}'
-
-    first, second = split_page(page % b",".join([message % (1, deep), message % (2, b"[1]")]))
-    assert (bytes(first.payload), bytes(second.payload)) == (deep, b"[1]")
     with pytest.raises(ValueError, match=r"\S"):
-        split_page(page % b",".join([message % (1, deep), message % (2, payload)]))
-    with pytest.raises(ValueError, match=r"\S"):
-        split_page(page % b",".join([message % (1, rb'"\ud800"'), message % (2, payload)]))
+        split_page(page([beside, payload]))
 
 
-def test_no_error_quotes_the_text():
+@pytest.mark.parametrize(
+    "text", [b'{"secret" 1}', b'["secret"', b'{"a":"secret\x01"}', b'"secret"', b'{"a":secret}']
+)
+def test_no_error_quotes_the_text(text):
     """It may contain a payload."""
-    for text in (
-        b'{"secret" 1}',
-        b'["secret"',
-        b'{"a":"secret\x01"}',
-        b'"secret"',
-        b'{"a":secret}',
-    ):
-        with pytest.raises(ValueError, match=r"\S") as raised:
-            members(text)
-        assert "secret" not in str(raised.value)
+    with pytest.raises(ValueError, match=r"\S") as raised:
+        members(text)
+    assert "secret" not in str(raised.value)
 
-
-# A lone surrogate is JSON that msgspec rejects: a page that contains one is split in another way.
-SURROGATE = b'"\\ud800"'
 
 NOT_A_PAGE = {
     "nothing": b"",
@@ -113,18 +113,6 @@ NOT_A_PAGE = {
     "bytes that are no UTF-8": b'{"messages":[{"message_id":"A1","payload":"\xff","time":"t"}]}',
     "a web page": b"<html><body>502</body></html>",
 }
-
-
-def page(payloads: Sequence[bytes]) -> bytes:
-    messages = [
-        b'{"message_id":"A%d","payload":%b,"time":"t%d"}' % (number, payload, number)
-        for number, payload in enumerate(payloads)
-    ]
-    return b'{"messages":[%b]}' % b",".join(messages)
-
-
-def parts(messages: Sequence[Message]) -> list[tuple[str, bytes, str | None]]:
-    return [(m.message_id, bytes(m.payload), m.time) for m in messages]
 
 
 @pytest.mark.parametrize("body", NOT_A_PAGE.values(), ids=NOT_A_PAGE.keys())
@@ -187,10 +175,9 @@ def test_every_payload_comes_out_as_it_went_in(texts):
     """
     lines = [text.replace(b"\n", b" ") for text in texts]
     expected = [(f"A{number}", line, f"t{number}") for number, line in enumerate(lines)]
-
     assert parts(split_page(page(texts))) == expected
     assert parts(split_page(page([*texts, SURROGATE])))[:-1] == expected
-    assert parts(split_page(page([*texts, b"[" * 2000 + b"]" * 2000])))[:-1] == expected
+    assert parts(split_page(page([*texts, DEEP])))[:-1] == expected
 
 
 @pytest.mark.parametrize("before", [0, 10, 65_533, 65_534, 65_535, 65_536, 200_000])
@@ -235,7 +222,7 @@ def test_the_scanner_agrees_with_the_decoder_on_invalid_json(value, place, byte)
 
 def scan_beside_deep_value(text: bytes) -> bytes:
     """Split an array in which msgspec cannot decode the first value; return the second one."""
-    _, second = elements(b"[" + b"[" * 2000 + b"]" * 2000 + b"," + text + b"]")
+    _, second = elements(b"[%b,%b]" % (DEEP, text))
     return second
 
 
