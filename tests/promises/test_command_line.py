@@ -68,9 +68,7 @@ def test_discovery_prints_a_catalog_for_a_run(emulator, run_tap):
     """No request is sent, and all streams are selected, incremental, with the message id as key."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
-
     catalog = json.loads(printed(run_tap("--discover", topics=[topic])))
-
     assert emulator.requests() == []
     [stream] = catalog["streams"]
     assert (stream["tap_stream_id"], stream["stream"]) == ("topic_1", "topic_1")
@@ -89,9 +87,7 @@ def test_a_connection_test_reads_one_record_of_each_topic(emulator, run_tap):
     """One page per topic is read; exit code 0 means that all can be read, even empty ones."""
     first, empty = emulator.create_topic(), emulator.create_topic()
     emulator.load(first, [{"n": n} for n in range(100)])
-
     done = run_tap("--test", topics=[first, empty])
-
     assert done.exit_code == 0, done.stderr
     assert done.error_lines == []
     assert len(ids(done)) == 1
@@ -102,7 +98,6 @@ def test_a_connection_test_reads_one_record_of_each_topic(emulator, run_tap):
 
 def test_a_connection_test_that_fails_says_why(emulator, run_tap):
     done = run_tap("--test", topics=[{"id": 404, "name": "orders"}])
-
     assert done.exit_code == 1
     assert "orders (topic 404): HTTP 404" in done.error_lines[-1]
     assert "the test succeeded" not in done.stderr
@@ -113,9 +108,7 @@ def test_a_connection_test_that_fails_says_why(emulator, run_tap):
 def test_a_schema_test_writes_only_schemas(emulator, run_tap):
     topic = emulator.create_topic()
     emulator.load(topic, [{"n": 1}])
-
     done = run_tap("--test=schema", topics=[topic])
-
     assert done.exit_code == 0
     assert [message["type"] for message in done.messages] == ["SCHEMA"]
     assert emulator.requests() == []
@@ -147,9 +140,7 @@ def test_an_unusable_config_file_is_reported_in_one_line(connector, text, words)
 def test_an_unusable_catalog_is_reported_in_one_line(emulator, tap_config, tmp_path):
     path = tmp_path / "catalog.json"
     path.write_text('{"streams": [')
-
     done = run("tap-workato-streams", "--config", tap_config(topics=[1]), "--catalog", path)
-
     assert (done.exit_code, done.stdout) == (1, b"")
     [line] = done.error_lines
     assert f"catalog file {path}: not JSON (Expecting value at line 1, column 14)" in line

@@ -45,7 +45,6 @@ def test_a_compressed_response_has_a_size_limit(connector):
     """A megabyte that decompresses to a gigabyte needs no more memory than the limit."""
     bomb = gzip.compress(bytes(10 * MEGABYTE)) * 100
     response = http_response(bomb, "Content-Encoding: gzip")
-
     with RawService(lambda connection, _number: connection.sendall(response)) as service:
         done = subprocess.run(
             connector.command(service.url),

@@ -28,6 +28,7 @@ NO_TOKEN = "contains whitespace, a line break or another character that tokens c
 CLEAR_TEXT = "http would send the token in clear text; use https"
 NO_URL = "is not a URL that begins with https://"
 MORE_THAN_A_URL = "must not contain a user name, password, query or fragment"
+NO_ADDRESS = "must be host:port, such as 127.0.0.1:9464"
 NO_DATE = "must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
 BOTH_STARTS = "start_from: latest and start_date are mutually exclusive"
 BOTH = {"start_date": "2026-01-31T00:00:00Z", "start_from": "latest"}
@@ -66,6 +67,12 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("max_requests_per_minute", 1.5, "must be of type integer"),
     ("request_timeout_secs", 0, "must be greater than 0"),
     ("max_retry_secs", -1, "must be at least 0"),
+    ("metrics_address", "9464", NO_ADDRESS),
+    ("metrics_address", ":9464", NO_ADDRESS),
+    ("metrics_address", "localhost", NO_ADDRESS),
+    ("metrics_address", "localhost:http", NO_ADDRESS),
+    ("metrics_address", "a:70000", NO_ADDRESS),
+    ("metrics_address", "a..b:1", NO_ADDRESS),
     ("start_from", "now", "must be one of earliest, latest"),
     ("start_date", "2026-01-31", NO_DATE),
     ("start_date", "2026-01-31T00:00:00", NO_DATE),
@@ -211,6 +218,9 @@ def test_a_bad_setting_is_rejected_with_its_reason(plugin, good, bad, line):
         {"api_url": "https://h"},
         {"api_url": "https://a_b.c-d.:8/p/"},
         {"api_url": "https://[::1]"},
+        {"metrics_address": "127.0.0.1:9464"},
+        {"metrics_address": "localhost:1"},
+        {"metrics_address": "[::1]:9464"},
         {"start_date": "2026-01-31T00:00:00+02:00"},
         {"max_retry_secs": 0, "timeout_secs": 0, "request_timeout_secs": 0.5},
         {"tail": True},
@@ -373,7 +383,6 @@ def test_each_data_center_has_its_own_hosts(center):
     place = "" if center == "us" else f"{center}."
     config: dict[str, Any] = {"data_center": center, "legacy_api": False, **TOKENS}
     workspace = "https://www.workato.com" if center == "us" else f"https://app.{place}workato.com"
-
     assert messages_host(config).url == f"https://event-streams.{place}workato.com"
     assert messages_host({**config, "legacy_api": True}).url == workspace
     assert developer_host(config).url == workspace
@@ -382,7 +391,6 @@ def test_each_data_center_has_its_own_hosts(center):
 def test_a_url_overrides_the_data_center():
     config: dict[str, Any] = {"data_center": "eu", "legacy_api": False, **TOKENS}
     own = {"api_url": "https://h/base/", "developer_api_url": "https://d//"}
-
     assert messages_host({**config, **own}).url == "https://h/base"
     assert messages_host({**config, **own, "legacy_api": True}).url == "https://h/base"
     assert developer_host({**config, **own}).url == "https://d"

@@ -233,7 +233,6 @@ def test_the_wait_that_is_logged_is_the_wait_before_the_next_attempt(clock, capl
             raise Unavailable("over quota", status=429, retry_after=retry_after)
 
     RetryPolicy(RateLimiter(), 300).call(request)
-
     assert logged_waits(caplog) == pytest.approx(_intervals(at), abs=0.06)
 
 
