@@ -1,11 +1,8 @@
 """The checks of `make check-live` pass with the emulator."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +12,6 @@ from tests.tools.live.api import Api
 from tests.tools.live.checks import run
 from tests.tools.live.finding import table
 
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
 SCHEMA = [
     {"name": "n", "type": "integer", "optional": False},
     {"name": "data", "type": "string", "optional": True},
@@ -25,7 +19,7 @@ SCHEMA = [
 
 
 @pytest.fixture
-def api(emulator: Emulator) -> Api:
+def api(emulator):
     """A topic that meets the requirements of the checks."""
     return Api(emulator.url, emulator.token, emulator.create_topic("checks", schema=SCHEMA))
 

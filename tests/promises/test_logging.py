@@ -1,19 +1,12 @@
 """What a run logs: little by default, and no payload, key value or token at any level."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.singer_lines import raw_record, schema, state
 from tests.support.tap_output import all_ago
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
 
 SUMMARY = re.compile(
     r"INFO .*topic_(\d) \(topic \1\): (\d+) messages?, (\d+) requests?, \d+\.\d s"
@@ -23,7 +16,7 @@ SUMMARY = re.compile(
 
 
 @pytest.fixture
-def topics(emulator: Emulator) -> list[int]:
+def topics(emulator):
     """Three topics with 120, 1 and no messages of an hour ago."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(3)]
     for topic, count in zip(topics, (120, 1, 0), strict=True):
