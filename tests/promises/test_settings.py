@@ -40,6 +40,21 @@ NO_FILE = "it must be a regular file, or not exist yet"
 NO_ROUTE = "topics: no stream has a topic; set topics, default_topic_id or create_topics"
 SECRET = "top-secret"
 
+NO_URLS = [
+    *("example.com", "ftp://example.com", "https://", "https://h:99999", "https://[::1"),
+    *("https://*.workato.com", "https://a..b", "https://a b.com", "https://a.com\n"),
+    f"https://{'a' * 64}.com",
+]
+CLEAR_TEXT_URLS = [
+    *("HTTP://EXAMPLE.COM", "http://10.0.0.1"),
+    *("http://127.0.0.1.example.com", "http://localhost.example.com"),
+]
+URLS = [
+    *("http://127.0.0.1:8080", "http://localhost", "http://[::1]:8080"),
+    *("https://h", "https://a_b.c-d.:8/p/", "https://[::1]"),
+]
+NO_ADDRESSES = ["9464", ":9464", "localhost", "localhost:http", "a:70000", "a..b:1"]
+
 # A setting of the tap, a bad value, and what is wrong with it.
 TAP_VALUES: list[tuple[str, Any, str]] = [
     ("api_token", 5, "must be of type string"),
@@ -47,32 +62,16 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("api_token", "ä", NO_TOKEN),
     ("developer_api_token", " ", NO_TOKEN),
     ("api_url", 5, "must be of type string"),
-    ("api_url", "example.com", NO_URL),
-    ("api_url", "ftp://example.com", NO_URL),
-    ("api_url", "https://", NO_URL),
-    ("api_url", "https://h:99999", NO_URL),
-    ("api_url", "https://*.workato.com", NO_URL),
-    ("api_url", "https://a..b", NO_URL),
-    ("api_url", f"https://{'a' * 64}.com", NO_URL),
-    ("api_url", "https://a b.com", NO_URL),
-    ("api_url", "https://a.com\n", NO_URL),
-    ("api_url", "https://[::1", NO_URL),
-    ("api_url", "HTTP://EXAMPLE.COM", CLEAR_TEXT),
-    ("api_url", "http://10.0.0.1", CLEAR_TEXT),
-    ("api_url", "http://127.0.0.1.example.com", CLEAR_TEXT),
-    ("api_url", "http://localhost.example.com", CLEAR_TEXT),
+    *[("api_url", url, NO_URL) for url in NO_URLS],
+    *[("api_url", url, CLEAR_TEXT) for url in CLEAR_TEXT_URLS],
     ("api_url", "https://user:pass@example.com", MORE_THAN_A_URL),
     ("api_url", "https://example.com?a=b", MORE_THAN_A_URL),
     ("developer_api_url", "http://example.com", CLEAR_TEXT),
+    ("max_requests_per_minute", 0, "must be at least 1"),
     ("max_requests_per_minute", 1.5, "must be of type integer"),
     ("request_timeout_secs", 0, "must be greater than 0"),
     ("max_retry_secs", -1, "must be at least 0"),
-    ("metrics_address", "9464", NO_ADDRESS),
-    ("metrics_address", ":9464", NO_ADDRESS),
-    ("metrics_address", "localhost", NO_ADDRESS),
-    ("metrics_address", "localhost:http", NO_ADDRESS),
-    ("metrics_address", "a:70000", NO_ADDRESS),
-    ("metrics_address", "a..b:1", NO_ADDRESS),
+    *[("metrics_address", address, NO_ADDRESS) for address in NO_ADDRESSES],
     ("start_from", "now", "must be one of earliest, latest"),
     ("start_date", "2026-01-31", NO_DATE),
     ("start_date", "2026-01-31T00:00:00", NO_DATE),
@@ -212,15 +211,8 @@ def test_a_bad_setting_is_rejected_with_its_reason(plugin, good, bad, line):
     "good",
     [
         {},
-        {"api_url": "http://127.0.0.1:8080"},
-        {"api_url": "http://localhost"},
-        {"api_url": "http://[::1]:8080"},
-        {"api_url": "https://h"},
-        {"api_url": "https://a_b.c-d.:8/p/"},
-        {"api_url": "https://[::1]"},
-        {"metrics_address": "127.0.0.1:9464"},
-        {"metrics_address": "localhost:1"},
-        {"metrics_address": "[::1]:9464"},
+        *[{"api_url": url} for url in URLS],
+        *[{"metrics_address": it} for it in ("127.0.0.1:9464", "localhost:1", "[::1]:9464")],
         {"start_date": "2026-01-31T00:00:00+02:00"},
         {"max_retry_secs": 0, "timeout_secs": 0, "request_timeout_secs": 0.5},
         {"tail": True},
@@ -248,8 +240,8 @@ def test_all_problems_are_reported_at_once_before_the_first_request(connector, e
         developer_api_token=[SECRET],
         developer_api_url="https://*.workato.com",
         legacy_api=SECRET,
-        max_requests_per_minute=0,
         max_retry_secs=1e12,
+        quota_url="file:///missing/quota.db",
         request_timeout_secs=1e300,
         topics="orders",
     )
@@ -260,8 +252,9 @@ def test_all_problems_are_reported_at_once_before_the_first_request(connector, e
         "developer_api_token: must be of type string",
         f"developer_api_url: {NO_URL}",
         "legacy_api: must be of type boolean",
-        "max_requests_per_minute: must be at least 1",
         "max_retry_secs: must be at most 1000000000",
+        "quota_url: requires max_requests_per_minute, the quota that all processes share",
+        "quota_url: the folder /missing does not exist; create it",
         "request_timeout_secs: must be at most 86400",
         f"topics: must be of type {'object' if connector.input else 'array'}",
     ]

@@ -19,16 +19,6 @@ SECRET = "st0re-secret"
 ORDERS = lines(schema(), record(id=1))
 
 
-def test_settings_are_checked_all_at_once(connector, emulator, tmp_path):
-    outcome = connector.run(emulator.url, quota_url=f"file://{tmp_path}/missing/quota.db")
-    assert outcome.exit_code == 1
-    assert not (tmp_path / "missing").exists()
-    [folder, limit] = [line for line in outcome.error_lines if "quota_url: " in line]
-    assert f"the folder {tmp_path}/missing does not exist" in folder
-    assert "requires max_requests_per_minute" in limit
-    assert emulator.requests() == []
-
-
 @pytest.mark.parametrize(
     ("url", "shown", "reason", "remedy"),
     [
