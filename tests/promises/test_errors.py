@@ -124,14 +124,6 @@ def test_a_failed_entry_of_a_batch_is_one_line(emulator, run_target, kind, words
     assert PAYLOAD not in done.stderr
 
 
-def test_batches_are_not_logged(run_target):
-    done = run_target(schema(), *orders(300, state_every=10), batch_size_rows=10)
-    assert done.exit_code == 0
-    assert len(done.stderr.splitlines()) < 10
-    summary = "orders (topic 1): 300 published, 0 dead letters, 0 resent, 0 possibly duplicated, "
-    assert summary + "30 requests" in done.stderr
-
-
 def test_a_closed_stdout_ends_the_run(emulator, topic, target_config):
     config = target_config(batch_size_rows=10)
     process = subprocess.Popen(

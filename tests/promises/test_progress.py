@@ -193,19 +193,18 @@ def test_a_long_run_logs_a_progress_line_per_minute(monkeypatch, caplog):
     assert second.startswith("After 121 s: ")
 
 
-def test_each_topic_has_one_summary_line(emulator, topic, run_target):
+def test_each_topic_has_one_summary_line_and_batches_have_none(emulator, topic, run_target):
     other = emulator.create_topic("other")
     emulator.fault("reset_after", topic_id=other)
-    done = run_target(
-        schema(), schema("b"), *orders(3), record("b", id=1), topics={"b": other, "orders": topic}
-    )
-    lines = [line for line in done.stderr.splitlines() if " published, " in line]
-    assert len(lines) == 2
-    size = len(b'{"payloads":[{"id": 0},{"id": 1},{"id": 2}]}')
-    counts = "3 published, 0 dead letters, 0 resent, 0 possibly duplicated, 1 request"
-    assert f"orders (topic {topic}): {counts}, {size} bytes" in lines[0]
+    settings = {"topics": {"b": other, "orders": topic}, "batch_size_rows": 1}
+    done = run_target(schema(), schema("b"), *orders(30), record("b", id=1), **settings)
+    first, second = [line for line in done.stderr.splitlines() if " published, " in line]
+    size = sum(len(b'{"payloads":[{"id": %d}]}' % number) for number in range(30))
+    counts = "30 published, 0 dead letters, 0 resent, 0 possibly duplicated, 30 requests"
+    assert f"orders (topic {topic}): {counts}, {size} bytes" in first
     counts = "1 published, 0 dead letters, 1 resent, 1 possibly duplicated, 2 requests"
-    assert f"b (topic {other}): {counts}" in lines[1]
+    assert f"b (topic {other}): {counts}" in second
+    assert len(done.stderr.splitlines()) < 12
 
 
 @pytest.mark.parametrize("settings", [{}, {"validate_records": True}], ids=str)

@@ -82,10 +82,8 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("batch_size", True, "must be of type integer"),
     ("timeout_secs", -1, "must be at least 0"),
     ("timeout_secs", 61, "must be at most 60"),
-    ("tail", "maybe", "must be of type boolean"),
     ("max_messages", 0, "must be at least 1"),
     ("max_run_secs", 0, "must be greater than 0"),
-    ("max_run_secs", 1e300, "must be at most 1000000000"),
     ("on_expired_bookmark", "latest", "must be one of earliest, since_time, fail"),
     ("infer_schema", 1, "must be of type boolean"),
     ("max_parallel_topics", 0, "must be at least 1"),
@@ -93,7 +91,6 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("stream_maps", "x", "must be of type object"),
     ("topics", None, NO_TOPICS),
     ("topics", [], NO_TOPICS),
-    ("topics", "orders", "must be of type array"),
     ("topics", [{"id": 1}, {"id": 1}], SAME_NAME),
     ("topics", [{"id": 1}, {"id": 2, "name": "topic_1"}], SAME_NAME),
 ]
