@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.support.connector import TOKEN
 from tests.support.injection import NO_SUCH_HOST, injected
 from tests.support.raw_service import RawService, http_response
 
 if TYPE_CHECKING:
-    import socket
     from pathlib import Path
 
 
@@ -65,17 +65,14 @@ def test_a_certificate_that_is_not_trusted_is_final(connector, tls):
     assert outcome.exit_code == 1
     [line] = outcome.error_lines
     assert "orders (topic 1): no secure connection (SSLCertVerificationError: self" in line
+    assert line.endswith("); check api_url")
     assert "retrying in" not in outcome.stderr
 
 
 def test_a_connection_that_is_cut_during_the_handshake_is_retried(connector):
     """Only a certificate that fails verification is final."""
-
-    def respond(_connection: socket.socket, _number: int) -> None:
-        """Do nothing: no handshake is completed."""
-
-    with RawService(respond) as service:
-        # The service reads the handshake as an incomplete request, and closes the connection.
+    with RawService(lambda _connection, _number: None) as service:
+        # The service reads the handshake as an incomplete request, and never responds.
         outcome = connector.run(
             service.url.replace("http:", "https:"), request_timeout_secs=0.2, max_retry_secs=0.5
         )
@@ -107,13 +104,14 @@ def test_certificates_that_cannot_be_read_are_named(connector, content):
     ],
 )
 def test_a_failed_first_connection_is_logged_immediately(connector, url, fault, reason):
-    """A refused connection or an unknown host gives a warning that names the setting to check."""
     env = injected(connector.folder / "site", fault)
     outcome = connector.run(url, env=env, max_retry_secs=0.3)
     assert outcome.exit_code == 1
     warning = next(line for line in outcome.stderr.splitlines() if "WARNING" in line)
     assert f"orders (topic 1): no complete response ({reason}" in warning
     assert "check the network and api_url; retrying in" in warning
+    [line] = outcome.error_lines
+    assert f"orders (topic 1): no complete response ({reason}" in line
 
 
 def test_a_service_on_this_machine_is_never_requested_through_a_proxy(connector):
@@ -130,7 +128,6 @@ def test_a_service_on_this_machine_is_never_requested_through_a_proxy(connector)
     ["http://user:pass-word@", "http://us er:pass-word@pro xy:99999", "socks5://u:pass-word@h"],
 )
 def test_the_password_of_a_proxy_is_redacted(connector, proxy):
-    """A malformed or unusable proxy URL gives one line without the password."""
     env = {"https_proxy": proxy, "LOGLEVEL": "DEBUG", **NO_EXCEPTIONS}
     outcome = connector.run("https://example.invalid", env=env, max_retry_secs=0)
     assert outcome.exit_code == 1
@@ -138,18 +135,20 @@ def test_the_password_of_a_proxy_is_redacted(connector, proxy):
     assert "pass-word" not in outcome.stderr
 
 
-def test_a_proxy_that_does_not_connect_is_reported(connector):
-    """The error contains the proxy's status, but not its text."""
-    response = b"HTTP/1.1 407 top-secret-token\r\nContent-Length: 0\r\n\r\n"
-
-    def respond(connection: socket.socket, _number: int) -> None:
-        connection.sendall(response)
-
-    with RawService(respond) as service:
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (407, "HTTP 407: the proxy requires a user name and password"),
+        (502, "no complete response (the proxy responded with HTTP 502)"),
+    ],
+)
+def test_a_proxy_that_does_not_connect_is_reported(connector, status, words):
+    response = http_response(b"", status=f"{status} {TOKEN}")
+    with RawService(lambda connection, _number: connection.sendall(response)) as service:
         env = {"https_proxy": service.url.replace("//", "//user:pass-word@"), **NO_EXCEPTIONS}
-        outcome = connector.run("https://example.invalid", env=env)
+        outcome = connector.run("https://example.invalid", env=env, max_retry_secs=0)
     assert outcome.exit_code == 1
     [line] = outcome.error_lines
-    assert "HTTP 407: the proxy requires a user name and password" in line
-    assert "secret" not in outcome.stderr
+    assert words in line
+    assert TOKEN not in outcome.stderr
     assert "pass-word" not in outcome.stderr

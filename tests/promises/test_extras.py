@@ -81,7 +81,6 @@ def test_the_error_names_the_source_that_was_installed(source, pip_url, monkeypa
     ids=["s3", "faker", "fake"],
 )
 def test_a_missing_extra_is_a_setting_error(connector, settings, line, tmp_path):
-    """The error comes before the first request, and names the requirement to install."""
     topics = [{"id": 11}] if connector is TAP else {"orders": 11}
     config = write_json(tmp_path / "c.json", {"api_token": "t", "topics": topics, **settings})
     outcome = run(connector.name, "--config", config)

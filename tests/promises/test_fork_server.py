@@ -1,6 +1,5 @@
 """A forked executable behaves as one that was started: most tests use forked ones."""
 
-import os
 import re
 import subprocess
 
@@ -36,12 +35,3 @@ def test_a_process_inherits_nothing_from_an_earlier_one(tmp_path):
     after = run_forked(line, b"", 60, environment())
     digits = re.compile(rb"\d+")
     assert digits.sub(b"0", after.stderr) == digits.sub(b"0", before.stderr)
-
-
-def test_a_process_that_does_not_exit_is_killed(tmp_path):
-    """The limit is the caller's."""
-    fifo = tmp_path / "config.json"
-    os.mkfifo(fifo)
-    line = command("tap-workato-streams", "--config", fifo)
-    with pytest.raises(subprocess.TimeoutExpired):
-        run_forked(line, b"", 0.3, environment())

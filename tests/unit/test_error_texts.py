@@ -1,17 +1,14 @@
-"""An error is one line that names topic, status, cause and remedy, without secrets or payloads."""
+"""The texts of errors, as far as they depend on the response or exception only."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import socket
 import ssl
 
 import pytest
 import requests
-from requests.structures import CaseInsensitiveDict
 from tap_workato_streams.event_streams.errors import (
-    EventStreamsError,
     RequestRejected,
     ServiceError,
     Unavailable,
@@ -34,22 +31,11 @@ DATE = "Tue, 24 Nov 2026 12:00:00 GMT"
 
 STATUSES: list[tuple[int, type[ServiceError], str]] = [
     (301, RequestRejected, "check api_url: redirects are not followed"),
-    (302, RequestRejected, "check api_url: redirects are not followed"),
-    (307, RequestRejected, "check api_url: redirects are not followed"),
     (400, RequestRejected, "check the settings"),
-    (401, RequestRejected, "check api_token and data_center"),
-    (403, RequestRejected, "give the API client of api_token access to this topic"),
-    (404, RequestRejected, "check the topic id, data_center and api_url"),
-    (405, RequestRejected, "check the settings"),
     (408, Unavailable, ""),
-    (413, RequestRejected, "check the settings"),
-    (422, RequestRejected, "check the settings"),
     (425, Unavailable, ""),
     (429, Unavailable, "raise the quota of the workspace, or set max_requests_per_minute below it"),
     (500, Unavailable, ""),
-    (502, Unavailable, ""),
-    (503, Unavailable, ""),
-    (504, Unavailable, ""),
     (599, Unavailable, ""),
 ]
 BODIES: list[tuple[bytes, str]] = [
@@ -59,8 +45,6 @@ BODIES: list[tuple[bytes, str]] = [
     (b'{"message": ["a", "b"]}', '["a", "b"]'),
     (b'{"code": 7}', "Not Found"),
     (b"[]", "Not Found"),
-    (b'"text"', "Not Found"),
-    (b"", "Not Found"),
     (b"<html><body>404</body></html>", "Not Found"),
     (b"\xff\xfe", "Not Found"),
     (b"[" * 100_000, "Not Found"),
@@ -81,35 +65,25 @@ RETRY_AFTER: list[tuple[dict[str, str], float | None]] = [
     ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT", "Date": "no date"}, 0.0),
     ({"Retry-After": "-5"}, None),
     ({"Retry-After": "nan"}, None),
-    ({"Retry-After": "inf"}, None),
-    ({"Retry-After": "soon"}, None),
     ({"Retry-After": f"Tue, 24 Nov 2026 12:01:30 -{'9' * 20}"}, None),
     ({"Retry-After": ""}, None),
 ]
 
 
-def response_of(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
-    """A response as the session reads it."""
-    return Response(status, CaseInsensitiveDict(headers or {}), body)
-
-
-def error_of(response: Response, host: Host = HOST) -> ServiceError:
+def error_of(status: int, body: bytes = b"", host: Host = HOST) -> ServiceError:
     with pytest.raises(ServiceError) as raised:
-        check(response, WHAT, host)
+        check(Response(status, {}, body), WHAT, host)
     return raised.value
 
 
-@pytest.mark.parametrize("status", [200, 201, 204, 299])
+@pytest.mark.parametrize("status", [200, 299])
 def test_a_2xx_response_is_accepted(status):
-    """The body is not checked here."""
-    check(response_of(status, b"?"), WHAT, HOST)
+    check(Response(status, {}, b"?"), WHAT, HOST)
 
 
 @pytest.mark.parametrize(("status", "kind", "advice"), STATUSES)
 def test_each_other_status_is_an_error_that_says_what_to_do(status, kind, advice):
-    """Its line names the topic, the status, the reason and, unless it is retried, the remedy."""
-    error = error_of(response_of(status, b'{"message": "The words"}'))
-
+    error = error_of(status, b'{"message": "The words"}')
     assert type(error) is kind
     assert str(error) == f"{WHAT}: HTTP {status} (The words){advice and '; '}{advice}"
     assert (error.status, error.reason) == (status, "The words")
@@ -118,129 +92,66 @@ def test_each_other_status_is_an_error_that_says_what_to_do(status, kind, advice
 @pytest.mark.parametrize(("body", "reason"), BODIES, ids=[str(body[:40]) for body, _ in BODIES])
 def test_the_services_own_words_are_one_short_line_without_secrets(body, reason):
     """They are the message of a JSON error, or the name of the status, never a page or payload."""
-    error = error_of(response_of(404, body))
-
+    error = error_of(404, body)
     assert error.reason == reason
-    assert f"({reason})" in str(error)
-    assert len(str(error).splitlines()) == 1
-    assert SECRET not in str(error)
+    assert str(error).startswith(f"{WHAT}: HTTP 404 ({reason}); ")
 
 
 def test_a_status_without_a_name_says_so():
     """Gateways send such statuses."""
-    assert error_of(response_of(599)).reason == "no reason given"
+    assert error_of(599).reason == "no reason given"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_the_setting_that_holds_the_token_is_named(status):
     """The Developer API has a token of its own."""
-    error = error_of(response_of(status), DEVELOPER_HOST)
-
-    assert "developer_api_token" in str(error)
+    assert "developer_api_token" in str(error_of(status, host=DEVELOPER_HOST))
 
 
 @pytest.mark.parametrize(("headers", "secs"), RETRY_AFTER, ids=str)
 def test_the_time_to_wait_is_read_from_seconds_or_a_date(headers, secs):
     """The service's clock decides; what cannot be read counts as not sent."""
-    assert error_of(response_of(429, headers=headers)).retry_after == secs
-
-
-@pytest.mark.parametrize(
-    "raised",
-    [
-        requests.ConnectionError(SECRET),
-        requests.ConnectTimeout(SECRET),
-        requests.ReadTimeout(SECRET),
-        requests.exceptions.ChunkedEncodingError(SECRET),
-        requests.exceptions.ContentDecodingError(SECRET),
-        requests.exceptions.ProxyError(SECRET),
-        requests.exceptions.SSLError(SECRET),
-        requests.exceptions.InvalidHeader(SECRET),
-    ],
-    ids=lambda raised: type(raised).__name__,
-)
-def test_a_missing_or_partial_response_is_worth_a_retry(raised):
-    """The line says what was requested and what happened, without the exception's text."""
-    error = unreachable(raised, WHAT, HOST)
-
-    assert type(error) is Unavailable
-    assert str(error) == (
-        f"{WHAT}: no complete response ({type(raised).__name__}); check the network and api_url"
-    )
-    assert (error.status, error.retry_after) == (None, None)
+    assert Response(429, headers).retry_after == secs
 
 
 @pytest.mark.parametrize(
     ("cause", "reason"),
     [
-        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
-        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
-        (http.client.IncompleteRead(SECRET.encode(), 100), None),
-        (http.client.RemoteDisconnected(SECRET), "connection closed without a response"),
-        (http.client.BadStatusLine(SECRET), None),
-        (ValueError(SECRET), None),
-        (ssl.SSLError(1, SECRET), None),
+        (None, "ConnectionError"),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            "ConnectionResetError: Connection reset by peer",
+        ),
+        (http.client.IncompleteRead(SECRET.encode(), 100), "IncompleteRead"),
+        (
+            http.client.RemoteDisconnected(SECRET),
+            "RemoteDisconnected: connection closed without a response",
+        ),
+        (http.client.BadStatusLine(SECRET), "BadStatusLine"),
+        (ValueError(SECRET), "ValueError"),
+        (ssl.SSLError(1, SECRET), "SSLError"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_the_deepest_cause_is_reported_without_text_from_the_response(cause, reason):
-    """The libraries' layers above it have long and nested texts."""
+    """The libraries' layers above it have long and nested texts; a retry may help."""
     raised = requests.ConnectionError(SECRET)
-    raised.__context__ = OSError(SECRET)
-    raised.__context__.__cause__ = cause
-
+    if cause:
+        raised.__context__ = OSError(SECRET)
+        raised.__context__.__cause__ = cause
     error = unreachable(raised, WHAT, HOST)
-
-    name = type(cause).__name__
-    assert error.reason == (f"{name}: {reason}" if reason else name)
-    assert SECRET not in str(error)
-
-
-def test_only_a_certificate_that_fails_verification_is_final():
-    """No retry fixes it, and it is never accepted; other TLS errors may be an interruption."""
-    untrusted = requests.exceptions.SSLError(SECRET)
-    untrusted.__cause__ = ssl.SSLCertVerificationError(1, "...")
-    untrusted.__cause__.verify_message = "self-signed certificate"
-
-    error = unreachable(untrusted, WHAT, HOST)
-
-    assert type(error) is RequestRejected
-    assert str(error) == (
-        f"{WHAT}: no secure connection (SSLCertVerificationError: self-signed certificate); "
-        "check api_url"
-    )
+    assert type(error) is Unavailable
+    assert str(error) == f"{WHAT}: no complete response ({reason}); check the network and api_url"
+    assert (error.reason, error.status, error.retry_after) == (reason, None, None)
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(407, RequestRejected), (403, Unavailable), (502, Unavailable)]
+    ("headers", "named"),
+    [({"Content-Type": f"text/{SECRET}"}, "other content"), ({}, "no content type")],
 )
-def test_a_proxy_that_does_not_connect_is_named(status, kind):
-    """One that requires a password is final."""
-    raised = requests.exceptions.ProxyError()
-    raised.__cause__ = OSError(f"Tunnel connection failed: {status} {SECRET}")
-
-    error = unreachable(raised, WHAT, HOST)
-
-    assert type(error) is kind
-    assert "proxy" in str(error)
-    assert str(status) in str(error)
-    assert SECRET not in str(error)
-
-
-@pytest.mark.parametrize(
-    ("content_type", "named"),
-    [
-        ("text/html; charset=utf-8", "text/html"),
-        (f"text/{SECRET}", "other content"),
-        (None, "no content type"),
-    ],
-)
-def test_an_unexpected_response_is_described_by_its_size_and_type(content_type, named):
+def test_an_unexpected_response_is_described_by_its_size_and_type(headers, named):
     """Its content, which may be a payload, is not shown; a gateway may have sent it."""
-    headers = {"Content-Type": content_type} if content_type else None
-
-    error = unexpected(response_of(200, b"<html>", headers), WHAT, HOST)
-
+    error = unexpected(Response(200, headers, b"<html>"), WHAT, HOST)
     assert type(error) is Unexpected
     assert str(error) == f"{WHAT}: unexpected response (6 bytes, {named}); check api_url"
 
@@ -277,9 +188,3 @@ def test_a_reason_is_withheld_if_the_payload_cannot_be_decoded():
     """Nothing says what it may quote."""
     body = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     assert "withheld" in redact("no such field", SECRET, body)
-
-
-def test_all_errors_have_one_base():
-    """A caller can catch every error that is meant for the user."""
-    assert issubclass(RequestRejected, EventStreamsError)
-    assert issubclass(Unavailable, EventStreamsError)

@@ -11,10 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tap_workato_streams.plugin.json import check_utf8, elements, members, scan, split_page
 
+from tests.support.payload_text import payloads
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tap_workato_streams.event_streams.consume import Message
+
+# JSON that msgspec rejects: a page that contains it is split in another way.
+SURROGATE = b'"\\ud800"'
+DEEP = b"[" * 2000 + b"]" * 2000
 
 MEGABYTE = 1024 * 1024
 ITEM = rb'{"x":12345,"y":"abc \n def \u00e9 \ud83d\ude00"}'
@@ -52,79 +58,54 @@ def test_every_byte_beside_a_lone_surrogate_is_kept(value):
     """This includes escaped backslashes and characters of the private use area."""
     assert members(b'{"a":%b}' % value) == {"a": value}
     assert elements(b"[%b, %b]" % (value, value)) == [value, value]
-    assert members(b'{%b:1,"\\ud800":2}' % value) == {
-        json.loads(value): b"1",
-        "\ud800": b"2",
-    }
+    named = members(b'{%b:1,"\\ud800":2}' % value)
+    assert named == {json.loads(value): b"1", "\ud800": b"2"}
+
+
+def page(texts: Sequence[bytes]) -> bytes:
+    messages = [
+        b'{"message_id":"A%d","payload":%b,"time":"t%d"}' % (number, payload, number)
+        for number, payload in enumerate(texts)
+    ]
+    return b'{"messages":[%b]}' % b",".join(messages)
+
+
+def parts(messages: Sequence[Message]) -> list[tuple[str, bytes, str | None]]:
+    return [(m.message_id, bytes(m.payload), m.time) for m in messages]
 
 
 @pytest.mark.parametrize(
     "payload", [b"[1,]", b'{"a":}', b"nul", b'"\x01"', b'"\xff"', b'"\0\0n"', b"01", b"[1 2]"]
 )
-def test_a_page_is_checked_as_a_whole_although_one_payload_is_nested_too_deeply(payload):
+@pytest.mark.parametrize("beside", [SURROGATE, DEEP], ids=["lone surrogate", "deep"])
+def test_a_page_is_checked_as_a_whole_although_msgspec_rejects_one_payload(payload, beside):
     """Invalid JSON never becomes a record."""
-    deep = b"[" * 5000 + b"]" * 5000
-    message = b'{"message_id":"%d","payload":%b,"time":"t"}'
-    page = b'{"messages":[%b]}'
-
-    first, second = split_page(page % b",".join([message % (1, deep), message % (2, b"[1]")]))
-    assert (bytes(first.payload), bytes(second.payload)) == (deep, b"[1]")
     with pytest.raises(ValueError, match=r"\S"):
-        split_page(page % b",".join([message % (1, deep), message % (2, payload)]))
-    with pytest.raises(ValueError, match=r"\S"):
-        split_page(page % b",".join([message % (1, rb'"\ud800"'), message % (2, payload)]))
+        split_page(page([beside, payload]))
 
 
-@pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
-def test_repetitions_beyond_those_of_the_regular_expressions_are_split(count):
-    """Many escapes in a string, many members, many elements."""
-    string = b'"%b"' % (rb"\n" * count)
-    array = b"[%b]" % b", ".join([b"1"] * count)
-    fields = b"{%b}" % b", ".join([b'"a" : null'] * count)
-    text = b'{"a":%b,"b":%b,"c":%b,"d":[%b]}' % (string, array, fields, string)
-    expected = {"a": string, "b": array, "c": fields, "d": b"[%b]" % string}
-    assert dict(scan(text, "object")) == expected
-    for cut in (text[:-1], text.replace(b"\\n", b"\\x", 1), text.replace(b", 1]", b", 1,]")):
-        with pytest.raises(ValueError, match="not valid JSON"):
-            dict(scan(cut, "object"))
-
-
-def test_no_error_quotes_the_text():
+@pytest.mark.parametrize(
+    "text", [b'{"secret" 1}', b'["secret"', b'{"a":"secret\x01"}', b'"secret"', b'{"a":secret}']
+)
+def test_no_error_quotes_the_text(text):
     """It may contain a payload."""
-    for text in (
-        b'{"secret" 1}',
-        b'["secret"',
-        b'{"a":"secret\x01"}',
-        b'"secret"',
-        b'{"a":secret}',
-    ):
-        with pytest.raises(ValueError, match=r"\S") as raised:
-            members(text)
-        assert "secret" not in str(raised.value)
+    with pytest.raises(ValueError, match=r"\S") as raised:
+        members(text)
+    assert "secret" not in str(raised.value)
 
-
-# A lone surrogate is JSON that msgspec rejects: a page that contains one is split in another way.
-SURROGATE = b'"\\ud800"'
 
 NOT_A_PAGE = {
     "nothing": b"",
     "an array": b"[]",
-    "a string": b'"messages"',
-    "a number": b"5",
-    "null": b"null",
     "an object without messages": b"{}",
     "messages null": b'{"messages":null}',
-    "messages a number": b'{"messages":5}',
-    "messages a string": b'{"messages":"[]"}',
     "messages an object": b'{"messages":{}}',
     "messages null, with a lone surrogate": b'{"messages":null,"a":"\\ud800"}',
     "a message that is a number": b'{"messages":[5]}',
-    "a message that is an array": b'{"messages":[[]]}',
     "a message without an id": b'{"messages":[{"payload":1,"time":"t"}]}',
     "a message without a payload": b'{"messages":[{"message_id":"A1","time":"t"}]}',
     "an id that is a number": b'{"messages":[{"message_id":1,"payload":1,"time":"t"}]}',
     "a page cut in a list": b'{"messages":[',
-    "a page cut in a payload": b'{"messages":[{"message_id":"A1","payload":{"a":[1,',
     "a page cut in a very deep payload": b'{"messages":[{"message_id":"A1","payload":'
     + b"[" * 100_000,
     "more after the page": b'{"messages":[]}{}',
@@ -132,18 +113,6 @@ NOT_A_PAGE = {
     "bytes that are no UTF-8": b'{"messages":[{"message_id":"A1","payload":"\xff","time":"t"}]}',
     "a web page": b"<html><body>502</body></html>",
 }
-
-
-def page(payloads: Sequence[bytes]) -> bytes:
-    messages = [
-        b'{"message_id":"A%d","payload":%b,"time":"t%d"}' % (number, payload, number)
-        for number, payload in enumerate(payloads)
-    ]
-    return b'{"messages":[%b]}' % b",".join(messages)
-
-
-def parts(messages: Sequence[Message]) -> list[tuple[str, bytes, str | None]]:
-    return [(m.message_id, bytes(m.payload), m.time) for m in messages]
 
 
 @pytest.mark.parametrize("body", NOT_A_PAGE.values(), ids=NOT_A_PAGE.keys())
@@ -155,61 +124,35 @@ def test_what_is_not_a_page_is_rejected(body):
 
 @pytest.mark.parametrize("body", [b'{"messages":[]}', b' { "messages" : [ ] , "more" : {} } '])
 def test_an_empty_page_has_no_messages(body):
-    """White space and other keys make no difference."""
     assert split_page(body) == []
 
 
-def test_unknown_keys_are_ignored():
-    """The API may add to a page and to a message, on either way of splitting."""
-    extended = (
-        b'{"a":[1,{"messages":[]}],"messages":[{"b":{"time":"x"},"time":"t","payload":%b,'
-        b'"message_id":"A1"}],"c":"]}"}'
-    )
-    for payload in (b"[1.10]", b"[1.10,%b]" % SURROGATE):
-        assert parts(split_page(extended % payload)) == [("A1", payload, "t")]
+# With keys that the API may add, white space, escapes, and characters beyond ASCII.
+UNUSUAL_PAGE = (
+    b'{"a":[1,{"messages":[]}] , "messages" :\n[ { "b":{"time":"x"}, "time" : "\xc3\xbc",\r\n'
+    b'\t"payload" : %b , "message_id" : "A\\u00fc\\"1"\r\n } ],"c":"]}"}'
+)
 
 
-def test_white_space_around_a_payload_is_not_part_of_it():
-    """White space inside it is, on either way of splitting; a line break becomes a space."""
-    for payload in (b'{ "a" : 1.10 }', b'[ 1.10 ,\n"\\ud800" ]'):
-        body = b'{"messages" :\n[ { "message_id" : "A1" ,\t"payload" : %b ,\r\n"time" : "t" } ] }'
-        assert parts(split_page(body % payload)) == [("A1", payload.replace(b"\n", b" "), "t")]
+@pytest.mark.parametrize("payload", [b'{ "a" : 1.10 }', b'[ 1.10 ,\n"\\ud800" ]'])
+def test_the_notation_of_a_page_makes_no_difference(payload):
+    """On either way of splitting; of the payload, only a line break becomes a space."""
+    expected = [('Aü"1', payload.replace(b"\n", b" "), "ü")]
+    assert parts(split_page(UNUSUAL_PAGE % payload)) == expected
 
 
-def test_an_id_and_a_time_are_decoded_alike():
-    """Both ways of splitting decode escapes and characters beyond ASCII."""
-    body = b'{"messages":[{"message_id":"A\\u00fc\\"1","payload":%b,"time":"\xc3\xbc"}]}'
-    for payload in (b"1", SURROGATE):
-        assert parts(split_page(body % payload)) == [('Aü"1', payload, "ü")]
-
-
-# Numbers and strings as a publisher may write them, and Python would not.
-odd_texts = st.sampled_from(
-    [
-        "1.10", "1E5", "-0", "-0.0", "0.0000001", "1e400", "9" * 30, "9" * 5000,
-        '"\\u0000"', '"\\/"', '"\\\\"', '"\\""', '"[{,]}"', '{"a":1,"a":2}', '{"":0}',
-        '{"message_id":"x","payload":{"payload":1},"time":5,"messages":[]}', "[ ]", "{ }",
-    ]
-)  # fmt: skip
-json_texts = st.recursive(
-    st.one_of(
-        odd_texts,
-        st.builds(
-            json.dumps,
-            st.none()
-            | st.booleans()
-            | st.integers()
-            | st.floats(allow_nan=False, allow_infinity=False),
-        ),
-        st.builds(json.dumps, st.text(), ensure_ascii=st.booleans()),
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | st.integers() | FINITE | st.text()
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+# As a publisher may write them, and as Python would.
+json_texts = st.one_of(
+    payloads,
+    st.builds(json.dumps, VALUES, ensure_ascii=st.booleans(), indent=st.none() | st.just(1)).map(
+        str.encode
     ),
-    lambda inner: st.one_of(
-        st.lists(inner).map(lambda items: "[" + " , ".join(items) + "]"),
-        st.lists(st.tuples(st.text().map(json.dumps), inner)).map(
-            lambda pairs: "{" + ",\n".join(f"{key}: {value}" for key, value in pairs) + "}"
-        ),
-    ),
-    max_leaves=20,
+    st.sampled_from([b'"[{,]}"', b'"\\/"', b"9" * 5000, b'{"messages":[],"payload":{}}', b"[ ]"]),
 )
 
 
@@ -220,13 +163,11 @@ def test_every_payload_comes_out_as_it_went_in(texts):
 
     Only a line break becomes a space, since each payload becomes part of a line.
     """
-    payloads = [text.encode() for text in texts]
-    lines = [payload.replace(b"\n", b" ") for payload in payloads]
+    lines = [text.replace(b"\n", b" ") for text in texts]
     expected = [(f"A{number}", line, f"t{number}") for number, line in enumerate(lines)]
-
-    assert parts(split_page(page(payloads))) == expected
-    assert parts(split_page(page([*payloads, SURROGATE])))[:-1] == expected
-    assert parts(split_page(page([*payloads, b"[" * 2000 + b"]" * 2000])))[:-1] == expected
+    assert parts(split_page(page(texts))) == expected
+    assert parts(split_page(page([*texts, SURROGATE])))[:-1] == expected
+    assert parts(split_page(page([*texts, DEEP])))[:-1] == expected
 
 
 @pytest.mark.parametrize("before", [0, 10, 65_533, 65_534, 65_535, 65_536, 200_000])
@@ -240,13 +181,6 @@ def test_what_is_not_utf8_is_found_anywhere_in_a_large_page(before, odd):
             bad.decode()
         with pytest.raises(ValueError, match=f"not UTF-8 at byte {expected.value.start + 1}$"):
             check_utf8(bad)
-
-
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
-SCALARS = st.none() | st.booleans() | st.integers() | FINITE | st.text()
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
-)
 
 
 @given(st.dictionaries(st.text(), VALUES), st.booleans(), st.sampled_from([None, 1]))
@@ -278,7 +212,7 @@ def test_the_scanner_agrees_with_the_decoder_on_invalid_json(value, place, byte)
 
 def scan_beside_deep_value(text: bytes) -> bytes:
     """Split an array in which msgspec cannot decode the first value; return the second one."""
-    _, second = elements(b"[" + b"[" * 2000 + b"]" * 2000 + b"," + text + b"]")
+    _, second = elements(b"[%b,%b]" % (DEEP, text))
     return second
 
 
@@ -290,10 +224,10 @@ def is_accepted(read: Callable[[bytes], object], text: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("opened", [199, 200, 201, 399, 400, 401, 1200, 5000])
-@pytest.mark.parametrize("closed", [1, 199, 200, 201, 399, 400, 600, 1199])
+@pytest.mark.parametrize("opened", [200, 5000])
+@pytest.mark.parametrize("closed", [1, 199])
 def test_a_deep_value_that_is_cut_off_is_invalid(opened, closed):
     """Wherever it ends."""
-    text = b'{"deep":' + b"[" * opened + b"]" * min(closed, opened - 1) + b"}"
+    text = b'{"deep":' + b"[" * opened + b"]" * closed + b"}"
     with pytest.raises(ValueError, match="not valid JSON"):
         members(text)

@@ -1,31 +1,23 @@
 """The mutations of `make mutate` refer to code and tests that exist."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.tools.docs import ROOT
 from tests.tools.mutate import mutations
 
-if TYPE_CHECKING:
-    from tests.tools.mutate import Mutation
-
 
 @pytest.mark.parametrize("mutation", mutations(), ids=lambda mutation: mutation.breaks)
-def test_a_mutation_changes_the_code_and_names_tests(mutation: Mutation) -> None:
+def test_a_mutation_changes_the_code_and_names_tests(mutation):
     """Code that was rewritten needs another mutation for the same promise."""
     assert mutation.mutated(ROOT) != (ROOT / mutation.file).read_text(encoding="utf-8")
     for test in mutation.tests:
         path, _, name = test.partition("::")
         assert (ROOT / path).exists(), path
-        assert (
-            f"def {name.partition('[')[0]}(" in (ROOT / path).read_text("utf-8") if name else True
-        )
+        if name:
+            assert f"def {name.partition('[')[0]}(" in (ROOT / path).read_text("utf-8")
 
 
-def test_each_mutation_is_listed_once() -> None:
+def test_each_mutation_is_listed_once():
     """Two would be the same change."""
     changes = [(mutation.file, mutation.old, mutation.new) for mutation in mutations()]
     assert len(changes) == len(set(changes))

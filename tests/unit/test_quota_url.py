@@ -21,7 +21,6 @@ SECRET = "s3cret"
     ],
 )
 def test_a_valid_url_is_accepted(url):
-    """URLs of files, Redis and PostgreSQL are valid, with and without parameters."""
     assert list(quota_url_problems(url)) == []
 
 
@@ -29,26 +28,22 @@ def test_a_valid_url_is_accepted(url):
     ("url", "problem"),
     [
         ("", "must begin with"),
-        ("/tmp/quota.db", "must begin with"),  # noqa: S108 - not opened
         (f"mysql://user:{SECRET}@host/db", "must begin with"),
         (f"redis://user:{SECRET}@host:{SECRET}", "not a valid URL"),
         (f"redis://:{SECRET}@[::1", "not a valid URL"),
         (f"redis://:{SECRET}@/0", "must contain the host, such as redis://localhost:6379/0"),
         ("file://quota.db", "absolute path"),
         ("file:quota.db", "absolute path"),
-        ("file::memory:", "absolute path"),
         (f"file:///tmp/{'x' * 300}", "cannot be used (File name too long)"),
         ("file:///", "absolute path"),
         ("file:///tmp", "/tmp is a folder; add the name of a file"),  # noqa: S108
         ("file:///tmp/missing/quota.db", "the folder /tmp/missing does not exist"),
         ("file:///tmp/quota.db?mode=ro", "the only parameter of a file URL is name"),
         ("redis://localhost?name=Sales", "name must be 1 to 32 lower-case letters"),
-        ("redis://localhost?name=", "name must be 1 to 32 lower-case letters"),
         ("redis://localhost?name=a'b", "name must be 1 to 32 lower-case letters"),
     ],
 )
 def test_an_invalid_url_is_explained(url, problem):
-    """The error is one line, and contains nothing that may be a password."""
     [line] = quota_url_problems(url)
     assert problem in line
     assert SECRET not in line
@@ -68,7 +63,6 @@ def test_a_url_is_parsed():
 
 
 def test_passwords_are_redacted():
-    """The password is redacted both as it is in the URL and decoded."""
     url = QuotaUrl.parse("redis://me:p%40ss@cache:6379/0?name=a&sentinel_password=0ther")
     assert str(url) == "redis://cache:6379/0"
     assert "p%40ss" not in repr(url)

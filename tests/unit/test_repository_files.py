@@ -46,14 +46,10 @@ def test_the_notes_of_a_release_are_its_section_of_the_changelog():
 
 
 def test_the_url_of_the_repository_is_defined_once():
-    """The URL is in the root's pyproject.toml; `make docs` copies it to the other files."""
+    """`make docs` copies it to the packages. No page contains it, so nobody has to type it."""
     for path in ROOT.glob("*-workato-streams/*.*"):
         found = re.findall(r"https://github\.com/[^\s/]+/[\w-]+", path.read_text(encoding="utf-8"))
         assert set(found) <= {address()}, path
-
-
-def test_nobody_has_to_type_the_url_of_the_repository():
-    """The pages do not contain it, so a placeholder never stops a reader."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
     containing = {page.name for page in pages if address() in page.read_text(encoding="utf-8")}
     assert containing <= {"CONTRIBUTING.md"}
