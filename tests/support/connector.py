@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.executables import command, run, write_json
+from tests.support.singer_lines import lines, record, schema, state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 TOKEN = "top-secret-token"
 PAYLOAD = "private-payload"
-STREAM = b"".join(
-    json.dumps(message).encode() + b"\n"
-    for message in (
-        {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}, "key_properties": []},
-        {"type": "RECORD", "stream": "orders", "record": {"id": PAYLOAD}},
-        {"type": "STATE", "value": {"at": 1}},
-    )
-)
+STREAM = lines(schema(keys=(), id={}), record(id=PAYLOAD), state(1))
 
 
 @dataclass(frozen=True)
@@ -57,11 +50,9 @@ class Connector:
     def with_topics(self, count: int) -> Connector:
         """Return the connector with several topics, whose requests are in flight concurrently."""
         names = {f"orders{number}": number for number in range(1, count + 1)}
-        if self.input:
-            streams = (self.input.replace(b"orders", name.encode()) for name in names)
-            return replace(self, topics=names, input=b"".join(streams))
+        streams = (self.input.replace(b"orders", name.encode()) for name in names)
         topics = [{"id": number, "name": name} for name, number in names.items()]
-        return replace(self, topics=topics)
+        return replace(self, topics=names if self.input else topics, input=b"".join(streams))
 
 
 @pytest.fixture(params=["tap", "target"])

@@ -16,9 +16,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -33,8 +33,6 @@ MODULES = {
     "target-workato-streams": ["target_workato_streams.__main__", "target_workato_streams.target"],
 }
 REQUEST_BYTES = 100_000
-_lock = threading.Lock()
-_servers: list[socket.socket] = []
 
 
 def run_forked(
@@ -76,22 +74,20 @@ def _write(pipe: IO[bytes], text: bytes) -> None:
         pipe.write(text)
 
 
+@cache
 def _server() -> socket.socket:
     """Return the connection to the server of this process; the server exits when it is closed."""
-    with _lock:
-        if not _servers:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-            theirs.close()
-            _servers.append(ours)
-            atexit.register(_stop, ours, process)
-        return _servers[0]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    theirs.close()
+    atexit.register(_stop, ours, process)
+    return ours
 
 
 def _stop(connection: socket.socket, process: subprocess.Popen[bytes]) -> None:

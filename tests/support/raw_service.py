@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -31,9 +30,7 @@ class RawService:
     """
 
     def __init__(
-        self,
-        respond: Callable[[socket.socket, int], None],
-        tls: ssl.SSLContext | None = None,
+        self, respond: Callable[[socket.socket, int], None], tls: ssl.SSLContext | None = None
     ) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
@@ -50,12 +47,7 @@ class RawService:
         """Return the running service."""
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close all connections."""
         # Closing the socket does not wake a thread in accept(), which keeps the port open.
         with contextlib.suppress(OSError):

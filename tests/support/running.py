@@ -72,14 +72,17 @@ class Running:
             env=environment(**(env or {})),
             bufsize=0,
         )
-        assert self._process.stdout
-        assert self._process.stderr
         self._stdout = bytearray()
         self._stderr = bytearray()
         self._readers = [
-            _reading(self._process.stdout, self._stdout),
-            _reading(self._process.stderr, self._stderr),
+            threading.Thread(target=_read, args=arguments, daemon=True)
+            for arguments in (
+                (self._process.stdout, self._stdout),
+                (self._process.stderr, self._stderr),
+            )
         ]
+        for reader in self._readers:
+            reader.start()
 
     @property
     def stdout(self) -> bytes:
@@ -117,17 +120,15 @@ class Running:
         return Outcome(code, bytes(self._stdout), self.stderr)
 
     def kill(self) -> Outcome:
-        """Kill the process with SIGKILL."""
+        """Kill the process with SIGKILL, and close its input."""
         self._process.kill()
-        return self.end()
+        outcome = self.end()
+        if self._process.stdin:
+            self._process.stdin.close()
+        return outcome
 
 
-def _reading(pipe: IO[bytes], into: bytearray) -> threading.Thread:
-    def read() -> None:
-        with pipe:
-            while chunk := pipe.read(65_536):
-                into.extend(chunk)
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    return thread
+def _read(pipe: IO[bytes], into: bytearray) -> None:
+    with pipe:
+        while chunk := pipe.read(65_536):
+            into.extend(chunk)
