@@ -40,6 +40,10 @@ class Api:
         assert response.status_code == 200, response.text
         return list(response.json()["messages"])
 
+    def numbers(self, topic_id: int, **request: Any) -> list[int]:  # noqa: ANN401 - any JSON
+        """Return the field `n` of each message of a page."""
+        return [message["payload"]["n"] for message in self.page(topic_id, **request)]
+
     def publish(
         self,
         topic_id: int,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import requests
@@ -18,39 +17,24 @@ def numbered(count: int) -> list[bytes]:
     return [b'{"n":%d}' % number for number in range(count)]
 
 
-def numbers(messages: list[dict[str, Any]]) -> list[int]:
-    return [message["payload"]["n"] for message in messages]
-
-
-def test_pages_follow_one_another_to_the_empty_page(emulator, api, topic):
-    ids = emulator.load(topic, numbered(120))
-    pages = [api.page(topic)]
-    while pages[-1]:
-        pages.append(api.page(topic, after_message_id=pages[-1][-1]["message_id"]))
-    assert [len(page) for page in pages] == [50, 50, 20, 0]
-    read = [message for page in pages for message in page]
-    assert numbers(read) == list(range(120))
-    assert [message["message_id"] for message in read] == ids
-
-
 def test_a_body_is_optional(emulator, api, topic):
     emulator.load(topic, numbered(2))
     response = api.post(f"/api/v1/topics/{topic}/consume", b"")
-    assert numbers(response.json()["messages"]) == [0, 1]
+    assert response.json()["messages"] == api.page(topic) != []
 
 
 def test_batch_size_and_page_limit_shorten_a_page(emulator, api, topic):
     emulator.load(topic, numbered(10))
-    assert numbers(api.page(topic, batch_size=3)) == [0, 1, 2]
+    assert api.numbers(topic, batch_size=3) == [0, 1, 2]
     emulator.configure(page_limit=2)
-    assert numbers(api.page(topic, batch_size=3)) == [0, 1]
+    assert api.numbers(topic, batch_size=3) == [0, 1]
 
 
 def test_topics_do_not_share_messages_or_ids(emulator, api, topic):
     other = emulator.create_topic("other")
     [id_of_one] = emulator.load(topic, [{"n": 1}])
     emulator.load(other, [{"n": 2}])
-    assert numbers(api.page(other)) == [2]
+    assert api.numbers(other) == [2]
     assert api.consume(other, after_message_id=id_of_one).status_code == 400
 
 
@@ -59,9 +43,9 @@ def test_since_time_is_exclusive(emulator, api):
     topic = emulator.create_topic(retention=YEARS)
     times = [f"2023-04-14T15:07:14.{ms}Z" for ms in ("436", "437", "438")]
     emulator.load(topic, numbered(3), times=times)
-    assert numbers(api.page(topic, since_time="2023-04-14T15:07:14.437Z")) == [2]
-    assert numbers(api.page(topic, since_time="2023-04-14T17:07:14.4365+02:00")) == [1, 2]
-    assert numbers(api.page(topic, since_time="2023-04-14T15:07:14.438+00:00")) == []
+    assert api.numbers(topic, since_time="2023-04-14T15:07:14.437Z") == [2]
+    assert api.numbers(topic, since_time="2023-04-14T17:07:14.4365+02:00") == [1, 2]
+    assert api.numbers(topic, since_time="2023-04-14T15:07:14.438+00:00") == []
     assert api.page(topic)[1]["time"] == "2023-04-14T15:07:14.437+00:00"
 
 
@@ -93,8 +77,8 @@ def test_an_expired_cursor_does_not_exist(emulator, api, topic):
     """Its status is a setting."""
     ids = emulator.load(topic, numbered(4))
     emulator.expire(topic, ids[1])
-    assert numbers(api.page(topic)) == [2, 3]
-    assert numbers(api.page(topic, after_message_id=ids[2])) == [3]
+    assert api.numbers(topic) == [2, 3]
+    assert api.numbers(topic, after_message_id=ids[2]) == [3]
     assert api.consume(topic, after_message_id=ids[1]).status_code == 400
     emulator.configure(expired_status=410)
     emulator.purge(topic)
@@ -108,9 +92,9 @@ def test_messages_expire_as_the_clock_advances(emulator, api):
     [old] = emulator.load(topic, numbered(1))
     emulator.configure(clock_offset_secs=3000)
     [new] = emulator.load(topic, [{"n": 1}])
-    assert numbers(api.page(topic)) == [0, 1]
+    assert api.numbers(topic) == [0, 1]
     emulator.configure(clock_offset_secs=4000)
-    assert numbers(api.page(topic)) == [1]
+    assert api.numbers(topic) == [1]
     assert [message.message_id for message in emulator.messages(topic)] == [new]
     assert api.consume(topic, after_message_id=old).status_code == 400
 
@@ -144,13 +128,13 @@ def test_a_long_poll_ends_when_a_message_arrives_in_its_topic(emulator, api, top
     assert api.page(topic, since_time=future) == []
     emulator.clear_requests()
     with ThreadPoolExecutor() as pool:
-        poll = pool.submit(api.page, topic, since_time=future, timeout_secs=30)
+        poll = pool.submit(api.numbers, topic, since_time=future, timeout_secs=30)
         eventually(emulator.requests, "the poll")
         emulator.load(emulator.create_topic("other"), [{"n": 1}])
         [request] = emulator.requests()
         assert request.finished_at is None
         emulator.load(topic, [{"n": 7}])
-        assert numbers(poll.result()) == [7]
+        assert poll.result() == [7]
     [request] = emulator.requests()
     assert request.finished_at < request.at + 30
 

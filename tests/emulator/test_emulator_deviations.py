@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -20,17 +20,15 @@ NEVER_SECS = 600
 LATE_SECS = 0.5
 
 
-def numbers(page: list[dict[str, Any]]) -> list[int]:
-    return [message["payload"]["n"] for message in page]
-
-
 def pages(api: Api, topic: int, batch_size: int) -> list[list[int]]:
     """Read a topic as a client does, up to the first empty page."""
-    found = [api.page(topic, batch_size=batch_size)]
-    while found[-1]:
-        last = found[-1][-1]["message_id"]
-        found.append(api.page(topic, batch_size=batch_size, after_message_id=last))
-    return [numbers(page) for page in found[:-1]]
+    found = []
+    page = api.page(topic, batch_size=batch_size)
+    while page:
+        found.append([message["payload"]["n"] for message in page])
+        last = page[-1]["message_id"]
+        page = api.page(topic, batch_size=batch_size, after_message_id=last)
+    return found
 
 
 def test_a_message_becomes_readable_late(emulator, api, topic):
@@ -42,21 +40,21 @@ def test_a_message_becomes_readable_late(emulator, api, topic):
     new = api.publish(topic, '{"n":1}').json()["message_id"]
     eventually(lambda: api.consume(topic, after_message_id=new).ok, "the position")
     assert time.monotonic() >= sent + LATE_SECS
-    assert numbers(api.page(topic, after_message_id=old)) == [1]
+    assert api.numbers(topic, after_message_id=old) == [1]
     emulator.deviate(topic, readable_after_secs=NEVER_SECS)
     hidden = api.batch(topic, '{"n":2}', '{"n":3}').json()["message_ids"]["1"]["message_id"]
     assert api.consume(topic, after_message_id=hidden).status_code == 400
-    assert numbers(api.page(topic)) == [0, 1]
+    assert api.numbers(topic) == [0, 1]
     assert [payload["n"] for payload in emulator.payloads(topic)] == [0, 1, 2, 3]
     api.publish(other, '{"n":4}')
-    assert numbers(api.page(other)) == [4]
+    assert api.numbers(other) == [4]
 
 
 def test_a_long_poll_ends_when_a_message_becomes_readable(emulator, api, topic):
     """Otherwise the client would time out before the long poll ends."""
     emulator.deviate(topic, readable_after_secs=LATE_SECS)
     api.publish(topic, '{"n":1}')
-    assert numbers(api.page(topic, timeout_secs=60)) == [1]
+    assert api.numbers(topic, timeout_secs=60) == [1]
 
 
 def test_messages_are_repeated(emulator, api, topic):
@@ -85,7 +83,7 @@ def test_a_batch_is_stored_in_reverse_order(emulator, api, topic):
     emulator.deviate(topic, reverse_batches=True)
     entries = api.batch(topic, '{"n":0}', '{"n":1}', '{"n":2}').json()["message_ids"]
     page = api.page(topic)
-    assert numbers(page) == [2, 1, 0]
+    assert api.numbers(topic) == [2, 1, 0]
     assert [entries[str(n)]["message_id"] for n in (2, 1, 0)] == [m["message_id"] for m in page]
 
 
@@ -126,13 +124,13 @@ def test_messages_expire_during_a_read(emulator, api, topic):
     """The position, or more messages, expire before a page is read; others can be read."""
     ids = emulator.load(topic, [{"n": n} for n in range(6)])
     emulator.fault("expire", topic_id=topic, after=1)
-    assert numbers(api.page(topic, batch_size=2)) == [0, 1]
-    assert numbers(api.page(topic, batch_size=1, after_message_id=ids[1])) == [2]
+    assert api.numbers(topic, batch_size=2) == [0, 1]
+    assert api.numbers(topic, batch_size=1, after_message_id=ids[1]) == [2]
     assert api.consume(topic, after_message_id=ids[2]).status_code == 400
-    assert numbers(api.page(topic)) == [3, 4, 5]
+    assert api.numbers(topic) == [3, 4, 5]
     emulator.fault("expire", up_to=ids[4])
     assert api.consume(topic, after_message_id=ids[3]).status_code == 400
-    assert numbers(api.page(topic)) == [5]
+    assert api.numbers(topic) == [5]
 
 
 def test_a_request_is_applied_after_its_connection_was_closed(emulator, api, topic):
