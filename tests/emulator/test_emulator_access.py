@@ -1,4 +1,4 @@
-"""The emulator's tokens, paths, quotas, request log and control plane."""
+"""The emulator's tokens, paths, quotas and resets."""
 
 from __future__ import annotations
 
@@ -51,10 +51,6 @@ def test_the_legacy_paths_have_the_same_topics_but_no_batches(api, topic):
     assert api.post(path, '{"payloads": [{}]}').status_code == 404
 
 
-def test_other_methods_are_not_allowed(api, topic):
-    assert api.request("GET", f"/api/v1/topics/{topic}/consume").status_code == 405
-
-
 def test_the_quota_is_shared_and_rejected_requests_do_not_count(emulator, api, topic):
     emulator.configure(quota_per_minute=3)
     for response in (api.consume(topic), api.publish(topic), api.batch(topic, "{}")):
@@ -87,53 +83,6 @@ def test_the_developer_api_has_its_own_quota(emulator, api, topic):
     assert api.consume(topic).status_code == 200
     emulator.configure(developer_quota_per_minute=None)
     assert api.developer("GET").status_code == 200
-
-
-def test_the_log_contains_requests_and_their_status(emulator, api, topic):
-    began = time.time()
-    api.consume(topic)
-    api.publish(topic, b'{"a":"\xc3\xa9"}')
-    api.batch(topic, "nope")
-    api.developer("GET", "?page=1")
-    api.post("/elsewhere")
-    log = emulator.requests()
-    assert [(each.operation, each.topic_id, each.method, each.status) for each in log] == [
-        ("consume", topic, "POST", 200),
-        ("publish", topic, "POST", 200),
-        ("batch", topic, "POST", 400),
-        ("topics", None, "GET", 200),
-        ("other", None, "POST", 404),
-    ]
-    assert log[1].body == b'{"a":"\xc3\xa9"}'
-    assert log[0].headers["authorization"] == f"Bearer {emulator.token}"
-    assert log[0].path == f"/api/v1/topics/{topic}/consume"
-    assert log[3].path == "/api/event_streams/topics?page=1"
-    for each in log:
-        assert began <= each.at <= each.finished_at <= time.time()
-
-
-def test_the_log_can_be_filtered_and_cleared(emulator, api, topic):
-    api.consume(topic)
-    api.consume(emulator.create_topic())
-    api.publish(topic)
-    assert len(emulator.requests(operation="consume")) == 2
-    assert len(emulator.requests(topic_id=topic)) == 2
-    assert len(emulator.requests(operation="consume", topic_id=topic)) == 1
-    emulator.clear_requests()
-    assert emulator.requests() == []
-
-
-def test_the_control_plane_is_not_affected(emulator, api):
-    """Its requests are not logged, and get neither latency nor faults."""
-    emulator.fault("reset", times=-1)
-    emulator.configure(latency_secs=30.0)
-    topic = emulator.create_topic()
-    emulator.load(topic, [{}])
-    assert len(emulator.messages(topic)) == 1
-    assert emulator.requests() == []
-    emulator.configure(latency_secs=0.0)
-    with pytest.raises(requests.ConnectionError):
-        api.consume(topic)
 
 
 def test_reset_clears_everything(emulator, api, topic):

@@ -1,9 +1,8 @@
-"""The consume endpoint: pages, cursors, times and long polls."""
+"""The consume endpoint: cursors, times and the end of long polls."""
 
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -21,13 +20,6 @@ def test_a_body_is_optional(emulator, api, topic):
     emulator.load(topic, numbered(2))
     response = api.post(f"/api/v1/topics/{topic}/consume", b"")
     assert response.json()["messages"] == api.page(topic) != []
-
-
-def test_batch_size_and_page_limit_shorten_a_page(emulator, api, topic):
-    emulator.load(topic, numbered(10))
-    assert api.numbers(topic, batch_size=3) == [0, 1, 2]
-    emulator.configure(page_limit=2)
-    assert api.numbers(topic, batch_size=3) == [0, 1]
 
 
 def test_topics_do_not_share_messages_or_ids(emulator, api, topic):
@@ -119,24 +111,6 @@ def test_ids_do_not_sort(emulator, topic):
     assert 1000 < sum(one < two for one, two in pairs) < 4000
     assert any(len(one) > len(two) for one, two in pairs)
     assert all(each.startswith("A") and each.isalnum() for each in ids)
-
-
-def test_a_long_poll_ends_when_a_message_arrives_in_its_topic(emulator, api, topic):
-    """A future `since_time` means now."""
-    emulator.load(topic, [{"n": 0}])
-    future = "2999-01-01T00:00:00Z"
-    assert api.page(topic, since_time=future) == []
-    emulator.clear_requests()
-    with ThreadPoolExecutor() as pool:
-        poll = pool.submit(api.numbers, topic, since_time=future, timeout_secs=30)
-        eventually(emulator.requests, "the poll")
-        emulator.load(emulator.create_topic("other"), [{"n": 1}])
-        [request] = emulator.requests()
-        assert request.finished_at is None
-        emulator.load(topic, [{"n": 7}])
-        assert poll.result() == [7]
-    [request] = emulator.requests()
-    assert request.finished_at < request.at + 30
 
 
 def test_a_long_poll_ends_when_its_client_disconnects(emulator, api, topic):

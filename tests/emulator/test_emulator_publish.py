@@ -58,13 +58,6 @@ def test_load_and_read_many(emulator):
     assert messages[-1].time == "2020-01-01T00:59:59.000+00:00"
 
 
-def test_a_message_gets_an_id(api, topic):
-    response = api.publish(topic, '{"Name": "John"}')
-    [message] = api.page(topic)
-    assert response.json() == {"message_id": message["message_id"]}
-    assert message["payload"] == {"Name": "John"}
-
-
 @pytest.mark.parametrize(
     "body",
     [
