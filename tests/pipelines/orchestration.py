@@ -81,11 +81,7 @@ class Pipeline:
         self._process.send_signal(number)
 
     def end(self, *, within: float = 60) -> int:
-        """Wait until the command exits, and return its exit code.
-
-        Raises:
-            AssertionError: The command has not exited after `within` seconds.
-        """
+        """Wait until the command exits, and return its exit code."""
         try:
             return self._process.wait(within)
         except subprocess.TimeoutExpired:
@@ -156,11 +152,7 @@ def processes_with(text: str) -> list[str]:
 def kill_once_counted(
     run: subprocess.Popen[str], count: Callable[[], int], *, after_secs: float = 0.0
 ) -> bool:
-    """Kill a run of `meltano` and its plugins, some time after what they write has grown.
-
-    Returns:
-        Whether it was still running.
-    """
+    """Kill a run of `meltano` some time after what it writes has grown; whether it still ran."""
     known = count()
     try:
         while run.poll() is None and count() <= known:

@@ -56,11 +56,7 @@ def warnings(done: Outcome) -> list[str]:
 
 
 def made_older(state: dict[str, Any], topic: int) -> str:
-    """Make a position 10 s older, as if the interrupted run had published so much later.
-
-    Returns:
-        The message id of the position.
-    """
+    """Make a position 10 s older, as if the interrupted run had published so much later; its id."""
     position = state["bookmarks"][OURS][str(topic)]
     time = datetime.fromisoformat(position["message_time"]) - timedelta(seconds=10)
     position["message_time"] = time.isoformat()

@@ -78,11 +78,7 @@ def run(
     timeout: float = TIMEOUT_SECS,
     env: dict[str, str] | None = None,
 ) -> Outcome:
-    """Run an executable until it exits; `timeout` is in seconds.
-
-    Raises:
-        subprocess.TimeoutExpired: It did not exit in time.
-    """
+    """Run an executable until it exits; `timeout` is in seconds."""
     line, variables = command(name, *args), environment(**(env or {}))
     if name in MODULES and not any(variable.startswith("PYTHON") for variable in env or ()):
         done = run_forked(line, stdin, timeout, variables)

@@ -38,11 +38,7 @@ REQUEST_BYTES = 100_000
 def run_forked(
     command: Sequence[str], stdin: bytes, timeout: float, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run an executable until it exits, like `subprocess.run` with captured output.
-
-    Raises:
-        subprocess.TimeoutExpired: It did not exit in time, and was killed.
-    """
+    """Run an executable until it exits, like `subprocess.run` with captured output."""
     with ExitStack() as opened, ThreadPoolExecutor(3) as pool:
         theirs = []
         ours: list[IO[bytes]] = []

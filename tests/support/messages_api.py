@@ -26,18 +26,17 @@ class MessagesApi(RawService):
     """
 
     def __init__(self, respond: Callable[[int, str, bytes], bytes | None]) -> None:
-        super().__init__(self._respond_to)
-        self._response = respond
+        def respond_to(connection: socket.socket, number: int) -> None:
+            head, _, body = self.requests[number].partition(b"\r\n\r\n")
+            found = PATH.match(head)
+            assert found
+            response = respond(int(found[1]), found[2].decode(), body)
+            if response is None:
+                connection.close()
+            else:
+                connection.sendall(response)
 
-    def _respond_to(self, connection: socket.socket, number: int) -> None:
-        head, _, body = self.requests[number].partition(b"\r\n\r\n")
-        found = PATH.match(head)
-        assert found
-        response = self._response(int(found[1]), found[2].decode(), body)
-        if response is None:
-            connection.close()
-        else:
-            connection.sendall(response)
+        super().__init__(respond_to)
 
 
 class _Batch(msgspec.Struct):

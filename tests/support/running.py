@@ -21,11 +21,7 @@ WAIT_SECS = 45.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        AssertionError: It does not hold within `WAIT_SECS`.
-    """
+    """Wait until a condition holds, and fail after `WAIT_SECS`."""
     deadline = time.monotonic() + WAIT_SECS
     while not condition():
         assert time.monotonic() < deadline, f"waited {WAIT_SECS:.0f} s for: {what}"
@@ -109,11 +105,7 @@ class Running:
         insist(self._process, signum)
 
     def end(self, *, within: float = WAIT_SECS) -> Outcome:
-        """Wait until the process exits.
-
-        Raises:
-            subprocess.TimeoutExpired: It did not exit in time.
-        """
+        """Wait until the process exits."""
         code = self._process.wait(within)
         for reader in self._readers:
             reader.join(WAIT_SECS)

@@ -30,11 +30,7 @@ def consumed(emulator: Emulator, topic_id: int | None = None) -> list[dict[str, 
 
 
 def assert_states_are_true(outcome: Outcome, given: State | None = None) -> None:
-    """Each STATE line covers records that stand before it, or what was given, and never goes back.
-
-    Raises:
-        AssertionError: A STATE line is ahead of its records, or behind an earlier one.
-    """
+    """Each STATE line covers what was given or records that stand before it, and none goes back."""
     written: dict[str, list[str | None]] = {}
     reached: dict[str, int] = {}
     for message in outcome.messages:
