@@ -1,22 +1,17 @@
 """Fixtures for all tests; `emulator` is the fixture of the emulator's pytest plugin."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import write_json
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
 
 # Fixtures of all folders.
 pytest_plugins = [

@@ -1,16 +1,11 @@
 """An HTTP client for the tests of the emulator itself."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from workato_streams_emulator import Emulator
+from workato_streams_emulator import Emulator
 
 
 class Api:

@@ -1,7 +1,5 @@
 """The emulator's tokens, paths, quotas and resets."""
 
-from __future__ import annotations
-
 import time
 from email.utils import parsedate_to_datetime
 from functools import partial

@@ -1,7 +1,5 @@
 """The consume endpoint: cursors, times and the end of long polls."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

@@ -1,7 +1,5 @@
 """The Developer API: list, create, update, purge and delete topics."""
 
-from __future__ import annotations
-
 import pytest
 
 FIELDS = [

@@ -1,19 +1,14 @@
 """Deviations from the documented service: each affects its topic as described, and no other."""
 
-from __future__ import annotations
-
 import re
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
+from tests.emulator.conftest import Api
 from tests.support.running import eventually
 from tests.tools.docs import ROOT
-
-if TYPE_CHECKING:
-    from tests.emulator.conftest import Api
 
 # Longer than any test.
 NEVER_SECS = 600

@@ -1,7 +1,5 @@
 """Fault injection: each fault affects the requests that it is meant for, and no others."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """The server process: it starts, keeps its data if requested, and leaves no process behind."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

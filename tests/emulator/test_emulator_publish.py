@@ -1,7 +1,5 @@
 """The publish endpoints: unchanged payloads, limits, and the schemas of topics."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,22 +1,15 @@
 """`orchestrate/airflow/` in a real Airflow, which has its own environment: `make test-airflow`."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
-from tests.pipelines.orchestration import TAP, tailing
+from tests.pipelines.orchestration import TAP, Pipelines, tailing
 from tests.tools.demo.services import ROOT, TOPIC_ID
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.pipelines.orchestration import Pipelines
 
 pytestmark = pytest.mark.timeout(600)
 

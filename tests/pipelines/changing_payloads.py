@@ -1,20 +1,15 @@
 """Payloads whose fields and types change over time, and a check of the table of a loader."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tap_workato_streams.records.json_values import is_json_text
+from workato_streams_emulator import StoredMessage
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from workato_streams_emulator import StoredMessage
-
-    from tests.tools.demo.warehouse import Warehouse
+from tests.tools.demo.warehouse import Warehouse
 
 
 def sampled(number: int) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 The variable SEED determines the order in which values of other types arrive.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random
 import re
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -24,13 +24,8 @@ from tests.pipelines.changing_payloads import (
     sampled,
 )
 from tests.pipelines.orchestration import kill_once_counted
+from tests.tools.demo.project import Project
 from tests.tools.docs import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.tools.demo.project import Project
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -1,16 +1,16 @@
 """Projects with the connectors of this environment, and projects with installed loaders."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.pipelines.orchestration import (
     TARGET_JSONL,
@@ -20,14 +20,7 @@ from tests.pipelines.orchestration import (
 )
 from tests.tools.demo.project import Project
 from tests.tools.demo.services import TOPIC_ID
-from tests.tools.demo.warehouse import warehouse
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from workato_streams_emulator import Emulator
-
-    from tests.tools.demo.warehouse import Warehouse
+from tests.tools.demo.warehouse import Warehouse, warehouse
 
 # Dagster needs its own environment: `make test-dagster`.
 collect_ignore = [] if find_spec("dagster") else ["test_dagster.py"]

@@ -3,20 +3,16 @@
 The variable SEED determines these moments.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.pipelines.test_exactly_once import ROWS, copy, plugin
 from tests.tools.matrix import plugins
-
-if TYPE_CHECKING:
-    from tests.tools.matrix.plugins import Plugin
+from tests.tools.matrix.plugins import Plugin
 
 pytestmark = pytest.mark.timeout(1200)
 

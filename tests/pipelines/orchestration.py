@@ -1,30 +1,24 @@
 """A Meltano project with two real loaders, and pipelines that read a topic in tail mode."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
 import yaml
+from workato_streams_emulator import Emulator
 
 from tests.support.running import eventually
 from tests.tools.demo.project import MELTANO, Project, copy_definitions, environment
 from tests.tools.demo.services import ROOT, TOPIC_ID
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
-
-    from tests.tools.demo.warehouse import Warehouse
+from tests.tools.demo.warehouse import Warehouse
 
 RUN_SH = ROOT / "orchestrate" / "run.sh"
 TAP = "tap-workato-streams"

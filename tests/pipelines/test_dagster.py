@@ -1,26 +1,20 @@
 """`orchestrate/dagster/` with real pipelines: `make test-dagster`."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 
-from tests.pipelines.orchestration import TAP, wait_until_tailing
+from tests.pipelines.orchestration import TAP, Pipelines, wait_until_tailing
 from tests.tools.demo.services import ROOT, TOPIC_ID
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from tests.pipelines.orchestration import Pipelines
 
 FOLDER = ROOT / "orchestrate" / "dagster"
 OP = "tap_workato_streams"

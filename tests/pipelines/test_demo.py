@@ -1,7 +1,5 @@
 """`make demo` and `make services` work as documented, and leave no processes or files behind."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -10,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psycopg
@@ -23,9 +21,6 @@ from tests.pipelines.orchestration import processes_with
 from tests.support.running import eventually
 from tests.tools.demo.picture import PICTURE, text_of
 from tests.tools.docs import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TIMEOUT_SECS = 600
 

@@ -1,13 +1,12 @@
 """Every command in the README and in docs/ works as written, or a comment says why not."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
+from workato_streams_emulator import Emulator
 
 from tests.pipelines.orchestration import installed, lay_out
 from tests.support.executables import write_json
@@ -17,11 +16,6 @@ from tests.tools.console_blocks import NOT_RUN, Reader, blocks_of
 from tests.tools.demo import orders
 from tests.tools.demo.services import TOPIC_ID, services
 from tests.tools.docs import ROOT, TAP, TARGET
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
 
 pytestmark = pytest.mark.timeout(600)
 

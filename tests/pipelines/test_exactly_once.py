@@ -3,22 +3,17 @@
 `make chaos-exactly-once` runs the same with other taps, in `exactly_once_scenario.py`.
 """
 
-from __future__ import annotations
-
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from workato_streams_emulator import Emulator
 
 from tests.pipelines.orchestration import kill_once_counted
 from tests.tools.demo.project import MELTANO, Project
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
 
 ROWS = 1500
 TARGET = "target-workato-streams"

@@ -1,7 +1,5 @@
 """Each connector is a separate package that can be installed from an index, a folder or git."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os
@@ -11,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tap_workato_streams.plugin.version import __version__
@@ -19,9 +17,6 @@ from uv import find_uv_bin
 
 from tests.tools.demo.project import copy_sources
 from tests.tools.docs import ROOT, address
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -3,10 +3,8 @@
 test_documented_commands.py shows that `meltano add` works with a file.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -15,10 +13,7 @@ from tests.support.raw_service import RawService, http_response
 from tests.tools import hub_facts
 from tests.tools.definitions import BEYOND_HUB
 from tests.tools.demo.project import Project
-from tests.tools.docs import ROOT, TAP, TARGET
-
-if TYPE_CHECKING:
-    from tests.tools.docs import Connector
+from tests.tools.docs import ROOT, TAP, TARGET, Connector
 
 
 def definition_of(connector: Connector) -> dict[str, Any]:

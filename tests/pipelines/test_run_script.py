@@ -1,14 +1,12 @@
 """`orchestrate/run.sh` stops a pipeline so that Meltano stores the last state."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
 import subprocess
 import textwrap
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,10 +20,6 @@ from tests.pipelines.orchestration import (
 )
 from tests.support.running import eventually, killed_at_end
 from tests.tools.demo.services import TOPIC_ID
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -1,19 +1,14 @@
 """A fixture for each connector, which can be run against any service."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from typing_extensions import Self
 
-from tests.support.executables import command, run, write_json
+from tests.support.executables import Outcome, command, run, write_json
 from tests.support.singer_lines import lines, record, schema, state
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.executables import Outcome
 
 TOKEN = "top-secret-token"
 PAYLOAD = "private-payload"
@@ -47,7 +42,7 @@ class Connector:
         _, *arguments = self.command(url, **settings)
         return run(self.name, *arguments, stdin=self.input, env=env)
 
-    def with_topics(self, count: int) -> Connector:
+    def with_topics(self, count: int) -> Self:
         """Return the connector with several topics, whose requests are in flight concurrently."""
         names = {f"orders{number}": number for number in range(1, count + 1)}
         streams = (self.input.replace(b"orders", name.encode()) for name in names)

@@ -1,18 +1,14 @@
 """What the tests of `exactly_once` share: settings, lines, topics and kills."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from workato_streams_emulator import Emulator
+
+from tests.support.executables import Outcome
 from tests.support.singer_lines import record
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
-    from tests.support.executables import Outcome
-    from tests.support.target import RunningTarget
+from tests.support.target import RunningTarget
 
 EXACTLY_ONCE: dict[str, Any] = {"exactly_once": True, "message_key_field": "key"}
 OURS = "target-workato-streams"

@@ -5,8 +5,6 @@ process of its own, with its own arguments, environment, folder and pipes, and e
 Python process. Use a real start for tests of imports, signals and the command line of Python.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 import json
@@ -16,15 +14,13 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 # What the executables import before they read their arguments.

@@ -1,18 +1,13 @@
 """The messages API with scripted responses, for tests that run the target in their own process."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
+import socket
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from tests.support.raw_service import RawService, http_response
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Mapping, Sequence
 
 PATH = re.compile(rb"POST \S*/topics/(\d+)/(publish|consume) ")
 

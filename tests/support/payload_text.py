@@ -1,17 +1,12 @@
 """Payloads as JSON text: generated ones that drift, and what a record says they were."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
+from tap_workato_streams.records.columns import Columns, Layout, Path
 from tap_workato_streams.records.json_values import is_json_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tap_workato_streams.records.columns import Columns, Layout, Path
 
 Json = Any
 

@@ -1,27 +1,20 @@
 """A Redis server for the tests of the shared quota."""
 
-from __future__ import annotations
-
 import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from tests.tools.demo.warehouse import warehouse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.tools.demo.warehouse import Warehouse
+from tests.tools.demo.warehouse import Warehouse, warehouse
 
 PASSWORD = "redis-secret"
 MISSING = "redis-server is not installed; on Debian and Ubuntu, apt-get install redis-server"

@@ -1,17 +1,12 @@
 """A server whose responses are written byte by byte, so that they may violate the HTTP standard."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
+import ssl
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
-
-    from typing_extensions import Self
+from typing_extensions import Self
 
 
 def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:

@@ -1,20 +1,15 @@
 """Run an executable in the background: read its output, send it signals, kill it."""
 
-from __future__ import annotations
-
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, AnyStr
 
 from tests.support.executables import Outcome, command, environment
-
-if TYPE_CHECKING:
-    import signal
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-    from typing import IO, AnyStr
 
 # Enough for a very busy machine, but less than a pause or long poll that must not be waited for.
 WAIT_SECS = 45.0

@@ -1,23 +1,18 @@
 """Fixtures that run the tap, and a tap that runs during a test."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.support.executables import Outcome, command, environment, run
 from tests.support.running import Running, eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # What the end of a run may take; the promise is two seconds, and this machine may be busy.
 END_SECS = 5.0

@@ -1,18 +1,14 @@
 """Run the tap in the test's own process: no start-up, so a test can have many runs."""
 
-from __future__ import annotations
-
 import contextlib
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from tap_workato_streams.tap import TapWorkatoStreams
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
 
 def read(

@@ -1,19 +1,14 @@
 """What must be true of every output of the tap, and of its requests."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from workato_streams_emulator import Emulator, LoggedRequest
 
+from tests.support.executables import Outcome
 from tests.support.running import eventually
 from tests.support.tap import bookmark
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator, LoggedRequest
-
-    from tests.support.executables import Outcome
 
 State = dict[str, Any]
 

@@ -1,26 +1,20 @@
 """Fixtures that run the target, and a target that runs during a test."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome, run
 from tests.support.running import Running
 from tests.support.singer_lines import lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from workato_streams_emulator import Emulator
 
 
 class RunningTarget(Running):
