@@ -84,7 +84,6 @@ def test_the_developer_api_has_its_own_quota(emulator, api, topic):
 
 
 def test_reset_clears_everything(emulator, api, topic):
-    """Topics, messages, log entries, faults, settings and deviations."""
     emulator.deviate(topic, readable_after_secs=600, publish_ids_are_positions=False)
     emulator.load(topic, [{}])
     emulator.configure(quota_per_minute=0, clock_offset_secs=500_000.0)
@@ -101,7 +100,6 @@ def test_reset_clears_everything(emulator, api, topic):
 
 @pytest.mark.parametrize("of", ["the service", "a fault"])
 def test_what_was_sent_before_a_reset_has_no_effect_after_it(emulator, api, topic, of):
-    """Although its latency ends later."""
     if of == "the service":
         emulator.configure(latency_secs=0.4)
     else:

@@ -29,7 +29,6 @@ def test_topics_do_not_share_messages_or_ids(emulator, api, topic):
 
 
 def test_since_time_is_exclusive(emulator, api):
-    """It has millisecond precision and any UTC offset."""
     topic = emulator.create_topic(retention=YEARS)
     times = [f"2023-04-14T15:07:14.{ms}Z" for ms in ("436", "437", "438")]
     emulator.load(topic, numbered(3), times=times)
@@ -64,7 +63,6 @@ def test_bad_parameters_are_rejected(api, topic, body):
 
 
 def test_an_expired_cursor_does_not_exist(emulator, api, topic):
-    """Its status is a setting."""
     ids = emulator.load(topic, numbered(4))
     emulator.expire(topic, ids[1])
     assert api.numbers(topic) == [2, 3]
@@ -90,7 +88,6 @@ def test_messages_expire_as_the_clock_advances(emulator, api):
 
 
 def test_the_clock_can_be_shifted(emulator, api, topic):
-    """The Date header and the times of messages follow it; the header can be omitted."""
     emulator.configure(clock_offset_secs=400 * 365 * 86_400)
     emulator.load(topic, numbered(1))
     response = api.consume(topic)
@@ -101,7 +98,6 @@ def test_the_clock_can_be_shifted(emulator, api, topic):
 
 
 def test_ids_do_not_sort(emulator, topic):
-    """Neither their length nor their sort order reflects the topic order."""
     ids = emulator.load(topic, numbered(5000))
     assert len(set(ids)) == 5000
     assert len({len(each) for each in ids}) > 1
@@ -112,7 +108,6 @@ def test_ids_do_not_sort(emulator, topic):
 
 
 def test_a_long_poll_ends_when_its_client_disconnects(emulator, api, topic):
-    """It is in the log without a status."""
     with pytest.raises(requests.ReadTimeout):
         api.post(f"/api/v1/topics/{topic}/consume", '{"timeout_secs": 60}', timeout=0.2)
     eventually(lambda: [r for r in emulator.requests() if r.finished_at], "the end of the poll")

@@ -32,7 +32,6 @@ def test_topics_can_be_filtered_and_sorted(emulator, api, query, names):
 
 
 def test_schemas_are_listed_on_request(emulator, api):
-    """A single topic always has its own."""
     topic = emulator.create_topic("Orders", schema=FIELDS, retention=86_400)
     whole = {"id": topic, "name": "Orders", "description": "", "retention": 86_400}
     assert api.developer("GET").json()["data"] == [whole]

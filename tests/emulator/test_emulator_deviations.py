@@ -27,7 +27,6 @@ def pages(api: Api, topic: int, batch_size: int) -> list[list[int]]:
 
 
 def test_a_message_becomes_readable_late(emulator, api, topic):
-    """Until then it is not delivered, and its id is rejected as a position."""
     other = emulator.create_topic()
     [old] = emulator.load(topic, [{"n": 0}])
     emulator.deviate(topic, readable_after_secs=LATE_SECS)
@@ -74,7 +73,6 @@ def test_messages_are_repeated(emulator, api, topic):
 
 
 def test_a_batch_is_stored_in_reverse_order(emulator, api, topic):
-    """Each entry of the response has the id of its own message."""
     emulator.deviate(topic, reverse_batches=True)
     entries = api.batch(topic, '{"n":0}', '{"n":1}', '{"n":2}').json()["message_ids"]
     page = api.page(topic)
@@ -83,7 +81,6 @@ def test_a_batch_is_stored_in_reverse_order(emulator, api, topic):
 
 
 def test_the_ids_of_publish_are_no_positions(emulator, api, topic):
-    """They are rejected, and consume returns other ids, which are positions."""
     emulator.configure(expired_status=404)
     emulator.deviate(topic, publish_ids_are_positions=False)
     published = [
@@ -96,7 +93,6 @@ def test_the_ids_of_publish_are_no_positions(emulator, api, topic):
 
 
 def test_positions_are_rejected(emulator, api, topic):
-    """Every position, a given one, or some requests; those without a position are not affected."""
     other = emulator.create_topic()
     first, second = emulator.load(topic, [{"n": 1}, {"n": 2}])
     [elsewhere] = emulator.load(other, [{"n": 3}])
@@ -116,7 +112,6 @@ def test_positions_are_rejected(emulator, api, topic):
 
 
 def test_messages_expire_during_a_read(emulator, api, topic):
-    """The position, or more messages, expire before a page is read; others can be read."""
     ids = emulator.load(topic, [{"n": n} for n in range(6)])
     emulator.fault("expire", topic_id=topic, after=1)
     assert api.numbers(topic, batch_size=2) == [0, 1]
@@ -129,7 +124,6 @@ def test_messages_expire_during_a_read(emulator, api, topic):
 
 
 def test_a_request_is_applied_after_its_connection_was_closed(emulator, api, topic):
-    """Its message comes after one that was published in the meantime."""
     emulator.fault("late", operation="publish", secs=LATE_SECS)
     with pytest.raises(requests.ConnectionError):
         api.publish(topic, '{"n":1}')

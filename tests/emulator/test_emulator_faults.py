@@ -10,14 +10,9 @@ from tests.support.running import eventually
 
 @pytest.mark.parametrize(
     ("kind", "error", "stored"),
-    [
-        ("reset", "reset", 0),
-        ("reset_after", "reset", 1),
-        ("cut", "IncompleteRead", 1),
-    ],
+    [("reset", "reset", 0), ("reset_after", "reset", 1), ("cut", "IncompleteRead", 1)],
 )
 def test_a_response_is_lost(emulator, api, topic, kind, error, stored):
-    """Before or after the message is stored; the next request succeeds."""
     emulator.fault(kind)
     with pytest.raises(requests.RequestException, match=error):
         api.publish(topic)
@@ -42,7 +37,6 @@ def test_a_response_is_lost(emulator, api, topic, kind, error, stored):
     ],
 )
 def test_a_response_is_replaced(emulator, api, topic, fault, status, body, stored):
-    """Whether the message is stored or not."""
     emulator.fault(**fault)
     response = api.publish(topic)
     assert response.status_code == status
@@ -65,7 +59,6 @@ def test_a_response_has_headers(emulator, api, topic):
 
 
 def test_a_stall_gives_no_response(emulator, api, topic):
-    """The connection is closed in the end; the message may be stored."""
     emulator.fault("stall", secs=0.3)
     with pytest.raises(requests.ConnectionError):
         api.publish(topic)
@@ -118,7 +111,6 @@ def test_a_fault_counts_matching_requests(emulator, api, topic):
 
 
 def test_faults_queue_up(emulator, api, topic):
-    """They apply in the order of injection, one per request, until they are cleared."""
     emulator.fault("status", status=502)
     emulator.fault("status", status=503, after=2)
     emulator.fault("status", status=504, times=-1)

@@ -107,7 +107,6 @@ def test_invalid_messages_are_rejected(emulator, api, topic, body):
     ],
 )
 def test_messages_must_match_the_schema(emulator, api, change, reason):
-    """The reason does not contain the value; the other messages of a batch are stored."""
     topic = emulator.create_topic(schema=SCHEMA)
     bad = json.dumps({**json.loads(GOOD), **change})
     assert api.publish(topic, bad).json() == {"message": reason, "code": 400}
@@ -119,7 +118,6 @@ def test_messages_must_match_the_schema(emulator, api, change, reason):
 
 
 def test_matching_messages_are_accepted(emulator, api):
-    """Optional fields may be missing or null, and fields outside the schema are accepted."""
     full = {
         "id": 1,
         "title": "a",
@@ -138,7 +136,6 @@ def test_matching_messages_are_accepted(emulator, api):
 
 
 def test_a_batch_can_be_rejected_as_a_whole(emulator, api):
-    """The response has the first reason."""
     topic = emulator.create_topic(schema=SCHEMA)
     emulator.configure(rejection="status", rejection_status=422)
     response = api.batch(topic, GOOD, BAD, BAD)

@@ -60,7 +60,6 @@ def airflow(
 
 @pytest.mark.usefixtures("last_message")
 def test_a_task_loads_the_topic(airflow, pipelines, emulator):
-    """The DAG has no errors, and has a task for each plugin, which loads all messages."""
     assert "No data found" in finish(airflow("dags", "list-import-errors", "--local"))
     assert finish(airflow("tasks", "list", "event_streams")).split()[-1] == TAP
     output = finish(airflow("dags", "test", "event_streams"))
@@ -69,7 +68,6 @@ def test_a_task_loads_the_topic(airflow, pipelines, emulator):
 
 
 def test_a_task_that_is_stopped_stores_its_state(airflow, pipelines, emulator, last_message):
-    """The task's process gets SIGTERM, and stops the tap through `run.sh`."""
     task = airflow("dags", "test", "event_streams", TAP_WORKATO_STREAMS_TAIL="true")
     deadline = time.monotonic() + TIMEOUT_SECS
     while not tailing(emulator):

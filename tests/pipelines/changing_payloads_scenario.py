@@ -16,13 +16,7 @@ import psycopg
 import pytest
 import yaml
 
-from tests.pipelines.changing_payloads import (
-    LATER,
-    OTHER_TYPES,
-    check_table,
-    rows,
-    sampled,
-)
+from tests.pipelines.changing_payloads import LATER, OTHER_TYPES, check_table, rows, sampled
 from tests.pipelines.orchestration import kill_once_counted
 from tests.tools.demo.project import Project
 from tests.tools.docs import ROOT
@@ -78,7 +72,6 @@ def test_kills_and_full_refreshes_lose_nothing(
 
 
 def test_a_topic_of_changes_becomes_a_table_with_the_latest_row_per_key(load, emulator, database):
-    """The recipe in the documentation works; messages without the key are filtered out."""
     maps = {"orders": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
     emulator.load(11, [{"id": n % 7, "total": n} for n in range(100)])
     load(stream_maps=maps)
@@ -127,7 +120,6 @@ def test_the_first_message_decides_the_type_however_often_it_is_read(
 
 
 def test_the_page_on_changing_columns_works(load, emulator, database):
-    """A column gets another type; rows are marked as deleted; addresses are kept out."""
     alter, view = blocks("sql")
     declared, deletes, expression, _ = (yaml.safe_load(block) for block in blocks("yaml"))
 

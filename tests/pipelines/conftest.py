@@ -12,12 +12,7 @@ from typing import Any
 import pytest
 from workato_streams_emulator import Emulator
 
-from tests.pipelines.orchestration import (
-    TARGET_JSONL,
-    Pipelines,
-    definition,
-    lay_out,
-)
+from tests.pipelines.orchestration import TARGET_JSONL, Pipelines, definition, lay_out
 from tests.tools.demo.project import Project
 from tests.tools.demo.services import TOPIC_ID
 from tests.tools.demo.warehouse import Warehouse, warehouse

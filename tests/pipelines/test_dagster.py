@@ -53,7 +53,6 @@ def last_metadata(instance: dg.DagsterInstance) -> dict[str, Any]:
 
 
 def test_a_topic_is_an_asset(module, instance, pipelines, emulator, last_message):
-    """A materialization loads the topic, and has the message count and the lag as metadata."""
     backlog = module.defs.get_sensor_def("backlog")
 
     def requested() -> list[str]:
@@ -73,8 +72,6 @@ def test_a_topic_is_an_asset(module, instance, pipelines, emulator, last_message
 
 
 def test_a_terminated_run_stores_its_state(module, instance, emulator, last_message):
-    """If a run in tail mode is terminated, all messages are loaded, and the asset shows this."""
-
     def terminate() -> None:
         wait_until_tailing(emulator)
         # Like Dagster's UI: mark the run as canceling, then send a signal to its process.

@@ -109,7 +109,6 @@ def test_an_interrupted_demo_leaves_nothing_behind(words, number, folder):
 
 
 def test_the_services_run_until_they_are_stopped(folder):
-    """The output contains how to connect."""
     with services(folder) as said:
         facts = dict(re.findall(r"^(\w+) {2,}(\S+)$", said, flags=re.MULTILINE))
         assert facts["topic"] == "11"

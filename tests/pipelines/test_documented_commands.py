@@ -58,7 +58,6 @@ def addresses(emulator: Emulator) -> dict[str, str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_blocks_that_are_not_run_say_why(page):
-    """The reason is in the comment before the block; blocks in other languages are not commands."""
     for block in blocks_of(page):
         assert block.language in {"console", "yaml", "json", "python", "text", "sql", "mermaid"}
         if block.comment.startswith(NOT_RUN):
@@ -77,7 +76,6 @@ def test_commands_are_short_enough_to_be_seen_whole(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_links_lead_to_files_of_this_repository(page):
-    """The file of a relative link exists, and a fragment is a heading of that file."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]", text):
         if link.startswith("https://"):
@@ -93,7 +91,6 @@ def test_links_lead_to_files_of_this_repository(page):
 
 
 def test_the_index_lists_each_page_and_each_page_links_back():
-    """Nobody has to know the name of a page."""
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     for page in ROOT.glob("docs/*.md"):
         if page.name != "README.md":

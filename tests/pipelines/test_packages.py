@@ -66,7 +66,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @CONNECTORS
 def test_packages_contain_license_typed_marker_and_shared_code(name, packages):
-    """Both formats are complete, and the wheel contains nothing else."""
     wheel, sdist = packages[name]
     package = name.replace("-", "_")
     version = wheel.name.split("-")[1]
@@ -83,7 +82,6 @@ def test_packages_contain_license_typed_marker_and_shared_code(name, packages):
 
 
 def test_packages_pass_twine_check(packages, tmp_path):
-    """The metadata is valid, and the README can be rendered."""
     twine = [sys.executable, "-m", "twine", "--no-color", "check", "--strict"]
     assert "FAILED" not in run(*twine, *itertools.chain(*packages.values()), cwd=tmp_path)
 
@@ -111,7 +109,6 @@ def test_both_connectors_have_the_same_version(packages):
 @CONNECTORS
 @pytest.mark.parametrize("source", ["wheel", "sdist", "path", "git"])
 def test_a_connector_installs_without_the_other(name, source, packages, repository, tmp_path):
-    """From each source, `--about` runs in an environment without the other connector."""
     wheel, sdist = packages[name]
     requirement = {
         "wheel": str(wheel),

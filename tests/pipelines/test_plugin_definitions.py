@@ -24,7 +24,6 @@ def definition_of(connector: Connector) -> dict[str, Any]:
 
 @pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
 def test_definition_is_valid_for_the_hub(connector):
-    """Keys, required keys, types and enumerations match the Hub's schemas, but for one value."""
     definition = definition_of(connector)
     kind = connector.kind
     assert definition.keys() >= hub_facts.REQUIRED

@@ -18,13 +18,11 @@ def test_it_satisfies_meltanos_schema():
 
 
 def test_nothing_is_sent_anywhere():
-    """Telemetry and the check for a newer Meltano version are disabled."""
     assert CONTENT["send_anonymous_usage_stats"] is False
     assert CONTENT["cli"]["disable_version_check"] is True
 
 
 def test_jobs_and_schedule_can_be_run(project):
-    """Meltano finds the plugins of each job, in both environments."""
     jobs = json.loads(project.meltano("job", "list", "--format=json"))["jobs"]
     names = [job["job_name"] for job in jobs]
     assert sorted(names) == ["orders-to-topic", "topic-to-warehouse"]

@@ -11,13 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.pipelines.orchestration import (
-    RUN_SH,
-    TAP,
-    Pipeline,
-    processes_with,
-    wait_until_tailing,
-)
+from tests.pipelines.orchestration import RUN_SH, TAP, Pipeline, processes_with, wait_until_tailing
 from tests.support.running import eventually, killed_at_end
 from tests.tools.demo.services import TOPIC_ID
 
@@ -163,11 +157,7 @@ def test_a_closed_stderr_does_not_prevent_a_stop(shell, tmp_path, env):
     write_script(tmp_path / "tap", trap)
     write_script(tmp_path / "meltano", f"tap --config {tmp_path}/run/tap-a/tap.0123.config.json\n")
     process = subprocess.Popen(
-        [*shell, *SCRIPT],
-        cwd=tmp_path,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        [*shell, *SCRIPT], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     with killed_at_end(process):
         assert process.stdout is not None
@@ -195,7 +185,6 @@ def test_process_1_leaves_no_zombies(tmp_path, env):
 
 @pytest.mark.parametrize("missing", ["meltano", "setsid", "sleep", "tr"])
 def test_a_missing_tool_is_reported(missing, tmp_path):
-    """In a minimal image, the error says what to install."""
     for tool in {"meltano", "setsid", "sleep", "tr"} - {missing}:
         (tmp_path / tool).symlink_to("/bin/true")
     pipeline = Pipeline(tmp_path, {"PATH": str(tmp_path)}, SCRIPT)

@@ -39,7 +39,6 @@ def test_the_taps_settings_arrive_with_their_types(project, emulator):
 
 
 def test_the_targets_settings_arrive_with_their_types(project, emulator, tmp_path):
-    """An object replaces a stream's mapping in the file, and a number limits a batch."""
     emulator.create_topic("other", id=12)
     rows = tmp_path / "orders.jsonl"
     rows.write_text("".join(json.dumps({**ORDER, "n": n}) + "\n" for n in range(7)))

@@ -131,9 +131,7 @@ def run_tap(tap_options: Callable[..., list[str | Path]]) -> RunTap:
 
 
 @pytest.fixture
-def start_tap(
-    tap_options: Callable[..., list[str | Path]],
-) -> Iterator[Callable[..., RunningTap]]:
+def start_tap(tap_options: Callable[..., list[str | Path]]) -> Iterator[Callable[..., RunningTap]]:
     """Start the tap, and kill it at the end of the test."""
     with ExitStack() as stack:
 
