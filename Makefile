@@ -127,7 +127,7 @@ fuzz-exactly-once: setup
 # meltano run, which takes another 3 minutes.
 chaos-exactly-once: setup
 	@$(BIN)/python -m tests.random.exactly_once.chaos $(or $(MINUTES),5)
-	@$(BIN)/python -m tests.pipelines.exactly_once
+	@$(BIN)/pytest tests/pipelines/exactly_once_scenario.py
 
 drift: setup
 	@$(BIN)/pytest tests/pipelines/changing_payloads_scenario.py

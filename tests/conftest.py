@@ -1,21 +1,17 @@
 """Fixtures for all tests; `emulator` is the fixture of the emulator's pytest plugin."""
 
-from __future__ import annotations
-
 import os
 import signal
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import write_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
-
 
 # Fixtures of all folders.
 pytest_plugins = [
@@ -50,10 +46,9 @@ for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, lambda *_: None)
 
 
-class WriteConfig(Protocol):
-    """Writes a new config file that connects either connector to the emulator."""
-
-    def __call__(self, **settings: Any) -> Path: ...  # noqa: ANN401, D102 - settings are JSON
+# The type of a fixture, and the numbers of the files that it writes.
+WriteConfig = Callable[..., Path]
+NUMBERS = count()
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -63,11 +58,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture
 def write_config(emulator: Emulator, tmp_path: Path) -> WriteConfig:
-    """Config files for tests that run several processes, or both connectors."""
+    """Write a new config file for the emulator; a setting that is None is left out."""
 
-    def write(**settings: Any) -> Path:  # noqa: ANN401
-        access = {"api_url": emulator.url, "api_token": emulator.token}
-        number = len(list(tmp_path.glob("config-*.json")))
-        return write_json(tmp_path / f"config-{number}.json", {**access, **settings})
+    def write(**settings: Any) -> Path:  # noqa: ANN401 - settings are JSON
+        config = {"api_url": emulator.url, "api_token": emulator.token, **settings}
+        kept = {name: value for name, value in config.items() if value is not None}
+        return write_json(tmp_path / f"config-{next(NUMBERS)}.json", kept)
 
     return write

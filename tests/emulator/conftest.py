@@ -1,39 +1,33 @@
 """An HTTP client for the tests of the emulator itself."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from workato_streams_emulator import Emulator
-
-TIMEOUT_SECS = 30
+from workato_streams_emulator import Emulator
 
 
 class Api:
-    """A thin client for the emulator's APIs, based on `requests`."""
+    """A client for the public API and the Developer API; `options` are those of `requests`."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self.url = emulator.url
-        self.token = emulator.token
-        self.developer_token = emulator.developer_token
-        self.session = requests.Session()
+    def __init__(self, emulator: Emulator, session: requests.Session) -> None:
+        self._emulator = emulator
+        self._session = session
 
-    def post(self, path: str, body: bytes | str | None = None, **options: Any) -> requests.Response:  # noqa: ANN401 - options of requests
-        """Send a POST request to the public API; `options` may contain `json` instead of a body."""
-        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
-        data = body.encode() if isinstance(body, str) else body
-        options = {"allow_redirects": False, "timeout": TIMEOUT_SECS, **options}
-        return self.session.post(self.url + path, data=data, headers=headers, **options)
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:  # noqa: ANN401
+        """Send a request, by default with the token of the public API."""
+        headers = {"Authorization": f"Bearer {self._emulator.token}"}
+        options = {"headers": headers, "allow_redirects": False, "timeout": 30, **options}
+        return self._session.request(method, self._emulator.url + path, **options)
+
+    def post(self, path: str, body: bytes | str = "{}", **options: Any) -> requests.Response:  # noqa: ANN401
+        """Send a POST request."""
+        return self.request("POST", path, data=body, **options)
 
     def consume(self, topic_id: int, **request: Any) -> requests.Response:  # noqa: ANN401 - any JSON
         """Send a consume request."""
-        return self.post(f"/api/v1/topics/{topic_id}/consume", json=request)
+        return self.request("POST", f"/api/v1/topics/{topic_id}/consume", json=request)
 
     def page(self, topic_id: int, **request: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
         """Return the messages of a successful consume request."""
@@ -41,9 +35,18 @@ class Api:
         assert response.status_code == 200, response.text
         return list(response.json()["messages"])
 
-    def publish(self, topic_id: int, body: bytes | str) -> requests.Response:
+    def numbers(self, topic_id: int, **request: Any) -> list[int]:  # noqa: ANN401 - any JSON
+        """Return the field `n` of each message of a page."""
+        return [message["payload"]["n"] for message in self.page(topic_id, **request)]
+
+    def publish(
+        self,
+        topic_id: int,
+        body: bytes | str = "{}",
+        **options: Any,  # noqa: ANN401
+    ) -> requests.Response:
         """Publish one message."""
-        return self.post(f"/api/v1/topics/{topic_id}/publish", body)
+        return self.post(f"/api/v1/topics/{topic_id}/publish", body, **options)
 
     def batch(self, topic_id: int, *payloads: bytes | str) -> requests.Response:
         """Publish a batch of unchanged payloads."""
@@ -51,16 +54,14 @@ class Api:
         body = b'{"payloads": [' + b", ".join(texts) + b"]}"
         return self.post(f"/api/v1/batch/topics/{topic_id}/publish", body)
 
-    def developer(self, method: str, path: str = "", **options: Any) -> requests.Response:  # noqa: ANN401 - options of requests
+    def developer(self, method: str, path: str = "", **options: Any) -> requests.Response:  # noqa: ANN401
         """Send a request to the Developer API's topics endpoint."""
-        headers = {"Authorization": f"Bearer {self.developer_token}", **options.pop("headers", {})}
-        url = f"{self.url}/api/event_streams/topics{path}"
-        return self.session.request(method, url, headers=headers, timeout=TIMEOUT_SECS, **options)
+        headers = {"Authorization": f"Bearer {self._emulator.developer_token}"}
+        return self.request(method, f"/api/event_streams/topics{path}", headers=headers, **options)
 
 
 @pytest.fixture
 def api(emulator: Emulator) -> Iterator[Api]:
     """A client for the emulator's APIs."""
-    api = Api(emulator)
-    with api.session:
-        yield api
+    with requests.Session() as session:
+        yield Api(emulator, session)

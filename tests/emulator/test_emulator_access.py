@@ -1,21 +1,13 @@
-"""The emulator's tokens, paths, request log and control plane."""
-
-from __future__ import annotations
+"""The emulator's tokens, paths, quotas and resets."""
 
 import time
-from typing import TYPE_CHECKING
+from email.utils import parsedate_to_datetime
+from functools import partial
 
 import pytest
 import requests
 
 from tests.support.running import eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from workato_streams_emulator import Emulator
-
-    from tests.emulator.conftest import Api
 
 PUBLIC_PATHS = [
     "/api/v1/topics/{}/consume",
@@ -27,162 +19,119 @@ PUBLIC_PATHS = [
 
 
 @pytest.mark.parametrize("path", PUBLIC_PATHS)
-def test_a_bad_token_is_rejected(emulator: Emulator, api: Api, path: str) -> None:
-    """Without the public API's Bearer token, the response is a 401, and the quota is not used."""
-    topic_id = emulator.create_topic()
+def test_a_bad_token_is_rejected_and_does_not_use_the_quota(emulator, api, topic, path):
     emulator.configure(quota_per_minute=1)
-    for token in ("", "Bearer", "Bearer wrong", api.token, f"Bearer {api.developer_token}"):
-        response = api.post(path.format(topic_id), "{}", headers={"Authorization": token})
+    wrong = ("", "Bearer", "Bearer wrong", emulator.token, f"Bearer {emulator.developer_token}")
+    for token in wrong:
+        response = api.post(path.format(topic), headers={"Authorization": token})
         assert (response.status_code, response.json()["code"]) == (401, 401)
-    assert api.consume(topic_id).status_code == 200
+    assert api.consume(topic).status_code == 200
 
 
-def test_the_developer_api_has_its_own_token(emulator: Emulator, api: Api) -> None:
-    """The public API's token is not valid for the Developer API."""
-    headers = {"Authorization": f"Bearer {emulator.token}"}
-    assert api.developer("GET", headers=headers).status_code == 401
+def test_the_developer_api_has_its_own_token(api):
+    assert api.request("GET", "/api/event_streams/topics").status_code == 401
     assert api.developer("GET").status_code == 200
 
 
-@pytest.mark.parametrize("topic", ["7", "orders", "-1", "1.0"])
 @pytest.mark.parametrize("path", PUBLIC_PATHS)
-def test_an_unknown_topic_is_not_found(api: Api, path: str, topic: str) -> None:
-    """A topic that does not exist gives a 404 in the API's format."""
-    response = api.post(path.format(topic), '{"payloads": [{}]}')
-    assert response.status_code == 404
-    assert response.json() == {"message": "Topic not found", "code": 404}
+def test_an_unknown_topic_is_not_found(api, path):
+    for topic in ("7", "orders", "-1", "1.0"):
+        response = api.post(path.format(topic), '{"payloads": [{}]}')
+        assert response.status_code == 404
+        assert response.json() == {"message": "Topic not found", "code": 404}
 
 
-def test_the_legacy_paths_work_without_batch(emulator: Emulator, api: Api) -> None:
-    """The legacy domain has the same topics, but no batch endpoint."""
-    topic_id = emulator.create_topic()
-    assert api.post(f"/api/pubsub/topics/{topic_id}/publish", '{"n": 1}').status_code == 200
-    response = api.post(f"/api/pubsub/topics/{topic_id}/consume", "{}")
-    assert response.json()["messages"] == api.page(topic_id)
-    path = f"/api/pubsub/batch/topics/{topic_id}/publish"
+def test_the_legacy_paths_have_the_same_topics_but_no_batches(api, topic):
+    assert api.post(f"/api/pubsub/topics/{topic}/publish", '{"n": 1}').status_code == 200
+    response = api.post(f"/api/pubsub/topics/{topic}/consume")
+    assert response.json()["messages"] == api.page(topic)
+    path = f"/api/pubsub/batch/topics/{topic}/publish"
     assert api.post(path, '{"payloads": [{}]}').status_code == 404
 
 
-def test_other_methods_are_not_allowed(emulator: Emulator, api: Api) -> None:
-    """A GET request to a POST endpoint gives a 405."""
-    topic_id = emulator.create_topic()
-    headers = {"Authorization": f"Bearer {api.token}"}
-    url = f"{emulator.url}/api/v1/topics/{topic_id}/consume"
-    assert api.session.get(url, headers=headers, timeout=30).status_code == 405
+def test_the_quota_is_shared_and_rejected_requests_do_not_count(emulator, api, topic):
+    emulator.configure(quota_per_minute=3)
+    for response in (api.consume(topic), api.publish(topic), api.batch(topic, "{}")):
+        assert response.status_code == 200
+    for _ in range(5):
+        response = api.consume(topic)
+        assert response.status_code == 429
+        assert 1 <= int(response.headers["Retry-After"]) <= 60
+    emulator.configure(quota_window_secs=0.2)
+    time.sleep(0.3)
+    assert [api.consume(topic).status_code for _ in range(3)] == [200, 200, 200]
+    assert len(emulator.messages(topic)) == 2
 
 
-def test_the_log_contains_requests_and_their_status(emulator: Emulator, api: Api) -> None:
-    """Each request is logged with operation, topic, headers, body and status."""
-    topic_id = emulator.create_topic()
-    began = time.time()
-    api.consume(topic_id)
-    api.publish(topic_id, b'{"a":"\xc3\xa9"}')
-    api.batch(topic_id, "nope")
-    api.developer("GET", "?page=1")
-    api.post("/elsewhere", "{}")
-    log = emulator.requests()
-    asked = [(each.operation, each.topic_id, each.method, each.status) for each in log]
-    assert asked == [
-        ("consume", topic_id, "POST", 200),
-        ("publish", topic_id, "POST", 200),
-        ("batch", topic_id, "POST", 400),
-        ("topics", None, "GET", 200),
-        ("other", None, "POST", 404),
-    ]
-    assert log[1].body == b'{"a":"\xc3\xa9"}'
-    assert log[0].headers["authorization"] == f"Bearer {emulator.token}"
-    assert log[0].path == f"/api/v1/topics/{topic_id}/consume"
-    assert log[3].path == "/api/event_streams/topics?page=1"
-    for each in log:
-        assert each.finished_at is not None
-        assert began <= each.at <= each.finished_at <= time.time()
+def test_retry_after_has_three_forms(emulator, api, topic):
+    """The date is one of the service's clock."""
+    emulator.configure(quota_per_minute=0)
+    assert api.consume(topic).headers["Retry-After"] == "60"
+    emulator.configure(retry_after="date", clock_offset_secs=7200.0)
+    headers = api.consume(topic).headers
+    ahead = parsedate_to_datetime(headers["Retry-After"]) - parsedate_to_datetime(headers["Date"])
+    assert ahead.total_seconds() in {59, 60, 61}
+    emulator.configure(retry_after="none")
+    assert "Retry-After" not in api.consume(topic).headers
 
 
-def test_the_log_can_be_filtered_and_cleared(emulator: Emulator, api: Api) -> None:
-    """The log can be filtered by operation and topic, and cleared."""
-    one, other = emulator.create_topic(), emulator.create_topic()
-    api.consume(one)
-    api.consume(other)
-    api.publish(one, "{}")
-    assert len(emulator.requests(operation="consume")) == 2
-    assert len(emulator.requests(topic_id=one)) == 2
-    assert len(emulator.requests(operation="consume", topic_id=one)) == 1
-    emulator.clear_requests()
-    assert emulator.requests() == []
+def test_the_developer_api_has_its_own_quota(emulator, api, topic):
+    statuses = [api.developer("GET").status_code for _ in range(61)]
+    assert statuses == [200] * 60 + [429]
+    assert api.consume(topic).status_code == 200
+    emulator.configure(developer_quota_per_minute=None)
+    assert api.developer("GET").status_code == 200
 
 
-def test_the_control_plane_is_not_affected(emulator: Emulator, api: Api) -> None:
-    """Requests to the control plane are not logged, and get neither latency nor faults."""
-    emulator.fault("reset", times=-1)
-    emulator.configure(latency_secs=30.0)
-    topic_id = emulator.create_topic()
-    emulator.load(topic_id, [{}])
-    assert len(emulator.messages(topic_id)) == 1
-    assert emulator.requests() == []
-    emulator.configure(latency_secs=0.0)
-    with pytest.raises(requests.ConnectionError):
-        api.consume(topic_id)
-
-
-def test_latency_slows_each_request(emulator: Emulator, api: Api) -> None:
-    """A request takes at least as long as the configured latency."""
-    topic_id = emulator.create_topic()
-    emulator.configure(latency_secs=0.3)
-    api.consume(topic_id)
-    (request,) = emulator.requests()
-    assert request.finished_at is not None
-    assert request.finished_at - request.at >= 0.29
-
-
-def test_reset_clears_everything(emulator: Emulator, api: Api) -> None:
-    """After a reset, no topics, messages, log entries, faults or settings are left."""
-    topic_id = emulator.create_topic()
-    emulator.load(topic_id, [{}])
+def test_reset_clears_everything(emulator, api, topic):
+    emulator.deviate(topic, readable_after_secs=600, publish_ids_are_positions=False)
+    emulator.load(topic, [{}])
     emulator.configure(quota_per_minute=0, clock_offset_secs=500_000.0)
-    api.consume(topic_id)
+    api.consume(topic)
     emulator.fault("status", times=-1)
     emulator.reset()
     assert emulator.requests() == []
     assert api.developer("GET").json() == {"count": 0, "data": []}
-    assert emulator.create_topic() == topic_id
-    assert api.page(topic_id) == []
+    assert emulator.create_topic() == topic
+    assert api.page(topic) == []
+    message_id = api.publish(topic).json()["message_id"]
+    assert api.page(topic)[0]["message_id"] == message_id
 
 
-def test_what_was_sent_before_a_reset_has_no_effect_after_it(emulator: Emulator, api: Api) -> None:
-    """Neither in the latency of a fault nor in that of the service."""
-    for settings, fault_secs in (({"latency_secs": 0.4}, 0.0), ({}, 0.4)):
-        topic_id = emulator.create_topic(id=1)
-        emulator.configure(**settings)
-        emulator.fault("latency", secs=fault_secs)
-        with pytest.raises(requests.ReadTimeout):
-            api.post(f"/api/v1/topics/{topic_id}/publish", "{}", timeout=0.1)
-        eventually(emulator.requests, "the request")
-        emulator.reset()
-        emulator.create_topic(id=1)
-        emulator.fault("status")
-        time.sleep(0.5)
-        assert emulator.messages(topic_id) == []
-        assert emulator.requests() == []
-        assert api.publish(topic_id, "{}").status_code == 500
-        emulator.reset()
+@pytest.mark.parametrize("of", ["the service", "a fault"])
+def test_what_was_sent_before_a_reset_has_no_effect_after_it(emulator, api, topic, of):
+    if of == "the service":
+        emulator.configure(latency_secs=0.4)
+    else:
+        emulator.fault("latency", secs=0.4)
+    with pytest.raises(requests.ReadTimeout):
+        api.publish(topic, timeout=0.1)
+    eventually(emulator.requests, "the request")
+    emulator.reset()
+    assert emulator.create_topic() == topic
+    emulator.fault("status")
+    time.sleep(0.5)
+    assert emulator.messages(topic) == []
+    assert emulator.requests() == []
+    assert api.publish(topic).status_code == 500
 
 
-def test_mistakes_of_a_test_are_reported(emulator: Emulator) -> None:
-    """An unknown setting, fault, option or topic raises a ValueError in the test."""
-    topic_id = emulator.create_topic()
-    mistakes: list[Callable[[], object]] = [
-        lambda: emulator.configure(latency=1),
-        lambda: emulator.configure(rejection="all"),
-        lambda: emulator.fault("explode"),
-        lambda: emulator.fault("status", state=500),
-        lambda: emulator.fault("reset", operation="eat"),
-        lambda: emulator.create_topic(id=topic_id),
-        lambda: emulator.load(99, [{}]),
-        lambda: emulator.load(topic_id, [{}, {}], times=["2026-01-01T00:00:00Z"]),
-        lambda: emulator.load(topic_id, [{}], times=["today"]),
-        lambda: emulator.expire(topic_id, "A12y"),
-    ]
-    for mistake in mistakes:
-        with pytest.raises(ValueError, match=r"\w"):
+def test_mistakes_of_a_test_are_reported(emulator, topic):
+    mistakes = {
+        "latency": partial(emulator.configure, latency=1),
+        "all": partial(emulator.configure, rejection="all"),
+        "explode": partial(emulator.fault, "explode"),
+        "state": partial(emulator.fault, "status", state=500),
+        "eat": partial(emulator.fault, "reset", operation="eat"),
+        "repeat_evry": partial(emulator.deviate, topic, repeat_evry=2),
+        "Topic not found": partial(emulator.deviate, topic + 1, repeat_every=2),
+        "already": partial(emulator.create_topic, id=topic),
+        "not found": partial(emulator.load, 99, [{}]),
+        "shorter": partial(emulator.load, topic, [{}, {}], times=["2026-01-01T00:00:00Z"]),
+        "today": partial(emulator.load, topic, [{}], times=["today"]),
+        "no such message": partial(emulator.expire, topic, "A12y"),
+    }
+    for reason, mistake in mistakes.items():
+        with pytest.raises(ValueError, match=reason):
             mistake()
-    assert emulator.messages(topic_id) == []
+    assert emulator.messages(topic) == []

@@ -1,18 +1,15 @@
 """The server process: it starts, keeps its data if requested, and leaves no process behind."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import requests
 from workato_streams_emulator import Emulator
 
-from tests.support.running import killed_at_end
+from tests.support.running import eventually, killed_at_end
 
 TIMEOUT_SECS = 30
 # Starts an emulator, prints its URL, and waits to be killed.
@@ -24,73 +21,63 @@ time.sleep(600)
 """
 
 
-def wait_until_gone(url: str) -> None:
-    """Wait until no process listens at `url`."""
-    until = time.monotonic() + TIMEOUT_SECS
-    while time.monotonic() < until:
-        try:
-            requests.get(url, timeout=TIMEOUT_SECS)
-        except requests.ConnectionError:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the emulator is still running")
+def is_gone(url: str) -> bool:
+    """Whether no process listens at `url`."""
+    try:
+        assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
+    except requests.ConnectionError:
+        return True
+    return False
 
 
-def test_a_file_outlives_the_process(tmp_path: Path) -> None:
+def test_a_file_outlives_the_process(tmp_path):
     """With `database`, the next process has the same topics and messages, and can use the port."""
     with Emulator.start(database=tmp_path / "emulator.db") as first:
-        topic_id = first.create_topic(schema=[{"name": "n", "type": "integer"}])
-        ids = first.load(topic_id, [{"n": n} for n in range(3)])
-        first.expire(topic_id, ids[2])
+        topic = first.create_topic(schema=[{"name": "n", "type": "integer"}])
+        ids = first.load(topic, [{"n": n} for n in range(3)])
+        first.expire(topic, ids[2])
         port = int(first.url.rpartition(":")[2])
-    wait_until_gone(first.url)
+    eventually(lambda: is_gone(first.url), "the end of the process")
     with Emulator.start(database=tmp_path / "emulator.db", port=port) as second:
         assert second.url == first.url
-        (new,) = second.load(topic_id, [{"n": 3}])
+        [new] = second.load(topic, [{"n": 3}])
         assert new not in ids
-        assert second.payloads(topic_id) == [{"n": 3}]
+        assert second.payloads(topic) == [{"n": 3}]
 
 
-def test_stopping_does_not_wait_for_long_polls() -> None:
-    """Stopping closes the connections of long polls."""
-    emulator = Emulator.start()
-    with emulator:
-        topic_id = emulator.create_topic()
+def test_stopping_does_not_wait_for_long_polls():
+    with Emulator.start() as emulator:
+        path = f"/api/v1/topics/{emulator.create_topic()}/consume"
+        headers = {"Authorization": f"Bearer {emulator.token}"}
         emulator.fault("stall", secs=600)
         with pytest.raises(requests.ReadTimeout):
-            requests.post(
-                f"{emulator.url}/api/v1/topics/{topic_id}/consume",
-                headers={"Authorization": f"Bearer {emulator.token}"},
-                timeout=0.2,
-            )
-    wait_until_gone(emulator.url)
+            requests.post(emulator.url + path, headers=headers, timeout=0.2)
+    eventually(lambda: is_gone(emulator.url), "the end of the process")
 
 
-def test_the_server_exits_with_its_parent() -> None:
-    """The server exits if the process that started it is killed."""
+def test_the_server_exits_if_its_parent_is_killed():
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
     with killed_at_end(parent):
-        assert parent.stdout is not None
+        assert parent.stdout
         url = parent.stdout.readline().decode().strip()
-        assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
-        parent.kill()
-    wait_until_gone(url)
+        assert not is_gone(url)
+    eventually(lambda: is_gone(url), "the end of the process")
 
 
-def test_it_can_be_run_by_hand() -> None:
-    """The command prints its URL as a line of JSON, and exits on a signal."""
-    command = [str(Path(sys.executable).with_name("workato-streams-emulator")), "--port", "0"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+def test_the_command_prints_its_url_and_exits_on_a_signal():
+    command = Path(sys.executable).with_name("workato-streams-emulator")
+    process = subprocess.Popen(
+        [command, "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
     with killed_at_end(process):
-        assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
-        assert requests.get(url, timeout=TIMEOUT_SECS).status_code == 404
+        assert process.stdout
+        assert not is_gone(json.loads(process.stdout.readline())["url"])
         process.terminate()
         assert process.wait(TIMEOUT_SECS) == 0
 
 
-def test_a_server_that_cannot_start_raises_an_error() -> None:
-    """A port that is in use raises an error in the caller, and no process is left."""
+def test_a_server_that_cannot_start_raises_an_error():
+    """The port is in use."""
     with Emulator.start() as emulator:
         port = int(emulator.url.rpartition(":")[2])
         with pytest.raises(RuntimeError, match="did not start"):

@@ -1,60 +1,20 @@
 """`orchestrate/airflow/` in a real Airflow, which has its own environment: `make test-airflow`."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
-from tests.pipelines.orchestration import TAP, tailing
+from tests.pipelines.orchestration import TAP, Pipelines, tailing
 from tests.tools.demo.services import ROOT, TOPIC_ID
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.pipelines.orchestration import Pipelines
 
 pytestmark = pytest.mark.timeout(600)
 
 PROGRAM = ROOT / ".airflow" / "venv" / "bin" / "airflow"
 TIMEOUT_SECS = 300
-
-
-class Airflow:
-    """An Airflow with an empty database, whose DAGs are those of `orchestrate/airflow/`."""
-
-    def __init__(self, pipelines: Pipelines, home: Path) -> None:
-        self._home = home
-        self._env = {
-            **pipelines.variables,
-            "TAP_WORKATO_STREAMS_TAIL": "false",
-            "MELTANO_PROJECT_ROOT": str(pipelines.root),
-            "PATH": f"{PROGRAM.parent}:{pipelines.variables['PATH']}",
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "orchestrate" / "airflow"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
-            "no_proxy": f"{os.environ.get('no_proxy', '')},127.0.0.1,localhost",
-        }
-
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a command."""
-        return subprocess.Popen(
-            [PROGRAM, *arguments],
-            cwd=self._home,
-            env={**self._env, **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(self, *arguments: str) -> str:
-        """Run a command, and return its output."""
-        return finish(self.start(*arguments))
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -65,28 +25,50 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def airflow(pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
-    """An Airflow with the pool that the DAG uses."""
+def airflow(
+    pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., subprocess.Popen[str]]:
+    """Start a command of Airflow, whose database is empty but for the pool that the DAG uses."""
     (pipelines.root / "orchestrate").symlink_to(ROOT / "orchestrate")
-    airflow = Airflow(pipelines, tmp_path_factory.mktemp("airflow"))
-    airflow.run("db", "migrate")
-    airflow.run("pools", "set", "event_streams", "2", "Pipelines that share the quota")
-    return airflow
+    home = tmp_path_factory.mktemp("airflow")
+    env = {
+        **pipelines.variables,
+        "TAP_WORKATO_STREAMS_TAIL": "false",
+        "MELTANO_PROJECT_ROOT": str(pipelines.root),
+        "PATH": f"{PROGRAM.parent}:{pipelines.variables['PATH']}",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "orchestrate" / "airflow"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+        "no_proxy": f"{os.environ.get('no_proxy', '')},127.0.0.1,localhost",
+    }
+
+    def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [PROGRAM, *arguments],
+            cwd=home,
+            env={**env, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    finish(start("db", "migrate"))
+    finish(start("pools", "set", "event_streams", "2", "Pipelines that share the quota"))
+    return start
 
 
 @pytest.mark.usefixtures("last_message")
 def test_a_task_loads_the_topic(airflow, pipelines, emulator):
-    """The DAG has no errors, and has a task for each plugin, which loads all messages."""
-    assert "No data found" in airflow.run("dags", "list-import-errors", "--local")
-    assert airflow.run("tasks", "list", "event_streams").split()[-1] == TAP
-    output = airflow.run("dags", "test", "event_streams")
+    assert "No data found" in finish(airflow("dags", "list-import-errors", "--local"))
+    assert finish(airflow("tasks", "list", "event_streams")).split()[-1] == TAP
+    output = finish(airflow("dags", "test", "event_streams"))
     assert "state=success" in output
     assert pipelines.rows() == {message.message_id for message in emulator.messages(TOPIC_ID)}
 
 
 def test_a_task_that_is_stopped_stores_its_state(airflow, pipelines, emulator, last_message):
-    """The task's process gets SIGTERM, and stops the tap through `run.sh`."""
-    task = airflow.start("dags", "test", "event_streams", TAP_WORKATO_STREAMS_TAIL="true")
+    task = airflow("dags", "test", "event_streams", TAP_WORKATO_STREAMS_TAIL="true")
     deadline = time.monotonic() + TIMEOUT_SECS
     while not tailing(emulator):
         assert task.poll() is None, finish(task)

@@ -1,27 +1,15 @@
 """Payloads whose fields and types change over time, and a check of the table of a loader."""
 
-from __future__ import annotations
-
 import json
-import os
-import signal
-import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tap_workato_streams.records.json_values import is_json_text
+from workato_streams_emulator import StoredMessage
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from workato_streams_emulator import StoredMessage
-
-    from tests.tools.demo.project import Project
-    from tests.tools.demo.warehouse import Warehouse
-
-PIPELINE = ("run", "tap-workato-streams", "target-postgres")
-UNPACKED = {"TAP_WORKATO_STREAMS_RECORD_FORMAT": "unpacked", "TAP_WORKATO_STREAMS_BATCH_SIZE": "10"}
+from tests.tools.demo.warehouse import Warehouse
 
 
 def sampled(number: int) -> dict[str, Any]:
@@ -125,26 +113,3 @@ def loads(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
         return json.loads(text, parse_float=Decimal)
     except RecursionError:
         return text.decode() if isinstance(text, bytes) else text
-
-
-def kill_in_the_middle(
-    project: Project, warehouse: Warehouse, variables: Mapping[str, str], rows_before: int
-) -> None:
-    """Start the pipeline, and kill all its processes once it has loaded some rows."""
-    run = project.start(*PIPELINE, variables=variables)
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and run.poll() is None:
-            if len(rows(warehouse)) > rows_before:
-                return
-            time.sleep(0.1)
-        raise AssertionError("the run ended before it could be killed")
-    finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.communicate()
-
-
-def in_chunks(count: int, start: int) -> Iterator[dict[str, Any]]:
-    """Generate payloads with a new field every 1,000 messages."""
-    for number in range(start, start + count):
-        yield {**sampled(number), f"wave_{number // 1000}": number}

@@ -1,79 +1,74 @@
 """Projects with the connectors of this environment, and projects with installed loaders."""
 
-from __future__ import annotations
-
+import json
 import shutil
-import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import yaml
+from workato_streams_emulator import Emulator
 
-from tests.pipelines.orchestration import Pipelines, lay_out, warehouse_url
-from tests.tools.demo.project import Project, copy_definitions
+from tests.pipelines.orchestration import TARGET_JSONL, Pipelines, definition, lay_out
+from tests.tools.demo.project import Project
 from tests.tools.demo.services import TOPIC_ID
-from tests.tools.docs import ROOT, TAP, TARGET
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from workato_streams_emulator import Emulator
-
-Definition = dict[str, Any]
-
-
-@pytest.fixture
-def definition() -> Definition:
-    """The content of `meltano.yml`, with the executables of this environment."""
-    text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
-    return installed(yaml.safe_load(text))
-
-
-def installed(project: Definition) -> Definition:
-    """Use the connectors of this environment instead of installing them."""
-    for kind in ("extractors", "loaders"):
-        for plugin in project["plugins"][kind]:
-            if plugin["name"] in {TAP.name, TARGET.name}:
-                del plugin["pip_url"]
-                plugin["executable"] = str(Path(sys.executable).parent / plugin["name"])
-    return project
-
-
-@pytest.fixture
-def in_folder(tmp_path: Path, emulator: Emulator) -> Callable[[Definition], Project]:
-    """Create a project in a folder; it uses the emulator of the test."""
-
-    def lay_out(definition: Definition) -> Project:
-        text = yaml.safe_dump(definition, sort_keys=False)
-        (tmp_path / "meltano.yml").write_text(text, encoding="utf-8")
-        copy_definitions(ROOT, tmp_path)
-        return Project(tmp_path, {"EVENT_STREAMS_URL": emulator.url})
-
-    return lay_out
-
-
-@pytest.fixture
-def project(in_folder: Callable[[Definition], Project], definition: Definition) -> Project:
-    """The unchanged project."""
-    return in_folder(definition)
-
+from tests.tools.demo.warehouse import Warehouse, warehouse
 
 # Dagster needs its own environment: `make test-dagster`.
 collect_ignore = [] if find_spec("dagster") else ["test_dagster.py"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, emulator: Emulator) -> Project:
+    """The unchanged project in `tmp_path`; it uses the emulator of the test."""
+    lay_out(tmp_path, definition())
+    return Project(tmp_path, {"EVENT_STREAMS_URL": emulator.url})
+
+
+@contextmanager
+def new_database() -> Iterator[Warehouse]:
+    with tempfile.TemporaryDirectory() as name, warehouse(Path(name) / "warehouse") as running:
+        yield running
+
+
+@pytest.fixture
+def database() -> Iterator[Warehouse]:
+    """An empty PostgreSQL."""
+    with new_database() as running:
+        yield running
+
+
+@pytest.fixture
+def load(project: Project, emulator: Emulator, database: Warehouse) -> Callable[..., Any]:
+    """Load the topic 11, whose records are unpacked, into the database."""
+    emulator.create_topic("orders", id=11)
+
+    def run_it(*options: str, run: Callable[..., Any] = project.meltano, **settings: Any) -> Any:  # noqa: ANN401 - settings of the tap
+        settings = {"record_format": "unpacked", "batch_size": 10, **settings}
+        variables = {"WAREHOUSE_URL": database.url}
+        for name, value in settings.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            variables[f"TAP_WORKATO_STREAMS_{name.upper()}"] = text
+        plugins = ("tap-workato-streams", "target-postgres")
+        return run("run", *options, *plugins, variables=variables)
+
+    return run_it
 
 
 @pytest.fixture(scope="module")
 def pipelines(
     tmp_path_factory: pytest.TempPathFactory, emulator_process: Emulator
 ) -> Iterator[Pipelines]:
-    """The project, after `meltano install`."""
+    """The project with two loaders, after `meltano install`."""
     root = tmp_path_factory.mktemp("project")
-    lay_out(root)
-    with warehouse_url() as url:
-        variables = {"EVENT_STREAMS_URL": emulator_process.url, "WAREHOUSE_URL": url}
-        pipelines = Pipelines(root, variables)
+    content = definition()
+    content["plugins"]["loaders"].append(TARGET_JSONL)
+    lay_out(root, content)
+    with new_database() as running:
+        pipelines = Pipelines(root, emulator_process, running)
         pipelines.meltano("install", "loader", "target-jsonl", "target-postgres")
         yield pipelines
     # The plugins' environments are large, and pytest would keep those of three sessions.

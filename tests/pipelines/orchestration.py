@@ -1,29 +1,24 @@
 """A Meltano project with two real loaders, and pipelines that read a topic in tail mode."""
 
-from __future__ import annotations
-
 import json
 import os
-import shlex
+import signal
 import subprocess
-import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
 import yaml
+from workato_streams_emulator import Emulator
 
 from tests.support.running import eventually
 from tests.tools.demo.project import MELTANO, Project, copy_definitions, environment
 from tests.tools.demo.services import ROOT, TOPIC_ID
-
-if TYPE_CHECKING:
-    import signal
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
+from tests.tools.demo.warehouse import Warehouse
 
 RUN_SH = ROOT / "orchestrate" / "run.sh"
 TAP = "tap-workato-streams"
@@ -33,12 +28,31 @@ TARGET_JSONL = {
     "namespace": "target_jsonl",
     "pip_url": "target-jsonl==0.1.4",
     "executable": "target-jsonl",
-    "settings": [
-        {"name": "destination_path"},
-        {"name": "do_timestamp_file", "kind": "boolean"},
-    ],
+    "settings": [{"name": "destination_path"}, {"name": "do_timestamp_file", "kind": "boolean"}],
     "config": {"destination_path": ".", "do_timestamp_file": False},
 }
+
+
+def definition() -> dict[str, Any]:
+    """Return the content of `meltano.yml`, with the connectors of this environment."""
+    return installed(yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8")))
+
+
+def installed(content: dict[str, Any]) -> dict[str, Any]:
+    """Use the connectors of this environment instead of installing them."""
+    for plugins in content["plugins"].values():
+        for plugin in plugins:
+            if plugin["name"].endswith("-workato-streams"):
+                del plugin["pip_url"]
+                plugin["executable"] = str(MELTANO.parent / plugin["name"])
+    return content
+
+
+def lay_out(root: Path, content: dict[str, Any]) -> None:
+    """Write a project's `meltano.yml`, and the definitions of the plugins."""
+    text = yaml.safe_dump(content, sort_keys=False)
+    (root / "meltano.yml").write_text(text, encoding="utf-8")
+    copy_definitions(ROOT, root)
 
 
 class Pipeline:
@@ -61,11 +75,7 @@ class Pipeline:
         self._process.send_signal(number)
 
     def end(self, *, within: float = 60) -> int:
-        """Wait until the command exits, and return its exit code.
-
-        Raises:
-            AssertionError: The command has not exited after `within` seconds.
-        """
+        """Wait until the command exits, and return its exit code."""
         try:
             return self._process.wait(within)
         except subprocess.TimeoutExpired:
@@ -87,9 +97,11 @@ class Pipeline:
 class Pipelines:
     """A Meltano project in the folder `root`, in which TAP tails the topic `orders`."""
 
-    def __init__(self, root: Path, variables: dict[str, str]) -> None:
+    def __init__(self, root: Path, emulator: Emulator, database: Warehouse) -> None:
+        variables = {"EVENT_STREAMS_URL": emulator.url, "WAREHOUSE_URL": database.url}
         self.root = root
-        self._project = Project(root, variables)
+        self.meltano = Project(root, variables).meltano
+        self._database = database
         self.variables = environment(
             {
                 "PATH": f"{MELTANO.parent}:{os.environ['PATH']}",
@@ -98,7 +110,6 @@ class Pipelines:
                 **variables,
             }
         )
-        self.meltano = self._project.meltano
 
     @contextmanager
     def run(self, *command: str | Path) -> Iterator[Pipeline]:
@@ -119,21 +130,33 @@ class Pipelines:
 
     def rows(self) -> set[str] | None:
         """The message ids in the database; None before the loader has created the table."""
-        url = self.variables["WAREHOUSE_URL"].replace("+psycopg2", "")
-        with psycopg.connect(url) as connection:
-            try:
-                rows = connection.execute("SELECT message_id FROM event_streams.orders")
-            except psycopg.errors.UndefinedTable:
-                return None
-            return {message_id for (message_id,) in rows}
+        try:
+            rows = self._database.query("SELECT message_id FROM event_streams.orders")
+        except psycopg.errors.UndefinedTable:
+            return None
+        return {message_id for (message_id,) in rows}
 
-    def processes(self) -> list[str]:
-        """The running plugins of this project."""
-        return [
-            " ".join(process.info["cmdline"])
-            for process in psutil.process_iter(["cmdline"])
-            if any(f"{self.root}/.meltano/run/" in part for part in process.info["cmdline"] or ())
-        ]
+
+def processes_with(text: str) -> list[str]:
+    """Return the command lines of running processes that contain a text."""
+    lines = (" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+    return [line for line in lines if text in line]
+
+
+def kill_once_counted(
+    run: subprocess.Popen[str], count: Callable[[], int], *, after_secs: float = 0.0
+) -> bool:
+    """Kill a run of `meltano` some time after what it writes has grown; whether it still ran."""
+    known = count()
+    try:
+        while run.poll() is None and count() <= known:
+            time.sleep(0.05)
+        time.sleep(after_secs)
+        return run.poll() is None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
 
 
 def tailing(emulator: Emulator) -> bool:
@@ -146,36 +169,3 @@ def tailing(emulator: Emulator) -> bool:
 def wait_until_tailing(emulator: Emulator) -> None:
     """Wait until the tap has read the whole topic, and waits for new messages."""
     eventually(lambda: tailing(emulator), "the end of the topic")
-
-
-@contextmanager
-def warehouse_url() -> Iterator[str]:
-    """Run a PostgreSQL in a separate process, because a process can start only one."""
-    services = subprocess.Popen(
-        [sys.executable, "-m", "tests.tools.demo.services", "0", "0"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert services.stdout is not None
-        lines = iter(services.stdout.readline, "")
-        export = next(line for line in lines if line.startswith("export WAREHOUSE_URL="))
-        yield shlex.split(export)[1].partition("=")[2]
-    finally:
-        services.terminate()
-        services.communicate()
-
-
-def lay_out(root: Path) -> None:
-    """Write the project's `meltano.yml`, with the connectors of this environment."""
-    project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
-    loaders = project["plugins"]["loaders"]
-    loaders.append(TARGET_JSONL)
-    for plugin in [*project["plugins"]["extractors"], *loaders]:
-        if plugin["name"].endswith("-workato-streams"):
-            del plugin["pip_url"]
-            plugin["executable"] = str(MELTANO.parent / plugin["name"])
-    text = yaml.safe_dump(project, sort_keys=False)
-    (root / "meltano.yml").write_text(text, encoding="utf-8")
-    copy_definitions(ROOT, root)

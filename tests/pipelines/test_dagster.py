@@ -1,26 +1,20 @@
 """`orchestrate/dagster/` with real pipelines: `make test-dagster`."""
 
-from __future__ import annotations
-
-import importlib.util
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 
-from tests.pipelines.orchestration import TAP, wait_until_tailing
+from tests.pipelines.orchestration import TAP, Pipelines, wait_until_tailing
 from tests.tools.demo.services import ROOT, TOPIC_ID
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from tests.pipelines.orchestration import Pipelines
 
 FOLDER = ROOT / "orchestrate" / "dagster"
 OP = "tap_workato_streams"
@@ -38,14 +32,9 @@ def module(pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     }
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
-    spec = importlib.util.spec_from_file_location("definitions", FOLDER / "definitions.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    # Dagster resolves the types of an op's parameters by the name of the module.
-    monkeypatch.setitem(sys.modules, "definitions", module)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.delitem(sys.modules, "definitions", raising=False)
+    return importlib.import_module("definitions")
 
 
 @pytest.fixture
@@ -58,13 +47,12 @@ def instance() -> Any:  # noqa: ANN401 - Dagster is not installed where types ar
 def last_metadata(instance: dg.DagsterInstance) -> dict[str, Any]:
     """Return the metadata of the last materialization of `orders`."""
     event = instance.get_latest_materialization_event(dg.AssetKey("orders"))
-    assert event is not None
-    assert event.asset_materialization is not None
+    assert event
+    assert event.asset_materialization
     return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
 def test_a_topic_is_an_asset(module, instance, pipelines, emulator, last_message):
-    """A materialization loads the topic, and has the message count and the lag as metadata."""
     backlog = module.defs.get_sensor_def("backlog")
 
     def requested() -> list[str]:
@@ -76,18 +64,14 @@ def test_a_topic_is_an_asset(module, instance, pipelines, emulator, last_message
     assert job.all_node_defs[0].pools == {"event_streams"}
     assert job.execute_in_process(instance=instance).success
     assert pipelines.rows() == {message.message_id for message in emulator.messages(TOPIC_ID)}
-    metadata = last_metadata(instance)
-    assert metadata["messages"] == 120
-    assert metadata["lag_secs"] == 0
-    assert metadata["message_id"] == last_message
+    metadata = {"messages": 120, "lag_secs": 0, "message_id": last_message}
+    assert metadata.items() <= last_metadata(instance).items()
     assert requested() == []
     emulator.load(TOPIC_ID, [{"order_id": 121}])
     assert requested() == [f"load_{OP}"]
 
 
 def test_a_terminated_run_stores_its_state(module, instance, emulator, last_message):
-    """If a run in tail mode is terminated, all messages are loaded, and the asset shows this."""
-
     def terminate() -> None:
         wait_until_tailing(emulator)
         # Like Dagster's UI: mark the run as canceling, then send a signal to its process.
@@ -103,17 +87,16 @@ def test_a_terminated_run_stores_its_state(module, instance, emulator, last_mess
     terminating.join()
     [run] = instance.get_runs()
     assert run.status == dg.DagsterRunStatus.CANCELED
-    metadata = last_metadata(instance)
-    assert metadata["message_id"] == last_message
-    assert metadata["lag_secs"] == 0
+    metadata = {"lag_secs": 0, "message_id": last_message}
+    assert metadata.items() <= last_metadata(instance).items()
 
 
 def test_the_pool_limits_how_many_pipelines_run(tmp_path, emulator):
     """With a limit of 1, two runs do not overlap; a script replaces Meltano."""
+    names = ("orders", "returns")
     taps: list[dict[str, Any]] = [{"name": TAP}]
-    for topic_id, name in ((11, "orders"), (12, "returns")):
-        emulator.create_topic(name, id=topic_id)
-        topics = [{"id": topic_id, "name": name}]
+    for name in names:
+        topics = [{"id": emulator.create_topic(name), "name": name}]
         taps.append({"name": f"tap-{name}", "inherit_from": TAP, "config": {"topics": topics}})
     project = {"default_environment": "dev", "plugins": {"extractors": taps}}
     (tmp_path / "meltano.yml").write_text(yaml.safe_dump(project), encoding="utf-8")
@@ -143,9 +126,7 @@ def test_the_pool_limits_how_many_pipelines_run(tmp_path, emulator):
 
     assert dagster("instance", "info").wait() == 0
     file = f"--python-file={FOLDER / 'definitions.py'}"
-    runs = [
-        dagster("job", "execute", file, f"--job=load_tap_{name}") for name in ("orders", "returns")
-    ]
+    runs = [dagster("job", "execute", file, f"--job=load_tap_{name}") for name in names]
     assert [run.wait() for run in runs] == [0, 0]
     assert log.read_text(encoding="utf-8").split() == ["start", "end", "start", "end"]
 
@@ -153,14 +134,12 @@ def test_the_pool_limits_how_many_pipelines_run(tmp_path, emulator):
 def test_each_inherited_plugin_is_an_op(module):
     """The topics of inherited plugins are assets; those of their parent are not."""
     base = {"name": TAP, "config": {"topics": [{"id": 1}]}}
-    orders = {
-        "name": "tap-orders",
-        "inherit_from": TAP,
-        "config": {"topics": [{"id": 11, "name": "orders"}, {"id": 12}]},
-    }
-    other = {"name": "tap-jsonl"}
-    pipelines = module.read_pipelines({"plugins": {"extractors": [base, orders, other]}})
-    names = {pipeline.name: [topic.name for topic in pipeline.topics] for pipeline in pipelines}
-    assert names == {"tap_orders": ["orders", "topic_12"]}
-    [pipeline] = module.read_pipelines({"plugins": {"extractors": [base, other]}})
-    assert [topic.name for topic in pipeline.topics] == ["topic_1"]
+    topics = [{"id": 11, "name": "orders"}, {"id": 12}]
+    orders = {"name": "tap-orders", "inherit_from": TAP, "config": {"topics": topics}}
+    for taps, names in (
+        ([base, orders], {"tap_orders": ["orders", "topic_12"]}),
+        ([base], {"tap_workato_streams": ["topic_1"]}),
+    ):
+        project = {"plugins": {"extractors": [*taps, {"name": "tap-jsonl"}]}}
+        pipelines = module.read_pipelines(project)
+        assert {each.name: [topic.name for topic in each.topics] for each in pipelines} == names

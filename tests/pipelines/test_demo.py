@@ -1,7 +1,5 @@
 """`make demo` and `make services` work as documented, and leave no processes or files behind."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -10,21 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import psutil
 import psycopg
 import pytest
 import requests
 
+from tests.pipelines.orchestration import processes_with
 from tests.support.running import eventually
 from tests.tools.demo.picture import PICTURE, text_of
 from tests.tools.docs import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TIMEOUT_SECS = 600
 
@@ -53,12 +49,7 @@ def start(folder: Path, module: str) -> subprocess.Popen[str]:
 
 def left_by(folder: Path) -> list[str]:
     """Return the processes that still use the folder, and the files in it."""
-    processes = [
-        " ".join(process.info["cmdline"])
-        for process in psutil.process_iter(["cmdline"])
-        if any(str(folder) in argument for argument in process.info["cmdline"] or ())
-    ]
-    return processes + [path.name for path in folder.iterdir()]
+    return [*processes_with(str(folder)), *(path.name for path in folder.iterdir())]
 
 
 def counts(output: str) -> list[str]:
@@ -75,6 +66,17 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
         if words in line:
             return read
     pytest.fail(f"the process exited without writing {words!r}")
+
+
+@contextmanager
+def services(folder: Path) -> Iterator[str]:
+    """Run `make services`, whose output is the value; stop it at the end of the block."""
+    process = start(folder, "tests.tools.demo.services")
+    try:
+        yield read_until(process, "delete its state")
+    finally:
+        process.terminate()
+        process.communicate(timeout=TIMEOUT_SECS)
 
 
 def test_the_demo_counts_the_expected_numbers(folder):
@@ -96,7 +98,6 @@ def test_the_demo_counts_the_expected_numbers(folder):
     ],
 )
 def test_an_interrupted_demo_leaves_nothing_behind(words, number, folder):
-    """A signal in any step leaves neither processes nor files."""
     demo = start(folder, "tests.tools.demo")
     read_until(demo, words)
     time.sleep(0.5)
@@ -108,42 +109,35 @@ def test_an_interrupted_demo_leaves_nothing_behind(words, number, folder):
 
 
 def test_the_services_run_until_they_are_stopped(folder):
-    """`make services` prints how to connect, and SIGTERM stops the services."""
-    services = start(folder, "tests.tools.demo.services")
-    said = read_until(services, "delete its state")
-    facts = dict(re.findall(r"^(\w+) {2,}(\S+)$", said, flags=re.MULTILINE))
-    assert facts["topic"] == "11"
-    topic = f"{facts['api_url']}/api/v1/topics/11/consume"
-    headers = {"Authorization": f"Bearer {facts['api_token']}"}
-    assert requests.post(topic, json={}, headers=headers, timeout=10).json() == {"messages": []}
-    with psycopg.connect(facts["PostgreSQL"]) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+    with services(folder) as said:
+        facts = dict(re.findall(r"^(\w+) {2,}(\S+)$", said, flags=re.MULTILINE))
+        assert facts["topic"] == "11"
+        topic = f"{facts['api_url']}/api/v1/topics/11/consume"
+        headers = {"Authorization": f"Bearer {facts['api_token']}"}
+        assert requests.post(topic, json={}, headers=headers, timeout=10).json() == {"messages": []}
+        with psycopg.connect(facts["PostgreSQL"]) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
     exported = set(re.findall(r"^export (\w+)=", said, flags=re.MULTILINE))
     # What the README's project needs; Meltano's state stays in the project.
     assert {"WORKATO_API_TOKEN", "TAP_WORKATO_STREAMS_API_URL", "WAREHOUSE_URL"} <= exported
     assert "MELTANO" not in said
-    services.terminate()
-    services.communicate(timeout=TIMEOUT_SECS)
     assert left_by(folder) == []
 
 
 def test_the_services_keep_their_ports(folder):
     """The URLs are the same at each start, so that variables stay valid; all of them use TCP."""
 
-    def run() -> list[str]:
-        services = start(folder, "tests.tools.demo.services")
-        said = read_until(services, "delete its state")
-        urls = re.findall(r"^export (?:EVENT_STREAMS|WAREHOUSE)_URL=(.+)$", said, re.MULTILINE)
-        # tap-postgres needs a host; target-postgres also accepts a socket.
-        with psycopg.connect(urls[1].replace("+psycopg2", "")) as connection:
-            assert connection.info.host == "127.0.0.1"
-        services.terminate()
-        services.communicate(timeout=TIMEOUT_SECS)
-        return urls
+    def urls() -> list[str]:
+        with services(folder) as said:
+            found = re.findall(r"^export (?:EVENT_STREAMS|WAREHOUSE)_URL=(.+)$", said, re.MULTILINE)
+            # tap-postgres needs a host; target-postgres also accepts a socket.
+            with psycopg.connect(found[1].replace("+psycopg2", "")) as connection:
+                assert connection.info.host == "127.0.0.1"
+        return found
 
-    first = run()
-    assert run() == first
+    first = urls()
+    assert urls() == first
     with socket.create_server(("127.0.0.1", urlsplit(first[0]).port or 0)):
-        emulator, warehouse = run()
+        emulator, warehouse = urls()
     assert emulator != first[0]
     assert warehouse == first[1]

@@ -1,29 +1,21 @@
 """Every command in the README and in docs/ works as written, or a comment says why not."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
+from workato_streams_emulator import Emulator
 
-from tests.pipelines.conftest import installed
+from tests.pipelines.orchestration import installed, lay_out
 from tests.support.executables import write_json
+from tests.support.singer_lines import lines as singer
+from tests.support.singer_lines import record, schema
 from tests.tools.console_blocks import NOT_RUN, Reader, blocks_of
 from tests.tools.demo import orders
-from tests.tools.demo.project import copy_definitions
 from tests.tools.demo.services import TOPIC_ID, services
 from tests.tools.docs import ROOT, TAP, TARGET
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
-
-    from tests.tools.demo.services import Services
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -37,9 +29,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 FOLLOWED = [
-    page
-    for page in PAGES
-    if page not in {README, *PACKAGES} and any(block.is_run for block in blocks_of(page))
+    page for page in PAGES if page != README and any(block.is_run for block in blocks_of(page))
 ]
 ORDERS = 10
 # Some orders have a note, which is a string, so this topic rejects them.
@@ -50,31 +40,13 @@ OFFLINE = {
     "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
     "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
 }
+URLS = ("EVENT_STREAMS_URL", "TAP_WORKATO_STREAMS_API_URL", "TARGET_WORKATO_STREAMS_API_URL")
 NEW_PROJECT = "default_environment: dev\nenvironments: [{name: dev}]\n"
 
 
 def title(page: Path) -> str:
     """Return a test id that distinguishes the READMEs."""
     return f"{page.parent.name}/{page.name}"
-
-
-@pytest.fixture
-def running() -> Iterator[Services]:
-    """The services that `make services` runs."""
-    with services() as running:
-        yield running
-
-
-def variables(emulator: Emulator) -> dict[str, str]:
-    """The reader's variables; the emulator's URL replaces that of the data center."""
-    return {
-        "WORKATO_API_TOKEN": emulator.token,
-        "WORKATO_DEVELOPER_TOKEN": emulator.developer_token,
-        "EVENT_STREAMS_URL": emulator.url,
-        "TAP_WORKATO_STREAMS_API_URL": emulator.url,
-        "TARGET_WORKATO_STREAMS_API_URL": emulator.url,
-        **OFFLINE,
-    }
 
 
 def addresses(emulator: Emulator) -> dict[str, str]:
@@ -84,32 +56,26 @@ def addresses(emulator: Emulator) -> dict[str, str]:
     return {**urls, "../workato-streams/": f"{ROOT}/"}
 
 
-def write_files(folder: Path, page: Path, emulator: Emulator, order: bytes) -> None:
-    """Write the files that the commands need: a config file and a dead-letter file."""
-    topics: object = {"orders": 12} if page.parent.name == TARGET.name else [{"id": 11}]
-    config = {"api_url": emulator.url, "api_token": emulator.token, "topics": topics}
-    write_json(folder / "config.json", config)
-    record = {"type": "RECORD", "stream": "orders", "record": json.loads(order)}
-    schema = {"type": "SCHEMA", "stream": "orders", "schema": {}, "key_properties": []}
-    lines = "".join(json.dumps(message) + "\n" for message in (schema, record))
-    (folder / "dead-letters.singer").write_text(lines, encoding="utf-8")
-
-
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_blocks_that_are_not_run_say_why(page):
-    """The reason is in the comment before the block; blocks in other languages are not commands."""
     for block in blocks_of(page):
         assert block.language in {"console", "yaml", "json", "python", "text", "sql", "mermaid"}
         if block.comment.startswith(NOT_RUN):
             assert len(block.comment) > len(NOT_RUN) + 10
-            assert all(
-                (ROOT / path).exists() for path in re.findall(r"tests/[\w/.]+", block.comment)
-            )
+            for path in re.findall(r"tests/[\w/.]+", block.comment):
+                assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_commands_are_short_enough_to_be_seen_whole(page):
+    """GitHub shows about 115 characters of a line; log lines may be a little longer."""
+    for block in blocks_of(page):
+        limit = 130 if block.language == "text" else 115
+        assert [line for line in block.text.splitlines() if len(line) > limit] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_links_lead_to_files_of_this_repository(page):
-    """The file of a relative link exists, and a fragment is a heading of that file."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]", text):
         if link.startswith("https://"):
@@ -124,16 +90,7 @@ def test_links_lead_to_files_of_this_repository(page):
             }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=title)
-def test_commands_are_short_enough_to_be_seen_whole(page):
-    """GitHub shows about 115 characters of a line; log lines may be a little longer."""
-    for block in blocks_of(page):
-        limit = 130 if block.language == "text" else 115
-        assert [line for line in block.text.splitlines() if len(line) > limit] == []
-
-
 def test_the_index_lists_each_page_and_each_page_links_back():
-    """Nobody has to know the name of a page."""
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     for page in ROOT.glob("docs/*.md"):
         if page.name != "README.md":
@@ -141,15 +98,16 @@ def test_the_index_lists_each_page_and_each_page_links_back():
             assert "(README.md)" in page.read_text(encoding="utf-8"), page.name
 
 
-def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path, running):
+def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path):
     """An empty folder, `make services`, and the README's commands and settings are enough."""
     (tmp_path / "workato-streams").symlink_to(ROOT)
-    mine = {**running.variables, **OFFLINE}
-    reader = Reader(tmp_path / "workato-streams", mine, addresses(running.emulator))
-    reader.follow(README)
-    rows = running.warehouse.query("SELECT count(*) FROM event_streams.orders")
-    assert len(running.emulator.messages(TOPIC_ID)) == orders.ROWS
-    assert rows == [(orders.ROWS,)]
+    with services() as running:
+        mine = {**running.variables, **OFFLINE}
+        reader = Reader(tmp_path / "workato-streams", mine, addresses(running.emulator))
+        reader.follow(README)
+        rows = running.warehouse.query("SELECT count(*) FROM event_streams.orders")
+        assert rows == [(orders.ROWS,)]
+        assert len(running.emulator.messages(TOPIC_ID)) == orders.ROWS
     # The log lines that the README shows are those of this run, apart from the times.
     times = r"\d+(\.\d)? (s|min)|\d{4}-\d\d-\d\dT[\d:.+]+"
     shown = [block.text for block in blocks_of(README) if block.language == "text"]
@@ -161,35 +119,37 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path, running):
         assert any(each.endswith(expected) for each in written), expected
 
 
-def prepare(tmp_path: Path, page: Path, emulator: Emulator, example: str = "") -> Reader:
-    """Create a project next to the clone, the topics and files of a page, and its reader."""
+@pytest.mark.parametrize("page", FOLLOWED, ids=title)
+def test_commands_of_a_page_work(page, emulator, tmp_path):
+    """The project is the one of the README, next to the clone, and has the topics of the page.
+
+    The project of a package's page is empty: `meltano add` takes the definition from the clone.
+    """
     (tmp_path / "workato-streams").symlink_to(ROOT)
     project = tmp_path / "my-project"
     (project / "output").mkdir(parents=True)
-    content = yaml.safe_load(NEW_PROJECT + example)
-    if example:
-        content = installed(content)
-        copy_definitions(ROOT, project)
-    (project / "meltano.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    if page in PACKAGES:
+        (project / "meltano.yml").write_text(NEW_PROJECT)
+    else:
+        [example] = [block.text for block in blocks_of(README) if block.language == "yaml"]
+        lay_out(project, installed(yaml.safe_load(NEW_PROJECT + example)))
     lines = orders.FILE.read_bytes().splitlines(keepends=True)[:ORDERS]
     (project / "orders.jsonl").write_bytes(b"".join(lines))
+    letter = record(**json.loads(lines[0]))
+    (project / "dead-letters.singer").write_bytes(singer(schema(keys=()), letter))
+    topics: object = {"orders": 12} if page.parent.name == TARGET.name else [{"id": 11}]
+    config = {"api_url": emulator.url, "api_token": emulator.token, "topics": topics}
+    write_json(project / "config.json", config)
     if page.name not in WITHOUT_TOPICS:
         for topic_id in (11, 12, 13):
             emulator.create_topic(f"topic {topic_id}", id=topic_id, schema=SCHEMAS.get(page.name))
         emulator.load(11, lines)
-    write_files(project, page, emulator, lines[0])
-    mine = {**variables(emulator), "TAP_JSONL_PATH": str(project / "orders.jsonl")}
-    return Reader(project, mine, addresses(emulator))
-
-
-@pytest.mark.parametrize("page", FOLLOWED, ids=title)
-def test_commands_of_a_page_work(page, emulator, tmp_path):
-    """The project is the one of the README, and has the topics of the page."""
-    [example] = [block.text for block in blocks_of(README) if block.language == "yaml"]
-    prepare(tmp_path, page, emulator, example).follow(page)
-
-
-@pytest.mark.parametrize("page", PACKAGES, ids=title)
-def test_commands_of_a_package_work_in_an_empty_project(page, emulator, tmp_path):
-    """`meltano add` takes the definition from the clone."""
-    prepare(tmp_path, page, emulator).follow(page)
+    variables = {
+        "WORKATO_API_TOKEN": emulator.token,
+        "WORKATO_DEVELOPER_TOKEN": emulator.developer_token,
+        "TAP_JSONL_PATH": str(project / "orders.jsonl"),
+        # The emulator's URL replaces that of the data center.
+        **dict.fromkeys(URLS, emulator.url),
+        **OFFLINE,
+    }
+    Reader(project, variables, addresses(emulator)).follow(page)

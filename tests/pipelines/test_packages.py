@@ -1,15 +1,15 @@
 """Each connector is a separate package that can be installed from an index, a folder or git."""
 
-from __future__ import annotations
-
+import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tap_workato_streams.plugin.version import __version__
@@ -17,9 +17,6 @@ from uv import find_uv_bin
 
 from tests.tools.demo.project import copy_sources
 from tests.tools.docs import ROOT, address
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -58,18 +55,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NAMES:
         copy_sources(ROOT / name, folder / name)
     # Each sdist contains it.
-    run("cp", ROOT / "CHANGELOG.md", folder, cwd=folder)
+    shutil.copy(ROOT / "CHANGELOG.md", folder)
     run("git", "init", "--quiet", cwd=folder)
     run("git", "add", "--all", cwd=folder)
-    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    unsigned = ["-c", "commit.gpgsign=false"]
-    run("git", *identity, *unsigned, "commit", "--quiet", "--message", "All", cwd=folder)
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    commit = ("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "All")
+    run("git", *identity, *commit, cwd=folder)
     return folder
 
 
 @CONNECTORS
 def test_packages_contain_license_typed_marker_and_shared_code(name, packages):
-    """Both formats are complete, and the wheel contains nothing else."""
     wheel, sdist = packages[name]
     package = name.replace("-", "_")
     version = wheel.name.split("-")[1]
@@ -85,11 +81,9 @@ def test_packages_contain_license_typed_marker_and_shared_code(name, packages):
         assert members[f"{root}/{file}"].isfile()
 
 
-@CONNECTORS
-def test_packages_pass_twine_check(name, packages, tmp_path):
-    """The metadata is valid, and the README can be rendered."""
+def test_packages_pass_twine_check(packages, tmp_path):
     twine = [sys.executable, "-m", "twine", "--no-color", "check", "--strict"]
-    assert "FAILED" not in run(*twine, *packages[name], cwd=tmp_path)
+    assert "FAILED" not in run(*twine, *itertools.chain(*packages.values()), cwd=tmp_path)
 
 
 @CONNECTORS
@@ -115,7 +109,6 @@ def test_both_connectors_have_the_same_version(packages):
 @CONNECTORS
 @pytest.mark.parametrize("source", ["wheel", "sdist", "path", "git"])
 def test_a_connector_installs_without_the_other(name, source, packages, repository, tmp_path):
-    """From each source, `--about` runs in an environment without the other connector."""
     wheel, sdist = packages[name]
     requirement = {
         "wheel": str(wheel),

@@ -1,30 +1,18 @@
 """A fixture for each connector, which can be run against any service."""
 
-from __future__ import annotations
-
-import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from typing_extensions import Self
 
-from tests.support.executables import command, run, write_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.executables import Outcome
+from tests.support.executables import Outcome, command, run, write_json
+from tests.support.singer_lines import lines, record, schema, state
 
 TOKEN = "top-secret-token"
 PAYLOAD = "private-payload"
-STREAM = b"".join(
-    json.dumps(message).encode() + b"\n"
-    for message in (
-        {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}, "key_properties": []},
-        {"type": "RECORD", "stream": "orders", "record": {"id": PAYLOAD}},
-        {"type": "STATE", "value": {"at": 1}},
-    )
-)
+STREAM = lines(schema(keys=(), id={}), record(id=PAYLOAD), state(1))
 
 
 @dataclass(frozen=True)
@@ -54,14 +42,12 @@ class Connector:
         _, *arguments = self.command(url, **settings)
         return run(self.name, *arguments, stdin=self.input, env=env)
 
-    def with_topics(self, count: int) -> Connector:
+    def with_topics(self, count: int) -> Self:
         """Return the connector with several topics, whose requests are in flight concurrently."""
         names = {f"orders{number}": number for number in range(1, count + 1)}
-        if self.input:
-            streams = (self.input.replace(b"orders", name.encode()) for name in names)
-            return replace(self, topics=names, input=b"".join(streams))
+        streams = (self.input.replace(b"orders", name.encode()) for name in names)
         topics = [{"id": number, "name": name} for name, number in names.items()]
-        return replace(self, topics=topics)
+        return replace(self, topics=names if self.input else topics, input=b"".join(streams))
 
 
 @pytest.fixture(params=["tap", "target"])

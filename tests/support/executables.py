@@ -1,7 +1,5 @@
 """Run the real executables as subprocesses, and parse the Singer messages that they write."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -12,7 +10,6 @@ from typing import Any
 
 from tests.support.fork_server import MODULES, run_forked
 
-BIN = Path(sys.executable).parent
 TIMEOUT_SECS = 120
 
 
@@ -61,7 +58,7 @@ def write_json(path: Path, value: object) -> Path:
 
 def command(name: str, *args: str | Path) -> list[str]:
     """The command line of one of the two executables of this environment."""
-    return [str(BIN / name), *map(str, args)]
+    return [str(Path(sys.executable).with_name(name)), *map(str, args)]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -78,11 +75,7 @@ def run(
     timeout: float = TIMEOUT_SECS,
     env: dict[str, str] | None = None,
 ) -> Outcome:
-    """Run an executable until it exits; `timeout` is in seconds.
-
-    Raises:
-        subprocess.TimeoutExpired: It did not exit in time.
-    """
+    """Run an executable until it exits; `timeout` is in seconds."""
     line, variables = command(name, *args), environment(**(env or {}))
     if name in MODULES and not any(variable.startswith("PYTHON") for variable in env or ()):
         done = run_forked(line, stdin, timeout, variables)

@@ -5,8 +5,6 @@ process of its own, with its own arguments, environment, folder and pipes, and e
 Python process. Use a real start for tests of imports, signals and the command line of Python.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 import json
@@ -16,15 +14,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 # What the executables import before they read their arguments.
@@ -33,18 +29,12 @@ MODULES = {
     "target-workato-streams": ["target_workato_streams.__main__", "target_workato_streams.target"],
 }
 REQUEST_BYTES = 100_000
-_lock = threading.Lock()
-_servers: list[socket.socket] = []
 
 
 def run_forked(
     command: Sequence[str], stdin: bytes, timeout: float, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run an executable until it exits, like `subprocess.run` with captured output.
-
-    Raises:
-        subprocess.TimeoutExpired: It did not exit in time, and was killed.
-    """
+    """Run an executable until it exits, like `subprocess.run` with captured output."""
     with ExitStack() as opened, ThreadPoolExecutor(3) as pool:
         theirs = []
         ours: list[IO[bytes]] = []
@@ -76,22 +66,20 @@ def _write(pipe: IO[bytes], text: bytes) -> None:
         pipe.write(text)
 
 
+@cache
 def _server() -> socket.socket:
     """Return the connection to the server of this process; the server exits when it is closed."""
-    with _lock:
-        if not _servers:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-            theirs.close()
-            _servers.append(ours)
-            atexit.register(_stop, ours, process)
-        return _servers[0]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    theirs.close()
+    atexit.register(_stop, ours, process)
+    return ours
 
 
 def _stop(connection: socket.socket, process: subprocess.Popen[bytes]) -> None:

@@ -1,13 +1,8 @@
 """Inject faults of the operating system into the executables."""
 
-from __future__ import annotations
-
 import os
 import textwrap
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 # Without a network, the system's resolver would take long to fail.
 NO_SUCH_HOST = """

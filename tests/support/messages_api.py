@@ -1,18 +1,13 @@
 """The messages API with scripted responses, for tests that run the target in their own process."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
+import socket
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from tests.support.raw_service import RawService, http_response
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Mapping, Sequence
 
 PATH = re.compile(rb"POST \S*/topics/(\d+)/(publish|consume) ")
 
@@ -26,18 +21,17 @@ class MessagesApi(RawService):
     """
 
     def __init__(self, respond: Callable[[int, str, bytes], bytes | None]) -> None:
-        super().__init__(self._respond_to)
-        self._response = respond
+        def respond_to(connection: socket.socket, number: int) -> None:
+            head, _, body = self.requests[number].partition(b"\r\n\r\n")
+            found = PATH.match(head)
+            assert found
+            response = respond(int(found[1]), found[2].decode(), body)
+            if response is None:
+                connection.close()
+            else:
+                connection.sendall(response)
 
-    def _respond_to(self, connection: socket.socket, number: int) -> None:
-        head, _, body = self.requests[number].partition(b"\r\n\r\n")
-        found = PATH.match(head)
-        assert found
-        response = self._response(int(found[1]), found[2].decode(), body)
-        if response is None:
-            connection.close()
-        else:
-            connection.sendall(response)
+        super().__init__(respond_to)
 
 
 class _Batch(msgspec.Struct):

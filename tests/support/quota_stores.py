@@ -1,26 +1,20 @@
 """A Redis server for the tests of the shared quota."""
 
-from __future__ import annotations
-
 import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
-from tests.support.running import eventually
-from tests.tools.demo.warehouse import warehouse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.tools.demo.warehouse import Warehouse
+from tests.tools.demo.warehouse import Warehouse, warehouse
 
 PASSWORD = "redis-secret"
 MISSING = "redis-server is not installed; on Debian and Ubuntu, apt-get install redis-server"
@@ -34,34 +28,26 @@ class RedisServer:
     """A Redis server that can be restarted; its data is lost then."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the server, and wait until it responds."""
-        options = {
-            "bind": "127.0.0.1",
-            "port": str(self.port),
-            "requirepass": PASSWORD,
-            "dir": str(self._folder),
-            "save": "",
-        }
-        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        options = ["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--save", ""]
         self._process = subprocess.Popen(
-            ["redis-server", *arguments],  # noqa: S607 - where it is depends on the system
+            ["redis-server", "--port", str(self.port), "--dir", str(self._folder), *options],  # noqa: S607 - where it is depends on the system
             stdout=subprocess.DEVNULL,
         )
-        with redis.Redis.from_url(self.url) as client:
-            eventually(lambda: _responds(client), "Redis to start")
+        retry = Retry(ConstantBackoff(0.01), retries=3000)
+        with redis.Redis.from_url(self.url, retry=retry) as client:
+            client.ping()
 
     def stop(self) -> None:
-        """Stop the server."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        """Stop the server, which may have been stopped before."""
+        self._process.kill()
+        self._process.wait()
 
 
 @contextmanager
@@ -73,20 +59,6 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
         yield server
     finally:
         server.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _responds(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
 
 
 @dataclass(frozen=True)

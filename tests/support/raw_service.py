@@ -1,18 +1,12 @@
 """A server whose responses are written byte by byte, so that they may violate the HTTP standard."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
+import ssl
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
-    from types import TracebackType
-
-    from typing_extensions import Self
+from typing_extensions import Self
 
 
 def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
@@ -31,9 +25,7 @@ class RawService:
     """
 
     def __init__(
-        self,
-        respond: Callable[[socket.socket, int], None],
-        tls: ssl.SSLContext | None = None,
+        self, respond: Callable[[socket.socket, int], None], tls: ssl.SSLContext | None = None
     ) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
@@ -50,12 +42,7 @@ class RawService:
         """Return the running service."""
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close all connections."""
         # Closing the socket does not wake a thread in accept(), which keeps the port open.
         with contextlib.suppress(OSError):

@@ -1,31 +1,22 @@
 """Run an executable in the background: read its output, send it signals, kill it."""
 
-from __future__ import annotations
-
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, AnyStr
 
 from tests.support.executables import Outcome, command, environment
-
-if TYPE_CHECKING:
-    import signal
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-    from typing import IO, AnyStr
 
 # Enough for a very busy machine, but less than a pause or long poll that must not be waited for.
 WAIT_SECS = 45.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        AssertionError: It does not hold within `WAIT_SECS`.
-    """
+    """Wait until a condition holds, and fail after `WAIT_SECS`."""
     deadline = time.monotonic() + WAIT_SECS
     while not condition():
         assert time.monotonic() < deadline, f"waited {WAIT_SECS:.0f} s for: {what}"
@@ -72,14 +63,17 @@ class Running:
             env=environment(**(env or {})),
             bufsize=0,
         )
-        assert self._process.stdout
-        assert self._process.stderr
         self._stdout = bytearray()
         self._stderr = bytearray()
         self._readers = [
-            _reading(self._process.stdout, self._stdout),
-            _reading(self._process.stderr, self._stderr),
+            threading.Thread(target=_read, args=arguments, daemon=True)
+            for arguments in (
+                (self._process.stdout, self._stdout),
+                (self._process.stderr, self._stderr),
+            )
         ]
+        for reader in self._readers:
+            reader.start()
 
     @property
     def stdout(self) -> bytes:
@@ -106,28 +100,22 @@ class Running:
         insist(self._process, signum)
 
     def end(self, *, within: float = WAIT_SECS) -> Outcome:
-        """Wait until the process exits.
-
-        Raises:
-            subprocess.TimeoutExpired: It did not exit in time.
-        """
+        """Wait until the process exits."""
         code = self._process.wait(within)
         for reader in self._readers:
             reader.join(WAIT_SECS)
         return Outcome(code, bytes(self._stdout), self.stderr)
 
     def kill(self) -> Outcome:
-        """Kill the process with SIGKILL."""
+        """Kill the process with SIGKILL, and close its input."""
         self._process.kill()
-        return self.end()
+        outcome = self.end()
+        if self._process.stdin:
+            self._process.stdin.close()
+        return outcome
 
 
-def _reading(pipe: IO[bytes], into: bytearray) -> threading.Thread:
-    def read() -> None:
-        with pipe:
-            while chunk := pipe.read(65_536):
-                into.extend(chunk)
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    return thread
+def _read(pipe: IO[bytes], into: bytearray) -> None:
+    with pipe:
+        while chunk := pipe.read(65_536):
+            into.extend(chunk)

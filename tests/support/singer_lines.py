@@ -1,7 +1,5 @@
 """Singer lines to feed the target with."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,25 +1,25 @@
 """Fixtures that run the tap, and a tap that runs during a test."""
 
-from __future__ import annotations
-
+import json
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.executables import Outcome, command, environment, run, write_json
+from tests.support.executables import Outcome, command, environment, run
 from tests.support.running import Running, eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
 
 # What the end of a run may take; the promise is two seconds, and this machine may be busy.
 END_SECS = 5.0
+
+# The types of the fixtures.
+TapConfig = Callable[..., Path]
+RunTap = Callable[..., Outcome]
 
 
 class RunningTap(Running):
@@ -88,95 +88,56 @@ def read_slowly(process: subprocess.Popen[bytes], *, chunk_bytes: int, rest_secs
     return Outcome(process.returncode, bytes(written), stderr.decode())
 
 
-class TapConfig(Protocol):
-    """Writes a config file for the emulator; a topic may be given as its id only."""
-
-    def __call__(self, **settings: Any) -> Path:  # noqa: ANN401 - settings are JSON
-        """Return the file; settings that are None are left out."""
-
-
-class RunTap(Protocol):
-    """Runs the tap's executable to its end; a state may be the text of the file."""
-
-    def __call__(  # noqa: D102
-        self,
-        *args: str | Path,
-        state: dict[str, Any] | str | None = None,
-        catalog: dict[str, Any] | None = None,
-        env: dict[str, str] | None = None,
-        **settings: Any,  # noqa: ANN401 - settings are JSON
-    ) -> Outcome: ...
-
-
-class StartTap(Protocol):
-    """Starts the tap's executable, and kills it at the end of the test."""
-
-    def __call__(  # noqa: D102
-        self,
-        *args: str | Path,
-        state: dict[str, Any] | None = None,
-        env: dict[str, str] | None = None,
-        **settings: Any,  # noqa: ANN401 - settings are JSON
-    ) -> RunningTap: ...
-
-
 @pytest.fixture
-def tap_config(emulator: Emulator, tmp_path: Path) -> TapConfig:
-    """Write a config file for the emulator."""
+def tap_config(write_config: Callable[..., Path]) -> TapConfig:
+    """Write a config file for the emulator; a topic may be given as its id only."""
 
-    def write(**settings: Any) -> Path:  # noqa: ANN401
-        config = {"api_url": emulator.url, "api_token": emulator.token, **settings}
-        if topics := config.get("topics"):
-            config["topics"] = [{"id": t} if isinstance(t, int) else t for t in topics]
-        kept = {name: value for name, value in config.items() if value is not None}
-        return write_json(tmp_path / "config.json", kept)
+    def write(topics: list[Any] | None = None, **settings: Any) -> Path:  # noqa: ANN401 - settings are JSON
+        topics = topics and [{"id": topic} if isinstance(topic, int) else topic for topic in topics]
+        return write_config(topics=topics, **settings)
 
     return write
 
 
 @pytest.fixture
-def run_tap(tap_config: TapConfig, tmp_path: Path) -> RunTap:
-    """Run the tap against the emulator, with a state and a catalog if given."""
+def tap_options(tap_config: TapConfig, tmp_path: Path) -> Callable[..., list[str | Path]]:
+    """Write a config file, and a state and a catalog if given; return the options for them."""
 
-    def run_it(
-        *args: str | Path,
+    def write(
         state: dict[str, Any] | str | None = None,
         catalog: dict[str, Any] | None = None,
-        env: dict[str, str] | None = None,
-        **settings: Any,  # noqa: ANN401
-    ) -> Outcome:
-        files = ["--config", tap_config(**settings), *_state_file(tmp_path, state)]
-        if catalog is not None:
-            files += ["--catalog", write_json(tmp_path / "catalog.json", catalog)]
-        return run("tap-workato-streams", *files, *args, env=env)
+        **settings: Any,  # noqa: ANN401 - settings are JSON
+    ) -> list[str | Path]:
+        options: list[str | Path] = ["--config", tap_config(**settings)]
+        for name, content in (("state", state), ("catalog", catalog)):
+            if content is not None:
+                text = content if isinstance(content, str) else json.dumps(content)
+                path = tmp_path / f"{name}.json"
+                path.write_text(text, encoding="utf-8")
+                options += [f"--{name}", path]
+        return options
+
+    return write
+
+
+@pytest.fixture
+def run_tap(tap_options: Callable[..., list[str | Path]]) -> RunTap:
+    """Run the tap to its end; `state` may be the text of the file."""
+
+    def run_it(*args: str | Path, env: dict[str, str] | None = None, **given: Any) -> Outcome:  # noqa: ANN401
+        return run("tap-workato-streams", *tap_options(**given), *args, env=env)
 
     return run_it
 
 
 @pytest.fixture
-def start_tap(tap_config: TapConfig, tmp_path: Path) -> Iterator[StartTap]:
-    """Start the tap against the emulator, without waiting for its end."""
-    started = []
+def start_tap(tap_options: Callable[..., list[str | Path]]) -> Iterator[Callable[..., RunningTap]]:
+    """Start the tap, and kill it at the end of the test."""
+    with ExitStack() as stack:
 
-    def start(
-        *args: str | Path,
-        state: dict[str, Any] | None = None,
-        env: dict[str, str] | None = None,
-        **settings: Any,  # noqa: ANN401
-    ) -> RunningTap:
-        files = ["--config", tap_config(**settings), *_state_file(tmp_path, state)]
-        tap = RunningTap(*files, *args, env=env)
-        started.append(tap)
-        return tap
+        def start(*args: str | Path, env: dict[str, str] | None = None, **given: Any) -> RunningTap:  # noqa: ANN401
+            tap = RunningTap(*tap_options(**given), *args, env=env)
+            stack.callback(tap.kill)
+            return tap
 
-    yield start
-    for tap in started:
-        tap.kill()
-
-
-def _state_file(folder: Path, state: dict[str, Any] | str | None) -> list[str | Path]:
-    if isinstance(state, str):
-        path = folder / "state.json"
-        path.write_text(state, encoding="utf-8")
-        return ["--state", path]
-    return [] if state is None else ["--state", write_json(folder / "state.json", state)]
+        yield start

@@ -1,19 +1,14 @@
 """What must be true of every output of the tap, and of its requests."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from workato_streams_emulator import Emulator, LoggedRequest
 
+from tests.support.executables import Outcome
 from tests.support.running import eventually
 from tests.support.tap import bookmark
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator, LoggedRequest
-
-    from tests.support.executables import Outcome
 
 State = dict[str, Any]
 
@@ -30,11 +25,7 @@ def consumed(emulator: Emulator, topic_id: int | None = None) -> list[dict[str, 
 
 
 def assert_states_are_true(outcome: Outcome, given: State | None = None) -> None:
-    """Each STATE line covers records that stand before it, or what was given, and never goes back.
-
-    Raises:
-        AssertionError: A STATE line is ahead of its records, or behind an earlier one.
-    """
+    """Each STATE line covers what was given or records that stand before it, and none goes back."""
     written: dict[str, list[str | None]] = {}
     reached: dict[str, int] = {}
     for message in outcome.messages:

@@ -1,10 +1,9 @@
 """Run the target in the test's own process, from its input to its output, without start-up."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from target_workato_streams.event_streams import session as retry
@@ -12,9 +11,6 @@ from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.exactly_once import topic_reader
 from target_workato_streams.publishing import context as rejections
 from target_workato_streams.target import TargetWorkatoStreams
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 # The harnesses name no inner modules but those of this file.
 __all__ = ["EventStreamsError", "listen"]

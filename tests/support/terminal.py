@@ -1,20 +1,15 @@
 """Run an executable whose stderr is a terminal."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty
 import struct
 import subprocess
 import termios
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.support.executables import TIMEOUT_SECS, environment
 from tests.support.running import killed_at_end
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def on_a_terminal(*line: str | Path, stdin: bytes | None = None) -> str:
