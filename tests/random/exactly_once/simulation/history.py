@@ -66,6 +66,18 @@ class Options:
     no_position: float = 0.0
     hold_secs: float = 60.0
 
+    def choose(self, rng: random.Random) -> tuple[Source, dict[str, int]]:
+        """Return a source, and the number of the topic of each of its streams."""
+        streams = "ABCDEFG"[: rng.randint(1, self.streams)]
+        topics = rng.randint(1, min(len(streams), self.topics))
+        kinds = {stream: rng.choice(self.kinds) for stream in streams}
+        routes = {
+            stream: number if number < topics else rng.randrange(topics)
+            for number, stream in enumerate(streams)
+        }
+        by_stream = self.has_offset_per_stream
+        return Source(rng, kinds, self.traits, has_offset_per_stream=by_stream), routes
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -95,8 +107,7 @@ class History:
         source: The source.
         violations: What was wrong, after the letter of the check: A for lost, B for duplicated,
             C for a state that is not true.
-        delivered: How often each row was emitted by the tap: by row and update if it has a key,
-            at most in one run from each state.
+        emitted: What the tap emits in a run from each state.
         runs: The number of runs.
         failures: The number of runs that ended with an error.
     """
@@ -104,19 +115,10 @@ class History:
     def __init__(self, seed: int, options: Options, trace: list[str] | None = None) -> None:
         self._rng = rng = random.Random(seed)  # noqa: S311 - no secret
         self._options = options
-        streams = "ABCDEFG"[: rng.randint(1, options.streams)]
-        topics = rng.randint(1, min(len(streams), options.topics))
-        kinds = {stream: rng.choice(options.kinds) for stream in streams}
-        routes = {
-            stream: number if number < topics else rng.randrange(topics)
-            for number, stream in enumerate(streams)
-        }
-        self.world = World(rng, topics, options.faults, trace)
-        self.source = Source(
-            rng, kinds, options.traits, has_offset_per_stream=options.has_offset_per_stream
-        )
+        self.source, routes = options.choose(rng)
+        self.world = World(rng, len(set(routes.values())), options.faults, trace)
         self.violations: list[tuple[str, str]] = []
-        self.delivered: dict[tuple[object, ...], Counter[State]] = defaultdict(Counter)
+        self.emitted: dict[State, Counter[checks.Row]] = defaultdict(Counter)
         self.runs = self.failures = 0
         self._pipeline = Pipeline(self.world, rng, routes, options.hold_secs)
         self._states = [State()]
@@ -150,7 +152,8 @@ class History:
         world.faults = world.faults.for_the_last_run()
         world.start_another_run = None
         self._run(state, is_last=True)
-        self.violations += checks.at_the_end(self)
+        emitted = sum(self.emitted.values(), Counter())
+        self.violations += checks.at_the_end(self.source, world.records(), emitted)
         return True
 
     def _next(self, state: State, known: int) -> State:
@@ -198,21 +201,18 @@ class History:
         """Yield the lines of the tap, and record what each of its states promises."""
         needed = Counter(state.needed)
         newest: dict[tuple[str, str], str] = {}
-        seen: Counter[tuple[object, ...]] = Counter()
-        for line in self.source.lines(state.bookmarks):
+        emitted = list(self.source.lines(state.bookmarks))
+        self.emitted[state] |= checks.emissions(emitted)
+        for line in emitted:
             if not isinstance(line, Record):
                 promises.append(checks.Promise(line, Counter(needed), dict(newest)))
                 yield b"%d" % (len(promises) - 1)
                 continue
             if line.is_keyed:
                 newest[line.key] = line.content
-                seen[(*line.key, line.update)] = 1
             else:
                 needed[line.key] += 1
-                seen[line.key] += 1
             yield line
-        for key, count in seen.items():
-            self.delivered[key][state] = max(count, self.delivered[key][state])
 
     def _damaged(self, positions: Mapping[int, Position]) -> dict[int, Position]:
         """Return the positions as another workspace, a restored copy or an edit leaves them."""

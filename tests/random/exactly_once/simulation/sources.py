@@ -30,6 +30,7 @@ class Traits:
         rejected_records: Whether a log contains records that the service rejects.
         newest_first: Whether a snapshot starts with the newest rows.
         burst: With a log per stream, the probability that the next event is of the same stream.
+        states: The probability that a state follows a record, before the last one.
     """
 
     rows: int = 3
@@ -38,6 +39,7 @@ class Traits:
     rejected_records: bool = False
     newest_first: bool = False
     burst: float = 0.5
+    states: float = 0.3
 
 
 class Source:
@@ -71,6 +73,7 @@ class Source:
         self._traits = traits
         self._has_offset_per_stream = has_offset_per_stream
         self._updates = 0
+        self._newest: dict[tuple[str, str], str] = {}
 
     def change(self, times: int) -> None:
         """Change the source at random."""
@@ -109,9 +112,9 @@ class Source:
         row = self._row()
         if self._traits.rejected_records and self._rng.random() < 0.15:
             content = REJECTED
-        last = [event.content for event in self.events if event.key == (stream, row)][-1:]
         may_repeat = self._traits.equal_events and self._rng.random() < 0.5
-        if content == REJECTED or last != [content] or may_repeat:
+        if content == REJECTED or self._newest.get((stream, row)) != content or may_repeat:
+            self._newest[stream, row] = content
             self.events.append(Record(stream, row, content, update, is_keyed=True))
 
     def _update(self, stream: str) -> None:
@@ -140,7 +143,7 @@ class Source:
         start = bookmarks.get(OFFSET, 0)
         for number, event in enumerate(self.events[start:], start + 1):
             yield event
-            if self._rng.random() < 0.3 or number == len(self.events):
+            if self._rng.random() < self._traits.states or number == len(self.events):
                 yield {OFFSET: number}
 
     def _interleaved(self, bookmarks: Bookmarks) -> Iterator[Record | Bookmarks]:
@@ -156,7 +159,7 @@ class Source:
             event = queues[stream].pop(0)
             offsets[stream] = event.update + 1
             yield event
-            if self._rng.random() < 0.3 or not any(queues.values()):
+            if self._rng.random() < self._traits.states or not any(queues.values()):
                 yield dict(offsets)
 
     def _tables(self, bookmarks: Bookmarks) -> Iterator[Record | Bookmarks]:
@@ -175,7 +178,7 @@ class Source:
                 yield row
                 if kind in INCREMENTAL:
                     state[stream] = row.update
-                    if self._rng.random() < 0.3:
+                    if self._rng.random() < self._traits.states:
                         yield dict(state)
                 if number == len(rows):
                     yield dict(state)
