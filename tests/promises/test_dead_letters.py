@@ -1,13 +1,12 @@
 """Dead letters can be replayed, give a reason, and are on disk before a state covers them."""
 
-from __future__ import annotations
-
 import errno
 import io
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from target_workato_streams.event_streams.errors import EventStreamsError
@@ -22,10 +21,6 @@ from tests.support.injection import NO_ROOM, ROOM_BYTES, ROOM_LATER, injected
 from tests.support.running import eventually
 from tests.support.singer_lines import raw_record, record, schema, state
 from tests.support.target import dead_letters_in
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 DEAD = b'{"type":"SCHEMA","stream":"orders","schema":{},"key_properties":[]}\n'
 BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'

@@ -1,7 +1,5 @@
 """Exactly once, through the executable: lost responses, kills, first contact, permissions."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

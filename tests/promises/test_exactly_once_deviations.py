@@ -1,14 +1,14 @@
 """Exactly once if the service, the source or the settings are not ideal."""
 
-from __future__ import annotations
-
 import re
 import signal
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.exactly_once import (
     EXACTLY_ONCE,
@@ -25,13 +25,7 @@ from tests.support.exactly_once import (
 from tests.support.injection import injected
 from tests.support.running import eventually
 from tests.support.singer_lines import record, schema
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from workato_streams_emulator import Emulator
-
-    from tests.support.target import StartTarget
+from tests.support.target import StartTarget
 
 KEYLESS = schema("orders", ())
 

@@ -3,12 +3,12 @@
 The target runs in this process, with a service whose responses are scripted.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +16,6 @@ from tests.support.messages_api import MessagesApi, batch_response, page, payloa
 from tests.support.singer_lines import record, schema
 from tests.support.target import dead_letters_in
 from tests.support.target_in_process import EventStreamsError, listen
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 OURS = "target-workato-streams"
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)

@@ -1,22 +1,17 @@
 """A message key identifies a version of a row: the same in every run, another after an update."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from target_workato_streams.input.messages import Stream
 from target_workato_streams.message_key import RowVersion, version
 from target_workato_streams.publishing.messages import InvalidPayloadError, Payload
+from workato_streams_emulator import Emulator
 
 from tests.support.singer_lines import raw_record, record, schema
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
-    from tests.support.target import RunTarget
+from tests.support.target import RunTarget
 
 ORDERS = Stream("orders", ("id", "line"))
 KEYLESS = Stream("orders")

@@ -1,26 +1,21 @@
 """What each response does to the messages of a batch, and to the run."""
 
-from __future__ import annotations
-
 import json
 from itertools import chain, pairwise
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from tap_workato_streams.plugin.wording import counted
 from target_workato_streams.event_streams.rate_limiter import RateLimiter
 from target_workato_streams.publishing import context as rejections
 from target_workato_streams.publishing.context import EntryRetries
+from workato_streams_emulator import Emulator
 
 from tests.support.injection import NO_SUCH_HOST, injected
 from tests.support.running import eventually
 from tests.support.singer_lines import orders, record, schema, state
 from tests.support.target import dead_letters_in
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
 
 TRANSIENT: list[tuple[str, dict[str, Any]]] = [
     ("status", {"status": 408}),

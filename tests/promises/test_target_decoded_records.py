@@ -1,7 +1,5 @@
 """Records that must be decoded for the SDK lose nothing."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

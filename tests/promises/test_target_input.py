@@ -1,7 +1,5 @@
 """Invalid input is reported in one line, after everything before it is published."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

@@ -1,20 +1,16 @@
 """Which topic a stream is published to, and what happens to a stream that has none."""
 
-from __future__ import annotations
-
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from target_workato_streams.routing.workato_schema import to_workato
+from workato_streams_emulator import Emulator
 
 from tests.support.running import eventually
 from tests.support.singer_lines import orders, raw_record, record, schema, state
 from tests.support.target import dead_letters_in
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
 
 def creating(emulator: Emulator) -> dict[str, Any]:

@@ -1,28 +1,20 @@
 """A topic never ends with an older version of a row than it had, whatever entries fail."""
 
-from __future__ import annotations
-
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import pytest
 from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.publishing.client import PublishResult
-from target_workato_streams.publishing.messages import OutgoingMessage, Published
+from target_workato_streams.publishing.messages import OutgoingMessage, Published, Rejected
 from target_workato_streams.publishing.sender import BatchSender
+from target_workato_streams.publishing.summary import Tally
 from target_workato_streams.state.checkpoints import Checkpoint
 
 from tests.support.running import eventually
 from tests.support.singer_lines import record, schema, state
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from target_workato_streams.publishing.messages import Rejected
-    from target_workato_streams.publishing.summary import Tally
-
 
 KEYED, KEYLESS = Stream("a", ("id",)), Stream("b")
 

@@ -1,7 +1,5 @@
 """The sizes and ages of batches that are cut at a STATE."""
 
-from __future__ import annotations
-
 import logging
 import time
 

@@ -1,24 +1,17 @@
 """The reader of a topic: what it reads, when it stops, and what it logs."""
 
-from __future__ import annotations
-
 import logging
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from target_workato_streams.event_streams.consume import Message, Messages
+from target_workato_streams.event_streams.consume import Cursor, Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
 from target_workato_streams.exactly_once.positions import Position
 from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from target_workato_streams.event_streams.consume import Cursor
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
 KEY = f"{7:032}-{8:032}"

@@ -1,7 +1,5 @@
 """The rule of `exactly_once`, record by record and state by state."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import pytest

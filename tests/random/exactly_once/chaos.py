@@ -6,8 +6,6 @@ A run resumes from a state that the last run has emitted or was given, or from a
 has a position for each topic that was published to.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import random
@@ -17,9 +15,10 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workato_streams_emulator import Emulator
 
@@ -31,9 +30,6 @@ from tests.support.exactly_once import OURS, state_line
 from tests.support.executables import write_json
 from tests.support.singer_lines import record, schema
 from tests.support.target import RunningTarget
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 # Each kind of fault, and its options.
 FAULTS: list[tuple[str, dict[str, Any]]] = [

@@ -1,7 +1,5 @@
 """`python -m tests.random.fuzz_target [ROUNDS] [SEED]`: run random rounds, two at a time."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """A round: random input and settings, and runs with faults until everything is published."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import random
@@ -11,14 +9,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import write_json
 from tests.support.singer_lines import record, schema, state
 from tests.support.target import RunningTarget
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
 # The kinds of faults, their options, and whether they allow later messages to overtake one.
 WHOLE: list[tuple[str, dict[str, Any]]] = [

@@ -1,7 +1,5 @@
 """Play random histories: `python -m tests.random.exactly_once.simulation [HISTORIES] [SEED]`."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 

@@ -1,17 +1,13 @@
 """All kinds of sources, and the ways in which a real world deviates from an ideal one."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.random.exactly_once.simulation.history import TABLES, History, Options
 from tests.random.exactly_once.simulation.sources import Traits
 from tests.random.exactly_once.simulation.world import Faults
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 EQUAL = Traits(equal_events=True)
 SOURCES: Mapping[str, Options] = {

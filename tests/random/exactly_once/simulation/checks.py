@@ -1,21 +1,15 @@
 """The checks: A, nothing is lost; B, nothing is duplicated; C, states are true."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from tests.random.exactly_once.simulation.sources import Bookmarks, Source
 from tests.random.exactly_once.simulation.world import REJECTED, Record
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from tests.random.exactly_once.simulation.history import History
-    from tests.random.exactly_once.simulation.sources import Bookmarks, Source
-
-    Key = tuple[str, str]
-    Row = tuple[str, str, int | None]
-    Violation = tuple[str, str]
+Key = tuple[str, str]
+Row = tuple[str, str, int | None]
+Violation = tuple[str, str]
 
 
 class Promise(NamedTuple):
@@ -32,12 +26,11 @@ class Promise(NamedTuple):
     newest: Mapping[Key, str]
 
 
-def of_state(history: History, promise: Promise) -> Iterator[Violation]:
-    """Check a state when it is emitted (C)."""
-    records = history.world.records()
+def of_state(source: Source, records: Iterable[Record], promise: Promise) -> Iterator[Violation]:
+    """Check a state when it is emitted, with the messages of the topics by then (C)."""
     topics = _contents(records)
-    if history.source.is_log:
-        covered = [each for each in history.source.covered(promise.bookmarks) if each.is_keyed]
+    if source.is_log:
+        covered = [each for each in source.covered(promise.bookmarks) if each.is_keyed]
         for key, wanted in _contents(covered).items():
             if not _is_subsequence(wanted, topics[key]):
                 yield "C", f"{promise.bookmarks}: {key} is {wanted}, in the topic {topics[key]}"

@@ -1,16 +1,10 @@
 """Simulated taps: logs, incremental tables and snapshots, with and without keys."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tests.random.exactly_once.simulation.world import REJECTED, Record
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterator
 
 # The state of a tap: an offset in the log, or the last update of each stream.
 Bookmarks = Mapping[str, int]

@@ -3,26 +3,21 @@
 The clock counts whole seconds. It only moves with requests and waits.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
+import random
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from target_workato_streams.event_streams.consume import Message, Messages, rfc3339
+from target_workato_streams.event_streams.consume import Cursor, Message, Messages, rfc3339
 from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.message_key import RowVersion
 
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable, Sequence
-
-    from target_workato_streams.event_streams.consume import Cursor
-
+Action = Callable[[], None]
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 KEY_FIELD = "key"
 PAGE_SIZE = 4
@@ -100,10 +95,6 @@ class Faults:
     undated: bool = False
     clock_ahead: int = 0
 
-    def for_the_last_run(self) -> Faults:
-        """Return the faults with which a run still completes."""
-        return replace(self, kill=0.0, stray=0.0, expiring=0.0, overlapping=0.0)
-
 
 class Stored(NamedTuple):
     """A message of a topic; `record` is None if another producer published it."""
@@ -140,7 +131,7 @@ class World:
         self.faults = faults
         self.topics = [Topic() for _ in range(topics)]
         self.seconds = 100
-        self.start_another_run: Callable[[], None] | None = None
+        self.start_another_run: Action | None = None
         self._rng = rng
         self._trace = trace
         self._strays = 0
