@@ -24,6 +24,7 @@ from workato_streams_emulator import Emulator
 
 from tests.random.exactly_once.simulation import checks
 from tests.random.exactly_once.simulation.campaign import SOURCES
+from tests.random.exactly_once.simulation.history import choose
 from tests.random.exactly_once.simulation.sources import KEYED
 from tests.random.exactly_once.simulation.world import Record
 from tests.support.exactly_once import OURS, state_line
@@ -61,21 +62,13 @@ MAX_RUNS = 40
 
 @dataclass(frozen=True)
 class Deviation:
-    """A way in which the service deviates.
+    """A way in which the service deviates."""
 
-    Args:
-        topic: What `Emulator.deviate` is called with, for each topic.
-        faults: What `Emulator.fault` is called with, before some of the runs.
-        quiet_secs: The pause between two runs.
-        other_positions: Whether some runs get positions that the service does not know.
-        expected: The violations that may happen: "A" for lost messages, "B" for duplicated ones.
-    """
-
-    topic: Mapping[str, Any] = field(default_factory=dict)
-    faults: Sequence[Mapping[str, Any]] = ()
-    quiet_secs: float = QUIET_SECS
-    other_positions: bool = False
-    expected: str = ""
+    topic: Mapping[str, Any] = field(default_factory=dict)  # for `Emulator.deviate`, of each topic
+    faults: Sequence[Mapping[str, Any]] = ()  # for `Emulator.fault`, before some of the runs
+    quiet_secs: float = QUIET_SECS  # the pause between two runs
+    other_positions: bool = False  # some runs get positions that the service does not know
+    expected: str = ""  # what may happen: "A", messages are lost, or "B", duplicated
 
 
 DEVIATIONS = {
@@ -121,15 +114,14 @@ class Round:
         self.states: list[dict[str, Any]] = [{"bookmarks": {}}]
         self.emitted: dict[int, Counter[checks.Row]] = defaultdict(Counter)
         self.kind = rng.choice(list(SOURCES))
-        options = SOURCES[self.kind]
-        traits = replace(
-            options.traits,
+        options = replace(
+            SOURCES[self.kind],
             rows=rng.choice((3, 30, 3000)),
             burst=rng.choice((0.5, 0.98, 0.999)),
             states=rng.choice((1.0, 0.15, 0.02, 0.003)),
             newest_first=rng.random() < 0.5,
         )
-        self.source, routes = replace(options, traits=traits).choose(rng)
+        self.source, routes = choose(options, rng)
         self.source.change(rng.choice((30, 300, 2000)))
         self.name = rng.choice(list(DEVIATIONS))
         self.deviation = DEVIATIONS[self.name]

@@ -10,65 +10,22 @@ from target_workato_streams.exactly_once.positions import Position
 
 from tests.random.exactly_once.simulation import checks
 from tests.random.exactly_once.simulation.run import Pipeline, Run
-from tests.random.exactly_once.simulation.sources import Bookmarks, Source, Traits
-from tests.random.exactly_once.simulation.world import Faults, Killed, Record, World
+from tests.random.exactly_once.simulation.sources import Bookmarks, Source
+from tests.random.exactly_once.simulation.world import Killed, Options, Record, World
 
 TABLES = ("incremental", "snapshot", "keyless snapshot", "keyless incremental")
 
 
-@dataclass(frozen=True)
-class Options:
-    """What may happen in a history.
-
-    Args:
-        kinds: The kinds of streams that may occur.
-        has_offset_per_stream: See `Source`.
-        streams: The maximum number of streams.
-        topics: The maximum number of topics.
-        traits: What the source is like.
-        faults: The probabilities of faults of the service.
-        runs: The maximum number of runs before the last one, which is not interrupted.
-        changes: The maximum number of changes of the source before a run.
-        many_changes: Further changes before every other run.
-        tap_dies: The probability that a tap dies.
-        older_state: The probability that a run resumes from an older state.
-        rests: The possible times in seconds between two runs.
-        expire: The probability that messages expire between two runs.
-        other_position: The probability that a position is not in its topic.
-        no_time: The probability that the time of a position is unknown.
-        no_position: The probability that a position is missing.
-        hold_secs: The time for which found messages hold back states.
-    """
-
-    kinds: tuple[str, ...]
-    has_offset_per_stream: bool = False
-    streams: int = 2
-    topics: int = 2
-    traits: Traits = field(default_factory=Traits)
-    faults: Faults = field(default_factory=Faults)
-    runs: int = 4
-    changes: int = 12
-    many_changes: int = 0
-    tap_dies: float = 0.0
-    older_state: float = 0.2
-    rests: tuple[int, ...] = (0, 1, 3, 20, 200)
-    expire: float = 0.0
-    other_position: float = 0.0
-    no_time: float = 0.0
-    no_position: float = 0.0
-    hold_secs: float = 60.0
-
-    def choose(self, rng: random.Random) -> tuple[Source, dict[str, int]]:
-        """Return a source, and the number of the topic of each of its streams."""
-        streams = "ABCDEFG"[: rng.randint(1, self.streams)]
-        topics = rng.randint(1, min(len(streams), self.topics))
-        kinds = {stream: rng.choice(self.kinds) for stream in streams}
-        routes = {
-            stream: number if number < topics else rng.randrange(topics)
-            for number, stream in enumerate(streams)
-        }
-        by_stream = self.has_offset_per_stream
-        return Source(rng, kinds, self.traits, has_offset_per_stream=by_stream), routes
+def choose(options: Options, rng: random.Random) -> tuple[Source, dict[str, int]]:
+    """Return a source, and the number of the topic of each of its streams."""
+    streams = "ABCDEFG"[: rng.randint(1, options.streams)]
+    topics = rng.randint(1, min(len(streams), options.topics))
+    kinds = {stream: rng.choice(options.kinds) for stream in streams}
+    routes = {
+        stream: number if number < topics else rng.randrange(topics)
+        for number, stream in enumerate(streams)
+    }
+    return Source(rng, kinds, options), routes
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +64,8 @@ class History:
     def __init__(self, seed: int, options: Options, trace: list[str] | None = None) -> None:
         self._rng = rng = random.Random(seed)  # noqa: S311 - no secret
         self._options = options
-        self.source, routes = options.choose(rng)
-        self.world = World(rng, len(set(routes.values())), options.faults, trace)
+        self.source, routes = choose(options, rng)
+        self.world = World(rng, len(set(routes.values())), options, trace)
         self.violations: list[tuple[str, str]] = []
         self.emitted: dict[State, Counter[checks.Row]] = defaultdict(Counter)
         self.runs = self.failures = 0
@@ -127,7 +84,7 @@ class History:
         self.source.change(rng.randint(1, options.changes))
         for _ in range(rng.randint(1, options.runs)):
             known = len(self._states)
-            if options.faults.overlapping:
+            if options.overlapping:
                 world.start_another_run = lambda state=state: self._run_another(state)
             self._run(state)
             state = self._next(state, known)
@@ -142,7 +99,7 @@ class History:
             if world.happens(options.expire):
                 world.expire()
         # With these faults, a run still completes.
-        world.faults = replace(world.faults, kill=0.0, stray=0.0, expiring=0.0, overlapping=0.0)
+        world.options = replace(options, kill=0.0, stray=0.0, expiring=0.0, overlapping=0.0)
         world.start_another_run = None
         self._run(state, is_last=True)
         emitted = sum(self.emitted.values(), Counter())
