@@ -1,8 +1,6 @@
 """The SDK's own standard tests of a target, against the emulator."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from singer_sdk.testing import get_target_test_class
@@ -12,9 +10,7 @@ from singer_sdk.testing.target_tests import (
     TargetRecordMissingKeyProperty,
 )
 from target_workato_streams.target import TargetWorkatoStreams
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
+from workato_streams_emulator import Emulator
 
 # Left out of the suite: a record without its key property is published, unless validate_records is
 # set (then it is a rejected message): the schema of the topic is what counts. A schema without

@@ -1,20 +1,16 @@
 """Records are grouped into batches by count, bytes and age, in order, for each topic."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.running import eventually
 from tests.support.singer_lines import orders, raw_record, record, schema, state
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
 
 def sizes(emulator: Emulator) -> list[int]:

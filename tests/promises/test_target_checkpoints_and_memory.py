@@ -1,7 +1,5 @@
 """The checkpoint tracker, and how much memory it and the whole target use."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,20 +1,16 @@
 """Which topic a stream is published to, and what happens to a stream that has none."""
 
-from __future__ import annotations
-
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from target_workato_streams.routing.workato_schema import to_workato
+from workato_streams_emulator import Emulator
 
 from tests.support.running import eventually
 from tests.support.singer_lines import orders, raw_record, record, schema, state
 from tests.support.target import dead_letters_in
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
 
 def creating(emulator: Emulator) -> dict[str, Any]:
@@ -97,7 +93,6 @@ def test_an_unmapped_stream_is_skipped_with_one_warning(emulator, topic, run_tar
 
 
 def test_the_legacy_domain_gets_one_message_per_request(emulator, topic, run_target):
-    """Messages are published in order to the single-message endpoint of that domain."""
     done = run_target(schema(), *orders(5), state("all"), legacy_api=True)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(5))
@@ -106,7 +101,7 @@ def test_the_legacy_domain_gets_one_message_per_request(emulator, topic, run_tar
     assert len(emulator.requests()) == 5
 
 
-@pytest.mark.parametrize("kind", ["reset_after", "garbage", "cut_json", "html"])
+@pytest.mark.parametrize("kind", ["reset_after", "garbage", "html"])
 def test_requests_to_the_legacy_domain_are_retried(emulator, topic, run_target, kind):
     """A response without a message id acknowledges nothing."""
     emulator.fault(kind, after=1)
@@ -127,11 +122,7 @@ def test_the_developer_api_may_return_ids_as_strings(emulator, topic, run_target
     """A topic of the stream's name is used."""
     listed = json.dumps({"data": [{"id": str(topic), "name": "new"}]})
     emulator.fault("status", operation="topics", status=200, body=listed, times=-1)
-    done = run_target(
-        schema("new"),
-        record("new", id=1),
-        **creating(emulator),
-    )
+    done = run_target(schema("new"), record("new", id=1), **creating(emulator))
     assert done.exit_code == 0
     assert emulator.payloads(topic) == [{"id": 1}]
 
@@ -181,11 +172,7 @@ def test_topics_are_listed_once_for_all_streams(emulator, run_target):
 def test_a_topic_is_not_created_twice_after_a_lost_response(emulator, run_target):
     """The topics are listed again before the next attempt."""
     emulator.fault("reset_after", operation="topics", after=2)
-    done = run_target(
-        schema("new"),
-        record("new", id=1),
-        **creating(emulator),
-    )
+    done = run_target(schema("new"), record("new", id=1), **creating(emulator))
     assert done.exit_code == 0
     methods = [request.method for request in emulator.requests(operation="topics")]
     assert methods.count("POST") == 1
@@ -236,14 +223,9 @@ def test_states_are_emitted_while_a_topic_is_created_and_a_signal_ends_the_run(
 ):
     """Neither batches and states nor the shutdown wait for the Developer API."""
     emulator.fault(kind, operation="topics", times=-1, **options)
-    target = start_target(
-        topics={"orders": topic},
-        **creating(emulator),
-        max_batch_age_secs=0.5,
-    )
-    target.feed(
-        schema(), *orders(3), state("read"), schema("new"), record("new", id=1), state("no")
-    )
+    target = start_target(topics={"orders": topic}, **creating(emulator), max_batch_age_secs=0.5)
+    target.feed(schema(), *orders(3), state("read"))
+    target.feed(schema("new"), record("new", id=1), state("no"))
     eventually(lambda: target.emitted == ["read"], "the state of the other topic")
     eventually(lambda: emulator.requests(operation="topics"), "the Developer API being asked")
     target.send(signal.SIGTERM)
@@ -255,11 +237,7 @@ def test_states_are_emitted_while_a_topic_is_created_and_a_signal_ends_the_run(
 SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"type": "string"}, {"type": "string"}),
     ({"type": ["null", "integer"]}, {"type": "integer", "optional": True}),
-    ({"type": "number"}, {"type": "number"}),
-    ({"type": "boolean"}, {"type": "boolean"}),
-    ({"type": "string", "format": "date"}, {"type": "date"}),
     ({"type": ["string", "null"], "format": "date-time"}, {"type": "date_time", "optional": True}),
-    ({"type": "string", "format": "uuid"}, {"type": "string"}),
     ({"type": ["integer", "number"]}, {"type": "number"}),
     ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, {"type": "integer", "optional": True}),
     ({"type": "array", "items": {"type": "integer"}}, {"type": "array", "of": "integer"}),
@@ -287,7 +265,6 @@ def test_json_schema_is_converted_to_workatos_format(given, expected):
 
 
 def test_nested_schemas_are_converted():
-    """The fields of objects, and of lists of objects, are converted."""
     inner = {"type": "object", "properties": {"sku": {"type": "string"}}, "required": ["sku"]}
     properties = {"one": inner, "many": {"type": "array", "items": inner}}
     fields, _ = to_workato({"properties": properties})
@@ -329,53 +306,27 @@ def test_a_field_that_may_be_anything_is_left_out_of_the_schema(described):
     assert omitted == ["a", "b.c"]
 
 
-@pytest.mark.parametrize(
-    "unusual",
-    [
-        True,
-        None,
-        {"required": None},
-        {"properties": None},
-        {"properties": {"a": None}, "anyOf": None},
-    ],
-)
-def test_an_unusual_schema_is_converted(unusual):
-    """No schema raises an exception."""
-    assert to_workato(unusual).fields == []
-
-
 JSON_TYPES = ["string", "number", "integer", "array", "object", "boolean", "null"]
 # What meltanolabs-tap-postgres 0.10 emits for each type of a nullable column.
 POSTGRES: dict[str, tuple[dict[str, Any], str | None, list[Any]]] = {
     "bigint": ({"type": ["integer", "null"]}, "integer", [2**60]),
-    "numeric": ({"type": ["number", "null"]}, "number", [1.5, 2]),
-    "double precision": ({"type": ["number", "null"]}, "number", [0.1]),
+    "numeric, double precision": ({"type": ["number", "null"]}, "number", [1.5, 2]),
     "boolean": ({"type": ["boolean", "null"]}, "boolean", [True]),
-    "text": ({"type": ["string", "null"]}, "string", ["a"]),
+    "text, uuid, bytea, bit, interval": ({"type": ["string", "null"]}, "string", ["a"]),
     "varchar(20)": ({"type": ["string", "null"], "maxLength": 20}, "string", ["a"]),
-    "uuid": ({"type": ["string", "null"]}, "string", ["a-b"]),
-    "bytea": ({"type": ["string", "null"]}, "string", ["00"]),
-    "bit": ({"type": ["string", "null"]}, "string", ["1"]),
     "date": ({"type": ["string", "null"], "format": "date"}, "date", ["2026-01-02"]),
-    "timestamp": (
+    "timestamp, timestamptz": (
         {"type": ["string", "null"], "format": "date-time"},
         "date_time",
-        ["2026-01-02T03:04:05"],
-    ),
-    "timestamptz": (
-        {"type": ["string", "null"], "format": "date-time"},
-        "date_time",
-        ["2026-01-02T03:04:05+00:00"],
+        ["2026-01-02T03:04:05", "2026-01-02T03:04:05+00:00"],
     ),
     "time": ({"type": ["string", "null"], "format": "time"}, "string", ["03:04:05"]),
-    "interval": ({"type": ["string", "null"]}, "string", ["1 day"]),
     "integer[]": (
         {"type": ["array", "null"], "items": {"type": ["integer"]}},
         "array",
         [[1, 2]],
     ),
-    "json": ({"type": JSON_TYPES}, None, [{"a": 1}, [1], "a", 1.5, True]),
-    "jsonb": ({"type": JSON_TYPES}, None, [{"a": 1}, [1], "a", 1.5, True]),
+    "json, jsonb": ({"type": JSON_TYPES}, None, [{"a": 1}, [1], "a", 1.5, True]),
     "jsonb[]": ({"type": ["array", "null"], "items": {"type": JSON_TYPES}}, None, [[{}, 1]]),
     "hstore": (
         {"type": ["object", "null"], "additionalProperties": True},
@@ -456,18 +407,3 @@ def test_a_record_that_cannot_be_decoded_is_rejected_whatever_its_schema(
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert "1 published, 1 dead letter" in done.stderr
-
-
-def test_two_processes_that_start_at_the_same_time_use_one_topic(emulator, topic, start_target):
-    """The service rejects the name of the second topic, so both use the first one."""
-    emulator.fault("latency", operation="topics", secs=1.0, times=-1)
-    targets = [start_target(**creating(emulator)) for _ in range(2)]
-    for number, target in enumerate(targets):
-        target.feed(schema("new"), record("new", id=number), state("all"))
-        target.close_input()
-    for target in targets:
-        done = target.end()
-        assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
-    (used,) = {request.topic_id for request in emulator.requests(operation="batch")}
-    assert used not in {topic, None}
-    assert sorted(payload["id"] for payload in emulator.payloads(used or 0)) == [0, 1]

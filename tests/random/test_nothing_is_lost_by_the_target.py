@@ -4,16 +4,15 @@ The whole target runs in this process, from its input to its output, so that hun
 tried. The service is scripted.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,9 +20,6 @@ from hypothesis import strategies as st
 from tests.support.messages_api import MessagesApi, batch_response, payloads_of, rejection
 from tests.support.singer_lines import lines, record, schema, state
 from tests.support.target_in_process import EventStreamsError, listen
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 STREAMS = ("a", "b", "c")
 # Two of the streams share a topic.
@@ -66,19 +62,6 @@ class Service:
             unknown = {len(bodies) // 3} if fault == "missing" else set()
             known = set(range(len(bodies))) - unknown
             return batch_response({n: None if n in failed else f"A{n}" for n in known})
-
-
-class Output(io.BytesIO):
-    """Receives the states, and checks each immediately."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self._run = run
-
-    def write(self, text: Any) -> int:  # noqa: ANN401 - any buffer
-        """Take a state, and check what it covers."""
-        self._run.check(json.loads(bytes(text))["at"])
-        return super().write(text)
 
 
 @dataclass
@@ -137,6 +120,19 @@ class Run:
                 stream, bad, size = fed
                 found.append(record(stream, n=number, pad="x" * size, kind="bad" if bad else "ok"))
         return io.BytesIO(lines(*found))
+
+
+class Output(io.BytesIO):
+    """Receives the states, and checks each immediately."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def write(self, text: Any) -> int:  # noqa: ANN401 - any buffer
+        """Take a state, and check what it covers."""
+        self._run.check(json.loads(bytes(text))["at"])
+        return super().write(text)
 
 
 FED = st.lists(

@@ -30,13 +30,22 @@ def rows(first: int, count: int) -> list[bytes]:
 
 
 def ids(emulator: Emulator, topic: int) -> list[int]:
-    """The ids of the records in the topic, in order; of other producers' messages, None."""
-    return [payload.get("id") for payload in emulator.payloads(topic)]
+    """The ids of the records in the topic, in order; other producers' messages have none."""
+    return [payload["id"] for payload in emulator.payloads(topic) if "id" in payload]
 
 
 def operations(emulator: Emulator) -> list[str]:
     """What was requested."""
     return [request.operation for request in emulator.requests()]
+
+
+def publish_later(emulator: Emulator, *topics: int) -> None:
+    """Let another producer publish messages during the next look-ups, which end with these.
+
+    A look-up that finds messages of ours would wait 5 s for others that are readable late.
+    """
+    for topic in topics:
+        emulator.load(topic, [{"of": "another producer"}], times=["2999-01-01T00:00:00Z"])
 
 
 def killed(target: RunningTarget, emulator: Emulator) -> dict[str, Any]:

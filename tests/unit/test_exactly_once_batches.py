@@ -1,6 +1,4 @@
-"""Batches with `exactly_once`: rows, STATEs, sizes and ages."""
-
-from __future__ import annotations
+"""The sizes and ages of batches that are cut at a STATE."""
 
 import logging
 import time
@@ -41,24 +39,6 @@ class Input:
     def add_state(self) -> None:
         """Add a STATE."""
         self._exactly_once.take_state(b"{}")
-
-
-def test_the_messages_after_the_checkpoint_start_the_next_batch():
-    """Only the batch that spans the checkpoint is cut; the next one is filled."""
-    given = Input(BatchSettings(max_messages=4))
-    assert given.add("ab") == []
-    given.add_state()
-    assert given.add("cd") == ["ab"]
-    given.add_state()
-    assert given.add("efgh") == ["cdef"]
-    assert given.add("i") == []
-
-
-def test_a_batch_contains_one_version_of_a_row():
-    """A partial failure could reorder two of them."""
-    given = Input(BatchSettings(max_messages=4))
-    assert given.add("aba") == ["ab"]
-    assert given.add("bcd") == ["abcd"]
 
 
 def test_a_batch_never_exceeds_its_size():

@@ -1,26 +1,17 @@
 """The reader of a topic: what it reads, when it stops, and what it logs."""
 
-from __future__ import annotations
-
-import json
 import logging
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pytest
-from target_workato_streams.event_streams.consume import Message, Messages
+from target_workato_streams.event_streams.consume import Cursor, Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
 from target_workato_streams.exactly_once.positions import Position
 from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
-from target_workato_streams.message_key import RowVersion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from target_workato_streams.event_streams.consume import Cursor
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
 KEY = f"{7:032}-{8:032}"
@@ -36,20 +27,18 @@ class Topic:
     Attributes:
         ages: The age of each message in seconds; the ids are "0", "1" and so on.
         payload: The payload of each message.
+        key_field: The field that contains the message key.
         ahead: How much the local clock is ahead.
         is_dated: Whether responses have a Date header.
-        expired: The number of messages that have expired.
-        secs_per_request: How long a request takes.
         before: Called before each request with its number, starting at 1.
         sent: The cursor and the timeout of each request.
     """
 
     ages: Sequence[float]
     payload: bytes = OTHERS
+    key_field: str = "key"
     ahead: timedelta = timedelta()
     is_dated: bool = True
-    expired: int = 0
-    secs_per_request: float = 0.0
     before: Callable[[int], None] = lambda _number: None
     sent: list[tuple[Cursor, int]] = field(default_factory=list)
 
@@ -78,8 +67,7 @@ class Topic:
         """Respond as the service does."""
         self.sent.append((cursor, timeout_secs))
         self.before(len(self.sent))
-        self.sleep(self.secs_per_request)
-        found = self.messages[self.expired :]
+        found = self.messages
         if cursor.after_message_id is not None:
             ids = [message.message_id for message in found]
             if cursor.after_message_id not in ids:
@@ -95,13 +83,9 @@ class Topic:
     @property
     def reader(self) -> TopicReader:
         """A reader of this topic."""
-        return self.reader_of("key")
-
-    def reader_of(self, key_field: str) -> TopicReader:
-        """A reader of messages whose key is in this field."""
         clock = Clock(self.sleep, self.now)
         logger = logging.getLogger("test")
-        return TopicReader(self, "orders (topic 11)", key_field, clock, logger)
+        return TopicReader(self, "orders (topic 11)", self.key_field, clock, logger)
 
     @property
     def requests(self) -> int:
@@ -116,18 +100,6 @@ class Topic:
     def position(self, number: int) -> Position:
         """Return the position of a message."""
         return Position(str(number), self.time_of(self.ages[number]))
-
-
-class Record(NamedTuple):
-    """A record that was published."""
-
-    version: RowVersion
-    sequence: int
-
-
-def records(*contents: int) -> list[Record]:
-    """Return records whose versions have these numbers."""
-    return [Record(RowVersion(f"{7:032}", f"{n:032}"), at) for at, n in enumerate(contents)]
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +125,7 @@ def test_the_end_of_a_topic_is_found_in_few_requests(ages, most, ahead):
     """The age of the last message, the local clock and a burst of messages do not matter."""
     topic = Topic(ages, ahead=ahead)
     assert topic.reader.find_end().end.message_id == (str(len(ages) - 1) if ages else None)
-    assert len(topic.sent) <= most
+    assert topic.requests <= most
 
 
 def test_at_the_end_of_a_topic_no_version_counts():
@@ -206,10 +178,14 @@ def test_a_time_without_meaning_does_not_end_a_look_up(time):
 
 def test_a_long_look_up_logs_its_progress(caplog):
     """At 120 requests per minute, 8,000 messages of other producers take more than a minute."""
-    topic = Topic([9000 - n for n in range(8000)], secs_per_request=0.5)
+    topic = Topic([9000 - n for n in range(8000)])
     reader = topic.reader
-    # As the main thread does.
-    topic.before = lambda _number: reader.report_progress()
+
+    def report(_number: int) -> None:
+        reader.report_progress()
+        topic.sleep(0.5)
+
+    topic.before = report
     reader.look_up(Position(None))
     topic.sleep(60)
     reader.report_progress()
@@ -251,7 +227,7 @@ def test_a_look_up_ends_with_an_error_if_the_service_repeats_pages(ids):
     topic.before = repeat
     with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): .* again after it was read"):
         topic.reader.look_up(Position("0"))
-    assert len(topic.sent) <= 8
+    assert topic.requests <= 8
 
 
 def test_a_look_up_ends_with_an_error_if_the_service_rejects_every_cursor():
@@ -266,23 +242,6 @@ def test_a_look_up_ends_with_an_error_if_the_service_rejects_every_cursor():
     topic.before = reject
     with pytest.raises(RequestRejected, match="HTTP 404"):
         topic.reader.look_up(Position(None))
-
-
-@pytest.mark.parametrize("payload", [b"[1]", b'{"key":1}', b'{"key":"x"}', b'{"a":"key"}', b"1"])
-def test_other_payloads_are_not_ours(payload):
-    """Producers may publish any JSON value."""
-    found = Topic([30.0], payload).reader.look_up(Position(None))
-    assert (found.versions, found.others) == ([], 1)
-
-
-@pytest.mark.parametrize("name", ["clé", "a/b"])
-@pytest.mark.parametrize("form", ["plain", "escaped", "slashed"])
-def test_a_message_key_is_found_however_its_field_is_escaped(name, form):
-    """The service may return the same JSON object with other escapes."""
-    text = json.dumps({name: KEY}, ensure_ascii=form == "escaped")
-    topic = Topic([30.0], (text.replace("/", "\\/") if form == "slashed" else text).encode())
-    reader = topic.reader_of(name)
-    assert [version.key for version in reader.look_up(Position(None)).versions] == [KEY]
 
 
 def test_of_a_rejected_position_only_newer_messages_count(caplog):
@@ -315,20 +274,6 @@ def test_of_a_rejected_position_without_a_time_nothing_counts(caplog):
     assert "because the time of the position is unknown" in caplog.text
 
 
-@pytest.mark.parametrize("rejected", [[1], [2], [1, 3], [2, 4], [4, 6, 7]])
-def test_a_position_may_be_rejected_for_no_reason(rejected):
-    """A transient rejection changes nothing, at the position or later."""
-    topic = Topic([300 - n for n in range(120)], OURS)
-
-    def reject(number: int) -> None:
-        if number in rejected:
-            raise NOT_FOUND
-
-    topic.before = reject
-    found = topic.reader.look_up(topic.position(9))
-    assert (len(found.versions), found.end) == (110, topic.position(119))
-
-
 def test_a_young_position_is_repeated_until_it_is_readable():
     """It cannot have expired, and may not be readable yet."""
     topic = Topic([30.0, 2.0, 1.0], OURS, ahead=timedelta(hours=1))
@@ -342,90 +287,56 @@ def test_a_young_position_is_repeated_until_it_is_readable():
     assert (len(found.versions), found.end) == (1, topic.position(2))
 
 
-def test_messages_that_expire_during_a_look_up_do_not_end_it():
-    """It reads on from the earliest message, and counts only those that it has not read."""
-    topic = Topic([300 - n for n in range(120)], OURS)
-
-    def expire(number: int) -> None:
-        topic.expired = 100 if number == 2 else topic.expired
-
-    topic.before = expire
-    found = topic.reader.look_up(topic.position(9))
-    assert (len(found.versions), found.end) == (50 + 20, topic.position(119))
-
-
 def test_a_look_up_waits_only_if_messages_may_become_readable():
-    """After an interrupted run, for a young position, and after a lost response."""
+    """After an interrupted run, and for a young position."""
     old = Topic([30.0])
     assert old.reader.look_up(old.position(0)).end == old.position(0)
     assert [secs for _, secs in old.sent] == [0]
     interrupted = Topic([30.0, 20.0], OURS)
     interrupted.reader.look_up(interrupted.position(0))
     assert [secs for _, secs in interrupted.sent] == [0, 5]
-    lost = Topic([30.0])
-    lost.reader.find(records(1), lost.position(0))
-    assert [secs for _, secs in lost.sent] == [5]
     # The first response shows that the local clock is wrong.
     young = Topic([2.0], ahead=timedelta(hours=1))
     young.reader.look_up(young.position(0))
     assert [secs for _, secs in young.sent] == [0, 5]
 
 
-def test_the_records_of_a_lost_batch_are_found_by_count(caplog):
-    """Of three equal records, two are in the topic."""
-    topic = Topic([30.0, 20.0, 10.0], OURS)
-    batch = records(8, 9, 8, 8)
-    last, applied = topic.reader.find(batch, topic.position(0))
-    assert (last, applied) == (topic.position(2), [batch[0], batch[2]])
-    assert caplog.messages == [
-        "orders (topic 11): no response to a batch of 4; 2 are in the topic, sending 2"
-    ]
+@pytest.mark.parametrize(
+    ("payload", "name", "is_ours"),
+    [
+        ("[1]", "key", False),
+        ("1", "key", False),
+        ('{"key":1}', "key", False),
+        ('{"key":"x"}', "key", False),
+        ('{"a":"key"}', "key", False),
+        # The service may return the same JSON object with other escapes.
+        (f'{{"clé":"{KEY}"}}', "clé", True),
+        (f'{{"cl\\u00e9":"{KEY}"}}', "clé", True),
+        (f'{{"a/b":"{KEY}"}}', "a/b", True),
+        (f'{{"a\\/b":"{KEY}"}}', "a/b", True),
+    ],
+)
+def test_a_message_is_ours_if_it_has_a_message_key(payload, name, is_ours):
+    """Other producers may publish any JSON value."""
+    topic = Topic([30.0], payload.encode(), name)
+    found = topic.reader.look_up(Position(None))
+    assert [version.key for version in found.versions] == [KEY] * is_ours
+    assert found.others == (not is_ours)
 
 
-def test_a_look_up_for_a_lost_batch_ends_when_it_is_complete():
-    """It need not wait for later messages."""
-    topic = Topic([30.0, 20.0], OURS)
-    _, applied = topic.reader.find(records(8), topic.position(0))
-    assert (len(applied), topic.cursors) == (1, ["0"])
-
-
-@pytest.mark.parametrize("status", [401, 404, 422])
-def test_a_topic_that_cannot_be_read_is_no_rejected_position(status):
-    """The rejection is about the topic or the token."""
+@pytest.mark.parametrize(
+    ("status", "request_number", "requests"),
+    [(401, 1, 1), (404, 0, 2), (422, 0, 2), (401, 3, 3), (403, 3, 3)],
+)
+def test_a_topic_that_cannot_be_read_is_no_rejected_position(status, request_number, requests):
+    """The rejection of one request, or of each (0), is about the topic or the token."""
     topic = Topic([30.0])
 
-    def reject(_number: int) -> None:
-        raise RequestRejected("no", status=status)
-
-    topic.before = reject
-    with pytest.raises(RequestRejected):
-        topic.reader.look_up(Position("0"))
-    assert len(topic.sent) <= 2
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_second_rejection_for_another_reason_is_no_rejected_position(status):
-    """Only the first one may be about the cursor."""
-    topic = Topic([30.0], expired=1)
-
     def reject(number: int) -> None:
-        if number == 3:
+        if request_number in {0, number}:
             raise RequestRejected("no", status=status)
 
     topic.before = reject
-    with pytest.raises(EventStreamsError) as caught:
-        topic.reader.look_up(Position("0"))
-    assert ("HTTP 403" in str(caught.value)) == (status == 403)
-    assert len(topic.sent) == 3
-
-
-def test_a_missing_permission_is_named():
-    """The error is one line with the topic."""
-    topic = Topic([30.0])
-
-    def reject(_number: int) -> None:
-        raise RequestRejected("no", status=403, reason="no")
-
-    topic.before = reject
-    with pytest.raises(EventStreamsError, match=r"orders \(topic 11\): HTTP 403 .* permission"):
-        topic.reader.find_end()
+    with pytest.raises(EventStreamsError):
+        topic.reader.look_up(Position("other"))
+    assert topic.requests == requests

@@ -1,7 +1,5 @@
 """Play random histories: `python -m tests.random.exactly_once.simulation [HISTORIES] [SEED]`."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 
@@ -18,11 +16,11 @@ def main(histories: int, seed: int) -> int:
     for name, deviation in DEVIATIONS.items():
         counts: Counter[str] = Counter()
         for source in SOURCES:
-            result = play(source, name, range(seed, seed + each))
-            counts.update(result.counts)
-            if result.failed:
-                print("\n".join(trace(source, name, result.failed[0])))  # noqa: T201
-                print(f"{source}, {name}: seed {result.failed[0]} has a violation")  # noqa: T201
+            played, failed = play(source, name, range(seed, seed + each))
+            counts.update(played)
+            if failed is not None:
+                print("\n".join(trace(source, name, failed)))  # noqa: T201
+                print(f"{source}, {name}: seed {failed} has a violation")  # noqa: T201
                 return 1
         if deviation.assumption:
             print(f"{name}: {_in_words(counts)}; contradicts: {deviation.assumption}")  # noqa: T201

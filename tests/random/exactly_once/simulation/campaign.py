@@ -1,26 +1,20 @@
 """All kinds of sources, and the ways in which a real world deviates from an ideal one."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tests.random.exactly_once.simulation.history import TABLES, History, Options
-from tests.random.exactly_once.simulation.sources import Traits
-from tests.random.exactly_once.simulation.world import Faults
+from tests.random.exactly_once.simulation.history import TABLES, History
+from tests.random.exactly_once.simulation.world import Options
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-EQUAL = Traits(equal_events=True)
 SOURCES: Mapping[str, Options] = {
     "log": Options(("log",)),
-    "log with equal events": Options(("log",), traits=EQUAL),
-    "log with and without keys": Options(("log", "keyless log"), streams=3, traits=EQUAL),
-    "log without keys": Options(("keyless log",), traits=Traits(versions=2)),
+    "log with equal events": Options(("log",), equal_events=True),
+    "log with and without keys": Options(("log", "keyless log"), streams=3, equal_events=True),
+    "log without keys": Options(("keyless log",), versions=2),
     "three topics": Options(
-        ("log", "keyless log"), has_offset_per_stream=True, streams=3, topics=3, traits=EQUAL
+        ("log", "keyless log"), has_offset_per_stream=True, streams=3, topics=3, equal_events=True
     ),
     "incremental": Options(("incremental",)),
     "snapshot": Options(("snapshot",)),
@@ -47,93 +41,55 @@ class Deviation:
     """A way in which the world deviates.
 
     Args:
-        faults: Arguments of `Faults`.
-        traits: Arguments of `Traits`.
-        options: Arguments of `Options`.
+        changes: The options that differ.
         duplicates: What the documentation says about duplicates; empty if there are none.
         share: The share of histories that may have duplicates, about twice what was measured.
         assumption: The documented assumption that it contradicts, so that anything may happen.
     """
 
-    faults: Mapping[str, Any] = field(default_factory=dict)
-    traits: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
     duplicates: str = ""
     share: float = 0.0
     assumption: str = ""
 
-    def of(self, options: Options) -> Options:
-        """Return the options of a source that deviates."""
-        return replace(
-            options,
-            faults=Faults(**self.faults),
-            traits=replace(options.traits, **self.traits),
-            **self.options,
-        )
-
 
 DEVIATIONS: Mapping[str, Deviation] = {
     "none": Deviation(),
-    "rejected records": Deviation(
-        traits={"rejected_records": True}, duplicates=REJECTED_RECORDS, share=0.06
-    ),
-    "taps that die": Deviation(options={"tap_dies": 0.4}, duplicates=DYING_TAP, share=0.02),
-    "older states": Deviation(options={"older_state": 0.6, "runs": 6}),
+    "rejected records": Deviation({"rejected_records": True}, REJECTED_RECORDS, 0.06),
+    "taps that die": Deviation({"tap_dies": 0.4}, DYING_TAP, 0.02),
+    "older states": Deviation({"older_state": 0.6, "runs": 6}),
     "lost batches, partly applied": Deviation({"partly_applied": 0.8, "lost": 0.25}),
-    "requests applied late": Deviation(
-        {"applied_late": 0.7, "lost": 0.2}, duplicates=LATE_REQUEST, share=0.02
-    ),
-    "readable after 4 s": Deviation(
-        {"readable_after": 4, "lost": 0.15}, options={"rests": SOON}, duplicates=LATE, share=0.06
-    ),
+    "requests applied late": Deviation({"applied_late": 0.7, "lost": 0.2}, LATE_REQUEST, 0.02),
+    "readable after 4 s": Deviation({"readable_after": 4, "lost": 0.15, "rests": SOON}, LATE, 0.06),
     "readable after 40 s": Deviation(
-        {"readable_after": 40, "lost": 0.15},
-        options={"rests": SOON},
+        {"readable_after": 40, "lost": 0.15, "rests": SOON},
         assumption="messages are readable within 5 s",
     ),
     "delivered twice": Deviation({"twice": 0.25}),
     "batches in another order": Deviation(
         {"shuffled": 0.6}, assumption="the messages of a batch are in order"
     ),
-    "rejected positions": Deviation(
-        options={"other_position": 0.4}, duplicates=NO_CURSOR, share=0.12
-    ),
+    "rejected positions": Deviation({"other_position": 0.4}, NO_CURSOR, 0.12),
     "rejected positions, no time": Deviation(
-        options={"other_position": 0.4, "no_time": 0.7}, duplicates=NO_CURSOR, share=0.16
+        {"other_position": 0.4, "no_time": 0.7}, NO_CURSOR, 0.16
     ),
-    "stray rejections": Deviation({"stray": 0.08}, duplicates=NO_CURSOR, share=0.01),
-    "acknowledgements without cursors": Deviation(
-        {"no_cursors": True}, duplicates=NO_CURSOR, share=0.4
-    ),
-    "expiry between runs": Deviation(
-        options={"expire": 0.5, "rests": WITH_EXPIRY}, duplicates=EXPIRED, share=0.14
-    ),
+    "stray rejections": Deviation({"stray": 0.08}, NO_CURSOR, 0.01),
+    "acknowledgements without cursors": Deviation({"no_cursors": True}, NO_CURSOR, 0.4),
+    "expiry between runs": Deviation({"expire": 0.5, "rests": WITH_EXPIRY}, EXPIRED, 0.14),
     "expiry in look-ups": Deviation(
-        {"expiring": 0.05},
-        options={"expire": 0.3, "rests": WITH_EXPIRY},
-        duplicates=EXPIRED,
-        share=0.14,
+        {"expiring": 0.05, "expire": 0.3, "rests": WITH_EXPIRY}, EXPIRED, 0.14
     ),
-    "missing positions": Deviation(
-        options={"no_position": 0.2}, duplicates=NO_POSITION, share=0.25
-    ),
+    "missing positions": Deviation({"no_position": 0.2}, NO_POSITION, 0.25),
     "many changes": Deviation(
-        traits={"rows": 20, "newest_first": True},
-        options={"many_changes": 25, "changes": 30, "hold_secs": 10.0},
-        duplicates=TWO_INTERRUPTED,
-        share=0.02,
+        {"rows": 20, "newest_first": True, "many_changes": 25, "changes": 30, "hold_secs": 10.0},
+        TWO_INTERRUPTED,
+        0.02,
     ),
     "topics apart": Deviation(
-        traits={"rows": 8, "burst": 0.97},
-        options={"changes": 40, "hold_secs": 10.0},
-        duplicates=TWO_INTERRUPTED,
-        share=0.02,
+        {"rows": 8, "burst": 0.97, "changes": 40, "hold_secs": 10.0}, TWO_INTERRUPTED, 0.02
     ),
     "wrong local clock": Deviation(
-        {"clock_ahead": 3600, "readable_after": 4},
-        options={"rests": SOON},
-        duplicates=LATE,
-        share=0.065,
+        {"clock_ahead": 3600, "readable_after": 4, "rests": SOON}, LATE, 0.065
     ),
     "no Date header": Deviation({"undated": True, "clock_ahead": 20}),
     "several at once": Deviation(
@@ -144,9 +100,7 @@ DEVIATIONS: Mapping[str, Deviation] = {
             "stray": 0.02,
             "partly_applied": 0.3,
             "expiring": 0.01,
-        },
-        {"rejected_records": True},
-        {
+            "rejected_records": True,
             "other_position": 0.1,
             "no_time": 0.1,
             "expire": 0.1,
@@ -155,44 +109,42 @@ DEVIATIONS: Mapping[str, Deviation] = {
             "many_changes": 10,
             "hold_secs": 25.0,
         },
-        duplicates="all of the above",
-        share=0.2,
+        "all of the above",
+        0.2,
     ),
     "expiry, late messages and stray rejections": Deviation(
-        {"expiring": 0.1, "readable_after": 4, "stray": 0.08},
-        options={"expire": 0.4, "no_time": 0.2, "rests": SOON, "older_state": 0.4},
-        duplicates="all of the above",
-        share=0.25,
+        {
+            "expiring": 0.1,
+            "readable_after": 4,
+            "stray": 0.08,
+            "expire": 0.4,
+            "no_time": 0.2,
+            "rests": SOON,
+            "older_state": 0.4,
+        },
+        "all of the above",
+        0.25,
     ),
     "two runs at once": Deviation({"overlapping": 0.1}, assumption="one run at a time"),
 }
 
 
-@dataclass
-class Result:
-    """The result of a campaign.
+def play(source: str, deviation: str, seeds: range) -> tuple[Counter[str], int | None]:
+    """Play histories until one has a violation that is not documented.
 
-    Attributes:
-        counts: The numbers of histories, runs, failed runs and messages, and of the histories with
-            duplicates and with other violations.
-        failed: The first history with a violation that is not documented, with its seed.
+    Returns:
+        The numbers of histories, runs, failed runs and messages, and of the histories with
+        duplicates and with other violations; and the seed of the history with a violation.
     """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    failed: tuple[int, History] | None = None
-
-
-def play(source: str, deviation: str, seeds: range) -> Result:
-    """Play histories until one has a violation that is not documented."""
     documented = DEVIATIONS[deviation]
-    options = documented.of(SOURCES[source])
-    result = Result()
+    options = replace(SOURCES[source], **documented.changes)
+    counts: Counter[str] = Counter()
     for seed in seeds:
         history = History(seed, options)
         if not history.play():
             continue
         kinds = {kind for kind, _ in history.violations}
-        result.counts.update(
+        counts.update(
             histories=1,
             runs=history.runs,
             failures=history.failures,
@@ -201,14 +153,13 @@ def play(source: str, deviation: str, seeds: range) -> Result:
             violated=bool(kinds - {"B"}),
         )
         if not documented.assumption and kinds - ({"B"} if documented.duplicates else set()):
-            result.failed = (seed, history)
-            break
-    return result
+            return counts, seed
+    return counts, None
 
 
 def trace(source: str, deviation: str, seed: int) -> list[str]:
     """Return what happens in a history, line by line."""
     lines: list[str] = []
-    history = History(seed, DEVIATIONS[deviation].of(SOURCES[source]), lines)
+    history = History(seed, replace(SOURCES[source], **DEVIATIONS[deviation].changes), lines)
     history.play()
     return [*lines, *(f"{kind}: {text}" for kind, text in history.violations)]

@@ -1,21 +1,15 @@
 """The checks: A, nothing is lost; B, nothing is duplicated; C, states are true."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from tests.random.exactly_once.simulation.world import REJECTED
+from tests.random.exactly_once.simulation.sources import Bookmarks, Source
+from tests.random.exactly_once.simulation.world import REJECTED, Record
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from tests.random.exactly_once.simulation.history import History
-    from tests.random.exactly_once.simulation.sources import Bookmarks
-    from tests.random.exactly_once.simulation.world import Record
-
-    Key = tuple[str, str]
-    Violation = tuple[str, str]
+Key = tuple[str, str]
+Row = tuple[str, str, int | None]
+Violation = tuple[str, str]
 
 
 class Promise(NamedTuple):
@@ -32,12 +26,11 @@ class Promise(NamedTuple):
     newest: Mapping[Key, str]
 
 
-def of_state(history: History, promise: Promise) -> Iterator[Violation]:
-    """Check a state when it is emitted (C)."""
-    records = history.world.records()
+def of_state(source: Source, records: Iterable[Record], promise: Promise) -> Iterator[Violation]:
+    """Check a state when it is emitted, with the messages of the topics by then (C)."""
     topics = _contents(records)
-    if history.source.is_log:
-        covered = [each for each in history.source.covered(promise.bookmarks) if each.is_keyed]
+    if source.is_log:
+        covered = [each for each in source.covered(promise.bookmarks) if each.is_keyed]
         for key, wanted in _contents(covered).items():
             if not _is_subsequence(wanted, topics[key]):
                 yield "C", f"{promise.bookmarks}: {key} is {wanted}, in the topic {topics[key]}"
@@ -50,19 +43,42 @@ def of_state(history: History, promise: Promise) -> Iterator[Violation]:
             yield "C", f"{promise.bookmarks}: {count} of {key}, in the topic {len(topics[key])}"
 
 
-def at_the_end(history: History) -> Iterator[Violation]:
-    """Check the topics after the last run (A, B)."""
-    if history.source.is_log:
-        yield from _wrong_log(history)
-    else:
-        yield from _lost_rows(history)
-        yield from _duplicated_rows(history)
+def emissions(lines: Iterable[Record | Bookmarks]) -> Counter[Row]:
+    """Count what one run of a tap emits, of a row with a key each update once."""
+    counts = Counter(_row(line) for line in lines if isinstance(line, Record))
+    return Counter({row: count if row[2] is None else 1 for row, count in counts.items()})
 
 
-def _wrong_log(history: History) -> Iterator[Violation]:
-    events = [event for event in history.source.events if event.content != REJECTED]
+def at_the_end(
+    source: Source, records: Sequence[Record], emitted: Mapping[Row, int]
+) -> Iterator[Violation]:
+    """Check the topics after the last run (A, B).
+
+    Args:
+        source: The source.
+        records: The messages of the topics, in topic order.
+        emitted: How often the tap has emitted each row, from each state at most once.
+    """
+    topics = _contents(records)
+    if source.is_log:
+        yield from _wrong_log(source, topics)
+        return
+    for table in source.tables.values():
+        for row in table:
+            if row.is_keyed and topics[row.key][-1:] != [row.content]:
+                yield "A", f"{row.key} is {row.content}, in the topic {topics[row.key]}"
+    for key, count in Counter(map(_row, records)).items():
+        if count > emitted.get(key, 0):
+            yield "B", f"{key} is {count} times in the topic, emitted {emitted.get(key, 0)} times"
+
+
+def _row(record: Record) -> Row:
+    return (*record.key, record.update if record.is_keyed else None)
+
+
+def _wrong_log(source: Source, topics: Mapping[Key, list[str]]) -> Iterator[Violation]:
+    events = [event for event in source.events if event.content != REJECTED]
     keyed = {event.key for event in events if event.is_keyed}
-    topics = _contents(history.world.records())
     for key, wanted in _contents(events).items():
         found = topics[key]
         is_lost = len(found) < len(wanted)
@@ -70,25 +86,6 @@ def _wrong_log(history: History) -> Iterator[Violation]:
             is_lost = not _is_subsequence(wanted, found) or found[-1] != wanted[-1]
         if is_lost or len(found) > len(wanted):
             yield "A" if is_lost else "B", f"{key}: {wanted} in the log, {found} in the topic"
-
-
-def _lost_rows(history: History) -> Iterator[Violation]:
-    topics = _contents(history.world.records())
-    for table in history.source.tables.values():
-        for row in table:
-            if row.is_keyed and topics[row.key][-1:] != [row.content]:
-                yield "A", f"{row.key} is {row.content}, in the topic {topics[row.key]}"
-
-
-def _duplicated_rows(history: History) -> Iterator[Violation]:
-    """Each update may be in its topic as often as the tap has emitted it from different states."""
-    found: Counter[tuple[object, ...]] = Counter()
-    for record in history.world.records():
-        found[(*record.key, record.update) if record.is_keyed else record.key] += 1
-    for key, count in found.items():
-        delivered = sum(history.delivered[key].values())
-        if count > delivered:
-            yield "B", f"{key} is {count} times in the topic, emitted {delivered} times"
 
 
 def _contents(records: Iterable[Record]) -> dict[Key, list[str]]:

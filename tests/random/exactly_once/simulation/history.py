@@ -1,70 +1,31 @@
 """A random history: a source that changes, interrupted runs, and states that are resumed."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from target_workato_streams.event_streams.errors import EventStreamsError
+from target_workato_streams.exactly_once.positions import Position
 
 from tests.random.exactly_once.simulation import checks
 from tests.random.exactly_once.simulation.run import Pipeline, Run
-from tests.random.exactly_once.simulation.sources import Source, Traits
-from tests.random.exactly_once.simulation.world import Faults, Killed, Record, World
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from target_workato_streams.exactly_once.positions import Position
-
-    from tests.random.exactly_once.simulation.sources import Bookmarks
+from tests.random.exactly_once.simulation.sources import Bookmarks, Source
+from tests.random.exactly_once.simulation.world import Killed, Options, Record, World
 
 TABLES = ("incremental", "snapshot", "keyless snapshot", "keyless incremental")
 
 
-@dataclass(frozen=True)
-class Options:
-    """What may happen in a history.
-
-    Args:
-        kinds: The kinds of streams that may occur.
-        has_offset_per_stream: See `Source`.
-        streams: The maximum number of streams.
-        topics: The maximum number of topics.
-        traits: What the source is like.
-        faults: The probabilities of faults of the service.
-        runs: The maximum number of runs before the last one, which is not interrupted.
-        changes: The maximum number of changes of the source before a run.
-        many_changes: Further changes before every other run.
-        tap_dies: The probability that a tap dies.
-        older_state: The probability that a run resumes from an older state.
-        rests: The possible times in seconds between two runs.
-        expire: The probability that messages expire between two runs.
-        other_position: The probability that a position is not in its topic.
-        no_time: The probability that the time of a position is unknown.
-        no_position: The probability that a position is missing.
-        hold_secs: The time for which found messages hold back states.
-    """
-
-    kinds: tuple[str, ...]
-    has_offset_per_stream: bool = False
-    streams: int = 2
-    topics: int = 2
-    traits: Traits = field(default_factory=Traits)
-    faults: Faults = field(default_factory=Faults)
-    runs: int = 4
-    changes: int = 12
-    many_changes: int = 0
-    tap_dies: float = 0.0
-    older_state: float = 0.2
-    rests: tuple[int, ...] = (0, 1, 3, 20, 200)
-    expire: float = 0.0
-    other_position: float = 0.0
-    no_time: float = 0.0
-    no_position: float = 0.0
-    hold_secs: float = 60.0
+def choose(options: Options, rng: random.Random) -> tuple[Source, dict[str, int]]:
+    """Return a source, and the number of the topic of each of its streams."""
+    streams = "ABCDEFG"[: rng.randint(1, options.streams)]
+    topics = rng.randint(1, min(len(streams), options.topics))
+    kinds = {stream: rng.choice(options.kinds) for stream in streams}
+    routes = {
+        stream: number if number < topics else rng.randrange(topics)
+        for number, stream in enumerate(streams)
+    }
+    return Source(rng, kinds, options), routes
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +56,7 @@ class History:
         source: The source.
         violations: What was wrong, after the letter of the check: A for lost, B for duplicated,
             C for a state that is not true.
-        delivered: How often each row was emitted by the tap: by row and update if it has a key,
-            at most in one run from each state.
+        emitted: What the tap emits in a run from each state.
         runs: The number of runs.
         failures: The number of runs that ended with an error.
     """
@@ -104,19 +64,10 @@ class History:
     def __init__(self, seed: int, options: Options, trace: list[str] | None = None) -> None:
         self._rng = rng = random.Random(seed)  # noqa: S311 - no secret
         self._options = options
-        streams = "ABCDEFG"[: rng.randint(1, options.streams)]
-        topics = rng.randint(1, min(len(streams), options.topics))
-        kinds = {stream: rng.choice(options.kinds) for stream in streams}
-        routes = {
-            stream: number if number < topics else rng.randrange(topics)
-            for number, stream in enumerate(streams)
-        }
-        self.world = World(rng, topics, options.faults, trace)
-        self.source = Source(
-            rng, kinds, options.traits, has_offset_per_stream=options.has_offset_per_stream
-        )
+        self.source, routes = choose(options, rng)
+        self.world = World(rng, len(set(routes.values())), options, trace)
         self.violations: list[tuple[str, str]] = []
-        self.delivered: dict[tuple[object, ...], Counter[State]] = defaultdict(Counter)
+        self.emitted: dict[State, Counter[checks.Row]] = defaultdict(Counter)
         self.runs = self.failures = 0
         self._pipeline = Pipeline(self.world, rng, routes, options.hold_secs)
         self._states = [State()]
@@ -133,7 +84,7 @@ class History:
         self.source.change(rng.randint(1, options.changes))
         for _ in range(rng.randint(1, options.runs)):
             known = len(self._states)
-            if options.faults.overlapping:
+            if options.overlapping:
                 world.start_another_run = lambda state=state: self._run_another(state)
             self._run(state)
             state = self._next(state, known)
@@ -147,10 +98,12 @@ class History:
             world.seconds += rng.choice(options.rests)
             if world.happens(options.expire):
                 world.expire()
-        world.faults = world.faults.for_the_last_run()
+        # With these faults, a run still completes.
+        world.options = replace(options, kill=0.0, stray=0.0, expiring=0.0, overlapping=0.0)
         world.start_another_run = None
         self._run(state, is_last=True)
-        self.violations += checks.at_the_end(self)
+        emitted = sum(self.emitted.values(), Counter())
+        self.violations += checks.at_the_end(self.source, world.records(), emitted)
         return True
 
     def _next(self, state: State, known: int) -> State:
@@ -184,7 +137,7 @@ class History:
             promise = promises[int(number)]
             self.world.note("    EMITTED {} {}", promise.bookmarks, dict(positions))
             self._states.append(State(promise.bookmarks, dict(positions), promise.needed))
-            self.violations += checks.of_state(self, promise)
+            self.violations += checks.of_state(self.source, self.world.records(), promise)
 
         try:
             Run(self._pipeline, self._damaged(state.positions), emit).play(lines)
@@ -198,21 +151,18 @@ class History:
         """Yield the lines of the tap, and record what each of its states promises."""
         needed = Counter(state.needed)
         newest: dict[tuple[str, str], str] = {}
-        seen: Counter[tuple[object, ...]] = Counter()
-        for line in self.source.lines(state.bookmarks):
+        emitted = list(self.source.lines(state.bookmarks))
+        self.emitted[state] |= checks.emissions(emitted)
+        for line in emitted:
             if not isinstance(line, Record):
                 promises.append(checks.Promise(line, Counter(needed), dict(newest)))
                 yield b"%d" % (len(promises) - 1)
                 continue
             if line.is_keyed:
                 newest[line.key] = line.content
-                seen[(*line.key, line.update)] = 1
             else:
                 needed[line.key] += 1
-                seen[line.key] += 1
             yield line
-        for key, count in seen.items():
-            self.delivered[key][state] = max(count, self.delivered[key][state])
 
     def _damaged(self, positions: Mapping[int, Position]) -> dict[int, Position]:
         """Return the positions as another workspace, a restored copy or an edit leaves them."""

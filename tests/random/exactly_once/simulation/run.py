@@ -1,28 +1,27 @@
 """One run of the target: the real rule and reader, and a producer without threads."""
 
-from __future__ import annotations
-
 import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from target_workato_streams.exactly_once.deduplicator import Deduplicator
 from target_workato_streams.exactly_once.positions import Position
 from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
+from target_workato_streams.message_key import RowVersion
 
-from tests.random.exactly_once.simulation.world import KEY_FIELD, REJECTED, Lost, TopicClient
+from tests.random.exactly_once.simulation.world import (
+    KEY_FIELD,
+    REJECTED,
+    Lost,
+    Record,
+    TopicClient,
+    World,
+)
 
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable, Iterable, Mapping
-
-    from target_workato_streams.exactly_once.deduplicator import PositionedState
-    from target_workato_streams.message_key import RowVersion
-
-    from tests.random.exactly_once.simulation.world import Record, World
-
-    Positions = Mapping[int, Position]
-    Emit = Callable[[bytes, Positions], None]
+Positions = Mapping[int, Position]
+Emit = Callable[[bytes, Positions], None]
 
 # Its lines would only repeat the trace.
 logger = logging.getLogger("simulation")
@@ -122,17 +121,10 @@ class Run:
         clock = Clock(self._world.sleep, self._world.now)
         reader = TopicReader(client, f"T{topic_id}", KEY_FIELD, clock, logger)
         position = self._rule.position(topic_id)
-        again: PositionedState | None = None
-        if position is None:
-            end = reader.find_end().end
-            again = self._rule.look_up(topic_id, end)
-            self._world.note("    T{} ends at {}", topic_id, end)
-        else:
-            found = reader.look_up(position)
-            end = found.end
-            self._rule.look_up(topic_id, end, found.versions)
-            self._world.note("    T{}: {} found up to {}", topic_id, len(found.versions), end)
-        self._readers[topic_id], self._last[topic_id] = reader, end
+        found = reader.find_end() if position is None else reader.look_up(position)
+        again = self._rule.look_up(topic_id, found.end, found.versions)
+        self._world.note("    T{}: {} found up to {}", topic_id, len(found.versions), found.end)
+        self._readers[topic_id], self._last[topic_id] = reader, found.end
         if again:
             self._emit(again.state, again.positions)
             self._world.may_kill("after a repeated state")

@@ -1,16 +1,9 @@
 """Simulated taps: logs, incremental tables and snapshots, with and without keys."""
 
-from __future__ import annotations
+import random
+from collections.abc import Iterator, Mapping
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from tests.random.exactly_once.simulation.world import REJECTED, Record
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterator
+from tests.random.exactly_once.simulation.world import REJECTED, Options, Record
 
 # The state of a tap: an offset in the log, or the last update of each stream.
 Bookmarks = Mapping[str, int]
@@ -19,58 +12,29 @@ KEYED = frozenset({"log", "incremental", "snapshot"})
 INCREMENTAL = frozenset({"incremental", "keyless incremental"})
 
 
-@dataclass(frozen=True)
-class Traits:
-    """What a source is like.
-
-    Args:
-        rows: The number of rows of a keyed stream.
-        versions: The number of different contents.
-        equal_events: Whether a log may contain a version twice in succession.
-        rejected_records: Whether a log contains records that the service rejects.
-        newest_first: Whether a snapshot starts with the newest rows.
-        burst: With a log per stream, the probability that the next event is of the same stream.
-    """
-
-    rows: int = 3
-    versions: int = 3
-    equal_events: bool = False
-    rejected_records: bool = False
-    newest_first: bool = False
-    burst: float = 0.5
-
-
 class Source:
     """The streams of one tap.
 
     Args:
         rng: The random numbers of the history.
         kinds: The kind of each stream by its name; either all of them are logs, or none.
-        traits: What the source is like.
-        has_offset_per_stream: Whether each stream is a log of its own, such as a topic that is
-            mirrored, instead of all streams in one log.
+        options: What the source is like. With `has_offset_per_stream`, each stream is a log of
+            its own, such as a topic that is mirrored, instead of all streams in one log.
 
     Attributes:
         events: The events of the logs.
         tables: The rows of each other stream.
     """
 
-    def __init__(
-        self,
-        rng: random.Random,
-        kinds: Mapping[str, str],
-        traits: Traits,
-        *,
-        has_offset_per_stream: bool = False,
-    ) -> None:
+    def __init__(self, rng: random.Random, kinds: Mapping[str, str], options: Options) -> None:
         self.kinds = kinds
         self.events: list[Record] = []
         self.tables: dict[str, list[Record]] = {stream: [] for stream in kinds}
         self.is_log = all(kind.endswith("log") for kind in kinds.values())
         self._rng = rng
-        self._traits = traits
-        self._has_offset_per_stream = has_offset_per_stream
+        self._options = options
         self._updates = 0
+        self._newest: dict[tuple[str, str], str] = {}
 
     def change(self, times: int) -> None:
         """Change the source at random."""
@@ -86,7 +50,7 @@ class Source:
     def lines(self, bookmarks: Bookmarks) -> Iterator[Record | Bookmarks]:
         """Yield what the tap emits: the bookmarks that it was given, records and bookmarks."""
         yield dict(bookmarks)
-        if self._has_offset_per_stream:
+        if self._options.has_offset_per_stream:
             yield from self._interleaved(bookmarks)
         elif self.is_log:
             yield from self._logged(bookmarks)
@@ -96,7 +60,7 @@ class Source:
     def covered(self, bookmarks: Bookmarks) -> Iterator[Record]:
         """Return the events that bookmarks cover, except those that the service rejects."""
         for number, event in enumerate(self.events):
-            name = event.stream if self._has_offset_per_stream else OFFSET
+            name = event.stream if self._options.has_offset_per_stream else OFFSET
             if number < bookmarks.get(name, 0) and event.content != REJECTED:
                 yield event
 
@@ -107,11 +71,11 @@ class Source:
             self.events.append(Record(stream, content, "", update, is_keyed=False))
             return
         row = self._row()
-        if self._traits.rejected_records and self._rng.random() < 0.15:
+        if self._options.rejected_records and self._rng.random() < 0.15:
             content = REJECTED
-        last = [event.content for event in self.events if event.key == (stream, row)][-1:]
-        may_repeat = self._traits.equal_events and self._rng.random() < 0.5
-        if content == REJECTED or last != [content] or may_repeat:
+        may_repeat = self._options.equal_events and self._rng.random() < 0.5
+        if content == REJECTED or self._newest.get((stream, row)) != content or may_repeat:
+            self._newest[stream, row] = content
             self.events.append(Record(stream, row, content, update, is_keyed=True))
 
     def _update(self, stream: str) -> None:
@@ -140,7 +104,7 @@ class Source:
         start = bookmarks.get(OFFSET, 0)
         for number, event in enumerate(self.events[start:], start + 1):
             yield event
-            if self._rng.random() < 0.3 or number == len(self.events):
+            if self._rng.random() < self._options.states or number == len(self.events):
                 yield {OFFSET: number}
 
     def _interleaved(self, bookmarks: Bookmarks) -> Iterator[Record | Bookmarks]:
@@ -151,12 +115,12 @@ class Source:
         offsets = dict(bookmarks)
         stream = ""
         while left := [name for name, queue in queues.items() if queue]:
-            if stream not in left or self._rng.random() > self._traits.burst:
+            if stream not in left or self._rng.random() > self._options.burst:
                 stream = self._rng.choice(left)
             event = queues[stream].pop(0)
             offsets[stream] = event.update + 1
             yield event
-            if self._rng.random() < 0.3 or not any(queues.values()):
+            if self._rng.random() < self._options.states or not any(queues.values()):
                 yield dict(offsets)
 
     def _tables(self, bookmarks: Bookmarks) -> Iterator[Record | Bookmarks]:
@@ -169,19 +133,19 @@ class Source:
                 # The row of the bookmark is emitted again.
                 rows = [row for row in rows if row.update >= bookmarks.get(stream, -1)]
                 rows.sort(key=lambda row: row.update)
-            elif self._traits.newest_first:
+            elif self._options.newest_first:
                 rows.sort(key=lambda row: -row.update)
             for number, row in enumerate(rows, 1):
                 yield row
                 if kind in INCREMENTAL:
                     state[stream] = row.update
-                    if self._rng.random() < 0.3:
+                    if self._rng.random() < self._options.states:
                         yield dict(state)
                 if number == len(rows):
                     yield dict(state)
 
     def _row(self) -> str:
-        return str(self._rng.randrange(self._traits.rows))
+        return str(self._rng.randrange(self._options.rows))
 
     def _content(self) -> str:
-        return "abcdefgh"[self._rng.randrange(self._traits.versions)]
+        return "abcdefgh"[self._rng.randrange(self._options.versions)]

@@ -3,26 +3,21 @@
 The clock counts whole seconds. It only moves with requests and waits.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
+import random
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from target_workato_streams.event_streams.consume import Message, Messages, rfc3339
+from target_workato_streams.event_streams.consume import Cursor, Message, Messages, rfc3339
 from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.message_key import RowVersion
 
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable, Sequence
-
-    from target_workato_streams.event_streams.consume import Cursor
-
+Action = Callable[[], None]
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 KEY_FIELD = "key"
 PAGE_SIZE = 4
@@ -62,47 +57,50 @@ class Record(NamedTuple):
         return _version(*self.key, self.content if self.is_keyed else None)
 
 
-@dataclass
-class Faults:
-    """The probabilities of faults and deviations.
+@dataclass(frozen=True)
+class Options:
+    """What may happen in a history; most are probabilities."""
 
-    Attributes:
-        kill: The target is killed, at each request, line and state.
-        lost: A response is lost; the request was applied or not.
-        partial: Some entries of a batch fail.
-        others: Another producer publishes a message, before or after a batch.
-        partly_applied: A request whose response is lost was applied in part.
-        applied_late: A request is applied after its connection was closed.
-        readable_after: The seconds until a message can be read or used as a cursor.
-        twice: A message is delivered again.
-        shuffled: The messages of a batch are in another order.
-        stray: A cursor is rejected for no reason, up to four times.
-        no_cursors: Whether the ids in acknowledgements are no cursors.
-        expiring: Messages expire before a request.
-        overlapping: Another run starts during a publish.
-        undated: Whether responses have no Date header.
-        clock_ahead: How many seconds the local clock is ahead.
-    """
-
-    kill: float = 0.03
-    lost: float = 0.08
-    partial: float = 0.15
-    others: float = 0.15
-    partly_applied: float = 0.0
-    applied_late: float = 0.0
-    readable_after: int = 0
-    twice: float = 0.0
-    shuffled: float = 0.0
-    stray: float = 0.0
-    no_cursors: bool = False
-    expiring: float = 0.0
-    overlapping: float = 0.0
-    undated: bool = False
-    clock_ahead: int = 0
-
-    def for_the_last_run(self) -> Faults:
-        """Return the faults with which a run still completes."""
-        return replace(self, kill=0.0, stray=0.0, expiring=0.0, overlapping=0.0)
+    # The source.
+    kinds: tuple[str, ...]  # those of its streams
+    has_offset_per_stream: bool = False  # see `Source`
+    streams: int = 2  # at most
+    topics: int = 2  # at most
+    rows: int = 3  # of a keyed stream
+    versions: int = 3  # different contents
+    equal_events: bool = False  # a log may contain a version twice in succession
+    rejected_records: bool = False  # a log contains records that the service rejects
+    newest_first: bool = False  # a snapshot starts with the newest rows
+    burst: float = 0.5  # with a log per stream, the next event is of the same stream
+    states: float = 0.3  # a state follows a record
+    tap_dies: float = 0.0
+    # The history.
+    runs: int = 4  # at most, before the last one, which is not interrupted
+    changes: int = 12  # of the source before a run, at most
+    many_changes: int = 0  # further ones before every other run
+    rests: tuple[int, ...] = (0, 1, 3, 20, 200)  # the possible times in seconds between two runs
+    older_state: float = 0.2  # a run resumes from an older state
+    expire: float = 0.0  # messages expire between two runs
+    other_position: float = 0.0  # a position is not in its topic
+    no_time: float = 0.0  # the time of a position is unknown
+    no_position: float = 0.0  # a position is missing
+    hold_secs: float = 60.0  # the time for which found messages hold back states
+    # The service.
+    kill: float = 0.03  # the target is killed, at each request, line and state
+    lost: float = 0.08  # a response is lost; the request was applied or not
+    partial: float = 0.15  # some entries of a batch fail
+    others: float = 0.15  # another producer publishes a message, before or after a batch
+    partly_applied: float = 0.0  # a request whose response is lost was applied in part
+    applied_late: float = 0.0  # a request is applied after its connection was closed
+    readable_after: int = 0  # the seconds until a message can be read or used as a cursor
+    twice: float = 0.0  # a message is delivered again
+    shuffled: float = 0.0  # the messages of a batch are in another order
+    stray: float = 0.0  # a cursor is rejected for no reason, up to four times
+    no_cursors: bool = False  # the ids in acknowledgements are no cursors
+    expiring: float = 0.0  # messages expire before a request
+    overlapping: float = 0.0  # another run starts during a publish
+    undated: bool = False  # responses have no Date header
+    clock_ahead: int = 0  # the seconds by which the local clock is ahead
 
 
 class Stored(NamedTuple):
@@ -130,17 +128,17 @@ class World:
     Args:
         rng: The random numbers of the history.
         topics: The number of topics, whose ids start with 0.
-        faults: The probabilities of faults.
+        options: What may happen.
         trace: Receives lines that describe what happens; None to keep nothing.
     """
 
     def __init__(
-        self, rng: random.Random, topics: int, faults: Faults, trace: list[str] | None = None
+        self, rng: random.Random, topics: int, options: Options, trace: list[str] | None = None
     ) -> None:
-        self.faults = faults
+        self.options = options
         self.topics = [Topic() for _ in range(topics)]
         self.seconds = 100
-        self.start_another_run: Callable[[], None] | None = None
+        self.start_another_run: Action | None = None
         self._rng = rng
         self._trace = trace
         self._strays = 0
@@ -156,13 +154,13 @@ class World:
 
     def may_kill(self, where: str) -> None:
         """Kill the target at random."""
-        if self.happens(self.faults.kill):
+        if self.happens(self.options.kill):
             self.note("    KILLED {}", where)
             raise Killed
 
     def now(self) -> datetime:
         """Return the local time of the target."""
-        return START + timedelta(seconds=self.seconds + self.faults.clock_ahead)
+        return START + timedelta(seconds=self.seconds + self.options.clock_ahead)
 
     def sleep(self, secs: float) -> None:
         """Wait."""
@@ -188,28 +186,28 @@ class World:
         Raises:
             Lost: There is no response.
         """
-        topic, faults, rng = self.topics[topic_id], self.faults, self._rng
-        if self.start_another_run and self.happens(faults.overlapping):
+        topic, options, rng = self.topics[topic_id], self.options, self._rng
+        if self.start_another_run and self.happens(options.overlapping):
             start, self.start_another_run = self.start_another_run, None
             start()
         self.may_kill("before publish")
         self._step(topic)
         self._publish_others(topic)
-        is_lost = self.happens(faults.lost)
+        is_lost = self.happens(options.lost)
         if is_lost and self.happens(0.4):
-            is_late = self.happens(faults.applied_late)
+            is_late = self.happens(options.applied_late)
             if is_late:
                 topic.late.append([record for record in records if record.content != REJECTED])
             self.note("    publish {} lost, applied late: {}", _text(topic_id, records), is_late)
             raise Lost
         accepted = [True] * len(records)
-        if is_lost and self.happens(faults.partly_applied):
+        if is_lost and self.happens(options.partly_applied):
             count = rng.randint(0, len(records))
             accepted = [index < count for index in range(len(records))]
-        elif self.happens(faults.partial):
+        elif self.happens(options.partial):
             accepted = [rng.random() < 0.5 for _ in records]
         order = list(range(len(records)))
-        if self.happens(faults.shuffled):
+        if self.happens(options.shuffled):
             rng.shuffle(order)
         ids: list[str | None] = [None] * len(records)
         for index in order:
@@ -222,7 +220,7 @@ class World:
         self.may_kill("after publish")
         if is_lost:
             raise Lost
-        return [f"{each}-" if each and faults.no_cursors else each for each in ids], date
+        return [f"{each}-" if each and options.no_cursors else each for each in ids], date
 
     def consume(self, topic_id: int, cursor: Cursor, batch_size: int, secs: int) -> Messages:
         """Consume a page, after at most so many seconds if there is none.
@@ -233,18 +231,18 @@ class World:
         topic = self.topics[topic_id]
         self.may_kill("in a look-up")
         self._step(topic)
-        if self.happens(self.faults.expiring):
+        if self.happens(self.options.expiring):
             topic.expired = self._rng.randint(topic.expired, len(topic.messages))
         start = self._first_after(topic, cursor)
         until = self.seconds + secs
         while (end := self._readable(topic)) <= start and self.seconds < until:
             self._step(topic)
         stored = topic.messages[start : min(end, start + min(batch_size, PAGE_SIZE))]
-        again = self.faults.twice
+        again = self.options.twice
         page = [each for each in stored for _ in range(1 + self.happens(again))]
         if page and start and cursor.after_message_id and self.happens(again):
             page.insert(0, topic.messages[start - 1])
-        date = None if self.faults.undated else self.date()
+        date = None if self.options.undated else self.date()
         return Messages([each.message for each in page], date)
 
     def records(self) -> list[Record]:
@@ -259,7 +257,7 @@ class World:
             return max(found, topic.expired)
         if cursor.after_message_id is None:
             return topic.expired
-        if self._strays or self.happens(self.faults.stray):
+        if self._strays or self.happens(self.options.stray):
             self._strays = self._strays - 1 if self._strays else self._rng.randint(0, 3)
             raise RequestRejected("stray", status=400, reason="stray")
         index = topic.indices.get(cursor.after_message_id, -1)
@@ -269,7 +267,7 @@ class World:
 
     def _readable(self, topic: Topic) -> int:
         """Return the number of messages that can be read."""
-        latest = self.seconds - self.faults.readable_after
+        latest = self.seconds - self.options.readable_after
         return bisect_right(topic.messages, latest, key=lambda each: each.stored_at)
 
     def _step(self, topic: Topic) -> None:
@@ -279,7 +277,7 @@ class World:
                 self._append(topic, record)
 
     def _publish_others(self, topic: Topic) -> None:
-        while self.happens(self.faults.others):
+        while self.happens(self.options.others):
             self._append(topic, None)
 
     def _append(self, topic: Topic, record: Record | None) -> str:

@@ -1,24 +1,26 @@
-"""A round: random input and settings, and runs with faults until everything is published."""
+"""Run the target with random records, states, faults and signals.
 
-from __future__ import annotations
+`python -m tests.random.fuzz_target [ROUNDS] [SEED]`
+"""
 
 import itertools
 import json
 import random
 import signal
+import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from typing import Any
+
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import write_json
 from tests.support.singer_lines import record, schema, state
 from tests.support.target import RunningTarget
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
 
 # The kinds of faults, their options, and whether they allow later messages to overtake one.
 WHOLE: list[tuple[str, dict[str, Any]]] = [
@@ -43,37 +45,30 @@ ENTRIES: list[tuple[str, dict[str, Any]]] = [
     ("missing_entry", {"indices": [1], "stored": True}),
     ("missing_entry", {"indices": [0, 3], "stored": False}),
 ]
+PROMISES = ("lost records", "untrue states", "records out of order", "good records rejected")
 CHECKED = [{"name": "n", "type": "integer", "optional": False}]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MAX_RUNS = 6
 SECS = 60.0
 
 
-@dataclass
 class Round:
-    """The input of a round, and the results of its runs.
-
-    Args:
-        emulator: The service, which is reset.
-        seed: The seed of all random choices.
+    """Random input and settings, and runs with faults until everything is published.
 
     Attributes:
         problems: Descriptions of broken promises.
         counts: The number of times that each kind of event happened.
     """
 
-    emulator: Emulator
-    seed: int
-    problems: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        """Choose topics, settings and records."""
-        chance = self.chance = random.Random(self.seed)  # noqa: S311 - repeatable, no secret
-        self.emulator.reset()
+    def __init__(self, emulator: Emulator, seed: int) -> None:
+        self.emulator = emulator
+        self.problems: list[str] = []
+        self.counts: Counter[str] = Counter()
+        chance = self.chance = random.Random(seed)  # noqa: S311 - repeatable, no secret
+        emulator.reset()
         self.partial = chance.random() < 0.3
-        self.emulator.configure(rejection="partial" if self.partial else "status")
-        self.topics = [self.emulator.create_topic(f"t{n}", schema=CHECKED) for n in range(2)]
+        emulator.configure(rejection="partial" if self.partial else "status")
+        self.topics = [emulator.create_topic(f"t{n}", schema=CHECKED) for n in range(2)]
         self.route = {name: chance.choice(self.topics) for name in "abc"}
         count = chance.randint(20, 300)
         bad_share = chance.choice([0, 0, 0.02, 0.5])
@@ -190,3 +185,37 @@ class Round:
                     one > other for one, other in itertools.pairwise(firsts)
                 )
                 self.problems.append(f"topic {topic} is out of order: {firsts}")
+
+
+def main(rounds: int, seed: int) -> int:
+    """Run the rounds, two at a time, print the counts, and return the exit code."""
+    counts: Counter[str] = Counter(dict.fromkeys(PROMISES, 0))
+    failed = 0
+    with Emulator.start() as one, Emulator.start() as other, ThreadPoolExecutor(2) as pool:
+        emulators = SimpleQueue[Emulator]()
+        emulators.put(one)
+        emulators.put(other)
+
+        def play(number: int) -> Round:
+            emulator = emulators.get()
+            played = Round(emulator, number)
+            try:
+                played.play()
+            except Exception as exc:  # noqa: BLE001 - counted as a failed round
+                played.problems.append(f"{type(exc).__name__}: {exc}")
+            emulators.put(emulator)
+            for problem in played.problems:
+                print(f"seed {number}: {problem}", flush=True)  # noqa: T201
+            return played
+
+        for played in pool.map(play, range(seed, seed + rounds)):
+            counts.update(played.counts, rounds=1, records=len(played.streams))
+            failed += bool(played.problems)
+    for names in (("rounds", "runs", "records", "signals"), PROMISES):
+        print(", ".join(f"{counts[name]} {name}" for name in names))  # noqa: T201
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    given = dict(enumerate(map(int, sys.argv[1:])))
+    sys.exit(main(given.get(0, 200), given.get(1, 1)))

@@ -1,1 +1,0 @@
-"""Random tests of the target's executable, with records, states, faults and signals."""
