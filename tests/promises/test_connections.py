@@ -1,11 +1,9 @@
 """Certificates, proxies and hosts that cannot be reached."""
 
-from __future__ import annotations
-
 import datetime as dt
 import ipaddress
 import ssl
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -16,10 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.support.connector import TOKEN
 from tests.support.injection import NO_SUCH_HOST, injected
 from tests.support.raw_service import RawService, http_response
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 NOBODY = "http://127.0.0.1:1"
 NO_EXCEPTIONS = {"no_proxy": "", "NO_PROXY": ""}

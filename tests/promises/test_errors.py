@@ -1,7 +1,5 @@
 """A failure is one line with topic or stream, status, cause and remedy, and no secrets."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from typing import Any

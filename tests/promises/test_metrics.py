@@ -1,13 +1,11 @@
 """The executables serve metrics while they run, and the dashboard shows them."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re
 import socket
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import prometheus_client
 import requests
@@ -15,14 +13,9 @@ from tap_workato_streams.plugin.monitoring import serve_metrics
 
 from tests.support.connector import PAYLOAD
 from tests.support.raw_service import RawService, http_response
-from tests.support.running import eventually
+from tests.support.running import Running, eventually
 from tests.support.singer_lines import record, schema
 from tests.tools.docs import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from tests.support.running import Running
 
 PAGE = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ROWS = PAGE.split("## Metrics")[1].split("## Alerts")[0]

@@ -1,7 +1,5 @@
 """The log says how far each topic is, how far behind, and when its backlog will be done."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,27 +1,20 @@
 """Topics, batches in flight and retries share one rate limiter, and a 429 pauses all of them."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
+from workato_streams_emulator import Emulator
 
-from tests.support.executables import environment
+from tests.support.connector import Connector
+from tests.support.executables import Outcome, environment
 from tests.support.injection import injected
 from tests.support.running import eventually, killed_at_end
 from tests.support.singer_lines import lines, record, schema, state
 from tests.support.tap import bookmark
 from tests.support.tap_output import assert_states_are_true, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
-    from tests.support.connector import Connector
-    from tests.support.executables import Outcome
 
 COUNT = 20
 STREAMS = [f"orders{topic}" for topic in (1, 2, 3, 4)]

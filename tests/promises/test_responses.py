@@ -1,23 +1,17 @@
 """Slow, large or malformed responses: a run ends with one line that names the cause."""
 
-from __future__ import annotations
-
 import gzip
 import resource
+import socket
 import subprocess
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.connector import Connector
 from tests.support.executables import environment
 from tests.support.raw_service import RawService, http_response
-
-if TYPE_CHECKING:
-    import socket
-
-    from tests.support.connector import Connector
 
 MEGABYTE = 1024 * 1024
 

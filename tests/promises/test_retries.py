@@ -1,13 +1,12 @@
 """Transient faults are retried, within `max_retry_secs`, and each message is emitted once."""
 
-from __future__ import annotations
-
 import os
 import re
+import socket
 import threading
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -16,10 +15,6 @@ from tests.support.raw_service import RawService, http_response
 from tests.support.running import WAIT_SECS
 from tests.support.tap import bookmark
 from tests.support.tap_output import assert_states_are_true, consumed, ids
-
-if TYPE_CHECKING:
-    import socket
-
 
 THROTTLED = http_response(b"", status="429 Too Many Requests")
 UNAVAILABLE = http_response(b"", status="503 Service Unavailable")

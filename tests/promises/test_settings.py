@@ -1,24 +1,18 @@
 """Bad settings are rejected before the first request, all at once, each with its reason."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.plugin_base import PluginBase
 from tap_workato_streams.event_streams.session import developer_host, messages_host
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
-from tests.support.executables import run
+from tests.support.executables import Outcome, run
 from tests.support.singer_lines import lines, orders, schema, state
 from tests.support.tap_output import consumed, ids
-
-if TYPE_CHECKING:
-    from singer_sdk.plugin_base import PluginBase
-
-    from tests.support.executables import Outcome
 
 TAP_CONFIG = {"api_token": "good-token", "topics": [{"id": 1}]}
 TARGET_CONFIG = {"api_token": "good-token", "default_topic_id": 1}

@@ -1,7 +1,5 @@
 """Several processes of the executables share a quota."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """A shared quota in a real store, which counts requests by its own clock."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
@@ -10,10 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -22,14 +20,9 @@ from tap_workato_streams.event_streams import quota as shared_quota
 from tap_workato_streams.event_streams.errors import QuotaStoreError, Stopped
 from tap_workato_streams.event_streams.quota import SharedQuota
 
-from tests.support.quota_stores import MISSING, PASSWORD, redis_is_installed, redis_server
+from tests.support.quota_stores import MISSING, PASSWORD, Store, redis_is_installed, redis_server
 from tests.support.running import killed_at_end
 from tests.tools.benchmarks.quota import CLOCK_AHEAD
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.quota_stores import Store
 
 
 def quota_of(store: Store, limit: int) -> closing[SharedQuota]:

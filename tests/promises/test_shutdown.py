@@ -1,7 +1,5 @@
 """SIGTERM and SIGINT end a run soon and in order; a second signal or a kill loses nothing."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -10,9 +8,9 @@ import select
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome, command, environment, write_json
 from tests.support.injection import injected
@@ -20,10 +18,6 @@ from tests.support.running import WAIT_SECS, eventually, insist, killed_at_end
 from tests.support.singer_lines import lines, orders, schema, state
 from tests.support.tap import END_SECS, bookmark, read_slowly, start_with_pipe
 from tests.support.tap_output import assert_states_are_true, await_polls, ids
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
 
 # The promise is five seconds, and this machine may be busy.
 WITHOUT_LOADER_SECS = 10.0

@@ -1,7 +1,5 @@
 """The comparison behind docs/compatibility.md recognizes how a plugin changes values."""
 
-from __future__ import annotations
-
 from decimal import Decimal
 from typing import Any
 

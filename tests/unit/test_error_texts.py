@@ -1,7 +1,5 @@
 """The texts of errors, as far as they depend on the response or exception only."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import ssl

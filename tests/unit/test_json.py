@@ -1,22 +1,16 @@
 """JSON is split without decoding it, in time in proportion to its length; no payload changes."""
 
-from __future__ import annotations
-
 import json
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tap_workato_streams.event_streams.consume import Message
 from tap_workato_streams.plugin.json import check_utf8, elements, members, scan, split_page
 
 from tests.support.payload_text import payloads
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from tap_workato_streams.event_streams.consume import Message
 
 # JSON that msgspec rejects: a page that contains it is split in another way.
 SURROGATE = b'"\\ud800"'

@@ -1,15 +1,13 @@
 """The rate limiter and the retries, shown by a clock that need not wait."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import re
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 from threading import Thread
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 from tap_workato_streams.event_streams import quota, rate_limiter
@@ -19,9 +17,6 @@ from tap_workato_streams.event_streams.rate_limiter import RateLimiter
 from tap_workato_streams.event_streams.session import LONGEST_WAIT_SECS, RetryPolicy
 
 from tests.support.running import eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def _elapsed(earlier: float, later: float) -> float:

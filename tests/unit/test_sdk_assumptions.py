@@ -1,7 +1,5 @@
 """What the connectors assume about the SDK without noticing that it has changed."""
 
-from __future__ import annotations
-
 from singer_sdk import Tap
 from singer_sdk.plugin_base import PluginBase
 from singer_sdk.streams import Stream

@@ -1,7 +1,5 @@
 """No call of a worker is lost, at whatever moment it is made."""
 
-from __future__ import annotations
-
 import os
 import select
 from contextlib import closing
