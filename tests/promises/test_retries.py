@@ -1,6 +1,5 @@
 """Transient faults are retried, within `max_retry_secs`, and each message is emitted once."""
 
-import os
 import re
 import socket
 import threading
@@ -146,7 +145,6 @@ def test_a_login_page_ends_the_run_after_a_few_attempts(connector):
     package = connector.name.replace("-", "_")
     short_waits = f"from {package}.event_streams import session; session.LONGEST_WAIT_SECS = 0.1"
     env = injected(connector.folder / "site", short_waits)
-    env["PYTHONPATH"] += os.pathsep + os.environ.get("PYTHONPATH", "")  # with mutated code, if any
     page = http_response(b"<html>Sign in</html>", "Content-Type: text/html")
     with RawService(lambda connection, _number: connection.sendall(page)) as service:
         outcome = connector.run(service.url, env=env, max_retry_secs=10)
