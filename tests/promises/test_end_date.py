@@ -71,23 +71,20 @@ def test_a_range_without_messages_leaves_no_bookmark(run_tap, published):
     assert ids(later) == published[3:]
 
 
+NEW_YEAR = "2026-01-01T00:00:00Z"
+
+
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
         ({"end_date": "yesterday"}, "end_date: must be RFC 3339 in quotes"),
+        ({"end_date": NEW_YEAR, "start_date": NEW_YEAR}, "end_date: must be after start_date"),
         (
-            {"end_date": "2026-01-01T00:00:00Z", "start_date": "2026-01-01T00:00:00Z"},
-            "end_date: must be after start_date",
-        ),
-        (
-            {
-                "topics": [{"id": 1, "end_date": "2025-01-01T00:00:00Z"}],
-                "start_date": "2026-01-01T00:00:00Z",
-            },
+            {"topics": [{"id": 1, "end_date": "2025-01-01T00:00:00Z"}], "start_date": NEW_YEAR},
             "topics[0].end_date: must be after start_date",
         ),
         (
-            {"end_date": "2026-01-01T00:00:00Z", "tail": True},
+            {"end_date": NEW_YEAR, "tail": True},
             "end_date: cannot be combined with tail, which has no end",
         ),
     ],

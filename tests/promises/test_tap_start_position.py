@@ -24,32 +24,34 @@ AN_HOUR_AGO, LONG_AGO = ago(3_600), "2020-01-01T00:00:00Z"
 BY_ID, BY_TIME = "replication_key_value", "message_time"
 # The settings, what the bookmark of the second message has, the first message to be read, the first
 # cursor, and the line in the log.
-STARTS: list[tuple[dict[str, Any], set[str], int, set[str], str]] = [
-    ({}, set(), 0, set(), "starting at the earliest message (no bookmark, start_from is earliest)"),
-    (
+STARTS: dict[str, tuple[dict[str, Any], set[str], int, set[str], str]] = {
+    "earliest": (
+        *({}, set(), 0, set()),
+        "starting at the earliest message (no bookmark, start_from is earliest)",
+    ),
+    "latest": (
         *({"start_from": "latest"}, set(), 6, {"since_time"}),
         "starting after the latest message (no bookmark, start_from is latest)",
     ),
-    (
-        {"start_date": AN_HOUR_AGO},
-        set(),
-        3,
-        {"since_time"},
+    "start_date": (
+        *({"start_date": AN_HOUR_AGO}, set(), 3, {"since_time"}),
         f"starting at {AN_HOUR_AGO} (start_date)",
     ),
-    (
+    "bookmark, start_date": (
         *({"start_date": LONG_AGO}, {BY_ID, BY_TIME}, 2, {"after_message_id"}),
         "resuming after message %s of %s (bookmark)",
     ),
-    (
+    "bookmark without a time, latest": (
         *({"start_from": "latest"}, {BY_ID}, 2, {"after_message_id"}),
         "resuming after message %s (bookmark)",
     ),
-    ({}, {BY_TIME}, 3, {"since_time"}, "resuming at %s (bookmark)"),
-]
+    "bookmark of a time": ({}, {BY_TIME}, 3, {"since_time"}, "resuming at %s (bookmark)"),
+}
 
 
-@pytest.mark.parametrize(("settings", "given", "first", "cursor", "line"), STARTS, ids=str)
+@pytest.mark.parametrize(
+    ("settings", "given", "first", "cursor", "line"), STARTS.values(), ids=STARTS.keys()
+)
 def test_the_settings_decide_only_without_a_bookmark(
     emulator, old_and_new, run_tap, settings, given, first, cursor, line
 ):

@@ -21,10 +21,7 @@ TEXT = {"type": ["string", "null"]}
 OBJECT = {"type": ["object", "null"]}
 FIXED = ["message_id", "topic_id", "time"]
 UNPACKED: dict[str, Any] = {"record_format": "unpacked"}
-DECLARED = {
-    "type": "object",
-    "properties": {"id": {"type": "integer"}, "total": {"type": "number"}},
-}
+DECLARED = {"properties": {"id": {"type": "integer"}, "total": {"type": "number"}}}
 
 
 def schemas(run: Outcome, stream: str = "topic_1") -> list[Schema]:
@@ -687,6 +684,9 @@ def test_columns_that_cannot_be_used_are_an_error(run_tap, topic, columns):
     assert run.records() == []
 
 
+BATCHES = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///x"}}
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -694,10 +694,7 @@ def test_columns_that_cannot_be_used_are_an_error(run_tap, topic, columns):
         ({"schema_evolution": "add"}, "schema_evolution"),
         ({"flattening_enabled": True, "flattening_max_depth": 0}, "flattening_max_depth: must be"),
         (
-            {
-                "schema_evolution": "add_columns",
-                "batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///x"}},
-            },
+            {"schema_evolution": "add_columns", "batch_config": BATCHES},
             "schema_evolution: batch files cannot add columns",
         ),
     ],

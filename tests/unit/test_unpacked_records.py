@@ -165,6 +165,16 @@ def test_names_that_loaders_cannot_hold_are_rescued(name):
     assert record == {"x" * 63: N("2"), "_rescued": {f"/{name}": N("1")}}
 
 
+def test_pointers_are_escaped():
+    assert one({}, '{"a/b~c":1,"":2}') == {"_rescued": {"/a~1b~0c": N("1"), "/": N("2")}}
+
+
+def test_a_field_whose_name_cannot_be_stored_is_rescued_as_json_text():
+    """The pointer is that of its object, because a pointer contains names, too."""
+    record = one(columns_of(a="integer"), '{"a":1,"\\u0000":2,"\\ud800":{"x":1.10}}')
+    assert record == {"a": N("1"), "_rescued": {"": '{"\\u0000":2,"\\ud800":{"x":1.10}}'}}
+
+
 def test_text_that_looks_like_rescued_json_is_distinguished():
     """A published string is never taken for the JSON text of another value."""
     text = '"a\\u0000b"'
