@@ -1,31 +1,30 @@
 """An HTTP client for the tests of the emulator itself."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
+from requests import Response
 from workato_streams_emulator import Emulator
 
 
 class Api:
     """A client for the public API and the Developer API; `options` are those of `requests`."""
 
-    def __init__(self, emulator: Emulator, session: requests.Session) -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
-        self._session = session
 
-    def request(self, method: str, path: str, **options: Any) -> requests.Response:  # noqa: ANN401
+    def request(self, method: str, path: str, **options: Any) -> Response:  # noqa: ANN401
         """Send a request, by default with the token of the public API."""
         headers = {"Authorization": f"Bearer {self._emulator.token}"}
         options = {"headers": headers, "allow_redirects": False, "timeout": 30, **options}
-        return self._session.request(method, self._emulator.url + path, **options)
+        return requests.request(method, self._emulator.url + path, **options)  # noqa: S113 - see above
 
-    def post(self, path: str, body: bytes | str = "{}", **options: Any) -> requests.Response:  # noqa: ANN401
+    def post(self, path: str, body: bytes | str = "{}", **options: Any) -> Response:  # noqa: ANN401
         """Send a POST request."""
         return self.request("POST", path, data=body, **options)
 
-    def consume(self, topic_id: int, **request: Any) -> requests.Response:  # noqa: ANN401 - any JSON
+    def consume(self, topic_id: int, **request: Any) -> Response:  # noqa: ANN401 - any JSON
         """Send a consume request."""
         return self.request("POST", f"/api/v1/topics/{topic_id}/consume", json=request)
 
@@ -39,29 +38,23 @@ class Api:
         """Return the field `n` of each message of a page."""
         return [message["payload"]["n"] for message in self.page(topic_id, **request)]
 
-    def publish(
-        self,
-        topic_id: int,
-        body: bytes | str = "{}",
-        **options: Any,  # noqa: ANN401
-    ) -> requests.Response:
+    def publish(self, topic_id: int, body: bytes | str = "{}", timeout: float = 30) -> Response:
         """Publish one message."""
-        return self.post(f"/api/v1/topics/{topic_id}/publish", body, **options)
+        return self.post(f"/api/v1/topics/{topic_id}/publish", body, timeout=timeout)
 
-    def batch(self, topic_id: int, *payloads: bytes | str) -> requests.Response:
+    def batch(self, topic_id: int, *payloads: bytes | str) -> Response:
         """Publish a batch of unchanged payloads."""
         texts = [each.encode() if isinstance(each, str) else each for each in payloads]
         body = b'{"payloads": [' + b", ".join(texts) + b"]}"
         return self.post(f"/api/v1/batch/topics/{topic_id}/publish", body)
 
-    def developer(self, method: str, path: str = "", **options: Any) -> requests.Response:  # noqa: ANN401
+    def developer(self, method: str, path: str = "", **options: Any) -> Response:  # noqa: ANN401
         """Send a request to the Developer API's topics endpoint."""
         headers = {"Authorization": f"Bearer {self._emulator.developer_token}"}
         return self.request(method, f"/api/event_streams/topics{path}", headers=headers, **options)
 
 
 @pytest.fixture
-def api(emulator: Emulator) -> Iterator[Api]:
+def api(emulator: Emulator) -> Api:
     """A client for the emulator's APIs."""
-    with requests.Session() as session:
-        yield Api(emulator, session)
+    return Api(emulator)

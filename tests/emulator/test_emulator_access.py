@@ -41,14 +41,6 @@ def test_an_unknown_topic_is_not_found(api, path):
         assert response.json() == {"message": "Topic not found", "code": 404}
 
 
-def test_the_legacy_paths_have_the_same_topics_but_no_batches(api, topic):
-    assert api.post(f"/api/pubsub/topics/{topic}/publish", '{"n": 1}').status_code == 200
-    response = api.post(f"/api/pubsub/topics/{topic}/consume")
-    assert response.json()["messages"] == api.page(topic)
-    path = f"/api/pubsub/batch/topics/{topic}/publish"
-    assert api.post(path, '{"payloads": [{}]}').status_code == 404
-
-
 def test_the_quota_is_shared_and_rejected_requests_do_not_count(emulator, api, topic):
     emulator.configure(quota_per_minute=3)
     for response in (api.consume(topic), api.publish(topic), api.batch(topic, "{}")):

@@ -87,16 +87,6 @@ def test_messages_expire_as_the_clock_advances(emulator, api):
     assert api.consume(topic, after_message_id=old).status_code == 400
 
 
-def test_the_clock_can_be_shifted(emulator, api, topic):
-    emulator.configure(clock_offset_secs=400 * 365 * 86_400)
-    emulator.load(topic, numbered(1))
-    response = api.consume(topic)
-    assert response.json()["messages"][0]["time"] > "2400"
-    assert int(response.headers["Date"].split()[3]) >= 2400
-    emulator.configure(date_header=False)
-    assert "Date" not in api.consume(topic).headers
-
-
 def test_ids_do_not_sort(emulator, topic):
     ids = emulator.load(topic, numbered(5000))
     assert len(set(ids)) == 5000

@@ -143,15 +143,6 @@ def test_a_part_of_a_batch_is_stored_and_the_response_is_lost(emulator, api, top
     assert emulator.payloads(topic) == [{"n": 1}]
 
 
-def test_a_response_has_no_date(emulator, api, topic):
-    emulator.fault("no_date", operation="consume", topic_id=topic)
-    assert "Date" in api.publish(topic, '{"n":1}').headers
-    response = api.consume(topic)
-    assert "Date" not in response.headers
-    assert len(response.json()["messages"]) == 1
-    assert "Date" in api.consume(topic).headers
-
-
 def test_the_calls_in_the_documentation_are_accepted(emulator):
     page = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")
     calls = re.findall(r"`(emulator\.(?:fault|deviate)\(.*?\))`", page)

@@ -49,13 +49,17 @@ def test_a_response_is_replaced(emulator, api, topic, fault, status, body, store
     assert len(emulator.messages(topic)) == stored
 
 
-def test_a_response_has_headers(emulator, api, topic):
+def test_a_response_has_other_headers(emulator, api, topic):
     emulator.fault("status", headers={"Retry-After": "3"})
     emulator.fault("redirect", location="https://sign-in.invalid/")
     emulator.fault("html")
+    emulator.fault("no_date")
     assert api.publish(topic).headers["Retry-After"] == "3"
     assert api.publish(topic).headers["Location"] == "https://sign-in.invalid/"
     assert api.publish(topic).headers["Content-Type"] == "text/html"
+    undated = api.publish(topic)
+    assert (undated.status_code, undated.headers.get("Date")) == (200, None)
+    assert "Date" in api.publish(topic).headers
 
 
 def test_a_stall_gives_no_response(emulator, api, topic):

@@ -56,14 +56,12 @@ def test_kills_and_full_refreshes_lose_nothing(
     emulator.load(11, other_types)
     load()
     check_table(database, emulator.messages(11))
-
     waves = ({**sampled(n), f"wave_{n // 1000}": n} for n in range(200, 15_200))
     emulator.load(11, [*waves, *other_types])
     assert kill_once_counted(load(run=project.start), lambda: len(rows(database)))
     # For five minutes, Meltano considers the killed run to be still running.
     load("--force")
     check_table(database, emulator.messages(11))
-
     load("--force", "--full-refresh")
     check_table(database, emulator.messages(11))
     emulator.load(11, [{"after": "the refresh", "late": 5}, *other_types])
@@ -80,7 +78,6 @@ def test_a_topic_of_changes_becomes_a_table_with_the_latest_row_per_key(load, em
     load(stream_maps=maps)
     emulator.load(11, [{"id": 3, "total": -1, "note": "last"}])
     load(stream_maps=maps)
-
     found = database.query(
         "SELECT id, total, note, _rescued::text FROM event_streams.orders ORDER BY id"
     )
@@ -105,7 +102,6 @@ def test_the_first_message_decides_the_type_however_often_it_is_read(
     # Both prices are in one page, and in other pages than before.
     load("--full-refresh", batch_size=50)
     load()
-
     found = database.query(
         "SELECT price, note, _rescued::text, count(*) FROM event_streams.orders GROUP BY 1, 2, 3"
     )
@@ -124,14 +120,12 @@ def test_the_page_on_changing_columns_works(load, emulator, database):
     declared, deletes = (yaml.safe_load(block)["config"] for block in blocks("yaml"))
     [expression] = quoted(r"`total_cents: ([^`]+)`")
     [deleted] = quoted(r"`deleted: ([^`]+)`")
-
     emulator.load(11, [{"order_id": "A", "total": 10, "note": "x"}] * 20)
     load()
     emulator.load(11, [{"order_id": "B", "total": 9.99, "note": "y"}] * 20)
     load()
     counts = "SELECT total::text, count(*) FROM event_streams.orders GROUP BY 1 ORDER BY 1"
     assert database.query(counts) == [("10", 20), (None, 20)]
-
     database.execute(alter)
     assert database.query(counts) == [("10", 20), ("9.99", 20)]
     emulator.load(11, [{"order_id": "C", "total": 1.25, "note": "z", "new": 1}])
@@ -170,7 +164,6 @@ def test_as_many_columns_fit_in_a_row_as_documented(database, row, kind, value):
     assert len(table) == 4
     size, documented = (int(number.replace(",", "")) for number in table[row])
     assert documented == (8160 - 24) // size
-
     for count in (documented, documented + 1):
         columns = ", ".join(f"c{number} {kind}" for number in range(count))
         database.execute(f"DROP TABLE IF EXISTS wide; CREATE TABLE wide ({columns})")

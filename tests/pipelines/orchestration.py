@@ -16,6 +16,7 @@ import yaml
 from workato_streams_emulator import Emulator
 
 from tests.support.running import eventually
+from tests.support.tap import bookmark
 from tests.tools.demo.project import MELTANO, Project, copy_definitions, environment
 from tests.tools.demo.services import ROOT, TOPIC_ID
 from tests.tools.demo.warehouse import Warehouse
@@ -123,10 +124,8 @@ class Pipelines:
     def position(self, loader: str, suffix: str | None = None) -> str | None:
         """The message id in the pipeline's stored state, or None without a state."""
         state_id = ":".join(filter(None, ("dev", f"{TAP}-to-{loader}", suffix)))
-        text = self.meltano("state", "get", state_id)
-        bookmarks = json.loads(text or "{}").get("singer_state", {}).get("bookmarks", {})
-        position: str | None = bookmarks.get("orders", {}).get("replication_key_value")
-        return position
+        state = json.loads(self.meltano("state", "get", state_id) or "{}")
+        return bookmark(state.get("singer_state", {}), "orders")
 
     def rows(self) -> set[str] | None:
         """The message ids in the database; None before the loader has created the table."""

@@ -69,11 +69,12 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 @contextmanager
-def services(folder: Path) -> Iterator[str]:
-    """Run `make services`, whose output is the value; stop it at the end of the block."""
+def services(folder: Path) -> Iterator[dict[str, str]]:
+    """Run `make services`, and return what it prints, by name; stop it at the end of the block."""
     process = start(folder, "tests.tools.demo.services")
     try:
-        yield read_until(process, "delete its state")
+        said = read_until(process, "delete its state")
+        yield dict(re.findall(r"^(?:export )?(\w+)(?:=| {2,})(\S+)$", said, re.MULTILINE))
     finally:
         process.terminate()
         process.communicate(timeout=TIMEOUT_SECS)
@@ -109,31 +110,29 @@ def test_an_interrupted_demo_leaves_nothing_behind(words, number, folder):
 
 
 def test_the_services_run_until_they_are_stopped(folder):
-    with services(folder) as said:
-        facts = dict(re.findall(r"^(\w+) {2,}(\S+)$", said, flags=re.MULTILINE))
-        assert facts["topic"] == "11"
-        topic = f"{facts['api_url']}/api/v1/topics/11/consume"
-        headers = {"Authorization": f"Bearer {facts['api_token']}"}
+    with services(folder) as printed:
+        assert printed["topic"] == "11"
+        topic = f"{printed['api_url']}/api/v1/topics/11/consume"
+        headers = {"Authorization": f"Bearer {printed['api_token']}"}
         assert requests.post(topic, json={}, headers=headers, timeout=10).json() == {"messages": []}
-        with psycopg.connect(facts["PostgreSQL"]) as connection:
+        with psycopg.connect(printed["PostgreSQL"]) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
-    exported = set(re.findall(r"^export (\w+)=", said, flags=re.MULTILINE))
     # What the README's project needs; Meltano's state stays in the project.
-    assert {"WORKATO_API_TOKEN", "TAP_WORKATO_STREAMS_API_URL", "WAREHOUSE_URL"} <= exported
-    assert "MELTANO" not in said
+    assert {"WORKATO_API_TOKEN", "TAP_WORKATO_STREAMS_API_URL", "WAREHOUSE_URL"} <= printed.keys()
+    assert not any("MELTANO" in name for name in printed)
     assert left_by(folder) == []
 
 
 def test_the_services_keep_their_ports(folder):
     """The URLs are the same at each start, so that variables stay valid; all of them use TCP."""
 
-    def urls() -> list[str]:
-        with services(folder) as said:
-            found = re.findall(r"^export (?:EVENT_STREAMS|WAREHOUSE)_URL=(.+)$", said, re.MULTILINE)
+    def urls() -> tuple[str, str]:
+        with services(folder) as printed:
+            emulator, warehouse = printed["EVENT_STREAMS_URL"], printed["WAREHOUSE_URL"]
             # tap-postgres needs a host; target-postgres also accepts a socket.
-            with psycopg.connect(found[1].replace("+psycopg2", "")) as connection:
+            with psycopg.connect(warehouse.replace("+psycopg2", "")) as connection:
                 assert connection.info.host == "127.0.0.1"
-        return found
+        return emulator, warehouse
 
     first = urls()
     assert urls() == first

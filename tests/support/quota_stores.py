@@ -6,8 +6,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import redis
@@ -61,8 +61,7 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
         server.stop()
 
 
-@dataclass(frozen=True)
-class Store:
+class Store(NamedTuple):
     """A store, and the URL of a quota that no other test uses."""
 
     kind: str
@@ -102,8 +101,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if kind == "file":
         return Store(kind, f"file://{tmp_path}/quota.db?name={name}")
     if kind == "redis":
-        server: RedisServer = request.getfixturevalue("shared_redis")
-        return Store(kind, f"{server.url}?name={name}")
-    database: Warehouse = request.getfixturevalue("postgres")
-    host = database.socket
+        return Store(kind, f"{request.getfixturevalue('shared_redis').url}?name={name}")
+    host = request.getfixturevalue("postgres").socket
     return Store(kind, f"postgresql://postgres:pg-secret@/postgres?host={host}&name={name}")

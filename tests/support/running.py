@@ -65,13 +65,8 @@ class Running:
         )
         self._stdout = bytearray()
         self._stderr = bytearray()
-        self._readers = [
-            threading.Thread(target=_read, args=arguments, daemon=True)
-            for arguments in (
-                (self._process.stdout, self._stdout),
-                (self._process.stderr, self._stderr),
-            )
-        ]
+        pipes = ((self._process.stdout, self._stdout), (self._process.stderr, self._stderr))
+        self._readers = [threading.Thread(target=_read, args=pipe, daemon=True) for pipe in pipes]
         for reader in self._readers:
             reader.start()
 

@@ -6,6 +6,7 @@ import pty
 import struct
 import subprocess
 import termios
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.executables import TIMEOUT_SECS, environment
@@ -30,12 +31,10 @@ def on_a_terminal(*line: str | Path, stdin: bytes | None = None) -> str:
             process.stdin.write(stdin)
             process.stdin.close()
         shown = bytearray()
-        while True:
-            try:
-                chunk = os.read(leader, 65_536)
-            except OSError:  # Linux reports EIO when the last process has closed the terminal.
-                break
-            shown += chunk
+        # Linux reports EIO when the last process has closed the terminal.
+        with suppress(OSError):
+            while chunk := os.read(leader, 65_536):
+                shown += chunk
         os.close(leader)
         assert process.wait(TIMEOUT_SECS) == 0, shown.decode()
     return shown.decode()
