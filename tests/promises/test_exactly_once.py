@@ -193,7 +193,6 @@ def test_first_contact_finds_the_end_of_a_topic_that_others_publish_to(emulator,
 
 
 def test_contradictory_settings_are_rejected_together(run_target):
-    """All setting errors are reported together, before the first request."""
     done = run_target(exactly_once=True, max_in_flight=4, batch_size_rows=0)
     assert done.exit_code == 1
     for problem in (
@@ -298,7 +297,6 @@ def test_a_run_without_it_removes_the_positions(run_target):
 
 
 def test_malformed_positions_end_the_run_in_one_line(run_target):
-    """Malformed positions are never treated as absent."""
     done = run_target(state_line(**{OURS: {"x": 1}}), schema(), *rows(0, 1), **EXACTLY_ONCE)
     assert done.exit_code == 1
     [line] = done.error_lines

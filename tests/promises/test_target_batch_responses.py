@@ -41,14 +41,6 @@ def ids(emulator: Emulator, topic: int) -> list[int]:
     return [payload["id"] for payload in emulator.payloads(topic)]
 
 
-def test_a_batch_that_succeeds_is_acknowledged(emulator, topic, run_target):
-    """250 records take three requests, arrive in order, and their state is emitted."""
-    done = run_target(schema(), *orders(250), state("all"))
-    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
-    assert ids(emulator, topic) == list(range(250))
-    assert [request.operation for request in emulator.requests()] == ["batch"] * 3
-
-
 def test_an_entry_without_a_result_is_resent_before_a_later_rejection_ends_the_run(
     emulator, checked, run_target
 ):
@@ -126,7 +118,6 @@ def test_a_wrong_setting_ends_the_run_immediately(emulator, topic, run_target, s
 def test_after_a_partial_error_only_failed_entries_are_resent(
     emulator, topic, run_target, kind, index
 ):
-    """What failed once is resent alone; what succeeded is not."""
     emulator.fault(kind, indices=[index])
     done = run_target(schema(), *orders(10), state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -153,7 +144,6 @@ def test_an_entry_that_keeps_failing_is_a_rejected_message(emulator, topic, run_
 def test_an_entry_that_fails_for_a_transient_reason_gets_through(
     emulator, topic, start_target, tmp_path
 ):
-    """Failed entries are retried with backoff."""
     emulator.fault("entry_error", indices=[0], reason="temporarily unavailable", times=-1)
     target = start_target(**dead_letters_in(tmp_path / "dead.jsonl"))
     target.feed(schema(), *orders(2), state("all"))
@@ -243,7 +233,6 @@ def test_messages_are_counted_once_as_possibly_duplicated(emulator, topic, run_t
     ("url", "fault"), [("http://127.0.0.1:9", ""), ("https://no-such-host.invalid", NO_SUCH_HOST)]
 )
 def test_a_request_that_was_not_sent_duplicates_nothing(run_target, tmp_path, url, fault):
-    """Refused connections and unknown hosts are not counted as possible duplicates."""
     env = injected(tmp_path / "site", fault)
     done = run_target(schema(), *orders(3), env=env, api_url=url, max_retry_secs=0.5)
     assert done.exit_code == 1

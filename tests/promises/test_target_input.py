@@ -109,7 +109,6 @@ def test_lines_may_have_any_length_and_arrive_in_any_chunks(emulator, topic, sta
 
 
 def test_input_may_come_from_a_file(emulator, topic, run_target, tmp_path):
-    """`--input` reads a file in place of standard input."""
     path = tmp_path / "in.singer"
     path.write_bytes(lines(schema(), *orders(120), state("all")))
     done = run_target(args=["--input", path])
@@ -284,7 +283,6 @@ def test_a_byte_order_mark_is_skipped(emulator, topic, run_target, tmp_path):
 )
 @pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
 def test_a_schema_without_properties_is_open(emulator, topic, run_target, settings, described):
-    """Its records are published with all fields."""
     line = b'{"type":"SCHEMA","stream":"orders","schema":%b,"key_properties":[]}' % described
     done = run_target(line, record(id=1, note="x"), state("all"), **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -292,7 +290,6 @@ def test_a_schema_without_properties_is_open(emulator, topic, run_target, settin
 
 
 def test_activate_version_is_ignored(emulator, topic, run_target):
-    """ACTIVATE_VERSION messages cause no warning."""
     version = b'{"type":"ACTIVATE_VERSION","stream":"orders","version":7}'
     done = run_target(schema(), version, *orders(1), version, state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])

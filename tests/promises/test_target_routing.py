@@ -111,7 +111,6 @@ def test_requests_to_the_legacy_domain_are_retried(emulator, topic, run_target, 
 
 
 def test_the_legacy_domain_may_return_numeric_message_ids(emulator, run_target):
-    """A message with such an id is acknowledged, and not resent."""
     emulator.fault("status", status=200, body='{"message_id": 7}', times=-1)
     done = run_target(schema(), *orders(2), state("all"), legacy_api=True)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -256,7 +255,6 @@ SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("given", "expected"), SCHEMAS)
 def test_json_schema_is_converted_to_workatos_format(given, expected):
-    """Each type is converted; a field that may be null is optional."""
     described = {"properties": {"line_total": given}, "required": ["line_total"]}
     (field,), omitted = to_workato(described)
     assert omitted == []

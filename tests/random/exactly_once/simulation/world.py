@@ -108,7 +108,6 @@ class Stored(NamedTuple):
 
     message: Message
     time: int
-    stored_at: int
     record: Record | None
 
 
@@ -268,7 +267,7 @@ class World:
     def _readable(self, topic: Topic) -> int:
         """Return the number of messages that can be read."""
         latest = self.seconds - self.options.readable_after
-        return bisect_right(topic.messages, latest, key=lambda each: each.stored_at)
+        return bisect_right(topic.messages, latest, key=lambda each: each.time)
 
     def _step(self, topic: Topic) -> None:
         self.seconds += 1
@@ -285,7 +284,7 @@ class World:
         topic.indices[message_id] = len(topic.messages)
         payload = _payload(record.version) if record else b'{"of":"others"}'
         message = Message(message_id, msgspec.Raw(payload), _time(self.seconds))
-        topic.messages.append(Stored(message, self.seconds, self.seconds, record))
+        topic.messages.append(Stored(message, self.seconds, record))
         return message_id
 
 
