@@ -1,18 +1,14 @@
 """What the tests of `exactly_once` share: settings, lines, topics and kills."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from workato_streams_emulator import Emulator
+
+from tests.support.executables import Outcome
 from tests.support.singer_lines import record
-
-if TYPE_CHECKING:
-    from workato_streams_emulator import Emulator
-
-    from tests.support.executables import Outcome
-    from tests.support.target import RunningTarget, RunTarget
+from tests.support.target import RunningTarget, RunTarget
 
 EXACTLY_ONCE: dict[str, Any] = {"exactly_once": True, "message_key_field": "key"}
 OURS = "target-workato-streams"
@@ -81,11 +77,7 @@ def warnings(done: Outcome) -> list[str]:
 
 
 def made_older(state: dict[str, Any], topic: int) -> str:
-    """Make a position 10 s older, as if the interrupted run had published so much later.
-
-    Returns:
-        The message id of the position.
-    """
+    """Make a position 10 s older, as if the interrupted run had published so much later; its id."""
     position = state["bookmarks"][OURS][str(topic)]
     time = datetime.fromisoformat(position["message_time"]) - timedelta(seconds=10)
     position["message_time"] = time.isoformat()
