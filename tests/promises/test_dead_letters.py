@@ -224,8 +224,7 @@ FIRST_FSYNC_FAILS = """
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
-    [(NO_ROOM, "File too large"), (FIRST_FSYNC_FAILS, "Input/output error")],
+    ("fault", "reason"), [(NO_ROOM, "File too large"), (FIRST_FSYNC_FAILS, "Input/output error")]
 )
 def test_no_state_follows_a_dead_letter_that_could_not_be_written(
     checked, start_target, dead, fault, reason

@@ -70,11 +70,7 @@ def test_a_lost_response_after_a_refused_connection_duplicates_nothing(
     fault = REFUSED_ONCE.replace("== 1", "== 2")
     emulator.fault("reset_after", operation="batch")
     done = run_target(
-        state_line(),
-        schema(),
-        *rows(0, 5),
-        env=injected(tmp_path / "site", fault),
-        **EXACTLY_ONCE,
+        state_line(), schema(), *rows(0, 5), env=injected(tmp_path / "site", fault), **EXACTLY_ONCE
     )
     assert done.exit_code == 0, done.stderr
     assert "ConnectionRefusedError" in done.stderr

@@ -319,18 +319,10 @@ POSTGRES: dict[str, tuple[dict[str, Any], str | None, list[Any]]] = {
         ["2026-01-02T03:04:05", "2026-01-02T03:04:05+00:00"],
     ),
     "time": ({"type": ["string", "null"], "format": "time"}, "string", ["03:04:05"]),
-    "integer[]": (
-        {"type": ["array", "null"], "items": {"type": ["integer"]}},
-        "array",
-        [[1, 2]],
-    ),
+    "integer[]": ({"type": ["array", "null"], "items": {"type": ["integer"]}}, "array", [[1, 2]]),
     "json, jsonb": ({"type": JSON_TYPES}, None, [{"a": 1}, [1], "a", 1.5, True]),
     "jsonb[]": ({"type": ["array", "null"], "items": {"type": JSON_TYPES}}, None, [[{}, 1]]),
-    "hstore": (
-        {"type": ["object", "null"], "additionalProperties": True},
-        "object",
-        [{"a": "b"}],
-    ),
+    "hstore": ({"type": ["object", "null"], "additionalProperties": True}, "object", [{"a": "b"}]),
 }
 
 

@@ -58,13 +58,7 @@ def test_states_are_emitted_in_order_once_and_unchanged(run_target):
     """The newest is last, none is emitted twice, and every digit is preserved."""
     value = b'{"type":"STATE","value":{"at":1.10,"big":%b,"note":"\\u00e9"}}' % (b"9" * 30)
     done = run_target(
-        schema(),
-        *orders(50, state_every=1),
-        state(49),
-        state(49),
-        value,
-        value,
-        batch_size_rows=10,
+        schema(), *orders(50, state_every=1), state(49), state(49), value, value, batch_size_rows=10
     )
     emitted = [line["at"] for line in done.emitted_states[:-1]]
     assert emitted == sorted(set(emitted))

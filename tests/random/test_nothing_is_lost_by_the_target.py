@@ -121,8 +121,7 @@ class Run:
 
 
 FED = st.lists(
-    st.none() | st.tuples(st.sampled_from(STREAMS), st.booleans(), st.integers(0, 60)),
-    max_size=60,
+    st.none() | st.tuples(st.sampled_from(STREAMS), st.booleans(), st.integers(0, 60)), max_size=60
 )
 MOSTLY_GOOD = st.lists(
     st.none()
