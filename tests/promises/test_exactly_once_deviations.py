@@ -68,7 +68,7 @@ def test_a_rejected_position_loses_nothing(emulator, topic, run_target, what):
     emulator.configure(clock_offset_secs=-60)
     if what == "not readable":
         emulator.configure(clock_offset_secs=0)
-        emulator.deviate(topic, readable_after_secs=2)
+        emulator.deviate(topic, readable_after_secs=4)
     if what == "no cursors":
         emulator.deviate(topic, publish_ids_are_positions=False)
     last = replay(run_target, last, KEYLESS, *rows(20, 1)).emitted_states[-1]
