@@ -358,13 +358,9 @@ def test_a_dead_letter_that_cannot_be_written_at_the_end_fails_the_run(
     checked, start_target, tmp_path
 ):
     """The state that would cover the record is not emitted."""
-    target = start_target(
-        env=injected(tmp_path / "site", NO_ROOM),
-        default_topic_id=checked,
-        max_retry_secs=0,
-        **EXACTLY_ONCE,
-        **dead_letters_in(tmp_path / "dead.jsonl"),
-    )
+    settings = EXACTLY_ONCE | dead_letters_in(tmp_path / "dead.jsonl")
+    env = injected(tmp_path / "site", NO_ROOM)
+    target = start_target(env=env, default_topic_id=checked, max_retry_secs=0, **settings)
     target.feed(schema(), record(id="x"), state_line(orders=1))
     target.close_input()
     done = target.end()

@@ -27,7 +27,7 @@ def test_a_batch_closes_at_100_messages(emulator, run_target, count, expected):
     assert sizes(emulator) == (expected if count != 1050 else [*expected, 50])
 
 
-@pytest.mark.parametrize("batch_bytes", [1000, 1001, 1002, 1015, 1016, 1017, 4096])
+@pytest.mark.parametrize("batch_bytes", [1000, 1001, 1002, 1015, 1016, 1017, 1024, 4096])
 def test_a_batch_closes_at_its_measured_bytes(emulator, topic, run_target, batch_bytes):
     """The whole body in UTF-8 counts: no request is larger, and none could hold one more."""
     texts = ["é" * (n % 9) + "\N{GRINNING FACE}" * (n % 5) + "x" * n for n in range(60)]
