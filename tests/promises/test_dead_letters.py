@@ -63,16 +63,10 @@ def test_dead_letters_can_be_replayed(emulator, topic, checked, run_target, dead
     wrong = [b'{"id":"%d","total":1.10}' % number for number in range(5)]
     other = schema(id={"type": "integer"}, total={"type": "number"}, more={"type": "string"})
     for part in (wrong[:2], wrong[2:]):
-        done = run_target(
-            schema(),
-            schema("others"),
-            *map(raw_record, part[:1]),
-            *(raw_record(text, "others") for text in part[1:2]),
-            other,
-            *map(raw_record, part[2:]),
-            default_topic_id=checked,
-            **dead_letters_in(dead),
-        )
+        fed = [raw_record(part[0]), raw_record(part[1], "others"), other]
+        fed += map(raw_record, part[2:])
+        settings = {"default_topic_id": checked, **dead_letters_in(dead)}
+        done = run_target(schema(), schema("others"), *fed, **settings)
         assert done.exit_code == 0
     assert emulator.payloads(checked) == []
     # The schema comes again where it has changed, and in a new run.
@@ -130,14 +124,9 @@ def test_an_invalid_record_is_rejected_without_a_request(
 ):
     """Its dead letter has no attempts and no status; the other records are published."""
     good: dict[str, Any] = {"id": 0, "payload": {"a": 1}}
-    done = run_target(
-        schema(id={"type": "integer"}, payload={}, key={}, pad={}),
-        record(**bad),
-        record(**good),
-        state("all"),
-        **dead_letters_in(dead),
-        **settings,
-    )
+    described = schema(id={"type": "integer"}, payload={}, key={}, pad={})
+    settings = dead_letters_in(dead) | settings
+    done = run_target(described, record(**bad), record(**good), state("all"), **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.messages(topic)) == len(emulator.requests()) == 1
     letter = letters(dead)[-1]
@@ -224,20 +213,15 @@ FIRST_FSYNC_FAILS = """
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
-    [(NO_ROOM, "File too large"), (FIRST_FSYNC_FAILS, "Input/output error")],
+    ("fault", "reason"), [(NO_ROOM, "File too large"), (FIRST_FSYNC_FAILS, "Input/output error")]
 )
 def test_no_state_follows_a_dead_letter_that_could_not_be_written(
     checked, start_target, dead, fault, reason
 ):
     """A failed flush ends the run, and only earlier states are emitted: no flush is repeated."""
-    target = start_target(
-        env=injected(dead.parent / "site", fault),
-        default_topic_id=checked,
-        batch_size_rows=1,
-        max_retry_secs=0,
-        **dead_letters_in(dead),
-    )
+    env = injected(dead.parent / "site", fault)
+    settings = {"default_topic_id": checked, "max_retry_secs": 0, **dead_letters_in(dead)}
+    target = start_target(env=env, batch_size_rows=1, **settings)
     target.feed(schema(), record(id=1), state("before"))
     eventually(lambda: target.emitted, "the state before the failure")
     target.feed(record(id="bad"), *(state(n) for n in range(5)), record(id="bad"))
@@ -251,15 +235,10 @@ def test_no_state_follows_a_dead_letter_that_could_not_be_written(
 
 def test_nothing_is_written_after_a_failed_dead_letter(checked, run_target, dead):
     """The file ends within a line; neither the other records of the batch nor a state follow."""
-    done = run_target(
-        *(state("before"), schema()),
-        *(line for number in range(50) for line in (record(id="bad"), state(number))),
-        env=injected(dead.parent / "site", ROOM_LATER),
-        default_topic_id=checked,
-        batch_size_rows=50,
-        max_retry_secs=0,
-        **dead_letters_in(dead),
-    )
+    fed = [line for number in range(50) for line in (record(id="bad"), state(number))]
+    env = injected(dead.parent / "site", ROOM_LATER)
+    settings = {"default_topic_id": checked, "max_retry_secs": 0, **dead_letters_in(dead)}
+    done = run_target(state("before"), schema(), *fed, env=env, batch_size_rows=50, **settings)
     assert done.exit_code == 1
     (line,) = done.error_lines
     assert f"dead_letter_path {dead}: File too large" in line

@@ -8,12 +8,14 @@ import pytest
 
 from tests.support.exactly_once import (
     EXACTLY_ONCE,
+    NONE,
     OURS,
     ids,
     killed,
     made_older,
     operations,
     publish_later,
+    replay,
     returned,
     rows,
     state_line,
@@ -46,16 +48,7 @@ def test_a_lost_response_duplicates_nothing(
     for batch in batches:
         operation = "publish" if legacy else "batch"
         emulator.fault(kind, operation=operation, after=batch, **options)
-    done = run_target(
-        state_line(),
-        schema(),
-        *rows(0, 25),
-        state_line(orders=25),
-        **EXACTLY_ONCE,
-        batch_size_rows=5,
-        legacy_api=legacy,
-    )
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, NONE, schema(), *rows(0, 25), batch_size_rows=5, legacy_api=legacy)
     # A message that the service did not store is published behind those that it did.
     assert sorted(ids(emulator, topic)) == list(range(25))
     assert ids(emulator, topic) == list(range(25)) or kind == "missing_entry"
@@ -77,11 +70,7 @@ def test_a_lost_response_after_a_refused_connection_duplicates_nothing(
     fault = REFUSED_ONCE.replace("== 1", "== 2")
     emulator.fault("reset_after", operation="batch")
     done = run_target(
-        state_line(),
-        schema(),
-        *rows(0, 5),
-        env=injected(tmp_path / "site", fault),
-        **EXACTLY_ONCE,
+        state_line(), schema(), *rows(0, 5), env=injected(tmp_path / "site", fault), **EXACTLY_ONCE
     )
     assert done.exit_code == 0, done.stderr
     assert "ConnectionRefusedError" in done.stderr
@@ -100,10 +89,7 @@ def test_what_a_killed_run_published_is_not_published_again(
     last = killed(target, emulator)
     emulator.clear_faults()
     publish_later(emulator, topic)
-    done = run_target(
-        returned(last), schema(), *rows(0, 45), returned(last, orders=45), **EXACTLY_ONCE
-    )
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, last, schema(), *rows(0, 45))
     assert ids(emulator, topic) == list(range(45))
     assert re.search(
         rf"orders \(topic {topic}\): found (\d+) versions of \1 rows in the topic, and 1 message "
@@ -129,10 +115,7 @@ def test_a_row_that_the_source_reverts_in_a_replay_is_not_published_again(
     last = killed(target, emulator)
     publish_later(emulator, topic)
     repeated = [record(id=1, v=each) for each in "ab"]
-    done = run_target(
-        returned(last), described, *repeated, returned(last, orders=2), **EXACTLY_ONCE
-    )
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, last, described, *repeated)
     assert versions() == [*"abcb"]
     assert done.emitted_states[-1]["bookmarks"]["orders"] == 2
 
@@ -142,7 +125,7 @@ def test_an_expired_position_means_reading_from_the_earliest_message(
 ):
     """The records of a killed run whose messages have not expired are not published again."""
     emulator.configure(clock_offset_secs=-60)
-    first = run_target(state_line(), schema(), *rows(0, 5), state_line(orders=5), **EXACTLY_ONCE)
+    first = replay(run_target, NONE, schema(), *rows(0, 5))
     emulator.configure(clock_offset_secs=0)
     target = start_target(**EXACTLY_ONCE, max_batch_age_secs=0.1)
     target.feed(returned(first.emitted_states[-1]), schema(), *rows(5, 10))
@@ -151,10 +134,7 @@ def test_an_expired_position_means_reading_from_the_earliest_message(
     position = last["bookmarks"][OURS][str(topic)]["message_id"]
     emulator.expire(topic, position)
     publish_later(emulator, topic)
-    done = run_target(
-        returned(last), schema(), *rows(5, 12), returned(last, orders=17), **EXACTLY_ONCE
-    )
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, last, schema(), *rows(5, 12))
     assert ids(emulator, topic) == list(range(5, 17))
     [line] = warnings(done)
     assert f"orders (topic {topic}): position {position} was rejected (HTTP 4" in line
@@ -162,9 +142,7 @@ def test_an_expired_position_means_reading_from_the_earliest_message(
 
 def test_first_contact_costs_two_requests_and_a_later_run_one(emulator, topic, run_target):
     """Of an empty topic, only the end is read."""
-    first = run_target(
-        state_line(), schema(), *rows(0, 250), state_line(orders=250), **EXACTLY_ONCE
-    )
+    first = replay(run_target, NONE, schema(), *rows(0, 250))
     assert operations(emulator) == ["consume"] * 2 + ["batch"] * 3
     assert [s["bookmarks"].get(OURS, {}).get(str(topic)) for s in first.emitted_states[:2]] == [
         None,
@@ -172,10 +150,7 @@ def test_first_contact_costs_two_requests_and_a_later_run_one(emulator, topic, r
     ]
     last = first.emitted_states[-1]
     made_older(last, topic)
-    second = run_target(
-        returned(last), schema(), *rows(250, 50), returned(last, orders=300), **EXACTLY_ONCE
-    )
-    assert second.exit_code == 0
+    replay(run_target, last, schema(), *rows(250, 50))
     assert operations(emulator)[5:] == ["consume", "batch"]
     assert ids(emulator, topic) == list(range(300))
 
@@ -193,7 +168,6 @@ def test_first_contact_finds_the_end_of_a_topic_that_others_publish_to(emulator,
 
 
 def test_contradictory_settings_are_rejected_together(run_target):
-    """All setting errors are reported together, before the first request."""
     done = run_target(exactly_once=True, max_in_flight=4, batch_size_rows=0)
     assert done.exit_code == 1
     for problem in (
@@ -231,7 +205,7 @@ def test_a_tap_that_emits_its_state_after_records_loses_nothing(emulator, topic,
 def test_positions_that_the_tap_returns_again_are_old(emulator, topic, run_target):
     """Taps based on the SDK return them with each of their states; only the first one counts."""
     emulator.configure(clock_offset_secs=-60)
-    first = run_target(state_line(), schema(), *rows(0, 3), state_line(orders=3), **EXACTLY_ONCE)
+    first = replay(run_target, NONE, schema(), *rows(0, 3))
     last = first.emitted_states[-1]
     emulator.configure(clock_offset_secs=0)
     again = returned(last, orders=3), schema(), *rows(3, 3), returned(last, orders=6)
@@ -246,8 +220,7 @@ def test_a_look_up_is_retried_like_any_request(emulator, topic, run_target):
     emulator.fault("status", operation="consume", status=503)
     emulator.fault("status", operation="consume", status=429, headers={"Retry-After": "1"})
     emulator.fault("reset", operation="consume")
-    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
-    assert done.exit_code == 0, done.stderr
+    replay(run_target, NONE, schema(), *rows(0, 1))
     assert operations(emulator) == ["consume"] * 5 + ["batch"]
     assert ids(emulator, topic) == [0]
 
@@ -273,8 +246,7 @@ def test_a_look_up_that_fails_ends_the_run_before_the_first_publish(
 def test_a_rate_limited_batch_costs_no_look_up(emulator, run_target):
     """The service has not applied it."""
     emulator.fault("status", operation="batch", status=429, headers={"Retry-After": "0"})
-    done = run_target(state_line(), schema(), *rows(0, 1), state_line(a=1), **EXACTLY_ONCE)
-    assert done.exit_code == 0, done.stderr
+    replay(run_target, NONE, schema(), *rows(0, 1))
     assert operations(emulator) == ["consume"] * 2 + ["batch"] * 2
 
 
@@ -282,10 +254,7 @@ def test_hot_rows_cost_requests(emulator, topic, run_target):
     """If all records are of one row, each takes a request, and they arrive in order."""
     properties = {"id": {"type": "integer"}, "v": {"type": "integer"}}
     fed = [record(id=1, v=number) for number in range(10)]
-    done = run_target(
-        state_line(), schema("orders", ("id",), **properties), *fed, state_line(a=1), **EXACTLY_ONCE
-    )
-    assert done.exit_code == 0
+    replay(run_target, NONE, schema("orders", ("id",), **properties), *fed)
     assert operations(emulator) == ["consume"] * 2 + ["batch"] * 10
     assert [payload["v"] for payload in emulator.payloads(topic)] == list(range(10))
 
@@ -298,7 +267,6 @@ def test_a_run_without_it_removes_the_positions(run_target):
 
 
 def test_malformed_positions_end_the_run_in_one_line(run_target):
-    """Malformed positions are never treated as absent."""
     done = run_target(state_line(**{OURS: {"x": 1}}), schema(), *rows(0, 1), **EXACTLY_ONCE)
     assert done.exit_code == 1
     [line] = done.error_lines
@@ -348,7 +316,7 @@ def test_sigterm_in_a_replay_leaves_a_true_state(emulator, topic, start_target, 
     done = again.end()
     final = json.loads(done.stdout.splitlines()[-1])
     assert "orders" not in final["bookmarks"]
-    run_target(returned(final), schema(), *rows(0, 40), returned(final, orders=40), **EXACTLY_ONCE)
+    replay(run_target, final, schema(), *rows(0, 40))
     assert ids(emulator, topic) == list(range(40))
 
 
@@ -360,7 +328,7 @@ def test_a_last_state_of_null_covers_no_records(emulator, topic, run_target):
     last = first.emitted_states[-1]
     assert last["bookmarks"][OURS][str(topic)]["message_id"] is None
     publish_later(emulator, topic)
-    run_target(returned(last), schema(), *rows(0, 3), returned(last, orders=3), **EXACTLY_ONCE)
+    replay(run_target, last, schema(), *rows(0, 3))
     assert ids(emulator, topic) == [0, 1, 2]
 
 
@@ -390,13 +358,9 @@ def test_a_dead_letter_that_cannot_be_written_at_the_end_fails_the_run(
     checked, start_target, tmp_path
 ):
     """The state that would cover the record is not emitted."""
-    target = start_target(
-        env=injected(tmp_path / "site", NO_ROOM),
-        default_topic_id=checked,
-        max_retry_secs=0,
-        **EXACTLY_ONCE,
-        **dead_letters_in(tmp_path / "dead.jsonl"),
-    )
+    settings = EXACTLY_ONCE | dead_letters_in(tmp_path / "dead.jsonl")
+    env = injected(tmp_path / "site", NO_ROOM)
+    target = start_target(env=env, default_topic_id=checked, max_retry_secs=0, **settings)
     target.feed(schema(), record(id="x"), state_line(orders=1))
     target.close_input()
     done = target.end()

@@ -12,11 +12,13 @@ from workato_streams_emulator import Emulator
 
 from tests.support.exactly_once import (
     EXACTLY_ONCE,
+    NONE,
     OURS,
     ids,
     killed,
     operations,
     publish_later,
+    replay,
     returned,
     rows,
     state_line,
@@ -61,27 +63,23 @@ def test_a_rejected_position_loses_nothing(emulator, topic, run_target, what):
     """
     fed = [KEYLESS, *rows(0, 20)]
     emulator.configure(clock_offset_secs=-120)
-    first = run_target(state_line(), *fed, state_line(orders=20), **EXACTLY_ONCE)
+    first = replay(run_target, NONE, *fed)
     last = first.emitted_states[-1]
     emulator.configure(clock_offset_secs=-60)
     if what == "not readable":
         emulator.configure(clock_offset_secs=0)
-        emulator.deviate(topic, readable_after_secs=2)
+        emulator.deviate(topic, readable_after_secs=4)
     if what == "no cursors":
         emulator.deviate(topic, publish_ids_are_positions=False)
-    second = run_target(
-        returned(last), KEYLESS, *rows(20, 1), returned(last, orders=21), **EXACTLY_ONCE
-    )
-    last = second.emitted_states[-1]
+    last = replay(run_target, last, KEYLESS, *rows(20, 1)).emitted_states[-1]
     emulator.configure(clock_offset_secs=0)
     if what == "other workspace":
         last["bookmarks"][OURS][str(topic)]["message_id"] = "Z9"
     if what == "transient":
         emulator.fault("reject_position", times=2, status=400)
-    done = run_target(returned(last), *fed, returned(last, orders=41), **EXACTLY_ONCE)
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, last, *fed)
     assert ids(emulator, topic) == [*range(21), *range(20)]
-    assert done.emitted_states[-1]["bookmarks"]["orders"] == 41
+    assert done.emitted_states[-1]["bookmarks"]["orders"] == 20
     position = last["bookmarks"][OURS][str(topic)]["message_id"]
     expected = f"orders (topic {topic}): position {position} was rejected (HTTP 4"
     is_warning = [expected in line for line in warnings(done)]
@@ -96,8 +94,7 @@ def test_a_message_that_is_delivered_twice_counts_once(
     emulator.deviate(topic, repeat_every=3, repeat_in=place)
     equal = [record(id=1)] * 300
     last = interrupted(start_target, emulator, [topic], [KEYLESS, *equal[:180]])
-    done = run_target(returned(last), KEYLESS, *equal, returned(last, orders=300), **EXACTLY_ONCE)
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, last, KEYLESS, *equal)
     assert len(ids(emulator, topic)) == 300
     assert "120 published, 180 skipped" in done.stderr
 
@@ -114,17 +111,7 @@ def test_new_records_of_one_topic_do_not_end_the_list_of_another(
     last = interrupted(
         start_target, emulator, [topic, other], [*described, *found, new[0]], topics=topics
     )
-    done = run_target(
-        returned(last),
-        *described,
-        *found[:50],
-        *new,
-        *found[50:],
-        returned(last, orders=5900),
-        **EXACTLY_ONCE,
-        topics=topics,
-    )
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, last, *described, *found[:50], *new, *found[50:], topics=topics)
     assert ids(emulator, topic) == list(range(1900))
     assert ids(emulator, other) == list(range(4000))
     assert warnings(done) == []
@@ -143,11 +130,10 @@ def test_a_table_that_has_changed_a_lot_is_not_published_again(
     else:
         table[:0] = [record(id=number, v="a") for number in range(5000, 7000)]
     new = 1000 + (1500 if change == "updated" else 2000)
-    done = run_target(returned(last), described, *table, returned(last, orders=1), **EXACTLY_ONCE)
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, last, described, *table)
     published = [(row["id"], row["v"]) for row in emulator.payloads(topic) if "id" in row]
     assert len(published) == len(set(published)) == 4000 + new
-    assert done.emitted_states[-1]["bookmarks"]["orders"] == 1
+    assert done.emitted_states[-1]["bookmarks"]["orders"] == len(table)
 
 
 def test_messages_that_are_readable_late_are_found_after_a_lost_response(
@@ -156,8 +142,7 @@ def test_messages_that_are_readable_late_are_found_after_a_lost_response(
     """The service shows the messages of the lost batch 2 s after it has stored them."""
     emulator.deviate(topic, readable_after_secs=2)
     emulator.fault("reset_after", operation="batch")
-    done = run_target(state_line(), schema(), *rows(0, 100), state_line(orders=100), **EXACTLY_ONCE)
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, NONE, schema(), *rows(0, 100))
     assert ids(emulator, topic) == list(range(100))
     assert (
         f"orders (topic {topic}): no response to a batch of 100; 100 are in the topic"
@@ -174,8 +159,7 @@ def test_a_state_with_positions_of_other_topics_is_explained(
     fed = [schema("a"), schema("b"), record("a", id=1), record("b", id=1)]
     last = interrupted(start_target, emulator, [topic, other], fed, topics=topics)
     del last["bookmarks"][OURS][str(other)]
-    done = run_target(returned(last), *fed, returned(last, orders=2), **EXACTLY_ONCE, topics=topics)
-    assert done.exit_code == 0, done.stderr
+    done = replay(run_target, last, *fed, topics=topics)
     assert (ids(emulator, topic), ids(emulator, other)) == ([1], [1, 1])
     [line] = warnings(done)
     assert f"b (topic {other}): the state has positions of other topics but not of this" in line
@@ -221,14 +205,13 @@ def test_messages_that_expire_during_a_look_up_do_not_end_the_run(
 ):
     """The position has expired, and so has the last message of each page when it is requested."""
     emulator.configure(clock_offset_secs=-120)
-    first = run_target(state_line(), schema(), *rows(0, 1), state_line(orders=1), **EXACTLY_ONCE)
-    last = first.emitted_states[-1]
+    last = replay(run_target, NONE, schema(), *rows(0, 1)).emitted_states[-1]
     emulator.configure(clock_offset_secs=-60)
     fed = [schema(), *rows(1, 120)]
     interrupted(start_target, emulator, [topic], fed, state=last, batch_size_rows=50)
     emulator.configure(clock_offset_secs=0)
     emulator.fault("expire", operation="consume", times=-1)
-    done = run_target(returned(last), *fed, returned(last, orders=121), **EXACTLY_ONCE)
+    done = replay(run_target, last, *fed)
     assert (done.exit_code, done.error_lines) == (0, [])
     [line] = warnings(done)
     assert "was rejected" in line
@@ -250,8 +233,7 @@ def test_many_streams_do_not_make_small_batches(emulator, start_target):
 
 def test_a_look_up_ends_on_a_busy_topic_without_a_date_header(emulator, topic, run_target):
     """Another producer publishes faster than the target reads; its clock is ahead."""
-    first = run_target(state_line(), schema(), *rows(0, 1), state_line(orders=1), **EXACTLY_ONCE)
-    last = first.emitted_states[-1]
+    last = replay(run_target, NONE, schema(), *rows(0, 1)).emitted_states[-1]
     emulator.fault("no_date", times=-1)
     ended = threading.Event()
 
@@ -263,9 +245,7 @@ def test_a_look_up_ends_on_a_busy_topic_without_a_date_header(emulator, topic, r
     producer = threading.Thread(target=produce)
     producer.start()
     try:
-        done = run_target(
-            returned(last), schema(), *rows(1, 1), returned(last, orders=2), **EXACTLY_ONCE
-        )
+        done = replay(run_target, last, schema(), *rows(1, 1))
     finally:
         ended.set()
         producer.join()
@@ -279,8 +259,7 @@ def test_a_long_look_up_reports_its_progress_and_its_requests(
     emulator, topic, start_target, run_target, tmp_path
 ):
     """Another producer has published 8,000 messages, and the quota is small."""
-    first = run_target(state_line(), schema(), *rows(0, 1), state_line(orders=1), **EXACTLY_ONCE)
-    last = first.emitted_states[-1]
+    last = replay(run_target, NONE, schema(), *rows(0, 1)).emitted_states[-1]
     emulator.load(topic, [{"of": "another producer"}] * 8000)
     # Not only after 20 s.
     soon = """

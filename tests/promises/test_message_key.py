@@ -85,7 +85,6 @@ def test_different_rows_have_different_keys(one, other, stream):
 
 
 def test_streams_do_not_share_keys():
-    """The same record of another stream is another record."""
     one, other = of(b'{"a":1}', Stream("a")), of(b'{"a":1}', Stream("b"))
     assert one.row != other.row
     assert one.stream != other.stream

@@ -5,10 +5,7 @@ from typing import Any
 import pytest
 from singer_sdk.testing import get_target_test_class
 from singer_sdk.testing.suites import SingerTestSuite, target_tests
-from singer_sdk.testing.target_tests import (
-    TargetInvalidSchemaTest,
-    TargetRecordMissingKeyProperty,
-)
+from singer_sdk.testing.target_tests import TargetInvalidSchemaTest, TargetRecordMissingKeyProperty
 from target_workato_streams.target import TargetWorkatoStreams
 from workato_streams_emulator import Emulator
 

@@ -22,7 +22,6 @@ def sizes(emulator: Emulator) -> list[int]:
     ("count", "expected"), [(0, []), (1, [1]), (100, [100]), (101, [100, 1]), (1050, [100] * 10)]
 )
 def test_a_batch_closes_at_100_messages(emulator, run_target, count, expected):
-    """Records are published with as few requests as the limit allows."""
     done = run_target(schema(), *orders(count))
     assert done.exit_code == 0
     assert sizes(emulator) == (expected if count != 1050 else [*expected, 50])
@@ -59,7 +58,6 @@ def test_a_message_may_fill_a_request_exactly(emulator, topic, run_target):
 
 
 def test_streams_that_share_a_topic_share_its_batches_in_input_order(emulator, topic, run_target):
-    """Records of several streams go to one topic in the order in which they came."""
     fed = [record(f"s{n % 3}", id=n) for n in range(150)]
     done = run_target(*(schema(f"s{n}") for n in range(3)), *fed, state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -70,7 +68,6 @@ def test_streams_that_share_a_topic_share_its_batches_in_input_order(emulator, t
 
 @pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
 def test_a_schema_change_preserves_the_order(emulator, topic, run_target, settings):
-    """Records under a new schema never overtake those under the old one."""
     fed = []
     for n in range(60):
         if n % 7 == 0:
@@ -81,13 +78,6 @@ def test_a_schema_change_preserves_the_order(emulator, topic, run_target, settin
     assert done.exit_code == 0
     assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(60))
     assert sizes(emulator) == [10] * 6
-
-
-def test_one_batch_in_flight_preserves_the_order_through_retries(emulator, topic, run_target):
-    """The next batch waits until the one before it has got through."""
-    emulator.fault("status", status=500, after=1, times=2)
-    run_target(schema(), *orders(50), batch_size_rows=10)
-    assert [payload["id"] for payload in emulator.payloads(topic)] == list(range(50))
 
 
 def test_max_in_flight_batches_are_sent_concurrently(emulator, topic, run_target):

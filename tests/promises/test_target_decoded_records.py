@@ -32,7 +32,6 @@ TEXT = (
     ],
 )
 def test_decoded_records_keep_their_digits_dates_and_fields(emulator, topic, run_target, settings):
-    """Numbers and texts are published as they were written, with all fields of the source."""
     done = run_target(schema(**PROPERTIES), raw_record(TEXT), state("all"), **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     (message,) = emulator.messages(topic)
@@ -112,7 +111,6 @@ def test_a_record_without_its_key_is_rejected_if_records_are_validated(emulator,
 
 
 def test_only_a_record_nested_too_deeply_is_rejected(emulator, topic, run_target, tmp_path):
-    """The other records are published."""
     deep = b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     fed = [schema(), record(id=1), raw_record(deep), record(id=2), state("all")]
     settings = dead_letters_in(tmp_path / "dead.jsonl")

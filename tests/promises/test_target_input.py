@@ -29,19 +29,15 @@ MALFORMED = {
     "no object": b'["content-not-to-log"]',
     "half a line": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-log',
     "no number": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-log":NaN}}',
-    "no digits": b'{"type":"RECORD","stream":"orders","record":{"content-not-to-log":01}}',
-    "no escape": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-log\\x"}}',
     "no UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"content-not-to-log\xff"}}',
     "a surrogate in UTF-8": b'{"type":"RECORD","stream":"orders","record":{"a":"\xed\xa0\x80"}}',
     "two messages": b'{"type":"STATE","value":{}}{"content-not-to-log":1}',
     "no type": b'{"stream":"orders","record":{"a":"content-not-to-log"}}',
     "an unknown type": b'{"type":"content-not-to-log"}',
-    "a type that is no text": b'{"type":7}',
     "a stream that is no text": b'{"type":"RECORD","stream":7,"record":{}}',
     "no stream": b'{"type":"RECORD","record":{"a":"content-not-to-log"}}',
     "no record": b'{"type":"RECORD","stream":"orders"}',
     "a record that is a list": b'{"type":"RECORD","stream":"orders","record":["no"]}',
-    "a record that is null": b'{"type":"RECORD","stream":"orders","record":null}',
     "a record before its schema": b'{"type":"RECORD","stream":"unknown","record":{}}',
     "a schema without a stream": b'{"type":"SCHEMA","schema":{"properties":{}}}',
     "no schema": b'{"type":"SCHEMA","stream":"orders"}',
@@ -109,7 +105,6 @@ def test_lines_may_have_any_length_and_arrive_in_any_chunks(emulator, topic, sta
 
 
 def test_input_may_come_from_a_file(emulator, topic, run_target, tmp_path):
-    """`--input` reads a file in place of standard input."""
     path = tmp_path / "in.singer"
     path.write_bytes(lines(schema(), *orders(120), state("all")))
     done = run_target(args=["--input", path])
@@ -186,10 +181,8 @@ def test_a_small_file_that_decompresses_to_an_endless_line_does_not_fill_the_mem
 ):
     """A line has a limit, far above that of a message, and is decompressed in pieces."""
     path = tmp_path / "a.jsonl.gz"
-    with gzip.open(path, "wb") as file:
-        file.write(b'{"id":"')
-        for _ in range(1024):
-            file.write(b" " * 2**20)
+    # Members of a gzip file may be concatenated.
+    path.write_bytes(gzip.compress(b'{"id":"') + gzip.compress(b" " * 2**20) * 1024)
     line = batch(path.as_uri(), compression="gzip")
     target = command("target-workato-streams", "--config", target_config())
     done = subprocess.run(
@@ -284,7 +277,6 @@ def test_a_byte_order_mark_is_skipped(emulator, topic, run_target, tmp_path):
 )
 @pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
 def test_a_schema_without_properties_is_open(emulator, topic, run_target, settings, described):
-    """Its records are published with all fields."""
     line = b'{"type":"SCHEMA","stream":"orders","schema":%b,"key_properties":[]}' % described
     done = run_target(line, record(id=1, note="x"), state("all"), **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -292,7 +284,6 @@ def test_a_schema_without_properties_is_open(emulator, topic, run_target, settin
 
 
 def test_activate_version_is_ignored(emulator, topic, run_target):
-    """ACTIVATE_VERSION messages cause no warning."""
     version = b'{"type":"ACTIVATE_VERSION","stream":"orders","version":7}'
     done = run_target(schema(), version, *orders(1), version, state("all"))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])

@@ -56,15 +56,9 @@ def test_an_unmapped_stream_ends_the_run_before_anything_of_it_is_published(
     emulator, topic, run_target
 ):
     """What precedes its schema is published and its state emitted; the line says what to set."""
-    done = run_target(
-        schema(),
-        *orders(2),
-        state("before"),
-        schema("others"),
-        record("others", id=1),
-        default_topic_id=None,
-        topics={"orders": topic},
-    )
+    before, after = [*orders(2), state("before")], [schema("others"), record("others", id=1)]
+    settings = {"default_topic_id": None, "topics": {"orders": topic}}
+    done = run_target(schema(), *before, *after, **settings)
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert len(emulator.payloads(topic)) == 2
     (line,) = done.error_lines
@@ -75,18 +69,10 @@ def test_an_unmapped_stream_ends_the_run_before_anything_of_it_is_published(
 @pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
 def test_an_unmapped_stream_is_skipped_with_one_warning(emulator, topic, run_target, settings):
     """States do not wait for its records."""
-    done = run_target(
-        schema(),
-        schema("others"),
-        *(record(stream, id=n) for n in range(20) for stream in ("orders", "others")),
-        schema("others", more={"type": "string"}),
-        record("others", id=20),
-        state("all"),
-        default_topic_id=None,
-        topics={"orders": topic},
-        on_unmapped_stream="skip",
-        **settings,
-    )
+    settings = {"default_topic_id": None, "topics": {"orders": topic}, **settings}
+    fed = [record(stream, id=n) for n in range(20) for stream in ("orders", "others")]
+    fed += [schema("others", more={"type": "string"}), record("others", id=20), state("all")]
+    done = run_target(schema(), schema("others"), *fed, on_unmapped_stream="skip", **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(topic)) == 20
     assert done.stderr.count("others: has no topic and is skipped") == 1
@@ -111,7 +97,6 @@ def test_requests_to_the_legacy_domain_are_retried(emulator, topic, run_target, 
 
 
 def test_the_legacy_domain_may_return_numeric_message_ids(emulator, run_target):
-    """A message with such an id is acknowledged, and not resent."""
     emulator.fault("status", status=200, body='{"message_id": 7}', times=-1)
     done = run_target(schema(), *orders(2), state("all"), legacy_api=True)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -256,7 +241,6 @@ SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("given", "expected"), SCHEMAS)
 def test_json_schema_is_converted_to_workatos_format(given, expected):
-    """Each type is converted; a field that may be null is optional."""
     described = {"properties": {"line_total": given}, "required": ["line_total"]}
     (field,), omitted = to_workato(described)
     assert omitted == []
@@ -321,18 +305,10 @@ POSTGRES: dict[str, tuple[dict[str, Any], str | None, list[Any]]] = {
         ["2026-01-02T03:04:05", "2026-01-02T03:04:05+00:00"],
     ),
     "time": ({"type": ["string", "null"], "format": "time"}, "string", ["03:04:05"]),
-    "integer[]": (
-        {"type": ["array", "null"], "items": {"type": ["integer"]}},
-        "array",
-        [[1, 2]],
-    ),
+    "integer[]": ({"type": ["array", "null"], "items": {"type": ["integer"]}}, "array", [[1, 2]]),
     "json, jsonb": ({"type": JSON_TYPES}, None, [{"a": 1}, [1], "a", 1.5, True]),
     "jsonb[]": ({"type": ["array", "null"], "items": {"type": JSON_TYPES}}, None, [[{}, 1]]),
-    "hstore": (
-        {"type": ["object", "null"], "additionalProperties": True},
-        "object",
-        [{"a": "b"}],
-    ),
+    "hstore": ({"type": ["object", "null"], "additionalProperties": True}, "object", [{"a": "b"}]),
 }
 
 
@@ -346,12 +322,9 @@ def test_every_value_of_a_postgres_table_is_accepted_by_the_topic_created_for_it
         for name, (_, _, values) in POSTGRES.items()
         for n, value in enumerate([*values, None])
     ]
-    done = run_target(
-        schema("new", ("id",), id={"type": "string"}, **described),
-        *(record("new", **row) for row in rows),
-        state("all"),
-        **creating(emulator),
-    )
+    fed = [schema("new", ("id",), id={"type": "string"}, **described)]
+    fed += [record("new", **row) for row in rows]
+    done = run_target(*fed, state("all"), **creating(emulator))
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     (creation,) = [r for r in emulator.requests(operation="topics") if r.method == "POST"]
     types = {field["name"]: field["type"] for field in json.loads(creation.body)["schema"]}
@@ -396,14 +369,8 @@ def test_a_record_that_cannot_be_decoded_is_rejected_whatever_its_schema(
     """A stream's first record decides about its topic, also if it is nested too deeply."""
     line = b'{"type":"SCHEMA","stream":"new","schema":true,"key_properties":[]}'
     deep = b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
-    done = run_target(
-        line,
-        raw_record(deep, "new"),
-        record("new", a=1),
-        state("all"),
-        **creating(emulator),
-        validate_records=True,
-        **dead_letters_in(tmp_path / "dead.jsonl"),
-    )
+    fed = [line, raw_record(deep, "new"), record("new", a=1), state("all")]
+    settings = creating(emulator) | dead_letters_in(tmp_path / "dead.jsonl")
+    done = run_target(*fed, validate_records=True, **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert "1 published, 1 dead letter" in done.stderr

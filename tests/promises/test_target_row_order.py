@@ -94,19 +94,6 @@ def test_the_newest_version_is_published_once_more_behind_a_retried_one(rows, fa
     assert sorted(done) == list(range(1, len(rows) + 1))
 
 
-@pytest.mark.parametrize(
-    ("failing", "expected"),
-    [
-        ([{0}, {0}, {0}], [[2], [1]]),
-        ([{1}], [[1], [2]]),
-        ([{0}], [[2, 1]]),
-    ],
-)
-def test_an_acknowledgement_waits_only_for_older_versions(failing, expected):
-    """A rejected message comes last, because it may end the run."""
-    assert [settled(each) for each in Topic(*failing).outcomes(messages("rr"))] == expected
-
-
 @pytest.mark.parametrize("streams", [(KEYED, OTHER), (KEYLESS, KEYLESS)])
 def test_other_streams_and_records_without_a_key_are_no_versions_of_a_row(streams):
     """They are never published twice."""
@@ -135,7 +122,6 @@ def test_whatever_fails_each_row_ends_with_its_newest_version():
 
 
 def test_a_topic_does_not_end_with_the_older_version_of_a_row(emulator, topic, run_target):
-    """Without `exactly_once`, the newer version is published once more after the retried one."""
     emulator.fault("entry_error", indices=[0])
     sent = [record(id=1, v="old"), record(id=2, v="x"), record(id=1, v="new")]
     done = run_target(schema(v={"type": "string"}), *sent, state("all"))

@@ -33,7 +33,6 @@ def test_a_batch_waits_for_more_until_it_is_old_enough(emulator, start_target):
 
 
 def test_a_state_without_records_is_emitted_immediately(start_target):
-    """A state without records covers nothing that is unacknowledged."""
     target = start_target(max_batch_age_secs=60)
     target.feed(state("first"))
     eventually(lambda: target.emitted == ["first"], "a state that stands before all records")
@@ -55,31 +54,11 @@ def test_a_state_waits_for_the_records_of_every_stream(emulator, topic, start_ta
     assert len(emulator.payloads(slow)) == 1
 
 
-def test_a_state_of_several_topics_is_emitted_when_the_last_of_them_is_acknowledged(
-    emulator, start_target
-):
-    """The state waits neither for the end of the input nor for the next record."""
-    topics = {name: emulator.create_topic(name) for name in ("a", "b", "c")}
-    for number, topic_id in enumerate(topics.values()):
-        emulator.fault("latency", secs=0.5 + number / 2, operation="batch", topic_id=topic_id)
-    target = start_target(topics=topics, max_batch_age_secs=0)
-    target.feed(*map(schema, topics), *(record(name, id=1) for name in topics), state("all"))
-    eventually(lambda: target.emitted == ["all"], "the state of all three")
-    assert len(emulator.requests()) == len(topics)
-    assert all(request.finished_at for request in emulator.requests())
-
-
 def test_states_are_emitted_in_order_once_and_unchanged(run_target):
     """The newest is last, none is emitted twice, and every digit is preserved."""
     value = b'{"type":"STATE","value":{"at":1.10,"big":%b,"note":"\\u00e9"}}' % (b"9" * 30)
     done = run_target(
-        schema(),
-        *orders(50, state_every=1),
-        state(49),
-        state(49),
-        value,
-        value,
-        batch_size_rows=10,
+        schema(), *orders(50, state_every=1), state(49), state(49), value, value, batch_size_rows=10
     )
     emitted = [line["at"] for line in done.emitted_states[:-1]]
     assert emitted == sorted(set(emitted))
@@ -117,7 +96,6 @@ def test_a_newer_state_does_not_interrupt_a_line_that_is_written_in_part(
 
 
 def test_no_state_covers_an_unacknowledged_record(emulator, run_target):
-    """A failed run emits the last state that covers acknowledged records only."""
     emulator.fault("status", status=403, after=2, times=-1)
     done = run_target(schema(), *orders(50, state_every=5), batch_size_rows=10)
     assert done.exit_code == 1

@@ -4,13 +4,11 @@ The whole target runs in this process, from its input to its output, so that hun
 tried. The service is scripted.
 """
 
-import io
 import json
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.messages_api import MessagesApi, batch_response, payloads_of, rejection
-from tests.support.singer_lines import lines, record, schema, state
+from tests.support.singer_lines import record, schema, state
 from tests.support.target_in_process import EventStreamsError, listen
 
 STREAMS = ("a", "b", "c")
@@ -28,68 +26,63 @@ KINDS = ("none", "away", "lost", "entry", "missing", "too large")
 DOUBLING = {"lost", "missing"}
 
 
-@dataclass
-class Service:
-    """Simulates the service: stores what is published, unless the next fault prevents it.
+class Run:
+    """One run, the service, and what became of the input.
 
     Args:
+        fed: (stream, whether it is bad, size) of each record, or None for a STATE.
         faults: The fault of each request; later requests have none.
-        whole: Whether one bad message makes it reject the whole batch.
+        whole: Whether one bad message makes the service reject the whole batch.
+        folder: Where the dead letters are.
     """
 
-    faults: list[str]
-    whole: bool
-    stored: dict[int, list[bytes]] = field(default_factory=lambda: {1: [], 2: []})
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self,
+        fed: list[tuple[str, bool, int] | None],
+        faults: list[str],
+        folder: str,
+        *,
+        whole: bool,
+    ) -> None:
+        self.fed = fed
+        self.file = Path(folder, "dead.jsonl")
+        self.emitted: list[int] = []
+        self._faults = list(faults)
+        self._whole = whole
+        self._stored: dict[int, list[bytes]] = {1: [], 2: []}
+        self._lock = threading.Lock()
 
     def respond(self, topic_id: int, _operation: str, body: bytes) -> bytes | None:
-        """Respond to a batch."""
+        """Store the messages of a batch, unless a fault prevents it."""
         bodies = payloads_of(body)
-        with self.lock:
-            fault = self.faults.pop(0) if self.faults else "none"
+        with self._lock:
+            fault = self._faults.pop(0) if self._faults else "none"
             bad = {index for index, body in enumerate(bodies) if b'"bad"' in body}
             if fault == "away":
                 return rejection("503 Unavailable")
             if fault == "too large" and len(bodies) > 1:
                 return rejection("413 Too Large")
-            if bad and self.whole:
+            if bad and self._whole:
                 return rejection("400 Bad Request")
             failed = bad | ({len(bodies) // 2} if fault == "entry" else set())
             kept = [body for index, body in enumerate(bodies) if index not in failed]
-            self.stored[topic_id] += kept
+            self._stored[topic_id] += kept
             if fault == "lost":
                 return None
             unknown = {len(bodies) // 3} if fault == "missing" else set()
             known = set(range(len(bodies))) - unknown
             return batch_response({n: None if n in failed else f"A{n}" for n in known})
 
-
-@dataclass
-class Run:
-    """One run: what was fed in, and what became of it.
-
-    Args:
-        fed: (stream, whether it is bad, size) of each record, or None for a STATE.
-        service: The simulated service.
-        folder: Where the dead letters are.
-    """
-
-    fed: list[tuple[str, bool, int] | None]
-    service: Service
-    folder: Path
-    emitted: list[int] = field(default_factory=list)
-
     @property
     def dead(self) -> list[int]:
         """The numbers of the records in the dead-letter file, as far as it is on disk."""
-        path = self.folder / "dead.jsonl"
-        found = path.read_bytes().splitlines() if path.exists() else []
+        found = self.file.read_bytes().splitlines() if self.file.exists() else []
         messages = [json.loads(line) for line in found]
         return [m["record"]["n"] for m in messages if m["type"] == "RECORD"]
 
     def published(self, topic_id: int) -> list[int]:
         """The numbers of the records in a topic."""
-        return [json.loads(body)["n"] for body in self.service.stored[topic_id]]
+        return [json.loads(body)["n"] for body in self._stored[topic_id]]
 
     def good(self, topic_id: int, until: int | None = None) -> list[int]:
         """The numbers of the records that belong into a topic."""
@@ -98,19 +91,24 @@ class Run:
 
     @property
     def bad(self) -> list[int]:
-        """The numbers of the records that the service never takes."""
+        """The numbers of the records that the service never accepts."""
         return [number for number, fed in enumerate(self.fed) if fed and fed[1]]
 
-    def check(self, at: int) -> None:
-        """A state covers only published records and dead letters, and is newer than the last."""
-        with self.service.lock:
+    def write(self, line: Any) -> int:  # noqa: ANN401 - any buffer
+        """Check that a state covers only what is published or dead, and is newer than the last."""
+        at = json.loads(bytes(line))["at"]
+        with self._lock:
             for topic_id in (1, 2):
                 assert set(self.good(topic_id, at)) <= set(self.published(topic_id))
         assert {number for number in self.bad if number < at} <= set(self.dead)
         assert not self.emitted or at > self.emitted[-1]
         self.emitted.append(at)
+        return len(line)
 
-    def input(self) -> io.BytesIO:
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+    def input(self) -> list[bytes]:
         """The Singer lines."""
         found = [schema(stream, ("n",)) for stream in STREAMS]
         for number, fed in enumerate(self.fed):
@@ -119,25 +117,11 @@ class Run:
             else:
                 stream, bad, size = fed
                 found.append(record(stream, n=number, pad="x" * size, kind="bad" if bad else "ok"))
-        return io.BytesIO(lines(*found))
-
-
-class Output(io.BytesIO):
-    """Receives the states, and checks each immediately."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self._run = run
-
-    def write(self, text: Any) -> int:  # noqa: ANN401 - any buffer
-        """Take a state, and check what it covers."""
-        self._run.check(json.loads(bytes(text))["at"])
-        return super().write(text)
+        return [line + b"\n" for line in found]
 
 
 FED = st.lists(
-    st.none() | st.tuples(st.sampled_from(STREAMS), st.booleans(), st.integers(0, 60)),
-    max_size=60,
+    st.none() | st.tuples(st.sampled_from(STREAMS), st.booleans(), st.integers(0, 60)), max_size=60
 )
 MOSTLY_GOOD = st.lists(
     st.none()
@@ -170,7 +154,7 @@ def test_with_dead_letters_every_record_is_published_or_written_to_the_file(
     fed, chosen, faults, whole
 ):
     """Each good record once (more often only if a response was lost), each bad one in the file."""
-    for run in running(fed, Service(list(faults), whole), chosen, on_rejected="dead_letter"):
+    for run in running(fed, faults, chosen, whole=whole, on_rejected="dead_letter"):
         assert sorted(run.dead) == run.bad
         for topic_id in (1, 2):
             counts = Counter(run.published(topic_id))
@@ -189,7 +173,7 @@ def test_without_dead_letters_everything_before_the_first_rejected_record_is_pub
     fed, chosen, faults, whole
 ):
     """This applies to all topics; the newest state before it is emitted, and none after it."""
-    for run in running(fed, Service(list(faults), whole), chosen, on_rejected="fail"):
+    for run in running(fed, faults, chosen, whole=whole, on_rejected="fail"):
         first = run.bad[0] if run.bad else len(fed)
         for topic_id in (1, 2):
             assert set(run.good(topic_id, first)) <= set(run.published(topic_id))
@@ -199,27 +183,27 @@ def test_without_dead_letters_everything_before_the_first_rejected_record_is_pub
 
 def running(
     fed: list[tuple[str, bool, int] | None],
-    service: Service,
+    faults: list[str],
     chosen: dict[str, Any],
     *,
+    whole: bool,
     on_rejected: str,
 ) -> Iterator[Run]:
     """Run the target; it fails only if a bad record may not become a dead letter."""
-    with tempfile.TemporaryDirectory() as folder, MessagesApi(service.respond) as api:
-        run = Run(fed, service, Path(folder))
-        try:
-            listen(
-                run.input(),
-                Output(run),
-                api_url=api.url,
-                topics=TOPICS,
-                on_rejected=on_rejected,
-                dead_letter_path=str(run.folder / "dead.jsonl"),
-                **chosen,
-            )
-        except EventStreamsError:
-            assert run.bad
-            assert on_rejected == "fail"
-        else:
-            assert not run.bad or on_rejected == "dead_letter"
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(fed, faults, folder, whole=whole)
+        settings = {
+            "topics": TOPICS,
+            "on_rejected": on_rejected,
+            "dead_letter_path": str(run.file),
+            **chosen,
+        }
+        with MessagesApi(run.respond) as api:
+            try:
+                listen(run.input(), run, api_url=api.url, **settings)
+            except EventStreamsError:
+                assert run.bad
+                assert on_rejected == "fail"
+            else:
+                assert not run.bad or on_rejected == "dead_letter"
         yield run

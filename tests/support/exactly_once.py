@@ -8,10 +8,12 @@ from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome
 from tests.support.singer_lines import record
-from tests.support.target import RunningTarget
+from tests.support.target import RunningTarget, RunTarget
 
 EXACTLY_ONCE: dict[str, Any] = {"exactly_once": True, "message_key_field": "key"}
 OURS = "target-workato-streams"
+# The state of a first run.
+NONE: dict[str, Any] = {"bookmarks": {}}
 
 
 def state_line(**bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
@@ -22,6 +24,20 @@ def state_line(**bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
 def returned(state: dict[str, Any], **bookmarks: Any) -> bytes:  # noqa: ANN401 - any JSON
     """A STATE line with what the tap was given, and its own new bookmarks."""
     return state_line(**{**state["bookmarks"], **bookmarks})
+
+
+def replay(
+    run_target: RunTarget,
+    state: dict[str, Any],
+    *fed: bytes,
+    **settings: Any,  # noqa: ANN401 - settings are JSON
+) -> Outcome:
+    """Run the target with the state that a run has left, and one after the records; it succeeds."""
+    count = sum(b'"RECORD"' in line for line in fed)
+    given = [returned(state), *fed, returned(state, orders=count)]
+    done = run_target(*given, **{**EXACTLY_ONCE, **settings})
+    assert done.exit_code == 0, done.stderr
+    return done
 
 
 def rows(first: int, count: int) -> list[bytes]:

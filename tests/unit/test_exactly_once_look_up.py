@@ -274,19 +274,6 @@ def test_of_a_rejected_position_without_a_time_nothing_counts(caplog):
     assert "because the time of the position is unknown" in caplog.text
 
 
-def test_a_young_position_is_repeated_until_it_is_readable():
-    """It cannot have expired, and may not be readable yet."""
-    topic = Topic([30.0, 2.0, 1.0], OURS, ahead=timedelta(hours=1))
-
-    def reject(_number: int) -> None:
-        if topic.cursors[-1] == "1" and topic.date < NOW + timedelta(seconds=4):
-            raise NOT_FOUND
-
-    topic.before = reject
-    found = topic.reader.look_up(topic.position(1))
-    assert (len(found.versions), found.end) == (1, topic.position(2))
-
-
 def test_a_look_up_waits_only_if_messages_may_become_readable():
     """After an interrupted run, and for a young position."""
     old = Topic([30.0])

@@ -44,19 +44,11 @@ def test_positions_are_removed_from_a_state_and_nothing_else_changes():
 
 
 def test_a_state_without_positions_stays_as_it_is():
-    """A state has no positions as long as no topic has been looked up."""
     assert with_positions(b'{ "a" : 1 }', {}) == b'{ "a" : 1 }'
 
 
 @pytest.mark.parametrize("bookmark", [1, [], {"11": 1}, {"x": {"message_id": "A"}}, {"11": {}}])
 def test_malformed_positions_are_rejected(bookmark):
-    """Malformed positions are never silently treated as absent."""
     state = json.dumps({"bookmarks": {"target-workato-streams": bookmark}}).encode()
     with pytest.raises(EventStreamsError, match="malformed"):
         read_state(state)
-
-
-def test_bookmarks_of_another_shape_are_rejected():
-    """Bookmarks that are not an object have no place for positions."""
-    with pytest.raises(EventStreamsError, match="not an object"):
-        with_positions(b'{"bookmarks":[1]}', {11: Position("A")})

@@ -27,32 +27,21 @@ from tests.random.exactly_once.simulation.campaign import SOURCES
 from tests.random.exactly_once.simulation.history import choose
 from tests.random.exactly_once.simulation.sources import KEYED
 from tests.random.exactly_once.simulation.world import Record
+from tests.random.fuzz_target import WHOLE
 from tests.support.exactly_once import OURS, state_line
 from tests.support.executables import write_json
 from tests.support.singer_lines import record, schema
 from tests.support.target import RunningTarget
 
-# Each kind of fault, and its options.
-FAULTS: list[tuple[str, dict[str, Any]]] = [
-    ("reset", {}),
-    ("reset_after", {}),
-    ("cut", {}),
-    ("cut_json", {}),
-    ("html", {}),
+FAULTS = [
+    *WHOLE,
     ("stall", {"secs": 3, "stored": True}),
     ("stall", {"secs": 3, "stored": False}),
-    ("status", {"status": 500, "stored": True}),
-    ("status", {"status": 502, "stored": False}),
-    ("status", {"status": 503, "stored": True, "headers": {"Retry-After": "0"}}),
-    ("status", {"status": 504, "stored": True}),
-    ("status", {"status": 408, "stored": True}),
-    ("status", {"status": 429, "headers": {"Retry-After": "0"}}),
     ("missing_entry", {"stored": True}),
     ("missing_entry", {"stored": False}),
     ("entry_error", {}),
-    ("latency", {"secs": 0.1}),
 ]
-# Longer than the latency above: what a killed process has sent is applied by then.
+# Longer than the latency of these: what a killed process has sent is applied by then.
 QUIET_SECS = 0.3
 # The seconds by which messages are readable late, and requests applied late. The documentation
 # names a run that starts earlier after a kill as a case in which messages are duplicated.

@@ -9,7 +9,7 @@ from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.exactly_once.positions import Position
 
 from tests.random.exactly_once.simulation import checks
-from tests.random.exactly_once.simulation.run import Pipeline, Run
+from tests.random.exactly_once.simulation.run import Run
 from tests.random.exactly_once.simulation.sources import Bookmarks, Source
 from tests.random.exactly_once.simulation.world import Killed, Options, Record, World
 
@@ -69,7 +69,7 @@ class History:
         self.violations: list[tuple[str, str]] = []
         self.emitted: dict[State, Counter[checks.Row]] = defaultdict(Counter)
         self.runs = self.failures = 0
-        self._pipeline = Pipeline(self.world, rng, routes, options.hold_secs)
+        self._routes = routes
         self._states = [State()]
 
     def play(self) -> bool:
@@ -140,7 +140,7 @@ class History:
             self.violations += checks.of_state(self.source, self.world.records(), promise)
 
         try:
-            Run(self._pipeline, self._damaged(state.positions), emit).play(lines)
+            Run(self.world, self._routes, self._damaged(state.positions), emit).play(lines)
         except Killed:
             pass
         except EventStreamsError as exc:

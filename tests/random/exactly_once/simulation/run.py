@@ -1,9 +1,7 @@
 """One run of the target: the real rule and reader, and a producer without threads."""
 
 import logging
-import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from target_workato_streams.exactly_once.deduplicator import Deduplicator
@@ -41,40 +39,24 @@ class Message(NamedTuple):
         return str(self.record)
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """What all runs of a history have in common.
-
-    Args:
-        world: The service.
-        rng: The random numbers of the history.
-        routes: The topic of each stream.
-        hold_secs: The time for which found messages hold back states.
-    """
-
-    world: World
-    rng: random.Random
-    routes: Mapping[str, int]
-    hold_secs: float
-
-
 class Run:
     """One run, which ends at the end of the input, or earlier with an exception.
 
     Args:
-        pipeline: The pipeline.
+        world: The service.
+        routes: The topic of each stream.
         positions: The positions in the state that the tap returns.
         emit: Receives the emitted states and their positions.
     """
 
-    def __init__(self, pipeline: Pipeline, positions: Positions, emit: Emit) -> None:
-        self._world = pipeline.world
-        self._rng = pipeline.rng
-        self._routes = pipeline.routes
+    def __init__(
+        self, world: World, routes: Mapping[str, int], positions: Positions, emit: Emit
+    ) -> None:
+        self._world, self._rng, self._routes = world, world.rng, routes
         self._emit = emit
-        self._rule: Deduplicator[Message] = Deduplicator(pipeline.hold_secs)
+        self._rule: Deduplicator[Message] = Deduplicator(world.options.hold_secs)
         self._rule.restore(positions)
-        self._open: dict[int, list[Message]] = {topic: [] for topic in pipeline.routes.values()}
+        self._open: dict[int, list[Message]] = {topic: [] for topic in routes.values()}
         self._readers: dict[int, TopicReader] = {}
         self._last: dict[int, Position] = {}
         self._read = 0

@@ -108,7 +108,6 @@ class Stored(NamedTuple):
 
     message: Message
     time: int
-    stored_at: int
     record: Record | None
 
 
@@ -139,7 +138,7 @@ class World:
         self.topics = [Topic() for _ in range(topics)]
         self.seconds = 100
         self.start_another_run: Action | None = None
-        self._rng = rng
+        self.rng = rng
         self._trace = trace
         self._strays = 0
 
@@ -150,7 +149,7 @@ class World:
 
     def happens(self, probability: float) -> bool:
         """Whether something happens."""
-        return self._rng.random() < probability
+        return self.rng.random() < probability
 
     def may_kill(self, where: str) -> None:
         """Kill the target at random."""
@@ -168,12 +167,12 @@ class World:
 
     def date(self) -> datetime:
         """Return the time in a Date header, which may be that of another computer."""
-        return START + timedelta(seconds=self.seconds - self._rng.randint(0, 1))
+        return START + timedelta(seconds=self.seconds - self.rng.randint(0, 1))
 
     def expire(self) -> None:
         """Expire some messages of each topic."""
         for topic in self.topics:
-            topic.expired = self._rng.randint(topic.expired, len(topic.messages))
+            topic.expired = self.rng.randint(topic.expired, len(topic.messages))
 
     def publish(
         self, topic_id: int, records: Sequence[Record]
@@ -186,7 +185,7 @@ class World:
         Raises:
             Lost: There is no response.
         """
-        topic, options, rng = self.topics[topic_id], self.options, self._rng
+        topic, options, rng = self.topics[topic_id], self.options, self.rng
         if self.start_another_run and self.happens(options.overlapping):
             start, self.start_another_run = self.start_another_run, None
             start()
@@ -232,7 +231,7 @@ class World:
         self.may_kill("in a look-up")
         self._step(topic)
         if self.happens(self.options.expiring):
-            topic.expired = self._rng.randint(topic.expired, len(topic.messages))
+            topic.expired = self.rng.randint(topic.expired, len(topic.messages))
         start = self._first_after(topic, cursor)
         until = self.seconds + secs
         while (end := self._readable(topic)) <= start and self.seconds < until:
@@ -258,7 +257,7 @@ class World:
         if cursor.after_message_id is None:
             return topic.expired
         if self._strays or self.happens(self.options.stray):
-            self._strays = self._strays - 1 if self._strays else self._rng.randint(0, 3)
+            self._strays = self._strays - 1 if self._strays else self.rng.randint(0, 3)
             raise RequestRejected("stray", status=400, reason="stray")
         index = topic.indices.get(cursor.after_message_id, -1)
         if not topic.expired <= index < self._readable(topic):
@@ -268,7 +267,7 @@ class World:
     def _readable(self, topic: Topic) -> int:
         """Return the number of messages that can be read."""
         latest = self.seconds - self.options.readable_after
-        return bisect_right(topic.messages, latest, key=lambda each: each.stored_at)
+        return bisect_right(topic.messages, latest, key=lambda each: each.time)
 
     def _step(self, topic: Topic) -> None:
         self.seconds += 1
@@ -285,7 +284,7 @@ class World:
         topic.indices[message_id] = len(topic.messages)
         payload = _payload(record.version) if record else b'{"of":"others"}'
         message = Message(message_id, msgspec.Raw(payload), _time(self.seconds))
-        topic.messages.append(Stored(message, self.seconds, self.seconds, record))
+        topic.messages.append(Stored(message, self.seconds, record))
         return message_id
 
 
