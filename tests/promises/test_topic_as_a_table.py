@@ -145,6 +145,7 @@ def test_new_fields_become_columns_and_the_next_run_knows_them(emulator, run_tap
     # A catalog of a later sample.
     catalog["streams"][0]["schema"]["properties"] |= {"id": TEXT, "a": TEXT, "c": TEXT, "b": TEXT}
     third = run_tap(state=first.states[-1], **settings)
+    fourth = run_tap(state=first.states[-1], schema_evolution="rescue", **settings)
 
     columns = {"id": INTEGER, "a": NUMBER, "c": OBJECT}
     assert schemas(first) == [{"id": INTEGER}, {"id": INTEGER, "a": NUMBER}, columns]
@@ -162,6 +163,7 @@ def test_new_fields_become_columns_and_the_next_run_knows_them(emulator, run_tap
     assert schemas(third) == [columns, {**columns, "b": NUMBER}]
     assert rows(third) == [{"b": 1, "_rescued": {"/a": "y", "/c": 1}}]
     assert "do not fit their column, kept in _rescued: /a (1), /c (1); if" in third.stderr
+    assert schemas(fourth) == [{**columns, "b": TEXT}]
 
 
 def test_a_page_with_many_new_columns_is_one_short_line(emulator, run_tap, topic):

@@ -224,6 +224,10 @@ def test_of_names_that_differ_only_by_case_the_first_becomes_the_column():
         {"payload_Time": N("4"), "payload_MESSAGE_ID": N("5"), "_rescued": {"/Total": N("3")}},
     ]
     assert build(topic, '{"_RESCUED":1}') == [{"_rescued": {"/_RESCUED": N("1")}}]
+    topic = builder({}, "add_columns", flattened(unpacked=True))
+    assert build(topic, '{"o":{"x":1,"X":2}}') == [
+        {"o": {"x": N("1")}, "_rescued": {"/o/X": N("2")}}
+    ]
 
 
 @pytest.mark.parametrize(
