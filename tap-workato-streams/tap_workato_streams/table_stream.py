@@ -53,7 +53,6 @@ class TableStream(TopicStream):
         super().__init__(tap, consumer, schema)
         self._declared = columns if topic.is_declared and topic.payload_schema else None
         self._bookmarked: Columns | None = None
-        self._mapped = MappedRecords(layout, self.maps, self.primary_keys)
 
     @property
     @override
@@ -159,6 +158,11 @@ class TableStream(TopicStream):
             self.stream_state["declared"] = True
         else:
             self.stream_state.pop("declared", None)
+
+    @cached_property
+    def _mapped(self) -> MappedRecords:
+        # Only now, because a catalog may have changed the keys.
+        return MappedRecords(self._layout, self.maps, self.primary_keys)
 
     @cached_property
     def _builder(self) -> RecordBuilder:
