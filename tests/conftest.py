@@ -52,8 +52,8 @@ NUMBERS = count()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of workers for `-n auto`: three for two cores, since many tests wait."""
-    return (os.cpu_count() or 1) * 3 // 2 or 1
+    """Return the number of workers for `-n auto`: five for two cores, since many tests wait."""
+    return (os.cpu_count() or 1) * 5 // 2
 
 
 @pytest.fixture

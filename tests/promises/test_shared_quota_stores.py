@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -109,7 +108,7 @@ def test_a_process_whose_clock_is_ahead_counts_like_the_others(store):
 
 
 def test_names_separate_workspaces(store):
-    other_store = replace(store, url=store.url.replace("name=test", "name=other"))
+    other_store = store._replace(url=store.url.replace("name=test", "name=other"))
     with quota_of(store, 1) as one, quota_of(other_store, 1) as other:
         assert [one.take(), other.take()] == [0.0, 0.0]
         assert one.take() > 0

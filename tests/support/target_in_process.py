@@ -1,7 +1,7 @@
 """Run the target in the test's own process, from its input to its output, without start-up."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +16,7 @@ from target_workato_streams.target import TargetWorkatoStreams
 __all__ = ["EventStreamsError", "listen"]
 
 
-def listen(
-    source: Iterable[bytes],
-    output: object,
-    start: Callable[[Callable[[], None]], None] | None = None,
-    **config: Any,  # noqa: ANN401 - settings are JSON
-) -> None:
+def listen(source: Iterable[bytes], output: object, **config: Any) -> None:  # noqa: ANN401 - settings are JSON
     """Run the target to the end of its input; errors are raised.
 
     Retries do not wait, and an entry is rejected when it has failed three times.
@@ -29,7 +24,6 @@ def listen(
     Args:
         source: The lines of the input.
         output: A binary file to which the states are written.
-        start: Called before the first line with a function that submits all batches.
         config: The settings.
     """
     with pytest.MonkeyPatch.context() as patch:
@@ -42,7 +36,5 @@ def listen(
         target = TargetWorkatoStreams(
             config={"api_token": "token", "max_retry_secs": 10**6, **config}
         )
-        if start is not None:
-            start(target._producer.submit_all)  # noqa: SLF001 - there is no setting for it
         lines: Any = source
         target.listen(lines)
