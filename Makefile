@@ -21,7 +21,7 @@ help:
 	@echo 'make demo                load a file into a topic and the topic into PostgreSQL (40 s)'
 	@echo 'make services            start the emulator and PostgreSQL, to run pipelines by hand'
 	@echo 'make emulator            start only the emulator: make emulator PORT=8085'
-	@echo 'make test                run the tests (5 minutes on 2 cores)'
+	@echo 'make test                run the tests (3 minutes on 2 cores)'
 	@echo 'make test-all            run them, and pipelines with Meltano, the packages and the documented commands'
 	@echo 'make lint                check style and types'
 	@echo 'make search              search with new random input, faults and kills (30 minutes)'
@@ -77,7 +77,7 @@ services: setup
 # The tests of rules and promises. Each worker has its own emulator; the order is kept, so that the folders
 # with the longest tests do not come last.
 test: setup
-	@echo 'Running the tests: about 5 minutes on 2 cores ...'
+	@echo 'Running the tests: about 3 minutes on 2 cores ...'
 	@$(PYTEST) tests/promises tests/random tests/emulator tests/unit
 
 # Real Meltano and PostgreSQL, the packages, the demo, and the commands of the documentation. Each worker runs whole
