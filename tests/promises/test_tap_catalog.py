@@ -167,6 +167,7 @@ def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, caplog):
     both = {"topics": [*ORDERS["topics"], {"id": 2, "name": "returns"}]}
     catalog = discover(emulator, **both)
     assert ids(read(emulator, catalog=catalog, **ORDERS)) == published
+    assert {request.topic_id for request in emulator.requests()} == {1}
     assert warnings(caplog) == [
         (
             "returns: selected in the catalog, but the topic no longer exists, so not read; "
@@ -176,12 +177,13 @@ def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, caplog):
 
 
 def test_topics_that_are_missing_from_the_catalog_are_reported(emulator, published, caplog):
-    """One line says how to add them, because Meltano caches the catalog."""
+    """One line says how to add them, because Meltano caches the catalog. None is sampled."""
     developer = {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
     catalog = discover(emulator, **developer)
     for number in (2, 3):
-        emulator.create_topic(f"New {number}", id=number)
-    assert ids(read(emulator, catalog=catalog, **developer)) == published
+        emulator.load(emulator.create_topic(f"New {number}", id=number), [{}])
+    assert ids(read(emulator, catalog=catalog, infer_schema=True, **developer)) == published
+    assert {request.topic_id for request in emulator.requests(operation="consume")} == {1}
     assert warnings(caplog) == [
         (
             "new_2, new_3: not in the catalog, so not read; to add them, run discovery again "
