@@ -29,19 +29,13 @@ def names(run: Outcome) -> list[str]:
 
 
 def test_without_topics_every_topic_of_the_workspace_is_a_stream(emulator, run_tap, developer):
-    fields = [{"name": "n", "type": "integer"}]
-    orders = emulator.create_topic("Orders", schema=fields)
-    returns = emulator.create_topic("Returned goods")
+    orders, returns = emulator.create_topic("Orders"), emulator.create_topic("Returned goods")
     for topic in (orders, returns):
-        emulator.load(topic, [{"n": topic}])
+        emulator.load(topic, [{}])
 
     run = run_tap(**developer)
 
     assert streams(run) == {"orders": orders, "returned_goods": returns}
-    schemas = {m["stream"]: m["schema"] for m in run.messages if m["type"] == "SCHEMA"}
-    assert schemas["orders"]["properties"]["payload"]["properties"] == {
-        "n": {"type": ["integer", "null"]}
-    }
     listed, _ = emulator.requests(operation="topics")
     assert listed.method == "GET"
     assert listed.headers["authorization"] == f"Bearer {emulator.developer_token}"
@@ -148,23 +142,14 @@ def test_a_malformed_schema_costs_a_warning_and_the_others_are_discovered(
     assert warnings == [line % number for number in broken]
 
 
-def test_named_topics_get_the_schema_of_the_workspace(emulator, run_tap, developer):
-    """Topics that the Developer API does not list are read all the same."""
-    fields = [{"name": "n", "type": "integer"}]
-    orders = emulator.create_topic("Orders", schema=fields)
-    emulator.create_topic("Returns")
-    unlisted = emulator.create_topic("Secret")
+def test_topics_that_the_developer_api_does_not_list_are_read(emulator, run_tap, developer):
+    orders, unlisted = emulator.create_topic("Orders"), emulator.create_topic("Secret")
     for topic in (orders, unlisted):
-        emulator.load(topic, [{"n": topic}])
-    listed = [{"id": orders, "name": "Orders", "schema": fields}]
-    emulator.fault("garbage", operation="topics", body={"count": 1, "data": listed})
-
+        emulator.load(topic, [{}])
+    body = {"count": 1, "data": [{"id": orders, "name": "Orders"}]}
+    emulator.fault("garbage", operation="topics", body=body)
     run = run_tap(topics=[{"id": orders, "name": "o"}, unlisted], **developer)
-
     assert streams(run) == {"o": orders, f"topic_{unlisted}": unlisted}
-    schemas = {m["stream"]: m["schema"] for m in run.messages if m["type"] == "SCHEMA"}
-    payload = schemas["o"]["properties"]["payload"]
-    assert payload["properties"] == {"n": {"type": ["integer", "null"]}}
     assert run.exit_code == 0
 
 

@@ -242,17 +242,13 @@ def test_the_first_run_says_what_was_found(emulator, run_tap, topic):
 def test_fail_stops_before_the_message(emulator, run_tap, topic):
     loaded = emulator.load(topic, [{"id": 1}, {"id": "hush"}, {"id": 3}])
     topics = [{"id": topic, "schema": DECLARED}]
-
     run = run_tap(topics=topics, schema_evolution="fail", **UNPACKED)
-    again = run_tap(topics=topics, state=run.states[-1], **UNPACKED)
-
     assert run.exit_code == 1
     [line] = run.error_lines
     assert f"topic_1 (topic 1): message {loaded[1]} cannot be written: /id does not fit" in line
     assert "hush" not in run.stderr
     assert rows(run) == [{"id": 1}]
     assert bookmark(run)["replication_key_value"] == loaded[0]
-    assert ids(again) == loaded[1:]
 
 
 def test_none_drops_what_does_not_fit(emulator, run_tap, topic):

@@ -331,48 +331,41 @@ def test_an_object_that_leaves_no_column_is_rescued():
 
 # The SDK shortens names to this length, and then two may be the same.
 SHORT_NAMES = FlatteningOptions(enabled=True, max_level=2, max_key_length=12)
+FLAT = flattened(unpacked=True)
+# The layout, a payload, and what becomes of it.
+SAME_NAMES: dict[str, tuple[Layout, str, str, str]] = {
+    "two fields whose columns differ at most by case": (
+        *(FLAT, '{"a__B":1,"a":{"b":2,"c":3}}'),
+        *('"a__B":1,"a":{"c":3}', '"/a/b":2'),
+    ),
+    "the message's own field": (
+        *(flattened(unpacked=True, separator="_"), '{"topic":{"id":2,"x":3}}'),
+        *('"topic":{"x":3}', '"/topic/id":2'),
+    ),
+    # No column has the object's own name.
+    "members before flattening": (
+        *(FLAT, '{"_rescued":{"x":1},"payload_time":{"x":1},"time":{"x":2}}'),
+        *('"payload_time":{"x":1}', '"/_rescued":{"x":1},"/time":{"x":2}'),
+    ),
+    # The SDK would not flatten it, but put its text into that column.
+    "an object with the name of a column": (
+        *(FLAT, '{"a__b":1,"a":{"b":{"c":2},"d":3}}'),
+        *('"a__b":1,"a":{"d":3}', '"/a/b":{"c":2}'),
+    ),
+    "long names": (
+        Layout(unpacked=True, flattening=SHORT_NAMES),
+        '{"address":{"streetNumber":1,"streetName":2}}',
+        *('"address":{"streetNumber":1}', '"/address/streetName":2'),
+    ),
+}
 
 
 @pytest.mark.parametrize(
-    ("layout", "payload", "record"),
-    [
-        pytest.param(
-            flattened(unpacked=True),
-            '{"a__B":1,"a":{"b":2,"c":3}}',
-            {"a__B": N("1"), "a": {"c": N("3")}, "_rescued": {"/a/b": N("2")}},
-            id="two fields whose columns differ at most by case",
-        ),
-        pytest.param(
-            flattened(unpacked=True, separator="_"),
-            '{"topic":{"id":2,"x":3}}',
-            {"topic": {"x": N("3")}, "_rescued": {"/topic/id": N("2")}},
-            id="the message's own field",
-        ),
-        pytest.param(  # No column has the object's own name.
-            flattened(unpacked=True),
-            '{"_rescued":{"x":1},"payload_time":{"x":1},"time":{"x":2}}',
-            {
-                "payload_time": {"x": N("1")},
-                "_rescued": {"/_rescued": {"x": N("1")}, "/time": {"x": N("2")}},
-            },
-            id="members before flattening",
-        ),
-        pytest.param(  # The SDK would not flatten it, but put its text into that column.
-            flattened(unpacked=True),
-            '{"a__b":1,"a":{"b":{"c":2},"d":3}}',
-            {"a__b": N("1"), "a": {"d": N("3")}, "_rescued": {"/a/b": {"c": N("2")}}},
-            id="an object with the name of a column",
-        ),
-        pytest.param(
-            Layout(unpacked=True, flattening=SHORT_NAMES),
-            '{"address":{"streetNumber":1,"streetName":2}}',
-            {"address": {"streetNumber": N("1")}, "_rescued": {"/address/streetName": N("2")}},
-            id="long names",
-        ),
-    ],
+    ("layout", "payload", "columns", "rescued"), SAME_NAMES.values(), ids=SAME_NAMES.keys()
 )
-def test_of_values_with_one_name_the_second_is_rescued(layout, payload, record):
-    assert build(builder({}, "add_columns", layout), payload) == [record]
+def test_of_values_with_one_name_the_second_is_rescued(layout, payload, columns, rescued):
+    [body] = builder({}, "add_columns", layout).build([payload.encode()]).bodies
+    assert body.decode() == f'{columns},"_rescued":{{{rescued}}}'
 
 
 MISSING = object()
