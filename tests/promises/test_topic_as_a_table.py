@@ -64,14 +64,16 @@ def discover(run_tap: RunTap, **settings: Any) -> Any:  # noqa: ANN401
 def test_the_fields_of_a_payload_are_columns(emulator, run_tap, topic):
     """Without a schema, a sample decides; every digit stays, and white space does no harm.
 
-    A value with NUL is rescued as its JSON text, because PostgreSQL cannot store it.
+    A value with NUL is rescued as its JSON text, because PostgreSQL cannot store it; a backslash
+    before `u0000` makes it plain text.
     """
     loaded = emulator.load(
         topic,
         [
             b'{"id":1,"total":1.10,"lines":[{"sku":"A"}],"time":"noon"}',
             b'{ "id" : 2,\n "total":123456789012345678901234567890.5, "customer":{"name":"Ann"} }',
-            b'{"time":"a\\\\u0000b","id":"a\\u0000b"}',
+            b'{"time":"a\\\\u0000b"}',
+            b'{"time":"a\\u0000b","customer":{"x":"\\u0000"}}',
         ],
     )
 
@@ -87,10 +89,11 @@ def test_the_fields_of_a_payload_are_columns(emulator, run_tap, topic):
         }
     ]
     assert ids(run) == loaded
-    first, second, third = rows(run)
+    first, second, third, fourth = rows(run)
     assert first == {"id": 1, "total": 1.1, "lines": [{"sku": "A"}], "payload_time": "noon"}
     assert second.keys() == {"id", "total", "customer"}
-    assert third == {"payload_time": "a\\u0000b", "_rescued": {"/id": '"a\\u0000b"'}}
+    assert third == {"payload_time": "a\\u0000b"}
+    assert fourth == {"_rescued": {"/time": '"a\\u0000b"', "/customer": '{"x":"\\u0000"}'}}
     written = b'"id":2,"total":123456789012345678901234567890.5,"customer":{"name":"Ann"}},"time_ex'
     assert written in run.stdout
     assert (run.exit_code, run.error_lines) == (0, [])
