@@ -83,6 +83,8 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("max_parallel_topics", 0, "must be at least 1"),
     ("state_interval_secs", 0, "must be greater than 0"),
     ("stream_maps", "x", "must be of type object"),
+    ("record_format", "flat", "must be one of nested, unpacked"),
+    ("schema_evolution", "add", "must be one of add_columns, rescue, fail, none"),
     ("topics", None, NO_TOPICS),
     ("topics", [], NO_TOPICS),
     ("topics", [{"id": 1}, {"id": 1}], SAME_NAME),
@@ -134,6 +136,14 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     (
         {"tail": True, "batch_config": BATCH},
         "batch_config: cannot be combined with tail, since a batch file needs an end",
+    ),
+    (
+        {"flattening_enabled": True, "flattening_max_depth": 0},
+        "flattening_max_depth: must be at least 1; or unset flattening_enabled",
+    ),
+    (
+        {"schema_evolution": "add_columns", "batch_config": BATCH},
+        "schema_evolution: batch files cannot add columns; use rescue with batch_config",
     ),
     (
         {"batch_config": BATCH, "stream_maps": {"topic_1": {}}},

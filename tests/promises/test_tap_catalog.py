@@ -7,71 +7,62 @@ from tap_workato_streams.discovery.catalog import parse_catalog
 from tap_workato_streams.event_streams.errors import SettingError
 from workato_streams_emulator import Emulator
 
-from tests.support.tap import bookmark
+from tests.support.tap import bookmark, deselect
 from tests.support.tap_in_process import discover, read
 from tests.support.tap_output import ids
 
-
-def of_stream(**members: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    return {"streams": [{"tap_stream_id": "a", **members}]}
-
-
-def of_property(breadcrumb: object, **metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    return of_stream(metadata=[{"breadcrumb": breadcrumb, "metadata": metadata}])
-
-
-def of_schema(schema: object) -> dict[str, Any]:
-    return of_stream(schema={"properties": {"id": schema}})
-
-
 TYPES = 'is not one of "string", "integer" or 6 other candidates'
-REJECTED: list[tuple[Any, str]] = [
+# What a catalog, its first stream, its first metadata and the schema of a property may not be.
+CATALOGS: list[tuple[Any, str]] = [
     ([], '[] is not of type "object"'),
     ({}, '"streams" is a required property'),
     ({"streams": None}, 'streams: null is not of type "array"'),
     ({"streams": ["orders"]}, 'streams[0]: "orders" is not of type "object"'),
     ({"streams": [{}]}, 'streams[0]: "tap_stream_id" is a required property'),
-    *(
-        (document, f"streams[0].{line}")
-        for document, line in (
-            (of_stream(tap_stream_id=""), 'tap_stream_id: "" is shorter than 1 character'),
-            (of_stream(stream=["a"]), 'stream: ["a"] is not of types "null", "string"'),
-            (of_stream(key_properties="a"), 'key_properties: "a" is not of types "null", "array"'),
-            (of_stream(key_properties=[["a"]]), 'key_properties[0]: ["a"] is not of type "string"'),
-            (of_stream(schema=[]), 'schema: [] is not of type "object"'),
-            (of_stream(metadata={}), 'metadata: {} is not of type "array"'),
-            (
-                of_stream(metadata=[{"breadcrumb": []}]),
-                'metadata[0]: "metadata" is a required property',
-            ),
-        )
+]
+STREAMS: list[tuple[dict[str, Any], str]] = [
+    ({"tap_stream_id": ""}, 'tap_stream_id: "" is shorter than 1 character'),
+    ({"stream": ["a"]}, 'stream: ["a"] is not of types "null", "string"'),
+    ({"key_properties": "a"}, 'key_properties: "a" is not of types "null", "array"'),
+    ({"key_properties": [["a"]]}, 'key_properties[0]: ["a"] is not of type "string"'),
+    ({"schema": []}, 'schema: [] is not of type "object"'),
+    ({"metadata": {}}, 'metadata: {} is not of type "array"'),
+    ({"metadata": [{"breadcrumb": []}]}, 'metadata[0]: "metadata" is a required property'),
+]
+METADATA: list[tuple[Any, dict[str, Any], str]] = [
+    (None, {}, 'breadcrumb: null is not of type "array"'),
+    (["payload", "a"], {}, 'breadcrumb[0]: "properties" was expected'),
+    (["properties"], {}, 'breadcrumb: ["properties"] has less than 2 items'),
+    ([], {"selected": "false"}, 'metadata.selected: "false" is not of types "null", "boolean"'),
+    (
+        *([], {"table-key-properties": 1}),
+        'metadata.table-key-properties: 1 is not of types "null", "array"',
     ),
-    *(
-        (document, f"streams[0].metadata[0].{line}")
-        for document, line in (
-            (of_property(None), 'breadcrumb: null is not of type "array"'),
-            (of_property(["payload", "a"]), 'breadcrumb[0]: "properties" was expected'),
-            (of_property(["properties"]), 'breadcrumb: ["properties"] has less than 2 items'),
-            (
-                of_property([], selected="false"),
-                'metadata.selected: "false" is not of types "null", "boolean"',
-            ),
-            (
-                of_property([], **{"table-key-properties": 1}),
-                'metadata.table-key-properties: 1 is not of types "null", "array"',
-            ),
-        )
-    ),
-    *(
-        (of_schema(schema), f"streams[0].schema.properties.id{line}")
-        for schema, line in (
-            (True, ': true is not of type "object"'),
-            ({"items": []}, '.items: [] is not of type "object"'),
-            ({"type": [["x"]]}, f'.type[0]: ["x"] {TYPES}'),
-            ({"type": "text"}, f'.type: "text" {TYPES}'),
-            ({"anyOf": [{"enum": 5}]}, '.anyOf[0].enum: 5 is not of types "null", "array"'),
-        )
-    ),
+]
+PROPERTIES: list[tuple[Any, str]] = [
+    (True, ': true is not of type "object"'),
+    ({"items": []}, '.items: [] is not of type "object"'),
+    ({"type": [["x"]]}, f'.type[0]: ["x"] {TYPES}'),
+    ({"type": "text"}, f'.type: "text" {TYPES}'),
+    ({"anyOf": [{"enum": 5}]}, '.anyOf[0].enum: 5 is not of types "null", "array"'),
+]
+REJECTED_STREAMS = [
+    *STREAMS,
+    *[
+        ({"metadata": [{"breadcrumb": crumb, "metadata": given}]}, f"metadata[0].{line}")
+        for crumb, given, line in METADATA
+    ],
+    *[
+        ({"schema": {"properties": {"id": schema}}}, f"schema.properties.id{line}")
+        for schema, line in PROPERTIES
+    ],
+]
+REJECTED = [
+    *CATALOGS,
+    *[
+        ({"streams": [{"tap_stream_id": "a", **stream}]}, f"streams[0].{line}")
+        for stream, line in REJECTED_STREAMS
+    ],
 ]
 ORDERS: dict[str, Any] = {"topics": [{"id": 1, "name": "orders"}]}
 
@@ -80,13 +71,6 @@ ORDERS: dict[str, Any] = {"topics": [{"id": 1, "name": "orders"}]}
 def published(emulator: Emulator) -> list[str]:
     """Topic 1 with five messages."""
     return emulator.load(emulator.create_topic("Orders", id=1), [{"n": n} for n in range(5)])
-
-
-def root(catalog: dict[str, Any], stream: str) -> dict[str, Any]:
-    [entry] = [each for each in catalog["streams"] if each["tap_stream_id"] == stream]
-    [metadata] = [item["metadata"] for item in entry["metadata"] if not item["breadcrumb"]]
-    found: dict[str, Any] = metadata
-    return found
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -120,7 +104,8 @@ def test_the_replication_key_is_always_message_id(emulator, published, change, s
         entry["replication_key"] = "time"
     elif change == "no key":
         entry.pop("replication_key")
-        root(catalog, "orders").pop("replication-key")
+        for item in entry["metadata"]:
+            item["metadata"].pop("replication-key", None)
     else:
         catalog["streams"] = [{"tap_stream_id": "orders", "schema": entry["schema"]}]
     first = read(emulator, catalog=catalog, **settings)
@@ -167,6 +152,7 @@ def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, caplog):
     both = {"topics": [*ORDERS["topics"], {"id": 2, "name": "returns"}]}
     catalog = discover(emulator, **both)
     assert ids(read(emulator, catalog=catalog, **ORDERS)) == published
+    assert {request.topic_id for request in emulator.requests()} == {1}
     assert warnings(caplog) == [
         (
             "returns: selected in the catalog, but the topic no longer exists, so not read; "
@@ -176,12 +162,13 @@ def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, caplog):
 
 
 def test_topics_that_are_missing_from_the_catalog_are_reported(emulator, published, caplog):
-    """One line says how to add them, because Meltano caches the catalog."""
+    """One line says how to add them, because Meltano caches the catalog. None is sampled."""
     developer = {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
     catalog = discover(emulator, **developer)
     for number in (2, 3):
-        emulator.create_topic(f"New {number}", id=number)
-    assert ids(read(emulator, catalog=catalog, **developer)) == published
+        emulator.load(emulator.create_topic(f"New {number}", id=number), [{}])
+    assert ids(read(emulator, catalog=catalog, infer_schema=True, **developer)) == published
+    assert {request.topic_id for request in emulator.requests(operation="consume")} == {1}
     assert warnings(caplog) == [
         (
             "new_2, new_3: not in the catalog, so not read; to add them, run discovery again "
@@ -194,7 +181,7 @@ def test_a_run_without_a_selected_stream_fails(emulator, published):
     """It would read nothing, run after run."""
     assert published
     catalog = discover(emulator, **ORDERS)
-    root(catalog, "orders")["selected"] = False
+    deselect(catalog)
     with pytest.raises(SettingError, match="no stream to read: select at least one"):
         read(emulator, catalog=catalog, **ORDERS)
     assert emulator.requests() == []

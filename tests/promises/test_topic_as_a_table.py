@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.support.executables import Outcome
-from tests.support.tap import RunTap
+from tests.support.tap import RunTap, deselect
 from tests.support.tap_output import consumed, ids
 
 Schema = dict[str, Any]
@@ -57,32 +57,23 @@ def bookmark(run: Outcome) -> dict[str, Any]:
     return found
 
 
-def discover(run_tap: RunTap, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
-    run = run_tap("--discover", **settings)
-    catalog: dict[str, Any] = json.loads(run.stdout)
-    return catalog
-
-
-def test_a_value_with_nul_is_rescued_as_its_json_text(emulator, run_tap, topic):
-    """No type of PostgreSQL can store it; a backslash before `u0000` makes it plain text."""
-    texts = [b'{"a":"a\\\\u0000b"}', b'{"a":"a\\u0000b"}', b'{"a":"a","o":{"x":"\\u0000"}}']
-    emulator.load(topic, texts)
-    run = run_tap(topics=[topic], **UNPACKED)
-    assert rows(run) == [
-        {"a": "a\\u0000b"},
-        {"_rescued": {"/a": '"a\\u0000b"'}},
-        {"a": "a", "_rescued": {"/o": '{"x":"\\u0000"}'}},
-    ]
+def discover(run_tap: RunTap, **settings: Any) -> Any:  # noqa: ANN401
+    return json.loads(run_tap("--discover", **settings).stdout)
 
 
 def test_the_fields_of_a_payload_are_columns(emulator, run_tap, topic):
-    """Without a schema, a sample decides; every digit stays, and white space does no harm."""
+    """Without a schema, a sample decides; every digit stays, and white space does no harm.
+
+    A value with NUL is rescued as its JSON text, because PostgreSQL cannot store it; a backslash
+    before `u0000` makes it plain text.
+    """
     loaded = emulator.load(
         topic,
         [
             b'{"id":1,"total":1.10,"lines":[{"sku":"A"}],"time":"noon"}',
             b'{ "id" : 2,\n "total":123456789012345678901234567890.5, "customer":{"name":"Ann"} }',
-            b"{}",
+            b'{"time":"a\\\\u0000b"}',
+            b'{"time":"a\\u0000b","customer":{"x":"\\u0000"}}',
         ],
     )
 
@@ -98,10 +89,11 @@ def test_the_fields_of_a_payload_are_columns(emulator, run_tap, topic):
         }
     ]
     assert ids(run) == loaded
-    first, second, third = rows(run)
+    first, second, third, fourth = rows(run)
     assert first == {"id": 1, "total": 1.1, "lines": [{"sku": "A"}], "payload_time": "noon"}
     assert second.keys() == {"id", "total", "customer"}
-    assert third == {}
+    assert third == {"payload_time": "a\\u0000b"}
+    assert fourth == {"_rescued": {"/time": '"a\\u0000b"', "/customer": '{"x":"\\u0000"}'}}
     written = b'"id":2,"total":123456789012345678901234567890.5,"customer":{"name":"Ann"}},"time_ex'
     assert written in run.stdout
     assert (run.exit_code, run.error_lines) == (0, [])
@@ -119,14 +111,17 @@ def test_a_catalog_of_columns_is_read_again(emulator, run_tap, topic):
     assert rows(run) == [{"payload_time": "noon", "_rescued": {"/id": 1}}, {"id": "x"}]
 
 
-def test_no_sample_is_taken_if_the_bookmark_has_columns(emulator, run_tap, topic):
+def test_the_columns_of_the_bookmark_need_no_sample_and_keep_their_names(emulator, run_tap, topic):
     """A run without a catalog and without new messages is one request."""
-    loaded = emulator.load(topic, [{"id": 1}])
+    emulator.load(topic, [{"id": 1, "time": "noon"}])
     first = run_tap(topics=[topic], **UNPACKED)
-    emulator.clear_requests()
+    [_, last] = emulator.load(topic, [{"time": "later"}, {"payload_time": 5}])
     second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
-    assert consumed(emulator) == [{"batch_size": 50, "after_message_id": loaded[0]}]
-    assert schemas(second) == schemas(first) == [{"id": INTEGER}]
+    emulator.clear_requests()
+    third = run_tap(topics=[topic], state=second.states[-1], **UNPACKED)
+    assert consumed(emulator) == [{"batch_size": 50, "after_message_id": last}]
+    assert schemas(third) == schemas(second) == schemas(first)
+    assert rows(second) == [{"payload_time": "later"}, {"_rescued": {"/payload_time": 5}}]
 
 
 def test_new_fields_become_columns_and_the_next_run_knows_them(emulator, run_tap, topic):
@@ -176,18 +171,6 @@ def test_a_page_with_many_new_columns_is_one_short_line(emulator, run_tap, topic
     assert line.endswith(f"topic_1 (topic 1): added 999 columns: {names} and 989 more")
 
 
-def test_a_declared_schema_does_not_change(emulator, run_tap, topic):
-    emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
-    topics = [{"id": topic, "schema": DECLARED}]
-    state = {"bookmarks": {"topic_1": {"columns": {"note": TEXT, "total": TEXT}}}}
-    run = run_tap(topics=topics, state=state, **UNPACKED)
-    adding = run_tap(topics=topics, state=state, schema_evolution="add_columns", **UNPACKED)
-    declared = {"id": INTEGER, "total": NUMBER}
-    assert schemas(run) == [declared]
-    assert rows(run) == [{"id": 1, "total": 1, "_rescued": {"/note": "x"}}]
-    assert schemas(adding) == [{**declared, "note": TEXT}]
-
-
 def test_a_declared_schema_stays_while_the_developer_api_is_down(emulator, run_tap):
     """The known columns, and that new fields are rescued: columns would be added for good."""
     fields = [{"name": "id", "type": "integer"}, {"name": "total", "type": "number"}]
@@ -201,12 +184,11 @@ def test_a_declared_schema_stays_while_the_developer_api_is_down(emulator, run_t
     down = {**settings, "developer_api_url": "http://127.0.0.1:9", "max_retry_secs": 0}
 
     second = run_tap(catalog=catalog, state=first.states[-1], **down)
-    third = run_tap(catalog=catalog, state=second.states[-1], **down)
     without = {**settings, "developer_api_token": None, "developer_api_url": None}
     undeclared = run_tap(catalog=catalog, state=second.states[-1], **without)
 
     columns = {"id": INTEGER, "total": NUMBER}
-    assert schemas(first) == schemas(second) == schemas(third) == [columns]
+    assert schemas(first) == schemas(second) == [columns]
     assert rows(first) == [{"id": 1, "total": 1, "_rescued": {"/note": "x"}}]
     assert rows(second) == [{"id": 2, "total": 1.5, "_rescued": {"/note": "x"}}]
     assert bookmark(second)["declared"] is True
@@ -215,13 +197,17 @@ def test_a_declared_schema_stays_while_the_developer_api_is_down(emulator, run_t
 
 
 def test_a_declared_type_that_changes_is_a_warning(emulator, run_tap, topic):
-    """One per run, until the loader has stored the state of a run with the new type."""
+    """One per run, until the loader has stored the state of a run with the new type.
+
+    By default, a declared schema does not change, whatever columns the last run had.
+    """
     emulator.load(topic, [{"id": 1, "total": 10, "note": "x"}])
-    topics = [{"id": topic, "schema": DECLARED}]
-    settings: dict[str, Any] = {"topics": topics, "schema_evolution": "add_columns", **UNPACKED}
+    settings = {"topics": [{"id": topic, "schema": DECLARED}], **UNPACKED}
     columns = {"id": NUMBER, "total": INTEGER, "note": TEXT}
-    first = run_tap(state={"bookmarks": {"topic_1": {"columns": columns}}}, **settings)
-    second = run_tap(state=first.states[-1], **settings)
+    state = {"bookmarks": {"topic_1": {"columns": columns}}}
+    first = run_tap(state=state, schema_evolution="add_columns", **settings)
+    second = run_tap(state=first.states[-1], schema_evolution="add_columns", **settings)
+    unchanged = run_tap(state=state, **settings)
 
     [line] = [line for line in first.stderr.splitlines() if "WARNING" in line]
     assert (
@@ -231,6 +217,8 @@ def test_a_declared_type_that_changes_is_a_warning(emulator, run_tap, topic):
     )
     assert schemas(first) == [{"id": INTEGER, "total": NUMBER, "note": TEXT}]
     assert "WARNING" not in second.stderr
+    assert schemas(unchanged) == [{"id": INTEGER, "total": NUMBER}]
+    assert rows(unchanged) == [{"id": 1, "total": 10, "_rescued": {"/note": "x"}}]
 
 
 def test_the_first_run_says_what_was_found(emulator, run_tap, topic):
@@ -252,32 +240,16 @@ def test_the_first_run_says_what_was_found(emulator, run_tap, topic):
     )
 
 
-def test_a_new_catalog_adds_columns_where_messages_do_not(emulator, run_tap, topic):
-    """Known columns keep their types, because the table has them."""
-    emulator.load(topic, [{"id": 1}])
-    settings: dict[str, Any] = {"topics": [topic], "schema_evolution": "rescue", **UNPACKED}
-    first = run_tap(**settings)
-    emulator.load(topic, [{"id": "two", "note": "x"}])
-    catalog = discover(run_tap, **settings)
-    second = run_tap(catalog=catalog, state=first.states[-1], **settings)
-    assert schemas(second) == [{"id": INTEGER, "note": TEXT}]
-    assert rows(second) == [{"note": "x", "_rescued": {"/id": "two"}}]
-
-
 def test_fail_stops_before_the_message(emulator, run_tap, topic):
     loaded = emulator.load(topic, [{"id": 1}, {"id": "hush"}, {"id": 3}])
     topics = [{"id": topic, "schema": DECLARED}]
-
     run = run_tap(topics=topics, schema_evolution="fail", **UNPACKED)
-    again = run_tap(topics=topics, state=run.states[-1], **UNPACKED)
-
     assert run.exit_code == 1
     [line] = run.error_lines
     assert f"topic_1 (topic 1): message {loaded[1]} cannot be written: /id does not fit" in line
     assert "hush" not in run.stderr
     assert rows(run) == [{"id": 1}]
     assert bookmark(run)["replication_key_value"] == loaded[0]
-    assert ids(again) == loaded[1:]
 
 
 def test_none_drops_what_does_not_fit(emulator, run_tap, topic):
@@ -299,16 +271,13 @@ def test_batch_files_hold_unpacked_records(emulator, run_tap, topic, tmp_path):
     emulator.load(topic, [{"id": 1}, *[{"id": "x", "note": 1}] * 60])
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     catalog["streams"][0]["schema"]["properties"].pop("note")
-    folder = tmp_path / "batches"
-    folder.mkdir()
-    batches = {"encoding": {"format": "jsonl"}, "storage": {"root": folder.as_uri()}}
+    batches = {"encoding": {"format": "jsonl"}, "storage": {"root": tmp_path.as_uri()}}
 
     run = run_tap(topics=[topic], catalog=catalog, batch_config=batches, **UNPACKED)
 
     assert run.exit_code == 0
-    [path] = folder.iterdir()
-    with gzip.open(path) as file:
-        records = [json.loads(line) for line in file]
+    [path] = tmp_path.glob("*.gz")
+    records = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     assert len(schemas(run)) == 1
     assert records[0].keys() == {*FIXED, "_rescued"}
     assert [record["_rescued"] for record in records] == [{"/id": 1}, *[{"/note": 1}] * 60]
@@ -393,7 +362,7 @@ def test_a_key_gets_its_column_from_the_first_message_that_has_it(emulator, run_
     empty = run_tap(**settings)
     emulator.load(topic, [{"id": 1, "email": "x"}, {"id": 2}])
     run = run_tap(state=empty.states[-1], **settings)
-    deselect(catalog, "_rescued")
+    deselect(catalog, "properties", "_rescued")
     closed = run_tap(**settings)
 
     assert (empty.exit_code, empty.error_lines) == (0, [])
@@ -461,13 +430,6 @@ def test_stream_maps_see_every_column(emulator, run_tap, topic):
 
 
 FLAT: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 3}
-# The settings, and the properties that a stream map removes to keep the addresses out.
-FORMATS_AND_REMOVED: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "unpacked": (UNPACKED, ["email", "customer"]),
-    "unpacked and flattened": ({**UNPACKED, **FLAT}, ["email", "customer__email"]),
-    "nested and flattened": (FLAT, ["payload__email", "payload__customer__email"]),
-    "nested": ({}, ["payload"]),
-}
 # `hush` is personal data; what follows the first page has other types and names.
 PERSONAL = [
     {"id": 1, "email": "hush", "customer": {"name": "Ann", "email": "hush"}},
@@ -478,17 +440,26 @@ PERSONAL = [
 
 
 @pytest.mark.parametrize("mode", ["add_columns", "rescue", "fail", "none"])
-@pytest.mark.parametrize("name", FORMATS_AND_REMOVED)
-def test_what_a_stream_map_removes_is_nowhere_in_the_output(emulator, run_tap, topic, name, mode):
+@pytest.mark.parametrize(
+    ("settings", "other_key", "removed"),
+    [
+        (UNPACKED, "id", ["email", "customer"]),
+        ({**UNPACKED, **FLAT}, "id", ["email", "customer__email"]),
+        (FLAT, "payload__id", ["payload__email", "payload__customer__email"]),
+        ({}, "message_id", ["payload"]),
+    ],
+    ids=["unpacked", "unpacked and flattened", "nested and flattened", "nested"],
+)
+def test_what_a_stream_map_removes_is_nowhere_in_the_output(
+    emulator, run_tap, topic, settings, other_key, removed, mode
+):
     """Neither in a column nor in `_rescued`, in the state or in the log; with any key."""
-    settings, removed = FORMATS_AND_REMOVED[name]
-    other_key = "id" if "record_format" in settings else "payload__id"
     emulator.load(topic, [{"id": 0}])
     new = discover(run_tap, topics=[topic], **settings)
     emulator.load(topic, PERSONAL[2:] if mode == "fail" else PERSONAL)
     known = discover(run_tap, topics=[topic], **settings)
 
-    for catalog, key in ((known, "message_id"), (new, other_key if settings else "message_id")):
+    for catalog, key in ((known, "message_id"), (new, other_key)):
         run = run_tap(
             topics=[topic],
             catalog=catalog,
@@ -600,9 +571,9 @@ def test_columns_can_be_deselected(emulator, run_tap, topic):
     emulator.load(topic, [{"id": 2, "email": 5, "note": "x"}])
     state = {"bookmarks": {"topic_1": {"columns": {"email": TEXT, "id": INTEGER}}}}
 
-    deselect(catalog, "email")
+    deselect(catalog, "properties", "email")
     run = run_tap(topics=[topic], catalog=catalog, state=state, **UNPACKED)
-    deselect(catalog, "_rescued")
+    deselect(catalog, "properties", "_rescued")
     closed = run_tap(topics=[topic], catalog=catalog, state=state, **UNPACKED)
 
     assert schemas(run)[-1] == {"id": INTEGER, "note": TEXT}
@@ -620,7 +591,7 @@ def test_columns_are_remembered_while_rescued_data_is_deselected(emulator, run_t
     first = run_tap(catalog=catalog, **settings)
     emulator.load(topic, [{"id": 2, "note": "hush"}])
     closed = deepcopy(catalog)
-    deselect(closed, "_rescued")
+    deselect(closed, "properties", "_rescued")
 
     without = run_tap(catalog=closed, state=first.states[-1], **settings)
     emulator.load(topic, [{"note": 5}])
@@ -632,45 +603,24 @@ def test_columns_are_remembered_while_rescued_data_is_deselected(emulator, run_t
     assert rows(again) == [{"_rescued": {"/note": 5}}]
 
 
-def deselect(catalog: dict[str, Any], *names: str) -> None:
-    breadcrumb = [crumb for name in names for crumb in ("properties", name)]
-    for entry in catalog["streams"][0]["metadata"]:
-        if entry["breadcrumb"] == breadcrumb:
-            entry["metadata"]["selected"] = False
-            return
-    raise AssertionError(breadcrumb)
-
-
-def test_a_key_property_cannot_be_deselected(emulator, run_tap, topic):
-    """The error says so, instead of that the messages lack it."""
-    emulator.load(topic, [{"id": 1}])
-    catalog = discover(run_tap, topics=[topic], **UNPACKED)
-    deselect(catalog, "id")
-    run = run_tap(topics=[topic], catalog=catalog, **UNPACKED, **KEYED)
-    assert (run.exit_code, run.records()) == (1, [])
-    [line] = run.error_lines
-    assert "topic_1 (topic 1): the catalog deselects id, which is a key property" in line
-
-
-def test_a_column_cannot_be_deselected_in_nested_records(emulator, run_tap, topic):
-    """It would be emitted inside of the payload."""
+@pytest.mark.parametrize(
+    ("name", "settings", "problem"),
+    [
+        ("id", {**UNPACKED, **KEYED}, "which is a key property"),
+        # It would be emitted inside of the payload.
+        ("email", {}, "which is not a property of"),
+    ],
+)
+def test_what_cannot_be_deselected_is_an_error(emulator, run_tap, topic, name, settings, problem):
+    """It says so, instead of that the messages lack the key."""
     emulator.load(topic, [{"id": 1, "email": "hush"}])
-    catalog = discover(run_tap, topics=[topic])
-    deselected = {"breadcrumb": ["properties", "email"], "metadata": {"selected": False}}
+    catalog = discover(run_tap, topics=[topic], **settings)
+    deselected = {"breadcrumb": ["properties", name], "metadata": {"selected": False}}
     catalog["streams"][0]["metadata"].append(deselected)
-    run = run_tap(topics=[topic], catalog=catalog)
+    run = run_tap(topics=[topic], catalog=catalog, **settings)
     assert (run.exit_code, run.records()) == (1, [])
     [line] = run.error_lines
-    assert "topic_1 (topic 1): the catalog deselects email, which is not a property of" in line
-
-
-def test_a_name_stays_with_the_field_that_had_it_first(emulator, run_tap, topic):
-    emulator.load(topic, [{"time": "noon"}])
-    first = run_tap(topics=[topic], **UNPACKED)
-    emulator.load(topic, [{"time": "later", "payload_time": 5}])
-    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
-    assert schemas(second) == schemas(first)
-    assert rows(second) == [{"payload_time": "later", "_rescued": {"/payload_time": 5}}]
+    assert f"topic_1 (topic 1): the catalog deselects {name}, {problem}" in line
 
 
 @pytest.mark.parametrize(
@@ -684,28 +634,6 @@ def test_columns_that_cannot_be_used_are_an_error(run_tap, topic, columns):
     [line] = run.error_lines
     assert "topic_1 (topic 1): the state cannot be used: columns must be an object" in line
     assert run.records() == []
-
-
-BATCHES = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///x"}}
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"record_format": "flat"}, "record_format"),
-        ({"schema_evolution": "add"}, "schema_evolution"),
-        ({"flattening_enabled": True, "flattening_max_depth": 0}, "flattening_max_depth: must be"),
-        (
-            {"schema_evolution": "add_columns", "batch_config": BATCHES},
-            "schema_evolution: batch files cannot add columns",
-        ),
-    ],
-)
-def test_settings_that_do_not_go_together_are_rejected(emulator, run_tap, topic, settings, words):
-    run = run_tap(topics=[topic], **settings)
-    assert run.exit_code != 0
-    assert words in run.stderr
-    assert emulator.requests() == []
 
 
 def test_a_map_of_key_and_alias_keeps_nested_records_as_they_are(emulator, run_tap, topic):

@@ -64,6 +64,16 @@ def bookmark(state: dict[str, Any], stream: str) -> str | None:
     return value
 
 
+def deselect(catalog: dict[str, Any], *breadcrumb: str) -> None:
+    """Deselect a property of the first stream, or the stream itself."""
+    [metadata] = [
+        entry["metadata"]
+        for entry in catalog["streams"][0]["metadata"]
+        if entry["breadcrumb"] == list(breadcrumb)
+    ]
+    metadata["selected"] = False
+
+
 def start_with_pipe(
     config: Path, stderr: int = subprocess.PIPE, **variables: str
 ) -> subprocess.Popen[bytes]:
