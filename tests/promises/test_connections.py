@@ -68,22 +68,16 @@ def test_certificates_that_cannot_be_read_are_named(connector, content):
     assert "retrying in" not in outcome.stderr
 
 
-@pytest.mark.parametrize(
-    ("url", "fault", "reason"),
-    [
-        (NOBODY, "", "ConnectionRefusedError: Connection refused"),
-        ("https://no-such-host.invalid", NO_SUCH_HOST, "gaierror: Name or service not known"),
-    ],
-)
-def test_a_failed_first_connection_is_logged_immediately(connector, url, fault, reason):
-    env = injected(connector.folder / "site", fault)
-    outcome = connector.run(url, env=env, max_retry_secs=0.3)
+def test_a_failed_first_connection_is_logged_immediately(connector):
+    env = injected(connector.folder / "site", NO_SUCH_HOST)
+    outcome = connector.run("https://no-such-host.invalid", env=env, max_retry_secs=0.3)
     assert outcome.exit_code == 1
+    text = "orders (topic 1): no complete response (gaierror: Name or service not known"
     warning = next(line for line in outcome.stderr.splitlines() if "WARNING" in line)
-    assert f"orders (topic 1): no complete response ({reason}" in warning
+    assert text in warning
     assert "check the network and api_url; retrying in" in warning
     [line] = outcome.error_lines
-    assert f"orders (topic 1): no complete response ({reason}" in line
+    assert text in line
 
 
 def test_a_service_on_this_machine_is_never_requested_through_a_proxy(connector):

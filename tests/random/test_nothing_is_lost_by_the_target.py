@@ -151,7 +151,7 @@ def test_with_dead_letters_every_record_is_published_or_written_to_the_file(
     fed, chosen, faults, whole
 ):
     """Each good record once (more often only if a response was lost), each bad one in the file."""
-    run = finished(fed, [*faults], chosen, whole=whole, on_rejected="dead_letter")
+    run = finished(fed, faults, chosen, whole=whole, on_rejected="dead_letter")
     for topic_id in (1, 2):
         counts = Counter(run.published(topic_id))
         assert sorted(counts) == run.good(topic_id)
@@ -180,7 +180,7 @@ def finished(
 ) -> Run:
     """Run the target; it fails only if a bad record may not become a dead letter."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(fed, faults, whole, Path(folder, "dead.jsonl"))
+        run = Run(fed, [*faults], whole, Path(folder, "dead.jsonl"))
         settings = {"topics": TOPICS, "on_rejected": on_rejected, **chosen}
         with MessagesApi(run.respond) as api:
             try:
