@@ -5,6 +5,7 @@ import random
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Thread
 from types import SimpleNamespace
@@ -132,7 +133,6 @@ def test_a_stop_wakes_all_waiting_requests():
     """However long the pause is, and the time that the service asked to wait before a retry."""
     limiter = RateLimiter()
     attempted = threading.Event()
-    stopped: list[bool] = []
 
     def request() -> None:
         attempted.set()
@@ -141,21 +141,17 @@ def test_a_stop_wakes_all_waiting_requests():
     def ask() -> None:
         with pytest.raises(Stopped):
             RetryPolicy(limiter, 3_600).call(request)
-        stopped.append(True)
 
-    threads = [Thread(target=ask) for _ in range(4)]
-    threads[0].start()
-    assert attempted.wait(10)
-    rate_limited(limiter, 3_600)
-    attempted.clear()
-    for thread in threads[1:]:
-        thread.start()
-    limiter.stop()
-    for thread in threads:
-        thread.join(10)
-    assert len(stopped) == 4
-    with pytest.raises(Stopped):
-        RetryPolicy(limiter, 3_600).call(request)
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(ask)]
+        assert attempted.wait(10)
+        rate_limited(limiter, 3_600)
+        attempted.clear()
+        asked += [threads.submit(ask) for _ in range(3)]
+        limiter.stop()
+        for each in asked:
+            each.result(10)
+    ask()
     assert not attempted.is_set()
 
 
