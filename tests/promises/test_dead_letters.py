@@ -1,20 +1,11 @@
 """Dead letters can be replayed, give a reason, and are on disk before a state covers them."""
 
-import errno
-import io
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.input.messages import Record, Stream
-from target_workato_streams.state import dead_letters
-from target_workato_streams.state.checkpoints import StateWriter
-from target_workato_streams.state.dead_letters import DeadLetters
-from typing_extensions import override
 
 from tests.support.executables import command, environment
 from tests.support.injection import NO_ROOM, ROOM_BYTES, ROOM_LATER, injected
@@ -150,45 +141,6 @@ def test_an_incomplete_line_of_a_killed_run_is_removed(
     done = run_target(*dead.read_bytes().splitlines(), default_topic_id=topic)
     assert done.exit_code == 0
     assert [payload["id"] for payload in emulator.payloads(topic)] == ["a", "b"]
-
-
-class FullOnce(io.FileIO):
-    """A file on a disk that is full at the second write, and has room again afterwards."""
-
-    writes = 0
-
-    @override
-    def write(self, text: Any, /) -> int:
-        self.writes += 1
-        if self.writes == 2:
-            super().write(text[: len(text) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().write(text)
-
-
-def test_after_a_failed_write_nothing_more_is_written(dead, monkeypatch, capsys):
-    """The dead-letter file may end within a line, so it is closed, and no state is emitted."""
-    opened: list[FullOnce] = []
-
-    def open_file(descriptor: int, mode: str) -> FullOnce:
-        opened.append(FullOnce(descriptor, mode))
-        return opened[-1]
-
-    monkeypatch.setattr(dead_letters, "FileIO", open_file)
-    letter, stream = DeadLetters(dead), Stream("orders", schema=b"{}")
-    letter.write(Record(stream, b'{"id":1}', 1), {})
-    with pytest.raises(EventStreamsError, match="No space left"):
-        letter.write(Record(stream, b'{"id":2}', 2), {})
-    written = dead.read_bytes()
-    with pytest.raises(EventStreamsError, match="an earlier write failed"):
-        letter.write(Record(stream, b'{"id":3}', 3), {})
-    with pytest.raises(EventStreamsError, match="an earlier write failed"):
-        StateWriter(letter).write(b'{"at":3}')
-    with pytest.raises(EventStreamsError, match="an earlier write failed"):
-        letter.close()
-    assert opened[0].closed
-    assert dead.read_bytes() == written
-    assert not capsys.readouterr().out
 
 
 # As ext4 does: the second call succeeds although the pages are lost.

@@ -12,7 +12,7 @@ import requests
 from tap_workato_streams.plugin.monitoring import serve_metrics
 
 from tests.support.connector import PAYLOAD
-from tests.support.raw_service import RawService, http_response
+from tests.support.raw_service import RawService
 from tests.support.running import Running, eventually
 from tests.support.singer_lines import record, schema
 from tests.tools.docs import ROOT
@@ -34,13 +34,12 @@ def served_when(
     metrics: dict[str, float] = {}
 
     def met() -> bool:
-        [url] = re.findall(r"served at (http://127\.0\.0\.1:\d+/metrics)", running.stderr)
-        lines = requests.get(url, timeout=10).text.splitlines()
-        samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-        metrics.update({name: float(value) for name, value in samples})
+        for url in re.findall(r"served at (http://127\.0\.0\.1:\d+/metrics)", running.stderr):
+            lines = requests.get(url, timeout=10).text.splitlines()
+            samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+            metrics.update({name: float(value) for name, value in samples})
         return bool(condition(metrics))
 
-    eventually(lambda: "metrics are served at" in running.stderr, "the endpoint to be named")
     eventually(met, "the metrics to be as expected")
     return metrics
 
@@ -103,25 +102,13 @@ def test_the_target_serves_metrics_while_it_runs(emulator, start_target, topic):
     batches = metrics["workato_streams_target_acknowledgement_seconds_count"]
     assert batches in {1, 2}
     assert metrics['workato_streams_requests_total{status="200"}'] == batches
-    buckets = [
-        count for name, count in metrics.items() if "_acknowledgement_seconds_bucket" in name
-    ]
+    buckets = [metrics[name] for name in metrics if "_acknowledgement_seconds_bucket" in name]
     assert len(buckets) == 13
     assert buckets == sorted(buckets)
     assert buckets[-1] == batches
     assert emulator.token not in str(metrics)
     assert PAYLOAD not in str(metrics)
     assert_documented(metrics, "tap")
-
-
-def test_each_status_counts_as_itself(start_tap):
-    """A proxy may respond with another 2xx than the service."""
-    accepted = http_response(b'{"messages":[]}', status="202 Accepted")
-    with RawService(lambda connection, _number: connection.sendall(accepted)) as service:
-        tap = start_tap(api_url=service.url, topics=[1], metrics_address=ANY_PORT, tail=True)
-        by_status = 'workato_streams_requests_total{status="'
-        metrics = served_when(tap, lambda found: by_status in str(found))
-    assert [name for name in metrics if by_status in name] == [by_status + '202"}']
 
 
 def test_an_address_in_use_is_reported_in_one_line(connector):

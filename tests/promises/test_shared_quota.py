@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.executables import command, environment
 from tests.support.quota_stores import MISSING, redis_is_installed, redis_server
-from tests.support.running import eventually, killed_at_end
+from tests.support.running import eventually
 from tests.support.singer_lines import lines, record, schema, state
 from tests.support.tap import END_SECS, bookmark
 
@@ -89,24 +89,18 @@ def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(write_config, emu
     topics = [{"id": source, "name": "orders"}]
     tap = write_config(topics=topics, batch_size=1, **quota)
     target = write_config(default_topic_id=destination, batch_size_rows=1, **quota)
-    reading = subprocess.Popen(
-        command("tap-workato-streams", "--config", tap),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+    reading, writing = (
+        " ".join(command(f"{name}-workato-streams", "--config", config))
+        for name, config in (("tap", tap), ("target", target))
+    )
+    done = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", f"{reading} | {writing}"],
+        capture_output=True,
+        timeout=60,
+        check=True,
         env=environment(),
     )
-    assert reading.stdout is not None
-    with killed_at_end(reading):
-        writing = subprocess.run(
-            command("target-workato-streams", "--config", target),
-            stdin=reading.stdout,
-            capture_output=True,
-            timeout=60,
-            check=True,
-            env=environment(),
-        )
-        assert reading.wait(10) == 0
-    assert b'"orders"' in writing.stdout
+    assert b'"orders"' in done.stdout
     published = [record["payload"] for record in emulator.payloads(destination)]
     assert published == [{"n": n} for n in range(60)]
 

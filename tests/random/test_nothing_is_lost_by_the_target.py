@@ -8,7 +8,7 @@ import json
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,70 +19,62 @@ from tests.support.messages_api import MessagesApi, batch_response, payloads_of,
 from tests.support.singer_lines import record, schema, state
 from tests.support.target_in_process import EventStreamsError, listen
 
-STREAMS = ("a", "b", "c")
 # Two of the streams share a topic.
 TOPICS = {"a": 1, "b": 1, "c": 2}
 KINDS = ("none", "away", "lost", "entry", "missing", "too large")
-DOUBLING = {"lost", "missing"}
 
 
+@dataclass
 class Run:
     """One run, the service, and what became of the input.
 
-    Args:
+    Attributes:
         fed: (stream, whether it is bad, size) of each record, or None for a STATE.
         faults: The fault of each request; later requests have none.
         whole: Whether one bad message makes the service reject the whole batch.
-        folder: Where the dead letters are.
+        file: The dead letters.
     """
 
-    def __init__(
-        self,
-        fed: list[tuple[str, bool, int] | None],
-        faults: list[str],
-        folder: str,
-        *,
-        whole: bool,
-    ) -> None:
-        self.fed = fed
-        self.file = Path(folder, "dead.jsonl")
-        self.emitted: list[int] = []
-        self._faults = list(faults)
-        self._whole = whole
-        self._stored: dict[int, list[bytes]] = {1: [], 2: []}
-        self._lock = threading.Lock()
+    fed: list[tuple[str, bool, int] | None]
+    faults: list[str]
+    whole: bool
+    file: Path
+    emitted: list[int] = field(default_factory=list)
+    stored: dict[int, list[bytes]] = field(default_factory=lambda: {1: [], 2: []})
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def respond(self, topic_id: int, _operation: str, body: bytes) -> bytes | None:
         """Store the messages of a batch, unless a fault prevents it."""
         bodies = payloads_of(body)
-        with self._lock:
-            fault = self._faults.pop(0) if self._faults else "none"
+        with self.lock:
+            fault = self.faults.pop(0) if self.faults else "none"
             bad = {index for index, body in enumerate(bodies) if b'"bad"' in body}
             if fault == "away":
                 return rejection("503 Unavailable")
             if fault == "too large" and len(bodies) > 1:
                 return rejection("413 Too Large")
-            if bad and self._whole:
+            if bad and self.whole:
                 return rejection("400 Bad Request")
             failed = bad | ({len(bodies) // 2} if fault == "entry" else set())
             kept = [body for index, body in enumerate(bodies) if index not in failed]
-            self._stored[topic_id] += kept
+            self.stored[topic_id] += kept
             if fault == "lost":
                 return None
-            unknown = {len(bodies) // 3} if fault == "missing" else set()
-            known = set(range(len(bodies))) - unknown
-            return batch_response({n: None if n in failed else f"A{n}" for n in known})
+            results = {n: None if n in failed else f"A{n}" for n in range(len(bodies))}
+            if fault == "missing":
+                del results[len(bodies) // 3]
+            return batch_response(results)
 
     @property
     def dead(self) -> list[int]:
         """The numbers of the records in the dead-letter file, as far as it is on disk."""
-        found = self.file.read_bytes().splitlines() if self.file.exists() else []
-        messages = [json.loads(line) for line in found]
+        text = self.file.read_bytes() if self.file.exists() else b""
+        messages = map(json.loads, text.splitlines())
         return [m["record"]["n"] for m in messages if m["type"] == "RECORD"]
 
     def published(self, topic_id: int) -> list[int]:
         """The numbers of the records in a topic."""
-        return [json.loads(body)["n"] for body in self._stored[topic_id]]
+        return [json.loads(body)["n"] for body in self.stored[topic_id]]
 
     def good(self, topic_id: int, until: int | None = None) -> list[int]:
         """The numbers of the records that belong into a topic."""
@@ -97,7 +89,7 @@ class Run:
     def write(self, line: Any) -> int:  # noqa: ANN401 - any buffer
         """Check that a state covers only what is published or dead, and is newer than the last."""
         at = json.loads(bytes(line))["at"]
-        with self._lock:
+        with self.lock:
             for topic_id in (1, 2):
                 assert set(self.good(topic_id, at)) <= set(self.published(topic_id))
         assert {number for number in self.bad if number < at} <= set(self.dead)
@@ -110,7 +102,7 @@ class Run:
 
     def input(self) -> list[bytes]:
         """The Singer lines."""
-        found = [schema(stream, ("n",)) for stream in STREAMS]
+        found = [schema(stream, ("n",)) for stream in "abc"]
         for number, fed in enumerate(self.fed):
             if fed is None:
                 found.append(state(number))
@@ -119,15 +111,20 @@ class Run:
                 found.append(record(stream, n=number, pad="x" * size, kind="bad" if bad else "ok"))
         return [line + b"\n" for line in found]
 
+    @property
+    def states(self) -> list[int]:
+        """The states in the input."""
+        return [number for number, fed in enumerate(self.fed) if fed is None]
 
-FED = st.lists(
-    st.none() | st.tuples(st.sampled_from(STREAMS), st.booleans(), st.integers(0, 60)), max_size=60
-)
-MOSTLY_GOOD = st.lists(
-    st.none()
-    | st.tuples(st.sampled_from(STREAMS), st.integers(0, 9).map(lambda n: n == 9), st.just(5)),
-    max_size=60,
-)
+
+def inputs(bad: st.SearchStrategy[bool], size: int) -> st.SearchStrategy[list[Any]]:
+    """Records, the largest of which have this size, and states."""
+    records = st.tuples(st.sampled_from("abc"), bad, st.integers(0, size))
+    return st.lists(st.none() | records, max_size=60)
+
+
+FED = inputs(st.booleans(), 60)
+MOSTLY_GOOD = inputs(st.integers(0, 9).map(lambda n: n == 9), 5)
 
 
 def few_entries(faults: list[str]) -> list[str]:
@@ -154,17 +151,15 @@ def test_with_dead_letters_every_record_is_published_or_written_to_the_file(
     fed, chosen, faults, whole
 ):
     """Each good record once (more often only if a response was lost), each bad one in the file."""
-    for run in running(fed, faults, chosen, whole=whole, on_rejected="dead_letter"):
-        assert sorted(run.dead) == run.bad
-        for topic_id in (1, 2):
-            counts = Counter(run.published(topic_id))
-            assert sorted(counts) == run.good(topic_id)
-            if not DOUBLING & set(faults):
-                assert set(counts.values()) <= {1}
-            if chosen["max_in_flight"] == 1 and whole and not {"entry", "missing"} & set(faults):
-                assert list(counts) == run.good(topic_id)
-        states = [number for number, each in enumerate(fed) if each is None]
-        assert run.emitted[-1:] == states[-1:]
+    run = finished(fed, faults, chosen, whole=whole, on_rejected="dead_letter")
+    for topic_id in (1, 2):
+        counts = Counter(run.published(topic_id))
+        assert sorted(counts) == run.good(topic_id)
+        if not {"lost", "missing"} & set(faults):
+            assert set(counts.values()) <= {1}
+        if chosen["max_in_flight"] == 1 and whole and not {"entry", "missing"} & set(faults):
+            assert list(counts) == run.good(topic_id)
+    assert run.emitted[-1:] == run.states[-1:]
 
 
 @settings(max_examples=100)
@@ -173,37 +168,28 @@ def test_without_dead_letters_everything_before_the_first_rejected_record_is_pub
     fed, chosen, faults, whole
 ):
     """This applies to all topics; the newest state before it is emitted, and none after it."""
-    for run in running(fed, faults, chosen, whole=whole, on_rejected="fail"):
-        first = run.bad[0] if run.bad else len(fed)
-        for topic_id in (1, 2):
-            assert set(run.good(topic_id, first)) <= set(run.published(topic_id))
-        states = [number for number, each in enumerate(fed[:first]) if each is None]
-        assert run.emitted[-1:] == states[-1:]
+    run = finished(fed, faults, chosen, whole=whole, on_rejected="fail")
+    first = run.bad[0] if run.bad else len(fed)
+    for topic_id in (1, 2):
+        assert set(run.good(topic_id, first)) <= set(run.published(topic_id))
+    assert run.emitted[-1:] == [at for at in run.states if at < first][-1:]
 
 
-def running(
-    fed: list[tuple[str, bool, int] | None],
-    faults: list[str],
-    chosen: dict[str, Any],
-    *,
-    whole: bool,
-    on_rejected: str,
-) -> Iterator[Run]:
+def finished(
+    fed: list[Any], faults: list[str], chosen: dict[str, Any], *, whole: bool, on_rejected: str
+) -> Run:
     """Run the target; it fails only if a bad record may not become a dead letter."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(fed, faults, folder, whole=whole)
-        settings = {
-            "topics": TOPICS,
-            "on_rejected": on_rejected,
-            "dead_letter_path": str(run.file),
-            **chosen,
-        }
+        run = Run(fed, [*faults], whole, Path(folder, "dead.jsonl"))
+        settings = {"topics": TOPICS, "on_rejected": on_rejected, **chosen}
         with MessagesApi(run.respond) as api:
             try:
-                listen(run.input(), run, api_url=api.url, **settings)
+                listen(
+                    run.input(), run, api_url=api.url, dead_letter_path=str(run.file), **settings
+                )
             except EventStreamsError:
                 assert run.bad
                 assert on_rejected == "fail"
             else:
-                assert not run.bad or on_rejected == "dead_letter"
-        yield run
+                assert sorted(run.dead) == run.bad
+    return run
