@@ -1,21 +1,13 @@
 """The settings in `meltano.yml`, the READMEs and docs/ match the code."""
 
-from __future__ import annotations
-
 import ast
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 import pytest
 import yaml
 
-from tests.tools.docs import ROOT, TAP, TARGET, pages
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.tools.docs import Connector
+from tests.tools.docs import ROOT, TAP, TARGET, Connector, pages
 
 CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
 KNOWN = {*TAP.settings["properties"], *TARGET.settings["properties"]}

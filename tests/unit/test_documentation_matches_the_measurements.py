@@ -1,7 +1,5 @@
 """The figures that the documentation quotes are those of the measurements."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
