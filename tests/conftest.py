@@ -57,6 +57,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.fixture
+def developer(emulator: Emulator) -> dict[str, Any]:
+    """Settings for the Developer API."""
+    return {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
+
+
+@pytest.fixture
 def write_config(emulator: Emulator, tmp_path: Path) -> WriteConfig:
     """Write a new config file for the emulator; a setting that is None is left out."""
 

@@ -56,7 +56,6 @@ def test_the_quota_is_shared_and_rejected_requests_do_not_count(emulator, api, t
 
 
 def test_retry_after_has_three_forms(emulator, api, topic):
-    """The date is one of the service's clock."""
     emulator.configure(quota_per_minute=0)
     assert api.consume(topic).headers["Retry-After"] == "60"
     emulator.configure(retry_after="date", clock_offset_secs=7200.0)

@@ -77,7 +77,6 @@ def test_the_command_prints_its_url_and_exits_on_a_signal():
 
 
 def test_a_server_that_cannot_start_raises_an_error():
-    """The port is in use."""
     with Emulator.start() as emulator:
         port = int(emulator.url.rpartition(":")[2])
         with pytest.raises(RuntimeError, match="did not start"):

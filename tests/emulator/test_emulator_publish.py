@@ -46,7 +46,6 @@ def test_load_takes_any_bytes(emulator, topic):
 
 
 def test_load_and_read_many(emulator):
-    """More than the client sends at once."""
     topic = emulator.create_topic(retention=10**10)
     times = [f"2020-01-01T00:{n // 60 % 60:02}:{n % 60:02}Z" for n in range(3600)] * 3
     ids = emulator.load(topic, ({"n": n} for n in range(10_800)), times=sorted(times))

@@ -52,7 +52,6 @@ def add_tap(folder: Path, tap: Plugin, config: dict[str, Any], **more: Any) -> N
 
 
 def test_a_file_is_copied_exactly_once(project, emulator, tmp_path):
-    """The tap reads the whole file each time: the rows of the first run come twice."""
     path = tmp_path / "rows.jsonl"
     config = {"path": str(path), "stream_name": "orders", "primary_keys": ["id"]}
     add_tap(tmp_path, plugins.TAP_JSONL, config)

@@ -67,7 +67,6 @@ def copy(
 
 @pytest.mark.timeout(600)
 def test_a_topic_is_copied_exactly_once(project, emulator):
-    """The second and the third run are killed."""
     topic = emulator.create_topic("orders", id=11)
 
     def fill(rows: int) -> None:

@@ -57,7 +57,6 @@ def test_a_message_newer_than_the_run_is_in_the_last_page(emulator, run_tap, ser
 
 
 def test_a_run_on_a_busy_topic_ends(emulator, topic, run_tap):
-    """However fast messages arrive, it reads those that were there when it began."""
     there = emulator.load(topic, ({"n": n} for n in range(120)), times=all_ago(60, 120))
     emulator.configure(latency_secs=0.1)
     done = threading.Event()

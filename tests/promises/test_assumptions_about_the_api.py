@@ -26,7 +26,6 @@ def api(emulator):
 
 @pytest.mark.parametrize("rejection", ["partial", "status"])
 def test_emulator_behaves_as_the_connectors_assume(api, emulator, rejection):
-    """The checks pass with both ways in which the service may reject a message in a batch."""
     emulator.configure(rejection=rejection, quota_per_minute=200)
     findings = list(run(api, use_up_quota=True))
     assert [finding for finding in findings if not finding.same] == []
@@ -34,7 +33,6 @@ def test_emulator_behaves_as_the_connectors_assume(api, emulator, rejection):
 
 
 def test_differences_are_reported(api, emulator):
-    """An assumption that does not hold is reported as a finding, not raised as an error."""
     emulator.configure(expired_status=500, quota_per_minute=2)
     findings = {finding.subject: finding for finding in run(api, use_up_quota=False)}
     assert not findings["unknown after_message_id"].same
@@ -49,7 +47,6 @@ def test_differences_are_reported(api, emulator):
     "deviation", [{"readable_after_secs": 1}, {"publish_ids_are_positions": False}]
 )
 def test_what_exactly_once_assumes_is_checked(api, emulator, deviation, monkeypatch):
-    """If a service deviates, `exactly_once` may duplicate or lose messages."""
     monkeypatch.setattr(publish_checks, "READABLE_SECS", 0.5)
     emulator.deviate(api.topic_id, **deviation)
     finding = publish_checks.id_is_a_cursor(api)

@@ -84,7 +84,6 @@ def test_a_replayed_record_has_the_metadata_of_its_first_run(
 
 @pytest.mark.parametrize(("limit", "exit_code"), [(None, 0), (3, 0), (2, 1), (0, 1)])
 def test_more_than_max_rejected_ends_the_run(emulator, checked, run_target, dead, limit, exit_code):
-    """As many as allowed are written to the file; the next one ends the run."""
     emulator.configure(rejection="status")
     fed = [record(id=n if n % 10 else str(n)) for n in range(1, 35)]
     settings = {"default_topic_id": checked, "max_rejected": limit, **dead_letters_in(dead)}
@@ -113,7 +112,6 @@ def test_more_than_max_rejected_ends_the_run(emulator, checked, run_target, dead
 def test_an_invalid_record_is_rejected_without_a_request(
     emulator, topic, run_target, dead, settings, bad, reason
 ):
-    """Its dead letter has no attempts and no status; the other records are published."""
     good: dict[str, Any] = {"id": 0, "payload": {"a": 1}}
     described = schema(id={"type": "integer"}, payload={}, key={}, pad={})
     settings = dead_letters_in(dead) | settings

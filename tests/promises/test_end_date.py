@@ -46,7 +46,6 @@ def test_a_run_ends_at_the_end_date_and_a_later_run_continues(
 
 
 def test_start_date_and_end_date_read_a_range(run_tap, published):
-    """For example into another table; adjacent ranges have no message in common."""
     dates = [ago(HOUR * secs) for secs in (7.5, 4.5, 1.5)]
     ranges = [
         ids(run_tap(topics=[1], start_date=start, end_date=end)) for start, end in pairwise(dates)

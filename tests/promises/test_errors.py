@@ -88,7 +88,6 @@ def test_a_redirect_is_not_followed(connector, emulator, status):
 
 
 def test_a_failing_topic_does_not_stop_the_others(emulator, run_tap):
-    """They are read to their end, the state covers them, and then the run fails with all errors."""
     published = {}
     for topic in range(1, 6):
         emulator.create_topic(f"topic {topic}", id=topic)

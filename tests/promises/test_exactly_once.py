@@ -231,7 +231,6 @@ def test_a_look_up_is_retried_like_any_request(emulator, topic, run_target):
 def test_a_look_up_that_fails_ends_the_run_before_the_first_publish(
     emulator, topic, run_target, status, reason
 ):
-    """There is no silent fallback."""
     emulator.fault("status", operation="consume", status=status, times=-1)
     fed = [state_line(), schema(), *rows(0, 1), state_line(a=1)]
     done = run_target(*fed, **EXACTLY_ONCE, max_retry_secs=0.5)
@@ -244,14 +243,12 @@ def test_a_look_up_that_fails_ends_the_run_before_the_first_publish(
 
 
 def test_a_rate_limited_batch_costs_no_look_up(emulator, run_target):
-    """The service has not applied it."""
     emulator.fault("status", operation="batch", status=429, headers={"Retry-After": "0"})
     replay(run_target, NONE, schema(), *rows(0, 1))
     assert operations(emulator) == ["consume"] * 2 + ["batch"] * 2
 
 
 def test_hot_rows_cost_requests(emulator, topic, run_target):
-    """If all records are of one row, each takes a request, and they arrive in order."""
     properties = {"id": {"type": "integer"}, "v": {"type": "integer"}}
     fed = [record(id=1, v=number) for number in range(10)]
     replay(run_target, NONE, schema("orders", ("id",), **properties), *fed)
@@ -289,7 +286,6 @@ def test_a_later_state_without_place_for_positions_ends_the_run_in_one_line(
 
 
 def test_sigterm_in_a_look_up_ends_the_run_in_good_order(emulator, topic, start_target):
-    """Nothing was published, so nothing is unacknowledged."""
     emulator.fault("latency", secs=5, operation="consume")
     target = start_target(**EXACTLY_ONCE)
     target.feed(state_line(orders=0), schema(), *rows(0, 3), state_line(orders=3))

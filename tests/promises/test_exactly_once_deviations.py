@@ -139,7 +139,6 @@ def test_a_table_that_has_changed_a_lot_is_not_published_again(
 def test_messages_that_are_readable_late_are_found_after_a_lost_response(
     emulator, topic, run_target
 ):
-    """The service shows the messages of the lost batch 2 s after it has stored them."""
     emulator.deviate(topic, readable_after_secs=2)
     emulator.fault("reset_after", operation="batch")
     done = replay(run_target, NONE, schema(), *rows(0, 100))

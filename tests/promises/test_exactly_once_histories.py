@@ -24,12 +24,8 @@ START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 class Pipeline:
     """A topic, and a pipeline whose state is kept from run to run, as Meltano does.
 
-    Attributes:
-        messages: The id, the payload and the time of each message in the topic.
-        batches: The rows of each publish request, such as "12"; "xx" for records without a key.
-        look_ups: The number of consume requests.
-        states: The states that were emitted.
-        rejects_look_ups_after: The number of batches after which look-ups are rejected.
+    `batches` are the rows of each publish request, such as "12", or "xx" without a key. After
+    `rejects_look_ups_after` batches, look-ups are rejected.
     """
 
     def __init__(self, dead_letters: Path) -> None:

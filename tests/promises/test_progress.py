@@ -1,9 +1,17 @@
 """The log says how far each topic is, how far behind, and when its backlog will be done."""
 
+import fcntl
 import json
 import logging
+import os
+import pty
 import re
+import struct
+import subprocess
+import termios
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,9 +22,9 @@ from tap_workato_streams.reading.bookmarks import Page, Topic
 from target_workato_streams.publishing import summary
 from target_workato_streams.publishing.summary import Summary, Tally
 
-from tests.support.executables import command
+from tests.support.executables import TIMEOUT_SECS, command, environment
+from tests.support.running import killed_at_end
 from tests.support.singer_lines import lines, orders, record, schema
-from tests.support.terminal import on_a_terminal
 
 START = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
@@ -133,6 +141,33 @@ def test_of_many_topics_the_slowest_and_a_total_are_logged(monkeypatch, caplog):
         "100 topics",
     ]
     assert lines[-1].startswith("100 topics: 100 messages (1.7/s), t99 1 h 40 min behind")
+
+
+def on_a_terminal(*line: str | Path, stdin: bytes | None = None) -> str:
+    """Run a command with a terminal as its stderr; return the terminal's content."""
+    leader, follower = pty.openpty()
+    rows_and_columns = struct.pack("HHHH", 24, 160, 0, 0)
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, rows_and_columns)
+    process = subprocess.Popen(
+        line,
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+        env=environment(TERM="xterm"),
+    )
+    with killed_at_end(process):
+        os.close(follower)
+        if process.stdin and stdin:
+            process.stdin.write(stdin)
+            process.stdin.close()
+        shown = bytearray()
+        # Linux reports EIO when the last process has closed the terminal.
+        with suppress(OSError):
+            while chunk := os.read(leader, 65_536):
+                shown += chunk
+        os.close(leader)
+        assert process.wait(TIMEOUT_SECS) == 0, shown.decode()
+    return shown.decode()
 
 
 def test_a_terminal_shows_a_progress_bar_of_the_tap_instead(emulator, tap_config):

@@ -111,11 +111,10 @@ def test_a_second_signal_ends_the_process_at_once(emulator, tap_config, large_to
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_discovery_ends_the_process(emulator, start_tap, signum):
+def test_a_signal_during_discovery_ends_the_process(emulator, start_tap, developer, signum):
     """There is no state yet, so it does not look like success; no error, and no traceback."""
     emulator.fault("stall", operation="topics", secs=30, times=-1)
-    token = emulator.developer_token
-    tap = start_tap(developer_api_url=emulator.url, developer_api_token=token)
+    tap = start_tap(**developer)
     eventually(lambda: emulator.requests(operation="topics"), "a request for topics")
     tap.send(signum)
     ended = tap.end(within=END_SECS)

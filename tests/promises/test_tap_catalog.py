@@ -161,9 +161,10 @@ def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, caplog):
     ]
 
 
-def test_topics_that_are_missing_from_the_catalog_are_reported(emulator, published, caplog):
+def test_topics_that_are_missing_from_the_catalog_are_reported(
+    emulator, published, caplog, developer
+):
     """One line says how to add them, because Meltano caches the catalog. None is sampled."""
-    developer = {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
     catalog = discover(emulator, **developer)
     for number in (2, 3):
         emulator.load(emulator.create_topic(f"New {number}", id=number), [{}])

@@ -5,16 +5,10 @@ import re
 from typing import Any
 
 import pytest
-from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome
 from tests.support.tap_in_process import discover, read
 from tests.support.tap_output import consumed, ids
-
-
-@pytest.fixture
-def developer(emulator: Emulator) -> dict[str, Any]:
-    return {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
 
 
 def streams(run: Outcome) -> dict[str, int]:

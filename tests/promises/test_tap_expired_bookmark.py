@@ -193,7 +193,7 @@ def test_a_time_bookmark_never_expires(emulator, topic, run_tap):
     assert warnings(second) == []
 
 
-def test_a_bookmark_close_to_the_retention_is_reported(emulator, run_tap):
+def test_a_bookmark_close_to_the_retention_is_reported(emulator, run_tap, developer):
     """If the Developer API lists the retention, a warning comes before messages are lost."""
     later, bookmarks = {}, {}
     for name, hours in (("orders", 7), ("returns", 100)):
@@ -201,11 +201,7 @@ def test_a_bookmark_close_to_the_retention_is_reported(emulator, run_tap):
         [first, later[name]] = emulator.load(topic, [{}, {}], times=[ago(6 * 3_600), ago(60)])
         time = emulator.messages(topic)[0].time
         bookmarks[name] = {"replication_key_value": first, "message_time": time}
-    outcome = run_tap(
-        state={"bookmarks": bookmarks},
-        developer_api_token=emulator.developer_token,
-        developer_api_url=emulator.url,
-    )
+    outcome = run_tap(state={"bookmarks": bookmarks}, **developer)
     assert outcome.exit_code == 0
     assert {name: ids(outcome, name) for name in later} == {n: [later[n]] for n in later}
     [line] = warnings(outcome)

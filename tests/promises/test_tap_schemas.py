@@ -72,14 +72,13 @@ def test_workatos_format_becomes_json_schema(field, expected):
         validator.check_schema(message_schema({"payload": schema}))
 
 
-def test_the_schema_of_the_settings_goes_before_all_others(emulator, run_tap, tmp_path):
+def test_the_schema_of_the_settings_goes_before_all_others(emulator, run_tap, tmp_path, developer):
     """`schema` and `schema_path` before the Developer API, and that before a sample."""
     fields = [{"name": "total", "type": "number", "optional": True, "label": "Total"}]
     topic = emulator.create_topic(schema=fields)
     emulator.load(topic, [{"sampled": 1}])
     given: Schema = {"type": "object", "properties": {"a": {"type": "number"}}}
     path = str(write_json(tmp_path / "schema.json", given))
-    developer = {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
     described = from_workato(fields)
     sampled = {**OPEN_PAYLOAD, "properties": {"sampled": nullable("integer")}}
 

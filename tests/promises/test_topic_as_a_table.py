@@ -171,11 +171,10 @@ def test_a_page_with_many_new_columns_is_one_short_line(emulator, run_tap, topic
     assert line.endswith(f"topic_1 (topic 1): added 999 columns: {names} and 989 more")
 
 
-def test_a_declared_schema_stays_while_the_developer_api_is_down(emulator, run_tap):
+def test_a_declared_schema_stays_while_the_developer_api_is_down(emulator, run_tap, developer):
     """The known columns, and that new fields are rescued: columns would be added for good."""
     fields = [{"name": "id", "type": "integer"}, {"name": "total", "type": "number"}]
     topic = emulator.create_topic(schema=fields)
-    developer = {"developer_api_token": emulator.developer_token, "developer_api_url": emulator.url}
     settings: dict[str, Any] = {"topics": [topic], **developer, **UNPACKED}
     catalog = discover(run_tap, **settings)
     emulator.load(topic, [{"id": 1, "total": 1, "note": "x"}])
@@ -543,7 +542,6 @@ def test_deeper_levels_are_flattened(emulator, run_tap, topic):
 
 
 def test_nested_records_can_be_flattened(emulator, run_tap, topic):
-    """The evolution below `payload` is the same, also with stream maps."""
     emulator.load(topic, [{"id": 1}])
     flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 2}
     catalog = discover(run_tap, topics=[topic], **flat)

@@ -53,12 +53,7 @@ SECS = 60.0
 
 
 class Round:
-    """Random input and settings, and runs with faults until everything is published.
-
-    Attributes:
-        problems: Descriptions of broken promises.
-        counts: The number of times that each kind of event happened.
-    """
+    """Random input and settings, and runs with faults until everything is published."""
 
     def __init__(self, emulator: Emulator, seed: int) -> None:
         self.emulator = emulator

@@ -17,14 +17,7 @@ STREAM = lines(schema(keys=(), id={}), record(id=PAYLOAD), state(1))
 
 @dataclass(frozen=True)
 class Connector:
-    """One of the two connectors.
-
-    Attributes:
-        name: The name of its executable.
-        topics: Its setting `topics`, for topic 1.
-        body: The body of a valid response.
-        input: Its stdin.
-    """
+    """One of the two connectors; `body` is that of a valid response, and `input` its stdin."""
 
     name: str
     folder: Path

@@ -59,12 +59,7 @@ STDOUT_CUT = """
 
 
 def injected(folder: Path, code: str) -> dict[str, str]:
-    """Return the environment in which an executable runs `code` before anything else.
-
-    Args:
-        folder: An empty folder for the code.
-        code: Python code, which may be indented.
-    """
+    """Return the environment in which an executable runs `code` before anything else."""
     path = folder / "sitecustomize.py"
     path.parent.mkdir(exist_ok=True)
     path.write_text(textwrap.dedent(code), encoding="utf-8")

@@ -13,11 +13,9 @@ PATH = re.compile(rb"POST \S*/topics/(\d+)/(publish|consume) ")
 
 
 class MessagesApi(RawService):
-    """Responds to each request with what a function returns.
+    """Responds to each request ("publish" or "consume") with what a function returns.
 
-    Args:
-        respond: Called with the topic id, the operation ("publish" or "consume") and the body;
-            returns the response, or None to close the connection without one.
+    If that is None, it closes the connection without a response.
     """
 
     def __init__(self, respond: Callable[[int, str, bytes], bytes | None]) -> None:
@@ -44,12 +42,7 @@ def payloads_of(body: bytes) -> list[bytes]:
 
 
 def batch_response(results: Mapping[int, str | None], *headers: str) -> bytes:
-    """Return the response to a batch.
-
-    Args:
-        results: The message id of each entry by its index; None for one that failed.
-        headers: Further headers.
-    """
+    """Return the response to a batch, with the message id of each entry; None if it failed."""
     entries = {
         index: {"result": "error", "error": "failed"}
         if message_id is None

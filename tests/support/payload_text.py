@@ -56,13 +56,7 @@ payloads = st.one_of(objects(values), objects(values), objects(values), values).
 
 
 def original(record: Mapping[str, Json], layout: Layout, columns: Columns) -> Json:
-    """Put the payload together again from a record's columns and its rescued data.
-
-    Args:
-        record: The record before flattening, without the message's own fields.
-        layout: Its format.
-        columns: The columns of the SCHEMA before it.
-    """
+    """Put the payload together again from an unflattened record and its rescued data."""
     rescued = {path: _published(value) for path, value in (record.get("_rescued") or {}).items()}
     if "" in rescued and not isinstance(record_part := rescued[""], dict):
         return record_part

@@ -16,12 +16,9 @@ def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 
 
 class RawService:
-    """Serves each connection in a separate thread, on a loopback port.
+    """Serves each connection in a thread; `respond` gets it once a request has been read in full.
 
-    Args:
-        respond: Called with the connection and the number of the request, from 0, once a request
-            has been read in full.
-        tls: Encrypts the connections.
+    The number that it also gets is that of the request, from 0.
     """
 
     def __init__(

@@ -17,14 +17,9 @@ __all__ = ["EventStreamsError", "listen"]
 
 
 def listen(source: Iterable[bytes], output: object, **config: Any) -> None:  # noqa: ANN401 - settings are JSON
-    """Run the target to the end of its input; errors are raised.
+    """Run the target to the end of its input, and write its states to `output`; errors are raised.
 
     Retries do not wait, and an entry is rejected when it has failed three times.
-
-    Args:
-        source: The lines of the input.
-        output: A binary file to which the states are written.
-        config: The settings.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rejections, "FIRST_WAIT_SECS", 0)

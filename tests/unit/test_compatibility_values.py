@@ -27,7 +27,6 @@ VALUES: list[tuple[Any, Any, str | None]] = [
 
 @pytest.mark.parametrize(("sent", "arrived", "difference"), VALUES)
 def test_differences_are_described(sent, arrived, difference):
-    """The description shows whether the difference matters."""
     comparison = compare({"1": {"c": sent}}, {"1": {"c": arrived}}, ["c"])
     assert comparison.complete
     assert comparison.differences == ({"c": difference} if difference else {})

@@ -38,7 +38,6 @@ PAGES = [*ROOT.glob("*-workato-streams/README.md"), ROOT / "README.md", *ROOT.gl
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_examples_use_existing_settings(page):
-    """Each key in a connector's `config` in an example is the name of a setting."""
     text = page.read_text(encoding="utf-8")
     examples = [
         yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
@@ -48,7 +47,6 @@ def test_examples_use_existing_settings(page):
 
 @pytest.mark.parametrize("title", ["Both connectors", TAP.name, TARGET.name])
 def test_troubleshooting_quotes_messages_of_the_code(title):
-    """A reader who searches the page for an error message finds it."""
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     rows = page.split(f"## {title}\n")[1].split("\n## ")[0].splitlines()[3:]
     quotes = [quote for row in rows for quote in re.findall(r"`(.+?)`", row.split("|")[1])]

@@ -44,7 +44,6 @@ OURS = [
 
 @pytest.mark.parametrize(("section", "connector"), OURS)
 def test_speed_and_memory(section, connector):
-    """quotas.md quotes rounded figures."""
     [speed] = quoted("docs/quotas.md", r"more than ([\d,]+) messages of 500 bytes per second")
     assert speed <= measured(section, connector, "records per second") < 2 * speed
     [memory] = quoted("docs/quotas.md", r"about (\d+) MB of memory")
@@ -52,7 +51,6 @@ def test_speed_and_memory(section, connector):
 
 
 def test_batches_in_flight():
-    """quotas.md says how much faster four batches in flight are."""
     text = RESULTS.read_text(encoding="utf-8")
     [ratio] = re.findall(r"four in flight relative to one: ([\d.]+)x", text)
     assert round(float(ratio)) == 4
@@ -61,14 +59,12 @@ def test_batches_in_flight():
 
 @pytest.mark.parametrize("rows", ["5", "100", "1,000", "10,000"])
 def test_batches_of_hot_rows(rows):
-    """exactly-once.md quotes rounded figures."""
     [records] = quoted("docs/exactly-once.md", rf"\| {rows} \| ([\d.]+) \|")
     found = measured("Exactly once: hot rows", rows, "records per request")
     assert found == pytest.approx(records, rel=0.05)
 
 
 def test_speed_of_exactly_once():
-    """exactly-once.md says that it is about half as fast."""
     section = "Exactly once: speed"
     plain, exact = (
         measured(section, row, "records per second") for row in ("without", "exactly_once")
@@ -78,7 +74,6 @@ def test_speed_of_exactly_once():
 
 
 def test_latency_of_tail_mode():
-    """operations.md says that a message is emitted within milliseconds."""
     assert "within milliseconds" in page("docs/operations.md")
     assert measured("The tail", "tap-workato-streams", "95% within ms") < 10
 
@@ -94,20 +89,17 @@ def test_messages_per_minute(quota):
 
 
 def test_default_quota():
-    """The README quotes what the default quota allows."""
     pattern = r"default of (\d+) requests .*? at most ([\d,]+) or publish at most ([\d,]+) messages"
     assert quoted("README.md", pattern) == [60, 60 * READ, 60 * PUBLISHED]
 
 
 def test_versions():
-    """The README says which version this is, and which versions of Python it needs."""
     assert f"version {__version__}, beta" in page("README.md")
     assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in page("README.md")
     assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in page("docs/limits.md")
 
 
 def test_limits():
-    """limits.md quotes the limits of the settings and of the code."""
     assert quoted("docs/limits.md", r"(\d+) read, (\d+) published") == [READ, PUBLISHED]
     largest = TARGET.settings["properties"]["max_batch_bytes"]["maximum"]
     assert quoted("docs/limits.md", r"Size of a request \| ([\d,]+) bytes") == [largest]

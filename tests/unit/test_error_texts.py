@@ -85,13 +85,11 @@ def test_the_services_own_words_are_one_short_line_without_secrets(body, reason)
 
 
 def test_a_status_without_a_name_says_so():
-    """Gateways send such statuses."""
     assert error_of(599).reason == "no reason given"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_the_setting_that_holds_the_token_is_named(status):
-    """The Developer API has a token of its own."""
     assert "developer_api_token" in str(error_of(status, host=DEVELOPER_HOST))
 
 
@@ -170,6 +168,5 @@ def test_what_the_service_says_is_shown_without_the_payload(reason, shown):
 
 
 def test_a_reason_is_withheld_if_the_payload_cannot_be_decoded():
-    """Nothing says what it may quote."""
     body = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     assert "withheld" in redact("no such field", SECRET, body)

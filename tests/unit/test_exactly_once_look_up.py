@@ -136,7 +136,6 @@ def test_at_the_end_of_a_topic_no_version_counts():
 
 
 def test_everything_after_a_position_is_found(caplog):
-    """The log says what is read and why, and what was found."""
     topic = Topic([100 - n / 2 for n in range(100)], OURS)
     found = topic.reader.look_up(topic.position(19))
     assert [version.key for version in found.versions] == [KEY] * 80

@@ -24,7 +24,6 @@ from target_workato_streams.exactly_once.positions import (
     ],
 )
 def test_positions_are_added_to_a_state_and_nothing_else_changes(state):
-    """Every other value keeps its bytes."""
     given = {11: Position("A12y", "2023-04-14T15:07:14.437+00:00"), 3: Position(None)}
     spliced = with_positions(state, given)
     assert read_state(spliced).positions == given

@@ -79,7 +79,6 @@ class Input:
     ],
 )
 def test_records_that_the_topic_contains_are_skipped(found, records, published, kept):
-    """Kept records are published in input order at the end; other topics do not matter."""
     given = Input(found)
     assert given.wants(records.split()[0], OTHER)
     assert [each for each in records.split() if given.wants(each)] == published.split()

@@ -82,7 +82,6 @@ def test_a_page_is_checked_as_a_whole_although_msgspec_rejects_one_payload(paylo
     "text", [b'{"secret" 1}', b'["secret"', b'{"a":"secret\x01"}', b'"secret"', b'{"a":secret}']
 )
 def test_no_error_quotes_the_text(text):
-    """It may contain a payload."""
     with pytest.raises(ValueError, match=r"\S") as raised:
         members(text)
     assert "secret" not in str(raised.value)
@@ -213,7 +212,6 @@ def is_accepted(read: Callable[[bytes], object], text: bytes) -> bool:
 @pytest.mark.parametrize("opened", [200, 5000])
 @pytest.mark.parametrize("closed", [1, 199])
 def test_a_deep_value_that_is_cut_off_is_invalid(opened, closed):
-    """Wherever it ends."""
     text = b'{"deep":' + b"[" * opened + b"]" * closed + b"}"
     with pytest.raises(ValueError, match="not valid JSON"):
         members(text)

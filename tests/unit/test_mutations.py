@@ -18,6 +18,5 @@ def test_a_mutation_changes_the_code_and_names_tests(mutation):
 
 
 def test_each_mutation_is_listed_once():
-    """Two would be the same change."""
     changes = [(mutation.file, mutation.old, mutation.new) for mutation in mutations()]
     assert len(changes) == len(set(changes))

@@ -105,7 +105,6 @@ def test_a_pause_grows_with_each_429_if_the_service_names_no_time(clock):
 
 
 def test_requests_are_admitted_in_the_order_in_which_they_ask(monkeypatch):
-    """While several topics wait for the limiter, none overtakes another."""
     monkeypatch.setattr(rate_limiter, "CAREFUL_SECS", 0.05)
     limiter = RateLimiter()
     rate_limited(limiter, 3_600)
@@ -170,8 +169,6 @@ def test_waiting_for_max_requests_per_minute_does_not_count_as_retrying(clock):
 
 
 def test_retries_end_after_max_retry_secs_of_attempts_and_waits(clock, caplog):
-    """The last attempt is made at the end of that time; waits grow, with jitter, to 30 s."""
-
     def request() -> None:
         clock.now += 1.0
         raise Unavailable("bad gateway", status=502)
@@ -205,7 +202,6 @@ def test_the_wait_that_is_logged_is_the_wait_before_the_next_attempt(clock, capl
 @pytest.mark.parametrize("max_retry_secs", [0, 1, 5, 20])
 @pytest.mark.parametrize("status", [429, 503])
 def test_max_retry_secs_bounds_the_time_of_all_retries(clock, status, max_retry_secs):
-    """The pauses after a 429 included, whoever received it."""
     limiter = RateLimiter()
     began = clock.now
 

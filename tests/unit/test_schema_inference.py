@@ -116,7 +116,6 @@ def test_of_a_declared_schema_a_column_keeps_what_it_can_hold(declared, expected
 
 
 def test_columns_that_come_first_keep_their_type():
-    """Others add what they lack, at every depth."""
     inner = {**OBJECT, "properties": {"x": TEXT}}
     first = from_schema({"properties": {"a": INTEGER, "o": inner}}, 1)
     more = {**OBJECT, "properties": {"x": INTEGER, "y": DATE}}

@@ -138,7 +138,6 @@ def test_a_value_keeps_its_bytes():
 
 
 def test_names_that_are_taken_get_a_prefix_and_the_second_is_rescued():
-    """Whichever order the fields of the schema have."""
     names = ("time", "message_id", "payload_time", "_rescued")
     columns = columns_of(**dict.fromkeys(names, "string"))
     payload = '{"time":"t","message_id":"m","payload_time":"p","_rescued":"r"}'
@@ -193,7 +192,6 @@ FIRST_VALUES: dict[str | None, list[str]] = {
     ("kind", "value"), [(kind, value) for kind, found in FIRST_VALUES.items() for value in found]
 )
 def test_the_first_value_of_a_field_decides_its_type(kind, value):
-    """Whatever follows it in the page, or in later ones."""
     topic = builder({}, "add_columns")
     topic.build([f'{{"a":{value}}}'.encode(), b'{"b":"x"}'])
     types = {name: column.types for name, column in topic.columns.items()}
@@ -260,7 +258,6 @@ def test_field_names_without_end_do_not_become_columns_without_end():
     [("add_columns", "f"), ("add_columns", "%"), ("add_columns", "f" * 70), ("rescue", "f")],
 )
 def test_field_names_without_end_need_no_memory_without_end(mode, prefix):
-    """Whether they could be names of columns or not."""
     topic = builder({}, mode)
 
     def memory_of_pages(first: int, last: int) -> int:
@@ -280,7 +277,6 @@ def test_field_names_without_end_need_no_memory_without_end(mode, prefix):
 
 
 def test_deselected_fields_of_rescued_objects_are_not_rescued():
-    """The rest of the object keeps its digits."""
     deselected = {("o", "email"), ("n", "deep", "email")}
     topic = builder(columns_of(o="integer"), Evolution("rescue", deselected=deselected))
     payload = '{"o":{"email":"hush","x":1.10},"n":{"deep":{"email":"hush","y":[1E5]}}}'

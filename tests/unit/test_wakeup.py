@@ -36,7 +36,6 @@ def test_a_call_while_calls_are_cleared_does_not_hide_later_calls(
 
 
 def test_a_call_after_closing_does_nothing():
-    """A signal may come when all is done."""
     wakeup = Wakeup()
     wakeup.close()
     wakeup.call()

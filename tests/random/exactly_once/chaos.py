@@ -90,10 +90,7 @@ DEVIATIONS = {
 class Round:
     """One source and its topics, from the first run to the one that completes it.
 
-    Args:
-        emulator: The service.
-        seed: Determines the round, except for the moments at which runs are interrupted.
-        folder: The folder of the config file.
+    The seed determines it, except for the moments at which runs are interrupted.
     """
 
     def __init__(self, emulator: Emulator, seed: int, folder: Path) -> None:

@@ -15,10 +15,8 @@ Violation = tuple[str, str]
 class Promise(NamedTuple):
     """What the topics contain once a state has been emitted.
 
-    Attributes:
-        bookmarks: The bookmarks of the state.
-        needed: How many messages there are of each row without a key, at least.
-        newest: The last message of each row with a key that this run has emitted.
+    `needed` counts the messages of each row without a key, at least; `newest` is the last message
+    of each row with a key that this run has emitted.
     """
 
     bookmarks: Bookmarks
@@ -54,10 +52,7 @@ def at_the_end(
 ) -> Iterator[Violation]:
     """Check the topics after the last run (A, B).
 
-    Args:
-        source: The source.
-        records: The messages of the topics, in topic order.
-        emitted: How often the tap has emitted each row, from each state at most once.
+    The tap has emitted each row as often as `emitted` says, from each state at most once.
     """
     topics = _contents(records)
     if source.is_log:

@@ -30,13 +30,7 @@ def choose(options: Options, rng: random.Random) -> tuple[Source, dict[str, int]
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A state that was emitted.
-
-    Attributes:
-        bookmarks: The bookmarks of the tap.
-        positions: The positions of the target.
-        needed: How many messages the topics contain of each row without a key, at least.
-    """
+    """A state that was emitted; `needed` is the least number of messages of each keyless row."""
 
     bookmarks: Bookmarks = field(default_factory=dict)
     positions: Mapping[int, Position] = field(default_factory=dict)
@@ -44,21 +38,10 @@ class State:
 
 
 class History:
-    """One history.
+    """One history, which its seed determines; `trace` receives lines that describe what happens.
 
-    Args:
-        seed: Determines the history.
-        options: What may happen in it.
-        trace: Receives lines that describe what happens; None to keep nothing.
-
-    Attributes:
-        world: The service.
-        source: The source.
-        violations: What was wrong, after the letter of the check: A for lost, B for duplicated,
-            C for a state that is not true.
-        emitted: What the tap emits in a run from each state.
-        runs: The number of runs.
-        failures: The number of runs that ended with an error.
+    `emitted` is what the tap emits in a run from each state. A violation begins with the letter of
+    its check: A for lost, B for duplicated, C for a state that is not true.
     """
 
     def __init__(self, seed: int, options: Options, trace: list[str] | None = None) -> None:

@@ -42,11 +42,7 @@ class Message(NamedTuple):
 class Run:
     """One run, which ends at the end of the input, or earlier with an exception.
 
-    Args:
-        world: The service.
-        routes: The topic of each stream.
-        positions: The positions in the state that the tap returns.
-        emit: Receives the emitted states and their positions.
+    `emit` receives the emitted states and their positions.
     """
 
     def __init__(

@@ -13,17 +13,10 @@ INCREMENTAL = frozenset({"incremental", "keyless incremental"})
 
 
 class Source:
-    """The streams of one tap.
+    """The streams of one tap: either all of them are logs, which have events, or none.
 
-    Args:
-        rng: The random numbers of the history.
-        kinds: The kind of each stream by its name; either all of them are logs, or none.
-        options: What the source is like. With `has_offset_per_stream`, each stream is a log of
-            its own, such as a topic that is mirrored, instead of all streams in one log.
-
-    Attributes:
-        events: The events of the logs.
-        tables: The rows of each other stream.
+    With `has_offset_per_stream`, each stream is a log of its own, such as a topic that is mirrored,
+    instead of all streams in one log.
     """
 
     def __init__(self, rng: random.Random, kinds: Mapping[str, str], options: Options) -> None:

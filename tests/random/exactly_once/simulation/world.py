@@ -124,11 +124,7 @@ class Topic:
 class World:
     """The service and its clock, which is also the target's if `clock_ahead` is 0.
 
-    Args:
-        rng: The random numbers of the history.
-        topics: The number of topics, whose ids start with 0.
-        options: What may happen.
-        trace: Receives lines that describe what happens; None to keep nothing.
+    `trace` receives lines that describe what happens.
     """
 
     def __init__(
