@@ -113,7 +113,7 @@ _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def _are_complete(messages: list[Message]) -> bool:
-    """Whether all messages of a page have an id and a time; faster than one by one."""
+    """Whether all messages of a page have an id and a valid time; faster than one by one."""
     try:
         times = msgspec.convert([message.time for message in messages], list[_Time])
     except msgspec.ValidationError:
