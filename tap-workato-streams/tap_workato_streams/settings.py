@@ -86,8 +86,7 @@ SETTINGS = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Tail mode",
-        description="Keep reading new messages until the tap is stopped; cannot be combined with "
-        "`batch_config`",
+        description="Keep reading new messages until the tap is stopped",
     ),
     th.Property(
         "max_messages",
@@ -133,7 +132,7 @@ SETTINGS = th.PropertiesList(
         description="What to do with data that does not fit the schema, if records are unpacked or "
         "flattened: add new fields as columns (`add_columns`), keep the data in the column "
         "`_rescued` (`rescue`), end the run (`fail`), or drop the data (`none`). Default: "
-        "`rescue` if the schema is declared or with `batch_config`, otherwise `add_columns`.",
+        "`rescue` if the schema is declared, otherwise `add_columns`.",
     ),
     th.Property(
         "max_parallel_topics",

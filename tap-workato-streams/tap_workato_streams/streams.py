@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.exceptions import MappingError
-from singer_sdk.helpers._catalog import pop_deselected_record_properties
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry, Schema
@@ -29,14 +26,12 @@ from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
 from .plugin.json import decode
 from .reading.bookmarks import Bookmark, parse_bookmark
-from .reading.clock import RunLimits
 from .records.columns import PAYLOAD, RESCUED, message_schema
 from .records.stream_maps import StreamMaps, failed_property
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.mapper import StreamMap
     from singer_sdk.tap_base import Tap
@@ -49,19 +44,27 @@ if TYPE_CHECKING:
 mapper_logger = logging.getLogger("singer_sdk.mapper")
 
 
-class SdkStream(Stream):
-    """A stream of opaque ids in topic order, whose schema may change during a run."""
+class TopicStream(Stream):
+    """The messages of one topic, in topic order; the schema may change during a run.
+
+    Its consumer reads the topic and ``Sync`` passes on the pages, so the SDK's sync is not used.
+    """
 
     # A payload that does not conform to its schema is emitted unchanged.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
-    is_sorted = True  # The messages are in topic order, so an interrupted run can resume.
-    check_sorted = False  # Message ids are opaque, so the SDK must not compare them.
+
+    def __init__(self, tap: Tap, consumer: TopicConsumer, schema: dict[str, Any]) -> None:
+        self.topic = consumer.topic
+        super().__init__(tap, name=self.topic.name, schema=schema)
+        self.maps = StreamMaps.of(self.name, tap.config.get("stream_maps") or {})
+        self.primary_keys = ["message_id"]
+        self.replication_key = "message_id"
+        self.consumer = consumer
+        self.writer = cast("PageWriter", tap.message_writer)
 
     @override
-    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        # The SDK logs only that a sync has failed as an error; the command logs why.
-        if level < logging.ERROR:
-            super().log(message, *args, level=level, **kwargs)
+    def get_records(self, context: Context | None) -> Iterable[Record]:
+        raise NotImplementedError
 
     @property
     @override
@@ -102,38 +105,6 @@ class SdkStream(Stream):
             mapper_logger.setLevel(logging.WARNING)
         self._tap.mapper.register_raw_streams_from_catalog(Catalog([(self.name, entry)]))
         self._stream_maps = self._tap.mapper.stream_maps[self.name]
-
-    @override
-    def _sync_records(
-        self, context: Context | None = None, *, write_messages: bool = True
-    ) -> Generator[Record, Any, Any]:
-        """Yield the records without deselected properties, which the SDK leaves in batch files."""
-        for record in super()._sync_records(context, write_messages=write_messages):
-            pop_deselected_record_properties(record, self.schema, self.mask)
-            yield record
-
-    @override
-    def get_batches(
-        self, batch_config: BatchConfig, context: Context | None = None
-    ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Write batch files with the SDK, which always uses gzip, regardless of the setting."""
-        for encoding, files in super().get_batches(batch_config, context):
-            yield replace(encoding, compression="gzip"), files
-
-
-class TopicStream(SdkStream):
-    """The messages of one topic, in topic order."""
-
-    def __init__(self, tap: Tap, consumer: TopicConsumer, schema: dict[str, Any]) -> None:
-        self.topic = consumer.topic
-        super().__init__(tap, name=self.topic.name, schema=schema)
-        self.maps = StreamMaps.of(self.name, tap.config.get("stream_maps") or {})
-        self.primary_keys = ["message_id"]
-        self.replication_key = "message_id"
-        self.consumer = consumer
-        self.writer = cast("PageWriter", tap.message_writer)
-        # Without limits for the SDK's own sync; otherwise, all streams share those of the tap.
-        self.limits = RunLimits()
 
     @property
     @override
@@ -274,40 +245,6 @@ class TopicStream(SdkStream):
     def log_summary(self) -> None:
         """Log the summary of the topic."""
         self.summary.log(self.consumer.client.requests)
-        self.log_unfitting()
-
-    @override
-    def log_sync_costs(self) -> None:
-        # At the end of the SDK's own sync.
-        super().log_sync_costs()
-        self.log_unfitting()
-
-    def log_unfitting(self) -> None:
-        """Log which fields did not fit the schema, if the format has columns."""
-
-    @override
-    def get_records(self, context: Context | None) -> Iterable[Record]:
-        """Read the topic for the SDK's own sync: ``--test`` and batch files."""
-        # With one record more than ``--test`` requests, the SDK would log an error.
-        yield from islice(self._records(), self.ABORT_AT_RECORD_COUNT)
-
-    def _records(self) -> Iterable[Record]:
-        for page in self.consumer.pages(self.bookmark):
-            messages = page.messages[: self.limits.take(len(page.messages))]
-            members, error = self.members(messages)
-            yield from self._decoded(messages[: len(members)], members)
-            if error:
-                raise error
-            if page.start and not page.messages:
-                self.bookmark = page.start
-            if self.limits.reached:
-                return
-
-    @override
-    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        """Store the message's time with the bookmark, which the SDK moves after this call."""
-        self.stream_state.update(message_time=row["time"], topic_id=self.topic.id)
-        return row
 
 
 class NestedStream(TopicStream):

@@ -79,7 +79,8 @@ class TableStream(TopicStream):
         self._bookmark_columns()
 
     @override
-    def log_unfitting(self) -> None:
+    def log_summary(self) -> None:
+        super().log_summary()
         builder = self._builder
         where = "dropped" if builder.evolution.drops else f"kept in {RESCUED}"
         if values := str(builder.unfitting):
@@ -214,7 +215,7 @@ class TableStream(TopicStream):
 
     @cached_property
     def _mode(self) -> str:
-        default = RESCUE if self._is_declared or self.config.get("batch_config") else ADD_COLUMNS
+        default = RESCUE if self._is_declared else ADD_COLUMNS
         return self.config.get("schema_evolution") or default
 
     @cached_property

@@ -8,10 +8,10 @@ import signal
 from collections import Counter
 from copy import deepcopy
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
-from singer_sdk.helpers.capabilities import TapCapabilities
+from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
@@ -30,19 +30,19 @@ from .plugin.json import split_page
 from .plugin.monitoring import serve_metrics
 from .plugin.wording import counted, listed
 from .reading.bookmarks import assigned, bookmarks_of
-from .reading.clock import RunClock, RunLimits
+from .reading.clock import RunClock
 from .reading.consumer import TopicConsumer
 from .records.columns import Layout
-from .records.evolution import ADD_COLUMNS
 from .settings import SETTINGS, ReadSettings, RunSettings
 from .streams import NestedStream, TopicStream
 from .sync import Sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
+    from singer_sdk.streams import Stream
 
     from .reading.bookmarks import Topic
 
@@ -92,27 +92,6 @@ def _mode_problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield "flattening_max_depth: must be at least 1; or unset flattening_enabled"
 
 
-def _batch_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    batch = config.get("batch_config")
-    if not isinstance(batch, dict):
-        return
-    if config.get("tail") is True:
-        yield "batch_config: cannot be combined with tail, since a batch file needs an end"
-    for number, item in enumerate(_topics(config)):
-        if "/" in str(item.get("name")):
-            yield f"topics[{number}].name: must not contain / with batch_config, which names files"
-    for name in ("stream_maps", "flattening_enabled"):
-        if config.get(name):
-            yield f"batch_config: the SDK ignores {name} in batch files; remove one of the two"
-    if config.get("schema_evolution") == ADD_COLUMNS:
-        yield "schema_evolution: batch files cannot add columns; use rescue with batch_config"
-    encoding, storage = batch.get("encoding"), batch.get("storage")
-    if not isinstance(encoding, dict) or encoding.get("format") != "jsonl":
-        yield "batch_config.encoding.format: must be jsonl"
-    if not isinstance(storage, dict) or not storage.get("root"):
-        yield "batch_config.storage.root: set the folder for the files, such as file:///tmp"
-
-
 def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     topics = config.get("topics")
     return [t for t in topics if isinstance(t, dict)] if isinstance(topics, list) else []
@@ -132,7 +111,10 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         TapCapabilities.STATE,
         TapCapabilities.DISCOVER,
         TapCapabilities.TEST,
-        *PluginBase.capabilities,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
     ]
     config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
 
@@ -145,7 +127,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         **kwargs: Any,  # noqa: ANN401 - the SDK's other arguments
     ) -> None:
         self._sync: Sync | None = None
-        self._writes_batches = False
         self._state_file = state_file
         self._bookmarks = bookmarks_of({} if state is None else state, state_file)
         if catalog is not None and not isinstance(catalog, Catalog):
@@ -233,29 +214,27 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         """Sync the selected streams concurrently.
 
         The SDK syncs one stream after another and marks this method as final, but everything that
-        runs a tap calls it, so it is the only place to change this. Batch files are written by the
-        SDK's own sync.
+        runs a tap calls it, so it is the only place to change this.
         """
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
         if address := self.config.get("metrics_address"):
             summaries = [stream.summary for stream in streams]
             serve_metrics(address, lambda: tap_metrics(summaries, self._limiter.stats))
-        if self.config.get("batch_config"):
-            limits = RunLimits(settings.max_messages, settings.max_run_secs)
-            for stream in streams:
-                stream.limits = limits
-            self._writes_batches = True
-            super().sync_all()
-            self._write_state()
-            return
         self._sync = Sync(streams, settings, self._write_state, self._limiter)
         self._sync.run()
 
     @override  # type: ignore[misc]  # final in the SDK
-    def run_connection_test(self) -> bool:
-        """Read one message of each topic for ``--test``, and say what works."""
-        super().run_connection_test()
+    def run_sync_dry_run(
+        self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None
+    ) -> bool:
+        """Read one page of each topic, for ``--test`` and the SDK's tests of taps."""
+        for stream in cast("Iterable[TopicStream]", streams or self.streams.values()):
+            stream.write_schema()
+            page = next(stream.consumer.pages(stream.bookmark))
+            count = len(page.messages)
+            stream.write_page(page.first(min(count, dry_run_record_limit or count)))
+        self._write_state()
         topics = counted(len(self.streams), "topic")
         self.logger.info("the test succeeded: %s can be read: %s", topics, listed([*self.streams]))
         return True
@@ -279,21 +258,18 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @classmethod
     @override
     def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        checks = _source_problems, _start_problems, _mode_problems, _batch_problems
+        checks = _source_problems, _start_problems, _mode_problems
         return [problem for check in checks for problem in check(config)]
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Stop the run at the first signal; exit immediately at the second one.
 
-        The SDK's handler would emit the state immediately: in the middle of a line or, with batch
-        files, before records whose file has not been reported yet.
+        The SDK's handler would emit the state immediately: in the middle of a line.
         """
         signal.signal(signum, signal.SIG_DFL)
         if self._sync:
             self._sync.stop()
-        elif self._writes_batches:
-            PluginBase._handle_termination(self, signum, frame)  # noqa: SLF001 - overridden here
         else:
             # With exit code 0, a scheduler would take the run for one that has read everything.
             self.logger.warning("stopped before the first message was read; run again")

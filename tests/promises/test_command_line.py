@@ -16,12 +16,12 @@ from tests.support.running import eventually
 from tests.support.tap_output import consumed, ids
 from tests.tools.docs import TAP, TARGET
 
-SHARED = ["about", "batch", "schema-flattening", "stream-maps", "structured-logging"]
+SHARED = ["about", "schema-flattening", "stream-maps", "structured-logging"]
 
 
 @pytest.mark.parametrize(
     ("connector", "others"),
-    [(TAP, ["catalog", "discover", "state", "test"]), (TARGET, ["validate-records"])],
+    [(TAP, ["catalog", "discover", "state", "test"]), (TARGET, ["batch", "validate-records"])],
     ids=["tap", "target"],
 )
 def test_about_lists_settings_and_capabilities(connector, others):

@@ -12,7 +12,6 @@ from tests.support.executables import run, write_json
 from tests.tools.docs import ROOT, TAP, TARGET
 
 EXTRAS = {"faker", "metrics", "postgres", "redis", "s3"}
-S3 = {"encoding": {"format": "jsonl"}, "storage": {"root": "s3://bucket/orders"}}
 CONNECTORS = pytest.mark.parametrize("connector", [TAP, TARGET], ids=lambda one: one.name)
 
 
@@ -74,11 +73,10 @@ def test_the_error_names_the_source_that_was_installed(source, pip_url, monkeypa
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"batch_config": S3}, "batch_config: s3:// needs the extra s3"),
         ({"faker_config": {"seed": 1}}, "faker_config: needs the extra faker"),
         ({"stream_maps": {"o": {"n": "fake.name()"}}}, "stream_maps: fake needs the extra faker"),
     ],
-    ids=["s3", "faker", "fake"],
+    ids=["faker", "fake"],
 )
 def test_a_missing_extra_is_a_setting_error(connector, settings, line, tmp_path):
     topics = [{"id": 11}] if connector is TAP else {"orders": 11}

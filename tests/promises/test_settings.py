@@ -17,7 +17,6 @@ from tests.support.tap_output import consumed, ids
 TAP_CONFIG = {"api_token": "good-token", "topics": [{"id": 1}]}
 TARGET_CONFIG = {"api_token": "good-token", "default_topic_id": 1}
 TOKENS = {"api_token": "a", "developer_api_token": "b"}
-BATCH = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///tmp"}}
 NO_TOKEN = "contains whitespace, a line break or another character that tokens cannot have"
 CLEAR_TEXT = "http would send the token in clear text; use https"
 NO_URL = "is not a URL that begins with https://"
@@ -134,32 +133,8 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
         "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota",
     ),
     (
-        {"tail": True, "batch_config": BATCH},
-        "batch_config: cannot be combined with tail, since a batch file needs an end",
-    ),
-    (
         {"flattening_enabled": True, "flattening_max_depth": 0},
         "flattening_max_depth: must be at least 1; or unset flattening_enabled",
-    ),
-    (
-        {"schema_evolution": "add_columns", "batch_config": BATCH},
-        "schema_evolution: batch files cannot add columns; use rescue with batch_config",
-    ),
-    (
-        {"batch_config": BATCH, "stream_maps": {"topic_1": {}}},
-        "batch_config: the SDK ignores stream_maps in batch files; remove one of the two",
-    ),
-    (
-        {"batch_config": BATCH, "topics": [{"id": 1, "name": "sales/orders"}]},
-        "topics[0].name: must not contain / with batch_config, which names files",
-    ),
-    (
-        {"batch_config": {**BATCH, "encoding": {"format": "parquet"}}},
-        "batch_config.encoding.format: must be jsonl",
-    ),
-    (
-        {"batch_config": {**BATCH, "storage": {}}},
-        "batch_config.storage.root: set the folder for the files, such as file:///tmp",
     ),
 ]
 TARGET_VALUES: list[tuple[str, Any, str]] = [
@@ -217,7 +192,6 @@ def test_a_bad_setting_is_rejected_with_its_reason(plugin, good, bad, line):
         {"start_date": "2026-01-31T00:00:00+02:00"},
         {"max_retry_secs": 0, "timeout_secs": 0, "request_timeout_secs": 0.5},
         {"tail": True},
-        {"batch_config": BATCH},
         {"topics": [{"id": 1}, {"id": 1, "name": "again"}]},
     ],
     ids=str,

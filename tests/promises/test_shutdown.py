@@ -161,22 +161,6 @@ def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(emulator, tap_c
     os.close(unread)
 
 
-def test_a_signal_ends_batch_mode_whose_loader_has_stopped_reading(topic, tap_config, tmp_path):
-    """In batch mode the SDK writes, and the flush at exit would block, too."""
-    storage = {"root": tmp_path.as_uri()}
-    config = tap_config(
-        topics=[{"id": topic, "schema": {"type": "object", "title": "x" * 200_000}}],
-        batch_config={"encoding": {"format": "jsonl"}, "storage": storage},
-    )
-    process = start_with_pipe(config)
-    assert process.stdout
-    # The first line is the SCHEMA, of which the pipe holds a part.
-    assert process.stdout.read(1) == b"{"
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(WITHOUT_LOADER_SECS) == 0
-    process.communicate()
-
-
 def test_a_slow_loader_is_waited_for(tap_config, large_topic):
     """As long as it reads, everything that was read is written before the run ends."""
     process = start_with_pipe(tap_config(topics=[large_topic], max_run_secs=0.5))

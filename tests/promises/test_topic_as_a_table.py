@@ -1,6 +1,5 @@
 """Topics as tables: unpacked and flattened records, as the executable emits them."""
 
-import gzip
 import hashlib
 import json
 from copy import deepcopy
@@ -263,26 +262,6 @@ def test_none_drops_what_does_not_fit(emulator, run_tap, topic):
         "values that do not fit their column, dropped: /id (3)",
         "fields without a column, dropped: /note (3)",
     ]
-
-
-def test_batch_files_hold_unpacked_records(emulator, run_tap, topic, tmp_path):
-    """Their schema cannot change: new fields are rescued."""
-    emulator.load(topic, [{"id": 1}, *[{"id": "x", "note": 1}] * 60])
-    catalog = discover(run_tap, topics=[topic], **UNPACKED)
-    catalog["streams"][0]["schema"]["properties"].pop("note")
-    batches = {"encoding": {"format": "jsonl"}, "storage": {"root": tmp_path.as_uri()}}
-
-    run = run_tap(topics=[topic], catalog=catalog, batch_config=batches, **UNPACKED)
-
-    assert run.exit_code == 0
-    [path] = tmp_path.glob("*.gz")
-    records = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-    assert len(schemas(run)) == 1
-    assert records[0].keys() == {*FIXED, "_rescued"}
-    assert [record["_rescued"] for record in records] == [{"/id": 1}, *[{"/note": 1}] * 60]
-    assert len(bookmark(run)["columns"]) == 1
-    assert "values that do not fit their column, kept in _rescued: /id (1)" in run.stderr
-    assert "fields without a column, kept in _rescued: /note (60)" in run.stderr
 
 
 KEYED: dict[str, Any] = {"stream_maps": {"topic_1": {"__key_properties__": ["id"]}}}

@@ -4,7 +4,7 @@ from singer_sdk import Tap
 from singer_sdk.plugin_base import PluginBase
 from singer_sdk.streams import Stream
 from tap_workato_streams.plugin.config import CheckedPlugin
-from tap_workato_streams.streams import SdkStream, TopicStream
+from tap_workato_streams.streams import TopicStream
 from tap_workato_streams.table_stream import TableStream
 from tap_workato_streams.tap import TapWorkatoStreams
 
@@ -17,8 +17,7 @@ def test_overridden_methods_exist_in_the_sdk():
         for ours, theirs in (
             (CheckedPlugin, PluginBase),
             (TapWorkatoStreams, Tap),
-            (SdkStream, Stream),
-            (TopicStream, SdkStream),
+            (TopicStream, Stream),
             (TableStream, TopicStream),
         )
         for name, member in vars(ours).items()
@@ -27,6 +26,5 @@ def test_overridden_methods_exist_in_the_sdk():
     assert "_env_var_config" in vars(PluginBase)
     assert {(PluginBase, "_validate_config"), (Tap, "sync_all")} <= overridden
     assert {(Tap, "discover_streams"), (Stream, "stream_maps")} <= overridden
-    assert {"is_sorted", "check_sorted"} <= vars(Stream).keys() & vars(SdkStream).keys()
     for theirs, name in overridden:
         assert any(name in vars(base) for base in theirs.__mro__), f"{theirs.__name__}.{name}"

@@ -312,7 +312,6 @@ EXTRAS = (
     ("quota_url: redis://", "quota_url", "^redis:", "redis", "redis"),
     ("quota_url: rediss://", "quota_url", "^rediss:", "redis", "redis"),
     ("quota_url: postgresql://", "quota_url", "^postgresql:", "psycopg", "postgres"),
-    ("batch_config: s3://", "batch_config", "'root': 's3://", "s3fs", "s3"),
 )
 
 
