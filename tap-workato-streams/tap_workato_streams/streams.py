@@ -169,39 +169,16 @@ class TopicStream(Stream):
     def _write_messages(self, messages: Sequence[Message]) -> None:
         members, error = self.members(messages)
         messages = messages[: len(members)]
-        if not self.splices or isinstance(self.stream_maps[0], RemoveRecordTransform):
+        first, *_ = self.stream_maps
+        if not self.splices or isinstance(first, RemoveRecordTransform):
             self._write_decoded(messages, members)
-        elif self.maps.has_filter:
-            self._write_filtered(messages, members)
         else:
-            self._write_spliced(messages, members)
+            name = self.MEMBER_NAME
+            self.writer.write_records(first.stream_alias, self.topic.id, messages, members, name)
         if error:
             if messages:
                 self.bookmark = Bookmark(messages[-1].message_id, messages[-1].time)
             raise error
-
-    def _write_spliced(self, messages: Sequence[Message], members: Texts) -> None:
-        alias = self.stream_maps[0].stream_alias
-        self.writer.write_records(alias, self.topic.id, messages, members, self.MEMBER_NAME)
-
-    def _write_filtered(self, messages: Sequence[Message], members: Texts) -> None:
-        """Write the text of the records that pass the filter, which are only decoded for it."""
-        kept: list[int] = []
-        count = 0
-        try:
-            for message, record in zip(messages, self._decoded(messages, members), strict=True):
-                with self._stream_map_errors(message):
-                    if self.passes(record):
-                        kept.append(count)
-                count += 1
-        finally:
-            self._write_spliced([messages[n] for n in kept], [members[n] for n in kept])
-            if count:
-                self.bookmark = Bookmark(messages[count - 1].message_id, messages[count - 1].time)
-
-    def passes(self, record: Record) -> bool:
-        """Whether a record passes the filter of the stream map."""
-        return self.stream_maps[0].get_filter_result(record)
 
     def _write_decoded(self, messages: Sequence[Message], members: Texts) -> None:
         """Write records through the SDK, and move the bookmark with each."""

@@ -25,7 +25,7 @@ from .records.evolution import (
     pointer,
 )
 from .records.record_builder import RecordBuilder
-from .records.stream_maps import MappedRecords, missing_key
+from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
 if TYPE_CHECKING:
@@ -107,15 +107,6 @@ class TableStream(TopicStream):
             yield message
 
     @override
-    def passes(self, record: Record) -> bool:
-        self._mapped.fill(record, self._builder.columns)
-        if not super().passes(record):
-            return False
-        if key := missing_key(record, self.stream_maps[0]):
-            raise self._key_error(record["message_id"], key, record.get(RESCUED) or {})
-        return True
-
-    @override
     def members(
         self, messages: Sequence[Message]
     ) -> tuple[Sequence[bytes], EventStreamsError | None]:
@@ -183,7 +174,6 @@ class TableStream(TopicStream):
             self._mode,
             keys=keys,
             is_deferred=self.maps.has_other_key(self.primary_keys),
-            checks_keys=self._keeps_records and not self.maps.has_filter,
             deselected=self._deselected,
             sets=self.maps.sets,
             removes=self.maps.removes,
@@ -240,13 +230,10 @@ class TableStream(TopicStream):
             known = [bookmarked]
         return ColumnRegistry(self._layout, *known).columns
 
-    @property
-    def _keeps_records(self) -> bool:
-        return self.maps.keep_records and self._layout.flattening is None
-
     @cached_property
     @override
     def splices(self) -> bool:
-        return self._keeps_records and not any(
-            len(path) > 1 or path[0] in MESSAGE_FIELDS for path in self._deselected
-        )
+        if self._layout.flattening or self.maps.has_other_key(self.primary_keys):
+            return False
+        deselected = any(len(path) > 1 or path[0] in MESSAGE_FIELDS for path in self._deselected)
+        return self.maps.keep_records and not deselected

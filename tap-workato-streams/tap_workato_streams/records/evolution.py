@@ -133,7 +133,6 @@ class Evolution:
     mode: str  # the setting `schema_evolution`
     keys: Collection[str] = ()  # the columns that are key properties, and that no stream map sets
     is_deferred: bool = False  # new columns wait for the next run, once there is a SCHEMA
-    checks_keys: bool = False  # each record must have a value for each key
     deselected: Collection[Path] = frozenset()  # the paths in the record
     sets: frozenset[str] = frozenset()  # the properties that stream maps set
     removes: frozenset[str] = frozenset()  # and those that they remove

@@ -17,7 +17,6 @@ from .evolution import (
     FieldCounts,
     RescuedValue,
     key_path,
-    key_problem,
     rescued_object,
     schema_problem,
 )
@@ -113,8 +112,8 @@ class RecordBuilder:
                 parts, rescued = self._place(payload)
             if rescued and self.evolution.excludes:
                 rescued = [kept for value in rescued if (kept := self._kept(value))]
-            if problem := self._problem(parts, rescued):
-                return BuiltPage(bodies, problem)
+            if self.evolution.mode == FAIL and (values := [v for v in rescued if not v.is_null]):
+                return BuiltPage(bodies, schema_problem(values[0]))
             bodies.append(self._body(parts, rescued))
         return BuiltPage(bodies)
 
@@ -212,16 +211,6 @@ class RecordBuilder:
         if kept == fields:
             return raw
         return b"{%b}" % b",".join(b"%b:%b" % (json.dumps(k).encode(), v) for k, v in kept.items())
-
-    def _problem(self, parts: Sequence[bytes], rescued: Sequence[RescuedValue]) -> str | None:
-        if self.evolution.mode == FAIL and (values := [v for v in rescued if not v.is_null]):
-            return schema_problem(values[0])
-        for name, path in self._key_paths.items() if self.evolution.checks_keys else ():
-            key = self._fields[path[0]].key if path else b":"
-            if not any(part.startswith(key) and part != key + b"null" for part in parts):
-                has_value = any(v.path == path and not v.is_null for v in rescued)
-                return key_problem(name, has_value=has_value)
-        return None
 
     def _body(self, parts: Sequence[bytes], rescued: Sequence[RescuedValue]) -> bytes:
         body = b",".join(parts)

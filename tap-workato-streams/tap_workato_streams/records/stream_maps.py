@@ -46,14 +46,9 @@ class StreamMaps:
 
     @property
     def keep_records(self) -> bool:
-        """Whether records keep their text; the stream may have another name or key, or a filter."""
+        """Whether records keep their text; the stream may have another name or key."""
         first, *others = self.maps
-        return not others and first is not None and first.keys() <= {KEY_PROPERTIES, ALIAS, FILTER}
-
-    @property
-    def has_filter(self) -> bool:
-        """Whether a map leaves out some of the records."""
-        return any(FILTER in map_ for map_ in self.maps if map_)
+        return not others and first is not None and first.keys() <= {KEY_PROPERTIES, ALIAS}
 
     @cached_property
     def sets(self) -> frozenset[str]:
@@ -154,7 +149,8 @@ class MappedRecords:
         stream_map = next(each for each in self._stream_maps if each.stream_alias == message.stream)
         for name in record.keys() - stream_map.transformed_schema["properties"].keys():
             del record[name]
-        return missing_key(record, stream_map)
+        keys = stream_map.transformed_key_properties or ()
+        return next((key for key in keys if record.get(key) is None), None)
 
     def _filled(self, part: dict[str, Any], columns: Columns, parents: Path) -> list[str]:
         filled = []
@@ -167,12 +163,6 @@ class MappedRecords:
                 part[key] = None
                 filled.append(self._layout.column_name(path))
         return filled
-
-
-def missing_key(record: Mapping[str, Any], stream_map: StreamMap) -> str | None:
-    """Return a key property without a value, or None."""
-    keys = stream_map.transformed_key_properties or ()
-    return next((key for key in keys if record.get(key) is None), None)
 
 
 def failed_property(error: BaseException) -> str | None:
