@@ -161,25 +161,16 @@ class InvalidProxy(HTTPError):
 class OneHostAdapter(HTTPAdapter):
     """Sends requests to one host, and reads each response within a deadline."""
 
-    _pool: ConnectionPool | None = None
-
     @override
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
-        if self._pool is None:
-            try:
-                pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-            except (AttributeError, TypeError, ValueError):
-                # The host's URL has been validated, so these exceptions are about the proxy.
-                raise InvalidProxy from None
-            is_secure = isinstance(pool, HTTPSConnectionPool)
-            pool.ConnectionCls = _SecureConnection if is_secure else _Connection
-            self._pool = pool
-        return self._pool
-
-    @override
-    def close(self) -> None:
-        self._pool = None
-        super().close()
+        try:
+            pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        except (AttributeError, TypeError, ValueError):
+            # The host's URL has been validated, so these exceptions are about the proxy.
+            raise InvalidProxy from None
+        is_secure = isinstance(pool, HTTPSConnectionPool)
+        pool.ConnectionCls = _SecureConnection if is_secure else _Connection
+        return pool  # type: ignore[no-any-return]
 
     @override
     def build_response(
@@ -247,31 +238,11 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """Sends the headers of a request together with its body, in one packet if they fit."""
-
     response_class = _Response
-    _parts: list[bytes] | None = None
-
-    @override
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        self._parts = []
-        try:
-            super().request(*args, **kwargs)
-            request = b"".join(self._parts)
-        finally:
-            self._parts = None
-        self.send(request)
-
-    @override
-    def send(self, data: Any) -> None:
-        if self._parts is None:
-            super().send(data)
-        else:
-            self._parts.append(data)
 
 
-class _SecureConnection(_Connection, HTTPSConnection):
-    pass
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
 
 
 CHECK_PROXY = "check the proxy settings (https_proxy)"
