@@ -16,8 +16,8 @@ Schema = dict[str, Any]
 OPEN = {"additionalProperties": True}
 
 
-def nullable(kind: str, **more: Any) -> Schema:  # noqa: ANN401 - JSON
-    return {"type": [kind, "null"], **more}
+def nullable(*kinds: str, **more: Any) -> Schema:  # noqa: ANN401 - JSON
+    return {"type": [*kinds, "null"], **more}
 
 
 WORKATO: dict[str, tuple[Schema, Schema]] = {
@@ -111,7 +111,11 @@ def test_a_sample_is_the_oldest_page_and_the_newest(emulator, topic, run_tap):
     assert [body.get("after_message_id") for body in consumed(emulator)[:2]] == [None, loaded[49]]
     assert payload_schema(run) == {
         **OPEN_PAYLOAD,
-        "properties": {"d": nullable("array"), "n": nullable("number"), "late": nullable("string")},
+        "properties": {
+            "d": nullable("object", "array"),
+            "n": nullable("number"),
+            "late": nullable("string"),
+        },
     }
     assert run.stdout.count(b'{"type":"RECORD"') == len(loaded)
     assert run.exit_code == 0

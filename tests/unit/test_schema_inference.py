@@ -9,6 +9,7 @@ Schema = dict[str, Any]
 
 OBJECT = {"type": ["object", "null"]}
 ARRAY = {"type": ["array", "null"]}
+JSON = {"type": ["object", "array", "null"]}
 TEXT = {"type": ["string", "null"]}
 INTEGER = {"type": ["integer", "null"]}
 NUMBER = {"type": ["number", "null"]}
@@ -42,10 +43,10 @@ SAMPLES: dict[str, tuple[list[str], Schema | None]] = {
     "dates and date-times": (['"2024-01-31"', '"2024-01-31T01:02:03Z"'], TEXT),
     "null": (["null", "null"], None),
     "null and an integer": (["null", "1"], INTEGER),
-    "objects": (['{"x":1}', "{}"], OBJECT),
-    "arrays of anything": (['[1,"a",{}]', "[]"], ARRAY),
-    "mostly objects": (['{"x":1}', '{"x":2}', '"none"'], OBJECT),
-    "an object as often as an array": (['{"x":1}', "[1]"], OBJECT),
+    "objects": (['{"x":1}', "{}"], JSON),
+    "arrays of anything": (['[1,"a",{}]', "[]"], JSON),
+    "mostly objects": (['{"x":1}', '{"x":2}', '"none"'], JSON),
+    "an object as often as an array": (['{"x":1}', "[1]"], JSON),
     "mostly texts": (['"a"', '"b"', "[1]"], TEXT),
     "nothing that can be stored": (['"\\u0000"', '"\\ud800"'], None),
 }
@@ -64,14 +65,14 @@ def test_only_what_becomes_a_column_is_typed():
         b'{"o":{"p":{"q":1.5}}}',
         b'{"o":null}',
     ]
-    p = {**OBJECT, "properties": {"q": NUMBER, "r": ARRAY}}
+    p = {**OBJECT, "properties": {"q": NUMBER, "r": JSON}}
     objects = [
-        OBJECT,
-        {**OBJECT, "properties": {"p": OBJECT, "e": OBJECT}},
-        {**OBJECT, "properties": {"p": p, "e": OBJECT}},
+        JSON,
+        {**OBJECT, "properties": {"p": JSON, "e": JSON}},
+        {**OBJECT, "properties": {"p": p, "e": JSON}},
     ]
     for levels, o in enumerate(objects):
-        assert schemas(infer_columns(samples, levels)) == {"o": o, "l": ARRAY}
+        assert schemas(infer_columns(samples, levels)) == {"o": o, "l": JSON}
 
 
 def test_a_sample_that_is_no_object_says_nothing():

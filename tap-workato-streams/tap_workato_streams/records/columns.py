@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # others, such as `maxLength`, a value that violates them would fail the load.
 NOTES = ("title", "description")
 TYPES = (STRING, INTEGER, NUMBER, BOOLEAN, OBJECT, ARRAY)
+# The types of a column of JSON: for loaders, it is the same whether it is for objects or arrays.
+JSON = (OBJECT, ARRAY)
 
 Path = tuple[str, ...]
 
@@ -299,12 +301,11 @@ def _infer_column(values: Sequence[bytes], levels: int) -> Column | None:
     most = max(counts[OBJECT], counts[ARRAY], scalar_count)
     if not most:
         return None
-    if counts[OBJECT] == most:
-        objects = [raw for kind, raw in typed if kind == OBJECT]
-        fields = infer_columns(objects, levels - 1) if levels else None
-        return Column((OBJECT,), fields=fields or None)
-    if counts[ARRAY] == most:
-        return Column((ARRAY,))
+    if most in (counts[OBJECT], counts[ARRAY]):
+        objects = [raw for kind, raw in typed if kind == OBJECT and counts[OBJECT] == most]
+        if levels and (fields := infer_columns(objects, levels - 1)):
+            return Column((OBJECT,), fields=fields)
+        return Column(JSON)
     if scalars == {STRING}:
         texts = [raw for kind, raw in typed if kind == STRING]
         # A single string may look like a date by chance.
@@ -334,4 +335,6 @@ def first_column(raw: bytes, levels: int) -> Column | None:
         return None
     if kind == INTEGER and abs(int(raw)) > MAX_EXACT_INTEGER:
         return Column((INTEGER,))
+    if kind in {OBJECT, ARRAY}:
+        return Column(JSON)
     return Column((NUMBER if kind in {INTEGER, BIG_INTEGER} else kind,))

@@ -21,6 +21,7 @@ from .evolution import (
     schema_problem,
 )
 from .json_values import (
+    BOOLEAN,
     FIRST_BYTES,
     INTEGER,
     LOADABLE_FORMATS,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
     Check = Callable[[bytes], bool]
 
+SCALAR_FIRST_BYTES = FIRST_BYTES[BOOLEAN] + FIRST_BYTES[NUMBER]
+
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -52,6 +55,7 @@ class Field:
 
     key: bytes  # the JSON text before the value
     checks: Mapping[int, Check | None]  # by the value's first byte; others do not fit
+    as_text: bytes  # the first bytes of other values that a text column takes as JSON text
     fields: Mapping[str, Field] | None  # of an object that is flattened
     selected: bool
 
@@ -67,8 +71,10 @@ class Field:
             by_type[STRING] = partial(matches, pattern=LOADABLE_FORMATS[column.format])
         types = (*column.types, NULL)
         checks = {byte: by_type.get(each) for each in types for byte in FIRST_BYTES[each]}
+        is_text = column.types == (STRING,) and not column.format and evolution.mode != FAIL
+        as_text = SCALAR_FIRST_BYTES if is_text else b""
         key = msgspec.json.encode(layout.record_path(path)[-1]) + b":"
-        return cls(key, checks, fields or None, not evolution.deselects(path, layout))
+        return cls(key, checks, as_text, fields or None, not evolution.deselects(path, layout))
 
 
 class BuiltPage(NamedTuple):
@@ -178,6 +184,9 @@ class RecordBuilder:
                 check = field.checks.get(raw[0], _never)
                 if (check is None or check(raw)) and (is_storable_text or is_storable(raw)):
                     parts.append(field.key + raw)
+                    continue
+                if raw[0] in field.as_text:
+                    parts.append(b'%b"%b"' % (field.key, raw))
                     continue
             # An object without fields would be missing from the flattened record.
             elif raw.startswith(b"{") and raw[1:-1].strip():
