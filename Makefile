@@ -78,7 +78,7 @@ services: setup
 # with the longest tests do not come last.
 test: setup
 	@echo 'Running the tests: about 3 minutes on 2 cores ...'
-	@$(PYTEST) tests/promises tests/random tests/emulator tests/unit
+	@$(PYTEST) tests/promises tests/search tests/emulator tests/unit
 
 # Real Meltano and PostgreSQL, the packages, the demo, and the commands of the documentation. Each worker runs whole
 # files, whose tests share installed plugins.
@@ -94,9 +94,9 @@ search: SEARCH := $(or $(SEED),$(shell date +%s))
 search: setup
 	@echo 'SEED=$(SEARCH)'
 	@$(PYTEST) -m hypothesis --hypothesis-profile=random --hypothesis-seed=$(SEARCH)
-	@$(BIN)/python -m tests.random.fuzz_target $(or $(ROUNDS),200) $(SEARCH)
-	@$(BIN)/python -m tests.random.exactly_once.simulation $(or $(HISTORIES),15000) $(SEARCH)
-	@$(BIN)/python -m tests.random.exactly_once.chaos $(or $(MINUTES),10) $(SEARCH)
+	@$(BIN)/python -m tests.search.fuzz_target $(or $(ROUNDS),200) $(SEARCH)
+	@$(BIN)/python -m tests.search.exactly_once.simulation $(or $(HISTORIES),15000) $(SEARCH)
+	@$(BIN)/python -m tests.search.exactly_once.chaos $(or $(MINUTES),10) $(SEARCH)
 	@SEED=$(SEARCH) $(BIN)/pytest tests/pipelines/changing_payloads_scenario.py
 
 # Break each promise in the code on purpose, and expect its tests to fail. MINUTES=5 stops after 5 minutes.
@@ -117,16 +117,16 @@ matrix: setup
 
 # Runs the executable against the emulator. ROUNDS=20 SEED=7 runs fewer rounds, with another seed.
 fuzz-target: setup
-	@$(BIN)/python -m tests.random.fuzz_target $(or $(ROUNDS),200) $(or $(SEED),1)
+	@$(BIN)/python -m tests.search.fuzz_target $(or $(ROUNDS),200) $(or $(SEED),1)
 
 # Plays random histories without the executable. HISTORIES=100000 SEED=7 plays more of them, and others.
 fuzz-exactly-once: setup
-	@$(BIN)/python -m tests.random.exactly_once.simulation $(or $(HISTORIES),15000) $(or $(SEED),0)
+	@$(BIN)/python -m tests.search.exactly_once.simulation $(or $(HISTORIES),15000) $(or $(SEED),0)
 
 # Kills the executable at random moments for 5 minutes, or MINUTES=30. Then runs real taps with
 # meltano run, which takes another 3 minutes.
 chaos-exactly-once: setup
-	@$(BIN)/python -m tests.random.exactly_once.chaos $(or $(MINUTES),5)
+	@$(BIN)/python -m tests.search.exactly_once.chaos $(or $(MINUTES),5)
 	@$(BIN)/pytest tests/pipelines/exactly_once_scenario.py
 
 drift: setup

@@ -12,7 +12,6 @@ from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
-from .event_streams import logger
 from .event_streams.consume import ConsumeClient
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
@@ -117,11 +116,11 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     def open_reader(topic_id: int, label: str) -> TopicReader:
         session = ApiSession(host, config, limiter, label)
         client = ConsumeClient(session, topic_id, split_page)
-        return TopicReader(client, label, config["message_key_field"], Clock(limiter.sleep), logger)
+        return TopicReader(client, label, config["message_key_field"], Clock(limiter.sleep))
 
     context = PublishContext(settings, connect, limiter)
     if config["exactly_once"]:
-        context.exactly_once = ExactlyOnce(open_reader, logger)
+        context.exactly_once = ExactlyOnce(open_reader)
     if config.get("metrics_address"):
         context.latency = histogram(
             "target_acknowledgement_seconds",
@@ -257,7 +256,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @override
     def process_endofpipe(self) -> None:
         # The output of a tap that fails does not end with a STATE.
-        self._producer.finish(is_complete=self.message_reader.last_type == "STATE")
+        is_complete = self.message_reader.last_type == "STATE"
+        self._producer.finish(has_ended=True, is_complete=is_complete)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

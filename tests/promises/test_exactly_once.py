@@ -311,8 +311,9 @@ def test_sigterm_in_a_replay_leaves_a_true_state(emulator, topic, start_target, 
     again.send(signal.SIGTERM)
     done = again.end()
     final = json.loads(done.stdout.splitlines()[-1])
-    assert "orders" not in final["bookmarks"]
-    replay(run_target, final, schema(), *rows(0, 40))
+    # A state that covers the first rows lists the found messages that it does not cover.
+    start = final["bookmarks"].get("orders", 0)
+    replay(run_target, final, schema(), *rows(start, 40 - start))
     assert ids(emulator, topic) == list(range(40))
 
 

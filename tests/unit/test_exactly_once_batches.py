@@ -1,6 +1,5 @@
 """The sizes and ages of batches that are cut at a STATE."""
 
-import logging
 import time
 
 from target_workato_streams.exactly_once.run import ExactlyOnce
@@ -20,7 +19,6 @@ class Input:
     def __init__(self, settings: BatchSettings) -> None:
         self._exactly_once: ExactlyOnce[OutgoingMessage] = ExactlyOnce(
             lambda *_args: None,  # type: ignore[arg-type] # no topic is read
-            logging.getLogger(),
         )
         self.builder = BatchBuilder(settings, self._exactly_once)
         self._sequence = 0
@@ -38,7 +36,7 @@ class Input:
 
     def add_state(self) -> None:
         """Add a STATE."""
-        self._exactly_once.take_state(b"{}")
+        self._exactly_once.take_state(b'{"bookmarks":{"rows":%d}}' % self._sequence)
 
 
 def test_a_batch_never_exceeds_its_size():

@@ -84,8 +84,7 @@ class Topic:
     def reader(self) -> TopicReader:
         """A reader of this topic."""
         clock = Clock(self.sleep, self.now)
-        logger = logging.getLogger("test")
-        return TopicReader(self, "orders (topic 11)", self.key_field, clock, logger)
+        return TopicReader(self, "orders (topic 11)", self.key_field, clock)
 
     @property
     def requests(self) -> int:

@@ -3,8 +3,13 @@
 from typing import NamedTuple
 
 import pytest
-from target_workato_streams.exactly_once.deduplicator import HOLD_SECS, Deduplicator, Matches
-from target_workato_streams.exactly_once.positions import Position
+from target_workato_streams.exactly_once import deduplicator
+from target_workato_streams.exactly_once.deduplicator import (
+    HOLD_SECS,
+    Deduplicator,
+    Matches,
+)
+from target_workato_streams.exactly_once.positions import BEGINNING, Position, ResumePoint
 from target_workato_streams.message_key import RowVersion
 
 TOPIC, OTHER = 11, 12
@@ -33,6 +38,7 @@ class Input:
         self.rule.look_up(TOPIC, Position("end"), map(version, found.split()))
         self.rule.look_up(OTHER, Position("end"))
         self.now = 1000.0
+        self.states = 0
         self.last = Record(version("-"), 0)
 
     def wants(self, text: str, topic_id: int = TOPIC) -> bool:
@@ -49,9 +55,10 @@ class Input:
         """Acknowledge records; the position is named after the last one."""
         self.rule.settle(topic_id, records, Position(f"of {records[-1].sequence}"))
 
-    def state(self, name: bytes = b"{}") -> None:
-        """Pass a STATE."""
-        self.rule.take_state(name, self.now)
+    def state(self, name: bytes | None = None) -> None:
+        """Pass a STATE; without a name, it differs from all others."""
+        self.states += 1
+        self.rule.take_state(name or b"%d" % self.states, self.now)
 
     def emitted(self) -> tuple[bytes, dict[int, str | None]] | None:
         """Return the state that is emitted now, with its positions."""
@@ -59,6 +66,12 @@ class Input:
         if found is None:
             return None
         return found.state, {topic: each.message_id for topic, each in found.positions.items()}
+
+
+@pytest.fixture
+def list_nothing(monkeypatch):
+    """As if the found messages were too many to be listed in a state."""
+    monkeypatch.setattr(deduplicator, "MAX_LISTED", 0)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +96,9 @@ def test_records_that_the_topic_contains_are_skipped(found, records, published, 
     assert given.wants(records.split()[0], OTHER)
     assert [each for each in records.split() if given.wants(each)] == published.split()
     given.state()
-    at_the_end = [(topic_id, each.version) for topic_id, each in given.rule.finish()]
+    at_the_end = [
+        (topic_id, each.version) for topic_id, each in given.rule.finish(is_complete=True)
+    ]
     assert at_the_end == [(TOPIC, version(each)) for each in kept.split()]
 
 
@@ -92,7 +107,7 @@ def test_the_last_state_waits_for_kept_records():
     given = Input("1a 1b")
     assert not given.wants("1a")
     given.state()
-    [(_, kept)] = given.rule.finish()
+    [(_, kept)] = given.rule.finish(is_complete=True)
     assert given.rule.take_last() is None
     given.settle(kept)
     last = given.rule.take_last()
@@ -118,6 +133,7 @@ def test_a_checkpoint_is_emitted_when_all_records_before_it_have_outcomes():
     assert given.emitted() is None
 
 
+@pytest.mark.usefixtures("list_nothing")
 def test_states_are_held_back_until_found_messages_are_covered():
     """Their positions would be after messages whose records the state does not cover."""
     given = Input("1a 2a")
@@ -130,6 +146,7 @@ def test_states_are_held_back_until_found_messages_are_covered():
     assert given.emitted() == (b"all", {TOPIC: "end", OTHER: "end"})
 
 
+@pytest.mark.usefixtures("list_nothing")
 def test_messages_that_no_record_matches_hold_back_states_for_a_time():
     """Their rows may have been deleted; a record that comes later still matches."""
     given = Input("1a 2a 3a")
@@ -157,6 +174,7 @@ def test_a_kept_record_holds_back_states_for_any_time():
     assert given.emitted() is None
 
 
+@pytest.mark.usefixtures("list_nothing")
 def test_messages_that_are_found_after_a_state_hold_back_the_next_one():
     """A topic is looked up at its first record, which may come late."""
     given = Input()
@@ -217,3 +235,71 @@ def test_matches_show_whether_the_keys_have_changed():
     assert given.rule.matches == [Matches(TOPIC, 3, 2)]
     given.rule.look_up(TOPIC, Position("end"), [version("1", "b")])
     assert given.rule.matches == [Matches(TOPIC, 3, 2), Matches(TOPIC, 1, 0)]
+
+
+def test_a_state_from_which_the_tap_starts_again_covers_nothing():
+    """It is emitted with the positions of the one before: the next run finds the records."""
+    rule: Deduplicator[Record] = Deduplicator()
+    rule.look_up(TOPIC, START)
+    record = Record(version("1a"), 1)
+    assert rule.wants(TOPIC, record)
+    rule.settle(TOPIC, [record], Position("of 1"))
+    rule.take_state(b"10,000", 0.0, BEGINNING)
+    again = rule.take_checkpoint()
+    assert again is not None
+    assert (again.state, again.positions) == (b"10,000", {TOPIC: START})
+    rule.take_state(b"markers", 0.0, ResumePoint(b"new", frozenset("a"), is_resumable=False))
+    assert rule.take_checkpoint() is None
+    rule.take_state(b"the end", 0.0, ResumePoint(b"new"))
+    end = rule.take_checkpoint()
+    assert end is not None
+    assert (end.state, end.positions) == (b"the end", {TOPIC: Position("of 1")})
+
+
+def test_the_end_of_a_stream_covers_its_records():
+    """Also if the bookmark has no progress: the mark is gone."""
+    rule: Deduplicator[Record] = Deduplicator()
+    rule.restore({TOPIC: START})
+    marked = ResumePoint(BEGINNING.progress, frozenset("a"))
+    rule.take_state(b"start", 0.0, marked)
+    assert rule.take_checkpoint() is not None
+    rule.look_up(TOPIC, START)
+    record = Record(version("1a"), 1)
+    assert rule.wants(TOPIC, record)
+    rule.settle(TOPIC, [record], Position("of 1"))
+    rule.take_state(b"between", 0.0, marked)
+    between = rule.take_checkpoint()
+    assert between is not None
+    assert between.positions == {TOPIC: START}
+    rule.take_state(b"end", 0.0, BEGINNING)
+    end = rule.take_checkpoint()
+    assert end is not None
+    assert (end.state, end.positions) == (b"end", {TOPIC: Position("of 1")})
+
+
+def test_kept_records_are_published_at_any_end():
+    """Some taps do not end with a STATE although they have not failed."""
+    given = Input("1a 1b 2a")
+    given.wants("1a")
+    assert [each.version for _, each in given.rule.finish(is_complete=False)] == [version("1a")]
+    # The tap may have failed before it repeated this row.
+    assert not given.wants("2a")
+
+
+def test_a_state_lists_the_found_messages_that_it_does_not_cover():
+    """The next run finds them again, although its positions are after them."""
+    given = Input("9a 9b 1a")
+    given.wants("1a")
+    given.state(b"one")
+    emitted = given.rule.take_checkpoint()
+    assert emitted is not None
+    nine = version("9a").row
+    assert (emitted.positions[TOPIC].message_id, emitted.uncovered) == (
+        "end",
+        {(TOPIC, nine): ["a", "b"]},
+    )
+    following: Deduplicator[Record] = Deduplicator()
+    following.restore(emitted.positions, [(TOPIC, version("9a")), (TOPIC, version("9b"))])
+    following.look_up(TOPIC, Position("end"))
+    assert not following.wants(TOPIC, Record(version("9b"), 1))
+    assert following.wants(TOPIC, Record(version("9b"), 2))

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from ..event_streams.errors import EventStreamsError
+from ..message_key import RowVersion
 from ..plugin.json import members
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # SDK taps emit everything in `bookmarks`, under any name, but nothing outside of it.
 BOOKMARKS = "bookmarks"
 BOOKMARK = "target-workato-streams"
+
+
+# In a bookmark of the SDK, its progress that is lost if the run ends before the stream.
+PROGRESS_MARKERS = "progress_markers"
+# Members of such a bookmark that only the end of the stream removes. If the bookmark of a stream
+# would be empty, because all of it is read in each run, the target adds the first one: otherwise,
+# the SDK would not write a STATE at the end of a long stream, because it has not changed.
+STARTING = "starting_replication_value"
+TRANSIENT = frozenset({STARTING, "replication_key_signpost", PROGRESS_MARKERS})
+PARTITIONS, CONTEXT = "partitions", "context"
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -30,19 +41,53 @@ class Position(msgspec.Struct, frozen=True):
     message_time: str | None = None
 
 
+class StoredPosition(Position, frozen=True):
+    """A position in the state.
+
+    Attributes:
+        uncovered: The keys of the messages before it that the state does not cover.
+    """
+
+    uncovered: tuple[str, ...] = ()
+
+
+class ResumePoint(NamedTuple):
+    """Where a tap begins that is started with a state.
+
+    Attributes:
+        progress: What the bookmarks say about it; equal if the tap emits the same records again.
+        unfinished: The streams that the tap reads from their beginning again until it has finished
+            them: their bookmarks have members that only the end of the stream removes.
+        is_resumable: Whether no bookmark has `progress_markers`.
+    """
+
+    progress: bytes
+    unfinished: frozenset[str] = frozenset()
+    is_resumable: bool = True
+
+
+# Of a tap that is started without a state.
+BEGINNING = ResumePoint(b"{}")
+
+
 class ReturnedState(NamedTuple):
     """The content of the tap's first STATE message.
 
     Attributes:
         positions: The positions by topic id; None if the state has no positions.
+        uncovered: The messages before these that the state does not cover.
         has_bookmarks: Whether the state has bookmarks of the tap.
     """
 
     positions: Mapping[int, Position] | None
     has_bookmarks: bool
+    uncovered: Sequence[tuple[int, RowVersion]] = ()
 
 
-_decode = msgspec.json.Decoder(dict[int, Position]).decode
+_decode = msgspec.json.Decoder(dict[int, StoredPosition]).decode
+# Numbers with a fraction or exponent keep their digits.
+_decode_any = msgspec.json.Decoder(float_hook=msgspec.Raw).decode
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def read_state(state: bytes) -> ReturnedState:
@@ -57,21 +102,95 @@ def read_state(state: bytes) -> ReturnedState:
     bookmarks = _bookmarks(members(state))
     text = bookmarks.pop(BOOKMARK, None)
     try:
-        positions = None if text is None else _decode(text)
+        stored = None if text is None else _decode(text)
     except msgspec.DecodeError:
         raise EventStreamsError(
             "the state's bookmark of target-workato-streams is malformed; remove it from the "
             "state, or restore an earlier state"
         ) from None
-    return ReturnedState(positions, bool(bookmarks))
+    if stored is None:
+        return ReturnedState(None, bool(bookmarks))
+    positions = {key: Position(each.message_id, each.message_time) for key, each in stored.items()}
+    uncovered = [
+        (key, version)
+        for key, each in stored.items()
+        for text in each.uncovered
+        if (version := RowVersion.from_key(b'"%b"' % text.encode()))
+    ]
+    return ReturnedState(positions, bool(bookmarks), uncovered)
 
 
-def with_positions(state: bytes, positions: Mapping[int, Position]) -> bytes:
-    """Add positions to the value of a STATE message; everything else is unchanged.
+def resume_point(state: bytes) -> ResumePoint:
+    """Read from the value of a STATE message where the tap resumes.
+
+    Raises:
+        EventStreamsError: The state's bookmarks are not an object.
+    """
+    fields = members(state)
+    bookmarks = _bookmarks(fields)
+    bookmarks.pop(BOOKMARK, None)
+    progress, unfinished, is_resumable = {}, set(), True
+    for stream, text in bookmarks.items():
+        bookmark = _parsed(text)
+        if not isinstance(bookmark, dict):
+            progress[stream] = bookmark
+            continue
+        own, has_markers = _progress(bookmark)
+        if own:
+            progress[stream] = own
+        if has_markers or (not own and TRANSIENT & bookmark.keys()):
+            unfinished.add(stream)
+        is_resumable = is_resumable and not has_markers
+    fields.pop(BOOKMARKS, None)
+    others = {name: text.decode() for name, text in fields.items()}
+    text = _encode([progress, others]) if progress or others else BEGINNING.progress
+    return ResumePoint(text, frozenset(unfinished), is_resumable)
+
+
+def _parsed(text: bytes) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return _decode_any(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text.decode(errors="surrogatepass")
+
+
+def _progress(bookmark: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return what a bookmark says about the place to resume, and whether it has markers."""
+    own = {name: value for name, value in bookmark.items() if name not in TRANSIENT}
+    has_markers = PROGRESS_MARKERS in bookmark
+    partitions = own.get(PARTITIONS)
+    if isinstance(partitions, list):
+        kept = []
+        for each in partitions:
+            part, has_some = _progress(each) if isinstance(each, dict) else (each, False)
+            has_markers = has_markers or has_some
+            if not isinstance(part, dict) or part.keys() - {CONTEXT}:
+                kept.append(part)
+        own.pop(PARTITIONS)
+        if kept:
+            own[PARTITIONS] = kept
+    return own, has_markers
+
+
+def _marked(text: bytes) -> bytes:
+    """Mark a bookmark that says nothing about the place to resume."""
+    bookmark = _parsed(text)
+    if not isinstance(bookmark, dict) or _progress(bookmark)[0] or STARTING in bookmark:
+        return text
+    return _object({**members(text), STARTING: b"null"})
+
+
+def with_positions(
+    state: bytes,
+    positions: Mapping[int, Position],
+    uncovered: Mapping[tuple[int, str], Sequence[str]] | None = None,
+) -> bytes:
+    """Add positions to the value of a STATE message, and mark bookmarks without progress.
 
     Args:
         state: The value, a JSON object.
         positions: The positions by topic id.
+        uncovered: See `PositionedState`.
 
     Raises:
         EventStreamsError: The state's bookmarks are not an object.
@@ -79,8 +198,17 @@ def with_positions(state: bytes, positions: Mapping[int, Position]) -> bytes:
     if not positions:
         return state
     fields = members(state)
-    bookmarks = _bookmarks(fields)
-    bookmarks[BOOKMARK] = msgspec.json.encode(dict(sorted(positions.items())))
+    bookmarks = {name: _marked(text) for name, text in _bookmarks(fields).items()}
+    keys: dict[int, list[str]] = {}
+    for (topic_id, row), contents in (uncovered or {}).items():
+        keys.setdefault(topic_id, []).extend(RowVersion(row, each).key for each in contents)
+    stored = {
+        topic_id: StoredPosition(each.message_id, each.message_time, tuple(keys[topic_id]))
+        if topic_id in keys
+        else each
+        for topic_id, each in sorted(positions.items())
+    }
+    bookmarks[BOOKMARK] = msgspec.json.encode(stored)
     fields[BOOKMARKS] = _object(bookmarks)
     return _object(fields)
 

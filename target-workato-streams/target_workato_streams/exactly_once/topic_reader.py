@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from ..event_streams import logger
 from ..event_streams.consume import (
     EARLIEST,
     MAY_BE_THE_CURSOR,
@@ -24,7 +25,6 @@ from ..plugin.wording import counted
 from .positions import Position
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Sequence
 
     from ..event_streams.consume import Message, Messages
@@ -63,14 +63,9 @@ class Client(Protocol):
 
 
 class Clock(NamedTuple):
-    """The local clock.
+    """The local clock."""
 
-    Args:
-        sleep: Waits for some seconds; returns early if the run is being stopped.
-        now: Returns the time.
-    """
-
-    sleep: Callable[[float], None]
+    sleep: Callable[[float], None]  # for some seconds; returns early if the run is being stopped
     now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
 
 
@@ -80,31 +75,23 @@ class LookUp:
     A message counts once, however often the service delivers it. If the service rejects a position,
     nobody knows which messages are after it; then only those count that are newer.
 
-    Args:
-        start: The position after which the topic is read.
-        wanted: The versions to find, with which the look-up ends; None to read to the end.
-        waits: Whether to wait for messages of ours that are not readable yet.
-
-    Attributes:
-        end: The last message that counts; never before the start.
-        last: The last message that was read, after which the next page starts.
-        versions: The versions of our messages that count, in topic order.
-        others: The number of messages of other producers.
-        other_keys: The number of those that have a message key in another field.
-        newer_than: The time after which messages count: ALWAYS, NEVER, or that of a position.
-        ends_at: The time from which on messages are newer than the look-up.
+    It ends with the versions that are wanted, or else at the end of the topic, where it may wait
+    for messages of ours that are not readable yet.
     """
 
     def __init__(
         self, start: Position, wanted: Counter[RowVersion] | None = None, *, waits: bool = True
     ) -> None:
-        self.start = self.end = self.last = start
+        self.start = start
+        self.end = start  # The last message that counts.
+        self.last = start  # The last message that was read, after which the next page starts.
         self.wanted = wanted
-        self.versions: list[RowVersion] = []
         self.waits = waits
-        self.others = self.other_keys = 0
-        self.newer_than = ALWAYS
-        self.ends_at: datetime | None = None
+        self.versions: list[RowVersion] = []  # Of our messages that count, in topic order.
+        self.others = 0  # Messages of other producers.
+        self.other_keys = 0  # Those of them that have a message key in another field.
+        self.newer_than = ALWAYS  # The time after which messages count, or NEVER.
+        self.ends_at: datetime | None = None  # From here on, messages are newer than the look-up.
         self._seen = {start.message_id}
         self._pages_without_news = self._restarts_without_news = 0
 
@@ -168,26 +155,15 @@ class LookUp:
 class TopicReader:
     """Reads one topic, before its first record and after lost responses; not thread-safe.
 
-    Args:
-        client: Consumes the topic.
-        label: The topic and its streams, for errors and log lines.
-        key_field: The field of a payload that contains the message key.
-        clock: The local clock.
-        logger: The logger of the plugin.
-
-    Attributes:
-        label: The topic and its streams.
+    All methods raise `ServiceError` if the topic cannot be read.
     """
 
-    def __init__(
-        self, client: Client, label: str, key_field: str, clock: Clock, logger: logging.Logger
-    ) -> None:
-        self.label = label
+    def __init__(self, client: Client, label: str, key_field: str, clock: Clock) -> None:
+        self.label = label  # The topic and its streams, for errors and log lines.
         self._client = client
-        self._key_field = key_field
+        self._key_field = key_field  # The field of a payload that contains the message key.
         self._mark = msgspec.json.encode(key_field)[1:-1]
         self._clock = clock
-        self._logger = logger
         # How far the service's clock is ahead of the local one, according to the last Date header.
         self._ahead = timedelta(0)
         self._is_undated = False
@@ -205,7 +181,7 @@ class TopicReader:
         look_up = self._current
         if look_up and (self._clock.now() - self._reported_at).total_seconds() >= PROGRESS_SECS:
             self._reported_at = self._clock.now()
-            self._logger.info(
+            logger.info(
                 "%s: still reading: %s messages in %s, %d of them ours, now at %s",
                 self.label,
                 f"{look_up.messages:,}",
@@ -215,11 +191,7 @@ class TopicReader:
             )
 
     def find_end(self) -> LookUp:
-        """Find the last message of the topic without reading the whole topic; no version counts.
-
-        Raises:
-            ServiceError: The topic cannot be read.
-        """
+        """Find the last message of the topic without reading the whole topic; no version counts."""
         look_up = self._begin(LookUp(Position(None), waits=False))
         since, page = recent_page(self._since, self._clock.now())
         # In an empty topic, the search would go back to its beginning.
@@ -228,7 +200,7 @@ class TopicReader:
         if page.messages and not self._add_page(look_up, page):
             self._read(look_up)
         last = look_up.end.message_id
-        self._logger.info(
+        logger.info(
             "%s: the state has no position for this topic; starting %s (%s)",
             self.label,
             f"after its last message, {last}" if last else "with an empty topic",
@@ -238,13 +210,9 @@ class TopicReader:
         return look_up
 
     def look_up(self, position: Position) -> LookUp:
-        """Read what an interrupted run may have published after a position.
-
-        Raises:
-            ServiceError: The topic cannot be read.
-        """
+        """Read what an interrupted run may have published after a position."""
         after = f"after message {position.message_id}" if position.message_id else "in the topic"
-        self._logger.info(
+        logger.info(
             "%s: reading the messages %s to see what an interrupted run has published",
             self.label,
             after,
@@ -252,7 +220,7 @@ class TopicReader:
         look_up = self._begin(LookUp(position))
         self._read(look_up)
         versions = look_up.versions
-        self._logger.info(
+        logger.info(
             "%s: found %s of %s %s, and %s of other producers (%s)%s",
             self.label,
             counted(len(versions), "version"),
@@ -263,7 +231,7 @@ class TopicReader:
             "; their records will be skipped" if versions else "",
         )
         if look_up.other_keys:
-            self._logger.warning(
+            logger.warning(
                 "%s: found %s with a message key in another field than %s: if message_key_field "
                 "was changed after an interrupted run, exactly_once cannot apply to its messages, "
                 "and they are published again",
@@ -276,15 +244,8 @@ class TopicReader:
     def find(self, records: Sequence[R], position: Position) -> tuple[Position, list[R]]:
         """Find out which records of a batch are in the topic, after its response was lost.
 
-        Args:
-            records: The records. Reading ends when all of them are found.
-            position: The last message before the batch.
-
-        Returns:
-            The last message that was read, and the records that are in the topic, in order.
-
-        Raises:
-            ServiceError: The topic cannot be read.
+        Returns the last message that was read, and the records that are in the topic, in order. The
+        position is the last message before the batch.
         """
         look_up = self._begin(LookUp(position, Counter(record.version for record in records)))
         self._read(look_up)
@@ -295,7 +256,7 @@ class TopicReader:
                 found[record.version] -= 1
                 applied.append(record)
         missing = len(records) - len(applied)
-        self._logger.info(
+        logger.info(
             "%s: no response to a batch of %d; %d are in the topic%s",
             self.label,
             len(records),
@@ -419,7 +380,7 @@ class TopicReader:
             self._ahead = page.date - self._clock.now()
         elif not self._is_undated:
             self._is_undated = True
-            self._logger.warning(
+            logger.warning(
                 "%s: responses have no Date header, so the local clock decides where to stop "
                 "reading; if it is slow by more than a minute, exactly_once cannot apply to this "
                 "run",
@@ -438,7 +399,7 @@ class TopicReader:
             counting = "none of its messages counts, because the time of the position is unknown"
         else:
             counting = f"only messages after {rfc3339(newer_than)} count"
-        self._logger.warning(
+        logger.warning(
             "%s: position %s was rejected (HTTP %s: %s): has the message expired, or is it in "
             "another topic or workspace? Reading from the earliest message; %s. exactly_once "
             "cannot apply to the other messages of an interrupted run: they are published again",

@@ -107,17 +107,17 @@ class Producer:
             self._exactly_once.take_state(state)
         self._emit_state()
 
-    def finish(self, *, is_complete: bool = False) -> None:
+    def finish(self, *, has_ended: bool = False, is_complete: bool = False) -> None:
         """Publish the records that were read, and emit the state that covers them.
 
-        After a failure or a signal, it does so as far as possible. The input is complete if it
-        ended with a STATE, so that the tap has not failed. Raises `EventStreamsError` if the run
-        has failed, or if messages are unacknowledged.
+        After a failure or a signal, it does so as far as possible. If the input has ended with
+        a STATE, it is complete; if not, the tap may have failed. Raises `EventStreamsError` if the
+        run has failed, or if messages are unacknowledged.
         """
-        if is_complete and not self.stopping and self._exactly_once is not None:
+        if has_ended and not self.stopping and self._exactly_once is not None:
             # A failure or a signal is reported below.
             with suppress(EventStreamsError):
-                self._complete(self._exactly_once)
+                self._complete(self._exactly_once, is_complete=is_complete)
         self.submit_all()
         self._process()
         while not self.idle or self._context.outcomes or self._states.output is not None:
@@ -211,16 +211,17 @@ class Producer:
                 self._states.write(exactly_once.take_look_up(topic_id, look_up))
         return exactly_once.rule.wants(topic_id, message)
 
-    def _complete(self, exactly_once: ExactlyOnce[OutgoingMessage]) -> None:
-        """Publish the records that were kept, and emit the last state."""
+    def _complete(self, exactly_once: ExactlyOnce[OutgoingMessage], *, is_complete: bool) -> None:
+        """Publish the records that were kept, and emit the last state of a complete input."""
         self._drain()
-        for topic_id, message in exactly_once.finish():
+        for topic_id, message in exactly_once.finish(is_complete=is_complete):
             checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
             kept = replace(message, sequence=sequence, checkpoint=checkpoint)
             self.topics[topic_id].add(kept)
         self._drain()
-        with self._failing():
-            self._states.write(exactly_once.take_last())
+        if is_complete:
+            with self._failing():
+                self._states.write(exactly_once.take_last())
 
     def _drain(self) -> None:
         """Publish everything that was read, and handle the outcomes; raises as `while_waiting`."""

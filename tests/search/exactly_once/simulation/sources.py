@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Mapping
 
-from tests.random.exactly_once.simulation.world import REJECTED, Options, Record
+from tests.search.exactly_once.simulation.world import REJECTED, Options, Record
 
 # The state of a tap: an offset in the log, or the last update of each stream.
 Bookmarks = Mapping[str, int]

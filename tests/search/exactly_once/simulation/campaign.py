@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.random.exactly_once.simulation.history import TABLES, History
-from tests.random.exactly_once.simulation.world import Options
+from tests.search.exactly_once.simulation.history import TABLES, History
+from tests.search.exactly_once.simulation.world import Options
 
 SOURCES: Mapping[str, Options] = {
     "log": Options(("log",)),

@@ -5,13 +5,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
 from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.exactly_once.positions import Position
 
-from tests.random.exactly_once.simulation import checks
-from tests.random.exactly_once.simulation.run import Run
-from tests.random.exactly_once.simulation.sources import Bookmarks, Source
-from tests.random.exactly_once.simulation.world import Killed, Options, Record, World
+from tests.search.exactly_once.simulation import checks
+from tests.search.exactly_once.simulation.run import Run
+from tests.search.exactly_once.simulation.sources import Bookmarks, Source
+from tests.search.exactly_once.simulation.world import Killed, Options, Record, World
 
 TABLES = ("incremental", "snapshot", "keyless snapshot", "keyless incremental")
 
@@ -155,8 +156,9 @@ class History:
             if happens(options.no_position):
                 continue
             is_other = happens(options.other_position) and position.message_id is not None
-            damaged[topic_id] = type(position)(
-                "other" if is_other else position.message_id,
-                None if happens(options.no_time) else position.message_time,
+            damaged[topic_id] = structs.replace(
+                position,
+                message_id="other" if is_other else position.message_id,
+                message_time=None if happens(options.no_time) else position.message_time,
             )
         return damaged

@@ -1,9 +1,10 @@
-"""Play random histories: `python -m tests.random.exactly_once.simulation [HISTORIES] [SEED]`."""
+"""Play random histories: `python -m tests.search.exactly_once.simulation [HISTORIES] [SEED]`."""
 
+import logging
 import sys
 from collections import Counter
 
-from tests.random.exactly_once.simulation.campaign import DEVIATIONS, SOURCES, play, trace
+from tests.search.exactly_once.simulation.campaign import DEVIATIONS, SOURCES, play, trace
 
 # With fewer histories of a deviation, the share of those with duplicates says little.
 ENOUGH_HISTORIES = 300
@@ -11,6 +12,7 @@ ENOUGH_HISTORIES = 300
 
 def main(histories: int, seed: int) -> int:
     """Play at least so many histories, of each deviation and source the same number."""
+    logging.disable()  # Its lines would only repeat the trace.
     each = -(-histories // (len(DEVIATIONS) * len(SOURCES)))
     total: Counter[str] = Counter()
     for name, deviation in DEVIATIONS.items():

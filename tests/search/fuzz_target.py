@@ -1,6 +1,6 @@
 """Run the target with random records, states, faults and signals.
 
-`python -m tests.random.fuzz_target [ROUNDS] [SEED]`
+`python -m tests.search.fuzz_target [ROUNDS] [SEED]`
 """
 
 import itertools

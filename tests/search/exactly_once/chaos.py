@@ -1,4 +1,4 @@
-"""Kill the executable at random: `python -m tests.random.exactly_once.chaos [MINUTES] [SEED]`.
+"""Kill the executable at random: `python -m tests.search.exactly_once.chaos [MINUTES] [SEED]`.
 
 Rounds have random sources, which change between the runs, and random backlogs, lost responses,
 partial results, 5xx, SIGKILL and SIGTERM; in most of them, the service deviates from an ideal one.
@@ -22,12 +22,12 @@ from typing import Any
 
 from workato_streams_emulator import Emulator
 
-from tests.random.exactly_once.simulation import checks
-from tests.random.exactly_once.simulation.campaign import SOURCES
-from tests.random.exactly_once.simulation.history import choose
-from tests.random.exactly_once.simulation.sources import KEYED
-from tests.random.exactly_once.simulation.world import Record
-from tests.random.fuzz_target import WHOLE
+from tests.search.exactly_once.simulation import checks
+from tests.search.exactly_once.simulation.campaign import SOURCES
+from tests.search.exactly_once.simulation.history import choose
+from tests.search.exactly_once.simulation.sources import KEYED
+from tests.search.exactly_once.simulation.world import Record
+from tests.search.fuzz_target import WHOLE
 from tests.support.exactly_once import OURS, state_line
 from tests.support.executables import write_json
 from tests.support.singer_lines import record, schema

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tests.random.exactly_once.simulation.sources import Bookmarks, Source
-from tests.random.exactly_once.simulation.world import REJECTED, Record
+from tests.search.exactly_once.simulation.sources import Bookmarks, Source
+from tests.search.exactly_once.simulation.world import REJECTED, Record
 
 Key = tuple[str, str]
 Row = tuple[str, str, int | None]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.random.exactly_once.simulation.campaign import DEVIATIONS, SOURCES, play, trace
+from tests.search.exactly_once.simulation.campaign import DEVIATIONS, SOURCES, play, trace
 
 HISTORIES = 5
 

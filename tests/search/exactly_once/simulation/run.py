@@ -1,15 +1,14 @@
 """One run of the target: the real rule and reader, and a producer without threads."""
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from target_workato_streams.exactly_once.deduplicator import Deduplicator
-from target_workato_streams.exactly_once.positions import Position
+from target_workato_streams.exactly_once.deduplicator import Deduplicator, PositionedState
+from target_workato_streams.exactly_once.positions import Position, StoredPosition
 from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
 from target_workato_streams.message_key import RowVersion
 
-from tests.random.exactly_once.simulation.world import (
+from tests.search.exactly_once.simulation.world import (
     KEY_FIELD,
     REJECTED,
     Lost,
@@ -21,9 +20,6 @@ from tests.random.exactly_once.simulation.world import (
 Positions = Mapping[int, Position]
 Emit = Callable[[bytes, Positions], None]
 
-# Its lines would only repeat the trace.
-logger = logging.getLogger("simulation")
-logger.setLevel(logging.CRITICAL)
 MAX_BATCH = 3
 
 
@@ -51,7 +47,18 @@ class Run:
         self._world, self._rng, self._routes = world, world.rng, routes
         self._emit = emit
         self._rule: Deduplicator[Message] = Deduplicator(world.options.hold_secs)
-        self._rule.restore(positions)
+        listed = {
+            key: each.uncovered
+            for key, each in positions.items()
+            if isinstance(each, StoredPosition)
+        }
+        uncovered = [
+            (key, RowVersion(*text.split("\n"))) for key, all_ in listed.items() for text in all_
+        ]
+        self._rule.restore(
+            {key: Position(each.message_id, each.message_time) for key, each in positions.items()},
+            uncovered,
+        )
         self._open: dict[int, list[Message]] = {topic: [] for topic in routes.values()}
         self._readers: dict[int, TopicReader] = {}
         self._last: dict[int, Position] = {}
@@ -69,14 +76,12 @@ class Run:
             else:
                 self._take(line)
         self._submit_all()
-        if not ends_with_state:
-            return
-        for topic_id, message in self._rule.finish():
+        for topic_id, message in self._rule.finish(is_complete=ends_with_state):
             self._world.note("    {} was kept", message)
             self._open[topic_id].append(message)
         self._submit_all()
-        if last := self._rule.take_last():
-            self._emit(last.state, last.positions)
+        if ends_with_state and (last := self._rule.take_last()):
+            self._emit(last.state, _stored(last))
 
     def _take(self, record: Record) -> None:
         self._read += 1
@@ -97,14 +102,14 @@ class Run:
     def _look_up(self, topic_id: int) -> None:
         client = TopicClient(self._world, topic_id)
         clock = Clock(self._world.sleep, self._world.now)
-        reader = TopicReader(client, f"T{topic_id}", KEY_FIELD, clock, logger)
+        reader = TopicReader(client, f"T{topic_id}", KEY_FIELD, clock)
         position = self._rule.position(topic_id)
         found = reader.find_end() if position is None else reader.look_up(position)
         again = self._rule.look_up(topic_id, found.end, found.versions)
         self._world.note("    T{}: {} found up to {}", topic_id, len(found.versions), found.end)
         self._readers[topic_id], self._last[topic_id] = reader, found.end
         if again:
-            self._emit(again.state, again.positions)
+            self._emit(again.state, _stored(again))
             self._world.may_kill("after a repeated state")
 
     def _submit_all(self) -> None:
@@ -150,5 +155,16 @@ class Run:
 
     def _emit_checkpoints(self) -> None:
         while checkpoint := self._rule.take_checkpoint():
-            self._emit(checkpoint.state, checkpoint.positions)
+            self._emit(checkpoint.state, _stored(checkpoint))
             self._world.may_kill("after a state")
+
+
+def _stored(state: PositionedState) -> Positions:
+    """Add the messages that a state lists to its positions."""
+    listed: dict[int, list[str]] = {}
+    for (topic_id, row), contents in state.uncovered.items():
+        listed.setdefault(topic_id, []).extend(f"{row}\n{each}" for each in contents)
+    return {
+        key: StoredPosition(each.message_id, each.message_time, tuple(listed.get(key, ())))
+        for key, each in state.positions.items()
+    }
