@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from .event_streams import logger
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .settings import RunSettings
     from .streams import TopicStream
 
-logger = logging.getLogger("tap-workato-streams")
 
 # The time after which a topic that has failed is tried again in tail mode.
 FAILED_TOPIC_SECS = 600.0

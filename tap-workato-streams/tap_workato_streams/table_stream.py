@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from .event_streams import logger
 from .event_streams.errors import EventStreamsError
 from .plugin.wording import counted, listed, shown
 from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from .event_streams.consume import Message
     from .reading.consumer import TopicConsumer
     from .records.columns import Columns, Layout, Path
-
-logger = logging.getLogger("tap-workato-streams")
 
 
 class TableStream(TopicStream):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import StreamMetadata
 
+from ..event_streams import logger
 from ..event_streams.errors import SettingError
 from ..plugin.wording import shown
 from ..records.columns import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-logger = logging.getLogger("tap-workato-streams")
 
 
 _NAMES = {"type": ["array", "null"], "items": {"type": "string"}}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..event_streams import logger
 from ..event_streams.consume import EARLIEST, Cursor, newest_page, recent_page, rfc3339
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
@@ -76,9 +76,6 @@ def named(
         taken.add(name)
         result.append(replace(topic, name=name))
     return result
-
-
-logger = logging.getLogger("tap-workato-streams")
 
 
 def discover_topics(

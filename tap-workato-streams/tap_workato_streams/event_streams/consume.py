@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from . import CONNECTOR
+from ..event_streams import logger
 from .errors import EventStreamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .session import ApiSession
-
-logger = logging.getLogger(CONNECTOR)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import ExitStack
 from datetime import datetime, timezone
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
+from ..event_streams import logger
 from ..event_streams.consume import parse_time
 from ..plugin.monitoring import ProgressBar, is_shown, metric, request_metrics
 from ..plugin.wording import counted, duration
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..event_streams.rate_limiter import RequestStats
     from ..reading.bookmarks import Bookmark, Page, Topic
-
-logger = logging.getLogger("tap-workato-streams")
 
 
 class TopicSummary:

@@ -13,7 +13,7 @@ from singer_sdk import exceptions
 from singer_sdk.plugin_base import SingerCommand
 from typing_extensions import override
 
-from ..event_streams import CONNECTOR
+from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
     name = args.thread.name if args.thread else "a thread"
     exc = args.exc_value
     shown = exc if logging.getLogger().isEnabledFor(logging.DEBUG) else None
-    logging.getLogger(CONNECTOR).error(
+    logger.error(
         "%s failed: %s", name, safe_text(exc) if exc else args.exc_type.__name__, exc_info=shown
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import queue
 import threading
@@ -11,12 +10,11 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from ..event_streams import logger
 from ..event_streams.consume import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger = logging.getLogger("tap-workato-streams")
 
 
 class RunClock:

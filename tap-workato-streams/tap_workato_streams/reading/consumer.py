@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from ..event_streams import logger
 from ..event_streams.consume import (
     EARLIEST,
     MAY_BE_THE_CURSOR,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .bookmarks import Topic
     from .clock import RunClock
 
-logger = logging.getLogger("tap-workato-streams")
 
 # A long poll that returns an empty page sooner did not wait, and must not be repeated immediately.
 SHORTEST_POLL_SECS = 1.0
