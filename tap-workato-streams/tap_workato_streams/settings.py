@@ -1,18 +1,27 @@
-"""The definitions of the tap's settings, and a dataclass for each concern."""
+"""The tap's own settings, checks beyond their types, and a dataclass for each concern."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from copy import deepcopy
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jsonschema.exceptions import SchemaError
+from referencing.exceptions import Unresolvable
 from singer_sdk import typing as th
+from singer_sdk.singerlib import resolve_schema_references
 
+from .event_streams.consume import parse_time
+from .event_streams.errors import SettingError
 from .plugin.config import COMMON_SETTINGS
 from .records.columns import NESTED, RECORD_FORMATS
 from .records.evolution import MODES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from typing_extensions import Self
 
@@ -151,6 +160,103 @@ SETTINGS = th.PropertiesList(
         "reports it",
     ),
 ).to_dict()
+
+
+def tap_problems(config: Mapping[str, Any]) -> list[str]:
+    """Return a line for each setting that contradicts another one or the file system.
+
+    The settings include defaults, and may have wrong types.
+    """
+    return [*_source_problems(config), *_start_problems(config), *_mode_problems(config)]
+
+
+def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    topics = _topics(config)
+    if not config.get("topics") and not config.get("developer_api_token"):
+        yield "topics: list the topics to read, or set developer_api_token to read all of them"
+    names = Counter(str(item.get("name") or f"topic_{item.get('id')}") for item in topics)
+    for name, count in names.items():
+        if count > 1:
+            yield f"topics: {count} topics are named {name}; give each a different name"
+    for number, item in enumerate(topics):
+        if item.get("schema_path") and item.get("schema"):
+            yield f"topics[{number}]: set schema or schema_path, not both"
+            continue
+        try:
+            declared_schema(item)
+        except SettingError as exc:
+            yield f"topics[{number}].{exc}"
+
+
+def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    levels: dict[str, Mapping[str, Any]] = {"": config}
+    for number, item in enumerate(_topics(config)):
+        levels[f"topics[{number}]."] = item
+    for level, settings in levels.items():
+        for name in ("start_date", "end_date"):
+            date = settings.get(name)
+            if isinstance(date, str) and parse_time(date) is None:
+                # Meltano reads a time without quotes as a date-time, and passes it on without Z.
+                yield f"{level}{name}: must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
+        if settings.get("start_date") and settings.get("start_from") == "latest":
+            yield f"{level}start_from: latest and start_date are mutually exclusive"
+        if settings.get("end_date") and config.get("tail") is True:
+            yield f"{level}end_date: cannot be combined with tail, which has no end"
+        start = parse_time(start_settings(config, settings).get("start_date"))
+        end = parse_time(settings.get("end_date") or config.get("end_date"))
+        if settings.keys() & {"start_date", "end_date"} and start and end and start >= end:
+            yield f"{level}end_date: must be after start_date"
+
+
+def _mode_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    if config.get("tail") is True and config.get("timeout_secs") == 0:
+        yield "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota"
+    if config.get("flattening_enabled") and config.get("flattening_max_depth") == 0:
+        yield "flattening_max_depth: must be at least 1; or unset flattening_enabled"
+
+
+def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    topics = config.get("topics")
+    return [t for t in topics if isinstance(t, dict)] if isinstance(topics, list) else []
+
+
+def declared_schema(topic: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the JSON Schema in an item of the setting `topics`, or in its file `schema_path`.
+
+    Its references are resolved, because it becomes part of another schema.
+    """
+    schema, where = topic.get("schema"), "schema"
+    if path := topic.get("schema_path"):
+        schema, where = _loaded(path), f"schema_path: {path}"
+    if not schema or not isinstance(schema, dict):
+        return None
+    try:
+        th.DEFAULT_JSONSCHEMA_VALIDATOR.check_schema(schema)
+        return resolve_schema_references(deepcopy(schema))
+    except SchemaError as exc:
+        reason = exc.message
+    except Unresolvable as exc:
+        reason = f"{exc.ref} does not exist"
+    except RecursionError:
+        reason = "a $ref refers to itself, which the SDK does not support"
+    except TypeError:
+        reason = "the SDK does not support true or false as a schema; write {}"
+    raise SettingError(f"{where} is not a JSON Schema: {reason}")
+
+
+def _loaded(path: object) -> dict[str, Any]:
+    try:
+        schema = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        schema = None
+    if not isinstance(schema, dict):
+        raise SettingError(f"schema_path: {path} is not a file that contains a JSON Schema")
+    return schema
+
+
+def start_settings(config: Mapping[str, Any], topic: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings that say where to start: those of the topic, or else of the run."""
+    return topic if topic.get("start_from") or topic.get("start_date") else config
 
 
 @dataclass(frozen=True)

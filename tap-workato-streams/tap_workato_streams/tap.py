@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
-from collections import Counter
 from copy import deepcopy
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
@@ -16,10 +13,9 @@ from singer_sdk.plugin_base import PluginBase, _ConfigInput
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
-from .discovery import schemas
 from .discovery.catalog import check_format, log_differences, parse_catalog
-from .discovery.topics import discover_topics, infer_schema, start_settings
-from .event_streams.consume import ConsumeClient, parse_time
+from .discovery.topics import discover_topics, infer_schema
+from .event_streams.consume import ConsumeClient
 from .event_streams.errors import SettingError
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
@@ -33,71 +29,18 @@ from .reading.bookmarks import assigned, bookmarks_of
 from .reading.clock import RunClock
 from .reading.consumer import TopicConsumer
 from .records.columns import Layout
-from .settings import SETTINGS, ReadSettings, RunSettings
+from .settings import SETTINGS, ReadSettings, RunSettings, tap_problems
 from .streams import NestedStream, TopicStream
 from .sync import Sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from types import FrameType
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.streams import Stream
 
     from .reading.bookmarks import Topic
-
-
-def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    topics = _topics(config)
-    if not config.get("topics") and not config.get("developer_api_token"):
-        yield "topics: list the topics to read, or set developer_api_token to read all of them"
-    names = Counter(str(item.get("name") or f"topic_{item.get('id')}") for item in topics)
-    for name, count in names.items():
-        if count > 1:
-            yield f"topics: {count} topics are named {name}; give each a different name"
-    for number, item in enumerate(topics):
-        if item.get("schema_path") and item.get("schema"):
-            yield f"topics[{number}]: set schema or schema_path, not both"
-            continue
-        try:
-            schemas.from_settings(item)
-        except SettingError as exc:
-            yield f"topics[{number}].{exc}"
-
-
-def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    levels: dict[str, Mapping[str, Any]] = {"": config}
-    for number, item in enumerate(_topics(config)):
-        levels[f"topics[{number}]."] = item
-    for level, settings in levels.items():
-        for name in ("start_date", "end_date"):
-            date = settings.get(name)
-            if isinstance(date, str) and parse_time(date) is None:
-                # Meltano reads a time without quotes as a date-time, and passes it on without Z.
-                yield f"{level}{name}: must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
-        if settings.get("start_date") and settings.get("start_from") == "latest":
-            yield f"{level}start_from: latest and start_date are mutually exclusive"
-        if settings.get("end_date") and config.get("tail") is True:
-            yield f"{level}end_date: cannot be combined with tail, which has no end"
-        start = parse_time(start_settings(config, settings).get("start_date"))
-        end = parse_time(settings.get("end_date") or config.get("end_date"))
-        if settings.keys() & {"start_date", "end_date"} and start and end and start >= end:
-            yield f"{level}end_date: must be after start_date"
-
-
-def _mode_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    if config.get("tail") is True and config.get("timeout_secs") == 0:
-        yield "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota"
-    if config.get("flattening_enabled") and config.get("flattening_max_depth") == 0:
-        yield "flattening_max_depth: must be at least 1; or unset flattening_enabled"
-
-
-def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    topics = config.get("topics")
-    return [t for t in topics if isinstance(t, dict)] if isinstance(topics, list) else []
-
-
-LOG_SETTINGS = {"LOGLEVEL", "TAP_WORKATO_STREAMS_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"}
 
 
 class TapWorkatoStreams(CheckedPlugin, Tap):
@@ -117,6 +60,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
     config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
+    own_problems = staticmethod(tap_problems)
 
     def __init__(
         self,
@@ -134,9 +78,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         super().__init__(catalog=catalog, **kwargs)
         if self._bookmarks:
             self._state["bookmarks"] = self._bookmarks
-        if not os.environ.keys() & LOG_SETTINGS:
-            # The SDK's metrics are JSON lines, and the summaries replace them for users.
-            self.metrics_logger.setLevel(logging.WARNING)
 
     @classmethod
     @override
@@ -254,12 +195,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     def _write_state(self) -> None:
         if self.state:
             self.state_writer.write_state(self.state)
-
-    @classmethod
-    @override
-    def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        checks = _source_problems, _start_problems, _mode_problems
-        return [problem for check in checks for problem in check(config)]
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

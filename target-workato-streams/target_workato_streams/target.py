@@ -23,12 +23,13 @@ from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream,
 from .mapping import MappedStream, mapping
 from .plugin.config import CheckedPlugin
 from .plugin.json import decode, split_page
-from .plugin.monitoring import histogram, metric, request_metrics, serve_metrics
+from .plugin.monitoring import histogram, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
 from .publishing.messages import Payload
 from .publishing.producer import Producer
+from .publishing.summary import target_metrics
 from .routing.router import Router
 from .settings import SETTINGS, decodes_records, target_problems
 from .stdin_reader import StdinReader
@@ -41,43 +42,8 @@ if TYPE_CHECKING:
 
     from .input.messages import Line
 
-LABELS = ("topic_id",)
 # From a fast response to waiting several minutes for the quota.
 LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-
-
-def target_metrics(producer: Producer, context: PublishContext) -> Iterator[Metric]:
-    """Yield the metrics of a run so far."""
-    # A copy, because the main thread may add a topic.
-    topics = {(str(topic_id),): topic for topic_id, topic in producer.topics.copy().items()}
-    tallies = {labels: topic.total for labels, topic in topics.items()}
-    yield metric(
-        "target_messages_published_total",
-        "Messages acknowledged by Event Streams.",
-        LABELS,
-        {labels: tally.published for labels, tally in tallies.items()},
-    )
-    yield metric(
-        "target_messages_rejected_total",
-        "Messages written to the dead-letter file.",
-        LABELS,
-        {labels: tally.dead_lettered for labels, tally in tallies.items()},
-    )
-    yield metric(
-        "target_duplicates_avoided_total",
-        "Messages not published again, because the topic already contains them.",
-        LABELS,
-        {labels: tally.skipped for labels, tally in tallies.items()},
-    )
-    yield metric(
-        "target_batches_in_flight",
-        "Batches that have been sent but not yet acknowledged.",
-        LABELS,
-        {labels: topic.queue.in_flight for labels, topic in topics.items()},
-    )
-    if context.latency:
-        yield from context.latency.collect()
-    yield from request_metrics(context.limiter.stats)
 
 
 def make_producer(config: Mapping[str, Any]) -> Producer:
@@ -85,8 +51,16 @@ def make_producer(config: Mapping[str, Any]) -> Producer:
     context = _context(config)
     producer = Producer(context)
     if address := config.get("metrics_address"):
-        serve_metrics(address, partial(target_metrics, producer, context))
+        serve_metrics(address, partial(_metrics, producer, context))
     return producer
+
+
+def _metrics(producer: Producer, context: PublishContext) -> Iterator[Metric]:
+    # A copy, because the main thread may add a topic.
+    topics = producer.topics.copy()
+    tallies = {topic_id: topic.total for topic_id, topic in topics.items()}
+    in_flight = {topic_id: topic.queue.in_flight for topic_id, topic in topics.items()}
+    return target_metrics(tallies, in_flight, context.latency, context.limiter.stats)
 
 
 def _context(config: Mapping[str, Any]) -> PublishContext:
@@ -139,6 +113,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     name = "target-workato-streams"
     config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS.to_dict()
+    own_problems = staticmethod(target_problems)
     capabilities = [  # noqa: RUF012 - as in the SDK
         PluginCapabilities.ABOUT,
         PluginCapabilities.STREAM_MAPS,
@@ -170,11 +145,6 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         # load_method is left out, because records can only be appended to a topic.
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
-
-    @classmethod
-    @override
-    def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
-        return target_problems(config)
 
     @override
     def _process_schema_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict

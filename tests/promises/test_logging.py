@@ -53,18 +53,6 @@ def test_a_run_of_many_pages_logs_no_more(emulator, topics, run_tap):
     assert len(outcome.stderr.splitlines()) <= 9
 
 
-def test_loglevel_info_logs_the_metrics_of_the_sdk(topics, run_tap):
-    """Each stream has its record count and its duration; stdout has only Singer messages."""
-    outcome = run_tap(topics=topics, env={"LOGLEVEL": "INFO"})
-    metrics = [json.loads(text) for text in re.findall(r"METRIC: (\{.*\})", outcome.stderr)]
-    for topic, count in zip(topics, (120, 1, 0), strict=True):
-        own = [metric for metric in metrics if metric["tags"]["stream"] == f"topic_{topic}"]
-        counted = [metric["value"] for metric in own if metric["metric"] == "record_count"]
-        assert sum(counted) == count
-        assert "sync_duration" in {metric["metric"] for metric in own}
-    assert {message["type"] for message in outcome.messages} == {"SCHEMA", "RECORD", "STATE"}
-
-
 DEBUG = {"TARGET_WORKATO_STREAMS_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}
 NOTE = 'Zoë\\said "no"'
 SECRETS = ["4711000815", "confidential note", json.dumps(NOTE)[1:-1], NOTE, "31.41592"]

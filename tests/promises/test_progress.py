@@ -1,7 +1,6 @@
 """The log says how far each topic is, how far behind, and when its backlog will be done."""
 
 import fcntl
-import json
 import logging
 import os
 import pty
@@ -226,13 +225,3 @@ def test_each_topic_has_one_summary_line_and_batches_have_none(emulator, topic, 
     counts = "1 published, 0 dead letters, 1 resent, 1 possibly duplicated, 2 requests"
     assert f"b (topic {other}): {counts}" in second
     assert len(done.stderr.splitlines()) < 12
-
-
-@pytest.mark.parametrize("settings", [{}, {"validate_records": True}], ids=str)
-def test_the_sdk_metrics_count_the_acknowledged_records_of_each_stream(run_target, settings):
-    """Decoded records count like others."""
-    done = run_target(schema(), schema("b"), *orders(3), record("b", id=1), **settings)
-    points = [json.loads(text) for text in re.findall("METRIC: (.*)", done.stderr)]
-    counts = {p["tags"]["stream"]: p["value"] for p in points if p["metric"] == "record_count"}
-    assert counts == {"orders": 3, "b": 1}
-    assert len(points) == 2

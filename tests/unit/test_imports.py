@@ -9,7 +9,7 @@ SHARED = {"event_streams", "plugin"}
 TAP = {
     "records": set[str](),
     "reading": {"settings"},
-    "discovery": {"reading", "records"},
+    "discovery": {"reading", "records", "settings"},
     "output": {"reading"},
 }
 TARGET = {

@@ -14,6 +14,7 @@ from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
 from ..plugin.wording import counted, listed, shown
 from ..reading.bookmarks import Topic, name_of_topic
+from ..settings import declared_schema, start_settings
 from . import schemas
 from .catalog import names_by_topic
 
@@ -139,7 +140,7 @@ def _topic(
 ) -> Topic:
     """Combine the settings of the run and of a topic with what the Developer API says."""
     start = start_settings(config, item)
-    schema = schemas.from_settings(item)
+    schema = declared_schema(item)
     if schema is None and described and described.schema:
         schema = schemas.from_workato(described.schema)
     return Topic(
@@ -151,8 +152,3 @@ def _topic(
         payload_schema=schema,
         retention=described.retention if described else None,
     )
-
-
-def start_settings(config: Mapping[str, Any], topic: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings that say where to start: those of the topic, or else of the run."""
-    return topic if topic.get("start_from") or topic.get("start_date") else config

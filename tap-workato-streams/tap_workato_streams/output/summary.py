@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
-
-from singer_sdk import metrics
 
 from ..event_streams import logger
 from ..event_streams.consume import parse_time
@@ -41,9 +38,6 @@ class TopicSummary:
         self._seen_at = 0.0
         self._began = time.monotonic()
         self._ended: float | None = None
-        self._metrics = ExitStack()
-        self._counter = self._metrics.enter_context(metrics.record_counter(topic.name))
-        self._metrics.enter_context(metrics.sync_timer(topic.name))
 
     def add(self, page: Page) -> None:
         """Count the messages of a page that has been written."""
@@ -58,13 +52,11 @@ class TopicSummary:
             self.newest_secs = _secs(self.newest)
             if self.oldest_secs is None:
                 self.oldest_secs = _secs(page.messages[0].time)
-            self._counter.increment(len(page.messages))
 
     def end(self) -> None:
         """Mark the end of the topic; the summary may be logged later."""
         if self._ended is None:
             self._ended = time.monotonic()
-            self._metrics.close()
 
     @property
     def is_done(self) -> bool:

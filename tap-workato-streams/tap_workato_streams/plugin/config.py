@@ -348,8 +348,8 @@ class CheckedPlugin(PluginBase):
     environment variable where a number is expected, is limited to JSON Schema, and shows secrets.
     """
 
-    @classmethod
-    def own_problems(cls, config: Mapping[str, Any]) -> list[str]:
+    @staticmethod
+    def own_problems(config: Mapping[str, Any]) -> list[str]:
         """Return a line for each problem with the settings that only this plugin has."""
         raise NotImplementedError
 

@@ -271,7 +271,6 @@ class Producer:
                 exactly_once.rule.settle(topic_id, outcome.messages, outcome.position)
             self._checkpoints.acknowledge(message.checkpoint for message in outcome.messages)
             producer.tally.published += len(outcome.messages)
-            self._summary.count(outcome.messages)
         elif isinstance(outcome, Failed):
             self._fail(outcome)
         elif self._dead_letters is not None:  # without a file, no message may be rejected

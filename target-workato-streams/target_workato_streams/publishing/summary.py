@@ -1,22 +1,21 @@
-"""Reports progress: a line per minute or a progress bar, and a line per topic at the end."""
+"""Reports the progress of a run: log lines, a progress bar and metrics."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from singer_sdk import metrics
-
 from ..event_streams import logger
-from ..plugin.monitoring import ProgressBar, is_shown
+from ..plugin.monitoring import ProgressBar, is_shown, metric, request_metrics
 from ..plugin.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from .messages import OutgoingMessage
+    from prometheus_client import Histogram, Metric
+
+    from ..event_streams.rate_limiter import RequestStats
 
 PROGRESS_SECS = 60.0
 BAR_SECS = 1.0
@@ -59,15 +58,6 @@ class Summary:
         self._bar = ProgressBar("publishing", "messages") if is_shown() else None
         self._interval_secs = BAR_SECS if self._bar else PROGRESS_SECS
         self._next_progress = self._started_at + self._interval_secs
-        self._counters: dict[str, metrics.Counter] = {}
-
-    def count(self, messages: Sequence[OutgoingMessage]) -> None:
-        """Count published messages in the SDK's metric of their streams."""
-        streams = Counter(message.record.stream.name for message in messages)
-        for stream, count in streams.items():
-            if stream not in self._counters:
-                self._counters[stream] = metrics.record_counter(stream)
-            self._counters[stream].increment(count)
 
     def progress(self) -> None:
         """Log the progress once a minute, or show it on a terminal."""
@@ -81,11 +71,36 @@ class Summary:
                 logger.info("After %.0f s: %s", now - self._started_at, total)
 
     def write(self) -> None:
-        """Log the line of each topic and the SDK's metric of each stream."""
+        """Log the line of each topic."""
         if self._bar:
             self._bar.close()
-        for counter in self._counters.values():
-            counter.exit()
         secs = time.monotonic() - self._started_at
         for label, tally in self._tallies().items():
             logger.info("%s: %s, %.1f s", label, tally, secs)
+
+
+def target_metrics(
+    tallies: Mapping[int, Tally],
+    in_flight: Mapping[int, int],
+    latency: Histogram | None,
+    stats: RequestStats,
+) -> Iterator[Metric]:
+    """Yield the metrics of a run so far, those of topics by topic id."""
+
+    def by_topic(name: str, description: str, values: Mapping[int, int]) -> Metric:
+        labelled: dict[tuple[str, ...], float] = {(str(key),): values[key] for key in values}
+        return metric(f"target_{name}", description, ("topic_id",), labelled)
+
+    published = {topic_id: tally.published for topic_id, tally in tallies.items()}
+    rejected = {topic_id: tally.dead_lettered for topic_id, tally in tallies.items()}
+    skipped = {topic_id: tally.skipped for topic_id, tally in tallies.items()}
+    written = "Messages written to the dead-letter file."
+    avoided = "Messages not published again, because the topic already contains them."
+    sent = "Batches that have been sent but not yet acknowledged."
+    yield by_topic("messages_published_total", "Messages acknowledged by Event Streams.", published)
+    yield by_topic("messages_rejected_total", written, rejected)
+    yield by_topic("duplicates_avoided_total", avoided, skipped)
+    yield by_topic("batches_in_flight", sent, in_flight)
+    if latency:
+        yield from latency.collect()
+    yield from request_metrics(stats)
