@@ -27,6 +27,8 @@ from tests.support.singer_lines import record, schema
 from tests.support.target import dead_letters_in
 
 LATENCY_SECS = 0.15
+# A response to a batch of five that acknowledges all of them.
+NO_MESSAGE_IDS = {"message_ids": {str(n): {"result": "success"} for n in range(5)}}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,7 @@ LATENCY_SECS = 0.15
         ("reset", {}, False, (1,)),
         ("cut", {}, False, (1, 3)),
         ("status", {"status": 503, "stored": True, "headers": {"Retry-After": "0"}}, False, (1, 3)),
+        ("status", {"status": 200, "stored": True, "body": NO_MESSAGE_IDS}, False, (1, 3)),
         ("missing_entry", {"indices": [0], "stored": True}, False, (1, 3)),
         ("missing_entry", {"indices": [4], "stored": False}, False, (1,)),
     ],

@@ -181,6 +181,19 @@ def test_a_server_may_be_restarted_during_a_run(tmp_path, monkeypatch):
             quota.take()
 
 
+def test_a_run_survives_that_postgresql_closes_its_connection(postgres):
+    """The server was restarted, or another one has taken over."""
+    url = f"postgresql://postgres:pg-secret@/postgres?host={postgres.socket}"
+    with closing(SharedQuota(f"{url}&name=closed", 60, 61)) as quota:
+        assert quota.take() == 0.0
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'postgres' AND pid != pg_backend_pid()"
+            )
+        assert quota.take() == 0.0
+
+
 def _shift(store: Store, secs: float) -> int:
     """Shift the times of all requests, as if the clock had been set back, or forward (negative).
 

@@ -260,12 +260,15 @@ def test_rejected_messages_are_found_and_the_others_published_in_order(
     assert f"{10 - len(bad)} published, {counted(len(bad), 'dead letter')}" in done.stderr
 
 
-def test_no_later_batch_is_published_after_a_rejected_message(emulator, checked, run_target):
-    """Batches that wait are dropped, so that the next run publishes the topic in order."""
-    fed = [record(id="no integer"), *orders(5)]
-    settings = {"default_topic_id": checked, "max_retry_secs": 0.5}
-    done = run_target(schema(), *fed, batch_size_rows=1, **settings)
-    assert (done.exit_code, emulator.payloads(checked)) == (1, [])
+def test_no_later_message_is_published_after_a_rejected_one(emulator, topic, checked, start_target):
+    """Batches that wait are dropped, so that the next run publishes each topic in order."""
+    emulator.configure(rejection="status")
+    target = start_target(topics={"checked": checked}, batch_size_rows=2, max_batch_age_secs=60)
+    rejected, *later = [record("checked", id=each) for each in ("no integer", *range(5))]
+    # The batch of the other topic is still under construction then.
+    target.feed(schema(), schema("checked"), rejected, record(id=5), *later)
+    assert target.end().exit_code == 1
+    assert emulator.payloads(checked) == emulator.payloads(topic) == []
 
 
 @pytest.mark.parametrize("rejection", ["partial", "status"])

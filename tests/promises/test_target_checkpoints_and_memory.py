@@ -1,7 +1,9 @@
 """The checkpoint tracker, and how much memory it and the whole target use."""
 
+import os
 import subprocess
 import sys
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,8 @@ from target_workato_streams.publishing.topic_producer import BatchQueue
 from target_workato_streams.state.checkpoints import Checkpoint, CheckpointTracker
 
 from tests.support.executables import command, environment
-from tests.support.singer_lines import record, schema, state
+from tests.support.running import eventually, killed_at_end
+from tests.support.singer_lines import lines, record, schema, state
 
 RECORD = Record(Stream("orders"), b"{}", 1)
 
@@ -112,3 +115,34 @@ def test_memory_does_not_grow_with_the_input(target_config, tmp_path):
         peaks.append(int(done.stdout))
     small, large = peaks
     assert large < small * 1.1
+
+
+def test_memory_is_bounded_while_one_topic_fails(emulator, topic, target_config, tmp_path):
+    """Reading goes on for the other topics, until 32 MB wait for the one that fails."""
+    bad = emulator.create_topic("bad")
+    emulator.fault("status", status=503, topic_id=bad, times=-1)
+    settings = {"topics": {"bad": bad}, "max_batch_age_secs": 1}
+    path = tmp_path / "in.singer"
+    large = [record("bad", pad="x" * 10_000)]
+    path.write_bytes(lines(schema(), schema("bad"), record(id=1), *large * 10_000))
+    with path.open("rb") as stdin:
+        process = subprocess.Popen(
+            command("target-workato-streams", "--config", target_config(**settings)),
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+
+        def read() -> int:
+            return os.lseek(stdin.fileno(), 0, os.SEEK_CUR)  # the process shares the descriptor
+
+        def has_paused() -> bool:
+            before = read()
+            time.sleep(0.5)
+            return before == read()
+
+        with killed_at_end(process):
+            eventually(lambda: emulator.payloads(topic), "the record of the other topic")
+            eventually(lambda: read() > 30_000_000 and has_paused(), "a pause in reading")
+            assert read() < 40_000_000

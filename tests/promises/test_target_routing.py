@@ -154,6 +154,17 @@ def test_topics_are_listed_once_for_all_streams(emulator, run_target):
     assert methods == ["GET", "GET", *["POST"] * 5]
 
 
+def test_of_topics_with_the_same_name_every_process_uses_the_one_with_the_lowest_id(
+    emulator, topic, run_target
+):
+    other = emulator.create_topic("other")
+    listed = json.dumps({"data": [{"id": each, "name": "new"} for each in (topic, other)]})
+    emulator.fault("status", operation="topics", status=200, body=listed, times=-1)
+    done = run_target(schema("new"), record("new", id=1), **creating(emulator))
+    assert done.exit_code == 0
+    assert emulator.payloads(min(topic, other)) == [{"id": 1}]
+
+
 def test_a_topic_is_not_created_twice_after_a_lost_response(emulator, run_target):
     """The topics are listed again before the next attempt."""
     emulator.fault("reset_after", operation="topics", after=2)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import time
 
+import pytest
+
 from tests.support.executables import TIMEOUT_SECS, command, environment
 from tests.support.running import eventually, killed_at_end
 from tests.support.singer_lines import lines, orders, record, schema, state
@@ -87,6 +89,11 @@ def test_a_newer_state_does_not_interrupt_a_line_that_is_written_in_part(
             process.stdin.write(lines(*orders(1, start=number), large))
         process.stdin.flush()
         eventually(lambda: len(emulator.messages(topic)) == count, "all records")
+        process.stdin.close()
+        process.stdin = None
+        # At the end, too, the reader is waited for.
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
         stdout, _ = process.communicate(timeout=TIMEOUT_SECS)
         assert process.returncode == 0
     emitted = [json.loads(line)["at"][0] for line in stdout.splitlines()]

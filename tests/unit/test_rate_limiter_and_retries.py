@@ -215,6 +215,25 @@ def test_max_retry_secs_bounds_the_time_of_all_retries(clock, status, max_retry_
     assert intervals(began, clock.now)[0] <= max_retry_secs
 
 
+def test_pauses_before_the_last_success_do_not_count_as_retrying(clock, monkeypatch):
+    """Otherwise, a topic would give up although the service responds to the others."""
+    limiter, in_flight, waits = RateLimiter(), contextlib.ExitStack(), []
+    in_flight.enter_context(limiter.acquire())
+    rate_limited(limiter, 8)
+
+    def wait(secs: float) -> None:
+        clock.now += secs
+        waits.append(secs)
+        if len(waits) == 1:
+            in_flight.close()  # the request of another topic succeeds, and its next one does not
+            limiter._pause(8, clock.now)  # noqa: SLF001
+
+    monkeypatch.setattr(limiter._changed, "wait", wait)  # noqa: SLF001
+    with limiter.acquire(max_pause_secs=10) as paused:
+        assert paused < 10
+    assert sum(waits) > 16
+
+
 def test_a_request_that_another_one_needs_is_not_retried_for_longer(clock):
     """Retries within retries do not multiply."""
     policy = RetryPolicy(RateLimiter(), 60)
