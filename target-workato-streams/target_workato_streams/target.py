@@ -17,7 +17,7 @@ from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
 from .exactly_once.run import ExactlyOnce
-from .exactly_once.topic_reader import Clock, TopicReader
+from .exactly_once.topic_reader import TopicReader
 from .input.batch_files import records
 from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
 from .mapping import MappedStream, mapping
@@ -90,7 +90,7 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     def open_reader(topic_id: int, label: str) -> TopicReader:
         session = ApiSession(host, config, limiter, label)
         client = ConsumeClient(session, topic_id, split_page)
-        return TopicReader(client, label, config["message_key_field"], Clock(limiter.sleep))
+        return TopicReader(client, label, config["message_key_field"])
 
     context = PublishContext(settings, connect, limiter)
     if config["exactly_once"]:

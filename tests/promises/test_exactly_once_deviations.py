@@ -76,7 +76,7 @@ def test_a_rejected_position_loses_nothing(emulator, topic, run_target, what):
     if what == "other workspace":
         last["bookmarks"][OURS][str(topic)]["message_id"] = "Z9"
     if what == "transient":
-        emulator.fault("reject_position", times=2, status=400)
+        emulator.fault("reject_position", status=400)
     done = replay(run_target, last, *fed)
     assert ids(emulator, topic) == [*range(21), *range(20)]
     assert done.emitted_states[-1]["bookmarks"]["orders"] == 20

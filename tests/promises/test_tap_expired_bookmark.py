@@ -1,5 +1,6 @@
 """An expired bookmark is detected by probing; a warning names the time span of the loss."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -133,6 +134,7 @@ def test_a_stray_4xx_does_not_read_the_topic_again(emulator, published, caplog, 
     """The cursor is tried once more after the probe, and each message is written once."""
     state = {"bookmarks": {"topic_1": {"replication_key_value": published[0]}}}
     emulator.fault("status", status=status, after=after)
+    caplog.set_level(logging.INFO)
     outcome = read(emulator, topics=[{"id": 1}], batch_size=1, state=state)
     assert ids(outcome) == published[1:]
     assert_states_are_true(outcome, state)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from target_workato_streams.event_streams import consume
 from target_workato_streams.event_streams import session as retry
 from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.exactly_once import topic_reader
 from target_workato_streams.publishing import context as rejections
 from target_workato_streams.target import TargetWorkatoStreams
 
@@ -25,7 +25,7 @@ def listen(source: Iterable[bytes], output: object, **config: Any) -> None:  # n
         patch.setattr(rejections, "FIRST_WAIT_SECS", 0)
         patch.setattr(rejections.EntryRetries, "may_retry", lambda *args: args[-1] < 3)
         patch.setattr(retry, "LONGEST_WAIT_SECS", 0)
-        patch.setattr(topic_reader, "SECS_BETWEEN_REPEATS", 0)
+        patch.setattr(consume, "SECS_BETWEEN_REPEATS", 0)
         patch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
         patch.setattr(sys, "stdout", SimpleNamespace(buffer=output))
         target = TargetWorkatoStreams(

@@ -5,13 +5,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
-from target_workato_streams.event_streams.consume import Cursor, Message, Messages
+from target_workato_streams.event_streams.consume import ConsumeClient, Cursor, Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
 from target_workato_streams.exactly_once.positions import Position
-from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
+from target_workato_streams.exactly_once.topic_reader import TopicReader
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
 KEY = f"{7:032}-{8:032}"
@@ -21,7 +23,7 @@ NOT_FOUND = RequestRejected("orders (topic 11): HTTP 404", status=404, reason="N
 
 
 @dataclass
-class Topic:
+class Topic(ConsumeClient):
     """A topic of messages that are so many seconds old, and the clock of its service.
 
     Attributes:
@@ -45,6 +47,9 @@ class Topic:
     def __post_init__(self) -> None:
         """Create the messages."""
         self.date = NOW
+        self.requests = 0
+        limiter = SimpleNamespace(sleep=self.sleep)
+        self.session: Any = SimpleNamespace(subject="topic 11", limiter=limiter)
         self.messages = [
             Message(str(number), msgspec.Raw(self.payload), self.time_of(age))
             for number, age in enumerate(self.ages)
@@ -63,8 +68,9 @@ class Topic:
         """Let time pass."""
         self.date += timedelta(seconds=secs)
 
-    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:
+    def request(self, cursor: Cursor, batch_size: int, timeout_secs: int = 0) -> Messages:
         """Respond as the service does."""
+        self.requests += 1
         self.sent.append((cursor, timeout_secs))
         self.before(len(self.sent))
         found = self.messages
@@ -83,13 +89,7 @@ class Topic:
     @property
     def reader(self) -> TopicReader:
         """A reader of this topic."""
-        clock = Clock(self.sleep, self.now)
-        return TopicReader(self, "orders (topic 11)", self.key_field, clock)
-
-    @property
-    def requests(self) -> int:
-        """The number of requests."""
-        return len(self.sent)
+        return TopicReader(self, "orders (topic 11)", self.key_field)
 
     @property
     def cursors(self) -> list[str | None]:
@@ -249,7 +249,7 @@ def test_of_a_rejected_position_only_newer_messages_count(caplog):
     found = topic.reader.look_up(other)
     # Those within 6 s after the time of a response may be older than its message.
     assert (len(found.versions), found.end) == (1, topic.position(3))
-    assert topic.cursors == ["other", None, "other", "other", None, "3"]
+    assert topic.cursors == ["other", None, "other", None, "3"]
     [warning] = [each.message for each in caplog.records if each.levelno == logging.WARNING]
     assert "orders (topic 11): position other was rejected (HTTP 404: Not Found)" in warning
     assert "only messages after 2026-11-28T11:59:12Z count" in warning

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..event_streams import logger
-from ..event_streams.consume import EARLIEST, Cursor, newest_page, recent_page, rfc3339
+from ..event_streams.consume import EARLIEST, Cursor
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
 from ..plugin.wording import counted, listed, shown
@@ -20,11 +20,10 @@ from .catalog import names_by_topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from singer_sdk.singerlib import Catalog
 
-    from ..event_streams.consume import ConsumeClient, Messages
+    from ..event_streams.consume import ConsumeClient
     from ..event_streams.developer_api import WorkspaceTopic
     from ..records.columns import Layout
 
@@ -34,15 +33,11 @@ SAMPLE_SIZE = 50
 def sample(client: ConsumeClient) -> list[bytes]:
     """Read the payloads of a topic's oldest page and of its newest, without overlap."""
     consume = partial(client.consume, batch_size=SAMPLE_SIZE)
-
-    def since(time: datetime) -> Messages:
-        return consume(Cursor(since_time=rfc3339(time)))
-
     oldest = newest = consume(EARLIEST)
     if oldest.messages:
         newest = consume(Cursor(after_message_id=oldest.messages[-1].message_id))
     if len(newest.messages) == SAMPLE_SIZE:
-        _, newest = newest_page(since, SAMPLE_SIZE, *recent_page(since))
+        _, newest = client.newest_page(SAMPLE_SIZE, even_if_idle=True)
     found = {message.message_id: message for message in [*oldest.messages, *newest.messages]}
     return [bytes(message.payload) for message in found.values()]
 

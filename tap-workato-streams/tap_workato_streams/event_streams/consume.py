@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
 from ..event_streams import logger
-from .errors import EventStreamsError
+from .errors import EventStreamsError, RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,27 @@ class Cursor(NamedTuple):
 EARLIEST = Cursor()
 
 
+# The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
+# (docs/api.md, "Assumptions").
+MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
+SECS_BETWEEN_REPEATS = 2.0
+# A younger message may not be readable yet (docs/api.md, "Assumptions").
+YOUNG = timedelta(seconds=10)
+# With a larger difference, the service's clock is used instead of the local one.
+SMALL_SKEW = timedelta(minutes=1)
+# The factor by which the search goes further back in each step, and the limit of the last step.
+GROWTH = 16
+LONGEST_LOOK_BACK = timedelta(days=10_000)
+# Reading the messages of this time takes about as many requests as searching in it.
+SHORTEST_INTERVAL = timedelta(seconds=1)
+
+
+class CursorExpired(RequestRejected):
+    """The message of a cursor has expired or was purged."""
+
+    until = "now"  # The time of the earliest message that is left, if there is one.
+
+
 class ConsumeClient:
     """Consumes one topic; not thread-safe.
 
@@ -56,25 +78,109 @@ class ConsumeClient:
         path = "/api/pubsub" if session.host.legacy else "/api/v1"
         self.session = session
         self.requests = 0
+        self.now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
         self._split = split
         self._has_warned = False
         # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume")
 
-    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:
+    def consume(
+        self,
+        cursor: Cursor,
+        *,
+        batch_size: int,
+        timeout_secs: int = 0,
+        published_at: datetime | None = None,
+    ) -> Messages:
         """Request up to 50 messages after a cursor, waiting up to 60 seconds if there are none.
 
-        Raises RequestRejected if a retry would not help, and GaveUp after ``max_retry_secs``.
+        Raises CursorExpired, RequestRejected if a retry would not help for another reason, and
+        GaveUp after ``max_retry_secs``.
+
+        The API does not document the status for an expired message id. If a request succeeds
+        without the cursor, and is rejected again with it, the message has expired or was purged.
+        Otherwise, the topic was the cause, or the rejection was transient. The tap repeats the
+        request at once, because its cursors have been read. The target, whose messages may not be
+        readable yet, gives the time at which the message was published, and repeats until then.
         """
+        try:
+            return self.request(cursor, batch_size, timeout_secs)
+        except RequestRejected as exc:
+            if cursor.after_message_id is None or exc.status not in MAY_BE_THE_CURSOR:
+                raise
+            rejection = exc
+        try:
+            earliest = self.request(EARLIEST, 1)
+        except RequestRejected:
+            raise rejection from None
+        age = (earliest.date or self.now()) - published_at if published_at else YOUNG
+        wait_secs = min(YOUNG - age, YOUNG).total_seconds()
+        while True:
+            try:
+                found = self.request(cursor, batch_size, timeout_secs)
+            except RequestRejected as exc:
+                if exc.status not in MAY_BE_THE_CURSOR:
+                    raise
+                again = exc
+            else:
+                logger.info(
+                    "%s: ignored HTTP %s (%s), because the same request succeeded when repeated",
+                    self.session.subject,
+                    rejection.status,
+                    rejection.reason,
+                )
+                return found
+            if wait_secs <= 0:
+                expired = CursorExpired(str(again), status=again.status, reason=again.reason)
+                expired.until = (earliest.messages and earliest.messages[0].time) or "now"
+                raise expired
+            self.session.limiter.sleep(SECS_BETWEEN_REPEATS)
+            wait_secs -= SECS_BETWEEN_REPEATS
+
+    def newest_page(self, batch_size: int, *, even_if_idle: bool) -> tuple[str, Messages]:
+        """Find the newest page of the topic; return the time after which it begins, too.
+
+        If there is no message of the last seconds by the service's clock, the page is empty.
+        ``even_if_idle``, the search goes back in growing steps, and the page is empty only if the
+        topic is. If there is more than a page, the search bisects the last step.
+        """
+
+        def fetch(since: datetime) -> Messages:
+            return self.consume(Cursor(since_time=_precise(since)), batch_size=batch_size)
+
+        newer = self.now()
+        page = fetch(newer - YOUNG)
+        if page.date and not timedelta() <= page.date - newer + YOUNG <= SMALL_SKEW:
+            newer = page.date
+            page = fetch(newer - YOUNG)
+        now, since = newer, newer - YOUNG
+        # Without the service's clock, the local one may be fast, and a time in the future means now
+        # (docs/api.md, "Messages"), which would skip the messages until then.
+        searches = not page.messages and (even_if_idle or page.date is None)
+        if searches and not self.consume(EARLIEST, batch_size=1).messages:
+            return _precise(now - LONGEST_LOOK_BACK), page
+        while searches and not page.messages and now - since < LONGEST_LOOK_BACK:
+            newer, since = since, now - min((now - since) * GROWTH, LONGEST_LOOK_BACK)
+            page = fetch(since)
+        while len(page.messages) >= batch_size and newer - since > SHORTEST_INTERVAL:
+            middle = since + (newer - since) / 2
+            if (found := fetch(middle)).messages:
+                since, page = middle, found
+            else:
+                newer = middle
+        return _precise(since), page
+
+    def request(self, cursor: Cursor, batch_size: int, timeout_secs: int = 0) -> Messages:
+        """Send one request, retried; RequestRejected if a retry would not help."""
         body = {"batch_size": batch_size, **cursor._asdict(), "timeout_secs": timeout_secs}
         sent = msgspec.json.encode({name: value for name, value in body.items() if value})
-        return self.session.retry(lambda: self._consume_once(sent, timeout_secs))
+        return self.session.retry(lambda: self._request_once(sent, timeout_secs))
 
     def close(self) -> None:
         """Close the connection."""
         self.session.close()
 
-    def _consume_once(self, body: bytes, timeout_secs: int) -> Messages:
+    def _request_once(self, body: bytes, timeout_secs: int) -> Messages:
         self.requests += 1
         response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
         try:
@@ -121,50 +227,5 @@ def rfc3339(time: datetime, timespec: str = "seconds") -> str:
     return time.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
-# The statuses that a cursor may cause. The token or the quota is the cause of all other 4xx
-# (docs/api.md, "Assumptions").
-MAY_BE_THE_CURSOR = frozenset(range(400, 500)) - {401, 403, 408, 429}
-
-# How far back a search for the end starts: messages may become readable seconds after they were
-# acknowledged (docs/api.md, "Assumptions").
-LOOK_BACK = timedelta(seconds=10)
-# With a larger difference, the service's clock is used instead of the local one.
-SMALL_SKEW = timedelta(minutes=1)
-# The factor by which the search goes further back in each step, and the limit of the last step.
-GROWTH = 16
-LONGEST_LOOK_BACK = timedelta(days=10_000)
-# Reading the messages of this time takes about as many requests as searching in it.
-SHORTEST_INTERVAL = timedelta(seconds=1)
-
-
-def recent_page(
-    fetch_since: Callable[[datetime], Messages], now: datetime | None = None
-) -> tuple[datetime, Messages]:
-    """Request the messages of the last seconds by the service's clock; return their start, too."""
-    since = (now or datetime.now(timezone.utc)) - LOOK_BACK
-    page = fetch_since(since)
-    if page.date and not timedelta() <= page.date - since <= SMALL_SKEW:
-        since = page.date - LOOK_BACK
-        page = fetch_since(since)
-    return since, page
-
-
-def newest_page(
-    fetch_since: Callable[[datetime], Messages], page_size: int, since: datetime, page: Messages
-) -> tuple[datetime, Messages]:
-    """Find the newest page of a topic and its start, however long the topic has been idle.
-
-    From the result of ``recent_page``, the search goes back in growing steps, then bisects the last
-    step. The page is empty only if the topic is empty.
-    """
-    newer = now = since + LOOK_BACK
-    while not page.messages and now - since < LONGEST_LOOK_BACK:
-        newer, since = since, now - min((now - since) * GROWTH, LONGEST_LOOK_BACK)
-        page = fetch_since(since)
-    while len(page.messages) >= page_size and newer - since > SHORTEST_INTERVAL:
-        middle = since + (newer - since) / 2
-        if (found := fetch_since(middle)).messages:
-            since, page = middle, found
-        else:
-            newer = middle
-    return since, page
+def _precise(time: datetime) -> str:
+    return rfc3339(time, "milliseconds")

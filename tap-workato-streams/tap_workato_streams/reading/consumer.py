@@ -7,22 +7,14 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ..event_streams import logger
-from ..event_streams.consume import (
-    EARLIEST,
-    MAY_BE_THE_CURSOR,
-    Cursor,
-    newest_page,
-    parse_time,
-    recent_page,
-    rfc3339,
-)
-from ..event_streams.errors import EventStreamsError, RequestRejected
+from ..event_streams.consume import CursorExpired, parse_time
+from ..event_streams.errors import EventStreamsError
 from .bookmarks import Bookmark, Page, cursor_after, cursor_instead, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..event_streams.consume import ConsumeClient, Messages
+    from ..event_streams.consume import ConsumeClient, Cursor, Messages
     from ..settings import ReadSettings
     from .bookmarks import Topic
     from .clock import RunClock
@@ -32,12 +24,6 @@ if TYPE_CHECKING:
 SHORTEST_POLL_SECS = 1.0
 # The share of the retention after which a bookmark is close to expiring.
 NEAR_RETENTION = 0.8
-
-
-class CursorExpired(RequestRejected):
-    """The message of a cursor has expired or was purged."""
-
-    until = "now"  # The time of the earliest message that is left, if there is one.
 
 
 class TopicConsumer:
@@ -94,22 +80,15 @@ class TopicConsumer:
 
         If the topic has no recent message, it is a timestamp instead of a message id.
         """
-        since, found = recent_page(self._fetch_since)
-        if found.date is None:
-            # The local clock may be fast, and a timestamp in the future means now (docs/api.md,
-            # "Messages"), which would skip the messages until then.
-            batch_size = self._settings.batch_size
-            since, found = newest_page(self._fetch_since, batch_size, since, found)
-        latest = Bookmark(None, rfc3339(since))
+        since, found = self.client.newest_page(self._settings.batch_size, even_if_idle=False)
+        self._clock.see(found.date)
+        latest = Bookmark(None, since)
         while found.messages:
             latest = Bookmark(found.messages[-1].message_id, found.messages[-1].time)
             if self._clock.started_before(latest.time):
                 break
             found = self._fetch(cursor_after(latest))
         return latest
-
-    def _fetch_since(self, time: datetime) -> Messages:
-        return self._fetch(Cursor(since_time=rfc3339(time)))
 
     def _consume(self, cursor: Cursor, poll_secs: int) -> tuple[Page, Cursor]:
         """Request the page after a cursor; return it and the cursor of the next one."""
@@ -126,16 +105,7 @@ class TopicConsumer:
 
     def _fetch(self, cursor: Cursor, poll_secs: int = 0) -> Messages:
         batch_size = self._settings.batch_size
-        try:
-            found = self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
-        except RequestRejected as rejection:
-            found = self._consume_again(cursor, rejection)
-            logger.warning(
-                "%s: ignored HTTP %s (%s), because the same request succeeded when repeated",
-                self.topic,
-                rejection.status,
-                rejection.reason,
-            )
+        found = self.client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
         if found.messages and found.messages[-1].message_id == cursor.after_message_id:
             raise EventStreamsError(
                 f"{self.topic}: the service returned message {cursor.after_message_id} again after "
@@ -143,28 +113,6 @@ class TopicConsumer:
             )
         self._clock.see(found.date)
         return found
-
-    def _consume_again(self, cursor: Cursor, rejection: RequestRejected) -> Messages:
-        """Repeat a request that was rejected, if its cursor may be the cause.
-
-        The API does not document the status for an expired message id. If a request succeeds
-        without the cursor, and is rejected again with it, the message has expired or was purged.
-        Otherwise, the topic was the cause, or the rejection was transient.
-        """
-        if cursor.after_message_id is None or rejection.status not in MAY_BE_THE_CURSOR:
-            raise rejection
-        try:
-            earliest = self.client.consume(EARLIEST, batch_size=1).messages
-        except RequestRejected:
-            raise rejection from None
-        try:
-            return self.client.consume(cursor, batch_size=self._settings.batch_size)
-        except RequestRejected as again:
-            if again.status not in MAY_BE_THE_CURSOR:
-                raise
-            expired = CursorExpired(str(again), status=again.status, reason=again.reason)
-            expired.until = (earliest and earliest[0].time) or "now"
-            raise expired from None
 
     def _position_instead(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
         message_id = str(cursor.after_message_id)

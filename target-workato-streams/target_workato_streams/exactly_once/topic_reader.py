@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ..event_streams import logger
-from ..event_streams.consume import (
-    EARLIEST,
-    MAY_BE_THE_CURSOR,
-    Cursor,
-    newest_page,
-    parse_time,
-    recent_page,
-    rfc3339,
-)
+from ..event_streams.consume import EARLIEST, YOUNG, Cursor, CursorExpired, parse_time, rfc3339
 from ..event_streams.errors import EventStreamsError, RequestRejected
 from ..message_key import KEY, read_version
 from ..plugin.wording import counted
 from .positions import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ..event_streams.consume import Message, Messages
+    from ..event_streams.consume import ConsumeClient, Message, Messages
     from ..message_key import RowVersion
     from .deduplicator import R
 
@@ -40,33 +32,11 @@ CLOCK_TOLERANCE = timedelta(seconds=6)
 LOCAL_TOLERANCE = timedelta(minutes=1)
 # A message is readable within this time (docs/api.md, "Assumptions").
 READABLE_SECS = 5
-# The position of a message that is younger cannot have expired, but may not be readable yet.
-YOUNG = timedelta(seconds=10)
-REPEATS_OF_A_REJECTED_CURSOR = 2
-SECS_BETWEEN_REPEATS = 1.0
 # The maximum number of successive restarts from the earliest message that bring nothing new.
 MAX_RESTARTS = 3
 PROGRESS_SECS = 20.0
 ALWAYS = datetime.min.replace(tzinfo=timezone.utc)
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
-
-
-class Client(Protocol):
-    """Consumes one topic, like `ConsumeClient`."""
-
-    @property
-    def requests(self) -> int: ...  # noqa: D102
-
-    def consume(  # noqa: D102 - see there
-        self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0
-    ) -> Messages: ...
-
-
-class Clock(NamedTuple):
-    """The local clock."""
-
-    sleep: Callable[[float], None]  # for some seconds; returns early if the run is being stopped
-    now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
 
 
 class LookUp:
@@ -158,17 +128,16 @@ class TopicReader:
     All methods raise `ServiceError` if the topic cannot be read.
     """
 
-    def __init__(self, client: Client, label: str, key_field: str, clock: Clock) -> None:
+    def __init__(self, client: ConsumeClient, label: str, key_field: str) -> None:
         self.label = label  # The topic and its streams, for errors and log lines.
         self._client = client
         self._key_field = key_field  # The field of a payload that contains the message key.
         self._mark = msgspec.json.encode(key_field)[1:-1]
-        self._clock = clock
         # How far the service's clock is ahead of the local one, according to the last Date header.
         self._ahead = timedelta(0)
         self._is_undated = False
         self._current: LookUp | None = None
-        self._reported_at = clock.now()
+        self._reported_at = client.now()
         self._requests_before = 0
 
     @property
@@ -179,8 +148,8 @@ class TopicReader:
     def report_progress(self) -> None:
         """Log how far the topic has been read, if that takes long; in any thread."""
         look_up = self._current
-        if look_up and (self._clock.now() - self._reported_at).total_seconds() >= PROGRESS_SECS:
-            self._reported_at = self._clock.now()
+        if look_up and (self._client.now() - self._reported_at).total_seconds() >= PROGRESS_SECS:
+            self._reported_at = self._client.now()
             logger.info(
                 "%s: still reading: %s messages in %s, %d of them ours, now at %s",
                 self.label,
@@ -193,10 +162,9 @@ class TopicReader:
     def find_end(self) -> LookUp:
         """Find the last message of the topic without reading the whole topic; no version counts."""
         look_up = self._begin(LookUp(Position(None), waits=False))
-        since, page = recent_page(self._since, self._clock.now())
-        # In an empty topic, the search would go back to its beginning.
-        if page.messages or self._consume(EARLIEST, batch_size=1).messages:
-            _, page = newest_page(self._since, PAGE_SIZE, since, page)
+        with self._consuming():
+            _, page = self._client.newest_page(PAGE_SIZE, even_if_idle=True)
+        self._see(page)
         if page.messages and not self._add_page(look_up, page):
             self._read(look_up)
         last = look_up.end.message_id
@@ -283,7 +251,7 @@ class TopicReader:
 
     def _begin(self, look_up: LookUp) -> LookUp:
         """Start counting requests, and reporting progress."""
-        self._current, self._reported_at = look_up, self._clock.now()
+        self._current, self._reported_at = look_up, self._client.now()
         self._requests_before = self.requests
         return look_up
 
@@ -323,51 +291,35 @@ class TopicReader:
         return is_young and position.message_id is not None
 
     def _next_page(self, look_up: LookUp, poll_secs: int) -> Messages:
-        """Request the page after the last message, or the earliest one if that is rejected.
-
-        The request is repeated first, because the rejection may be transient.
-        """
+        """Request the page after the last message, or the earliest one if that is rejected."""
         last = look_up.last
-        if last.message_id is None:
-            return self._consume(EARLIEST, poll_secs)
         cursor = Cursor(after_message_id=last.message_id)
-        repeats, readable_at = 0, None
-        while True:
-            try:
-                return self._consume(cursor, poll_secs)
-            except RequestRejected as exc:
-                if exc.status not in MAY_BE_THE_CURSOR:
-                    raise
-                rejection = exc
-            if readable_at is None:
-                self._check_topic(rejection)
-                # A young message cannot have expired, but may not be readable yet.
-                wait = YOUNG if self._may_be_young(last) else timedelta(0)
-                readable_at = self._clock.now() + wait
-            if repeats >= REPEATS_OF_A_REJECTED_CURSOR and self._clock.now() >= readable_at:
-                break
-            self._clock.sleep(SECS_BETWEEN_REPEATS)
-            repeats += 1
-        look_up.restart()
-        if look_up.is_stuck:
-            raise rejection
-        if last is look_up.start:
-            self._warn_rejected(last, look_up.newer_than, rejection)
+        # If the time is unknown, the message may have been published just now.
+        published_at = parse_time(last.message_time) or self._now()
+        try:
+            return self._consume(cursor, poll_secs, published_at)
+        except CursorExpired as expired:
+            look_up.restart()
+            if look_up.is_stuck:
+                raise
+            if last is look_up.start:
+                self._warn_rejected(last, look_up.newer_than, expired)
         return self._consume(EARLIEST, poll_secs)
 
-    def _check_topic(self, rejection: RequestRejected) -> None:
-        """Raise the rejection of a cursor if the topic is the cause, not the cursor."""
-        try:
-            self._consume(EARLIEST, batch_size=1)
-        except RequestRejected:
-            raise rejection from None
+    def _consume(
+        self, cursor: Cursor, poll_secs: int, published_at: datetime | None = None
+    ) -> Messages:
+        with self._consuming():
+            page = self._client.consume(
+                cursor, batch_size=PAGE_SIZE, timeout_secs=poll_secs, published_at=published_at
+            )
+        self._see(page)
+        return page
 
-    def _since(self, time: datetime) -> Messages:
-        return self._consume(Cursor(since_time=rfc3339(time, "milliseconds")))
-
-    def _consume(self, cursor: Cursor, poll_secs: int = 0, batch_size: int = PAGE_SIZE) -> Messages:
+    @contextmanager
+    def _consuming(self) -> Iterator[None]:
         try:
-            page = self._client.consume(cursor, batch_size=batch_size, timeout_secs=poll_secs)
+            yield
         except RequestRejected as exc:
             if exc.status != FORBIDDEN:
                 raise
@@ -376,8 +328,11 @@ class TopicReader:
                 "topics that it publishes to: give the API client of api_token permission to "
                 "consume from this topic, too"
             ) from exc
+
+    def _see(self, page: Messages) -> None:
+        """Compare the service's clock with the local one."""
         if page.date is not None:
-            self._ahead = page.date - self._clock.now()
+            self._ahead = page.date - self._client.now()
         elif not self._is_undated:
             self._is_undated = True
             logger.warning(
@@ -386,11 +341,10 @@ class TopicReader:
                 "run",
                 self.label,
             )
-        return page
 
     def _now(self) -> datetime:
         """Return the time by the service's clock, or else by the local one."""
-        return self._clock.now() + self._ahead
+        return self._client.now() + self._ahead
 
     def _warn_rejected(
         self, position: Position, newer_than: datetime, rejection: RequestRejected

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from target_workato_streams.exactly_once.deduplicator import Deduplicator, PositionedState
 from target_workato_streams.exactly_once.positions import Position, StoredPosition
-from target_workato_streams.exactly_once.topic_reader import Clock, TopicReader
+from target_workato_streams.exactly_once.topic_reader import TopicReader
 from target_workato_streams.message_key import RowVersion
 
 from tests.search.exactly_once.simulation.world import (
@@ -101,8 +101,7 @@ class Run:
 
     def _look_up(self, topic_id: int) -> None:
         client = TopicClient(self._world, topic_id)
-        clock = Clock(self._world.sleep, self._world.now)
-        reader = TopicReader(client, f"T{topic_id}", KEY_FIELD, clock)
+        reader = TopicReader(client, f"T{topic_id}", KEY_FIELD)
         position = self._rule.position(topic_id)
         found = reader.find_end() if position is None else reader.look_up(position)
         again = self._rule.look_up(topic_id, found.end, found.versions)

@@ -10,10 +10,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import msgspec
-from target_workato_streams.event_streams.consume import Cursor, Message, Messages, rfc3339
+from target_workato_streams.event_streams.consume import (
+    ConsumeClient,
+    Cursor,
+    Message,
+    Messages,
+    rfc3339,
+)
 from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.message_key import RowVersion
 
@@ -284,15 +291,18 @@ class World:
         return message_id
 
 
-class TopicClient:
+class TopicClient(ConsumeClient):
     """Consumes one topic."""
 
     def __init__(self, world: World, topic_id: int) -> None:
         self.requests = 0
+        limiter = SimpleNamespace(sleep=world.sleep)
+        self.session: Any = SimpleNamespace(subject=f"T{topic_id}", limiter=limiter)
+        self.now = world.now
         self._world = world
         self._topic_id = topic_id
 
-    def consume(self, cursor: Cursor, *, batch_size: int, timeout_secs: int = 0) -> Messages:
+    def request(self, cursor: Cursor, batch_size: int, timeout_secs: int = 0) -> Messages:
         """Consume a page."""
         self.requests += 1
         return self._world.consume(self._topic_id, cursor, batch_size, timeout_secs)
