@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import signal
+
 from .plugin.start import starting
 
 
 def main() -> None:
     """Run the target."""
     with starting("target-workato-streams"):
+        from .stdin_reader import discard_input  # noqa: PLC0415 - see `starting`
         from .target import TargetWorkatoStreams  # noqa: PLC0415 - see `starting`
 
-    TargetWorkatoStreams.cli()
+    try:
+        TargetWorkatoStreams.cli()
+    except SystemExit as exc:
+        if exc.code == 1:
+            # From here on, a signal ends the process at once.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            if not TargetWorkatoStreams.stopped:
+                discard_input()
+        raise
 
 
 if __name__ == "__main__":

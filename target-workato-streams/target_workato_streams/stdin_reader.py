@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
+import select
+import stat
 import sys
+import time
 from collections import Counter
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from .publishing.producer import Producer
 
 CHUNK_BYTES = 256 * 1024
+# How long the input is read after a failure.
+DISCARD_SECS = 5.0
 
 
 class StdinReader(GenericSingerReader[bytes]):
@@ -154,6 +161,21 @@ def _descriptor(source: IO[str] | IO[bytes]) -> int | None:
         return source.fileno()
     except (AttributeError, io.UnsupportedOperation):
         return None
+
+
+def discard_input() -> None:
+    """After a failure has been logged, read on for a moment or to the end of the input.
+
+    If the pipe broke, Meltano would log a hundred lines about it below the error.
+    """
+    logging.disable()  # the error stays the last line, whatever the workers still do
+    deadline = time.monotonic() + DISCARD_SECS
+    with suppress(OSError):
+        mode = os.fstat(0).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            while (secs := deadline - time.monotonic()) > 0:
+                if not select.select([0], [], [], secs)[0] or not os.read(0, CHUNK_BYTES):
+                    return
 
 
 def _unknown(message: Line) -> None:

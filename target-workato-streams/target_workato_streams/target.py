@@ -30,7 +30,7 @@ from .publishing.context import PublishContext, PublishSettings
 from .publishing.messages import Payload
 from .publishing.producer import Producer
 from .publishing.summary import target_metrics
-from .routing.router import Router
+from .routing.router import TAP_FIELDS, Router
 from .settings import SETTINGS, decodes_records, target_problems
 from .stdin_reader import StdinReader
 
@@ -125,6 +125,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     message_reader_class = StdinReader
     message_reader: StdinReader
 
+    # Whether a signal has arrived; of the class, because `main` has no instance.
+    stopped: ClassVar[bool] = False
     # A signal may arrive before the producer exists.
     _ready = False
 
@@ -133,6 +135,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         config = self.config
         self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
+        self._from_topics: set[str] = set()  # the streams whose records may come from a topic
         self._mapped: dict[str, list[MappedStream]] = {}
         self._producer = make_producer(config)
         self._router = Router(config, self._producer)
@@ -153,6 +156,9 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if self._streams.get(line.stream) == stream:
             return
         schema = decode_schema(stream.schema)
+        self._from_topics.discard(line.stream)
+        if schema["properties"].keys() >= TAP_FIELDS:
+            self._from_topics.add(line.stream)
         if self._decodes:
             with mapping(line.stream):
                 self.mapper.register_raw_stream_schema(line.stream, schema, line.key_properties)
@@ -204,7 +210,12 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if self._decodes:
             self._map(record)
         else:
-            self._producer.add(stream, text, record)
+            self._add(stream, text, record)
+
+    def _add(self, stream: Stream, text: bytes, record: Record, problem: str | None = None) -> None:
+        if record.stream.name in self._from_topics:
+            self._router.check_source(stream.name, record.text)
+        self._producer.add(stream, text, record, problem)
 
     def _map(self, record: Record) -> None:
         """Publish a record after its stream maps, once for each of them."""
@@ -213,7 +224,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             fields = decode(record.text)
         except (ValueError, RecursionError):
             self._router.route(stream.name, decode_schema(stream.schema))
-            self._producer.add(stream, record.text, record, "nested too deeply to be decoded")
+            self._add(stream, record.text, record, "nested too deeply to be decoded")
             return
         for mapped in self._mapped[stream.name]:
             with mapping(stream.name):
@@ -221,7 +232,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             if result is not None:
                 # Routed only here, because a stream that is removed by a map needs no topic.
                 self._router.route(mapped.stream.name, mapped.schema)
-                self._producer.add(mapped.stream, result[0], record, result[1])
+                self._add(mapped.stream, result[0], record, result[1])
 
     @override
     def process_endofpipe(self) -> None:
@@ -237,4 +248,5 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             sys.exit(exit_code)
         if self._producer.stopping:
             os._exit(exit_code)
+        type(self).stopped = True
         self._producer.stop()

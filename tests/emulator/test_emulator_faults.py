@@ -33,7 +33,7 @@ def test_a_response_is_lost(emulator, api, topic, kind, error, stored):
         ({"kind": "garbage"}, 200, "[]", 1),
         ({"kind": "garbage", "body": {"messages": 7}}, 200, '{"messages":7}', 1),
         ({"kind": "html"}, 200, "<!DOCTYPE html>", 1),
-        ({"kind": "cut_json"}, 200, '{"message_id', 1),
+        ({"kind": "cut_json"}, 200, '{"message', 1),
     ],
 )
 def test_a_response_is_replaced(emulator, api, topic, fault, status, body, stored):

@@ -120,8 +120,8 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path):
 
 
 @pytest.mark.parametrize("page", FOLLOWED, ids=title)
-def test_commands_of_a_page_work(page, emulator, tmp_path):
-    """The project is the one of the README, next to the clone, and has the topics of the page.
+def test_commands_of_a_page_work(page, emulator, database, tmp_path):
+    """The project is the one of the README, with a database and the page's topics.
 
     The project of a package's page is empty: `meltano add` takes the definition from the clone.
     """
@@ -147,6 +147,7 @@ def test_commands_of_a_page_work(page, emulator, tmp_path):
     variables = {
         "WORKATO_API_TOKEN": emulator.token,
         "WORKATO_DEVELOPER_TOKEN": emulator.developer_token,
+        "WAREHOUSE_URL": database.url,
         "TAP_JSONL_PATH": str(project / "orders.jsonl"),
         # The emulator's URL replaces that of the data center.
         **dict.fromkeys(URLS, emulator.url),

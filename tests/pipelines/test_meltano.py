@@ -6,10 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.pipelines.orchestration import definition, lay_out
+from tests.tools.demo import orders
 from tests.tools.demo.project import MeltanoFailedError
 
 pytestmark = pytest.mark.timeout(600)
 
+COPY = {"TARGET_WORKATO_STREAMS_TOPICS": '{"orders": 12}'}
+# The remedy in the error, for topics of two workspaces.
+KEEPS_NO_TOPIC_ID = '{"*": {"topic_id": "__NULL__"}}'
 MIRROR = ("run", "tap-workato-streams", "target-workato-streams")
 # No JSON value may change on the way, not even in its digits or white space.
 PAYLOADS = [
@@ -27,10 +31,7 @@ def test_a_topic_is_mirrored_into_another(project, emulator):
     emulator.create_topic("orders", id=11)
     emulator.create_topic("copy", id=12)
     emulator.load(11, PAYLOADS)
-    variables = {
-        "TARGET_WORKATO_STREAMS_TOPICS": '{"orders": 12}',
-        "TARGET_WORKATO_STREAMS_PAYLOAD_FIELD": "payload",
-    }
+    variables = {**COPY, "TARGET_WORKATO_STREAMS_PAYLOAD_FIELD": "payload"}
     project.meltano(*MIRROR, variables=variables)
     assert [message.payload for message in emulator.messages(12)] == PAYLOADS
     emulator.load(11, PAYLOADS[:1])
@@ -46,17 +47,44 @@ def test_a_topic_is_mirrored_into_another(project, emulator):
     }
 
 
+def test_a_topic_is_not_published_into_itself(project, emulator):
+    """The project has one topic for both connectors, as in the README."""
+    emulator.create_topic("orders", id=11)
+    emulator.load(11, PAYLOADS)
+    with pytest.raises(MeltanoFailedError, match="would be published into itself"):
+        project.meltano(*MIRROR)
+    assert len(emulator.messages(11)) == len(PAYLOADS)
+    project.meltano(*MIRROR, variables={"TAP_WORKATO_STREAMS_STREAM_MAPS": KEEPS_NO_TOPIC_ID})
+    assert len(emulator.messages(11)) == 2 * len(PAYLOADS)
+
+
 @pytest.mark.parametrize("plugin", ["tap-workato-streams", "target-workato-streams"])
 def test_meltano_logs_an_error_of_a_connector_as_an_error(project, emulator, plugin):
     """Both definitions have the capability `structured-logging`; otherwise, it would be [info]."""
     emulator.create_topic("orders", id=11)
     emulator.load(11, PAYLOADS)
-    invalid = {f"{plugin.replace('-', '_').upper()}_API_TOKEN": "invalid"}
+    invalid = {f"{plugin.replace('-', '_').upper()}_API_TOKEN": "invalid", **COPY}
     with pytest.raises(MeltanoFailedError) as failure:
         project.meltano(*MIRROR, variables=invalid)
     [line] = [line for line in str(failure.value).splitlines() if "HTTP 401" in line]
     assert "[error" in line
     assert plugin in line
+
+
+def test_an_error_of_the_target_is_not_buried(project, emulator):
+    """The target reads on, so that Meltano does not log the tap's broken pipe in 100 lines."""
+    emulator.create_topic("orders", id=11)
+    invalid = {
+        "TARGET_WORKATO_STREAMS_API_TOKEN": "invalid",
+        "TAP_JSONL_PATH": str(orders.FILE),
+    }
+    project.meltano("install", "extractor", "tap-jsonl")
+    with pytest.raises(MeltanoFailedError) as failure:
+        project.meltano("run", "tap-jsonl", "target-workato-streams", variables=invalid)
+    lines = str(failure.value).splitlines()
+    assert len([line for line in lines if "HTTP 401" in line]) == 1
+    assert len(lines) < 40
+    assert "BrokenPipeError" not in str(failure.value)
 
 
 def test_inherited_plugins_run_in_parallel(project, emulator, tmp_path):

@@ -210,3 +210,16 @@ def test_a_bookmark_close_to_the_retention_is_reported(emulator, run_tap, develo
     assert "orders (topic 1)" in line
     assert "retention of 7 hours" in line
     assert bookmarks["orders"]["replication_key_value"] in line
+
+
+def test_a_bookmark_of_another_session_of_the_emulator_has_expired(emulator, topic, run_tap):
+    """It would otherwise look valid, and the run would read nothing."""
+    emulator.load(topic, [{"n": n} for n in range(8)])
+    state = run_tap(topics=[topic]).states[-1]
+    emulator.reset()
+    emulator.create_topic(id=topic)
+    published = emulator.load(topic, [{"n": n} for n in range(8)])
+    outcome = run_tap(topics=[topic], state=state)
+    assert ids(outcome) == published
+    [line] = warnings(outcome)
+    assert "has expired or was purged" in line

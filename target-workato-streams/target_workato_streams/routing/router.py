@@ -1,4 +1,4 @@
-"""Determines the topic of each stream, and creates missing topics."""
+"""Determines the topic of each stream, creates missing ones, and checks where records are from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..event_streams import logger
 from ..event_streams.developer_api import DeveloperApi, TopicExists
 from ..event_streams.errors import SettingError, Unavailable
+from ..plugin.json import members
 from ..plugin.wording import listed
 from ..publishing.messages import Payload
 from .workato_schema import to_workato
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from ..publishing.producer import Producer
     from .workato_schema import WorkatoSchema
+
+# tap-workato-streams adds these fields to each record.
+TAP_FIELDS = {"message_id", "topic_id", "time"}
 
 
 class Router:
@@ -51,6 +55,25 @@ class Router:
                 )
             logger.warning("%s: has no topic and is skipped", stream)
         self._producer.route(stream, topic_id)
+
+    def check_source(self, stream: str, record: bytes) -> None:
+        """Raise `SettingError` if a record with `TAP_FIELDS` goes to the topic it was read from.
+
+        Several topics may have been merged into one stream, so each record is checked.
+        """
+        producer, fields = self._producer.routes[stream], members(record)
+        if (
+            producer is not None
+            and fields.get("topic_id") == b"%d" % producer.topic_id
+            # A number would be the id of something else, such as a post in a forum.
+            and fields.get("message_id", b"").startswith(b'"')
+        ):
+            raise SettingError(
+                f"stream {stream}: its records were read from topic {producer.topic_id}, which "
+                "would be published into itself; choose another topic in topics, or, if the two "
+                "are topics of different workspaces, remove topic_id in the tap, with stream_maps: "
+                '{"*": {"topic_id": "__NULL__"}}'
+            )
 
     def _configured(self, stream: str) -> int | None:
         """Return the topic in the settings: an exact name, else the longest glob, else the default.

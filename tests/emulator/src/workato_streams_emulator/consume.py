@@ -10,7 +10,6 @@ import msgspec
 
 from workato_streams_emulator.clock import parse
 from workato_streams_emulator.exchange import ApiResponse, Problem
-from workato_streams_emulator.store import position_of
 
 if TYPE_CHECKING:
     from workato_streams_emulator.service import Call, Service
@@ -100,7 +99,9 @@ def position_of_request(service: Service, topic: Topic, message_id: str) -> int:
     """
     fault = service.faults.take("consume", topic.id, message_id)
     if fault and fault.kind == "expire":
-        service.store.drop(topic.id, position_of(fault.up_to or message_id) or 0)
+        store = service.store
+        position = store.find(topic.id, fault.up_to or message_id, newer_than="")
+        store.drop(topic.id, position or 0)
     horizon = service.horizon(topic)
     position = service.store.find(topic.id, message_id, newer_than=horizon)
     before, _ = service.first_unreadable(topic)
@@ -121,7 +122,7 @@ def with_repeats(
     if not deviations.repeat_every or not rows:
         return rows
     if deviations.repeat_in == "same_page":
-        repeats = deviations.repeats(rows)
+        repeats = deviations.repeats(rows, service.store)
         return [each for row in rows for each in [row] * (1 + (row in repeats))][:limit]
     earlier = service.store.page(
         topic.id,
@@ -130,7 +131,7 @@ def with_repeats(
         newer_than=service.horizon(topic),
         limit=limit,
     )
-    return [*deviations.repeats(earlier)[: limit - 1], *rows][:limit]
+    return [*deviations.repeats(earlier, service.store)[: limit - 1], *rows][:limit]
 
 
 def page(rows: list[Row]) -> bytes:

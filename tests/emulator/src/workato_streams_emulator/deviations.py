@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from workato_streams_emulator.store import position_of
-
 if TYPE_CHECKING:
-    from workato_streams_emulator.store import Row
+    from workato_streams_emulator.store import Row, Store
 
 
 class Deviations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,9 +35,9 @@ class Deviations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """Return the id in the publish response."""
         return message_id if self.publish_ids_are_positions else f"P{message_id}"
 
-    def repeats(self, rows: list[Row]) -> list[Row]:
+    def repeats(self, rows: list[Row], store: Store) -> list[Row]:
         """Return the messages of a page that are delivered twice."""
-        return [row for row in rows if (position_of(row[0]) or 0) % self.repeat_every == 0]
+        return [row for row in rows if (store.position_of(row[0]) or 0) % self.repeat_every == 0]
 
 
 class Unreadable:

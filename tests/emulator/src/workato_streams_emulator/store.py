@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,7 @@ CREATE TABLE IF NOT EXISTS messages (
     time TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (topic_id, position)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS messages_by_time ON messages (topic_id, time);
-CREATE TABLE IF NOT EXISTS sequence (position INTEGER NOT NULL);
-INSERT INTO sequence SELECT 0 WHERE NOT EXISTS (SELECT * FROM sequence);
+CREATE TABLE IF NOT EXISTS sequence (position INTEGER NOT NULL, id_key INTEGER NOT NULL);
 """
 PAGE = """
 SELECT message_id, time, payload FROM messages
@@ -34,7 +34,8 @@ FIND = "SELECT 1 FROM messages WHERE topic_id = ? AND position = ? AND time > ?"
 FIRST = """
 SELECT position FROM messages WHERE topic_id = ? AND time > ? ORDER BY time, position LIMIT 1
 """
-# Message ids are opaque: neither their length nor their sort order reflects the topic order.
+# Message ids are opaque: neither their length nor their sort order reflects the topic order, and no
+# two workspaces have the same ids, so a bookmark of another one has expired.
 ALPHABET = "mUk5Z1EqatyliD92vOwWsFCRV7QMrbNH6YohKXSJTp3ABfcnG4LxgI0edPzj8u"
 MODULUS = 2**32
 # Odd, so that the multiplication is a bijection; near the golden ratio, so that consecutive
@@ -78,20 +79,26 @@ class Store:
     def __init__(self, database: str = ":memory:") -> None:
         self._sqlite = sqlite3.connect(database, isolation_level=None)
         self._sqlite.executescript(LAYOUT)
+        self._open()
+
+    def _open(self) -> None:
         self.topics: dict[int, Topic] = {}
         for (stored,) in self._sqlite.execute("SELECT topic FROM topics"):
             topic = msgspec.json.decode(stored, type=Topic)
             self.topics[topic.id] = topic
-        (self.last_position,) = self._sqlite.execute("SELECT position FROM sequence").fetchone()
+        found = self._sqlite.execute("SELECT position, id_key FROM sequence").fetchone()
+        if not found:
+            found = 0, secrets.randbelow(MODULUS)
+            self._sqlite.execute("INSERT INTO sequence VALUES (?, ?)", found)
+        self.last_position, self._id_key = found
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove everything; what follows is another workspace."""
         self._sqlite.executescript(
-            "DELETE FROM topics; DELETE FROM messages; UPDATE sequence SET position = 0;"
+            "DELETE FROM topics; DELETE FROM messages; DELETE FROM sequence;"
             "DELETE FROM sqlite_sequence;"
         )
-        self.topics.clear()
-        self.last_position = 0
+        self._open()
 
     def add_topic(self, name: str, *, topic_id: int | None = None, **fields: Any) -> Topic:  # noqa: ANN401
         """Create a topic, with the next free id unless `topic_id` is given.
@@ -122,7 +129,7 @@ class Store:
     def append(self, topic_id: int, payloads: Sequence[bytes], times: Sequence[str]) -> list[str]:
         """Store messages at the end of a topic, all or none, and return their ids."""
         first = self.last_position + 1
-        ids = [message_id(position) for position in range(first, first + len(payloads))]
+        ids = [self.message_id(position) for position in range(first, first + len(payloads))]
         rows = zip(range(first, first + len(payloads)), ids, times, payloads, strict=True)
         self._sqlite.execute("BEGIN")
         with self._sqlite:
@@ -141,7 +148,7 @@ class Store:
 
     def find(self, topic_id: int, text: str, *, newer_than: str) -> int | None:
         """Return the position of a message, or None if it is not in the topic."""
-        position = position_of(text)
+        position = self.position_of(text)
         found = self._sqlite.execute(FIND, (topic_id, position, newer_than)).fetchone()
         return position if found else None
 
@@ -156,24 +163,22 @@ class Store:
             "DELETE FROM messages WHERE topic_id = ? AND position <= ?", (topic_id, up_to)
         )
 
+    def message_id(self, position: int) -> str:
+        """Return the id, such as `A1BRi`, of the message at a position in the workspace, from 1."""
+        rest = position * MULTIPLIER % MODULUS ^ self._id_key
+        characters = []
+        while rest:
+            rest, digit = divmod(rest, len(ALPHABET))
+            characters.append(ALPHABET[digit])
+        return "A" + "".join(characters)
 
-def message_id(position: int) -> str:
-    """Return the id, such as `A1BRi`, of the message at a position in the workspace, from 1."""
-    rest = position * MULTIPLIER % MODULUS
-    characters = []
-    while rest:
-        rest, digit = divmod(rest, len(ALPHABET))
-        characters.append(ALPHABET[digit])
-    return "A" + "".join(characters)
-
-
-def position_of(text: str) -> int | None:
-    """Return the position that belongs to an id, or None if `text` is not an id."""
-    value = 0
-    for character in reversed(text[1:]):
-        digit = DIGITS.get(character)
-        if digit is None or value >= MODULUS:
-            return None
-        value = value * len(ALPHABET) + digit
-    position = value * INVERSE % MODULUS
-    return position if message_id(position) == text else None
+    def position_of(self, text: str) -> int | None:
+        """Return the position that belongs to an id, or None if `text` is not an id."""
+        value = 0
+        for character in reversed(text[1:]):
+            digit = DIGITS.get(character)
+            if digit is None or value >= MODULUS:
+                return None
+            value = value * len(ALPHABET) + digit
+        position = (value ^ self._id_key) * INVERSE % MODULUS
+        return position if self.message_id(position) == text else None
