@@ -11,10 +11,10 @@ from tap_workato_streams.event_streams.http import (
     Host,
     Response,
     check,
-    redact,
     unexpected,
     unreachable,
 )
+from tap_workato_streams.event_streams.redaction import redact
 
 WHAT = "orders (topic 11)"
 SECRET = "very-secret"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from ..event_streams.errors import Unavailable
-from ..event_streams.http import redact
+from ..event_streams.redaction import redact
 from .batches import encode
 
 if TYPE_CHECKING:
