@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-TAIL_TIMEOUT_SECS = 50
+# Less than the timeout of common gateways, such as the 50 s of haproxy.
+TAIL_TIMEOUT_SECS = 45
 
 _START_FROM = th.StringType(allowed_values=["earliest", "latest"])
 

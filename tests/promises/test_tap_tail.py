@@ -1,12 +1,14 @@
 """Tail mode: topics are read as they grow, with one long poll at a time each."""
 
 import signal
+import socket
 import time
 from itertools import pairwise
 
 import pytest
 from tap_workato_streams import sync
 
+from tests.support.raw_service import RawService, http_response
 from tests.support.running import eventually
 from tests.support.tap import bookmark
 from tests.support.tap_in_process import read
@@ -25,9 +27,25 @@ def test_a_message_is_emitted_when_it_arrives(emulator, topic, start_tap):
     await_polls(emulator)
     assert ids(tail.so_far) == published
     assert consumed(emulator) == [
-        {"batch_size": 50, "timeout_secs": 50},
-        *({"batch_size": 50, "timeout_secs": 50, "after_message_id": id_} for id_ in published),
+        {"batch_size": 50, "timeout_secs": 45},
+        *({"batch_size": 50, "timeout_secs": 45, "after_message_id": id_} for id_ in published),
     ]
+
+
+@pytest.mark.parametrize("response", [b"", http_response(b"", status="504 Gateway Timeout")])
+@pytest.mark.parametrize("timeout_secs", [0, 45])
+def test_a_long_poll_that_a_gateway_ends_names_timeout_secs(connector, response, timeout_secs):
+    """A request without a long poll does not."""
+
+    def respond(connection: socket.socket, _number: int) -> None:
+        connection.sendall(response)
+        connection.close()
+
+    with RawService(respond) as service:
+        outcome = connector.run(service.url, timeout_secs=timeout_secs, max_retry_secs=0)
+    [line] = outcome.error_lines
+    polls = timeout_secs > 0 and connector.name == "tap-workato-streams"
+    assert ("if a gateway ends long polls, set timeout_secs below its timeout" in line) == polls
 
 
 def test_a_state_is_emitted_within_its_interval_while_idle(emulator, topic, start_tap):

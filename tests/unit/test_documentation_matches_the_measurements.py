@@ -82,8 +82,8 @@ def test_latency_of_tail_mode():
 def test_messages_per_minute(quota):
     """The table in quotas.md follows from the messages per request."""
     row = rf"\| {quota}[^|]*\| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \|"
-    # 100 messages are mirrored in 3 requests, and a long poll takes 50 of 60 seconds.
-    mirrored, idle = quota / 3 * 100, quota * 50 / 60
+    # 100 messages are mirrored in 3 requests, and a long poll takes 45 of 60 seconds.
+    mirrored, idle = quota / 3 * 100, quota * 45 / 60
     numbers = quoted("docs/quotas.md", row)
     assert numbers == [quota * READ, quota * PUBLISHED, mirrored, idle]
 

@@ -201,6 +201,7 @@ ADVICE = {
     407: f"the proxy requires a user name and password; {CHECK_PROXY}",
     429: "raise the quota of the workspace, or set max_requests_per_minute below it",
 }
+CUT_OFF = "if a gateway ends long polls, set timeout_secs below its timeout"
 
 # Errors that a retry would not fix.
 FINAL: tuple[tuple[type[BaseException], str], ...] = (
@@ -210,14 +211,19 @@ FINAL: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def check(response: Response, subject: str, host: Host, body: bytes = b"") -> None:
-    """Raise ``Unavailable`` for 408, 425, 429 and 5xx, and ``RequestRejected`` for other errors."""
+def check(
+    response: Response, subject: str, host: Host, body: bytes = b"", *, polls: bool = False
+) -> None:
+    """Raise ``Unavailable`` for 408, 425, 429 and 5xx, and ``RequestRejected`` for other errors.
+
+    A gateway may have ended a request that ``polls``.
+    """
     status = response.status
     if 200 <= status < 300:
         return
     reason = redact(_reason(response), host.token, body)
     retriable = status in {408, 425, 429} or status >= 500
-    other = "" if retriable else "check the settings"
+    other = CUT_OFF if polls and status == 504 else "" if retriable else "check the settings"
     advice = ADVICE.get(300 if status < 400 else status, other).format(
         token=f"{host.api}_token",
         url=host.url_setting,
@@ -232,8 +238,13 @@ def check(response: Response, subject: str, host: Host, body: bytes = b"") -> No
     )
 
 
-def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
-    """Return the error for an exception of the HTTP libraries: no response, or only part of one."""
+def unreachable(
+    exc: BaseException, subject: str, host: Host, *, polls: bool = False
+) -> ServiceError:
+    """Return the error for an exception of the HTTP libraries: no response, or only part of one.
+
+    A gateway may have ended a request that ``polls``.
+    """
     chain = list(_chain(exc))
     for kind, text in FINAL:
         if any(isinstance(each, kind) for each in chain):
@@ -250,12 +261,10 @@ def unreachable(exc: BaseException, subject: str, host: Host) -> ServiceError:
     if status == "407":
         return RequestRejected(f"{subject}: HTTP 407: {ADVICE[407]}", reason=ADVICE[407])
     reason = f"the proxy responded with HTTP {status}" if status else _kind(chain[-1])
-    advice = f"check the network and {host.url_setting}"
-    return Unavailable(
-        f"{subject}: no complete response ({reason}); {advice}",
-        reason=reason,
-        sent=not any(isinstance(each, NewConnectionError | ConnectTimeoutError) for each in chain),
-    )
+    sent = not any(isinstance(each, NewConnectionError | ConnectTimeoutError) for each in chain)
+    advice = f"check the network and {host.url_setting}{f'; {CUT_OFF}' if polls and sent else ''}"
+    line = f"{subject}: no complete response ({reason}); {advice}"
+    return Unavailable(line, reason=reason, sent=sent)
 
 
 def unexpected(response: Response, subject: str, host: Host) -> Unexpected:

@@ -84,22 +84,25 @@ class RetryPolicy:
         Any exception of the function except ``Unavailable`` propagates unchanged. Raises ``GaveUp``
         after too long or too many retries, and ``Stopped`` if the run is being stopped.
         """
-        try:
-            with self.limiter.acquire():
-                return request()
-        except GaveUp:
-            raise  # Raised by a nested request, which has already used up its time.
-        except Unavailable as exc:
-            error = exc
-        # Outside of the block: otherwise, the first error would be the context of all later ones.
-        return self._retry(request, error)
-
-    def _retry(self, request: Callable[[], T], error: Unavailable) -> T:
         waits = backoff.expo(factor=FIRST_WAIT_SECS, max_value=LONGEST_WAIT_SECS)
         next(waits)  # The first value of backoff's generators is None.
-        spent = 0.0
+        error: Unavailable | None = None
         unexpected = 0
+        spent = 0.0
         while True:
+            left = None if error is None else self.max_retry_secs - spent
+            try:
+                # A pause is waited for here, so that requests keep their order.
+                with self.limiter.acquire(left) as paused:
+                    began = time.monotonic() - paused
+                    return request()
+            except PauseTooLong:
+                raise self._took_too_long(error, spent, self.limiter.pause_secs) from error
+            except GaveUp:
+                raise  # By a nested request, which has already used up its time.
+            except Unavailable as exc:
+                spent += 0.0 if error is None else time.monotonic() - began
+                error = exc
             self.limiter.check()
             if error.status == TOO_MANY_REQUESTS:
                 spent = min(spent, self.limiter.secs_without_success())
@@ -107,33 +110,20 @@ class RetryPolicy:
             if unexpected == MAX_UNEXPECTED:
                 text = f"{error}; gave up after {unexpected} attempts"
                 raise GaveUp(text, **vars(error)) from error
-            pause = max(error.retry_after or 0.0, self.limiter.pause_secs)
+            asked = error.retry_after or 0.0
+            pause = max(asked, self.limiter.pause_secs)
             if spent + pause >= self.max_retry_secs:
-                raise self._took_too_long(error, spent) from error
-            wait = max(random.uniform(0, next(waits)), error.retry_after or 0.0)  # noqa: S311 - no secret
-            wait = min(wait, self.max_retry_secs - spent)
+                raise self._took_too_long(error, spent, asked or pause) from error
+            wait = min(max(random.uniform(0, next(waits)), asked), self.max_retry_secs - spent)  # noqa: S311 - no secret
             logger.warning("%s; retrying in %.1f s", error, max(wait, pause))
             self.limiter.sleep(wait)
             spent += wait
-            try:
-                # The rest of a pause is spent here, so that requests keep their order.
-                with self.limiter.acquire(self.max_retry_secs - spent) as paused:
-                    spent += paused
-                    began = time.monotonic()
-                    return request()
-            except PauseTooLong:
-                raise self._took_too_long(error, spent) from error
-            except GaveUp:
-                raise
-            except Unavailable as exc:
-                spent += time.monotonic() - began
-                error = exc
 
-    def _took_too_long(self, error: Unavailable, spent: float) -> GaveUp:
-        asked = f", asked to wait {error.retry_after:.0f} s" if error.retry_after else ""
+    def _took_too_long(self, error: Unavailable | None, spent: float, pause: float) -> GaveUp:
+        later = f", as the next attempt would be {pause:.0f} s later" if pause else ""
         limit = f"(max_retry_secs is {self.max_retry_secs:g})"
         # The status and the reason are those of the last attempt.
-        return GaveUp(f"{error}; gave up after {spent:.0f} s{asked} {limit}", **vars(error))
+        return GaveUp(f"{error}; gave up after {spent:.0f} s{later} {limit}", **vars(error))
 
 
 class ApiSession:
@@ -182,9 +172,9 @@ class ApiSession:
         except (OSError, HTTPError, ValueError) as exc:
             self.limiter.count(None)
             # Without the original exception, whose message may quote a response.
-            raise unreachable(exc, self.subject, self.host) from None
+            raise unreachable(exc, self.subject, self.host, polls=poll_secs > 0) from None
         self.limiter.count(response.status)
-        check(response, self.subject, self.host, body or b"")
+        check(response, self.subject, self.host, body or b"", polls=poll_secs > 0)
         return response
 
     def unexpected(self, response: Response) -> Unexpected:
