@@ -43,6 +43,14 @@ if TYPE_CHECKING:
     from .reading.bookmarks import Topic
 
 
+def _read(kind: str, source: Any) -> tuple[str, Any]:  # noqa: ANN401 - JSON
+    """Return the label of a state or catalog for errors, and its content, also of a file."""
+    if not hasattr(source, "read"):
+        return kind, source
+    label = f"{kind} file {source.name}"
+    return label, read_json(source, label)
+
+
 class TapWorkatoStreams(CheckedPlugin, Tap):
     """Singer tap for Workato Event Streams: topics are streams, messages are records."""
 
@@ -66,15 +74,15 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         self,
         *,
         state: object = None,
-        state_file: str = "state",
         catalog: object = None,
         **kwargs: Any,  # noqa: ANN401 - the SDK's other arguments
     ) -> None:
         self._sync: Sync | None = None
-        self._state_file = state_file
-        self._bookmarks = bookmarks_of({} if state is None else state, state_file)
+        self._state_file, state = _read("state", {} if state is None else state)
+        self._bookmarks = bookmarks_of(state, self._state_file)
         if catalog is not None and not isinstance(catalog, Catalog):
-            catalog = parse_catalog(catalog)
+            label, catalog = _read("catalog", catalog)
+            catalog = parse_catalog(catalog, label)
         super().__init__(catalog=catalog, **kwargs)
         if self._bookmarks:
             self._state["bookmarks"] = self._bookmarks
@@ -93,15 +101,10 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         super(Tap, cls).invoke(**kwargs)
         cls.print_version(print_fn=cls.logger.info)
         config = config or _ConfigInput()
-        inputs: dict[str, Any] = {}
-        if state:
-            label = f"state file {state.name}"
-            bookmarks = bookmarks_of(read_json(state, label), label)
-            inputs |= {"state": {"bookmarks": bookmarks}, "state_file": label}
-        if catalog:
-            label = f"catalog file {catalog.name}"
-            inputs["catalog"] = parse_catalog(read_json(catalog, label), label)
-        cls(config=config.config, parse_env_config=config.parse_env, **inputs).sync_all()
+        tap = cls(
+            config=config.config, parse_env_config=config.parse_env, state=state, catalog=catalog
+        )
+        tap.sync_all()
 
     @override
     def discover_streams(self) -> list[TopicStream]:

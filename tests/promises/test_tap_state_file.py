@@ -39,6 +39,18 @@ UNUSABLE: list[tuple[Any, str]] = [
     ({"replication_key_value": "A12y", "topic_id": None}, "has a topic_id that is not a number"),
     ({"replication_key_value": "A12y", "topic_id": "1"}, "has a topic_id that is not a number"),
     ({"replication_key_value": "A12y", "topic_id": [1]}, "has a topic_id that is not a number"),
+    (
+        {
+            "replication_key": "time",
+            "replication_key_value": "A12y",
+            "message_time": "2026-12-01T00:00:00Z",
+        },
+        "is for time, not for message_id: it belongs to another tap",
+    ),
+    (
+        {"replication_key_value": "A12y", "message_time": "2026-01-31T00:00:00"},
+        "has a message_time that is not an RFC 3339 time",
+    ),
     ({"message_time": "soon"}, "has a message_time that is not an RFC 3339 time"),
     (
         {"replication_key_value": "A12y", "topic_id": 5},
@@ -115,19 +127,6 @@ def test_bookmarks_of_other_streams_are_kept_unchanged(published, run_tap):
     assert bookmark(outcome.states[-1], "topic_1") == published[-1]
     for state in outcome.states:
         assert {name: state["bookmarks"][name] for name in others} == others
-
-
-@pytest.mark.parametrize("key", ["time", None])
-def test_a_state_of_an_earlier_version_is_resumed(emulator, published, key):
-    """It wrote the catalog's replication key, or none, next to a message id."""
-    given = {
-        "replication_key": key,
-        "replication_key_value": published[3],
-        "message_time": emulator.messages(1)[3].time,
-    }
-    outcome = read(emulator, topics=[{"id": 1}], state={"bookmarks": {"topic_1": given}})
-    assert ids(outcome) == published[4:]
-    assert outcome.states[-1]["bookmarks"]["topic_1"]["replication_key"] == "message_id"
 
 
 @pytest.mark.parametrize("newest", ["first", "second"])

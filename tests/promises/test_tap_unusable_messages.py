@@ -63,12 +63,3 @@ def test_a_message_with_an_empty_id_is_an_error(emulator, topic, run_tap):
     [line] = run.error_lines
     assert "topic_1 (topic 1): a message has an empty message_id" in line
     assert len(emulator.requests()) == 1
-
-
-@pytest.mark.parametrize("time", ["2026-01-31T00:00:00", ""])
-def test_a_state_with_an_unusable_time_is_resumed(emulator, topic, run_tap, time):
-    """An earlier version stored such times, and then rejected its own state."""
-    stored = emulator.load(topic, [{}, {}])
-    given = {"replication_key_value": stored[0], "message_time": time}
-    run = run_tap(topics=[topic], state={"bookmarks": {"topic_1": given}})
-    assert ids(run) == stored[1:]

@@ -173,8 +173,7 @@ def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | No
         raise SettingError(f"{subject} is {_kind(bookmark)}; expected an object")
     message_id, time = bookmark.get("replication_key_value"), bookmark.get("message_time")
     key = bookmark.get("replication_key")
-    # An older version of this tap wrote the catalog's replication key next to a message id.
-    if key not in {None, "message_id"} and time is None:
+    if key not in {None, "message_id"}:
         raise SettingError(f"{subject} is for {key}, not for message_id: it belongs to another tap")
     if message_id is None and time is None:
         if bookmark.keys() <= NO_POSITION:
@@ -185,9 +184,7 @@ def parse_bookmark(bookmark: object, subject: str = "bookmark") -> Bookmark | No
     if not isinstance(bookmark.get("topic_id", 0), Number):
         raise SettingError(f"{subject} has a topic_id that is not a number")
     if time is not None and parse_time(time) is None:
-        if message_id is None:
-            raise SettingError(f"{subject} has a message_time that is not an RFC 3339 time")
-        time = None  # An earlier version stored times that are not usable.
+        raise SettingError(f"{subject} has a message_time that is not an RFC 3339 time")
     return Bookmark(message_id, time)
 
 
