@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +24,9 @@ from workato_streams_emulator import Emulator
 
 from tests.search.exactly_once.simulation import checks
 from tests.search.exactly_once.simulation.campaign import SOURCES
+from tests.search.exactly_once.simulation.checks import Emissions, Promise, State
 from tests.search.exactly_once.simulation.history import choose
-from tests.search.exactly_once.simulation.sources import KEYED
+from tests.search.exactly_once.simulation.sources import KEYED, Bookmarks
 from tests.search.exactly_once.simulation.world import Record
 from tests.search.fuzz_target import WHOLE
 from tests.support.exactly_once import OURS, state_line
@@ -46,6 +47,9 @@ QUIET_SECS = 0.3
 # The seconds by which messages are readable late, and requests applied late. The documentation
 # names a run that starts earlier after a kill as a case in which messages are duplicated.
 LATE_SECS = 2
+# The bookmark with the number of a line, by which an emitted state is recognized. It says nothing
+# about where the tap resumes.
+LINE, NUMBER = "line", "replication_key_signpost"
 MAX_RUNS = 40
 
 
@@ -97,8 +101,7 @@ class Round:
         self.emulator = emulator
         self.rng = rng = random.Random(seed)  # noqa: S311 - no secret
         self.counts: Counter[str] = Counter()
-        self.states: list[dict[str, Any]] = [{"bookmarks": {}}]
-        self.emitted: dict[int, Counter[checks.Row]] = defaultdict(Counter)
+        self.states = [State()]
         self.kind = rng.choice(list(SOURCES))
         options = replace(
             SOURCES[self.kind],
@@ -108,6 +111,7 @@ class Round:
             newest_first=rng.random() < 0.5,
         )
         self.source, routes = choose(options, rng)
+        self.emissions = Emissions(self.source)
         self.source.change(rng.choice((30, 300, 2000)))
         self.name = rng.choice(list(DEVIATIONS))
         self.deviation = DEVIATIONS[self.name]
@@ -155,25 +159,22 @@ class Round:
                 for topic in self.routes.values()
                 if any("key" in payload for payload in self.emulator.payloads(topic))
             }
-            positions = self.states[earlier]["bookmarks"].get(OURS, {})
+            positions = self.states[earlier].bookmarks.get(OURS, {})
             if written <= {int(topic) for topic in positions}:
                 self.counts["older states"] += earlier not in emitted[-1:]
                 return earlier
         return emitted[-1] if emitted else state
 
-    def _lines(self, number: int, state: dict[str, Any]) -> Iterator[bytes]:
+    def _texts(self, lines: Sequence[Record | Bookmarks]) -> Iterator[bytes]:
         for stream, kind in self.source.kinds.items():
             yield schema(stream, ("id",) if kind in KEYED else ())
-        emitted = list(self.source.lines(state["bookmarks"].get("source", {})))
-        self.emitted[number] |= checks.emissions(emitted)
-        for each in emitted:
+        for number, each in enumerate(lines):
             if isinstance(each, Record):
                 # An update of a table is another version, even if the row was like this before.
                 update = {} if self.source.is_log or not each.is_keyed else {"n": each.update}
                 yield record(each.stream, s=each.stream, id=each.row, v=each.content, **update)
             else:
-                bookmarks = {**state["bookmarks"], **({"source": each} if each else {})}
-                yield state_line(**bookmarks)
+                yield state_line(**{**each, LINE: {NUMBER: number}})
 
     def _run(self, number: int, *, final: bool) -> bool:
         """Run the target.
@@ -182,12 +183,16 @@ class Round:
             Whether the run was the final one, and has succeeded.
         """
         self.counts["runs"] += 1
-        state = self.states[number]
+        state, run = self.states[number], self.counts["runs"]
+        bookmarks = state.bookmarks
         if self.deviation.other_positions and self.rng.random() < 0.5:
-            state = self._with_other_positions(state)
+            bookmarks = self._with_other_positions(bookmarks)
         self._order_faults(final=final)
+        lines = list(self.source.lines(bookmarks))
+        self.emissions.add(state, run, (line for line in lines if isinstance(line, Record)))
         target = RunningTarget("--config", self.config)
-        feeder = threading.Thread(target=self._feed, args=(target, number, state), daemon=True)
+        fed = list(self._texts(lines))
+        feeder = threading.Thread(target=self._feed, args=(target, fed), daemon=True)
         feeder.start()
         if not final:
             self._interrupt(target)
@@ -196,15 +201,19 @@ class Round:
         time.sleep(self.deviation.quiet_secs)
         self.emulator.clear_faults()
         complete = outcome.stdout[: outcome.stdout.rfind(b"\n") + 1]
-        self.states += [json.loads(line) for line in complete.splitlines()]
+        for text in complete.splitlines():
+            bookmarks = json.loads(text)["bookmarks"]
+            following = lines[bookmarks.pop(LINE)[NUMBER] :]
+            promise = Promise(bookmarks, checks.finished(self.source, following))
+            state = state.then(bookmarks, promise, run)
+            self.states.append(state)
         retried = [line for line in outcome.stderr.splitlines() if "; retrying in " in line]
         self.counts["lost responses"] += sum("429" not in line for line in retried)
         if "Traceback" in outcome.stderr:
             raise AssertionError(outcome.stderr)
         return outcome.exit_code == 0 and final
 
-    def _feed(self, target: RunningTarget, number: int, state: dict[str, Any]) -> None:
-        fed = list(self._lines(number, state))
+    def _feed(self, target: RunningTarget, fed: Sequence[bytes]) -> None:
         size, pause = (20, 0.02) if self.rng.random() < 0.3 else (500, 0)
         # The target may be killed.
         with contextlib.suppress(BrokenPipeError, ValueError):
@@ -241,10 +250,10 @@ class Round:
             for topic in set(self.routes.values()):
                 self.emulator.load(topic, [{"of": "others"}] * self.rng.randint(1, 120))
 
-    def _with_other_positions(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Return a state with positions as of another workspace."""
-        changed: dict[str, Any] = json.loads(json.dumps(state))
-        for position in changed["bookmarks"].get(OURS, {}).values():
+    def _with_other_positions(self, bookmarks: Bookmarks) -> Bookmarks:
+        """Return bookmarks with positions as of another workspace."""
+        changed: dict[str, Any] = json.loads(json.dumps(bookmarks))
+        for position in changed.get(OURS, {}).values():
             if position["message_id"] is not None:
                 position["message_id"] = "Z9"
                 self.counts["unknown positions"] += 1
@@ -264,8 +273,8 @@ class Round:
             if "key" in payload
         ]
         self.counts["messages"] += len(found)
-        emitted, expected = sum(self.emitted.values(), Counter()), self.deviation.expected
-        violations = list(checks.at_the_end(self.source, found, emitted))
+        expected = self.deviation.expected
+        violations = list(checks.at_the_end(self.source, found, self.emissions.total()))
         wrong = [f"{kind}: {text:.300}" for kind, text in violations if kind not in expected]
         self.counts["expected violations"] += len(violations) - len(wrong)
         return wrong

@@ -2,58 +2,138 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
-from tests.search.exactly_once.simulation.sources import Bookmarks, Source
+from target_workato_streams.exactly_once.positions import BOOKMARK
+
+from tests.search.exactly_once.simulation.sources import (
+    INCREMENTAL,
+    VALUE,
+    Bookmarks,
+    Source,
+)
 from tests.search.exactly_once.simulation.world import REJECTED, Record
 
 Key = tuple[str, str]
 Row = tuple[str, str, int | None]
 Violation = tuple[str, str]
+# A table that is read as a whole has the run after which the pass began, an incremental one its
+# bookmark; the row of the bookmark is emitted in each run.
+Pass = tuple[str, int | None, int | None]
 
 
 class Promise(NamedTuple):
-    """What the topics contain once a state has been emitted.
+    """What the topics contain once a state of the tap has been emitted, or at the end of a run.
 
-    `needed` counts the messages of each row without a key, at least; `newest` is the last message
-    of each row with a key that this run has emitted.
+    Attributes:
+        bookmarks: The state's.
+        finished: The streams of which no record follows in this run.
+        needed: How many messages of each row without a key there are, at least.
+        newest: The last message of each row with a key that the run has emitted by then. Of a
+            state, rows of tables that the tap emits again are left out.
     """
 
     bookmarks: Bookmarks
-    needed: Counter[Key]
-    newest: Mapping[Key, str]
+    finished: Iterable[str] = ()
+    needed: Mapping[Key, int] = MappingProxyType({})
+    newest: Mapping[Key, str] = MappingProxyType({})
 
 
-def of_state(source: Source, records: Iterable[Record], promise: Promise) -> Iterator[Violation]:
-    """Check a state when it is emitted, with the messages of the topics by then (C)."""
+@dataclass(frozen=True, eq=False)
+class State:
+    """An emitted state.
+
+    The tap emits each row once per pass. A pass over a table that is read as a whole ends when a
+    state has new positions after the tap has finished it: `passes` are the runs of these states.
+    """
+
+    bookmarks: Bookmarks = field(default_factory=dict)
+    needed: Mapping[Key, int] = field(default_factory=dict)
+    passes: Mapping[str, int] = field(default_factory=dict)
+
+    def then(self, bookmarks: Bookmarks, promise: Promise, run: int) -> "State":
+        """Return the state that is emitted next in a run."""
+        passes = self.passes
+        if bookmarks.get(BOOKMARK) != self.bookmarks.get(BOOKMARK):
+            passes = {**passes, **dict.fromkeys(promise.finished, run)}
+        return State(bookmarks, promise.needed, passes)
+
+
+class Emissions:
+    """Counts how often the tap has emitted each row, over all passes and runs."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._of_pass: dict[Pass, Counter[Row]] = defaultdict(Counter)
+
+    def add(self, state: State, run: int, records: Iterable[Record]) -> None:
+        """Add what a run from a state emits, of a row with a key each update once."""
+        counts: dict[Pass, Counter[Row]] = defaultdict(Counter)
+        for record in records:
+            stream, row = record.stream, _row(record)
+            since = state.passes.get(stream)
+            if self._source.kinds[stream] in INCREMENTAL:
+                since = state.bookmarks.get(stream, {}).get(VALUE)
+            count = counts[stream, since, run if record.update == since else None]
+            count[row] = 1 if record.is_keyed else count[row] + 1
+        for each, count in counts.items():
+            self._of_pass[each] |= count
+
+    def total(self) -> Counter[Row]:
+        """Return the count of each row."""
+        return sum(self._of_pass.values(), Counter())
+
+
+def promises(
+    source: Source, state: State, lines: Sequence[Record | Bookmarks]
+) -> Iterator[Record | Promise]:
+    """Replace the states of a run by what they promise."""
+    emitted: list[Record] = []
+    for index, line in enumerate(lines):
+        if isinstance(line, Record):
+            emitted.append(line)
+            yield line
+            continue
+        covered = [each for each in emitted if source.is_log or source.passes_by(each, line)]
+        needed, newest = _counted(state.needed, covered)
+        yield Promise(line, finished(source, lines[index:]), needed, newest)
+
+
+def promise_of_run(lines: Sequence[Record | Bookmarks]) -> Promise:
+    """Return what the topics contain after a complete run."""
+    states = [line for line in lines if not isinstance(line, Record)]
+    records = [line for line in lines if isinstance(line, Record)]
+    return Promise(states[-1], (), *_counted({}, records))
+
+
+def finished(source: Source, following: Iterable[Record | Bookmarks]) -> set[str]:
+    """Return the streams of which no record follows."""
+    return source.kinds.keys() - {each.stream for each in following if isinstance(each, Record)}
+
+
+def broken(source: Source, records: Iterable[Record], promise: Promise) -> Iterator[str]:
+    """Yield what a promise says that is not true of the topics, when it is made."""
     topics = _contents(records)
     if source.is_log:
         covered = [each for each in source.covered(promise.bookmarks) if each.is_keyed]
         for key, wanted in _contents(covered).items():
             if not _is_subsequence(wanted, topics[key]):
-                yield "C", f"{promise.bookmarks}: {key} is {wanted}, in the topic {topics[key]}"
+                yield f"{key} is {wanted}, in the topic {topics[key]}"
     else:
         for key, content in promise.newest.items():
             if topics[key][-1:] != [content]:
-                yield "C", f"{promise.bookmarks}: {key} is {content}, in the topic {topics[key]}"
+                yield f"{key} is {content}, in the topic {topics[key]}"
     for key, count in promise.needed.items():
         if len(topics[key]) < count:
-            yield "C", f"{promise.bookmarks}: {count} of {key}, in the topic {len(topics[key])}"
-
-
-def emissions(lines: Iterable[Record | Bookmarks]) -> Counter[Row]:
-    """Count what one run of a tap emits, of a row with a key each update once."""
-    counts = Counter(_row(line) for line in lines if isinstance(line, Record))
-    return Counter({row: count if row[2] is None else 1 for row, count in counts.items()})
+            yield f"{count} of {key}, in the topic {len(topics[key])}"
 
 
 def at_the_end(
     source: Source, records: Sequence[Record], emitted: Mapping[Row, int]
 ) -> Iterator[Violation]:
-    """Check the topics after the last run (A, B).
-
-    The tap has emitted each row as often as `emitted` says, from each state at most once.
-    """
+    """Check the topics after the last run (A, B), with how often the tap has emitted each row."""
     topics = _contents(records)
     if source.is_log:
         yield from _wrong_log(source, topics)
@@ -69,6 +149,18 @@ def at_the_end(
 
 def _row(record: Record) -> Row:
     return (*record.key, record.update if record.is_keyed else None)
+
+
+def _counted(
+    needed: Mapping[Key, int], records: Iterable[Record]
+) -> tuple[Counter[Key], dict[Key, str]]:
+    counts, newest = Counter(needed), {}
+    for record in records:
+        if record.is_keyed:
+            newest[record.key] = record.content
+        else:
+            counts[record.key] += 1
+    return counts, newest
 
 
 def _wrong_log(source: Source, topics: Mapping[Key, list[str]]) -> Iterator[Violation]:

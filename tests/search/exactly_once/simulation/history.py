@@ -1,20 +1,28 @@
 """A random history: a source that changes, interrupted runs, and states that are resumed."""
 
+import json
 import random
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
-from msgspec import structs
 from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.exactly_once.positions import Position
+from target_workato_streams.exactly_once.positions import BOOKMARK
 
 from tests.search.exactly_once.simulation import checks
+from tests.search.exactly_once.simulation.checks import Emissions, Promise, State
 from tests.search.exactly_once.simulation.run import Run
-from tests.search.exactly_once.simulation.sources import Bookmarks, Source
+from tests.search.exactly_once.simulation.sources import Source
 from tests.search.exactly_once.simulation.world import Killed, Options, Record, World
 
-TABLES = ("incremental", "snapshot", "keyless snapshot", "keyless incremental")
+TABLES = (
+    "incremental",
+    "unsorted",
+    "full table",
+    "snapshot",
+    "keyless snapshot",
+    "keyless incremental",
+)
 
 
 def choose(options: Options, rng: random.Random) -> tuple[Source, dict[str, int]]:
@@ -29,20 +37,11 @@ def choose(options: Options, rng: random.Random) -> tuple[Source, dict[str, int]
     return Source(rng, kinds, options), routes
 
 
-@dataclass(frozen=True, eq=False)
-class State:
-    """A state that was emitted; `needed` is the least number of messages of each keyless row."""
-
-    bookmarks: Bookmarks = field(default_factory=dict)
-    positions: Mapping[int, Position] = field(default_factory=dict)
-    needed: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-
 class History:
     """One history, which its seed determines; `trace` receives lines that describe what happens.
 
-    `emitted` is what the tap emits in a run from each state. A violation begins with the letter of
-    its check: A for lost, B for duplicated, C for a state that is not true.
+    A violation begins with the letter of its check: A for lost, B for duplicated, C for a state
+    that is not true, D for positions that stay behind.
     """
 
     def __init__(self, seed: int, options: Options, trace: list[str] | None = None) -> None:
@@ -51,8 +50,8 @@ class History:
         self.source, routes = choose(options, rng)
         self.world = World(rng, len(set(routes.values())), options, trace)
         self.violations: list[tuple[str, str]] = []
-        self.emitted: dict[State, Counter[checks.Row]] = defaultdict(Counter)
         self.runs = self.failures = 0
+        self._emissions = Emissions(self.source)
         self._routes = routes
         self._states = [State()]
 
@@ -73,7 +72,7 @@ class History:
             self._run(state)
             state = self._next(state, known)
             if not options.no_position and not self._has_positions(state):
-                if state.bookmarks and state is self._states[-1]:
+                if state in self._states[known:][-1:]:
                     self.violations.append(("C", f"{state.bookmarks}: a position is missing"))
                 return bool(self.violations)
             self.source.change(rng.randint(0, options.changes))
@@ -86,7 +85,7 @@ class History:
         world.options = replace(options, kill=0.0, stray=0.0, expiring=0.0, overlapping=0.0)
         world.start_another_run = None
         self._run(state, is_last=True)
-        emitted = sum(self.emitted.values(), Counter())
+        emitted = self._emissions.total()
         self.violations += checks.at_the_end(self.source, world.records(), emitted)
         return True
 
@@ -98,8 +97,9 @@ class History:
         return self._states[-1] if len(self._states) > known else state
 
     def _has_positions(self, state: State) -> bool:
+        positions = state.bookmarks.get(BOOKMARK, {})
         return all(
-            number in state.positions or not any(each.record for each in topic.messages)
+            str(number) in positions or not any(each.record for each in topic.messages)
             for number, topic in enumerate(self.world.topics)
         )
 
@@ -111,54 +111,63 @@ class History:
 
     def _run(self, state: State, *, is_last: bool = False) -> None:
         self.runs += 1
-        self.world.note("RUN {} from {} {}", self.runs, state.bookmarks, dict(state.positions))
-        promises: list[checks.Promise] = []
-        lines = list(self._lines(state, promises))
-        if not is_last and self.world.happens(self._options.tap_dies):
-            lines = lines[: self._rng.randint(1, len(lines))]
+        number, last = self.runs, state
+        self.world.note("RUN {} from {}", number, state.bookmarks)
+        lines = list(self.source.lines(self._damaged(state)))
+        self._emissions.add(state, number, (line for line in lines if isinstance(line, Record)))
+        tap_dies = not is_last and self.world.happens(self._options.tap_dies)
+        promised = list(checks.promises(self.source, state, lines))
+        if tap_dies:
+            promised = promised[: self._rng.randint(1, len(lines))]
+        promises: dict[bytes, Promise] = {}
 
-        def emit(number: bytes, positions: Mapping[int, Position]) -> None:
-            promise = promises[int(number)]
-            self.world.note("    EMITTED {} {}", promise.bookmarks, dict(positions))
-            self._states.append(State(promise.bookmarks, dict(positions), promise.needed))
-            self.violations += checks.of_state(self.source, self.world.records(), promise)
+        def emit(text: bytes, emitted: bytes) -> None:
+            nonlocal last
+            self.world.note("    EMITTED {}", emitted.decode())
+            self._check("C", promises[text])
+            last = last.then(json.loads(emitted)["bookmarks"], promises[text], number)
+            self._states.append(last)
 
+        run = Run(self.world, self._routes, emit)
         try:
-            Run(self.world, self._routes, self._damaged(state.positions), emit).play(lines)
+            run.play(self._texts(promised, promises))
+            if number > 2 and run.found > self._options.max_found:
+                self.violations.append(("D", f"{run.found} messages are read again"))
+            if not tap_dies:
+                self._check("A", checks.promise_of_run(lines))
         except Killed:
             pass
         except EventStreamsError as exc:
             self.failures += 1
             self.world.note("  FAILED: {}", exc)
 
-    def _lines(self, state: State, promises: list[checks.Promise]) -> Iterator[Record | bytes]:
-        """Yield the lines of the tap, and record what each of its states promises."""
-        needed = Counter(state.needed)
-        newest: dict[tuple[str, str], str] = {}
-        emitted = list(self.source.lines(state.bookmarks))
-        self.emitted[state] |= checks.emissions(emitted)
-        for line in emitted:
-            if not isinstance(line, Record):
-                promises.append(checks.Promise(line, Counter(needed), dict(newest)))
-                yield b"%d" % (len(promises) - 1)
-                continue
-            if line.is_keyed:
-                newest[line.key] = line.content
+    def _texts(
+        self, promised: Iterable[Record | Promise], promises: dict[bytes, Promise]
+    ) -> Iterator[Record | bytes]:
+        """Yield the lines of the tap, and store what each of its states promises."""
+        for line in promised:
+            if isinstance(line, Record):
+                yield line
             else:
-                needed[line.key] += 1
-            yield line
+                text = json.dumps({"bookmarks": line.bookmarks}).encode()
+                promises[text] = line
+                yield text
 
-    def _damaged(self, positions: Mapping[int, Position]) -> dict[int, Position]:
-        """Return the positions as another workspace, a restored copy or an edit leaves them."""
+    def _check(self, kind: str, promise: Promise) -> None:
+        broken = checks.broken(self.source, self.world.records(), promise)
+        self.violations += [(kind, f"{dict(promise.bookmarks)}: {each}") for each in broken]
+
+    def _damaged(self, state: State) -> dict[str, Any]:
+        """Return the bookmarks, with positions as of another workspace or a restored copy."""
         options, happens = self._options, self.world.happens
-        damaged = {}
-        for topic_id, position in positions.items():
+        bookmarks = dict(state.bookmarks)
+        positions = {}
+        for topic_id, position in bookmarks.pop(BOOKMARK, {}).items():
             if happens(options.no_position):
                 continue
-            is_other = happens(options.other_position) and position.message_id is not None
-            damaged[topic_id] = structs.replace(
-                position,
-                message_id="other" if is_other else position.message_id,
-                message_time=None if happens(options.no_time) else position.message_time,
-            )
-        return damaged
+            positions[topic_id] = dict(position)
+            if happens(options.other_position) and position["message_id"] is not None:
+                positions[topic_id]["message_id"] = "other"
+            if happens(options.no_time):
+                positions[topic_id]["message_time"] = None
+        return {**bookmarks, BOOKMARK: positions} if positions else bookmarks

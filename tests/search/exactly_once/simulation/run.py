@@ -4,7 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from target_workato_streams.exactly_once.deduplicator import Deduplicator, PositionedState
-from target_workato_streams.exactly_once.positions import Position, StoredPosition
+from target_workato_streams.exactly_once.positions import (
+    Position,
+    read_state,
+    resume_point,
+    with_positions,
+)
 from target_workato_streams.exactly_once.topic_reader import TopicReader
 from target_workato_streams.message_key import RowVersion
 
@@ -17,8 +22,7 @@ from tests.search.exactly_once.simulation.world import (
     World,
 )
 
-Positions = Mapping[int, Position]
-Emit = Callable[[bytes, Positions], None]
+Emit = Callable[[bytes, bytes], None]
 
 MAX_BATCH = 3
 
@@ -38,27 +42,15 @@ class Message(NamedTuple):
 class Run:
     """One run, which ends at the end of the input, or earlier with an exception.
 
-    `emit` receives the emitted states and their positions.
+    `emit` receives a state of the tap, and the text that is emitted.
     """
 
-    def __init__(
-        self, world: World, routes: Mapping[str, int], positions: Positions, emit: Emit
-    ) -> None:
+    def __init__(self, world: World, routes: Mapping[str, int], emit: Emit) -> None:
         self._world, self._rng, self._routes = world, world.rng, routes
         self._emit = emit
         self._rule: Deduplicator[Message] = Deduplicator(world.options.hold_secs)
-        listed = {
-            key: each.uncovered
-            for key, each in positions.items()
-            if isinstance(each, StoredPosition)
-        }
-        uncovered = [
-            (key, RowVersion(*text.split("\n"))) for key, all_ in listed.items() for text in all_
-        ]
-        self._rule.restore(
-            {key: Position(each.message_id, each.message_time) for key, each in positions.items()},
-            uncovered,
-        )
+        self._has_positions = False
+        self.found = 0  # messages of ours, in look-ups before the first record of a topic
         self._open: dict[int, list[Message]] = {topic: [] for topic in routes.values()}
         self._readers: dict[int, TopicReader] = {}
         self._last: dict[int, Position] = {}
@@ -71,8 +63,7 @@ class Run:
             self._world.may_kill("between lines")
             self._world.note("  {}", line)
             if ends_with_state := isinstance(line, bytes):
-                self._rule.take_state(line, self._world.seconds)
-                self._emit_checkpoints()
+                self._take_state(line)
             else:
                 self._take(line)
         self._submit_all()
@@ -81,7 +72,15 @@ class Run:
             self._open[topic_id].append(message)
         self._submit_all()
         if ends_with_state and (last := self._rule.take_last()):
-            self._emit(last.state, _stored(last))
+            self._emit_state(last)
+
+    def _take_state(self, state: bytes) -> None:
+        if not self._has_positions:
+            returned = read_state(state)
+            self._rule.restore(returned.positions or {}, returned.uncovered)
+            self._has_positions = bool(returned.positions)
+        self._rule.take_state(state, self._world.seconds, resume_point(state))
+        self._emit_checkpoints()
 
     def _take(self, record: Record) -> None:
         self._read += 1
@@ -105,10 +104,11 @@ class Run:
         position = self._rule.position(topic_id)
         found = reader.find_end() if position is None else reader.look_up(position)
         again = self._rule.look_up(topic_id, found.end, found.versions)
+        self.found += len(found.versions)
         self._world.note("    T{}: {} found up to {}", topic_id, len(found.versions), found.end)
         self._readers[topic_id], self._last[topic_id] = reader, found.end
         if again:
-            self._emit(again.state, _stored(again))
+            self._emit_state(again)
             self._world.may_kill("after a repeated state")
 
     def _submit_all(self) -> None:
@@ -154,16 +154,8 @@ class Run:
 
     def _emit_checkpoints(self) -> None:
         while checkpoint := self._rule.take_checkpoint():
-            self._emit(checkpoint.state, _stored(checkpoint))
+            self._emit_state(checkpoint)
             self._world.may_kill("after a state")
 
-
-def _stored(state: PositionedState) -> Positions:
-    """Add the messages that a state lists to its positions."""
-    listed: dict[int, list[str]] = {}
-    for (topic_id, row), contents in state.uncovered.items():
-        listed.setdefault(topic_id, []).extend(f"{row}\n{each}" for each in contents)
-    return {
-        key: StoredPosition(each.message_id, each.message_time, tuple(listed.get(key, ())))
-        for key, each in state.positions.items()
-    }
+    def _emit_state(self, state: PositionedState) -> None:
+        self._emit(state.state, with_positions(state.state, state.positions, state.uncovered))

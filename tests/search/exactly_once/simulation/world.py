@@ -78,8 +78,9 @@ class Options:
     equal_events: bool = False  # a log may contain a version twice in succession
     rejected_records: bool = False  # a log contains records that the service rejects
     newest_first: bool = False  # a snapshot starts with the newest rows
+    no_news: bool = False  # only the first stream changes between the runs
     burst: float = 0.5  # with a log per stream, the next event is of the same stream
-    states: float = 0.3  # a state follows a record
+    states: float = 0.3  # a state follows a record; of a table, one follows each 1/0.3 records
     tap_dies: float = 0.0
     # The history.
     runs: int = 4  # at most, before the last one, which is not interrupted
@@ -91,6 +92,7 @@ class Options:
     other_position: float = 0.0  # a position is not in its topic
     no_time: float = 0.0  # the time of a position is unknown
     no_position: float = 0.0  # a position is missing
+    max_found: int = 1_000_000  # messages of ours that a run may read again, from the third run on
     hold_secs: float = 60.0  # the time for which found messages hold back states
     # The service.
     kill: float = 0.03  # the target is killed, at each request, line and state
