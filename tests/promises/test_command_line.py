@@ -12,7 +12,7 @@ import pytest
 from tests.support.connector import PAYLOAD, STREAM
 from tests.support.executables import command, environment, run
 from tests.support.raw_service import RawService, http_response
-from tests.support.running import eventually
+from tests.support.running import eventually, killed_at_end
 from tests.support.tap_output import consumed, ids
 from tests.tools.docs import TAP, TARGET
 
@@ -170,9 +170,10 @@ def test_an_interrupt_during_imports_prints_no_traceback(connector):
         stderr=subprocess.PIPE,
         env=environment(PYTHONPATH=str(folder.parent)),
     )
-    eventually(begun.exists, "the import")
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    with killed_at_end(process):
+        eventually(begun.exists, "the import")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
     assert (process.returncode, stdout, stderr) == (-signal.SIGINT, b"", b"")
 
 

@@ -10,7 +10,7 @@ from tests.support.connector import PAYLOAD
 from tests.support.executables import command, environment
 from tests.support.injection import injected
 from tests.support.raw_service import RawService
-from tests.support.running import eventually
+from tests.support.running import eventually, killed_at_end
 from tests.support.singer_lines import lines, orders, record, schema, state
 from tests.support.tap import bookmark
 from tests.support.tap_output import ids
@@ -130,10 +130,11 @@ def test_a_closed_stdout_ends_the_run(emulator, topic, target_config):
         stderr=subprocess.PIPE,
         env=environment(),
     )
-    assert process.stdout is not None
-    process.stdout.close()
-    _, errors = process.communicate(lines(schema(), *orders(1000, state_every=10)), timeout=30)
-    assert process.returncode == 1
+    with killed_at_end(process):
+        assert process.stdout is not None
+        process.stdout.close()
+        _, errors = process.communicate(lines(schema(), *orders(1000, state_every=10)))
+        assert process.returncode == 1
     assert b"cannot write the state to stdout" in errors
     assert len(emulator.payloads(topic)) < 1000
 

@@ -12,7 +12,7 @@ from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome
 from tests.support.running import eventually
-from tests.support.tap import bookmark, read_slowly, start_with_pipe
+from tests.support.tap import bookmark, read_slowly
 from tests.support.tap_output import assert_states_are_true, ids
 
 TOPICS = 3
@@ -65,10 +65,10 @@ def test_taps_killed_at_random_moments_lose_no_message(emulator, start_tap, seed
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_slow_loader_gets_every_line_whole(emulator, topic, tap_config, unbuffered):
+def test_a_slow_loader_gets_every_line_whole(emulator, topic, start_with_pipe, unbuffered):
     payloads = [{"n": n, "text": "é" * 20_000} for n in range(60)]
     published = emulator.load(topic, payloads)
-    process = start_with_pipe(tap_config(topics=[topic]), PYTHONUNBUFFERED=unbuffered)
+    process = start_with_pipe(topics=[topic], env={"PYTHONUNBUFFERED": unbuffered})
     outcome = read_slowly(process, chunk_bytes=40_000, rest_secs=0.005)
     assert outcome.exit_code == 0
     assert ids(outcome) == published
@@ -76,12 +76,12 @@ def test_a_slow_loader_gets_every_line_whole(emulator, topic, tap_config, unbuff
     assert bookmark(outcome.states[-1], "topic_1") == published[-1]
 
 
-def test_memory_is_bounded_if_the_loader_does_not_read(emulator, tap_config):
+def test_memory_is_bounded_if_the_loader_does_not_read(emulator, start_with_pipe):
     """A topic is asked for one page only while it cannot be written."""
     for topic in (1, 2):
         emulator.create_topic(f"topic {topic}", id=topic)
         emulator.load(topic, [{"text": "x" * 10_000} for _ in range(300)])
-    process = start_with_pipe(tap_config(topics=[1, 2]))
+    process = start_with_pipe(topics=[1, 2])
 
     def asked() -> list[int]:
         return [len(emulator.requests(topic_id=topic)) for topic in (1, 2)]

@@ -16,7 +16,7 @@ from tests.support.executables import Outcome, command, environment
 from tests.support.injection import injected
 from tests.support.running import WAIT_SECS, eventually, insist, killed_at_end
 from tests.support.singer_lines import lines, orders, schema, state
-from tests.support.tap import END_SECS, bookmark, read_slowly, start_with_pipe
+from tests.support.tap import END_SECS, bookmark, read_slowly
 from tests.support.tap_output import assert_states_are_true, await_polls, ids
 
 # The promise is five seconds, and this machine may be busy.
@@ -72,14 +72,13 @@ PARTIAL_WRITES = """
 
 
 @pytest.mark.parametrize("fault", ["", PARTIAL_WRITES], ids=["whole writes", "partial writes"])
-def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, tap_config, tmp_path, fault):
+def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, start_with_pipe, tmp_path, fault):
     """The page that is being written is completed, and the state covers it; no other follows."""
     for topic in (1, 2):
         emulator.create_topic(f"topic {topic}", id=topic)
         emulator.load(topic, [{"text": "x" * 10_000} for _ in range(200)])
-    config = tap_config(topics=[1, 2], tail=True, state_interval_secs=600)
-    env = injected(tmp_path / "site", fault)
-    process = start_with_pipe(config, subprocess.PIPE, **env)
+    settings = {"topics": [1, 2], "tail": True, "state_interval_secs": 600}
+    process = start_with_pipe(env=injected(tmp_path / "site", fault), **settings)
     # The page of one topic is stuck in the pipe, the other one's waits behind it.
     eventually(lambda: len(emulator.requests()) == 2, "two requests")
     time.sleep(0.2)
@@ -97,9 +96,9 @@ def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, tap_config, tm
     assert bookmark(ended.states[-1], f"topic_{3 - topic}") is None
 
 
-def test_a_second_signal_ends_the_process_at_once(emulator, tap_config, large_topic):
+def test_a_second_signal_ends_the_process_at_once(emulator, start_with_pipe, large_topic):
     """While stdout blocks, the first signal waits, and the second does not."""
-    process = start_with_pipe(tap_config(topics=[large_topic], tail=True))
+    process = start_with_pipe(topics=[large_topic], tail=True)
     eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
@@ -127,11 +126,11 @@ def test_a_signal_during_discovery_ends_the_process(emulator, start_tap, develop
 
 @pytest.mark.parametrize("max_run_secs", [None, 2], ids=["signal", "max_run_secs"])
 def test_a_run_ends_whose_loader_has_stopped_reading(
-    emulator, tap_config, large_topic, max_run_secs
+    emulator, start_with_pipe, large_topic, max_run_secs
 ):
     """The promise is five seconds, although a write to the full pipe cannot be interrupted."""
     settings = {"tail": True, "state_interval_secs": 0.01, "max_run_secs": max_run_secs}
-    process = start_with_pipe(tap_config(topics=[large_topic], **settings))
+    process = start_with_pipe(topics=[large_topic], **settings)
     eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
     if max_run_secs is None:
         time.sleep(0.5)
@@ -148,12 +147,14 @@ def test_a_run_ends_whose_loader_has_stopped_reading(
     assert 0 < len(ids(written)) < 500
 
 
-def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(emulator, tap_config, large_topic):
+def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(
+    emulator, start_with_pipe, large_topic
+):
     """The line that would say why cannot be written either."""
     unread, stderr = os.pipe()
     os.write(stderr, bytes(fcntl.fcntl(stderr, fcntl.F_GETPIPE_SZ)))
-    config = tap_config(topics=[large_topic], max_run_secs=2)
-    process = start_with_pipe(config, stderr=stderr, LOGLEVEL="ERROR")
+    settings = {"topics": [large_topic], "max_run_secs": 2}
+    process = start_with_pipe(stderr=stderr, env={"LOGLEVEL": "ERROR"}, **settings)
     eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
     assert process.wait(WITHOUT_LOADER_SECS) == 1
     process.communicate()
@@ -161,9 +162,9 @@ def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(emulator, tap_c
     os.close(unread)
 
 
-def test_a_slow_loader_is_waited_for(tap_config, large_topic):
+def test_a_slow_loader_is_waited_for(start_with_pipe, large_topic):
     """As long as it reads, everything that was read is written before the run ends."""
-    process = start_with_pipe(tap_config(topics=[large_topic], max_run_secs=0.5))
+    process = start_with_pipe(topics=[large_topic], max_run_secs=0.5)
     time.sleep(1.0)
     outcome = read_slowly(process, chunk_bytes=30_000, rest_secs=0.2)
     assert outcome.exit_code == 0, outcome.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.executables import TIMEOUT_SECS, Outcome, command, environment
 from tests.support.injection import STDOUT_CUT, injected
-from tests.support.tap import END_SECS, start_with_pipe
+from tests.support.tap import END_SECS
 from tests.support.tap_output import assert_states_are_true, await_polls
 
 
@@ -31,9 +31,9 @@ def test_a_stdout_that_is_closed_from_the_start_is_reported_in_one_line(tap_conf
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_closed_stdout_ends_tail_mode(emulator, topic, tap_config, unbuffered):
+def test_a_closed_stdout_ends_tail_mode(emulator, topic, start_with_pipe, unbuffered):
     emulator.load(topic, [{"n": n} for n in range(50)])
-    process = start_with_pipe(tap_config(topics=[topic], tail=True), PYTHONUNBUFFERED=unbuffered)
+    process = start_with_pipe(topics=[topic], tail=True, env={"PYTHONUNBUFFERED": unbuffered})
     assert process.stdout
     assert [process.stdout.readline()[:16] for _ in range(51)][-1] == b'{"type":"RECORD"'
     process.stdout.close()
@@ -43,10 +43,9 @@ def test_a_closed_stdout_ends_tail_mode(emulator, topic, tap_config, unbuffered)
     assert_one_line(process)
 
 
-def test_a_closed_stdout_ends_idle_tail_mode(emulator, topic, tap_config):
+def test_a_closed_stdout_ends_idle_tail_mode(emulator, topic, start_with_pipe):
     [message_id] = emulator.load(topic, [{}])
-    config = tap_config(topics=[topic], tail=True, state_interval_secs=0.2)
-    process = start_with_pipe(config)
+    process = start_with_pipe(topics=[topic], tail=True, state_interval_secs=0.2)
     assert process.stdout
     while b'"STATE"' not in (line := process.stdout.readline()) or message_id.encode() not in line:
         assert line
@@ -56,10 +55,10 @@ def test_a_closed_stdout_ends_idle_tail_mode(emulator, topic, tap_config):
     assert_one_line(process)
 
 
-def test_a_closed_stdout_ends_a_run(emulator, topic, tap_config):
+def test_a_closed_stdout_ends_a_run(emulator, topic, start_with_pipe):
     """The loader may end after the first line, as `head` does."""
     emulator.load(topic, [{"text": "x" * 10_000} for _ in range(100)])
-    process = start_with_pipe(tap_config(topics=[topic]))
+    process = start_with_pipe(topics=[topic])
     assert process.stdout
     assert b"SCHEMA" in process.stdout.readline()
     process.stdout.close()

@@ -8,7 +8,7 @@ from workato_streams_emulator import Emulator, LoggedRequest
 
 from tests.support.executables import TIMEOUT_SECS, command, environment
 from tests.support.running import eventually
-from tests.support.tap import END_SECS, bookmark, read_slowly, start_with_pipe
+from tests.support.tap import END_SECS, bookmark, read_slowly
 from tests.support.tap_output import assert_states_are_true, ids
 
 TOPICS = 12
@@ -70,13 +70,13 @@ def test_a_state_is_emitted_only_if_it_has_changed(emulator, published, run_tap)
     assert all(states[n] != states[n + 1] for n in range(len(states) - 1))
 
 
-def test_a_slow_loader_delays_neither_states_nor_the_end(emulator, tap_config):
+def test_a_slow_loader_delays_neither_states_nor_the_end(emulator, start_with_pipe):
     """The worker that writes emits the state when it is due, and `max_run_secs` holds."""
     topics = [emulator.create_topic(f"topic {n}") for n in range(20)]
     for topic in topics:
         emulator.load(topic, [{"text": "x" * 500} for _ in range(2_000)])
     process = start_with_pipe(
-        tap_config(topics=topics, max_parallel_topics=20, max_run_secs=3, state_interval_secs=0.5)
+        topics=topics, max_parallel_topics=20, max_run_secs=3, state_interval_secs=0.5
     )
     eventually(emulator.requests, "the start of the run")
     began = time.monotonic()

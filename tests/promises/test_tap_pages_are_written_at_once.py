@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.executables import Outcome
 from tests.support.running import eventually
-from tests.support.tap import bookmark, start_with_pipe
+from tests.support.tap import bookmark
 from tests.support.tap_output import ids
 
 
@@ -40,16 +40,16 @@ def test_a_page_is_not_delayed_by_an_outage(emulator, topic, start_tap):
     emulator.fault("reset", after=1, times=-1)
     tap = start_tap(topics=[topic], tail=True, state_interval_secs=1)
     tap.wait_for(lambda run: "retrying in" in run.stderr, "a retry")
+    tap.wait_for_records(50)
     assert ids(tap.so_far) == published[:50]
     tap.wait_for_bookmark("topic_1", published[49])
 
 
-def test_a_slow_loader_does_not_use_up_the_time_for_retries(emulator, topic, tap_config):
+def test_a_slow_loader_does_not_use_up_the_time_for_retries(emulator, topic, start_with_pipe):
     """A response that is lost after a page could not be written for long is requested again."""
     published = emulator.load(topic, [{"text": "x" * 10_000} for _ in range(60)])
     emulator.fault("cut", after=1)
-    config = tap_config(topics=[topic], max_retry_secs=1)
-    process = start_with_pipe(config)
+    process = start_with_pipe(topics=[topic], max_retry_secs=1)
     eventually(lambda: len(emulator.requests()) == 1, "a request")
     time.sleep(1.5)
     stdout, stderr = process.communicate()

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.fork_server import MODULES, run_forked
 
-TIMEOUT_SECS = 120
+TIMEOUT_SECS = 60
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from tests.support.executables import Outcome, command, environment
 
 # Enough for a very busy machine, but less than a pause or long poll that must not be waited for.
 WAIT_SECS = 45.0
+# After this time, a process is killed: a test that reads its output would wait forever.
+PROCESS_SECS = 60.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
@@ -25,10 +27,16 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 
 @contextmanager
 def killed_at_end(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
-    """Kill a process at the end of the block; `with Popen` would wait until it exits by itself."""
+    """Kill a process at the end of the block or after `PROCESS_SECS`, so that a read of it ends.
+
+    `with Popen` would wait until it exits by itself.
+    """
+    timer = threading.Timer(PROCESS_SECS, process.kill)
+    timer.start()
     try:
         yield process
     finally:
+        timer.cancel()
         process.kill()
         # Leaving the context closes the pipes and waits for the process.
         with process:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.executables import Outcome, command, environment, run
-from tests.support.running import Running, eventually
+from tests.support.running import Running, eventually, killed_at_end
 
 # What the end of a run may take; the promise is two seconds, and this machine may be busy.
 END_SECS = 5.0
@@ -72,19 +72,6 @@ def deselect(catalog: dict[str, Any], *breadcrumb: str) -> None:
         if entry["breadcrumb"] == list(breadcrumb)
     ]
     metadata["selected"] = False
-
-
-def start_with_pipe(
-    config: Path, stderr: int = subprocess.PIPE, **variables: str
-) -> subprocess.Popen[bytes]:
-    """Start a tap whose stdout is read only by the test, if at all."""
-    return subprocess.Popen(
-        command("tap-workato-streams", "--config", config),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        env=environment(**variables),
-    )
 
 
 def read_slowly(process: subprocess.Popen[bytes], *, chunk_bytes: int, rest_secs: float) -> Outcome:
@@ -149,5 +136,27 @@ def start_tap(tap_options: Callable[..., list[str | Path]]) -> Iterator[Callable
             tap = RunningTap(*tap_options(**given), *args, env=env)
             stack.callback(tap.kill)
             return tap
+
+        yield start
+
+
+@pytest.fixture
+def start_with_pipe(tap_config: TapConfig) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a tap whose stdout is read only by the test, if at all; kill it at the end."""
+    with ExitStack() as stack:
+
+        def start(
+            stderr: int = subprocess.PIPE,
+            env: dict[str, str] | None = None,
+            **settings: Any,  # noqa: ANN401 - settings are JSON
+        ) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(
+                command("tap-workato-streams", "--config", tap_config(**settings)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=environment(**(env or {})),
+            )
+            return stack.enter_context(killed_at_end(process))
 
         yield start
