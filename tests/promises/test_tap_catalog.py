@@ -8,7 +8,6 @@ from tap_workato_streams.event_streams.errors import SettingError
 from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark, deselect
-from tests.support.tap_in_process import discover, read
 from tests.support.tap_output import ids
 
 TYPES = 'is not one of "string", "integer" or 6 other candidates'
@@ -73,10 +72,6 @@ def published(emulator: Emulator) -> list[str]:
     return emulator.load(emulator.create_topic("Orders", id=1), [{"n": n} for n in range(5)])
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-
-
 @pytest.mark.parametrize(("document", "line"), REJECTED, ids=str)
 def test_a_document_that_is_not_a_catalog_is_rejected(document, line):
     with pytest.raises(SettingError) as raised:
@@ -95,9 +90,11 @@ def test_the_error_names_the_catalog_file(emulator, run_tap):
 
 @pytest.mark.parametrize("start_from", ["earliest", "latest"])
 @pytest.mark.parametrize("change", ["other key", "no key", "no metadata"])
-def test_the_replication_key_is_always_message_id(emulator, published, change, start_from):
+def test_the_replication_key_is_always_message_id(
+    emulator, published, discover, run_tap, change, start_from
+):
     settings = {**ORDERS, "start_from": start_from}
-    catalog = discover(emulator, **settings)
+    catalog = discover(**settings)
     [entry] = catalog["streams"]
     entry.pop("replication_method")
     if change == "other key":
@@ -108,10 +105,10 @@ def test_the_replication_key_is_always_message_id(emulator, published, change, s
             item["metadata"].pop("replication-key", None)
     else:
         catalog["streams"] = [{"tap_stream_id": "orders", "schema": entry["schema"]}]
-    first = read(emulator, catalog=catalog, **settings)
+    first = run_tap(catalog=catalog, **settings)
     assert ids(first) == (published if start_from == "earliest" else [])
     later = emulator.load(1, [{"n": 6}])
-    second = read(emulator, catalog=catalog, state=first.states[-1], **settings)
+    second = run_tap(catalog=catalog, state=first.states[-1], **settings)
     assert ids(second) == later
     assert second.states[-1]["bookmarks"]["orders"]["replication_key"] == "message_id"
     assert bookmark(second.states[-1], "orders") == later[-1]
@@ -119,10 +116,10 @@ def test_the_replication_key_is_always_message_id(emulator, published, change, s
     assert schema["key_properties"] == ["message_id"]
 
 
-def test_a_key_that_nested_records_do_not_have_is_an_error(emulator, run_tap, published):
+def test_a_key_that_nested_records_do_not_have_is_an_error(published, discover, run_tap):
     """A loader would fail, or merge all rows into one."""
     assert published
-    catalog = discover(emulator, **ORDERS)
+    catalog = discover(**ORDERS)
     catalog["streams"][0]["key_properties"] = ["n"]
     run = run_tap(catalog=catalog, **ORDERS)
     assert (run.exit_code, run.records()) == (1, [])
@@ -130,30 +127,32 @@ def test_a_key_that_nested_records_do_not_have_is_an_error(emulator, run_tap, pu
     assert "orders (topic 1): the records have no n, which is a key property; " in line
 
 
-def test_a_renamed_topic_keeps_the_name_in_the_catalog(emulator, published):
+def test_a_renamed_topic_keeps_the_name_in_the_catalog(published, discover, run_tap):
     """A topic is identified by its id, so selection and bookmark stay its own."""
-    catalog = discover(emulator, **ORDERS)
+    catalog = discover(**ORDERS)
     renamed = {"topics": [{"id": 1, "name": "sales"}]}
-    assert ids(read(emulator, catalog=catalog, **renamed), "orders") == published
+    assert ids(run_tap(catalog=catalog, **renamed), "orders") == published
 
 
-def test_a_name_in_the_catalog_that_differs_from_its_id_is_reported(emulator, published, caplog):
+def test_a_name_in_the_catalog_that_differs_from_its_id_is_reported(published, discover, run_tap):
     """A run would otherwise write another table than the catalog says."""
-    catalog = discover(emulator, **ORDERS)
+    catalog = discover(**ORDERS)
     catalog["streams"][0]["stream"] = "sales"
-    assert ids(read(emulator, catalog=catalog, **ORDERS), "orders") == published
-    assert warnings(caplog) == [
+    done = run_tap(catalog=catalog, **ORDERS)
+    assert ids(done, "orders") == published
+    assert done.warnings == [
         "orders: ignoring the name sales in the catalog; to rename a stream, set name in topics"
     ]
 
 
-def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, caplog):
+def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, discover, run_tap):
     emulator.create_topic("Returns", id=2)
     both = {"topics": [*ORDERS["topics"], {"id": 2, "name": "returns"}]}
-    catalog = discover(emulator, **both)
-    assert ids(read(emulator, catalog=catalog, **ORDERS)) == published
+    catalog = discover(**both)
+    done = run_tap(catalog=catalog, **ORDERS)
+    assert ids(done) == published
     assert {request.topic_id for request in emulator.requests()} == {1}
-    assert warnings(caplog) == [
+    assert done.warnings == [
         (
             "returns: selected in the catalog, but the topic no longer exists, so not read; "
             "to remove it, run discovery again (Meltano: --refresh-catalog)"
@@ -162,15 +161,16 @@ def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, caplog):
 
 
 def test_topics_that_are_missing_from_the_catalog_are_reported(
-    emulator, published, caplog, developer
+    emulator, published, discover, run_tap, developer
 ):
     """One line says how to add them, because Meltano caches the catalog. None is sampled."""
-    catalog = discover(emulator, **developer)
+    catalog = discover(**developer)
     for number in (2, 3):
         emulator.load(emulator.create_topic(f"New {number}", id=number), [{}])
-    assert ids(read(emulator, catalog=catalog, infer_schema=True, **developer)) == published
+    done = run_tap(catalog=catalog, infer_schema=True, **developer)
+    assert ids(done) == published
     assert {request.topic_id for request in emulator.requests(operation="consume")} == {1}
-    assert warnings(caplog) == [
+    assert done.warnings == [
         (
             "new_2, new_3: not in the catalog, so not read; to add them, run discovery again "
             "(Meltano: --refresh-catalog)"
@@ -178,23 +178,27 @@ def test_topics_that_are_missing_from_the_catalog_are_reported(
     ]
 
 
-def test_a_run_without_a_selected_stream_fails(emulator, published):
+def test_a_run_without_a_selected_stream_fails(emulator, published, discover, run_tap):
     """It would read nothing, run after run."""
     assert published
-    catalog = discover(emulator, **ORDERS)
+    catalog = discover(**ORDERS)
     deselect(catalog)
-    with pytest.raises(SettingError, match="no stream to read: select at least one"):
-        read(emulator, catalog=catalog, **ORDERS)
+    done = run_tap(catalog=catalog, **ORDERS)
+    assert done.exit_code == 1
+    assert "no stream to read: select at least one" in done.error_lines[-1]
     assert emulator.requests() == []
 
 
 @pytest.mark.parametrize(("made_for", "run_with"), [("nested", "unpacked"), ("unpacked", "nested")])
-def test_a_catalog_for_another_record_format_is_rejected(emulator, published, made_for, run_with):
+def test_a_catalog_for_another_record_format_is_rejected(
+    emulator, published, discover, run_tap, made_for, run_with
+):
     """Its columns would not be those of the records."""
     assert published
-    catalog = discover(emulator, record_format=made_for, **ORDERS)
+    catalog = discover(record_format=made_for, **ORDERS)
     emulator.clear_requests()
     error = f"orders: the catalog was made for record_format {made_for}, not {run_with}; run disc"
-    with pytest.raises(SettingError, match=error):
-        read(emulator, catalog=catalog, record_format=run_with, **ORDERS)
+    done = run_tap(catalog=catalog, record_format=run_with, **ORDERS)
+    assert done.exit_code == 1
+    assert error in done.error_lines[-1]
     assert emulator.requests() == []

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.support.executables import Outcome
-from tests.support.tap_in_process import discover, read
 from tests.support.tap_output import consumed, ids
 
 
@@ -131,9 +130,8 @@ def test_a_malformed_schema_costs_a_warning_and_the_others_are_discovered(
     broken = range(len(MALFORMED))
     assert found.keys() == {*(f"broken_{number}" for number in broken), f"topic_{len(MALFORMED)}"}
     assert not any("properties" in payload for payload in found.values())
-    warnings = [line.split("| ")[-1] for line in run.stderr.splitlines() if "WARNING" in line]
     line = "topic %d: the Developer API lists no valid schema"
-    assert warnings == [line % number for number in broken]
+    assert run.warnings == [line % number for number in broken]
 
 
 def test_topics_that_the_developer_api_does_not_list_are_read(emulator, run_tap, developer):
@@ -201,7 +199,7 @@ def test_with_catalog_and_topics_a_failing_developer_api_is_a_warning(emulator, 
     schema = run.messages[0]["schema"]["properties"]["payload"]["properties"]
     assert schema == {"n": {"type": ["integer", "null"]}}
     assert run.exit_code == 0
-    [line] = [line for line in run.stderr.splitlines() if "WARNING" in line]
+    [line] = run.warnings
     assert "Developer API: HTTP 401 (" in line
     assert "); check developer_api_token and data_center" in line
     assert "stale-secret" not in run.stderr
@@ -210,11 +208,13 @@ def test_with_catalog_and_topics_a_failing_developer_api_is_a_warning(emulator, 
 
 
 @pytest.mark.parametrize("cached_catalog", [False, True])
-def test_a_renamed_topic_keeps_its_stream_name_and_bookmark(emulator, developer, cached_catalog):
+def test_a_renamed_topic_keeps_its_stream_name_and_bookmark(
+    emulator, developer, discover, run_tap, cached_catalog
+):
     """It is identified by its id, with and without a cached catalog; a new topic takes no name."""
     emulator.load(emulator.create_topic("Orders", id=1), [{"n": 1}])
-    catalog = discover(emulator, **developer) if cached_catalog else None
-    state = read(emulator, catalog=catalog, **developer).states[-1]
+    catalog = discover(**developer) if cached_catalog else None
+    state = run_tap(catalog=catalog, **developer).states[-1]
     renamed = [{"id": 1, "name": "Sales"}]
     if not cached_catalog:
         emulator.create_topic("Orders", id=2)
@@ -222,21 +222,22 @@ def test_a_renamed_topic_keeps_its_stream_name_and_bookmark(emulator, developer,
     for page in (renamed, []):
         emulator.fault("garbage", operation="topics", body={"data": page})
     later = emulator.load(1, [{"n": 2}])
-    outcome = read(emulator, catalog=catalog, state=state, **developer)
+    outcome = run_tap(catalog=catalog, state=state, **developer)
     assert ids(outcome, "orders") == later
     assert {record["topic_id"] for record in outcome.records("orders")} == {1}
     schemas = [message["stream"] for message in outcome.messages if message["type"] == "SCHEMA"]
     assert sorted(schemas) == (["orders"] if cached_catalog else ["orders", "orders_2"])
 
 
-def test_a_topic_that_cannot_be_sampled_costs_a_warning(emulator, caplog):
+def test_a_topic_that_cannot_be_sampled_costs_a_warning(emulator, run_tap):
     for topic in (1, 2):
         emulator.load(emulator.create_topic(f"topic {topic}", id=topic), [{"n": 1}])
     emulator.fault("status", status=403, topic_id=1, times=-1)
-    catalog = discover(emulator, topics=[{"id": 1}, {"id": 2}], infer_schema=True)
-    payloads = [stream["schema"]["properties"]["payload"] for stream in catalog["streams"]]
+    done = run_tap("--discover", topics=[1, 2], infer_schema=True)
+    streams = json.loads(done.stdout)["streams"]
+    payloads = [stream["schema"]["properties"]["payload"] for stream in streams]
     assert payloads[0] == {"type": ["object", "null"], "additionalProperties": True}
     assert list(payloads[1]["properties"]) == ["n"]
-    [line] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    [line] = done.warnings
     assert line.startswith("topic_1 (topic 1): HTTP 403")
     assert line.endswith("; its schema cannot be inferred, so any object is allowed")

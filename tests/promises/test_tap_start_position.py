@@ -8,7 +8,6 @@ import pytest
 from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
-from tests.support.tap_in_process import read
 from tests.support.tap_output import ago, all_ago, assert_states_are_true, consumed, ids
 
 
@@ -111,7 +110,7 @@ OLD = {"just now": (0, 5), "a minute": (60, 5), "hours": (5 * HOUR, 200), "days"
 
 @pytest.mark.parametrize("old", [*OLD.values(), (0, 0)], ids=[*OLD, "no message"])
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
-def test_latest_skips_every_old_message_and_no_new_one(emulator, topic, service, old):
+def test_latest_skips_every_old_message_and_no_new_one(emulator, topic, run_tap, service, old):
     """Whatever the service's clock says, and however long the topic has been idle.
 
     The next run does not read the old messages, either.
@@ -122,11 +121,11 @@ def test_latest_skips_every_old_message_and_no_new_one(emulator, topic, service,
     times = [ago(skewed_secs + secs) for secs in range(count - 1, -1, -1)]
     emulator.load(topic, [{"old": True}] * count, times=times)
     settings = {"topics": [{"id": topic}], "start_from": "latest"}
-    first = read(emulator, **settings)
+    first = run_tap(**settings)
     assert first.records() == []
     assert "page_limit" in service or len(emulator.requests()) <= 30
     new = emulator.load(topic, [{"new": True}] * 2)
-    assert ids(read(emulator, state=first.states[-1], **settings)) == new
+    assert ids(run_tap(state=first.states[-1], **settings)) == new
 
 
 def test_latest_of_a_topic_that_is_always_busy_is_where_the_run_starts(emulator, topic, start_tap):

@@ -1,14 +1,13 @@
 """A state file is used as it is, unwrapped, or rejected; it is never taken for "no state"."""
 
 import json
+import re
 from typing import Any
 
 import pytest
-from tap_workato_streams.event_streams.errors import SettingError
 from workato_streams_emulator import Emulator
 
 from tests.support.tap import bookmark
-from tests.support.tap_in_process import read
 from tests.support.tap_output import ago, consumed, ids
 
 REJECTED = [
@@ -102,12 +101,14 @@ def test_a_run_with_a_file_that_is_not_a_state_sends_no_request(
 
 
 @pytest.mark.parametrize(("given", "line"), UNUSABLE, ids=str)
-def test_a_bookmark_that_cannot_be_used_is_rejected(emulator, published, given, line):
+def test_a_bookmark_that_cannot_be_used_is_rejected(emulator, published, run_tap, given, line):
     """No request is sent: otherwise the topic would be read again from the start."""
     assert published
-    with pytest.raises(SettingError) as raised:
-        read(emulator, topics=[{"id": 1}], state={"bookmarks": {"topic_1": given}})
-    assert str(raised.value) == f"topic_1 (topic 1): the bookmark in state {line}"
+    done = run_tap(topics=[1], state={"bookmarks": {"topic_1": given}})
+    assert done.exit_code == 1
+    [error] = done.error_lines
+    assert "topic_1 (topic 1): the bookmark in state file " in error
+    assert error.endswith(f"state.json {line}")
     assert emulator.requests() == []
 
 
@@ -145,27 +146,27 @@ def test_of_two_bookmarks_for_one_topic_the_newest_is_used(emulator, published, 
     assert {name: done.states[-1]["bookmarks"][name] for name in given} == given
 
 
-def test_a_bookmark_of_another_topic_is_rejected_if_a_topic_is_read_twice(emulator, published):
+def test_a_bookmark_of_another_topic_is_rejected_if_a_topic_is_read_twice(
+    emulator, published, run_tap
+):
     """Its message id is never sent: no topic id says which of the two streams it belongs to."""
     emulator.create_topic(id=2)
     given = {"a": {"replication_key_value": published[1], "topic_id": 2}}
     topics = [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}, {"id": 2, "name": "c"}]
-    with pytest.raises(SettingError, match=r"a \(topic 1\): .* belongs to topic 2"):
-        read(emulator, topics=topics, state={"bookmarks": given})
+    done = run_tap(topics=topics, state={"bookmarks": given})
+    assert done.exit_code == 1
+    assert re.search(r"a \(topic 1\): .* belongs to topic 2", done.error_lines[-1])
 
 
-def test_two_streams_that_swap_their_names_keep_their_positions(emulator, published):
+def test_two_streams_that_swap_their_names_keep_their_positions(emulator, published, run_tap):
     """A message id of one topic is never sent to another."""
     other = emulator.load(emulator.create_topic(id=2), [{} for _ in range(4)])
     given = {
         "a": {"replication_key_value": published[1], "topic_id": 1},
         "b": {"replication_key_value": other[2], "topic_id": 2},
     }
-    outcome = read(
-        emulator,
-        topics=[{"id": 1, "name": "b"}, {"id": 2, "name": "a"}],
-        state={"bookmarks": given},
-    )
+    topics = [{"id": 1, "name": "b"}, {"id": 2, "name": "a"}]
+    outcome = run_tap(topics=topics, state={"bookmarks": given})
     assert ids(outcome, "b") == published[2:]
     assert ids(outcome, "a") == other[3:]
     assert {body.get("after_message_id") for body in consumed(emulator, 1)} <= set(published)

@@ -1,5 +1,10 @@
-"""Whatever the topics, pages, faults and runs, the output is what was published."""
+"""Whatever the topics, pages, faults and runs, the output is what was published.
 
+The tap runs in this process, so that hundreds of runs can be tried.
+"""
+
+import contextlib
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tap_workato_streams.event_streams import rate_limiter as pacing
 from tap_workato_streams.event_streams import session as retrying
+from tap_workato_streams.tap import TapWorkatoStreams
+from workato_streams_emulator import Emulator
 
+from tests.support.executables import Outcome
 from tests.support.tap import bookmark
-from tests.support.tap_in_process import read
 from tests.support.tap_output import all_ago, assert_states_are_true, ids
 
 EXAMPLES = settings(max_examples=60)
@@ -40,7 +47,17 @@ def _in_process() -> Iterator[None]:
         patch.setattr(retrying, "LONGEST_WAIT_SECS", 0.001)
         patch.setattr(pacing, "LONGEST_PAUSE_SECS", 0.001)
         patch.setattr(pacing, "CAREFUL_SECS", 0.0)
+        patch.setattr(TapWorkatoStreams, "_setup_signal_handlers", lambda _self: None)
         yield
+
+
+def read(emulator: Emulator, *, state: object = None, **config: Any) -> Outcome:  # noqa: ANN401 - settings are JSON
+    """Run the tap against the emulator; errors are raised."""
+    written = io.BytesIO()
+    config = {"api_url": emulator.url, "api_token": emulator.token, **config}
+    with contextlib.redirect_stdout(io.TextIOWrapper(written, write_through=True)):
+        TapWorkatoStreams(config=config, state=state).sync_all()
+        return Outcome(0, written.getvalue(), "")
 
 
 @EXAMPLES

@@ -49,6 +49,11 @@ class Outcome:
         """The lines of stderr that report an error."""
         return [line for line in self.stderr.splitlines() if "ERROR" in line or "CRITICAL" in line]
 
+    @property
+    def warnings(self) -> list[str]:
+        """The texts of the warnings on stderr."""
+        return [line.split("| ")[-1] for line in self.stderr.splitlines() if "WARNING" in line]
+
 
 def write_json(path: Path, value: object) -> Path:
     """Write a config, state or catalog file for an executable."""

@@ -128,6 +128,17 @@ def run_tap(tap_options: Callable[..., list[str | Path]]) -> RunTap:
 
 
 @pytest.fixture
+def discover(run_tap: RunTap) -> Callable[..., dict[str, Any]]:
+    """Return the catalog that the tap discovers."""
+
+    def discover_it(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - settings are JSON
+        catalog: dict[str, Any] = json.loads(run_tap("--discover", **settings).stdout)
+        return catalog
+
+    return discover_it
+
+
+@pytest.fixture
 def start_tap(tap_options: Callable[..., list[str | Path]]) -> Iterator[Callable[..., RunningTap]]:
     """Start the tap, and kill it at the end of the test."""
     with ExitStack() as stack:
