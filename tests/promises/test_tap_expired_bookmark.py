@@ -213,5 +213,5 @@ def test_a_bookmark_of_another_session_of_the_emulator_has_expired(emulator, top
     published = emulator.load(topic, [{"n": n} for n in range(8)])
     outcome = run_tap(topics=[topic], state=state)
     assert ids(outcome) == published
-    [line] = warnings(outcome)
+    [line] = outcome.warnings
     assert "has expired or was purged" in line
