@@ -12,12 +12,13 @@ from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from typing_extensions import override
 
+from .delivery.at_least_once import AtLeastOnce
+from .delivery.exactly_once.run import ExactlyOnce
+from .delivery.exactly_once.topic_reader import TopicReader
 from .event_streams.consume import ConsumeClient
 from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
-from .exactly_once.run import ExactlyOnce
-from .exactly_once.topic_reader import TopicReader
 from .input.batch_files import records
 from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
 from .mapping import MappedStream, mapping
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from .delivery.guarantee import Guarantee
     from .input.messages import Line
+    from .publishing.messages import OutgoingMessage
 
 # From a fast response to waiting several minutes for the quota.
 LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -92,9 +95,10 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         client = ConsumeClient(session, topic_id, split_page)
         return TopicReader(client, label, config["message_key_field"])
 
-    context = PublishContext(settings, connect, limiter)
+    guarantee: Guarantee[OutgoingMessage] = AtLeastOnce()
     if config["exactly_once"]:
-        context.exactly_once = ExactlyOnce(open_reader)
+        guarantee = ExactlyOnce(open_reader)
+    context = PublishContext(settings, connect, limiter, guarantee)
     if config.get("metrics_address"):
         context.latency = histogram(
             "target_acknowledgement_seconds",
@@ -192,7 +196,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if state != b"null":
             if state[:1] != b"{":
                 raise InputError("the value of the state is not an object")
-            self._producer.close_checkpoint(state)
+            self._producer.add_state(state)
 
     @override
     def _process_activate_version_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict

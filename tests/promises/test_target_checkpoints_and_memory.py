@@ -1,4 +1,4 @@
-"""The checkpoint tracker, and how much memory it and the whole target use."""
+"""The checkpoints, and how much memory they and the whole target use."""
 
 import os
 import subprocess
@@ -7,10 +7,10 @@ import time
 
 from hypothesis import given
 from hypothesis import strategies as st
+from target_workato_streams.delivery.at_least_once import AtLeastOnce
 from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.publishing.messages import OutgoingMessage
 from target_workato_streams.publishing.topic_producer import BatchQueue
-from target_workato_streams.state.checkpoints import Checkpoint, CheckpointTracker
 
 from tests.support.executables import command, environment
 from tests.support.running import eventually, killed_at_end
@@ -19,24 +19,25 @@ from tests.support.singer_lines import lines, record, schema, state
 RECORD = Record(Stream("orders"), b"{}", 1)
 
 
-def tracked(tracker: CheckpointTracker) -> OutgoingMessage:
-    """A message of the record that was read last."""
-    checkpoint = tracker.track()
-    return OutgoingMessage(b"{}", RECORD, tracker.sequence, checkpoint)
+def added(guarantee: AtLeastOnce[OutgoingMessage], sequence: int) -> OutgoingMessage:
+    """A message that the guarantee waits for."""
+    message = OutgoingMessage(b"{}", RECORD, sequence)
+    assert guarantee.wants(11, message)
+    return message
 
 
 @given(st.lists(st.sampled_from(["record", "state"]), max_size=40), st.randoms())
 def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgements(events, chance):
     """After each acknowledgement, no state precedes its records, and none is late."""
-    tracker = CheckpointTracker()
+    guarantee: AtLeastOnce[OutgoingMessage] = AtLeastOnce()
     unacknowledged: list[tuple[int, OutgoingMessage]] = []
     states = []
     for number, event in enumerate(events):
         if event == "state":
-            tracker.close(b"%d" % number)
+            guarantee.add_state(b"%d" % number)
             states.append(number)
         else:
-            unacknowledged.append((number, tracked(tracker)))
+            unacknowledged.append((number, added(guarantee, number + 1)))
     emitted = -1
 
     def newest() -> int:
@@ -44,7 +45,7 @@ def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgeme
         return max((number for number in states if number < first_unacknowledged), default=-1)
 
     def taken() -> int:
-        state = tracker.take()
+        state = guarantee.pop_state()
         return emitted if state is None else int(state)
 
     emitted = max(emitted, taken())
@@ -52,26 +53,23 @@ def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgeme
     chance.shuffle(unacknowledged)
     while unacknowledged:
         _, message = unacknowledged.pop()
-        tracker.acknowledge([message.checkpoint])
-        assert tracker.unacknowledged == len(unacknowledged)
+        guarantee.settle(11, [message], None)
+        assert guarantee.unsettled == len(unacknowledged)
         emitted = max(emitted, taken())
         assert emitted == newest()
 
 
 def test_a_slow_topic_does_not_accumulate_checkpoints():
     """While one record is unacknowledged, complete checkpoints after it are merged."""
-    tracker = CheckpointTracker()
-    first = tracked(tracker)
+    guarantee: AtLeastOnce[OutgoingMessage] = AtLeastOnce()
+    first = added(guarantee, 1)
     for number in range(1000):
-        tracker.close(b"%d" % number)
-        tracker.acknowledge([tracked(tracker).checkpoint])
-    length, checkpoint = 1, first.checkpoint
-    while checkpoint.following is not None:
-        length, checkpoint = length + 1, checkpoint.following
-    assert length <= 3
-    assert tracker.take() is None
-    tracker.acknowledge([first.checkpoint])
-    assert tracker.take() == b"999"
+        guarantee.add_state(b"%d" % number)
+        guarantee.settle(11, [added(guarantee, number + 2)], None)
+    assert len(guarantee.checkpoints) <= 3
+    assert guarantee.pop_state() is None
+    guarantee.settle(11, [first], None)
+    assert guarantee.pop_state() == b"999"
 
 
 def test_a_record_that_is_kept_next_to_its_payload_counts_as_memory():
@@ -80,7 +78,7 @@ def test_a_record_that_is_kept_next_to_its_payload_counts_as_memory():
     memory = []
     for body in (text, b"{}"):
         queue = BatchQueue(1)
-        queue.put([OutgoingMessage(body, Record(Stream("orders"), text, 1), 1, Checkpoint())])
+        queue.put([OutgoingMessage(body, Record(Stream("orders"), text, 1), 1)])
         memory.append(queue.memory)
     record_as_payload, payload_of_a_field = memory
     assert 100_000 < record_as_payload < 110_000

@@ -2,12 +2,11 @@
 
 import time
 
-from target_workato_streams.exactly_once.run import ExactlyOnce
+from target_workato_streams.delivery.exactly_once.run import ExactlyOnce
 from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.message_key import RowVersion
 from target_workato_streams.publishing.batches import FRAME_BYTES, BatchBuilder, BatchSettings
 from target_workato_streams.publishing.messages import OutgoingMessage
-from target_workato_streams.state.checkpoints import Checkpoint
 
 RECORD = Record(Stream("a"), b"{}", 1)
 BODY = b'{"id":1}'
@@ -29,14 +28,14 @@ class Input:
         for row in rows:
             self._sequence += 1
             version = RowVersion(row, "content")
-            message = OutgoingMessage(BODY, RECORD, self._sequence, Checkpoint(), version)
-            assert self._exactly_once.rule.wants(11, message)
+            message = OutgoingMessage(BODY, RECORD, self._sequence, version)
+            assert self._exactly_once.wants(11, message)
             complete += self.builder.add(message)
         return ["".join(each.version.row for each in batch) for batch in complete]
 
     def add_state(self) -> None:
         """Add a STATE."""
-        self._exactly_once.take_state(b'{"bookmarks":{"rows":%d}}' % self._sequence)
+        self._exactly_once.add_state(b'{"bookmarks":{"rows":%d}}' % self._sequence)
 
 
 def test_a_batch_never_exceeds_its_size():

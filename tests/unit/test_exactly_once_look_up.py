@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from target_workato_streams.delivery.exactly_once.topic_reader import TopicReader
+from target_workato_streams.delivery.guarantee import Position
 from target_workato_streams.event_streams.consume import ConsumeClient, Cursor, Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
-from target_workato_streams.exactly_once.positions import Position
-from target_workato_streams.exactly_once.topic_reader import TopicReader
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
 KEY = f"{7:032}-{8:032}"

@@ -3,16 +3,16 @@
 import json
 
 import pytest
-from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.exactly_once.positions import (
+from target_workato_streams.delivery.exactly_once.positions import (
     BEGINNING,
-    Position,
     ResumePoint,
     read_state,
     resume_point,
     with_positions,
     without_positions,
 )
+from target_workato_streams.delivery.guarantee import Position
+from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.message_key import RowVersion
 
 

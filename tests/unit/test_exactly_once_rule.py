@@ -3,13 +3,14 @@
 from typing import NamedTuple
 
 import pytest
-from target_workato_streams.exactly_once import deduplicator
-from target_workato_streams.exactly_once.deduplicator import (
+from target_workato_streams.delivery.exactly_once import deduplicator
+from target_workato_streams.delivery.exactly_once.deduplicator import (
     HOLD_SECS,
     Deduplicator,
     Matches,
 )
-from target_workato_streams.exactly_once.positions import BEGINNING, Position, ResumePoint
+from target_workato_streams.delivery.exactly_once.positions import BEGINNING, ResumePoint
+from target_workato_streams.delivery.guarantee import Position
 from target_workato_streams.message_key import RowVersion
 
 TOPIC, OTHER = 11, 12
@@ -33,11 +34,11 @@ class Input:
     """Passes records and states to the rule, after a look-up that has found these versions."""
 
     def __init__(self, found: str = "") -> None:
-        self.rule: Deduplicator[Record] = Deduplicator()
-        self.rule.restore({TOPIC: START, OTHER: START})
-        self.rule.look_up(TOPIC, Position("end"), map(version, found.split()))
-        self.rule.look_up(OTHER, Position("end"))
         self.now = 1000.0
+        self.rule: Deduplicator[Record] = Deduplicator(lambda: self.now)
+        self.rule.restore({TOPIC: START, OTHER: START})
+        self.rule.add_found(TOPIC, Position("end"), map(version, found.split()))
+        self.rule.add_found(OTHER, Position("end"))
         self.states = 0
         self.last = Record(version("-"), 0)
 
@@ -58,11 +59,12 @@ class Input:
     def state(self, name: bytes | None = None) -> None:
         """Pass a STATE; without a name, it differs from all others."""
         self.states += 1
-        self.rule.take_state(name or b"%d" % self.states, self.now)
+        value = name or b"%d" % self.states
+        self.rule.add_state(value, ResumePoint(value))
 
     def emitted(self) -> tuple[bytes, dict[int, str | None]] | None:
         """Return the state that is emitted now, with its positions."""
-        found = self.rule.take_checkpoint()
+        found = self.rule.pop_state()
         if found is None:
             return None
         return found.state, {topic: each.message_id for topic, each in found.positions.items()}
@@ -106,13 +108,11 @@ def test_the_last_state_waits_for_kept_records():
     """The state that covers them waits for their outcomes."""
     given = Input("1a 1b")
     assert not given.wants("1a")
-    given.state()
+    given.state(b"last")
     [(_, kept)] = given.rule.finish(is_complete=True)
-    assert given.rule.take_last() is None
+    assert given.emitted() is None
     given.settle(kept)
-    last = given.rule.take_last()
-    assert last is not None
-    assert last.positions[TOPIC] == Position("of 1")
+    assert given.emitted() == (b"last", {TOPIC: "of 1", OTHER: "end"})
 
 
 def test_a_checkpoint_is_emitted_when_all_records_before_it_have_outcomes():
@@ -182,7 +182,7 @@ def test_messages_that_are_found_after_a_state_hold_back_the_next_one():
     published = given.publish("1a")
     given.state(b"one")
     given.state(b"two")
-    given.rule.look_up(13, Position("end"), [version("9a")])
+    given.rule.add_found(13, Position("end"), [version("9a")])
     given.settle(published)
     assert given.emitted() == (b"one", {TOPIC: "of 1", OTHER: "end", 13: "start"})
     assert given.emitted() is None
@@ -192,20 +192,22 @@ def test_first_contact_adds_the_position_to_the_last_state():
     """The state is emitted again before the first publish; other positions do not change."""
     rule: Deduplicator[Record] = Deduplicator()
     assert rule.position(TOPIC) is None
-    assert rule.look_up(TOPIC, Position(None)) is None
-    rule.take_state(b"one", 0.0)
-    assert rule.take_checkpoint() is not None
+    rule.add_found(TOPIC, Position(None))
+    assert rule.pop_state() is None
+    rule.add_state(b"one", ResumePoint(b"one"))
+    assert rule.pop_state() is not None
     record = Record(version("1a"), 1)
     assert rule.wants(TOPIC, record)
-    rule.take_state(b"two", 0.0)
+    rule.add_state(b"two", ResumePoint(b"two"))
     rule.settle(TOPIC, [record], Position("of 1"))
-    again = rule.look_up(OTHER, Position("end"))
+    rule.add_found(OTHER, Position("end"))
+    again = rule.pop_state()
     assert again is not None
     assert (again.state, again.positions) == (
         b"one",
         {TOPIC: Position(None), OTHER: Position("end")},
     )
-    checkpoint = rule.take_checkpoint()
+    checkpoint = rule.pop_state()
     assert checkpoint is not None
     assert checkpoint.positions == {TOPIC: Position("of 1"), OTHER: Position("end")}
 
@@ -213,7 +215,7 @@ def test_first_contact_adds_the_position_to_the_last_state():
 def test_positions_that_come_late_do_not_replace_what_was_read():
     """Some taps emit their state after records: the topic has been read by then."""
     rule: Deduplicator[Record] = Deduplicator()
-    rule.look_up(TOPIC, Position("B"))
+    rule.add_found(TOPIC, Position("B"))
     rule.restore({TOPIC: Position("A"), OTHER: Position("C")})
     assert (rule.position(TOPIC), rule.position(OTHER)) == (Position("B"), Position("C"))
 
@@ -222,36 +224,39 @@ def test_the_last_state_is_not_emitted_if_records_follow_it():
     """The tap may have died, so nothing shows that its records are complete."""
     given = Input()
     given.state()
+    assert given.emitted() is not None
     given.settle(given.publish("1a"))
-    assert given.rule.take_last() is None
+    given.rule.finish(is_complete=True)
+    assert given.emitted() is None
 
 
 def test_matches_show_whether_the_keys_have_changed():
     """Without a match, key properties, stream name or columns may have changed."""
     given = Input("1a 2a 2b")
+    given.rule.add_found(TOPIC, Position("end"), [version("1", "b")])
+    a, b = given.rule.matches.values()
+    assert (a, b) == (Matches(3), Matches(1))
     given.publish("1A")
-    assert given.rule.matches == [Matches(TOPIC, 3, 0)]
+    assert a == Matches(3, 0, is_read=True)
     given.wants("2b")
-    assert given.rule.matches == [Matches(TOPIC, 3, 2)]
-    given.rule.look_up(TOPIC, Position("end"), [version("1", "b")])
-    assert given.rule.matches == [Matches(TOPIC, 3, 2), Matches(TOPIC, 1, 0)]
+    assert (a, b) == (Matches(3, 2, is_read=True), Matches(1))
 
 
 def test_a_state_from_which_the_tap_starts_again_covers_nothing():
     """It is emitted with the positions of the one before: the next run finds the records."""
     rule: Deduplicator[Record] = Deduplicator()
-    rule.look_up(TOPIC, START)
+    rule.add_found(TOPIC, START)
     record = Record(version("1a"), 1)
     assert rule.wants(TOPIC, record)
     rule.settle(TOPIC, [record], Position("of 1"))
-    rule.take_state(b"10,000", 0.0, BEGINNING)
-    again = rule.take_checkpoint()
+    rule.add_state(b"10,000", BEGINNING)
+    again = rule.pop_state()
     assert again is not None
     assert (again.state, again.positions) == (b"10,000", {TOPIC: START})
-    rule.take_state(b"markers", 0.0, ResumePoint(b"new", frozenset("a"), is_resumable=False))
-    assert rule.take_checkpoint() is None
-    rule.take_state(b"the end", 0.0, ResumePoint(b"new"))
-    end = rule.take_checkpoint()
+    rule.add_state(b"markers", ResumePoint(b"new", frozenset("a"), is_resumable=False))
+    assert rule.pop_state() is None
+    rule.add_state(b"the end", ResumePoint(b"new"))
+    end = rule.pop_state()
     assert end is not None
     assert (end.state, end.positions) == (b"the end", {TOPIC: Position("of 1")})
 
@@ -261,18 +266,18 @@ def test_the_end_of_a_stream_covers_its_records():
     rule: Deduplicator[Record] = Deduplicator()
     rule.restore({TOPIC: START})
     marked = ResumePoint(BEGINNING.progress, frozenset("a"))
-    rule.take_state(b"start", 0.0, marked)
-    assert rule.take_checkpoint() is not None
-    rule.look_up(TOPIC, START)
+    rule.add_state(b"start", marked)
+    assert rule.pop_state() is not None
+    rule.add_found(TOPIC, START)
     record = Record(version("1a"), 1)
     assert rule.wants(TOPIC, record)
     rule.settle(TOPIC, [record], Position("of 1"))
-    rule.take_state(b"between", 0.0, marked)
-    between = rule.take_checkpoint()
+    rule.add_state(b"between", marked)
+    between = rule.pop_state()
     assert between is not None
     assert between.positions == {TOPIC: START}
-    rule.take_state(b"end", 0.0, BEGINNING)
-    end = rule.take_checkpoint()
+    rule.add_state(b"end", BEGINNING)
+    end = rule.pop_state()
     assert end is not None
     assert (end.state, end.positions) == (b"end", {TOPIC: Position("of 1")})
 
@@ -291,7 +296,7 @@ def test_a_state_lists_the_found_messages_that_it_does_not_cover():
     given = Input("9a 9b 1a")
     given.wants("1a")
     given.state(b"one")
-    emitted = given.rule.take_checkpoint()
+    emitted = given.rule.pop_state()
     assert emitted is not None
     nine = version("9a").row
     assert (emitted.positions[TOPIC].message_id, emitted.uncovered) == (
@@ -300,6 +305,6 @@ def test_a_state_lists_the_found_messages_that_it_does_not_cover():
     )
     following: Deduplicator[Record] = Deduplicator()
     following.restore(emitted.positions, [(TOPIC, version("9a")), (TOPIC, version("9b"))])
-    following.look_up(TOPIC, Position("end"))
+    following.add_found(TOPIC, Position("end"))
     assert not following.wants(TOPIC, Record(version("9b"), 1))
     assert following.wants(TOPIC, Record(version("9b"), 2))

@@ -16,8 +16,8 @@ TARGET = {
     "input": set[str](),
     "state": {"input"},
     "message_key": {"input"},
-    "exactly_once": {"message_key"},
-    "publishing": {"input", "state", "message_key", "exactly_once"},
+    "delivery": {"message_key"},
+    "publishing": {"input", "state", "message_key", "delivery"},
     "routing": {"publishing"},
 }
 DIRECTIONS = {"tap_workato_streams": TAP, "target_workato_streams": TARGET}

@@ -12,7 +12,7 @@ from .messages import InvalidPayloadError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..exactly_once.run import ExactlyOnce
+    from ..delivery.guarantee import Guarantee
     from .messages import OutgoingMessage
 
 # docs/api.md, "Messages".
@@ -49,18 +49,15 @@ class BatchSettings:
 class BatchBuilder:
     """The batch of a topic that is under construction.
 
-    With `exactly_once`, it contains at most one record of each keyed row, so that a partial failure
-    cannot reorder the versions of a row; and if a complete batch contains records on both sides of
-    the checkpoint, it ends there, and the others start the next batch.
+    If a complete batch contains records on both sides of the guarantee's cut, it ends there, and
+    the others start the next batch.
     """
 
-    def __init__(
-        self, settings: BatchSettings, exactly_once: ExactlyOnce[OutgoingMessage] | None = None
-    ) -> None:
+    def __init__(self, settings: BatchSettings, guarantee: Guarantee[OutgoingMessage]) -> None:
         self.messages: list[OutgoingMessage] = []
         self._settings = settings
         self._max_messages, self._max_bytes = settings.max_messages, settings.max_bytes
-        self._exactly_once = exactly_once
+        self._guarantee = guarantee
         self._rows: set[str] = set()
         self._started_at = 0.0
         self._bytes = 0
@@ -77,7 +74,7 @@ class BatchBuilder:
         """
         size = len(message.body) + SEPARATOR_BYTES
         complete = []
-        row = message.version.row if self._exactly_once and message.version.is_keyed else None
+        row = self._guarantee.exclusive_row(message)
         while self.messages and (self._bytes + size > self._max_bytes or row in self._rows):
             complete.append(self.close())
         if not self.messages:
@@ -96,8 +93,8 @@ class BatchBuilder:
         """Return the messages so far and start a new batch."""
         closed, self.messages = self.messages, []
         self._rows.clear()
-        cut = self._exactly_once.rule.cut if self._exactly_once else 0
-        before = sum(message.sequence <= cut for message in closed) if cut else 0
+        cut = self._guarantee.cut
+        before = sum(message.sequence <= cut for message in closed)
         if not 0 < before < len(closed):
             return closed
         started_at = self._started_at

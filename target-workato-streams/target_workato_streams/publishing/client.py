@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from ..delivery.guarantee import PublishResult
 from ..event_streams.errors import Unavailable
 from ..event_streams.redaction import redact
 from .batches import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ..event_streams.http import Response
     from ..event_streams.session import ApiSession
-    from .messages import OutgoingMessage
     from .summary import Tally
 
 T = TypeVar("T")
-
-
-class PublishResult(NamedTuple):
-    """The result of a request."""
-
-    failed: Mapping[int, str]  # reasons of rejected messages, by index
-    unknown: Sequence[int] = ()  # indices of messages without a result; they may have arrived
-    last_message_id: str | None = None  # of the acknowledged messages; None if it is unknown
-    time: str | None = None  # the time of the response by the service's clock
-
-    def accepted(self, messages: Sequence[OutgoingMessage]) -> Sequence[OutgoingMessage]:
-        """Return the messages of the request that the service acknowledged."""
-        if not self.failed and not self.unknown:
-            return messages
-        others = {*self.failed, *self.unknown}
-        return [message for index, message in enumerate(messages) if index not in others]
 
 
 class PublishClient:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Histogram
 
+    from ..delivery.guarantee import Guarantee
     from ..event_streams.rate_limiter import RateLimiter
-    from ..exactly_once.run import ExactlyOnce
     from .batches import BatchSettings
     from .client import PublishClient
     from .messages import Outcome, OutgoingMessage, Payload, Rejected
@@ -196,8 +196,8 @@ class PublishContext:
     settings: PublishSettings
     connect: Callable[[int], PublishClient]  # opens a connection to a topic, for one worker
     limiter: RateLimiter
+    guarantee: Guarantee[OutgoingMessage]
     latency: Histogram | None = None  # None if metrics are not served
-    exactly_once: ExactlyOnce[OutgoingMessage] | None = None
     rejection_limit: RejectionLimit = field(init=False)
     entry_retries: EntryRetries = field(init=False)
     # For the main thread, with their topic ids.

@@ -12,12 +12,11 @@ import msgspec
 from ..input.messages import Record, Stream  # noqa: TC001 - msgspec reads the annotations
 from ..message_key import NO_ROW_VERSION, RowVersion, version  # noqa: TC001 - likewise
 from ..plugin.json import members
-from ..state.checkpoints import Checkpoint  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..exactly_once.positions import Position
+    from ..delivery.guarantee import Position
 
 
 class InvalidPayloadError(Exception):
@@ -79,7 +78,6 @@ class OutgoingMessage(msgspec.Struct, frozen=True, gc=False, eq=False):
     body: bytes  # the JSON object to publish
     record: Record
     sequence: int  # the number of the message within the run
-    checkpoint: Checkpoint  # waits for the message
     version: RowVersion = NO_ROW_VERSION  # in the message key
     # The record after stream maps, and its stream, whose name and key they may have changed.
     mapped: tuple[Stream, bytes] | None = None
@@ -89,7 +87,7 @@ class Published(NamedTuple):
     """The service acknowledged these messages."""
 
     messages: Sequence[OutgoingMessage]
-    # The last message of the topic that was acknowledged or read, with `exactly_once`.
+    # The last message of the topic that was acknowledged or read, if the guarantee needs it.
     position: Position | None = None
 
 

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec.structs import replace
-
 from ..event_streams.errors import EventStreamsError, Stopped
-from ..exactly_once.positions import without_positions
-from ..exactly_once.topic_reader import PROGRESS_SECS as READING_PROGRESS_SECS
 from ..message_key import NO_ROW_VERSION
 from ..plugin.wording import counted
-from ..state.checkpoints import CheckpointTracker, StateWriter
 from ..state.dead_letters import DeadLetters
+from ..state.writer import StateWriter
 from .context import RejectionLog
 from .messages import Failed, InvalidPayloadError, OutgoingMessage, Published, Rejected
-from .summary import PROGRESS_SECS, Summary
+from .summary import Summary
 from .topic_producer import TopicProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..exactly_once.run import ExactlyOnce
     from ..input.messages import Record, Stream
     from .context import PublishContext
     from .messages import Outcome
@@ -33,12 +27,18 @@ T = TypeVar("T")
 
 # The maximum memory of the messages that wait, if the requests of one topic fail.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
+# The longest time between two lines about the progress, if nothing happens.
+LONGEST_WAIT_SECS = 20.0
 # After a signal, a run has 10 seconds in total; after a failure, requests in flight have this time.
 GRACE_SECS = 8.0
 
 
 class Producer:
-    """Publishes records and emits the states that cover them, in the main thread only."""
+    """Publishes records and emits the states that cover them, in the main thread only.
+
+    `wait` waits until something happens, `poll` handles what has happened, and `poll_while` does
+    both in turn as long as a condition holds.
+    """
 
     def __init__(self, context: PublishContext) -> None:
         path = self.dead_letter_path = context.settings.dead_letter_path
@@ -46,8 +46,8 @@ class Producer:
         self.routes: dict[str, TopicProducer | None] = {}  # None for a stream that is skipped
         self.stopping = False  # after a signal, no more input is read
         self._context = context
-        self._exactly_once = context.exactly_once
-        self._checkpoints = CheckpointTracker()
+        self._guarantee = context.guarantee
+        self._sequence = 0  # of the last message
         self._dead_letters = DeadLetters(path) if path else None
         self._states = StateWriter(self._dead_letters)
         self._rejections = RejectionLog()
@@ -85,26 +85,25 @@ class Producer:
             except InvalidPayloadError as exc:
                 problem = str(exc)
         mapped = None if text is record.text else (stream, text)
-        checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
-        message = OutgoingMessage(body, record, sequence, checkpoint, version, mapped)
+        self._sequence += 1
+        message = OutgoingMessage(body, record, self._sequence, version, mapped)
         if problem is not None:
             rejected = self._context.rejection_limit.count(Rejected(message, problem))
             self._handle(producer.topic_id, rejected)
             self.poll()
-        elif not self._is_wanted(producer, message):
-            self._checkpoints.acknowledge([checkpoint])
+            return
+        if not producer.is_open:
+            self._open(producer)
+        if not self._guarantee.wants(producer.topic_id, message):
             producer.tally.skipped += 1
         elif producer.add(message):
             # Poll even if there is room, because a chunk of the input may contain many batches.
             self.poll()
-            self._wait_while(lambda: self._has_to_pause(producer))
+            self.poll_while(lambda: self._has_to_pause(producer))
 
-    def close_checkpoint(self, state: bytes) -> None:
-        """Take the value of a STATE message, which covers all records before it."""
-        if self._exactly_once is None:
-            self._checkpoints.close(state)
-        else:
-            self._exactly_once.take_state(state)
+    def add_state(self, state: bytes) -> None:
+        """Add the value of a STATE message, which covers all records before it."""
+        self._guarantee.add_state(state)
         self._emit_state()
 
     def finish(self, *, has_ended: bool = False, is_complete: bool = False) -> None:
@@ -114,20 +113,22 @@ class Producer:
         a STATE, it is complete; if not, the tap may have failed. Raises `EventStreamsError` if the
         run has failed, or if messages are unacknowledged.
         """
-        if has_ended and not self.stopping and self._exactly_once is not None:
-            # A failure or a signal is reported below.
-            with suppress(EventStreamsError):
-                self._complete(self._exactly_once, is_complete=is_complete)
-        self.submit_all()
-        self._process()
-        while not self.idle or self._context.outcomes or self._states.output is not None:
+        if has_ended and not self.stopping:
+            with suppress(EventStreamsError):  # a failure or a signal is reported below
+                self._publish_all()
+                for topic_id, message in self._guarantee.finish(is_complete=is_complete):
+                    self.topics[topic_id].add(message)
+                self._publish_all()
+        self._submit_all()
+        self._handle_events()
+        while not self._is_idle or self._context.outcomes or self._states.output is not None:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 break
             self.wait()
-            self._process()
-        idle = self.idle
+            self._handle_events()
+        is_idle = self._is_idle
         for producer in self.topics.values():
-            producer.close(join=idle)
+            producer.close(join=is_idle)
         self._context.wakeup.close()
         self._summary.write()
         if self._dead_letters is not None:
@@ -140,21 +141,11 @@ class Producer:
                 "the last state could not be written, because nothing reads stdout; check the "
                 "program that reads the states, and run again"
             )
-        if unacknowledged := self._checkpoints.unacknowledged:
+        if unsettled := self._guarantee.unsettled:
             raise EventStreamsError(
-                f"stopped with {counted(unacknowledged, 'unacknowledged message')}; the next "
+                f"stopped with {counted(unsettled, 'unacknowledged message')}; the next "
                 "run resumes from the last state and publishes them again"
             )
-
-    def submit_all(self) -> None:
-        """Close and queue all batches under construction."""
-        for producer in self.topics.values():
-            producer.submit_open()
-
-    @property
-    def idle(self) -> bool:
-        """Whether no topic has a batch that waits or is in flight."""
-        return all(producer.idle for producer in self.topics.values())
 
     def stop(self) -> None:
         """Stop reading, and finish within the time limit after a signal; signal-safe."""
@@ -165,9 +156,7 @@ class Producer:
     def wait(self, readable: int | None = None) -> bool:
         """Wait until `poll` is due or a descriptor is readable; return whether it is readable."""
         now = time.monotonic()
-        until = self._deadline or now + PROGRESS_SECS
-        if self._exactly_once is not None:
-            until = min(until, now + READING_PROGRESS_SECS)
+        until = self._deadline or now + LONGEST_WAIT_SECS
         for producer in self.topics.values():
             if (due_at := producer.due_at) is not None:
                 until = min(until, due_at)
@@ -177,56 +166,56 @@ class Producer:
 
     def poll(self) -> None:
         """Handle outcomes, batches at their maximum age and states; raise the run's failure."""
-        self._process()
+        self._handle_events()
         if self._failure is not None:
             raise self._failure
 
-    def while_waiting(self, work: Callable[[], T]) -> T:
-        """Run a function in another thread, poll until it is done, and return its result.
+    def poll_while(self, condition: Callable[[], bool]) -> None:
+        """Wait and poll as long as a condition holds.
 
         Raises `Stopped` if a signal ended the wait, and the failure of the run.
         """
+        while condition():
+            if self.stopping:
+                raise Stopped("the run is being stopped")
+            self.wait()
+            self.poll()
+
+    def run_in_thread(self, work: Callable[[], T]) -> T:
+        """Run a function in another thread, poll until it is done, and return its result.
+
+        Raises its exception, or that of `poll_while`.
+        """
         future = self._context.wakeup.run(work)
-        self._wait_while(lambda: not future.done())
+        self.poll_while(lambda: not future.done())
         return future.result()
 
-    def _is_wanted(self, producer: TopicProducer, message: OutgoingMessage) -> bool:
-        """Whether to publish a record; before the first one of a topic, the topic is read."""
-        exactly_once, topic_id = self._exactly_once, producer.topic_id
-        if exactly_once is None:
-            return True
-        if not exactly_once.has_read(topic_id):
-            try:
-                look_up = self.while_waiting(partial(exactly_once.read, topic_id, producer.label))
-            except Stopped:
-                # Nothing is read after this record, so no state covers it.
-                self._checkpoints.acknowledge([message.checkpoint])
-                raise
-            except EventStreamsError as exc:
-                # The failure of another topic has already been handled.
-                if self._failure is None:
-                    self._fail(Failed(exc))
-                raise
-            with self._failing():
-                self._states.write(exactly_once.take_look_up(topic_id, look_up))
-        return exactly_once.rule.wants(topic_id, message)
+    def _open(self, producer: TopicProducer) -> None:
+        """Prepare the guarantee for a topic before its first message."""
+        try:
+            self._guarantee.open_topic(producer.topic_id, producer.label, self.run_in_thread)
+        except EventStreamsError as exc:
+            # A signal is no failure, and that of another topic has already been handled.
+            if self._failure is None and not isinstance(exc, Stopped):
+                self._fail(Failed(exc))
+            raise
+        producer.is_open = True
+        self._emit_state()
 
-    def _complete(self, exactly_once: ExactlyOnce[OutgoingMessage], *, is_complete: bool) -> None:
-        """Publish the records that were kept, and emit the last state of a complete input."""
-        self._drain()
-        for topic_id, message in exactly_once.finish(is_complete=is_complete):
-            checkpoint, sequence = self._checkpoints.track(), self._checkpoints.sequence
-            kept = replace(message, sequence=sequence, checkpoint=checkpoint)
-            self.topics[topic_id].add(kept)
-        self._drain()
-        if is_complete:
-            with self._failing():
-                self._states.write(exactly_once.take_last())
+    def _submit_all(self) -> None:
+        """Close and queue all batches under construction."""
+        for producer in self.topics.values():
+            producer.submit_open()
 
-    def _drain(self) -> None:
-        """Publish everything that was read, and handle the outcomes; raises as `while_waiting`."""
-        self.submit_all()
-        self._wait_while(lambda: not self.idle)
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no topic has a batch that waits or is in flight."""
+        return all(producer.idle for producer in self.topics.values())
+
+    def _publish_all(self) -> None:
+        """Publish everything that was read, and handle the outcomes; raises as `poll_while`."""
+        self._submit_all()
+        self.poll_while(lambda: not self._is_idle)
         self.poll()
 
     def _has_to_pause(self, producer: TopicProducer) -> bool:
@@ -242,15 +231,7 @@ class Producer:
             return True
         return sum(each.queue.memory for each in topics) > MAX_WAITING_BYTES
 
-    def _wait_while(self, condition: Callable[[], bool]) -> None:
-        """Wait and poll as long as a condition holds; raises as `while_waiting`."""
-        while condition():
-            if self.stopping:
-                raise Stopped("the run is being stopped")
-            self.wait()
-            self.poll()
-
-    def _process(self) -> None:
+    def _handle_events(self) -> None:
         self._context.wakeup.clear()
         while self._context.outcomes:
             self._handle(*self._context.outcomes.popleft())
@@ -260,16 +241,12 @@ class Producer:
                 producer.submit_open()
         self._emit_state()
         self._summary.progress()
-        if self._exactly_once is not None:
-            self._exactly_once.report_progress()
+        self._guarantee.report_progress()
 
     def _handle(self, topic_id: int, outcome: Outcome) -> None:
         producer = self.topics[topic_id]
-        exactly_once = self._exactly_once
         if isinstance(outcome, Published):
-            if exactly_once is not None:
-                exactly_once.rule.settle(topic_id, outcome.messages, outcome.position)
-            self._checkpoints.acknowledge(message.checkpoint for message in outcome.messages)
+            self._guarantee.settle(topic_id, outcome.messages, outcome.position)
             producer.tally.published += len(outcome.messages)
         elif isinstance(outcome, Failed):
             self._fail(outcome)
@@ -282,21 +259,16 @@ class Producer:
                     "attempts": outcome.attempts,
                 }
                 self._dead_letters.write(outcome.message.record, error)
-                self._checkpoints.acknowledge([outcome.message.checkpoint])
-                # The rule does not know a record that was rejected without being sent.
-                if exactly_once is not None and outcome.status is not None:
-                    exactly_once.rule.settle(topic_id, [outcome.message], None)
+                # The guarantee does not know a record that was rejected without being sent.
+                if outcome.status is not None:
+                    self._guarantee.settle(topic_id, [outcome.message], None)
                 producer.tally.dead_lettered += 1
                 self._rejections.add(outcome, producer.label)
 
     def _emit_state(self) -> None:
         """Emit the newest state that covers only acknowledged messages, or the rest of the last."""
         with self._failing():
-            if self._exactly_once is None:
-                state = self._checkpoints.take()
-                self._states.write(None if state is None else without_positions(state))
-            else:
-                self._states.write(self._exactly_once.take_emittable())
+            self._states.write(self._guarantee.pop_state())
 
     def _fail(self, failed: Failed) -> None:
         """Start a shutdown because of a failure; only the first failure is reported.

@@ -20,16 +20,16 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..delivery.guarantee import PublishResult
 from ..event_streams.errors import RequestRejected, Unavailable
 from ..message_key import row_key
-from .client import PublishResult
 from .messages import Published, Rejected
 from .summary import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from ..exactly_once.run import TopicPosition
+    from ..delivery.guarantee import TopicGuarantee
     from .client import PublishClient
     from .context import PublishContext
     from .messages import OutgoingMessage
@@ -59,19 +59,112 @@ class _Request(NamedTuple):
         return self._replace(attempts=self.attempts + 1).split((len(self.messages) + 1) // 2)
 
 
+_sequence = attrgetter("sequence")
+
+
+class _Batch:
+    """The progress of one batch: what is still to be sent, and which outcomes to report."""
+
+    def __init__(self, messages: Sequence[OutgoingMessage]) -> None:
+        self._pending = [_Request(messages)]  # the last one is sent next
+        self._accepted: list[OutgoingMessage] = []  # not reported yet, in topic order
+        self._rejected: list[Rejected] = []  # likewise
+        self._is_in_order = True  # whether no message has been retried after a later one
+        self._streak = 0  # consecutive rejections
+
+    def next_request(self) -> _Request | None:
+        """Return the next request; None if all messages have an outcome."""
+        if not self._pending:
+            return None
+        request = self._pending.pop()
+        if self._streak >= STREAK and len(request.messages) > 1:
+            request, rest = request.split(1)
+            self._pending.append(rest)
+        return request
+
+    def on_rejection(self, request: _Request, error: RequestRejected) -> None:
+        """Bisect a rejected request, unless it has only one message."""
+        if len(request.messages) > 1:
+            self._pending.extend(reversed(request.halves()))
+            return
+        self._streak += 1
+        message = request.messages[0]
+        self._add_rejected([Rejected(message, error.reason, error.status, request.attempts)])
+
+    def on_result(
+        self,
+        accepted: Iterable[OutgoingMessage],
+        rejected: Sequence[Rejected],
+        retries: Sequence[_Request],
+    ) -> None:
+        """Add the messages of a request according to its response."""
+        self._streak = 0
+        self._accepted += accepted
+        self._add_rejected(rejected)
+        self._pending += retries
+        self._is_in_order = self._is_in_order and not retries
+
+    def pop_accepted(self) -> Sequence[OutgoingMessage]:
+        """Return the accepted messages whose rows end with their newest version.
+
+        If a retried message was accepted after a newer version of its row, that one has to be sent
+        once more.
+        """
+        if self._is_in_order:
+            settled, self._accepted = self._accepted, []
+            return settled
+        rows: dict[Row, list[OutgoingMessage]] = {}
+        for message in self._accepted:
+            rows.setdefault(_row(message), []).append(message)
+        waiting: dict[Row, int] = {}
+        for message in chain.from_iterable(request.messages for request in self._pending):
+            row = _row(message)
+            waiting[row] = min(message.sequence, waiting.get(row, message.sequence))
+        settled, again = [], []
+        for row, versions in rows.items():
+            newest = max(versions, key=_sequence)
+            if newest is versions[-1] and waiting.get(row, math.inf) > newest.sequence:
+                settled += dict.fromkeys(versions)
+            elif row not in waiting:
+                again.append(newest)
+        if again:
+            self._pending.append(_Request(sorted(again, key=_sequence)))
+        gone = set(settled)
+        self._accepted = [message for message in self._accepted if message not in gone]
+        return settled
+
+    def pop_rejected(self) -> Sequence[Rejected]:
+        """Return the rejected messages before which no message is pending.
+
+        A rejected message may end the run, so the outcomes before it are reported first.
+        """
+        first = min((each.messages[0].sequence for each in self._pending), default=math.inf)
+        reported = [each for each in self._rejected if each.message.sequence < first]
+        self._rejected = [each for each in self._rejected if each.message.sequence > first]
+        return reported
+
+    def _add_rejected(self, rejected: Sequence[Rejected]) -> None:
+        self._rejected += rejected
+        # A message that was accepted may be rejected when it is sent once more.
+        gone = {each.message for each in rejected}
+        self._accepted = [message for message in self._accepted if message not in gone]
+
+
 class BatchSender:
-    """Publishes the batches of one worker; a position reads the topic before it resends any."""
+    """Publishes the batches of one worker."""
 
     def __init__(
-        self, client: PublishClient, context: PublishContext, position: TopicPosition | None = None
+        self,
+        client: PublishClient,
+        context: PublishContext,
+        guarantee: TopicGuarantee[OutgoingMessage],
     ) -> None:
         self.failing = False  # whether the last request failed and is being retried
         self.tally = Tally()
         self._client = client
         self._context = context
-        self._position = position
-        self._sent = False
-        self._in_doubt: set[int] = set()
+        self._guarantee = guarantee
+        self._has_sent = False  # whether a request of the batch has been sent
 
     def publish(self, messages: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
         """Publish messages, and yield exactly one outcome of each as soon as it is known.
@@ -79,54 +172,33 @@ class BatchSender:
         Raises `ServiceError` if a whole request failed and bisecting would not help, and `Stopped`
         if the run is being stopped.
         """
-        self._sent = self.failing = False
-        self._in_doubt.clear()
-        pending = [_Request(messages)]
-        accepted: list[OutgoingMessage] = []
-        rejected: list[Rejected] = []
-        is_in_order = True
-        streak = 0
-        while pending:
-            request = pending.pop()
-            if streak >= STREAK and len(request.messages) > 1:
-                request, rest = request.split(1)
-                pending.append(rest)
+        self._has_sent = self.failing = False
+        self._guarantee.start_batch()
+        batch = _Batch(messages)
+        while request := batch.next_request():
             try:
                 result = self._client.session.retry(partial(self._send, request.messages))
             except RequestRejected as exc:
                 if exc.status not in MESSAGE_STATUSES:
                     raise
-                if len(request.messages) > 1:
-                    pending.extend(reversed(request.halves()))
-                    continue
-                streak += 1
-                message = request.messages[0]
-                new = [Rejected(message, exc.reason, exc.status, request.attempts)]
+                batch.on_rejection(request, exc)
             else:
-                streak = 0
-                accepted += result.accepted(request.messages)
-                is_in_order = is_in_order and not (result.failed or result.unknown)
-                new = self._retry_failed(request, result, pending)
-            if is_in_order:
-                settled, accepted = accepted, []
-            else:
-                gone = {each.message.sequence for each in new}
-                accepted = [each for each in accepted if each.sequence not in gone]
-                settled = _take_settled(accepted, pending)
-            if settled:
-                yield Published(settled, self._position.last if self._position else None)
-            # A rejected message may end the run, so the outcomes before it are reported first.
-            rejected += new
-            first = min((each.messages[0].sequence for each in pending), default=math.inf)
-            yield from [each for each in rejected if each.message.sequence < first]
-            rejected = [each for each in rejected if each.message.sequence > first]
+                rejected, retries = self._retry_failed(request, result)
+                batch.on_result(result.accepted(request.messages), rejected, retries)
+            if accepted := batch.pop_accepted():
+                yield Published(accepted, self._guarantee.position)
+            yield from batch.pop_rejected()
 
     def _retry_failed(
-        self, request: _Request, result: PublishResult, pending: list[_Request]
-    ) -> list[Rejected]:
-        """Retry the messages that were not accepted, or return them as rejected."""
+        self, request: _Request, result: PublishResult
+    ) -> tuple[list[Rejected], list[_Request]]:
+        """Return the rejected messages, and the requests with the others that were not accepted.
+
+        Waits before the next attempt.
+        """
         failed_at = request.failed_at or time.monotonic()
-        rejected, retried = [], []
+        attempts = request.attempts + 1
+        rejected, retried, retries = [], [], []
         for index, reason in sorted(result.failed.items()):
             message = request.messages[index]
             if self._context.entry_retries.may_retry(reason, failed_at, request.entry_tries):
@@ -136,97 +208,49 @@ class BatchSender:
         if retried:
             self._fail()
             self._context.entry_retries.wait(request.entry_tries)
-            tries = request.entry_tries + 1
-            pending.append(_Request(retried, request.attempts + 1, tries, failed_at))
+            retries.append(_Request(retried, attempts, request.entry_tries + 1, failed_at))
         if unknown := [request.messages[index] for index in result.unknown]:
-            pending.append(request._replace(messages=unknown, attempts=request.attempts + 1))
-        return rejected
+            retries.append(request._replace(messages=unknown, attempts=attempts))
+        return rejected, retries
 
     def _send(self, messages: Sequence[OutgoingMessage]) -> PublishResult:
         """Send one request; if it raises `ServiceError`, no message is acknowledged."""
-        position = self._position
-        missing = messages if position is None else position.missing(messages)
+        missing = self._guarantee.missing(messages)
         if not missing:
             return PublishResult({})
-        if self._sent:
+        if self._has_sent:
             self.tally.resent += len(missing)
-        self._sent = True
+        self._has_sent = True
         try:
             result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
             self._fail()
-            # With 425 and 429, the service has not applied the request. That is likely if it sends
-            # a 503 with Retry-After, but with a position, the topic is read to be sure.
-            is_throttled = exc.status == 503 and exc.retry_after is not None
-            may_be_applied = exc.sent and exc.status not in {425, 429}
-            if may_be_applied and (position is not None or not is_throttled):
-                self._count_in_doubt(missing)
+            # With 425 and 429, the service has not applied the request.
+            if exc.sent and exc.status not in {425, 429}:
+                is_throttled = exc.status == 503 and exc.retry_after is not None
+                self._on_lost(missing, is_throttled=is_throttled)
             raise
         self.failing = False
         if result.unknown:
-            self._count_in_doubt([missing[index] for index in result.unknown])
-            if position is not None or len(result.unknown) == len(missing):
-                self._fail()
-                raise self._client.not_understood(len(result.unknown), len(missing))
-        if (
-            position is not None
-            and result.accepted(missing)
-            and not position.acknowledge(result.last_message_id, result.time)
-        ):
+            self._on_lost([missing[index] for index in result.unknown])
+        if not self._guarantee.on_response(missing, result):
             self._fail()
-            raise self._client.not_understood(len(missing), len(missing))
+            unknown = len(result.unknown) or len(missing)
+            raise self._client.not_understood(unknown, len(missing))
         if len(missing) == len(messages):
             return result
         indices = {message.sequence: index for index, message in enumerate(messages)}
         failed = {indices[missing[i].sequence]: reason for i, reason in result.failed.items()}
         return result._replace(failed=failed)
 
+    def _on_lost(self, messages: Sequence[OutgoingMessage], *, is_throttled: bool = False) -> None:
+        lost = self._guarantee.on_lost(messages, is_throttled=is_throttled)
+        self.tally.possibly_duplicated += lost
+
     def _fail(self) -> None:
         self.failing = True
         # The main thread need not wait for a topic that fails.
         self._context.wakeup.call()
-
-    def _count_in_doubt(self, messages: Sequence[OutgoingMessage]) -> None:
-        """Count messages that may have arrived without an acknowledgement, each of them once."""
-        if self._position is not None:
-            self._position.mark_in_doubt()
-            return
-        in_doubt = {message.sequence for message in messages}
-        self.tally.possibly_duplicated += len(in_doubt - self._in_doubt)
-        self._in_doubt |= in_doubt
-
-
-_sequence = attrgetter("sequence")
-
-
-def _take_settled(
-    accepted: list[OutgoingMessage], pending: list[_Request]
-) -> list[OutgoingMessage]:
-    """Take the messages whose rows end with their newest version out of the accepted ones.
-
-    These are the messages of a batch that were accepted but not reported, in topic order. If a
-    retried message was accepted after a newer version of its row, the newest version is published
-    once more.
-    """
-    rows: dict[Row, list[OutgoingMessage]] = {}
-    for message in accepted:
-        rows.setdefault(_row(message), []).append(message)
-    waiting: dict[Row, int] = {}
-    for message in chain.from_iterable(request.messages for request in pending):
-        row = _row(message)
-        waiting[row] = min(message.sequence, waiting.get(row, message.sequence))
-    settled: dict[OutgoingMessage, None] = {}
-    again = []
-    for row, versions in rows.items():
-        newest = max(versions, key=_sequence)
-        if newest is versions[-1] and waiting.get(row, math.inf) > newest.sequence:
-            settled |= dict.fromkeys(versions)
-        elif row not in waiting:
-            again.append(newest)
-    if again:
-        pending.append(_Request(sorted(again, key=_sequence)))
-    accepted[:] = [message for message in accepted if message not in settled]
-    return list(settled)
 
 
 def _row(message: OutgoingMessage) -> Row:

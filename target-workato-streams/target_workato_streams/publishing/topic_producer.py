@@ -33,7 +33,7 @@ class BatchQueue:
         self.max_in_flight = max_in_flight
         # With the memory of each.
         self._waiting: deque[tuple[Sequence[OutgoingMessage], int]] = deque()
-        self._taken = 0
+        self._started = 0
         self._in_flight: set[int] = set()
         self._changed = threading.Condition()
         self._closed = False
@@ -56,7 +56,7 @@ class BatchQueue:
 
     @property
     def in_flight(self) -> int:
-        """The number of batches that have been taken but are not done."""
+        """The number of batches that have been started but are not done."""
         return len(self._in_flight)
 
     def put(self, batch: Sequence[OutgoingMessage]) -> None:
@@ -66,15 +66,15 @@ class BatchQueue:
                 self._waiting.append((batch, _memory(batch)))
                 self._changed.notify()
 
-    def take(self) -> tuple[int, Sequence[OutgoingMessage]] | None:
+    def next_batch(self) -> tuple[int, Sequence[OutgoingMessage]] | None:
         """Wait for the next batch; return it and its number, or None if the queue is closed."""
         with self._changed:
             while not self._waiting or self._is_too_far_ahead:
                 if self._closed:
                     return None
                 self._changed.wait()
-            number, (batch, _) = self._taken, self._waiting.popleft()
-            self._taken += 1
+            number, (batch, _) = self._started, self._waiting.popleft()
+            self._started += 1
             self._in_flight.add(number)
         return number, batch
 
@@ -104,8 +104,8 @@ class BatchQueue:
         Otherwise the other workers would continue while one batch is retried, and everything that
         they publish would be out of order, and duplicated after a kill.
         """
-        oldest = min(self._in_flight, default=self._taken)
-        return self._taken - oldest >= self.max_in_flight
+        oldest = min(self._in_flight, default=self._started)
+        return self._started - oldest >= self.max_in_flight
 
 
 def _memory(batch: Sequence[OutgoingMessage]) -> int:
@@ -123,7 +123,8 @@ class TopicProducer:
 
     def __init__(self, topic_id: int, context: PublishContext) -> None:
         self.topic_id = topic_id
-        self.builder = BatchBuilder(context.settings.batch, context.exactly_once)
+        self.builder = BatchBuilder(context.settings.batch, context.guarantee)
+        self.is_open = False  # whether the guarantee has been prepared for the topic
         self.streams: dict[str, None] = {}  # names, in the order of their first record
         self.tally = Tally()  # counts of the main thread
         self.queue = BatchQueue(context.settings.max_in_flight)
@@ -142,8 +143,7 @@ class TopicProducer:
     def total(self) -> Tally:
         """The counts of the main thread and of all workers."""
         total = Tally.total([self.tally, *(sender.tally for sender in self._senders)])
-        if self._context.exactly_once is not None:
-            total.requests += self._context.exactly_once.requests(self.topic_id)
+        total.requests += self._context.guarantee.requests(self.topic_id)
         return total
 
     @property
@@ -196,9 +196,8 @@ class TopicProducer:
     def _start_worker(self) -> None:
         try:
             client = self._context.connect(self.topic_id)
-            exactly_once = self._context.exactly_once
-            position = exactly_once.position(self.topic_id) if exactly_once else None
-            sender = BatchSender(client, self._context, position)
+            guarantee = self._context.guarantee.topic(self.topic_id)
+            sender = BatchSender(client, self._context, guarantee)
             # A daemon thread, so that the end of a run does not wait for a service that hangs.
             worker = threading.Thread(target=self._work, args=(client, sender), daemon=True)
             worker.start()
@@ -210,8 +209,8 @@ class TopicProducer:
 
     def _work(self, client: PublishClient, sender: BatchSender) -> None:
         with closing(client.session):
-            while taken := self.queue.take():
-                number, batch = taken
+            while following := self.queue.next_batch():
+                number, batch = following
                 self._context.wakeup.call()  # there is room for another one
                 client.session.subject = self.label  # more streams may have been routed to it
                 began = time.monotonic()

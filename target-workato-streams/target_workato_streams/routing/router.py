@@ -46,7 +46,7 @@ class Router:
         if topic_id is None and self._api is not None:
             described = to_workato(self._payload.schema(schema))
             ensure = partial(self._ensure, self._api, stream, described)
-            topic_id = self._producer.while_waiting(ensure)
+            topic_id = self._producer.run_in_thread(ensure)
         if topic_id is None:
             if not self._skips_unmapped:
                 raise SettingError(

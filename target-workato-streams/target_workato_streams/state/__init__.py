@@ -1,1 +1,1 @@
-"""Decides which states may be emitted, and writes states and dead letters."""
+"""Writes states and dead letters."""

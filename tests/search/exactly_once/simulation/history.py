@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from target_workato_streams.delivery.exactly_once.positions import BOOKMARK
 from target_workato_streams.event_streams.errors import EventStreamsError
-from target_workato_streams.exactly_once.positions import BOOKMARK
 
 from tests.search.exactly_once.simulation import checks
 from tests.search.exactly_once.simulation.checks import Emissions, Promise, State

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from target_workato_streams.exactly_once.deduplicator import Deduplicator, PositionedState
-from target_workato_streams.exactly_once.positions import (
-    Position,
+from target_workato_streams.delivery.exactly_once.deduplicator import (
+    Deduplicator,
+    PositionedState,
+)
+from target_workato_streams.delivery.exactly_once.positions import (
     read_state,
     resume_point,
     with_positions,
 )
-from target_workato_streams.exactly_once.topic_reader import TopicReader
+from target_workato_streams.delivery.exactly_once.topic_reader import TopicReader
+from target_workato_streams.delivery.guarantee import Position
 from target_workato_streams.message_key import RowVersion
 
 from tests.search.exactly_once.simulation.world import (
@@ -48,7 +51,9 @@ class Run:
     def __init__(self, world: World, routes: Mapping[str, int], emit: Emit) -> None:
         self._world, self._rng, self._routes = world, world.rng, routes
         self._emit = emit
-        self._rule: Deduplicator[Message] = Deduplicator(world.options.hold_secs)
+        self._rule: Deduplicator[Message] = Deduplicator(
+            lambda: world.seconds, world.options.hold_secs
+        )
         self._has_positions = False
         self.found = 0  # messages of ours, in look-ups before the first record of a topic
         self._open: dict[int, list[Message]] = {topic: [] for topic in routes.values()}
@@ -63,7 +68,7 @@ class Run:
             self._world.may_kill("between lines")
             self._world.note("  {}", line)
             if ends_with_state := isinstance(line, bytes):
-                self._take_state(line)
+                self._add_state(line)
             else:
                 self._take(line)
         self._submit_all()
@@ -71,16 +76,15 @@ class Run:
             self._world.note("    {} was kept", message)
             self._open[topic_id].append(message)
         self._submit_all()
-        if ends_with_state and (last := self._rule.take_last()):
-            self._emit_state(last)
+        self._emit_states()
 
-    def _take_state(self, state: bytes) -> None:
+    def _add_state(self, state: bytes) -> None:
         if not self._has_positions:
             returned = read_state(state)
             self._rule.restore(returned.positions or {}, returned.uncovered)
             self._has_positions = bool(returned.positions)
-        self._rule.take_state(state, self._world.seconds, resume_point(state))
-        self._emit_checkpoints()
+        self._rule.add_state(state, resume_point(state))
+        self._emit_states()
 
     def _take(self, record: Record) -> None:
         self._read += 1
@@ -94,7 +98,7 @@ class Run:
                 self._submit(topic_id)
         else:
             self._world.note("    skipped")
-            self._emit_checkpoints()
+            self._emit_states()
         if self._rng.random() < 0.1:
             self._submit_all()
 
@@ -103,13 +107,11 @@ class Run:
         reader = TopicReader(client, f"T{topic_id}", KEY_FIELD)
         position = self._rule.position(topic_id)
         found = reader.find_end() if position is None else reader.look_up(position)
-        again = self._rule.look_up(topic_id, found.end, found.versions)
+        self._rule.add_found(topic_id, found.end, found.versions)
         self.found += len(found.versions)
         self._world.note("    T{}: {} found up to {}", topic_id, len(found.versions), found.end)
         self._readers[topic_id], self._last[topic_id] = reader, found.end
-        if again:
-            self._emit_state(again)
-            self._world.may_kill("after a repeated state")
+        self._emit_states()
 
     def _submit_all(self) -> None:
         for topic_id in self._open:
@@ -150,11 +152,11 @@ class Run:
                 self._rule.settle(topic_id, rejected, None)
             done = {each.sequence for each in (*accepted, *rejected)}
             messages = [each for each in messages if each.sequence not in done]
-            self._emit_checkpoints()
+            self._emit_states()
 
-    def _emit_checkpoints(self) -> None:
-        while checkpoint := self._rule.take_checkpoint():
-            self._emit_state(checkpoint)
+    def _emit_states(self) -> None:
+        while state := self._rule.pop_state():
+            self._emit_state(state)
             self._world.may_kill("after a state")
 
     def _emit_state(self, state: PositionedState) -> None:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..event_streams import logger
-from ..event_streams.consume import EARLIEST, YOUNG, Cursor, CursorExpired, parse_time, rfc3339
-from ..event_streams.errors import EventStreamsError, RequestRejected
-from ..message_key import KEY, read_version
-from ..plugin.wording import counted
-from .positions import Position
+from ...event_streams import logger
+from ...event_streams.consume import EARLIEST, YOUNG, Cursor, CursorExpired, parse_time, rfc3339
+from ...event_streams.errors import EventStreamsError, RequestRejected
+from ...message_key import KEY, read_version
+from ...plugin.wording import counted
+from ..guarantee import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
-    from ..event_streams.consume import ConsumeClient, Message, Messages
-    from ..message_key import RowVersion
-    from .deduplicator import R
+    from ...event_streams.consume import ConsumeClient, Message, Messages
+    from ...message_key import RowVersion
+    from ..guarantee import R
 
 PAGE_SIZE = 50
 FORBIDDEN = 403
@@ -35,8 +36,6 @@ READABLE_SECS = 5
 # The maximum number of successive restarts from the earliest message that bring nothing new.
 MAX_RESTARTS = 3
 PROGRESS_SECS = 20.0
-ALWAYS = datetime.min.replace(tzinfo=timezone.utc)
-NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
 class LookUp:
@@ -60,9 +59,11 @@ class LookUp:
         self.versions: list[RowVersion] = []  # Of our messages that count, in topic order.
         self.others = 0  # Messages of other producers.
         self.other_keys = 0  # Those of them that have a message key in another field.
-        self.newer_than = ALWAYS  # The time after which messages count, or NEVER.
+        self.newer_than: datetime | None = None  # Only newer messages count; None if all do.
+        self.is_unknown = False  # Whether no message counts, because that time is unknown.
         self.ends_at: datetime | None = None  # From here on, messages are newer than the look-up.
         self._seen = {start.message_id}
+        self._has_news = False  # Whether the current page has a message that was not read before.
         self._pages_without_news = self._restarts_without_news = 0
 
     @property
@@ -92,10 +93,13 @@ class LookUp:
             return
         self._seen.add(message.message_id)
         self.last = Position(message.message_id, message.time)
-        self._pages_without_news, self._restarts_without_news = -1, 0
-        time = parse_time(message.time) or ALWAYS
-        counts = self.newer_than == ALWAYS or time > self.newer_than
-        if counts or self.newer_than == NEVER:
+        self._has_news = True
+        counts = not self.is_unknown
+        if counts and self.newer_than is not None:
+            time = parse_time(message.time)
+            counts = time is not None and time > self.newer_than
+        # If the time of the position is unknown, the end of the topic is the best new position.
+        if counts or self.is_unknown:
             self.end = self.last
         if version is None:
             self.others += 1
@@ -104,9 +108,11 @@ class LookUp:
 
     def end_page(self, last: Message) -> None:
         """Mark the end of a page, whose last message may have been read before."""
-        if self._pages_without_news >= 0:
+        if self._has_news:
+            self._has_news, self._pages_without_news, self._restarts_without_news = False, 0, 0
+        else:
             self.last = Position(last.message_id, last.time)
-        self._pages_without_news += 1
+            self._pages_without_news += 1
 
     def restart(self) -> None:
         """Read on from the earliest message, because the topic does not have the last one.
@@ -115,9 +121,11 @@ class LookUp:
         time of a response, and if it is unknown, no message counts.
         """
         time = parse_time(self.last.message_time)
-        if time is not None and self.last is self.start:
-            time += CLOCK_TOLERANCE
-        self.newer_than = max(time or NEVER, self.newer_than)
+        if time is None:
+            self.is_unknown = True
+        else:
+            time += CLOCK_TOLERANCE if self.last is self.start else timedelta(0)
+            self.newer_than = max(time, self.newer_than or time)
         self.last = Position(None)
         self._restarts_without_news += 1
 
@@ -167,6 +175,7 @@ class TopicReader:
         self._see(page)
         if page.messages and not self._add_page(look_up, page):
             self._read(look_up)
+        self._current = None
         last = look_up.end.message_id
         logger.info(
             "%s: the state has no position for this topic; starting %s (%s)",
@@ -303,7 +312,7 @@ class TopicReader:
             if look_up.is_stuck:
                 raise
             if last is look_up.start:
-                self._warn_rejected(last, look_up.newer_than, expired)
+                self._warn_rejected(look_up, expired)
         return self._consume(EARLIEST, poll_secs)
 
     def _consume(
@@ -346,19 +355,16 @@ class TopicReader:
         """Return the time by the service's clock, or else by the local one."""
         return self._client.now() + self._ahead
 
-    def _warn_rejected(
-        self, position: Position, newer_than: datetime, rejection: RequestRejected
-    ) -> None:
-        if newer_than == NEVER:
-            counting = "none of its messages counts, because the time of the position is unknown"
-        else:
-            counting = f"only messages after {rfc3339(newer_than)} count"
+    def _warn_rejected(self, look_up: LookUp, rejection: RequestRejected) -> None:
+        counting = "none of its messages counts, because the time of the position is unknown"
+        if look_up.newer_than is not None:
+            counting = f"only messages after {rfc3339(look_up.newer_than)} count"
         logger.warning(
             "%s: position %s was rejected (HTTP %s: %s): has the message expired, or is it in "
             "another topic or workspace? Reading from the earliest message; %s. exactly_once "
             "cannot apply to the other messages of an interrupted run: they are published again",
             self.label,
-            position.message_id,
+            look_up.start.message_id,
             rejection.status,
             rejection.reason,
             counting,

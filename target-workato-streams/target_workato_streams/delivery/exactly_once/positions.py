@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ..event_streams.errors import EventStreamsError
-from ..message_key import RowVersion
-from ..plugin.json import members
+from ...event_streams.errors import EventStreamsError
+from ...message_key import RowVersion
+from ...plugin.json import members
+from ..guarantee import Position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 # SDK taps emit everything in `bookmarks`, under any name, but nothing outside of it.
 BOOKMARKS = "bookmarks"
 BOOKMARK = "target-workato-streams"
-
-
 # In a bookmark of the SDK, its progress that is lost if the run ends before the stream.
 PROGRESS_MARKERS = "progress_markers"
 # Members of such a bookmark that only the end of the stream removes. If the bookmark of a stream
@@ -29,41 +28,20 @@ TRANSIENT = frozenset({STARTING, "replication_key_signpost", PROGRESS_MARKERS})
 PARTITIONS, CONTEXT = "partitions", "context"
 
 
-class Position(msgspec.Struct, frozen=True):
-    """The last message of a topic that was read or acknowledged.
-
-    Attributes:
-        message_id: The id; None if the topic was empty.
-        message_time: The time by the service's clock, for information; None if unknown.
-    """
-
-    message_id: str | None
-    message_time: str | None = None
-
-
 class StoredPosition(Position, frozen=True):
-    """A position in the state.
+    """A position in the state."""
 
-    Attributes:
-        uncovered: The keys of the messages before it that the state does not cover.
-    """
-
-    uncovered: tuple[str, ...] = ()
+    uncovered: tuple[str, ...] = ()  # keys of messages before it that the state does not cover
 
 
 class ResumePoint(NamedTuple):
-    """Where a tap begins that is started with a state.
+    """Where a tap begins that is started with a state."""
 
-    Attributes:
-        progress: What the bookmarks say about it; equal if the tap emits the same records again.
-        unfinished: The streams that the tap reads from their beginning again until it has finished
-            them: their bookmarks have members that only the end of the stream removes.
-        is_resumable: Whether no bookmark has `progress_markers`.
-    """
-
-    progress: bytes
+    progress: bytes  # what the bookmarks say; equal if the tap emits the same records again
+    # The streams that the tap reads from their beginning again until it has finished them: their
+    # bookmarks have members that only the end of the stream removes.
     unfinished: frozenset[str] = frozenset()
-    is_resumable: bool = True
+    is_resumable: bool = True  # whether no bookmark has `progress_markers`
 
 
 # Of a tap that is started without a state.
@@ -71,17 +49,11 @@ BEGINNING = ResumePoint(b"{}")
 
 
 class ReturnedState(NamedTuple):
-    """The content of the tap's first STATE message.
+    """What the tap's first STATE message says."""
 
-    Attributes:
-        positions: The positions by topic id; None if the state has no positions.
-        uncovered: The messages before these that the state does not cover.
-        has_bookmarks: Whether the state has bookmarks of the tap.
-    """
-
-    positions: Mapping[int, Position] | None
-    has_bookmarks: bool
-    uncovered: Sequence[tuple[int, RowVersion]] = ()
+    positions: Mapping[int, Position] | None  # by topic id; None if the state has none
+    has_bookmarks: bool  # whether it has bookmarks of the tap, which may use other names for them
+    uncovered: Sequence[tuple[int, RowVersion]] = ()  # before the positions
 
 
 _decode = msgspec.json.Decoder(dict[int, StoredPosition]).decode
@@ -91,16 +63,14 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def read_state(state: bytes) -> ReturnedState:
-    """Read the positions from the value of a STATE message.
+    """Read the positions from the value of a STATE message, a JSON object.
 
-    Args:
-        state: The value, a JSON object.
-
-    Raises:
-        EventStreamsError: The positions or the bookmarks are malformed.
+    Raises `EventStreamsError` if the positions or the bookmarks are malformed.
     """
-    bookmarks = _bookmarks(members(state))
+    fields = members(state)
+    bookmarks = _bookmarks(fields)
     text = bookmarks.pop(BOOKMARK, None)
+    has_bookmarks = bool(bookmarks if BOOKMARKS in fields else fields)
     try:
         stored = None if text is None else _decode(text)
     except msgspec.DecodeError:
@@ -109,7 +79,7 @@ def read_state(state: bytes) -> ReturnedState:
             "state, or restore an earlier state"
         ) from None
     if stored is None:
-        return ReturnedState(None, bool(bookmarks))
+        return ReturnedState(None, has_bookmarks)
     positions = {key: Position(each.message_id, each.message_time) for key, each in stored.items()}
     uncovered = [
         (key, version)
@@ -117,14 +87,13 @@ def read_state(state: bytes) -> ReturnedState:
         for text in each.uncovered
         if (version := RowVersion.from_key(b'"%b"' % text.encode()))
     ]
-    return ReturnedState(positions, bool(bookmarks), uncovered)
+    return ReturnedState(positions, has_bookmarks, uncovered)
 
 
 def resume_point(state: bytes) -> ResumePoint:
     """Read from the value of a STATE message where the tap resumes.
 
-    Raises:
-        EventStreamsError: The state's bookmarks are not an object.
+    Raises `EventStreamsError` if the state's bookmarks are not an object.
     """
     fields = members(state)
     bookmarks = _bookmarks(fields)
@@ -187,13 +156,8 @@ def with_positions(
 ) -> bytes:
     """Add positions to the value of a STATE message, and mark bookmarks without progress.
 
-    Args:
-        state: The value, a JSON object.
-        positions: The positions by topic id.
-        uncovered: See `PositionedState`.
-
-    Raises:
-        EventStreamsError: The state's bookmarks are not an object.
+    `uncovered` is that of `PositionedState`. Raises `EventStreamsError` if the state's bookmarks
+    are not an object.
     """
     if not positions:
         return state

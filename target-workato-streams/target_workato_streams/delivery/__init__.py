@@ -1,0 +1,1 @@
+"""The guarantee of a run: which records are published, and which states are emitted."""
