@@ -2,8 +2,6 @@
 
 import random
 import signal
-import threading
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +9,7 @@ import pytest
 from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome
-from tests.support.running import eventually
+from tests.support.running import await_full_pipe, eventually, never
 from tests.support.tap import bookmark, read_slowly
 from tests.support.tap_output import assert_states_are_true, ids
 
@@ -39,8 +37,7 @@ def test_taps_killed_at_random_moments_lose_no_message(emulator, start_tap, seed
     runs = []
     for _ in range(3):
         tap = start_tap(state=state, **settings)
-        tap.wait_for_records(1)
-        time.sleep(chance.uniform(0, 0.4))
+        tap.wait_for_records(chance.randint(1, 300))
         killed = tap.kill()
         whole = killed.stdout[: killed.stdout.rfind(b"\n") + 1]
         runs.append((state, Outcome(killed.exit_code, whole, killed.stderr)))
@@ -87,8 +84,8 @@ def test_memory_is_bounded_if_the_loader_does_not_read(emulator, start_with_pipe
         return [len(emulator.requests(topic_id=topic)) for topic in (1, 2)]
 
     eventually(lambda: asked() == [1, 1], "a request per topic")
-    time.sleep(0.5)
-    assert asked() == [1, 1]
+    await_full_pipe(process)
+    never(lambda: asked() != [1, 1], "another page was requested")
     stdout, _ = process.communicate()
     assert process.returncode == 0
     assert len(Outcome(0, stdout, "").records()) == 600
@@ -100,16 +97,7 @@ def test_tail_mode_emits_each_message_once_and_in_order(emulator, topic, start_t
     for number, kind in enumerate(("reset_after", "cut", "cut_json"), start=1):
         emulator.fault(kind, after=number * 4)
     tail = start_tap(topics=[topic], tail=True, timeout_secs=1, state_interval_secs=0.05)
-    published: list[str] = []
-
-    def publish() -> None:
-        for n in range(60):
-            published.extend(emulator.load(topic, [{"n": n}]))
-            time.sleep(0.005)
-
-    publisher = threading.Thread(target=publish)
-    publisher.start()
-    publisher.join()
+    published = [each for n in range(60) for each in emulator.load(topic, [{"n": n}])]
     tail.wait_for_bookmark("topic_1", published[-1])
     assert ids(tail.so_far) == published
     assert tail.stderr.count("retrying in") == 3

@@ -14,7 +14,15 @@ from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome, command, environment
 from tests.support.injection import injected
-from tests.support.running import WAIT_SECS, eventually, insist, killed_at_end
+from tests.support.running import (
+    WAIT_SECS,
+    await_full_pipe,
+    await_handled,
+    eventually,
+    insist,
+    killed_at_end,
+    never,
+)
 from tests.support.singer_lines import lines, orders, schema, state
 from tests.support.tap import END_SECS, bookmark, read_slowly
 from tests.support.tap_output import assert_states_are_true, await_polls, ids
@@ -81,9 +89,8 @@ def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, start_with_pip
     process = start_with_pipe(env=injected(tmp_path / "site", fault), **settings)
     # The page of one topic is stuck in the pipe, the other one's waits behind it.
     eventually(lambda: len(emulator.requests()) == 2, "two requests")
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    await_full_pipe(process)
+    await_handled(process, signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=END_SECS)
     ended = Outcome(process.returncode, stdout, stderr.decode())
     assert ended.exit_code == 0
@@ -96,14 +103,12 @@ def test_a_signal_while_stdout_blocks_truncates_no_line(emulator, start_with_pip
     assert bookmark(ended.states[-1], f"topic_{3 - topic}") is None
 
 
-def test_a_second_signal_ends_the_process_at_once(emulator, start_with_pipe, large_topic):
+def test_a_second_signal_ends_the_process_at_once(start_with_pipe, large_topic):
     """While stdout blocks, the first signal waits, and the second does not."""
     process = start_with_pipe(topics=[large_topic], tail=True)
-    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0.5)
+    await_full_pipe(process)
+    await_handled(process, signal.SIGTERM)
+    never(lambda: process.poll() is not None, "the first signal ended the process")
     insist(process, signal.SIGTERM)
     assert process.returncode == -signal.SIGTERM
     process.communicate()
@@ -125,15 +130,12 @@ def test_a_signal_during_discovery_ends_the_process(emulator, start_tap, develop
 
 
 @pytest.mark.parametrize("max_run_secs", [None, 2], ids=["signal", "max_run_secs"])
-def test_a_run_ends_whose_loader_has_stopped_reading(
-    emulator, start_with_pipe, large_topic, max_run_secs
-):
+def test_a_run_ends_whose_loader_has_stopped_reading(start_with_pipe, large_topic, max_run_secs):
     """The promise is five seconds, although a write to the full pipe cannot be interrupted."""
     settings = {"tail": True, "state_interval_secs": 0.01, "max_run_secs": max_run_secs}
     process = start_with_pipe(topics=[large_topic], **settings)
-    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
+    await_full_pipe(process)
     if max_run_secs is None:
-        time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
     assert process.wait(WITHOUT_LOADER_SECS) == 1
     stdout, stderr = process.communicate()
@@ -147,15 +149,13 @@ def test_a_run_ends_whose_loader_has_stopped_reading(
     assert 0 < len(ids(written)) < 500
 
 
-def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(
-    emulator, start_with_pipe, large_topic
-):
+def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(start_with_pipe, large_topic):
     """The line that would say why cannot be written either."""
     unread, stderr = os.pipe()
     os.write(stderr, bytes(fcntl.fcntl(stderr, fcntl.F_GETPIPE_SZ)))
     settings = {"topics": [large_topic], "max_run_secs": 2}
     process = start_with_pipe(stderr=stderr, env={"LOGLEVEL": "ERROR"}, **settings)
-    eventually(lambda: len(emulator.requests()) == 1, "a request, whose page gets stuck")
+    await_full_pipe(process)
     assert process.wait(WITHOUT_LOADER_SECS) == 1
     process.communicate()
     os.close(stderr)
@@ -249,8 +249,7 @@ def test_a_signal_ends_the_run_if_the_service_does_not_respond(emulator, start_t
     target.feed(schema(), *orders(20, state_every=10))
     eventually(lambda: len(emulator.requests()) == 2, "the request without a response")
     target.send(signal.SIGTERM)
-    time.sleep(0.3)
-    assert target.is_running
+    never(lambda: not target.is_running, "the first signal ended the process")
     began = time.monotonic()
     if repeated:
         target.insist(signal.SIGTERM)

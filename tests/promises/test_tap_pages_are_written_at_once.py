@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.support.executables import Outcome
-from tests.support.running import eventually
+from tests.support.running import await_full_pipe
 from tests.support.tap import bookmark
 from tests.support.tap_output import ids
 
@@ -50,8 +50,8 @@ def test_a_slow_loader_does_not_use_up_the_time_for_retries(emulator, topic, sta
     published = emulator.load(topic, [{"text": "x" * 10_000} for _ in range(60)])
     emulator.fault("cut", after=1)
     process = start_with_pipe(topics=[topic], max_retry_secs=1)
-    eventually(lambda: len(emulator.requests()) == 1, "a request")
-    time.sleep(1.5)
+    await_full_pipe(process)
+    time.sleep(1.5)  # longer than max_retry_secs
     stdout, stderr = process.communicate()
     outcome = Outcome(process.returncode, stdout, stderr.decode())
     assert outcome.exit_code == 0, outcome.stderr

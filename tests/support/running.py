@@ -1,7 +1,11 @@
 """Run an executable in the background: read its output, send it signals, kill it."""
 
+import fcntl
+import re
 import signal
 import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +27,38 @@ def eventually(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {WAIT_SECS:.0f} s for: {what}"
         time.sleep(0.01)
+
+
+def never(condition: Callable[[], object], what: str) -> None:
+    """Observe for half a second that a condition does not hold; a slow machine can only miss it."""
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        assert not condition(), what
+        time.sleep(0.01)
+
+
+def await_full_pipe(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the process has filled its stdout, which nobody reads."""
+    assert process.stdout
+    pipe = process.stdout.fileno()
+
+    def unread() -> int:
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    # The last page of the pipe may have room that is too small for a write.
+    eventually(lambda: unread() > 60_000, "a full pipe")
+
+
+def await_handled(process: subprocess.Popen[bytes], signum: signal.Signals) -> None:
+    """Send a signal, and wait until its handler has restored the default for the next one."""
+    process.send_signal(signum)
+    status = Path(f"/proc/{process.pid}/status")
+
+    def is_caught() -> int:
+        [caught] = re.findall(r"SigCgt:\s*(\w+)", status.read_text(encoding="ascii"))
+        return int(caught, 16) >> (signum - 1) & 1
+
+    eventually(lambda: not is_caught(), "the handler of the signal")
 
 
 @contextmanager
