@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import random
 import re
 import threading
@@ -130,7 +129,6 @@ class FileStore:
     def __init__(self, url: QuotaUrl) -> None:
         import sqlite3  # noqa: PLC0415 - only with this store
 
-        self._path = url.path
         self._name = url.name
         self._db = sqlite3.connect(
             url.path, CALL_TIMEOUT_SECS, isolation_level=None, check_same_thread=False
@@ -151,9 +149,8 @@ class FileStore:
         execute, name = self._db.execute, self._name
         execute("BEGIN IMMEDIATE")
         execute("CREATE TABLE IF NOT EXISTS requests (name TEXT, at INTEGER, quota INTEGER)")
-        # SQLite has no clock of its own, so that of the file system is used.
-        os.utime(self._path)
-        now = self._path.stat().st_mtime_ns // 1_000_000
+        millis = "CAST(round((julianday('now') - julianday('1970-01-01')) * 86400000) AS INTEGER)"
+        [now] = execute(f"SELECT {millis}").fetchone()
         # A request in the future was counted before the clock was set back.
         outdated = "DELETE FROM requests WHERE name = ? AND at NOT BETWEEN ? AND ?"
         execute(outdated, (name, now - window_ms + 1, now))

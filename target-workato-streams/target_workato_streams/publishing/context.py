@@ -9,12 +9,11 @@ import re
 import select
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError
 from .messages import Failed
 
@@ -93,8 +92,6 @@ FIRST_WAIT_SECS = 0.2
 LONGEST_WAIT_SECS = 4.0
 # The number of attempts if the same reason has persisted for other messages.
 PERSISTENT_TRIES = 2
-# The number of rejections for one reason after which a warning is logged.
-MANY = 100
 
 
 def _kind(reason: str) -> str:
@@ -147,34 +144,6 @@ class RejectionLimit:
             "set on_rejected to dead_letter and max_rejected high enough"
         )
         return Failed(error, rejected)
-
-
-class RejectionLog:
-    """Logs the first rejected message of each topic, and reasons that keep occurring."""
-
-    def __init__(self) -> None:
-        # By topic, and by topic and reason.
-        self._counts: Counter[tuple[str, ...]] = Counter()
-
-    def add(self, rejected: Rejected, label: str) -> None:
-        """Log a message that was written to the dead-letter file, if necessary."""
-        reason = (label, _kind(rejected.reason))
-        self._counts.update([(label,), reason])
-        if self._counts[label,] == 1:
-            logger.warning(
-                "%s: rejected and written to the dead-letter file: %s; the summary counts further "
-                "rejections",
-                rejected.message.record,
-                rejected.reason,
-            )
-        if self._counts[reason] == MANY:
-            logger.warning(
-                "%s: %d messages have been rejected for the same reason: %s; check the schema of "
-                "the topic, or set max_rejected so that the run ends earlier",
-                label,
-                MANY,
-                rejected.reason,
-            )
 
 
 @dataclass(frozen=True)

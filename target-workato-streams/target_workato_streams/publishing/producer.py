@@ -6,12 +6,12 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError, Stopped
 from ..message_key import NO_ROW_VERSION
 from ..plugin.wording import counted
 from ..state.dead_letters import DeadLetters
 from ..state.writer import StateWriter
-from .context import RejectionLog
 from .messages import Failed, InvalidPayloadError, OutgoingMessage, Published, Rejected
 from .summary import Summary
 from .topic_producer import TopicProducer
@@ -50,7 +50,6 @@ class Producer:
         self._sequence = 0  # of the last message
         self._dead_letters = DeadLetters(path) if path else None
         self._states = StateWriter(self._dead_letters)
-        self._rejections = RejectionLog()
         self._failure: Exception | None = None
         # The time on the monotonic clock at which the run has to end; None before a shutdown.
         self._deadline: float | None = None
@@ -263,7 +262,13 @@ class Producer:
                 if outcome.status is not None:
                     self._guarantee.settle(topic_id, [outcome.message], None)
                 producer.tally.dead_lettered += 1
-                self._rejections.add(outcome, producer.label)
+                if producer.tally.dead_lettered == 1:
+                    logger.warning(
+                        "%s: rejected and written to the dead-letter file: %s; the summary counts "
+                        "further rejections",
+                        outcome.message.record,
+                        outcome.reason,
+                    )
 
     def _emit_state(self) -> None:
         """Emit the newest state that covers only acknowledged messages, or the rest of the last."""
