@@ -16,7 +16,7 @@ from singer_sdk.singerlib import resolve_schema_references
 
 from .event_streams.consume import parse_time
 from .event_streams.errors import SettingError
-from .plugin.config import COMMON_SETTINGS
+from .plugin.config import settings_schema
 from .records.columns import NESTED, RECORD_FORMATS
 from .records.evolution import MODES
 
@@ -47,12 +47,10 @@ _TOPIC = th.ObjectType(
     additional_properties=False,
 )
 
-SETTINGS = th.PropertiesList(
-    *COMMON_SETTINGS,
+SETTINGS = settings_schema(
     th.Property(
         "topics",
         th.ArrayType(_TOPIC),
-        title="Topics",
         description="Topics to read. If not set, all topics of the workspace are read, which "
         "requires `developer_api_token`.",
     ),
@@ -60,20 +58,17 @@ SETTINGS = th.PropertiesList(
         "start_from",
         _START_FROM,
         default="earliest",
-        title="Start from",
         description="Where to start reading a topic that has neither a bookmark nor a start date",
     ),
     th.Property(
         "start_date",
         th.DateTimeType,
-        title="Start date",
         description="RFC 3339 time, in quotes in YAML, from which to read a topic that has no "
         "bookmark; cannot be combined with `start_from: latest`",
     ),
     th.Property(
         "end_date",
         th.DateTimeType,
-        title="End date",
         description="RFC 3339 time, in quotes in YAML, up to which messages are read. A later run "
         "without it continues from there. Cannot be combined with `tail`.",
     ),
@@ -81,13 +76,11 @@ SETTINGS = th.PropertiesList(
         "batch_size",
         th.IntegerType(minimum=1, maximum=50),
         default=50,
-        title="Batch size",
         description="Maximum number of messages per request",
     ),
     th.Property(
         "timeout_secs",
         th.IntegerType(minimum=0, maximum=60),
-        title="Long poll (seconds)",
         description="Maximum time in seconds that a request waits for messages (long poll). "
         f"Default: 0, or {TAIL_TIMEOUT_SECS} in tail mode, where it must be at least 1.",
     ),
@@ -95,26 +88,22 @@ SETTINGS = th.PropertiesList(
         "tail",
         th.BooleanType,
         default=False,
-        title="Tail mode",
         description="Keep reading new messages until the tap is stopped",
     ),
     th.Property(
         "max_messages",
         th.IntegerType(minimum=1),
-        title="Max messages",
         description="End the run after this many messages, in all topics together",
     ),
     th.Property(
         "max_run_secs",
         th.NumberType(exclusive_minimum=0),
-        title="Max run time (seconds)",
         description="End the run after this many seconds",
     ),
     th.Property(
         "on_expired_bookmark",
         th.StringType(allowed_values=["earliest", "since_time", "fail"]),
         default="earliest",
-        title="On expired bookmark",
         description="What to do if the bookmarked message has expired: continue at the earliest "
         "message (`earliest`) or at the time of the bookmark (`since_time`), or end "
         "the run (`fail`)",
@@ -123,7 +112,6 @@ SETTINGS = th.PropertiesList(
         "infer_schema",
         th.BooleanType,
         default=False,
-        title="Infer schema",
         description="Infer the schema of payloads from a sample if it is not known; always done "
         "if records are unpacked or flattened",
     ),
@@ -131,14 +119,12 @@ SETTINGS = th.PropertiesList(
         "record_format",
         th.StringType(allowed_values=list(RECORD_FORMATS)),
         default=NESTED,
-        title="Record format",
         description="`nested`: the payload is one property of the record, unchanged. `unpacked`: "
         "its fields are properties of the record, and so columns in a warehouse.",
     ),
     th.Property(
         "schema_evolution",
         th.StringType(allowed_values=list(MODES)),
-        title="Schema evolution",
         description="What to do with data that does not fit the schema, if records are unpacked or "
         "flattened: add new fields as columns (`add_columns`), keep the data in the column "
         "`_rescued` (`rescue`), end the run (`fail`), or drop the data (`none`). Default: "
@@ -148,7 +134,6 @@ SETTINGS = th.PropertiesList(
         "max_parallel_topics",
         th.IntegerType(minimum=1),
         default=8,
-        title="Max parallel topics",
         description="Number of topics to read concurrently. In tail mode, all topics are read "
         "concurrently.",
     ),
@@ -156,11 +141,10 @@ SETTINGS = th.PropertiesList(
         "state_interval_secs",
         th.NumberType(exclusive_minimum=0),
         default=5,
-        title="State interval (seconds)",
         description="Maximum time in seconds between a state change and the STATE message that "
         "reports it",
     ),
-).to_dict()
+)
 
 
 def tap_problems(config: Mapping[str, Any]) -> list[str]:

@@ -157,7 +157,7 @@ class Sync:
         except Exception as exc:  # noqa: BLE001 - passed to the main thread, which raises it
             return exc
         finally:
-            stream.consumer.client.close()
+            stream.consumer.client.session.close()
         return None
 
     def _write(self, stream: TopicStream, page: Page) -> bool:

@@ -109,20 +109,21 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     @override
     def discover_streams(self) -> list[TopicStream]:
         """Create a stream for each topic in the settings, or in the workspace."""
+        config = self.config
         if self.input_catalog:
-            check_format(self.input_catalog, self.config["record_format"])
-        self._limiter = RateLimiter.from_config(self.config)
-        settings = ReadSettings.from_config(self.config)
+            check_format(self.input_catalog, config["record_format"])
+        self._limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
+        settings = ReadSettings.from_config(config)
         clock = RunClock()
-        topics = discover_topics(self.config, self.input_catalog, self._bookmarks)
+        topics = discover_topics(config, self.input_catalog, self._bookmarks)
         unknown = self._without_schema(topics)
         streams = []
         for topic in topics:
-            session = ApiSession(messages_host(self.config), self.config, self._limiter, str(topic))
+            session = ApiSession(messages_host(config), config, self._limiter, str(topic))
             client = ConsumeClient(session, topic.id, split_page)
             if topic in unknown:
                 topic = infer_schema(topic, client, self._layout)  # noqa: PLW2901 - the same topic
-                client.close()
+                session.close()
             streams.append(self._stream(TopicConsumer(topic, client, settings, clock)))
         if self.input_catalog:
             log_differences(self.input_catalog, [stream.name for stream in streams])

@@ -7,39 +7,34 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from .plugin.config import COMMON_SETTINGS
+from .plugin.config import settings_schema
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
 from .state.dead_letters import is_dead_letter_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SETTINGS = th.PropertiesList(
-    *COMMON_SETTINGS,
+SETTINGS = settings_schema(
     th.Property(
         "topics",
         th.ObjectType(additional_properties=th.IntegerType),
-        title="Topics",
         description="Topic ids by stream name or glob, such as `orders_*`",
     ),
     th.Property(
         "default_topic_id",
         th.IntegerType,
-        title="Default topic id",
         description="Topic id of all streams that match no entry in `topics`",
     ),
     th.Property(
         "on_unmapped_stream",
         th.StringType(allowed_values=["fail", "skip"]),
         default="fail",
-        title="On unmapped stream",
         description="What to do with a stream that has no topic",
     ),
     th.Property(
         "create_topics",
         th.BooleanType,
         default=False,
-        title="Create topics",
         description="Create a topic for each stream that has none, with the stream's name and "
         "schema; requires `developer_api_token`",
     ),
@@ -47,41 +42,35 @@ SETTINGS = th.PropertiesList(
         "batch_size_rows",
         th.IntegerType(minimum=1, maximum=MAX_MESSAGES),
         default=MAX_MESSAGES,
-        title="Batch size (rows)",
         description="Maximum number of messages per request",
     ),
     th.Property(
         "max_batch_bytes",
         th.IntegerType(minimum=64, maximum=MAX_BODY_BYTES),
         default=MAX_BODY_BYTES,
-        title="Max batch size (bytes)",
         description="Maximum size of a request body in bytes",
     ),
     th.Property(
         "max_batch_age_secs",
         th.NumberType(minimum=0),
         default=5,
-        title="Max batch age (seconds)",
         description="Maximum time in seconds that a message waits for its batch to fill",
     ),
     th.Property(
         "max_in_flight",
         th.IntegerType(minimum=1, maximum=64),
         default=1,
-        title="Max batches in flight",
         description="Maximum number of batches of one topic that are sent concurrently; 1 "
         "preserves the order of a topic",
     ),
     th.Property(
         "payload_field",
         th.StringType(min_length=1),
-        title="Payload field",
         description="Field of the record to publish instead of the whole record; must be an object",
     ),
     th.Property(
         "message_key_field",
         th.StringType(min_length=1),
-        title="Message key field",
         description="Name of a field to add to each message, with a key that identifies the "
         "version of the row, so that consumers can drop duplicates",
     ),
@@ -89,7 +78,6 @@ SETTINGS = th.PropertiesList(
         "exactly_once",
         th.BooleanType,
         default=False,
-        title="Exactly once",
         description="After a lost response or an interrupted run, publish only messages that the "
         "topic does not contain yet; requires `message_key_field`, `max_in_flight: 1`, and "
         "permission to consume from the topics",
@@ -98,21 +86,18 @@ SETTINGS = th.PropertiesList(
         "on_rejected",
         th.StringType(allowed_values=["fail", "dead_letter"]),
         default="fail",
-        title="On rejected message",
         description="What to do with a message that the service rejects; `dead_letter` requires "
         "`dead_letter_path`",
     ),
     th.Property(
         "dead_letter_path",
         th.StringType(min_length=1),
-        title="Dead letter path",
         description="File to which rejected messages are appended, as Singer lines that can be "
         "replayed",
     ),
     th.Property(
         "max_rejected",
         th.IntegerType(minimum=0),
-        title="Max rejected messages",
         description="Maximum number of messages that a run writes to the dead-letter file before "
         "it fails; no limit if not set",
     ),
@@ -121,7 +106,6 @@ SETTINGS = th.PropertiesList(
         "validate_records",
         th.BooleanType,
         default=False,
-        title="Validate records",
         description="Validate records against the schema of their stream",
     ),
 )

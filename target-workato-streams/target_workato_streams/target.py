@@ -83,7 +83,7 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         max_rejected=config.get("max_rejected") if dead_letter else 0,
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
     )
-    limiter = RateLimiter.from_config(config)
+    limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
     host = messages_host(config)
 
     def connect(topic_id: int) -> PublishClient:
@@ -116,7 +116,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     """Singer target for Workato Event Streams."""
 
     name = "target-workato-streams"
-    config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS.to_dict()
+    config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
     own_problems = staticmethod(target_problems)
     capabilities = [  # noqa: RUF012 - as in the SDK
         PluginCapabilities.ABOUT,

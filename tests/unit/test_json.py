@@ -162,9 +162,7 @@ def test_what_is_not_utf8_is_found_anywhere_in_a_large_page(before, odd):
     text = b"x" * before + "\U0001f600".encode() + b"x" * 70_000
     check_utf8(text)
     for bad in (text + odd + b"x", text + odd, text[:before] + odd + text[before:]):
-        with pytest.raises(UnicodeDecodeError) as expected:
-            bad.decode()
-        with pytest.raises(ValueError, match=f"not UTF-8 at byte {expected.value.start + 1}$"):
+        with pytest.raises(ValueError, match=r"not UTF-8$"):
             check_utf8(bad)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -120,8 +119,7 @@ def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, 
     if not config.get("developer_api_token"):
         return {}
     try:
-        with contextlib.closing(DeveloperApi(config)) as api:
-            return {topic.id: topic for topic in api.topics()}
+        return {topic.id: topic for topic in DeveloperApi(config).topics()}
     except ServiceError as exc:
         if catalog is None or not config.get("topics"):
             raise

@@ -176,10 +176,6 @@ class ConsumeClient:
         sent = msgspec.json.encode({name: value for name, value in body.items() if value})
         return self.session.retry(lambda: self._request_once(sent, timeout_secs))
 
-    def close(self) -> None:
-        """Close the connection."""
-        self.session.close()
-
     def _request_once(self, body: bytes, timeout_secs: int) -> Messages:
         self.requests += 1
         response = self.session.send(self._request, body=body, poll_secs=timeout_secs)

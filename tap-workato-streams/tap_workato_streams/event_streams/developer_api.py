@@ -87,10 +87,6 @@ class DeveloperApi:
             raise
         return self._decode(response, _Body[WorkspaceTopic]).data
 
-    def close(self) -> None:
-        """Close the connection."""
-        self.session.close()
-
     def _page(self, page: int) -> list[WorkspaceTopic]:
         params = {"page": page, "per_page": 100, "include_schema": "true"}
         response = self.session.send(self.session.prepare("GET", PATH, params=params))

@@ -6,7 +6,6 @@ decompression. The messages of exceptions may quote a response, so only their ty
 
 from __future__ import annotations
 
-import functools
 import http.client
 import io
 import json
@@ -78,8 +77,6 @@ class Response(NamedTuple):
         return max(0.0, (until - (self.date or datetime.now(timezone.utc))).total_seconds())
 
 
-# All responses within a second have the same Date header, so parsed dates are cached.
-@functools.lru_cache(maxsize=2)
 def _date(value: str) -> datetime | None:
     """Parse the date of an HTTP header; None for any other text."""
     try:

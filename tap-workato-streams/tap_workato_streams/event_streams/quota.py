@@ -378,6 +378,3 @@ class LocalQuota:
             return self._sent[0] + WINDOW_SECS - now
         self._sent.append(now)
         return 0.0
-
-    def stop(self) -> None:
-        """Do nothing: taking never waits."""

@@ -12,13 +12,13 @@ import time
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import ServiceError, Stopped
 from .quota import WINDOW_SECS, LocalQuota, SharedQuota
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0
@@ -55,10 +55,12 @@ class RateLimiter:
     ) -> None:
         self.stats = RequestStats()
         self._quota: LocalQuota | SharedQuota | None = None
-        if quota_url is not None and max_requests_per_minute is not None:
-            self._quota = SharedQuota(quota_url, max_requests_per_minute, WINDOW_SECS)
-        elif max_requests_per_minute is not None:
-            self._quota = LocalQuota(max_requests_per_minute)
+        if max_requests_per_minute is not None:
+            self._quota = (
+                SharedQuota(quota_url, max_requests_per_minute, WINDOW_SECS)
+                if quota_url
+                else LocalQuota(max_requests_per_minute)
+            )
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._not_before = 0.0
@@ -66,11 +68,6 @@ class RateLimiter:
         self._throttled = 0
         self._stopped = False
         self._succeeded_at = -math.inf
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> RateLimiter:
-        """Create the rate limiter of the messages API from the settings of a connector."""
-        return cls(config.get("max_requests_per_minute"), config.get("quota_url"))
 
     @property
     def pause_secs(self) -> float:
@@ -126,7 +123,7 @@ class RateLimiter:
 
     def stop(self) -> None:
         """Wake all waiting requests, and admit no more."""
-        if self._quota is not None:
+        if isinstance(self._quota, SharedQuota):
             self._quota.stop()  # first, since the thread that waits for a store has the lock
         with self._changed:
             self._stopped = True

@@ -6,12 +6,10 @@ import json
 import re
 from decimal import Decimal
 from difflib import get_close_matches
-from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import requests
 from singer_sdk import typing as th
@@ -42,20 +40,17 @@ COMMON_SETTINGS = (
         th.StringType(min_length=1),
         required=True,
         secret=True,
-        title="API token",
         description="Token of an API client with access to the topics",
     ),
     th.Property(
         "data_center",
         th.StringType(allowed_values=list(PUBLIC_URLS)),
         default="us",
-        title="Data center",
         description="Data center of the workspace",
     ),
     th.Property(
         "api_url",
         th.StringType,
-        title="API URL",
         description="Base URL of the Event Streams API; overrides `data_center`. Clear-text http "
         "is accepted for loopback addresses only.",
     ),
@@ -63,13 +58,11 @@ COMMON_SETTINGS = (
         "legacy_api",
         th.BooleanType,
         default=False,
-        title="Legacy API",
         description="Use the legacy domain, which has no batch endpoint and no trial data center",
     ),
     th.Property(
         "max_requests_per_minute",
         th.IntegerType(minimum=1),
-        title="Max requests per minute",
         description="Maximum number of requests per minute, including retries and long polls, of "
         "this process or, with `quota_url`, of all processes together",
     ),
@@ -77,7 +70,6 @@ COMMON_SETTINGS = (
         "quota_url",
         th.StringType(min_length=1),
         secret=True,
-        title="Quota URL",
         description="Store in which all processes count their requests: `file:///path/quota.db`, "
         "`redis://...`, `rediss://...` (extra `redis`) or `postgresql://...` (extra `postgres`); "
         "requires `max_requests_per_minute`",
@@ -87,37 +79,43 @@ COMMON_SETTINGS = (
         # Some operating systems do not support a socket timeout of more than a day.
         th.NumberType(exclusive_minimum=0, maximum=86_400),
         default=30,
-        title="Request timeout (seconds)",
         description="Maximum time in seconds for a whole response, in addition to a long poll",
     ),
     th.Property(
         "max_retry_secs",
         th.NumberType(minimum=0),
         default=300,
-        title="Max retry time (seconds)",
         description="Maximum time in seconds for which a request is retried",
     ),
     th.Property(
         "developer_api_token",
         th.StringType(min_length=1),
         secret=True,
-        title="Developer API token",
         description="Token of the Developer API, which lists the topics and their schemas",
     ),
     th.Property(
         "developer_api_url",
         th.StringType,
-        title="Developer API URL",
         description="Base URL of the Developer API; overrides `data_center`",
     ),
     th.Property(
         "metrics_address",
         th.StringType(min_length=1),
-        title="Metrics address",
         description="Address (`host:port`) at which metrics for Prometheus are served during a "
         "run (extra `metrics`)",
     ),
 )
+
+UNITS = {"secs": "(seconds)", "bytes": "(bytes)", "rows": "(rows)", "api": "API", "url": "URL"}
+
+
+def settings_schema(*own: th.Property[Any]) -> dict[str, Any]:
+    """Return the JSON Schema of the settings of a connector; their titles are their names."""
+    schema = th.PropertiesList(*COMMON_SETTINGS, *own).to_dict()
+    for name, setting in schema["properties"].items():
+        title = " ".join(UNITS.get(word, word) for word in name.split("_"))
+        setting["title"] = title[0].upper() + title[1:]
+    return schema
 
 
 def read_json(file: IO[str], label: str) -> Any:  # noqa: ANN401 - JSON
@@ -252,8 +250,6 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-# About 30 years; the operating system does not support much longer timeouts.
-MAX_SECS = 1_000_000_000
 # The text for a value that violates a keyword of JSON Schema: the library's would quote the value.
 RULES = {
     "type": "must be of type {}",
@@ -267,19 +263,8 @@ RULES = {
 
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """Add the defaults to the settings, and return a line for each problem with them."""
-    errors = list(JSONSchemaValidator(schema).iter_errors(config))
-    rejected = {error.absolute_path[0] for error in errors if error.absolute_path}
-    return [
-        *map(_line, errors),
-        *connection_problems(config),
-        *[
-            f"{name}: must be at most {MAX_SECS}"
-            for name in sorted(schema["properties"].keys() & config.keys() - rejected)
-            # NaN passes every rule of JSON Schema.
-            if name.endswith("_secs") and not config[name] <= MAX_SECS
-        ],
-        *_missing_extras(config),
-    ]
+    errors = JSONSchemaValidator(schema).iter_errors(config)
+    return [*map(_line, errors), *connection_problems(config), *_missing_extras(config)]
 
 
 def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
@@ -320,25 +305,9 @@ def _missing_extras(config: Mapping[str, Any]) -> Iterator[str]:
         value = config.get(name)
         if value and re.search(pattern, str(value)) and find_spec(module) is None:
             yield (
-                f"{label} needs the extra {extra}; change the pip_url of {CONNECTOR} to "
-                f"{_requirement(extra)} and run meltano install"
+                f"{label} needs the extra {extra}; add [{extra}] to the pip_url of {CONNECTOR} and "
+                "run meltano install"
             )
-
-
-def _requirement(extra: str) -> str:
-    """Return the source of the installed package with an extra, as PEP 610 records it."""
-    source = json.loads(distribution(CONNECTOR).read_text("direct_url.json") or "{}")
-    url, named = source.get("url"), f"{CONNECTOR}[{extra}]"
-    if url is None:
-        return named  # from an index
-    if "dir_info" in source:
-        option = "-e " if source["dir_info"].get("editable") else ""
-        return f"{option}{url2pathname(urlsplit(url).path)}[{extra}]"
-    if vcs := source.get("vcs_info"):
-        revision = vcs.get("requested_revision") or vcs["commit_id"]
-        folder = source.get("subdirectory", "")
-        url = f"{vcs['vcs']}+{url}@{revision}#subdirectory={folder}"
-    return f"{named}@{url}"
 
 
 class CheckedPlugin(PluginBase):

@@ -31,14 +31,13 @@ def check_utf8(text: bytes) -> None:
     """Raise ValueError if a text is not UTF-8; msgspec does not check what it does not decode."""
     if text.isascii():
         return
-    decoder = codecs.getincrementaldecoder("utf-8")()
     # In parts, because decoded text may take four times as much memory.
-    for start in (*range(0, len(text), CHUNK_BYTES), len(text)):
-        pending = len(decoder.getstate()[0])
-        try:
-            decoder.decode(text[start : start + CHUNK_BYTES], final=start == len(text))
-        except UnicodeDecodeError as exc:
-            raise ValueError(f"not UTF-8 at byte {start - pending + exc.start + 1}") from None
+    parts = (text[at : at + CHUNK_BYTES] for at in range(0, len(text), CHUNK_BYTES))
+    try:
+        for _ in codecs.iterdecode(parts, "utf-8"):
+            pass
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
 
 
 def members(text: bytes) -> dict[str, bytes]:

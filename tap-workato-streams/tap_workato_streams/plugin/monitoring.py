@@ -45,25 +45,16 @@ def histogram(name: str, description: str, bounds: tuple[float, ...]) -> Histogr
 
 def request_metrics(stats: RequestStats) -> Iterator[Metric]:
     """Yield the metrics of a connector's requests."""
-    yield metric(
-        "requests_total",
-        "Requests that consume or publish messages, by the HTTP status of their response.",
-        ("status",),
-        {(status,): count for status, count in stats.by_status.copy().items()},
-    )
-    yield metric("retries_total", "Retried requests.", (), {(): stats.retries})
-    yield metric(
-        "quota_waits_total",
-        "Requests that waited for the quota or for the end of a pause after a 429.",
-        (),
-        {(): stats.quota_waits},
-    )
-    yield metric(
-        "quota_wait_seconds_total",
-        "Time that requests waited for the quota or for the end of a pause after a 429.",
-        (),
-        {(): stats.quota_wait_secs},
-    )
+    requests = "Requests that consume or publish messages, by the HTTP status of their response."
+    by_status = stats.by_status.copy().items()
+    yield metric("requests_total", requests, ("status",), {(key,): n for key, n in by_status})
+    waited = "waited for the quota or for the end of a pause after a 429."
+    for name, description, value in (
+        ("retries_total", "Retried requests.", stats.retries),
+        ("quota_waits_total", f"Requests that {waited}", stats.quota_waits),
+        ("quota_wait_seconds_total", f"Time that requests {waited}", stats.quota_wait_secs),
+    ):
+        yield metric(name, description, (), {(): value})
 
 
 class _Collector:
