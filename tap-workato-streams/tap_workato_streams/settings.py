@@ -126,9 +126,10 @@ SETTINGS = settings_schema(
         "schema_evolution",
         th.StringType(allowed_values=list(MODES)),
         description="What to do with data that does not fit the schema, if records are unpacked or "
-        "flattened: add new fields as columns (`add_columns`), keep the data in the column "
-        "`_rescued` (`rescue`), end the run (`fail`), or drop the data (`none`). Default: "
-        "`rescue` if the schema is declared, otherwise `add_columns`.",
+        "flattened: add new fields as columns (`add_columns`) or do so in the next run "
+        "(`add_columns_next_run`), keep the data in the column `_rescued` (`rescue`), end the run "
+        "(`fail`), or drop the data (`none`). Default: `rescue` if the schema is declared, "
+        "otherwise `add_columns`.",
     ),
     th.Property(
         "max_parallel_topics",

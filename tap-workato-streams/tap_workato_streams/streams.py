@@ -148,6 +148,11 @@ class TopicStream(Stream):
     def splices(self) -> bool:
         """Whether the text of the members can be used as the text of the record."""
 
+    @property
+    def writes_text(self) -> bool:
+        """Whether the text of the members is used, because there are records to be written."""
+        return not isinstance(self.stream_maps[0], RemoveRecordTransform) and self.splices
+
     @abstractmethod
     def members(self, messages: Sequence[Message]) -> tuple[Texts, EventStreamsError | None]:
         """Return the JSON text of each record's members after ``time``.
@@ -169,12 +174,11 @@ class TopicStream(Stream):
     def _write_messages(self, messages: Sequence[Message]) -> None:
         members, error = self.members(messages)
         messages = messages[: len(members)]
-        first, *_ = self.stream_maps
-        if not self.splices or isinstance(first, RemoveRecordTransform):
-            self._write_decoded(messages, members)
+        if self.writes_text:
+            stream, name = self.stream_maps[0].stream_alias, self.MEMBER_NAME
+            self.writer.write_records(stream, self.topic.id, messages, members, name)
         else:
-            name = self.MEMBER_NAME
-            self.writer.write_records(first.stream_alias, self.topic.id, messages, members, name)
+            self._write_decoded(messages, members)
         if error:
             if messages:
                 self.bookmark = Bookmark(messages[-1].message_id, messages[-1].time)

@@ -14,6 +14,7 @@ from .plugin.wording import counted, listed, shown
 from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
 from .records.evolution import (
     ADD_COLUMNS,
+    ADDING,
     RESCUE,
     ColumnRegistry,
     Evolution,
@@ -30,7 +31,7 @@ from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Sequence
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.singerlib import RecordMessage
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .event_streams.consume import Message
     from .reading.consumer import TopicConsumer
     from .records.columns import Columns, Layout, Path
+    from .records.evolution import RescuedValue
 
 
 class TableStream(TopicStream):
@@ -48,10 +50,11 @@ class TableStream(TopicStream):
         self._layout = layout
         topic = consumer.topic
         columns = from_schema(topic.payload_schema or {}, layout.levels)
-        schema = layout.record_schema(ColumnRegistry(layout, columns).columns)
+        schema = layout.record_schema(ColumnRegistry(Evolution(layout), columns).columns)
         super().__init__(tap, consumer, schema)
         self._declared = columns if topic.is_declared and topic.payload_schema else None
         self._bookmarked: Columns | None = None
+        self._rescued: Iterator[Sequence[RescuedValue]] = iter(())  # of the page's next records
 
     @property
     @override
@@ -73,6 +76,8 @@ class TableStream(TopicStream):
     @override
     def write_schema(self) -> None:
         """Write the SCHEMA message, unless a key has no column before a message has a value."""
+        if self._bookmarked is None:
+            self._warn_about_loaded_rows()
         if self._builder.has_keys:
             super().write_schema()
         self._bookmark_columns()
@@ -94,16 +99,27 @@ class TableStream(TopicStream):
         if values := str(builder.unmapped):
             text = "%s: values that do not fit their column, dropped because of stream_maps: %s"
             logger.warning(text, self.topic, values)
+        if builder.left_out:
+            logger.warning(
+                "%s: the filter in stream_maps left out %s whose key (%s) does not fit its column; "
+                "to load them, declare a key of mixed types as string and use --full-refresh",
+                self.topic,
+                counted(builder.left_out, "message"),
+                listed(sorted(builder.evolution.keys)),
+            )
 
     @override
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
         rescued = record.get(RESCUED)
         filled = self._mapped.fill(record, self._builder.columns)
         message_id = record["message_id"]
+        is_left_out = True
         for message in super()._generate_record_messages(record):
             if key := self._mapped.finish(message, rescued, filled):
                 raise self._key_error(message_id, key, rescued or {})
+            is_left_out = False
             yield message
+        self._builder.count(next(self._rescued), is_left_out=is_left_out)
 
     @override
     def members(
@@ -118,9 +134,28 @@ class TableStream(TopicStream):
             self.register()
             self.write_schema()
         self._bookmark_columns()
+        self._rescued = iter(page.rescued)
+        if self.writes_text:
+            for rescued in self._rescued:
+                builder.count(rescued)
         if not page.problem:
             return page.bodies, None
         return page.bodies, self._cannot_write(messages[len(page.bodies)].message_id, page.problem)
+
+    def _warn_about_loaded_rows(self) -> None:
+        if changed := changed_types(self._declared or {}, self._last_columns, self._layout):
+            logger.warning(
+                "%s: the schema declares other types than the last run had: %s; unless the "
+                "table's columns have the new types, change them before the loader fails",
+                self.topic,
+                listed(changed),
+            )
+        if self.bookmark and self.bookmark.message_id and "columns" not in self._last_state:
+            logger.warning(
+                "%s: the bookmark is from nested records, so the rows that are already loaded have "
+                "no values in the new columns; to load them again, use --full-refresh",
+                self.topic,
+            )
 
     def _log_columns_added(self, before: Columns) -> None:
         known = leaves(before)
@@ -170,14 +205,15 @@ class TableStream(TopicStream):
                     "select it, or choose another key"
                 )
         evolution = Evolution(
+            self._layout,
             self._mode,
             keys=keys,
-            is_deferred=self.maps.has_other_key(self.primary_keys),
+            has_other_key=self.maps.has_other_key(self.primary_keys),
             deselected=self._deselected,
             sets=self.maps.sets,
             removes=self.maps.removes,
         )
-        return RecordBuilder(self._layout, columns, evolution)
+        return RecordBuilder(columns, evolution)
 
     @cached_property
     def _catalog_columns(self) -> Columns:
@@ -208,26 +244,23 @@ class TableStream(TopicStream):
         return self.config.get("schema_evolution") or default
 
     @cached_property
-    def _known_columns(self) -> Columns:
+    def _last_columns(self) -> Columns:
         try:
-            bookmarked = from_bookmark(self._last_state.get("columns"), self._layout.levels)
+            return from_bookmark(self._last_state.get("columns"), self._layout.levels)
         except ValueError as exc:
             raise EventStreamsError(f"{self.topic}: the state cannot be used: {exc}") from None
-        if changed := changed_types(self._declared or {}, bookmarked, self._layout):
-            logger.warning(
-                "%s: the schema declares other types than the last run had: %s; unless the "
-                "table's columns have the new types, change them before the loader fails",
-                self.topic,
-                listed(changed),
-            )
-        adds_columns = self._mode == ADD_COLUMNS
+
+    @cached_property
+    def _known_columns(self) -> Columns:
+        bookmarked = self._last_columns
+        adds_columns = self._mode in ADDING
         known = [bookmarked, self._catalog_columns]
         if self._declared is not None:
             known = [self._declared, bookmarked if adds_columns else {}]
         elif bookmarked and adds_columns:
             # A catalog may be made anew in each run, from another sample: the messages decide.
             known = [bookmarked]
-        return ColumnRegistry(self._layout, *known).columns
+        return ColumnRegistry(Evolution(self._layout), *known).columns
 
     @cached_property
     @override

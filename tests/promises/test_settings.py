@@ -83,7 +83,11 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("state_interval_secs", 0, "must be greater than 0"),
     ("stream_maps", "x", "must be of type object"),
     ("record_format", "flat", "must be one of nested, unpacked"),
-    ("schema_evolution", "add", "must be one of add_columns, rescue, fail, none"),
+    (
+        "schema_evolution",
+        "add",
+        "must be one of add_columns, add_columns_next_run, rescue, fail, none",
+    ),
     ("topics", None, NO_TOPICS),
     ("topics", [], NO_TOPICS),
     ("topics", [{"id": 1}, {"id": 1}], SAME_NAME),

@@ -6,7 +6,7 @@ TIME = "2023-04-14T15:07:14.437+00:00"
 OPEN_SCHEMA = {
     "type": "object",
     "properties": {
-        "message_id": {"type": "string", "description": "Opaque; not sortable"},
+        "message_id": {"type": "string", "maxLength": 255, "description": "Opaque; not sortable"},
         "topic_id": {"type": "integer"},
         "time": {
             "type": ["string", "null"],

@@ -228,8 +228,8 @@ def test_the_first_run_says_what_was_found(emulator, run_tap, topic):
     second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
 
     assert (
-        "topic_1 (topic 1): found 3 columns in 2 messages: id integer, total integer, "
-        "at string (date-time)" in first.stderr
+        "topic_1 (topic 1): found 3 columns in 2 messages: id integer (only whole numbers so far), "
+        "total integer (only whole numbers so far), at string (date-time)" in first.stderr
     )
     assert "found" not in second.stderr
     [line] = [line for line in second.stderr.splitlines() if "WARNING" in line]
@@ -265,7 +265,49 @@ def test_none_drops_what_does_not_fit(emulator, run_tap, topic):
     ]
 
 
+def test_new_fields_can_wait_for_the_next_run(emulator, run_tap, topic):
+    """For loaders that ignore a second SCHEMA in a run; the type is that of the first value."""
+    emulator.load(topic, [{"id": 1}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    emulator.load(topic, [{"id": 2, "note": 5}, {"note": "x"}])
+    evolution = {"schema_evolution": "add_columns_next_run", **UNPACKED}
+    settings = {"topics": [topic], "catalog": catalog, "batch_size": 1, **evolution}
+
+    first = run_tap(**settings)
+    emulator.load(topic, [{"note": 6}])
+    second = run_tap(state=first.states[-1], **settings)
+
+    assert schemas(first) == [{"id": INTEGER}]
+    assert rows(first) == [
+        {"id": 1},
+        {"id": 2, "_rescued": {"/note": 5}},
+        {"_rescued": {"/note": "x"}},
+    ]
+    assert schemas(second) == [{"id": INTEGER, "note": NUMBER}]
+    assert rows(second) == [{"note": 6}]
+
+
+@pytest.mark.parametrize("before", ["nested", "unpacked"])
+def test_after_nested_records_the_first_run_says_that_their_rows_have_no_columns(
+    emulator, run_tap, topic, before
+):
+    """It is said once; with a full refresh, there is no bookmark."""
+    emulator.load(topic, [{"id": 1}])
+    last = run_tap(topics=[topic], record_format=before).states[-1]
+    first = run_tap(topics=[topic], state=last, **UNPACKED)
+    second = run_tap(topics=[topic], state=first.states[-1], **UNPACKED)
+
+    text = (
+        "topic_1 (topic 1): the bookmark is from nested records, so the rows that are already "
+        "loaded have no values in the new columns; to load them again, use --full-refresh"
+    )
+    warnings = [line for line in first.stderr.splitlines() if "WARNING" in line]
+    assert [text in line for line in warnings] == ([True] if before == "nested" else [])
+    assert "WARNING" not in second.stderr
+
+
 KEYED: dict[str, Any] = {"stream_maps": {"topic_1": {"__key_properties__": ["id"]}}}
+FILTERED = {"topic_1": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
 
 
 @pytest.mark.parametrize("by_catalog", [False, True])
@@ -319,8 +361,7 @@ def test_messages_without_the_key_can_be_filtered_out(emulator, run_tap, topic, 
     """As documented, also before any message has it: then there is no SCHEMA yet."""
     emulator.load(topic, [{"ping": True}, {"id": None}])
     topics = [{"id": topic, "schema": DECLARED} if declared else topic]
-    maps = {"topic_1": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
-    settings: dict[str, Any] = {"topics": topics, "stream_maps": maps, **UNPACKED}
+    settings: dict[str, Any] = {"topics": topics, "stream_maps": FILTERED, **UNPACKED}
 
     first = run_tap(**settings)
     loaded = emulator.load(topic, [{"id": 1}, {"id": "x"}])
@@ -331,6 +372,39 @@ def test_messages_without_the_key_can_be_filtered_out(emulator, run_tap, topic, 
     assert kinds == ({"SCHEMA", "STATE"} if declared else {"STATE"})
     assert [row["id"] for row in rows(second)] == [1]
     assert bookmark(second)["replication_key_value"] == loaded[-1]
+
+
+def test_messages_that_a_filter_leaves_out_because_of_their_key_are_counted(
+    emulator, run_tap, topic
+):
+    """In one warning per run; what is left out is not kept in `_rescued`."""
+    payloads = [{"id": 1, "x": 1}, {"id": "A", "x": 1}, {"id": [2]}, {"id": None}, {"id": 1}]
+    emulator.load(topic, payloads)
+    topics = [{"id": topic, "schema": DECLARED}]
+    run = run_tap(topics=topics, stream_maps=FILTERED, batch_size=1, **UNPACKED)
+    assert [row["id"] for row in rows(run)] == [1, 1]
+    [line] = [line for line in run.stderr.splitlines() if "WARNING" in line]
+    assert (
+        "topic_1 (topic 1): the filter in stream_maps left out 2 messages whose key (id) does not "
+        "fit its column; to load them, declare a key of mixed types as string and use "
+        "--full-refresh" in line
+    )
+    [line] = [line for line in run.stderr.splitlines() if "kept in _rescued" in line]
+    assert line.endswith("fields without a column, kept in _rescued: /x (1)")
+
+
+def test_a_key_of_mixed_types_that_is_declared_as_string_loads_every_message(
+    emulator, run_tap, topic
+):
+    """The number 3 and the text "3" are the same key."""
+    keys = [*range(10), "A-17", "3"]
+    emulator.load(topic, [{"id": key} for key in keys])
+    topics = [{"id": topic, "schema": {"properties": {"id": {"type": "string"}}}}]
+    run = run_tap(topics=topics, stream_maps=FILTERED, **UNPACKED)
+    assert [row["id"] for row in rows(run)] == [str(key) for key in keys]
+    assert len({row["id"] for row in rows(run)}) == 11
+    assert "WARNING" not in run.stderr
+    assert "kept in" not in run.stderr
 
 
 def test_a_key_gets_its_column_from_the_first_message_that_has_it(emulator, run_tap, topic):

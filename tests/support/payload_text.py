@@ -17,6 +17,19 @@ class Number(NamedTuple):
     digits: str
 
 
+class Text(str):
+    """The content of a text column: equals a string, or a number or boolean as JSON text."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, published: object) -> bool:
+        """Whether this is the text of a published value."""
+        if isinstance(published, bool):
+            published = json.dumps(published)
+        return str(self) == (published.digits if isinstance(published, Number) else published)
+
+
 def loads(text: bytes | str) -> Json:
     """Decode JSON; numbers keep every digit and the way they are written."""
     return json.loads(text, parse_float=Number, parse_int=Number)
@@ -68,9 +81,21 @@ def original(record: Mapping[str, Json], layout: Layout, columns: Columns) -> Js
                 payload[name] = record[column]
     else:
         payload = record["payload"]
+    payload = _with_texts(payload, columns)
     for pointer, value in rescued.items():
         _put(payload, pointer, value)
     return payload
+
+
+def _with_texts(part: Mapping[str, Json], columns: Columns) -> dict[str, Json]:
+    found = dict(part)
+    for name in found.keys() & columns.keys():
+        value, column = found[name], columns[name]
+        if column.fields and isinstance(value, dict):
+            found[name] = _with_texts(value, column.fields)
+        elif column.types == ("string",) and not column.format and isinstance(value, str):
+            found[name] = Text(value)
+    return found
 
 
 def _published(value: Json) -> Json:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..event_streams import logger
-from ..event_streams.consume import EARLIEST, Cursor
+from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
 from ..event_streams.developer_api import DeveloperApi
 from ..event_streams.errors import RequestRejected, ServiceError
 from ..plugin.wording import counted, listed, shown
@@ -27,16 +28,32 @@ if TYPE_CHECKING:
     from ..records.columns import Layout
 
 SAMPLE_SIZE = 50
+# A fraction that comes later does not fit such a column, so the log shows that it was inferred.
+WHOLE = " (only whole numbers so far)"
 
 
 def sample(client: ConsumeClient) -> list[bytes]:
-    """Read the payloads of a topic's oldest page and of its newest, without overlap."""
+    """Read the payloads of a topic's oldest page and of a new one, in at most five requests.
+
+    The new page is the first of the last sixteenth of the time since the oldest messages and, if it
+    is full, of the last sixteenth of that. If the topic was idle then, the page is searched for in
+    the time before: first after a quarter of it, since more can be missed later than earlier.
+    """
     consume = partial(client.consume, batch_size=SAMPLE_SIZE)
     oldest = newest = consume(EARLIEST)
     if oldest.messages:
         newest = consume(Cursor(after_message_id=oldest.messages[-1].message_id))
-    if len(newest.messages) == SAMPLE_SIZE:
-        _, newest = client.newest_page(SAMPLE_SIZE, even_if_idle=True)
+    until, share = newest.date or datetime.now(timezone.utc), 1 / 16
+    since = parse_time(newest.messages[-1].time) if newest.messages else None
+    for _ in range(3):
+        if not since or len(newest.messages) < SAMPLE_SIZE:
+            break
+        time = until - (until - since) * share
+        page = consume(Cursor(since_time=rfc3339(time, "milliseconds")))
+        if page.messages:
+            newest, since, share = page, time, min(share, 1 / 2)
+        else:
+            until, share = time, 3 / 4
     found = {message.message_id: message for message in [*oldest.messages, *newest.messages]}
     return [bytes(message.payload) for message in found.values()]
 
@@ -98,6 +115,7 @@ def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> 
     # Only unknown schemas need these imports, and most runs start faster without them.
     from ..records.columns import infer_columns, leaves  # noqa: PLC0415
     from ..records.columns import schemas as column_schemas  # noqa: PLC0415
+    from ..records.json_values import INTEGER  # noqa: PLC0415
 
     payloads: list[bytes] = []
     try:
@@ -108,7 +126,10 @@ def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> 
         logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
     schema = schemas.OPEN_PAYLOAD
     if columns := infer_columns(payloads, layout.levels if layout else 0):
-        found = [f"{shown('.'.join(path))} {kind}" for path, kind in leaves(columns).items()]
+        found = [
+            f"{shown('.'.join(path))} {column}{WHOLE if column.types == (INTEGER,) else ''}"
+            for path, column in leaves(columns).items()
+        ]
         count, messages = counted(len(found), "column"), counted(len(payloads), "message")
         logger.info("%s: found %s in %s: %s", topic, count, messages, listed(found))
         schema = {**schema, "properties": column_schemas(columns)}

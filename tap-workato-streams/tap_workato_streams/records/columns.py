@@ -180,7 +180,8 @@ PAYLOAD = "payload"
 PREFIX = "payload_"
 # In all formats, a record has these fields.
 MESSAGE_FIELDS: Mapping[str, dict[str, Any]] = {
-    "message_id": {"type": "string", "description": "Opaque; not sortable"},
+    # Without a limit, loaders for MySQL create a key that the database rejects (error 1071).
+    "message_id": {"type": "string", "maxLength": 255, "description": "Opaque; not sortable"},
     "topic_id": {"type": "integer"},
     "time": {
         "type": ["string", "null"],

@@ -115,8 +115,10 @@ def _shown(path: Path | None) -> str:
     return "other fields" if path is None else shown(pointer(path)) or "the payload"
 
 
-ADD_COLUMNS, RESCUE, FAIL, NONE = "add_columns", "rescue", "fail", "none"
-MODES = (ADD_COLUMNS, RESCUE, FAIL, NONE)
+ADD_COLUMNS, ADD_COLUMNS_NEXT_RUN = "add_columns", "add_columns_next_run"
+RESCUE, FAIL, NONE = "rescue", "fail", "none"
+ADDING = (ADD_COLUMNS, ADD_COLUMNS_NEXT_RUN)
+MODES = (*ADDING, RESCUE, FAIL, NONE)
 
 # PostgreSQL allows 1,600 columns, and fewer in wide rows. Further fields are rescued, so that
 # payloads with ids as field names do not block the load.
@@ -130,9 +132,10 @@ MAX_NAME_BYTES = 63
 class Evolution:
     """The handling of data that does not fit."""
 
-    mode: str  # the setting `schema_evolution`
+    layout: Layout
+    mode: str = RESCUE  # the setting `schema_evolution`
     keys: Collection[str] = ()  # the columns that are key properties, and that no stream map sets
-    is_deferred: bool = False  # new columns wait for the next run, once there is a SCHEMA
+    has_other_key: bool = False  # rows have another key than the message id
     deselected: Collection[Path] = frozenset()  # the paths in the record
     sets: frozenset[str] = frozenset()  # the properties that stream maps set
     removes: frozenset[str] = frozenset()  # and those that they remove
@@ -150,7 +153,12 @@ class Evolution:
     @cached_property
     def adds_columns(self) -> bool:
         """Whether new fields become columns."""
-        return self.mode == ADD_COLUMNS and self.rescues
+        return self.mode in ADDING and self.rescues
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether new columns wait for the next run, once there is a SCHEMA."""
+        return self.has_other_key or self.mode == ADD_COLUMNS_NEXT_RUN
 
     @cached_property
     def _mapped(self) -> dict[str, str]:
@@ -161,39 +169,37 @@ class Evolution:
         """Whether there are fields that are never rescued."""
         return bool(self.deselected or self._mapped)
 
-    def reserves(self, path: Path, layout: Layout) -> bool:
+    def reserves(self, path: Path) -> bool:
         """Whether a field's column would be in the way of a property that a stream map sets."""
-        name = layout.column_name(path)
+        name = self.layout.column_name(path)
         exact = self._mapped.get(name.lower(), name)
-        return name != exact or (name in self.sets and len(layout.record_path(path)) > 1)
+        return name != exact or (name in self.sets and len(self.layout.record_path(path)) > 1)
 
-    def deselects(self, path: Path, layout: Layout) -> bool:
+    def deselects(self, path: Path) -> bool:
         """Whether the catalog deselects a field, or an object that it is in."""
-        return contains(self.deselected, layout.record_path(path))
+        return contains(self.deselected, self.layout.record_path(path))
 
-    def is_mapped(self, path: Path, layout: Layout) -> bool:
+    def is_mapped(self, path: Path) -> bool:
         """Whether a stream map sets or removes a field, in any case, or an object that it is in.
 
         Such a field is never rescued, because people remove fields to protect personal data.
         """
-        return any(name.lower() in self._mapped for name in layout.property_names(path))
+        return any(name.lower() in self._mapped for name in self.layout.property_names(path))
 
 
 class ColumnRegistry:
     """The columns of a topic so far, at first those in `known`, in order of precedence.
 
     A column keeps its first type, and a name its first field. Names that differ only by case are
-    the same, as in many databases.
+    the same, as in many databases. For example, if `{"a": {"b": 1}, "a__b": 2}` is flattened, the
+    name `a__b` belongs to `a.b`, and the field `a__b` is rescued. The object itself has the name
+    `a`, because the SDK does not flatten an object that has the name of a column.
     """
 
-    def __init__(self, layout: Layout, *known: Columns, evolution: Evolution | None = None) -> None:
-        self._layout = layout
+    def __init__(self, evolution: Evolution, *known: Columns) -> None:
+        self._layout = evolution.layout
         self._evolution = evolution
-        taken = (*MESSAGE_FIELDS, RESCUED)
-        # The field of each column, and of each member of the record before it is flattened: an
-        # object has a name there, even if it has no column.
-        self._names: dict[str, Path] = dict.fromkeys(taken, ())
-        self._members: dict[str, Path] = dict.fromkeys(taken, ())
+        self._names: dict[str, Path] = dict.fromkeys((*MESSAGE_FIELDS, RESCUED), ())
         self._settled: set[Path] = set()
         self.columns: Columns = {}
         for columns in known:
@@ -210,11 +216,13 @@ class ColumnRegistry:
                 continue
             if self._is_full or len(self._settled) >= MAX_SETTLED:
                 break
-            if column := first_column(raw, self._layout.levels - len(path) + 1):
-                self._settled.add(path)
-                for child in reversed(path[1:]):
-                    column = Column((OBJECT,), fields={child: column})
-                found = merged(found, {path[0]: column})
+            first = first_column(raw, self._layout.levels - len(path) + 1)
+            # An object may get further columns later, unless it was a value at first.
+            for leaf, column in leaves({path[-1]: first}, path[:-1]).items() if first else ():
+                owner = self._names.get(self._layout.column_name(leaf).lower())
+                if owner != leaf and not contains(self._settled, leaf):
+                    self._settled.add(leaf)
+                    found = merged(found, _at(leaf, column))
         added = self._admit(found)
         self.columns = merged(self.columns, added)
         return bool(added)
@@ -230,8 +238,7 @@ class ColumnRegistry:
         names = sorted(columns, key=lambda name: not parents and name.lower() in MESSAGE_FIELDS)
         for name in names:
             path, column = (*parents, name), columns[name]
-            before = dict(self._names), dict(self._members)
-            # The SDK does not flatten an object that has the name of a column.
+            before = dict(self._names)
             if not self._claim(path):
                 continue
             if not column.fields:
@@ -239,14 +246,10 @@ class ColumnRegistry:
             elif fields := self._admit(column.fields, path):
                 admitted[name] = replace(column, fields=fields)
             else:
-                self._names, self._members = before
+                self._names = before
         return {name: admitted[name] for name in columns if name in admitted}
 
     def _claim(self, path: Path) -> bool:
-        if self._layout.unpacked:
-            member = self._layout.record_path(path)[0].lower()
-            if self._members.setdefault(member, path[:1]) != path[:1]:
-                return False
         name = self._layout.column_name(path)
         if self._is_full or len(name.encode()) > MAX_NAME_BYTES:
             return False
@@ -254,9 +257,18 @@ class ColumnRegistry:
         # based on the SDK overwrite columns with the prefix `_sdc_`.
         if "%" in name or name.startswith("_sdc_"):
             return False
-        if self._evolution and self._evolution.reserves(path, self._layout):
+        if self._evolution.reserves(path):
             return False
         return self._names.setdefault(name.lower(), path) == path
+
+
+def _at(path: Path, column: Column) -> Columns:
+    """Return a column in the objects that it is in."""
+    *parents, name = path
+    columns = {name: column}
+    for parent in reversed(parents):
+        columns = {parent: Column((OBJECT,), fields=columns)}
+    return columns
 
 
 MAX_LEVELS = 100  # more levels of objects than any bookmark has

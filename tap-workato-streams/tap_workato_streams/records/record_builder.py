@@ -39,7 +39,7 @@ from .json_values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .columns import Column, Columns, Layout, Path
+    from .columns import Column, Columns, Path
     from .evolution import Evolution
 
     Check = Callable[[bytes], bool]
@@ -60,10 +60,10 @@ class Field:
     selected: bool
 
     @classmethod
-    def of(cls, path: Path, column: Column, layout: Layout, evolution: Evolution) -> Field:
+    def of(cls, path: Path, column: Column, evolution: Evolution) -> Field:
         """Prepare the field of a column."""
         fields = {
-            name: cls.of((*path, name), each, layout, evolution)
+            name: cls.of((*path, name), each, evolution)
             for name, each in (column.fields or {}).items()
         }
         by_type: dict[str, Check] = {INTEGER: is_integer, NUMBER: is_double}
@@ -73,27 +73,29 @@ class Field:
         checks = {byte: by_type.get(each) for each in types for byte in FIRST_BYTES[each]}
         is_text = column.types == (STRING,) and not column.format and evolution.mode != FAIL
         as_text = SCALAR_FIRST_BYTES if is_text else b""
-        key = msgspec.json.encode(layout.record_path(path)[-1]) + b":"
-        return cls(key, checks, as_text, fields or None, not evolution.deselects(path, layout))
+        key = msgspec.json.encode(evolution.layout.record_path(path)[-1]) + b":"
+        return cls(key, checks, as_text, fields or None, not evolution.deselects(path))
 
 
 class BuiltPage(NamedTuple):
     """The records of a page."""
 
     bodies: list[bytes]  # the JSON text of each record's members after `time`, which may be empty
+    rescued: list[Sequence[RescuedValue]]  # the values of each record that are not in a column
     problem: str | None = None  # why the message after these records cannot be written
 
 
 class RecordBuilder:
     """Builds the records of one topic, and keeps track of their columns."""
 
-    def __init__(self, layout: Layout, columns: Columns, evolution: Evolution) -> None:
-        self._layout = layout
+    def __init__(self, columns: Columns, evolution: Evolution) -> None:
         self.evolution = evolution
-        self._registry = ColumnRegistry(layout, columns, evolution=evolution)
+        self._layout = evolution.layout
+        self._registry = ColumnRegistry(evolution, columns)
         self.unfitting = FieldCounts()  # values that do not fit their column
         self.without_column = FieldCounts()
         self.unmapped = FieldCounts()  # unfitting, and not rescued because of a stream map
+        self.left_out = 0  # messages without a record, and with a key that does not fit its column
         self._use(self._registry.columns)
 
     @property
@@ -109,7 +111,7 @@ class RecordBuilder:
     def build(self, payloads: Sequence[bytes]) -> BuiltPage:
         """Build the records of a page from the JSON text of its payloads; this may add columns."""
         is_open = not (self.evolution.is_deferred and self.has_keys)
-        bodies: list[bytes] = []
+        page = BuiltPage([], [])
         for payload in payloads:
             parts, rescued = self._place(payload)
             has_values = any(value.raw != b"null" for value in rescued)
@@ -119,31 +121,40 @@ class RecordBuilder:
             if rescued and self.evolution.excludes:
                 rescued = [kept for value in rescued if (kept := self._kept(value))]
             if self.evolution.mode == FAIL and (values := [v for v in rescued if not v.is_null]):
-                return BuiltPage(bodies, schema_problem(values[0]))
-            bodies.append(self._body(parts, rescued))
-        return BuiltPage(bodies)
+                return page._replace(problem=schema_problem(values[0]))
+            page.bodies.append(self._body(parts, rescued))
+            page.rescued.append(rescued)
+        return page
+
+    def count(self, rescued: Sequence[RescuedValue], *, is_left_out: bool = False) -> None:
+        """Count the values of a record that is written, or of a message that a filter left out."""
+        if is_left_out:
+            keys = self._key_paths.values()
+            self.left_out += any(not each.is_null and each.path in keys for each in rescued)
+            return
+        for value in rescued:
+            (self.unfitting if value.has_column else self.without_column).add(value)
 
     def _use(self, columns: Columns) -> None:
         self.columns = columns
         self.schema = self._layout.record_schema(columns)  # before flattening
         self._fields = {
-            name: Field.of((name,), column, self._layout, self.evolution)
-            for name, column in columns.items()
+            name: Field.of((name,), column, self.evolution) for name, column in columns.items()
         }
         keys = self.evolution.keys
         self._key_paths = {key: key_path(columns, key, self._layout) for key in keys}
 
     def _add_columns(self, rescued: Sequence[RescuedValue]) -> bool:
         """Create columns for new fields; those of a key in any case, or no record could be read."""
-        layout, evolution = self._layout, self.evolution
+        evolution = self.evolution
         keys = [key for key, path in self._key_paths.items() if path is None]
         if not evolution.adds_columns and not keys:
             return False
         return self._registry.add(
             value
             for value in rescued
-            if any(layout.contains(value.path, key) for key in keys)
-            or (evolution.adds_columns and not evolution.deselects(value.path, layout))
+            if any(self._layout.contains(value.path, key) for key in keys)
+            or (evolution.adds_columns and not evolution.deselects(value.path))
         )
 
     def _place(self, payload: bytes) -> tuple[list[bytes], list[RescuedValue]]:
@@ -198,10 +209,10 @@ class RecordBuilder:
 
     def _kept(self, value: RescuedValue) -> RescuedValue | None:
         """Return a value without what must not be rescued; None if nothing is left."""
-        evolution, layout = self.evolution, self._layout
-        if evolution.deselects(value.path, layout) or not (value.has_column or evolution.rescues):
+        evolution = self.evolution
+        if evolution.deselects(value.path) or not (value.has_column or evolution.rescues):
             return None
-        if evolution.is_mapped(value.path, layout):
+        if evolution.is_mapped(value.path):
             if value.has_column:
                 self.unmapped.add(value)
             return None
@@ -214,8 +225,8 @@ class RecordBuilder:
         kept = {
             name: self._without_excluded(value, (*path, name))
             for name, value in fields.items()
-            if not self.evolution.deselects((*path, name), self._layout)
-            and not self.evolution.is_mapped((*path, name), self._layout)
+            if not self.evolution.deselects((*path, name))
+            and not self.evolution.is_mapped((*path, name))
         }
         if kept == fields:
             return raw
@@ -225,11 +236,7 @@ class RecordBuilder:
         body = b",".join(parts)
         if not self._layout.unpacked and (PAYLOAD,) not in self.evolution.deselected:
             body = b'"%b":{%b}' % (PAYLOAD.encode(), body)
-        if not rescued:
-            return body
-        for value in rescued:
-            (self.unfitting if value.has_column else self.without_column).add(value)
-        if self.evolution.drops:
+        if not rescued or self.evolution.drops:
             return body
         values = b'"%b":%b' % (RESCUED.encode(), rescued_object(rescued))
         return b"%b,%b" % (body, values) if body else values
