@@ -9,7 +9,7 @@
 # and exits with 0. A second signal is passed to Meltano and both plugins, and ends the run at once.
 #
 # The exit code is Meltano's. For options that would go before `run`, set environment variables, such
-# as MELTANO_ENVIRONMENT=prod. The script needs /proc, so it runs on Linux only. It may be process 1
+# as MELTANO_CLI_LOG_LEVEL=debug. The script needs /proc, so it runs on Linux only. It may be process 1
 # of a container.
 set -u
 

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 from workato_streams_emulator import Emulator
 
-from tests.pipelines.orchestration import TARGET_JSONL, Pipelines, definition, lay_out
+from tests.pipelines.orchestration import (
+    TARGET_JSONL,
+    Pipelines,
+    connection,
+    definition,
+    lay_out,
+)
 from tests.tools.demo.project import Project
 from tests.tools.demo.services import TOPIC_ID
 from tests.tools.demo.warehouse import Warehouse, warehouse
@@ -25,7 +31,7 @@ collect_ignore = [] if find_spec("dagster") else ["test_dagster.py"]
 def project(tmp_path: Path, emulator: Emulator) -> Project:
     """The unchanged project in `tmp_path`; it uses the emulator of the test."""
     lay_out(tmp_path, definition())
-    return Project(tmp_path, {"EVENT_STREAMS_URL": emulator.url})
+    return Project(tmp_path, connection(emulator))
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def installed(content: dict[str, Any]) -> dict[str, Any]:
     for plugins in content["plugins"].values():
         for plugin in plugins:
             if plugin["name"].endswith("-workato-streams"):
-                del plugin["pip_url"]
+                plugin.pop("pip_url", None)
                 plugin["executable"] = str(MELTANO.parent / plugin["name"])
     return content
 
@@ -54,6 +54,12 @@ def lay_out(root: Path, content: dict[str, Any]) -> None:
     text = yaml.safe_dump(content, sort_keys=False)
     (root / "meltano.yml").write_text(text, encoding="utf-8")
     copy_definitions(ROOT, root)
+
+
+def connection(emulator: Emulator) -> dict[str, str]:
+    """Return the variables with which the project and the orchestrators use the emulator."""
+    variables = {"WORKATO_API_TOKEN": emulator.token, "EVENT_STREAMS_URL": emulator.url}
+    return {**variables, **emulator.variables}
 
 
 class Pipeline:
@@ -99,14 +105,13 @@ class Pipelines:
     """A Meltano project in the folder `root`, in which TAP tails the topic `orders`."""
 
     def __init__(self, root: Path, emulator: Emulator, database: Warehouse) -> None:
-        variables = {"EVENT_STREAMS_URL": emulator.url, "WAREHOUSE_URL": database.url}
+        variables = {**connection(emulator), "WAREHOUSE_URL": database.url}
         self.root = root
         self.meltano = Project(root, variables).meltano
         self._database = database
         self.variables = environment(
             {
                 "PATH": f"{MELTANO.parent}:{os.environ['PATH']}",
-                "MELTANO_ENVIRONMENT": "dev",
                 "TAP_WORKATO_STREAMS_TAIL": "true",
                 **variables,
             }

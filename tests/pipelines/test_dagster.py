@@ -25,11 +25,7 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
 @pytest.fixture
 def module(pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module with the definitions, loaded for the project of these tests."""
-    variables = {
-        **pipelines.variables,
-        "MELTANO_PROJECT_ROOT": str(pipelines.root),
-        "WORKATO_API_TOKEN": "emulator-token",
-    }
+    variables = {**pipelines.variables, "MELTANO_PROJECT_ROOT": str(pipelines.root)}
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
     monkeypatch.syspath_prepend(FOLDER)

@@ -54,7 +54,8 @@ def left_by(folder: Path) -> list[str]:
 
 def counts(output: str) -> list[str]:
     """Return the step titles and the lines with numbers; the other lines differ in each run."""
-    return re.findall(r"^   [a-z].{43}\S.*$|^\d\. .*$", output, flags=re.MULTILINE)
+    shown = re.findall(r"^   [a-z].{43}\S.*$|^\d\. .*$", output, flags=re.MULTILINE)
+    return [line for line in shown if not line.startswith("   bookmark")]
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:

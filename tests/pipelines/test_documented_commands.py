@@ -123,7 +123,7 @@ def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path):
 def test_commands_of_a_page_work(page, emulator, database, tmp_path):
     """The project is the one of the README, with a database and the page's topics.
 
-    The project of a package's page is empty: `meltano add` takes the definition from the clone.
+    The project of a package's page is empty: the page copies the definitions from the clone.
     """
     (tmp_path / "workato-streams").symlink_to(ROOT)
     project = tmp_path / "my-project"

@@ -39,4 +39,4 @@ def test_the_image_has_the_whole_project(tmp_path):
         "MELTANO_AUTO_INSTALL": "0",
     }
     pipeline = ("tap-workato-streams", "target-postgres")
-    Project(tmp_path, variables).meltano("--environment=prod", "run", "--dry-run", *pipeline)
+    Project(tmp_path, variables).meltano("run", "--dry-run", *pipeline)

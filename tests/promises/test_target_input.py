@@ -227,7 +227,7 @@ def test_a_damaged_batch_file_ends_the_run_with_its_line(
         ("a.jsonl", "has no URL such as file:///folder/a.jsonl"),
         ("", "has no URL"),
         ("file://{folder}/no/such/a.jsonl", "cannot be read: FileNotFoundError"),
-        ("s3://bucket/a.jsonl", "install target-workato-streams[s3]"),
+        ("s3://bucket/a.jsonl", "add [s3] to the path in the pip_url of target-workato-streams"),
         ("nonsense://bucket/a.jsonl", "is on nonsense://, which cannot be read"),
         ("http://[::1/a.jsonl", "cannot be read: ValueError"),
         ("file:///a\0.jsonl", "cannot be read: ValueError"),

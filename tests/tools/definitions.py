@@ -1,7 +1,7 @@
 """A connector's plugin definition in the format of Meltano Hub, built from its own code.
 
-`meltano-hub.yml` is for `meltano add --from-ref` and for the Hub; the lock file below `plugins/`
-has the same content, for this repository's own meltano.yml.
+`meltano-hub.yml` is for the Hub; the lock file below `plugins/` has the same content. Users copy it
+into their projects, until the Hub lists the plugins.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import yaml
 from tests.tools.hub_facts import CAPABILITIES
 
 VARIANT = "workato-streams"
+# A clone next to the project. Until the release, anybody could register the names on PyPI.
+PIP_URL = "../workato-streams/{name}"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 # Meltano reads a `decimal` from the environment as a Decimal, which it cannot write to the plugin's
 # config file. So a number is passed as text, and the connector parses it.
@@ -102,7 +104,7 @@ def definition(
         "docs": f"{repo}/blob/main/{name}/README.md",
         "maintenance_status": "beta",
         "quality": "unknown",
-        "pip_url": name,
+        "pip_url": fill(PIP_URL),
         "executable": name,
         "supported_python_versions": list(PYTHONS),
         "capabilities": sorted(set(capabilities) & (CAPABILITIES[kind] | BEYOND_HUB)),

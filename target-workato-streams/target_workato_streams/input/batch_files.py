@@ -98,8 +98,8 @@ def _open(url: str, name: str, storage: Mapping[str, Any]) -> IO[bytes]:
     except (ImportError, ValueError) as exc:
         raise InputError(
             f"the batch file {name} is on {parts.scheme}://, which cannot be read "
-            f"({type(exc).__name__}); for s3://, install target-workato-streams[s3], or let the "
-            "tap write to file://"
+            f"({type(exc).__name__}); for s3://, add [s3] to the path in the pip_url of "
+            "target-workato-streams and run meltano install, or let the tap write to file://"
         ) from exc
     return opened
 

@@ -1,4 +1,4 @@
-"""The two services that the project's `dev` environment needs, on this machine.
+"""The two services that the project in this repository needs, on this machine.
 
 `make services` (`python -m tests.tools.demo.services`) runs them until it is interrupted, with the
 same ports each time. Two arguments are the ports of the emulator and of PostgreSQL; 0 is any.
