@@ -148,10 +148,14 @@ def processes_with(text: str) -> list[str]:
 
 
 def kill_once_counted(
-    run: subprocess.Popen[str], count: Callable[[], int], *, after_secs: float = 0.0
+    run: subprocess.Popen[str],
+    count: Callable[[], int],
+    *,
+    after_secs: float = 0.0,
+    more: int = 0,
 ) -> bool:
     """Kill a run of `meltano` some time after what it writes has grown; whether it still ran."""
-    known = count()
+    known = count() + more
     try:
         while run.poll() is None and count() <= known:
             time.sleep(0.05)
