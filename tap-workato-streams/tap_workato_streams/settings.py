@@ -275,5 +275,6 @@ class RunSettings(_Settings):
     tail: bool
     max_messages: int | None
     max_run_secs: float | None
+    max_retry_secs: float
     max_parallel_topics: int
     state_interval_secs: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from contextlib import contextmanager
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,23 +22,25 @@ from typing_extensions import override
 
 from .discovery.catalog import TopicMetadata
 from .discovery.schemas import OPEN_PAYLOAD
+from .event_streams.consume import rfc3339
 from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
 from .plugin.json import decode
-from .reading.bookmarks import Bookmark, parse_bookmark
+from .reading.bookmarks import parse_bookmark
 from .records.columns import PAYLOAD, RESCUED, message_schema
 from .records.stream_maps import StreamMaps, failed_property
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from msgspec import Raw
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.mapper import StreamMap
     from singer_sdk.tap_base import Tap
 
     from .event_streams.consume import Message
     from .output.writer import PageWriter, Texts
-    from .reading.bookmarks import Page
+    from .reading.bookmarks import Bookmark, Page
     from .reading.consumer import TopicConsumer
 
 mapper_logger = logging.getLogger("singer_sdk.mapper")
@@ -122,25 +124,16 @@ class TopicStream(Stream):
             return None
         return parse_bookmark(self.stream_state)
 
-    @bookmark.setter
-    def bookmark(self, bookmark: Bookmark) -> None:
-        if self.replication_method == REPLICATION_FULL_TABLE:
-            return
-        state = self.stream_state
-        if bookmark.message_id is not None:
-            state.update(replication_key="message_id", replication_key_value=bookmark.message_id)
-        state.update(message_time=bookmark.time, topic_id=self.topic.id)
-
     @cached_property
     def summary(self) -> TopicSummary:
         """The progress of the topic in this run."""
-        return TopicSummary(self.topic, self.bookmark)
+        return TopicSummary(self.topic, self.bookmark, self.consumer.client)
 
     def write_schema(self) -> None:
         """Write the SCHEMA message of the stream, or those of its stream maps."""
         self._write_schema_message()
 
-    # What precedes the text that ``members`` returns for a record.
+    # What precedes the text that ``build_members`` returns for a record.
     MEMBER_NAME = b""
 
     @property
@@ -154,49 +147,76 @@ class TopicStream(Stream):
         return not isinstance(self.stream_maps[0], RemoveRecordTransform) and self.splices
 
     @abstractmethod
-    def members(self, messages: Sequence[Message]) -> tuple[Texts, EventStreamsError | None]:
-        """Return the JSON text of each record's members after ``time``.
+    def build_members(self, messages: Sequence[Message]) -> tuple[Texts, EventStreamsError | None]:
+        """Build the JSON text of each record's members after ``time``; it may add columns.
 
         If a message cannot be written, they end before it, and its error is returned, too.
         """
+
+    def write_schema_if_changed(self) -> None:
+        """Write the SCHEMA message again if ``build_members`` has added columns."""
 
     def write_page(self, page: Page) -> None:
         """Write a page's messages as RECORD lines, and move the bookmark.
 
         If a message cannot be written, the bookmark is at the one before it.
         """
-        if page.messages:
-            self._write_messages(page.messages)
-        if bookmark := page.bookmark():
-            self.bookmark = bookmark
+        count, error = self._write_messages(page.messages) if page.messages else (0, None)
+        page = page.first(count)
+        self._update_state(page.bookmark())
         self.summary.add(page)
-
-    def _write_messages(self, messages: Sequence[Message]) -> None:
-        members, error = self.members(messages)
-        messages = messages[: len(members)]
-        if self.writes_text:
-            stream, name = self.stream_maps[0].stream_alias, self.MEMBER_NAME
-            self.writer.write_records(stream, self.topic.id, messages, members, name)
-        else:
-            self._write_decoded(messages, members)
         if error:
-            if messages:
-                self.bookmark = Bookmark(messages[-1].message_id, messages[-1].time)
             raise error
 
-    def _write_decoded(self, messages: Sequence[Message], members: Texts) -> None:
-        """Write records through the SDK, and move the bookmark with each."""
-        for message, record in zip(messages, self._decoded(messages, members), strict=True):
-            with self._stream_map_errors(message):
-                self._write_record_message(record)
-            self.bookmark = Bookmark(message.message_id, message.time)
-        self.writer.flush()
+    def _update_state(self, bookmark: Bookmark | None) -> None:
+        if self.replication_method == REPLICATION_FULL_TABLE:
+            return
+        state = self.stream_state
+        if self._reached_at:
+            state["read_at"] = self._reached_at
+        if bookmark and bookmark.message_id is not None:
+            state.update(replication_key="message_id", replication_key_value=bookmark.message_id)
+        if bookmark:
+            state.update(message_time=bookmark.time, topic_id=self.topic.id)
 
-    @contextmanager
-    def _stream_map_errors(self, message: Message) -> Iterator[None]:
-        """Turn an error of the SDK's mapper into one that names the message and the property."""
+    @cached_property
+    def _reached_at(self) -> str | None:
+        """The time of the first page; None if no limit may keep the run from reaching a topic."""
+        if not (self.config.get("max_messages") or self.config.get("max_run_secs")):
+            return None
+        return rfc3339(datetime.now(timezone.utc), "milliseconds")
+
+    def _write_messages(self, messages: Sequence[Message]) -> tuple[int, EventStreamsError | None]:
+        """Write messages; return how many can be written, and the error of the one after them."""
+        texts, error = self.build_members(messages)
+        self.write_schema_if_changed()
+        messages = messages[: len(texts)]
+        if self.writes_text:
+            stream, name = self.stream_maps[0].stream_alias, self.MEMBER_NAME
+            self.writer.write_records(stream, self.topic.id, messages, texts, name)
+            return len(messages), error
+        written = 0
         try:
-            yield
+            for message, text in zip(messages, texts, strict=True):
+                self._write_decoded(message, text)
+                written += 1
+        except EventStreamsError as exc:
+            error = exc
+        self.writer.flush()
+        return written, error
+
+    def _write_decoded(self, message: Message, text: bytes | Raw) -> None:
+        """Write a record through the SDK's mapper, whose errors name neither message nor topic."""
+        try:
+            decoded = decode(b"{%b%b}" % (self.MEMBER_NAME, text))
+        except RecursionError:
+            raise EventStreamsError(
+                f"{self.topic}: message {message.message_id} is nested too deeply to be decoded; "
+                "select all properties and use neither stream maps nor flattening to emit it as is"
+            ) from None
+        position = {"message_id": message.message_id, "topic_id": self.topic.id}
+        try:
+            self._write_record_message({**position, "time": message.time, **decoded})
         except (OSError, EventStreamsError):
             raise
         except Exception as exc:
@@ -210,22 +230,9 @@ class TopicStream(Stream):
                 f"{self.topic}: message {message.message_id} cannot be written ({reason}); {remedy}"
             ) from exc
 
-    def _decoded(self, messages: Sequence[Message], members: Texts) -> Iterator[Record]:
-        for message, text in zip(messages, members, strict=True):
-            try:
-                decoded = decode(b"{%b%b}" % (self.MEMBER_NAME, text))
-            except RecursionError:
-                raise EventStreamsError(
-                    f"{self.topic}: message {message.message_id} is nested too deeply to be "
-                    "decoded; select all properties and use neither stream maps nor flattening "
-                    "to emit it as is"
-                ) from None
-            position = {"message_id": message.message_id, "topic_id": self.topic.id}
-            yield {**position, "time": message.time, **decoded}
-
     def log_summary(self) -> None:
         """Log the summary of the topic."""
-        self.summary.log(self.consumer.client.requests)
+        self.summary.log()
 
 
 class NestedStream(TopicStream):
@@ -276,5 +283,5 @@ class NestedStream(TopicStream):
         return self.maps.keep_records and all(self.mask.values())
 
     @override
-    def members(self, messages: Sequence[Message]) -> tuple[Texts, None]:
+    def build_members(self, messages: Sequence[Message]) -> tuple[Texts, None]:
         return [message.payload for message in messages], None

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from .event_streams import logger
-from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError
+from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError, Unavailable
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
 from .plugin.wording import counted, duration
@@ -20,18 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .event_streams.rate_limiter import RateLimiter
-    from .reading.bookmarks import Bookmark, Page
+    from .reading.bookmarks import Page
     from .settings import RunSettings
     from .streams import TopicStream
 
 
-# The time after which a topic that has failed is tried again in tail mode.
+# The time after which a topic that has failed is tried again in tail mode: one that was
+# unavailable, and one that rejects requests or cannot be written.
+UNAVAILABLE_TOPIC_SECS = 60.0
 FAILED_TOPIC_SECS = 600.0
+# If another request has succeeded in this time, a 429 is no failure: the quota is used.
+QUOTA_IN_USE_SECS = 60.0
 
 
 class _End(NamedTuple):
     stream: TopicStream
     error: Exception | None
+    is_repeated: bool  # The topic has failed before, and has not been read since.
 
 
 class Sync:
@@ -50,19 +55,22 @@ class Sync:
     ) -> None:
         self._streams = streams
         self._tail = settings.tail
-        self._workers = len(streams)
-        if not settings.tail:
-            self._workers = min(settings.max_parallel_topics, len(streams))
+        parallel = len(streams) if settings.tail else settings.max_parallel_topics
+        self._workers = min(parallel, len(streams))
         self._write_state = write_state  # Writes a STATE line if the state has changed.
         self._limiter = limiter
+        self._max_retry_secs = settings.max_retry_secs
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
         self._state_interval = Interval(settings.state_interval_secs)
         self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
-        self._errors: dict[TopicStream, Exception] = {}
+        self._reached: set[TopicStream] = set()
+        self._errors: dict[TopicStream, Exception] = {}  # The newest one is the last.
+        self._final_error: Exception | None = None  # The one that ended the run.
         self._output_error: OSError | None = None
         self._stopping = False
         self._lock = threading.Lock()
+        self._page_written = threading.Condition(self._lock)
 
     def stop(self) -> None:
         """End the run after the page that is being written; safe in a signal handler."""
@@ -77,26 +85,37 @@ class Sync:
         them fail, or if one fails for a reason that applies to all. An error is raised after the
         pages that were read have been written, and the state that covers them.
         """
-        topics = counted(len(self._streams), "topic")
-        logger.info("reading %s, %d concurrently", topics, self._workers)
-        started: list[TopicStream] = []
         self._watchdog.start()
+        try:
+            topics = counted(len(self._streams), "topic")
+            logger.info("reading %s, %d concurrently", topics, self._workers)
+            self._read_topics()
+            errors = [each for each in self._errors.values() if each is not self._final_error]
+            last = self._final_error or (errors.pop() if errors else None)
+            for error in errors:
+                logger.error("%s", error)
+        finally:
+            # Only now, because a log that nobody reads blocks, too.
+            self._watchdog.stop()
+        if last:
+            raise last
+
+    def _read_topics(self) -> None:
+        started: list[TopicStream] = []
         try:
             # The initial state is valid until there is a newer one.
             self._write_state()
             started = [each for each in self._streams if self._write_schema(each)]
             # From here on, the state is only used with the lock.
             progress = Progress([stream.summary for stream in started], tail=self._tail)
-            waiting = deque((stream, stream.bookmark) for stream in started)
             with contextlib.closing(progress):
-                for _ in range(self._workers):
-                    # Daemon threads, because a long poll must not delay the end of the process.
-                    threading.Thread(target=self._work, args=(waiting,), daemon=True).start()
+                self._start_workers(deque(sorted(started, key=_last_read_at)))
                 self._wait(len(started), progress)
             with self._lock:
                 if self._output_error:
                     raise self._output_error
                 self._write_state()
+                self._add_late_errors(started)
         except OSError as exc:  # from stdout: only the workers use other files and sockets
             self._stopping = True
             discard_stdout()
@@ -106,16 +125,13 @@ class Sync:
                 ) from exc
             logger.info("stdout was closed by the loader; the run ends")
         finally:
-            self._watchdog.stop()
             # Workers that are still waiting would log retries after the last line of the run.
             self._limiter.stop()
         for stream in started:
             stream.log_summary()
-        first, *others = self._errors.values() or [None]
-        for error in others:
-            logger.error("%s", error)
-        if first:
-            raise first
+        if missed := set(started) - self._reached - self._errors.keys():
+            topics = counted(len(missed), "topic")
+            logger.info("not reached: %s, with which the next run begins", topics)
 
     def _write_schema(self, stream: TopicStream) -> bool:
         """Write the SCHEMA of a stream; return whether it can be read."""
@@ -124,7 +140,7 @@ class Sync:
         try:
             stream.write_schema()
         except EventStreamsError as exc:
-            self._fail(stream, exc, "")
+            self._fail(stream, exc, "the other topics go on")
             return False
         return True
 
@@ -132,33 +148,51 @@ class Sync:
     def _is_over(self) -> bool:
         return self._stopping or self._limits.reached
 
-    def _work(self, waiting: deque[tuple[TopicStream, Bookmark | None]]) -> None:
-        with contextlib.suppress(IndexError):  # none is waiting any more
-            while not self._is_over:
-                self._consume(*waiting.popleft())
+    def _start_workers(self, waiting: deque[TopicStream]) -> None:
+        try:
+            for _ in range(self._workers):
+                # Daemon threads, because a long poll must not delay the end of the process.
+                threading.Thread(target=self._work, args=(waiting,), daemon=True).start()
+        except RuntimeError as exc:
+            topics = counted(self._workers, "topic")
+            line = f"cannot read {topics} concurrently ({exc}); allow the process more threads"
+            self._final_error = EventStreamsError(line)
+            self.stop()
 
-    def _consume(self, stream: TopicStream, bookmark: Bookmark | None) -> None:
-        while True:
-            error = self._read(stream, bookmark)
-            self._ends.put(_End(stream, error))
-            if not (error and self._tail):
+    def _work(self, waiting: deque[TopicStream]) -> None:
+        while not self._is_over:
+            try:
+                stream = waiting.popleft()
+            except IndexError:
                 return
-            time.sleep(FAILED_TOPIC_SECS)
+            while (end := self._read_topic(stream)).error and self._tail:
+                self._wait_for_retry(end)
+
+    def _read_topic(self, stream: TopicStream) -> _End:
+        """Read a topic until it or the run ends, or an error occurs."""
+        error = None
+        try:
             with self._lock:
                 bookmark = stream.bookmark
-
-    def _read(self, stream: TopicStream, bookmark: Bookmark | None) -> Exception | None:
-        """Read a topic to its end, or until the run ends; return the error that ended it."""
-        try:
             for page in stream.consumer.pages(bookmark, tail=self._tail):
                 if not self._write(stream, page):
                     break
                 del page  # A large page must not be in memory together with the next one.
         except Exception as exc:  # noqa: BLE001 - passed to the main thread, which raises it
-            return exc
+            error = exc
         finally:
             stream.consumer.client.session.close()
-        return None
+        end = _End(stream, error, is_repeated=stream in self._errors)
+        self._ends.put(end)
+        return end
+
+    def _wait_for_retry(self, end: _End) -> None:
+        if end.is_repeated or not isinstance(end.error, Unavailable):
+            time.sleep(_retry_secs(end.error))
+            return
+        with self._page_written:
+            # A page of another topic shows that the service responds again.
+            self._page_written.wait(UNAVAILABLE_TOPIC_SECS)
 
     def _write(self, stream: TopicStream, page: Page) -> bool:
         """Write a page, and the state if it is due; return whether the run continues."""
@@ -166,9 +200,15 @@ class Sync:
             if self._is_over:
                 return False
             self._errors.pop(stream, None)
-            with self._output_errors():
-                stream.write_page(page.first(self._limits.take(len(page.messages))))
-                self._emit_state_if_due()
+            self._reached.add(stream)
+            try:
+                with self._output_errors():
+                    stream.write_page(page.first(self._limits.take(len(page.messages))))
+                    self._emit_state_if_due()
+            except Exception as exc:
+                self._errors[stream] = exc  # The run may end before it is handled.
+                raise
+            self._page_written.notify_all()
             return not self._is_over
 
     def _emit_state_if_due(self) -> None:
@@ -191,8 +231,8 @@ class Sync:
             waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
             end = self._next_end(min(wait for wait in waits if wait is not None))
             if end and end.error:
-                retry = f", and this one is tried again in {duration(FAILED_TOPIC_SECS)}"
-                self._fail(end.stream, end.error, retry)
+                secs = duration(_retry_secs(end.error))
+                self._fail(end.stream, end.error, f"the topic is tried again within {secs}")
             if end and not (end.error and self._tail):
                 open_topics -= 1
                 end.stream.summary.end()
@@ -213,24 +253,55 @@ class Sync:
             check_stdout()
             return None
 
-    def _fail(self, stream: TopicStream, error: Exception, retry: str) -> None:
+    def _fail(self, stream: TopicStream, error: Exception, next_step: str) -> None:
+        """Record an error of a topic, which may end the run; ``next_step`` is what happens else."""
+        self._errors.pop(stream, None)
         self._errors[stream] = error
-        if not self._tail:
-            # Without quota, all topics would wait as long as retries may take.
-            if _is_quota(error):
-                self.stop()
-        elif _fails_everywhere(error) or len(self._errors) == len(self._streams):
+        if self._ends_run(error):
+            self._final_error = error
             self.stop()
-        else:
-            logger.error("%s; the other topics go on%s", error, retry)
+        elif self._tail:
+            logger.error("%s; %s", error, next_step)
+
+    def _ends_run(self, error: Exception) -> bool:
+        # Without quota, all topics would wait as long as retries may take.
+        if _is_quota(error):
+            return True
+        if not self._tail:
+            return False
+        # An error is about the token or the tap itself, not about a topic.
+        is_token = isinstance(error, ServiceError) and error.status == 401
+        if is_token or not isinstance(error, EventStreamsError):
+            return True
+        if len(self._errors) < len(self._streams):
+            return False
+        # A service that has responded a moment ago is given the time of a retry.
+        is_down = self._limiter.secs_without_success() >= self._max_retry_secs
+        return is_down or not any(isinstance(each, Unavailable) for each in self._errors.values())
+
+    def _add_late_errors(self, started: Sequence[TopicStream]) -> None:
+        """Record what has failed but was not handled when the run ended."""
+        while not self._ends.empty():
+            if (end := self._ends.get()) and end.error:
+                self._errors[end.stream] = end.error
+        if not self._limits.reached:
+            return
+        is_quota_used = self._limiter.secs_without_success() < QUOTA_IN_USE_SECS
+        for stream in started:
+            error = stream.consumer.client.failure
+            if error and stream not in self._errors and not (is_quota_used and _is_quota(error)):
+                line = f"{error}; a limit ended the run before a retry succeeded"
+                self._errors[stream] = EventStreamsError(line)
+
+
+def _last_read_at(stream: TopicStream) -> str:
+    return str(stream.stream_state.get("read_at") or "")
+
+
+def _retry_secs(error: Exception | None) -> float:
+    return UNAVAILABLE_TOPIC_SECS if isinstance(error, Unavailable) else FAILED_TOPIC_SECS
 
 
 def _is_quota(error: Exception) -> bool:
     rate_limited = isinstance(error, ServiceError) and error.status == 429
     return rate_limited or isinstance(error, QuotaStoreError)
-
-
-def _fails_everywhere(error: Exception) -> bool:
-    """Whether an error is about the token, the quota or the tap itself, not about a topic."""
-    is_token = isinstance(error, ServiceError) and error.status == 401
-    return is_token or _is_quota(error) or not isinstance(error, EventStreamsError)

@@ -53,6 +53,7 @@ class TableStream(TopicStream):
         schema = layout.record_schema(ColumnRegistry(Evolution(layout), columns).columns)
         super().__init__(tap, consumer, schema)
         self._declared = columns if topic.is_declared and topic.payload_schema else None
+        self._written: Columns = {}  # Those of the last SCHEMA message.
         self._bookmarked: Columns | None = None
         self._rescued: Iterator[Sequence[RescuedValue]] = iter(())  # of the page's next records
 
@@ -78,6 +79,7 @@ class TableStream(TopicStream):
         """Write the SCHEMA message, unless a key has no column before a message has a value."""
         if self._bookmarked is None:
             self._warn_about_loaded_rows()
+        self._written = self._builder.columns
         if self._builder.has_keys:
             super().write_schema()
         self._bookmark_columns()
@@ -122,25 +124,25 @@ class TableStream(TopicStream):
         self._builder.count(next(self._rescued), is_left_out=is_left_out)
 
     @override
-    def members(
+    def build_members(
         self, messages: Sequence[Message]
     ) -> tuple[Sequence[bytes], EventStreamsError | None]:
-        """Build the records up to one that cannot be written; write a changed SCHEMA."""
-        builder = self._builder
-        before = builder.columns
-        page = builder.build([bytes(message.payload) for message in messages])
-        if builder.columns is not before:
-            self._log_columns_added(before)
-            self.register()
-            self.write_schema()
-        self._bookmark_columns()
+        page = self._builder.build([bytes(message.payload) for message in messages])
         self._rescued = iter(page.rescued)
         if self.writes_text:
             for rescued in self._rescued:
-                builder.count(rescued)
+                self._builder.count(rescued)
         if not page.problem:
             return page.bodies, None
         return page.bodies, self._cannot_write(messages[len(page.bodies)].message_id, page.problem)
+
+    @override
+    def write_schema_if_changed(self) -> None:
+        if self._builder.columns is not self._written:
+            self._log_columns_added(self._written)
+            self.register()
+            self.write_schema()
+        self._bookmark_columns()
 
     def _warn_about_loaded_rows(self) -> None:
         if changed := changed_types(self._declared or {}, self._last_columns, self._layout):

@@ -1,11 +1,14 @@
-"""A run ends, even on a busy topic, with a wrong clock, or if the service repeats pages."""
+"""A run ends, even on a busy topic or if the service repeats pages, and its exit code is true."""
 
 import threading
+import time
 
 import pytest
 from workato_streams_emulator import Emulator
 
-from tests.support.tap import bookmark
+from tests.support.injection import NO_SUCH_HOST, injected
+from tests.support.running import eventually
+from tests.support.tap import bookmark, read_slowly
 from tests.support.tap_output import ago, all_ago, assert_states_are_true, consumed, ids
 
 HOUR = 3_600
@@ -127,7 +130,7 @@ def test_max_run_secs_ends_tail_mode_during_a_long_poll(emulator, run_tap):
     assert ids(outcome) == published
     assert bookmark(outcome.states[-1], "topic_1") == published[-1]
     last = emulator.requests()[-1]
-    assert b'"timeout_secs":50' in last.body
+    assert b'"timeout_secs":45' in last.body
     assert last.status is None
 
 
@@ -172,3 +175,110 @@ def test_a_run_is_not_cut_off(emulator, topic, run_tap, service, offset_secs, wa
     assert ids(outcome) == published
     assert consumed(emulator)[-1]["after_message_id"] == published[-1]
     assert outcome.stderr.count("WARNING") == warnings
+
+
+LIMIT_ENDED = "; a limit ended the run before a retry succeeded"
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        (None, "HTTP 503"),
+        ("http://127.0.0.1:9", "Connection refused"),
+        ("https://no-such-host.invalid", "Name or service not known"),
+    ],
+    ids=["503", "refused", "no host"],
+)
+def test_a_run_that_a_limit_ends_while_a_request_is_retried_has_failed(
+    emulator, topic, run_tap, tmp_path, url, error
+):
+    emulator.fault("status", status=503, times=-1)
+    settings = {"api_url": url or emulator.url, "max_run_secs": 1}
+    env = injected(tmp_path / "site", NO_SUCH_HOST if "Name" in error else "")
+    run = run_tap(topics=[topic], env=env, **settings)
+    assert run.exit_code == 1
+    assert error in run.stderr.splitlines()[-1]
+    assert LIMIT_ENDED in run.stderr.splitlines()[-1]
+
+
+def test_a_deleted_topic_fails_a_run_that_max_messages_ends(emulator, topic, start_with_pipe):
+    """Also if its error comes while the last page is being written."""
+    emulator.load(topic, [{"text": "x" * 5_000}] * 50)
+    deleted = topic + 1
+    emulator.fault("latency", secs=0.7, topic_id=deleted)
+    settings = {"max_messages": 50, "state_interval_secs": 0.1}
+    process = start_with_pipe(topics=[deleted, topic], **settings)
+    eventually(lambda: [r.status for r in emulator.requests(topic_id=deleted)] == [404], "an error")
+    time.sleep(0.2)
+    run = read_slowly(process, chunk_bytes=65_536, rest_secs=0)
+    assert (run.exit_code, len(ids(run))) == (1, 50)
+    assert f"topic_{deleted} (topic {deleted}): HTTP 404" in run.stderr.splitlines()[-1]
+
+
+def test_a_message_that_cannot_be_written_fails_a_run_whose_limit_has_passed(
+    emulator, topic, start_with_pipe
+):
+    """The loader reads slowly, so the limit is reached while the page is being written."""
+    published = emulator.load(topic, [{"text": "x" * 5_000}] * 40 + [{}])
+    maps = {"topic_1": {"text": "payload['text']"}}
+    process = start_with_pipe(topics=[topic], max_run_secs=1, stream_maps=maps)
+    eventually(emulator.requests, "the request for the page")
+    time.sleep(1.5)
+    run = read_slowly(process, chunk_bytes=65_536, rest_secs=0)
+    assert run.exit_code == 1
+    assert f"message {published[-1]} cannot be written" in run.stderr.splitlines()[-1]
+    assert bookmark(run.states[-1], "topic_1") == published[-2]
+
+
+@pytest.mark.parametrize("after", [0, 3], ids=["only 429s", "used by others"])
+def test_a_limit_that_ends_a_pause_is_a_failure_only_if_nothing_was_read(emulator, run_tap, after):
+    """While requests succeed, a 429 says that the quota is used, which is no failure."""
+    topics = [emulator.create_topic("one"), emulator.create_topic("other")]
+    emulator.load(1, [{}] * 10)
+    emulator.fault("status", status=429, headers={"Retry-After": "60"}, after=after, times=-1)
+    run = run_tap(topics=topics, batch_size=1, max_run_secs=1)
+    assert run.exit_code == (0 if after else 1)
+    assert (LIMIT_ENDED in run.stderr) is not bool(after)
+
+
+def test_the_last_line_is_the_error_that_ended_the_run(emulator, start_tap):
+    """Not the one that occurred first, which another topic still has."""
+    deleted, good = emulator.create_topic("deleted"), emulator.create_topic("good")
+    emulator.fault("status", status=404, topic_id=deleted, times=-1)
+    tail = start_tap(topics=[deleted, good], tail=True, timeout_secs=1)
+    tail.wait_for(lambda run: run.error_lines, "the first error")
+    emulator.fault("status", status=401, topic_id=good, times=-1)
+    ended = tail.end()
+    assert ended.exit_code == 1
+    assert [line.count("HTTP 404") for line in ended.error_lines] == [1, 1, 0]
+    assert f"topic_{good} (topic {good}): HTTP 401" in ended.stderr.splitlines()[-1]
+
+
+def test_max_messages_starves_no_topic(emulator, run_tap):
+    """Topics begin in the order in which they were last read; a line counts those not reached."""
+    topics = [emulator.create_topic(f"topic {n}") for n in range(10)]
+    for topic in topics:
+        emulator.load(topic, [{}] * 1_000)
+    state = None
+    read = set()
+    for _ in range(10):
+        run = run_tap(topics=topics, max_messages=100, max_parallel_topics=2, state=state)
+        assert run.exit_code == 0
+        now = {record["topic_id"] for record in run.records()}
+        missed = 10 - len(now)
+        assert f"not reached: {missed} topics, with which the next run begins" in run.stderr
+        state = run.states[-1]
+        read |= now
+    assert read == set(topics)
+
+
+def test_max_run_secs_starves_no_topic_behind_idle_ones(emulator, run_tap):
+    topics = [emulator.create_topic(f"topic {n}") for n in range(9)]
+    published = emulator.load(topics[-1], [{}])
+    emulator.configure(latency_secs=0.3)
+    state, read = None, []
+    for _ in range(9):
+        run = run_tap(topics=topics, max_run_secs=1, max_parallel_topics=1, state=state)
+        state = run.states[-1]
+        read += ids(run)
+    assert read == published

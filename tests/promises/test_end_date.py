@@ -94,3 +94,10 @@ def test_an_end_that_cannot_be_reached_is_rejected(emulator, run_tap, settings, 
     assert [line in each for each in run.error_lines] == [True, False]
     assert "Config validation failed" in run.error_lines[1]
     assert emulator.requests() == []
+
+
+def test_what_max_messages_cuts_is_not_read_to_the_end(run_tap, published):
+    """Although the page also has messages after `end_date`."""
+    outcome = run_tap(topics=[1], end_date=ago(HOUR * 3.5), max_messages=2)
+    assert ids(outcome) == published[:2]
+    assert "read to the end" not in outcome.stderr

@@ -2,11 +2,14 @@
 
 import json
 import re
+import signal
+import time
 
 import pytest
 
+from tests.support.injection import injected
 from tests.support.singer_lines import raw_record, schema, state
-from tests.support.tap_output import all_ago
+from tests.support.tap_output import all_ago, await_polls
 
 SUMMARY = re.compile(
     r"INFO .*topic_(\d) \(topic \1\): (\d+) messages?, (\d+) requests?, \d+\.\d s"
@@ -43,6 +46,17 @@ def test_a_run_logs_starts_and_a_summary_per_topic(emulator, topics, run_tap):
 def test_a_run_that_a_limit_ends_logs_how_far_the_topic_is_behind(topics, run_tap):
     [match] = SUMMARY.findall(run_tap(topics=topics[:1], max_messages=50).stderr)
     assert match[4] == "1 h 0 min behind"
+
+
+def test_a_topic_whose_long_poll_waits_is_not_behind(emulator, topics, start_tap, tmp_path):
+    """The service would respond at once if there were messages."""
+    sooner = "from tap_workato_streams.output import summary; summary.LONG_POLL_SECS = 0.2"
+    tail = start_tap(topics=topics[:1], tail=True, env=injected(tmp_path / "site", sooner))
+    await_polls(emulator)
+    time.sleep(0.5)
+    tail.send(signal.SIGTERM)
+    [match] = SUMMARY.findall(tail.end().stderr)
+    assert match[4] == "read to the end"
 
 
 def test_a_run_of_many_pages_logs_no_more(emulator, topics, run_tap):

@@ -10,6 +10,7 @@ import subprocess
 import termios
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,7 +35,12 @@ class Run:
     def __init__(self, patch: pytest.MonkeyPatch, topics: int, *, tail: bool) -> None:
         self.secs = 0.0
         patch.setattr("time.monotonic", lambda: self.secs)
-        self.summaries = [TopicSummary(Topic(n, f"t{n}", "earliest"), None) for n in range(topics)]
+        self.client = SimpleNamespace(requests=3, polls_since=None)
+        topic = partial(Topic, start_from="earliest")
+        self.summaries = [
+            TopicSummary(topic(n, f"t{n}"), None, self.client)  # type: ignore[arg-type]
+            for n in range(topics)
+        ]
         self.progress = Progress(self.summaries, tail=tail)
 
     def read(self, topic: int, messages: int, behind_secs: float, after: float = 0) -> None:
@@ -112,7 +118,7 @@ def test_a_topic_that_was_read_to_its_end_is_not_behind(monkeypatch, caplog):
         "2 topics: 4 messages (0.0/s), t1 2 d 0 h behind, done in about 2 d 0 h",
     ]
     caplog.clear()
-    run.summaries[0].log(requests=3)
+    run.summaries[0].log()
     line = f"t0 (topic 0): 2 messages, 3 requests, 120.0 s, {newest}, read to the end"
     assert caplog.messages[-1] == line
 

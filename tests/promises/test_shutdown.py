@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 from workato_streams_emulator import Emulator
@@ -162,11 +163,62 @@ def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(start_with_pipe
     os.close(unread)
 
 
+@pytest.mark.parametrize("status", [None, 404], ids=["no error", "an error"])
+def test_a_signal_ends_a_run_whose_stderr_nobody_reads(emulator, start_with_pipe, status):
+    """The summaries and the last line of the run block."""
+    topics = [emulator.create_topic("good"), emulator.create_topic("bad")]
+    if status:
+        emulator.fault("status", status=status, topic_id=topics[1], times=-1)
+    unread, stderr = os.pipe()
+    process = start_with_pipe(stderr, topics=topics, tail=True)
+    await_polls(emulator, 1 if status else 2)
+    # Another description of the file, or the tap's writes would not block either.
+    filler = os.open(f"/proc/self/fd/{stderr}", os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(filler, b"x")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WITHOUT_LOADER_SECS) != 0
+    process.communicate()
+    for descriptor in (unread, stderr, filler):
+        os.close(descriptor)
+
+
+# The second worker cannot start, after the first one has written what it has read.
+NO_SECOND_WORKER = """
+    import threading, time
+    start, started = threading.Thread.start, []
+    def start_once(thread):
+        if thread._target and thread._target.__name__ == "_work":
+            started.append(thread)
+        if len(started) == 2:
+            time.sleep(1)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+    threading.Thread.start = start_once
+"""
+
+
+def test_a_thread_that_cannot_start_ends_the_run_with_its_state(emulator, run_tap, tmp_path):
+    topics = [emulator.create_topic("one"), emulator.create_topic("other")]
+    published = emulator.load(1, [{}, {}])
+    env = injected(tmp_path / "site", NO_SECOND_WORKER)
+    run = run_tap(topics=topics, env=env)
+    assert run.exit_code == 1
+    assert ids(run) == published
+    assert bookmark(run.states[-1], "topic_1") == published[-1]
+    last = run.stderr.splitlines()[-1]
+    assert "cannot read 2 topics concurrently (can't start new thread)" in last
+
+
 def test_a_slow_loader_is_waited_for(start_with_pipe, large_topic):
-    """As long as it reads, everything that was read is written before the run ends."""
+    """As long as it reads, everything that was read is written before the run ends.
+
+    The page takes longer than the time that a loader may not read.
+    """
     process = start_with_pipe(topics=[large_topic], max_run_secs=0.5)
     time.sleep(1.0)
-    outcome = read_slowly(process, chunk_bytes=30_000, rest_secs=0.2)
+    outcome = read_slowly(process, chunk_bytes=30_000, rest_secs=0.8)
     assert outcome.exit_code == 0, outcome.stderr
     assert_states_are_true(outcome)
     assert bookmark(outcome.states[-1], f"topic_{large_topic}") == ids(outcome)[-1]

@@ -84,6 +84,17 @@ def test_since_time_without_a_time_continues_at_the_earliest_message(
     assert "unknown" in outcome.warnings[0]
 
 
+def test_since_time_skips_nothing_if_the_time_is_in_the_future(published, state, run_tap):
+    """The service takes it for now, so the run continues at the earliest message."""
+    state["bookmarks"]["topic_1"]["message_time"] = ago(-3_600)
+    outcome = run_tap(topics=[1], state=state, on_expired_bookmark="since_time")
+    assert outcome.exit_code == 0
+    assert ids(outcome) == published[4:]
+    [line] = outcome.warnings
+    assert "between an unknown time and" in line
+    assert line.endswith("continuing at the earliest message")
+
+
 def test_fail_ends_the_run_with_the_bookmark_unchanged(emulator, published, state, run_tap):
     outcome = run_tap(topics=[1], state=state, on_expired_bookmark="fail")
     assert outcome.exit_code == 1

@@ -105,13 +105,14 @@ def test_a_failing_topic_does_not_end_tail_mode(emulator, start_tap, status):
     first, last = ended.error_lines
     for line in (first, last):
         assert f"topic_{bad} (topic {bad}): HTTP {status}" in line
-    assert "; the other topics go on, and this one is tried again in 10 min" in first
+    assert "; the topic is tried again within 10 min" in first
 
 
-# It would otherwise be ten minutes.
+# They would otherwise be ten minutes, and one.
 SHORT_PAUSE = """
     from tap_workato_streams import sync
     sync.FAILED_TOPIC_SECS = 0.2
+    sync.UNAVAILABLE_TOPIC_SECS = 3.0
 """
 
 
@@ -124,6 +125,60 @@ def test_a_topic_that_has_failed_is_tried_again(emulator, run_tap, tmp_path):
     assert set(ids(run)) == set(published)
     assert len(run.error_lines) == 3
     assert all("topic_2 (topic 2): HTTP 403" in error for error in run.error_lines)
+
+
+def test_a_topic_that_has_failed_goes_on_after_its_last_message(emulator, run_tap, tmp_path):
+    good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
+    published = emulator.load(bad, [{"n": n} for n in range(120)])
+    emulator.fault("status", status=403, topic_id=bad, after=2, times=1)
+    settings = {"topics": [good, bad], "tail": True, "timeout_secs": 1, "max_messages": 120}
+    run = run_tap(env=injected(tmp_path / "site", SHORT_PAUSE), **settings)
+    assert ids(run) == published
+
+
+LOGIN_PAGE: dict[str, Any] = {"kind": "status", "status": 200, "body": "<html>Sign in</html>"}
+
+
+def test_a_login_page_for_some_seconds_does_not_end_tail_mode(emulator, start_tap, tmp_path):
+    """Topics that gave up on it are tried again after a minute."""
+    topics = [emulator.create_topic("one"), emulator.create_topic("other")]
+    published = emulator.load(1, [{"n": 1}])
+    env = injected(tmp_path / "site", SHORT_PAUSE)
+    tail = start_tap(topics=topics, tail=True, timeout_secs=1, env=env)
+    tail.wait_for_records(1)
+    emulator.fault(times=-1, **LOGIN_PAGE)
+    tail.wait_for(lambda run: len(run.error_lines) == 2, "both topics to give up")
+    emulator.clear_faults()
+    published += emulator.load(1, [{"n": 2}])
+    tail.wait_for_records(2)
+    tail.send(signal.SIGTERM)
+    ended = tail.end()
+    assert ids(ended) == published
+    assert all("the topic is tried again within 3 s" in line for line in ended.error_lines[:2])
+
+
+def test_a_topic_that_gave_up_is_tried_again_when_another_one_succeeds(emulator, start_tap):
+    good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
+    emulator.fault(topic_id=bad, times=5, **LOGIN_PAGE)
+    tail = start_tap(topics=[good, bad], tail=True, timeout_secs=2)
+    published = emulator.load(bad, [{"n": 1}])
+    tail.wait_for(lambda run: run.error_lines, "the topic to give up")
+    tail.wait_for_records(1)
+    assert ids(tail.so_far) == published
+    [line] = tail.so_far.error_lines
+    assert "gave up after 5 attempts; the topic is tried again within 60 s" in line
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, LOGIN_PAGE], ids=str)
+def test_a_service_that_stays_down_ends_tail_mode(emulator, start_tap, fault):
+    """Once nothing has succeeded for `max_retry_secs`."""
+    topics = [emulator.create_topic("one"), emulator.create_topic("other")]
+    tail = start_tap(topics=topics, tail=True, timeout_secs=1, max_retry_secs=2)
+    await_polls(emulator, 2)
+    emulator.fault(times=-1, **fault)
+    ended = tail.end()
+    assert ended.exit_code == 1
+    assert "gave up after" in ended.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from ..event_streams import logger
-from .errors import EventStreamsError, RequestRejected
+from .errors import EventStreamsError, RequestRejected, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,7 @@ SHORTEST_INTERVAL = timedelta(seconds=1)
 class CursorExpired(RequestRejected):
     """The message of a cursor has expired or was purged."""
 
+    now: datetime  # By the service's clock.
     until = "now"  # The time of the earliest message that is left, if there is one.
 
 
@@ -78,6 +80,8 @@ class ConsumeClient:
         path = "/api/pubsub" if session.host.legacy else "/api/v1"
         self.session = session
         self.requests = 0
+        self.failure: ServiceError | None = None  # The error of the last request.
+        self.polls_since: float | None = None  # When a long poll was sent that is open.
         self.now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
         self._split = split
         self._has_warned = False
@@ -113,7 +117,8 @@ class ConsumeClient:
             earliest = self.request(EARLIEST, 1)
         except RequestRejected:
             raise rejection from None
-        age = (earliest.date or self.now()) - published_at if published_at else YOUNG
+        now = earliest.date or self.now()
+        age = now - published_at if published_at else YOUNG
         wait_secs = min(YOUNG - age, YOUNG).total_seconds()
         while True:
             try:
@@ -132,6 +137,7 @@ class ConsumeClient:
                 return found
             if wait_secs <= 0:
                 expired = CursorExpired(str(again), status=again.status, reason=again.reason)
+                expired.now = now
                 expired.until = (earliest.messages and earliest.messages[0].time) or "now"
                 raise expired
             self.session.limiter.sleep(SECS_BETWEEN_REPEATS)
@@ -178,11 +184,19 @@ class ConsumeClient:
 
     def _request_once(self, body: bytes, timeout_secs: int) -> Messages:
         self.requests += 1
-        response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
+        self.polls_since = time.monotonic() if timeout_secs and not self.failure else None
         try:
+            response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
             messages = self._split(response.content)
+        except ServiceError as exc:
+            self.failure = exc
+            raise
         except ValueError:
-            raise self.session.unexpected(response) from None
+            self.failure = self.session.unexpected(response)
+            raise self.failure from None
+        finally:
+            self.polls_since = None
+        self.failure = None
         return Messages([self._checked(message) for message in messages], date=response.date)
 
     def _checked(self, message: Message) -> Message:

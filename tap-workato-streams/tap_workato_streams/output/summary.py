@@ -17,17 +17,23 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from ..event_streams.consume import ConsumeClient
     from ..event_streams.rate_limiter import RequestStats
     from ..reading.bookmarks import Bookmark, Page, Topic
+
+
+# A long poll returns at once if there are messages; a slow gateway may take some seconds.
+LONG_POLL_SECS = 10.0
 
 
 class TopicSummary:
     """Counts the messages of one topic, for the log and for metrics."""
 
-    def __init__(self, topic: Topic, bookmark: Bookmark | None) -> None:
+    def __init__(self, topic: Topic, bookmark: Bookmark | None, client: ConsumeClient) -> None:
         self.topic = topic
         self.messages = 0
-        self.at_end = False  # Whether all messages have been read.
+        self._client = client
+        self._read_to_end = False
         self.resume_time = bookmark.time if bookmark else None
         # The times of the messages; those in seconds are Unix times.
         self.newest: str | None = None
@@ -41,7 +47,7 @@ class TopicSummary:
 
     def add(self, page: Page) -> None:
         """Count the messages of a page that has been written."""
-        self.at_end = page.is_last
+        self._read_to_end = page.is_last
         if bookmark := page.bookmark():
             self.resume_time = bookmark.time
         if page.messages:
@@ -57,6 +63,13 @@ class TopicSummary:
         """Mark the end of the topic; the summary may be logged later."""
         if self._ended is None:
             self._ended = time.monotonic()
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all messages have been read, or a long poll is waiting for the next one."""
+        polls_since = self._client.polls_since
+        waits = polls_since is not None and time.monotonic() - polls_since > LONG_POLL_SECS
+        return self._read_to_end or waits
 
     @property
     def is_done(self) -> bool:
@@ -88,10 +101,10 @@ class TopicSummary:
             return 0.0
         return min(1.0, (newest - oldest) / max(self._service_secs - oldest, 1e-3))
 
-    def log(self, requests: int) -> None:
+    def log(self) -> None:
         """Log a summary line."""
         self.end()
-        counts = f"{counted(self.messages, 'message')}, {counted(requests, 'request')}"
+        counts = f"{counted(self.messages, 'message')}, {counted(self._client.requests, 'request')}"
         secs = f"{(self._ended or 0) - self._began:.1f} s"
         parts = [counts, secs, *self.position(self._seen_at)]
         logger.info("%s: %s", self.topic, ", ".join(parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
 import threading
 import traceback
@@ -32,6 +33,8 @@ SAFE_TEXTS = (
 )
 # A name or message id from the service or the input may be as large as a message.
 MAX_CHARS = 2000
+# The time that the last lines of a run that has failed may take.
+BLOCKED_LOG_SECS = 3
 
 
 def safe_text(exc: BaseException) -> str:
@@ -121,8 +124,11 @@ class ConnectorCommand(SingerCommand):
             return super().main(*args, **kwargs)
         except Exception as exc:
             shown = exc if self.logger.isEnabledFor(logging.DEBUG) else None
+            # If nobody reads stderr, the log blocks, and the process ends like this.
+            signal.alarm(BLOCKED_LOG_SECS)
             for line in _lines(exc):
                 self.logger.error("%s", line, exc_info=shown)  # noqa: TRY400 - only at debug level
+            signal.alarm(0)
             sys.exit(1)
 
 

@@ -114,6 +114,7 @@ Bookmarks = dict[str, Any]
 # The keys that a bookmark of this tap may contain in addition to the position.
 NO_POSITION = {
     "topic_id",
+    "read_at",
     "columns",
     "declared",
     "replication_key",
