@@ -13,6 +13,7 @@ from tests.support.connector import PAYLOAD, STREAM
 from tests.support.executables import command, environment, run
 from tests.support.raw_service import RawService, http_response
 from tests.support.running import eventually, killed_at_end
+from tests.support.tap import discover
 from tests.support.tap_output import consumed, ids
 from tests.tools.docs import TAP, TARGET
 
@@ -51,7 +52,7 @@ def test_discovery_prints_a_catalog_for_a_run(emulator, run_tap):
     """No request is sent, and all streams are selected, incremental, with the message id as key."""
     topic = emulator.create_topic()
     loaded = emulator.load(topic, [{"n": 1}])
-    catalog = json.loads(run_tap("--discover", topics=[topic]).stdout)
+    catalog = discover(run_tap, topics=[topic])
     assert emulator.requests() == []
     [stream] = catalog["streams"]
     assert (stream["tap_stream_id"], stream["stream"]) == ("topic_1", "topic_1")

@@ -143,7 +143,7 @@ def test_a_pause_longer_than_max_retry_secs_ends_the_run(emulator, start_tap, ta
     assert ended.exit_code == 1
     [line] = ended.error_lines
     assert "topic_1 (topic 1)" in line
-    assert "429" in line
+    assert "HTTP 429" in line
     assert_states_are_true(ended)
     for topic, messages in published.items():
         read = ids(ended, f"topic_{topic}")

@@ -22,14 +22,12 @@ def test_a_slow_response_has_a_deadline(connector, begin):
 
     def trickle(connection: socket.socket, _number: int) -> None:
         connection.sendall(begin)
-        for _ in range(600):
+        while True:
             time.sleep(0.1)
             connection.sendall(b" ")
 
     with RawService(trickle) as service:
-        began = time.monotonic()
         outcome = connector.run(service.url, request_timeout_secs=1, max_retry_secs=0)
-        assert time.monotonic() - began < 30
     assert outcome.exit_code == 1
     [line] = outcome.error_lines
     assert "orders (topic 1): no complete response (TimeoutError" in line
@@ -132,4 +130,4 @@ def test_a_second_response_is_not_used_for_the_next_request(connector):
     assert (outcome.exit_code, outcome.error_lines) == (0, [])
     assert len(service.requests) == 2
     assert service.connections == 2
-    assert "404" not in outcome.stderr
+    assert "HTTP 404" not in outcome.stderr

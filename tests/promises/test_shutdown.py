@@ -63,7 +63,7 @@ def test_a_signal_during_a_pause_ends_the_run(emulator, start_tap):
     emulator.fault("status", status=429, headers={"Retry-After": "60"}, after=4, times=-1)
     tail = start_tap(topics=topics, tail=True, timeout_secs=1)
     tail.wait_for_records(1)
-    tail.wait_for(lambda run: "429" in run.stderr, "a warning of the pause")
+    tail.wait_for(lambda run: "HTTP 429" in run.stderr, "a warning of the pause")
     tail.send(signal.SIGTERM)
     ended = tail.end(within=END_SECS)
     assert ended.exit_code == 0
@@ -302,10 +302,8 @@ def test_a_signal_ends_the_run_if_the_service_does_not_respond(emulator, start_t
     eventually(lambda: len(emulator.requests()) == 2, "the request without a response")
     target.send(signal.SIGTERM)
     never(lambda: not target.is_running, "the first signal ended the process")
-    began = time.monotonic()
     if repeated:
         target.insist(signal.SIGTERM)
-        assert time.monotonic() - began < 5.0
     done = target.end(within=12)
     assert done.exit_code == (128 + signal.SIGTERM if repeated else 1)
     assert done.emitted_states == [{"at": 9}]

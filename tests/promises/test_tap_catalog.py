@@ -7,7 +7,7 @@ from tap_workato_streams.discovery.catalog import parse_catalog
 from tap_workato_streams.event_streams.errors import SettingError
 from workato_streams_emulator import Emulator
 
-from tests.support.tap import bookmark, deselect
+from tests.support.tap import bookmark, deselect, discover
 from tests.support.tap_output import ids
 
 TYPES = 'is not one of "string", "integer" or 6 other candidates'
@@ -90,11 +90,9 @@ def test_the_error_names_the_catalog_file(emulator, run_tap):
 
 @pytest.mark.parametrize("start_from", ["earliest", "latest"])
 @pytest.mark.parametrize("change", ["other key", "no key", "no metadata"])
-def test_the_replication_key_is_always_message_id(
-    emulator, published, discover, run_tap, change, start_from
-):
+def test_the_replication_key_is_always_message_id(emulator, published, run_tap, change, start_from):
     settings = {**ORDERS, "start_from": start_from}
-    catalog = discover(**settings)
+    catalog = discover(run_tap, **settings)
     [entry] = catalog["streams"]
     entry.pop("replication_method")
     if change == "other key":
@@ -116,10 +114,10 @@ def test_the_replication_key_is_always_message_id(
     assert schema["key_properties"] == ["message_id"]
 
 
-def test_a_key_that_nested_records_do_not_have_is_an_error(published, discover, run_tap):
+def test_a_key_that_nested_records_do_not_have_is_an_error(published, run_tap):
     """A loader would fail, or merge all rows into one."""
     assert published
-    catalog = discover(**ORDERS)
+    catalog = discover(run_tap, **ORDERS)
     catalog["streams"][0]["key_properties"] = ["n"]
     run = run_tap(catalog=catalog, **ORDERS)
     assert (run.exit_code, run.records()) == (1, [])
@@ -127,16 +125,16 @@ def test_a_key_that_nested_records_do_not_have_is_an_error(published, discover, 
     assert "orders (topic 1): the records have no n, which is a key property; " in line
 
 
-def test_a_renamed_topic_keeps_the_name_in_the_catalog(published, discover, run_tap):
+def test_a_renamed_topic_keeps_the_name_in_the_catalog(published, run_tap):
     """A topic is identified by its id, so selection and bookmark stay its own."""
-    catalog = discover(**ORDERS)
+    catalog = discover(run_tap, **ORDERS)
     renamed = {"topics": [{"id": 1, "name": "sales"}]}
     assert ids(run_tap(catalog=catalog, **renamed), "orders") == published
 
 
-def test_a_name_in_the_catalog_that_differs_from_its_id_is_reported(published, discover, run_tap):
+def test_a_name_in_the_catalog_that_differs_from_its_id_is_reported(published, run_tap):
     """A run would otherwise write another table than the catalog says."""
-    catalog = discover(**ORDERS)
+    catalog = discover(run_tap, **ORDERS)
     catalog["streams"][0]["stream"] = "sales"
     done = run_tap(catalog=catalog, **ORDERS)
     assert ids(done, "orders") == published
@@ -145,10 +143,10 @@ def test_a_name_in_the_catalog_that_differs_from_its_id_is_reported(published, d
     ]
 
 
-def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, discover, run_tap):
+def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, run_tap):
     emulator.create_topic("Returns", id=2)
     both = {"topics": [*ORDERS["topics"], {"id": 2, "name": "returns"}]}
-    catalog = discover(**both)
+    catalog = discover(run_tap, **both)
     done = run_tap(catalog=catalog, **ORDERS)
     assert ids(done) == published
     assert {request.topic_id for request in emulator.requests()} == {1}
@@ -161,10 +159,10 @@ def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, discover,
 
 
 def test_topics_that_are_missing_from_the_catalog_are_reported(
-    emulator, published, discover, run_tap, developer
+    emulator, published, run_tap, developer
 ):
     """One line says how to add them, because Meltano caches the catalog. None is sampled."""
-    catalog = discover(**developer)
+    catalog = discover(run_tap, **developer)
     for number in (2, 3):
         emulator.load(emulator.create_topic(f"New {number}", id=number), [{}])
     done = run_tap(catalog=catalog, infer_schema=True, **developer)
@@ -178,10 +176,10 @@ def test_topics_that_are_missing_from_the_catalog_are_reported(
     ]
 
 
-def test_a_run_without_a_selected_stream_fails(emulator, published, discover, run_tap):
+def test_a_run_without_a_selected_stream_fails(emulator, published, run_tap):
     """It would read nothing, run after run."""
     assert published
-    catalog = discover(**ORDERS)
+    catalog = discover(run_tap, **ORDERS)
     deselect(catalog)
     done = run_tap(catalog=catalog, **ORDERS)
     assert done.exit_code == 1
@@ -191,11 +189,11 @@ def test_a_run_without_a_selected_stream_fails(emulator, published, discover, ru
 
 @pytest.mark.parametrize(("made_for", "run_with"), [("nested", "unpacked"), ("unpacked", "nested")])
 def test_a_catalog_for_another_record_format_is_rejected(
-    emulator, published, discover, run_tap, made_for, run_with
+    emulator, published, run_tap, made_for, run_with
 ):
     """Its columns would not be those of the records."""
     assert published
-    catalog = discover(record_format=made_for, **ORDERS)
+    catalog = discover(run_tap, record_format=made_for, **ORDERS)
     emulator.clear_requests()
     error = f"orders: the catalog was made for record_format {made_for}, not {run_with}; run disc"
     done = run_tap(catalog=catalog, record_format=run_with, **ORDERS)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.executables import Outcome
+from tests.support.tap import discover
 from tests.support.tap_output import consumed, ids
 
 
@@ -190,7 +191,7 @@ def test_with_catalog_and_topics_a_failing_developer_api_is_a_warning(emulator, 
     """They contain everything but the retention."""
     topic = emulator.create_topic("Orders", schema=[{"name": "n", "type": "integer"}])
     loaded = emulator.load(topic, [{"n": 1}])
-    catalog = json.loads(run_tap("--discover", topics=[topic], **developer).stdout)
+    catalog = discover(run_tap, topics=[topic], **developer)
     rejected = {**developer, "developer_api_token": "stale-secret"}
 
     run = run_tap(topics=[topic], catalog=catalog, **rejected)
@@ -209,11 +210,11 @@ def test_with_catalog_and_topics_a_failing_developer_api_is_a_warning(emulator, 
 
 @pytest.mark.parametrize("cached_catalog", [False, True])
 def test_a_renamed_topic_keeps_its_stream_name_and_bookmark(
-    emulator, developer, discover, run_tap, cached_catalog
+    emulator, developer, run_tap, cached_catalog
 ):
     """It is identified by its id, with and without a cached catalog; a new topic takes no name."""
     emulator.load(emulator.create_topic("Orders", id=1), [{"n": 1}])
-    catalog = discover(**developer) if cached_catalog else None
+    catalog = discover(run_tap, **developer) if cached_catalog else None
     state = run_tap(catalog=catalog, **developer).states[-1]
     renamed = [{"id": 1, "name": "Sales"}]
     if not cached_catalog:

@@ -9,6 +9,7 @@ from tap_workato_streams.discovery.schemas import OPEN_PAYLOAD, from_workato
 from tap_workato_streams.records.columns import message_schema
 
 from tests.support.executables import Outcome, write_json
+from tests.support.tap import discover
 from tests.support.tap_output import ago, consumed, ids
 
 Schema = dict[str, Any]
@@ -151,7 +152,7 @@ def test_a_sample_that_shows_nothing_leaves_the_payload_open(emulator, topic, ru
 
 def test_no_sample_is_taken_where_a_catalog_names_the_schema(emulator, topic, run_tap):
     emulator.load(topic, [{"n": 1}])
-    catalog = json.loads(run_tap("--discover", topics=[topic], infer_schema=True).stdout)
+    catalog = discover(run_tap, topics=[topic], infer_schema=True)
     loaded = emulator.load(topic, [{"other": "x"}])
     emulator.clear_requests()
     run = run_tap(topics=[topic], infer_schema=True, catalog=catalog)

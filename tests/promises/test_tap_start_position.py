@@ -1,13 +1,12 @@
 """Where reading starts: the settings decide once, and the bookmark from then on."""
 
-import json
 import threading
 from typing import Any
 
 import pytest
 from workato_streams_emulator import Emulator
 
-from tests.support.tap import bookmark
+from tests.support.tap import bookmark, discover
 from tests.support.tap_output import ago, all_ago, assert_states_are_true, consumed, ids
 
 
@@ -165,7 +164,7 @@ def test_messages_after_a_killed_tail_from_latest_are_read(emulator, run_tap, st
 
 
 def test_a_full_table_is_read_in_each_run(emulator, old_and_new, run_tap):
-    catalog = json.loads(run_tap("--discover", topics=[1]).stdout)
+    catalog = discover(run_tap, topics=[1])
     for entry in catalog["streams"]:
         entry["replication_method"] = "FULL_TABLE"
         entry["metadata"][0]["metadata"]["forced-replication-method"] = "FULL_TABLE"

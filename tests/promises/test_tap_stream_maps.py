@@ -3,13 +3,12 @@
 Stream maps, flattening and deselection.
 """
 
-import json
 from typing import Any
 
 import pytest
 
 from tests.support.executables import Outcome
-from tests.support.tap import bookmark, deselect
+from tests.support.tap import bookmark, deselect, discover
 from tests.support.tap_output import consumed, ids
 
 # Decoded payloads that are written unchanged: notation, digits, dates and lone surrogates.
@@ -247,7 +246,7 @@ def test_deselected_properties_are_left_out(emulator, run_tap, topic):
     """
     loaded = emulator.load(topic, [b'{"id":"A","total":1.10,"customer":{"name":"B","city":"C"}}'])
     topics = [{"id": topic, "schema": ORDER_SCHEMA}]
-    catalog = json.loads(run_tap("--discover", topics=topics).stdout)
+    catalog = discover(run_tap, topics=topics)
     for name in ("message_id", "topic_id"):
         deselect(catalog, "properties", name)
     deselect(catalog, "properties", "payload", "properties", "id")
@@ -269,7 +268,7 @@ def test_deselected_properties_are_left_out(emulator, run_tap, topic):
 def test_a_whole_property_can_be_deselected(emulator, run_tap, topic, name, record_format):
     [only] = emulator.load(topic, [ORDER])
     settings: dict[str, Any] = {"topics": [topic], "record_format": record_format}
-    catalog = json.loads(run_tap("--discover", **settings).stdout)
+    catalog = discover(run_tap, **settings)
     deselect(catalog, "properties", name)
     run = run_tap(catalog=catalog, **settings)
     assert name not in run.records()[0]
@@ -283,7 +282,7 @@ def test_a_deselected_stream_is_not_read(emulator, run_tap, topic):
     emulator.load(topic, [ORDER])
     other = emulator.create_topic()
     loaded = emulator.load(other, [ORDER])
-    catalog = json.loads(run_tap("--discover", topics=[topic, other]).stdout)
+    catalog = discover(run_tap, topics=[topic, other])
     deselect(catalog)
     given = {"bookmarks": {"topic_1": {"replication_key_value": "A12y", "message_time": "t"}}}
 

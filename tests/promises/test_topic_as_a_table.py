@@ -1,7 +1,6 @@
 """Topics as tables: unpacked and flattened records, as the executable emits them."""
 
 import hashlib
-import json
 from copy import deepcopy
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.support.executables import Outcome
-from tests.support.tap import RunTap, deselect
+from tests.support.tap import deselect, discover
 from tests.support.tap_output import consumed, ids
 
 Schema = dict[str, Any]
@@ -55,10 +54,6 @@ def rows(run: Outcome, stream: str = "topic_1") -> list[dict[str, Any]]:
 def bookmark(run: Outcome) -> dict[str, Any]:
     found: dict[str, Any] = run.states[-1]["bookmarks"]["topic_1"]
     return found
-
-
-def discover(run_tap: RunTap, **settings: Any) -> Any:  # noqa: ANN401
-    return json.loads(run_tap("--discover", **settings).stdout)
 
 
 def test_the_fields_of_a_payload_are_columns(emulator, run_tap, topic):

@@ -127,15 +127,9 @@ def run_tap(tap_options: Callable[..., list[str | Path]]) -> RunTap:
     return run_it
 
 
-@pytest.fixture
-def discover(run_tap: RunTap) -> Callable[..., dict[str, Any]]:
+def discover(run_tap: RunTap, **settings: Any) -> Any:  # noqa: ANN401 - settings and catalog are JSON
     """Return the catalog that the tap discovers."""
-
-    def discover_it(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - settings are JSON
-        catalog: dict[str, Any] = json.loads(run_tap("--discover", **settings).stdout)
-        return catalog
-
-    return discover_it
+    return json.loads(run_tap("--discover", **settings).stdout)
 
 
 @pytest.fixture
