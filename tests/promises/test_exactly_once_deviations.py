@@ -296,7 +296,8 @@ def test_a_long_look_up_reports_its_progress_and_its_requests(
     progress = rf"orders \(topic {topic}\): still reading: ([\d,]+) messages in (\d+) requests, 0"
     found = re.search(progress, done.stderr)
     assert found
-    assert int(found[1].replace(",", "")) == 50 * int(found[2])
+    # The last request may be in flight.
+    assert 50 * int(found[2]) - int(found[1].replace(",", "")) in {0, 50}
     requests = len(emulator.requests(operation="consume", topic_id=topic)) - 2
     assert f"0 published, 0 dead letters, 0 resent, 0 possibly duplicated, {requests} requests" in (
         done.stderr
