@@ -213,7 +213,13 @@ def declared_schema(topic: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     schema, where = topic.get("schema"), "schema"
     if path := topic.get("schema_path"):
-        schema, where = _loaded(path), f"schema_path: {path}"
+        where = f"schema_path: {path}"
+        try:
+            schema = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            schema = None
+        if not isinstance(schema, dict):
+            raise SettingError(f"{where} is not a file that contains a JSON Schema")
     if not schema or not isinstance(schema, dict):
         return None
     try:
@@ -228,16 +234,6 @@ def declared_schema(topic: Mapping[str, Any]) -> dict[str, Any] | None:
     except TypeError:
         reason = "the SDK does not support true or false as a schema; write {}"
     raise SettingError(f"{where} is not a JSON Schema: {reason}")
-
-
-def _loaded(path: object) -> dict[str, Any]:
-    try:
-        schema = json.loads(Path(str(path)).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        schema = None
-    if not isinstance(schema, dict):
-        raise SettingError(f"schema_path: {path} is not a file that contains a JSON Schema")
-    return schema
 
 
 def start_settings(config: Mapping[str, Any], topic: Mapping[str, Any]) -> Mapping[str, Any]:

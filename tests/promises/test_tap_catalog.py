@@ -153,7 +153,7 @@ def test_a_stream_whose_topic_is_gone_is_reported(emulator, published, run_tap):
     assert done.warnings == [
         (
             "returns: selected in the catalog, but the topic no longer exists, so not read; "
-            "to remove it, run discovery again (Meltano: --refresh-catalog)"
+            "run discovery again (Meltano: --refresh-catalog)"
         )
     ]
 
@@ -170,7 +170,7 @@ def test_topics_that_are_missing_from_the_catalog_are_reported(
     assert {request.topic_id for request in emulator.requests(operation="consume")} == {1}
     assert done.warnings == [
         (
-            "new_2, new_3: not in the catalog, so not read; to add them, run discovery again "
+            "new_2, new_3: not in the catalog, so not read; to add new topics, run discovery again "
             "(Meltano: --refresh-catalog)"
         )
     ]

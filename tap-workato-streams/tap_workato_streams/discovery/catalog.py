@@ -137,18 +137,11 @@ def names_by_topic(catalog: Catalog | None) -> dict[int, str]:
 
 def log_differences(catalog: Catalog, streams: Sequence[str]) -> None:
     """Log which streams are missing from the catalog, and which of its topics no longer exist."""
+    remedy = "run discovery again (Meltano: --refresh-catalog)"
     if missing := sorted(set(streams) - catalog.keys()):
-        logger.warning(
-            "%s: not in the catalog, so not read; to add %s, run discovery again "
-            "(Meltano: --refresh-catalog)",
-            ", ".join(missing),
-            "it" if len(missing) == 1 else "them",
-        )
+        text = "%s: not in the catalog, so not read; to add new topics, %s"
+        logger.warning(text, ", ".join(missing), remedy)
     selected = {name for name, entry in catalog.items() if entry.metadata.resolve_selection()[()]}
     if gone := sorted(selected - set(streams)):
-        logger.warning(
-            "%s: selected in the catalog, but the topic no longer exists, so not read; to "
-            "remove %s, run discovery again (Meltano: --refresh-catalog)",
-            ", ".join(gone),
-            "it" if len(gone) == 1 else "them",
-        )
+        text = "%s: selected in the catalog, but the topic no longer exists, so not read; %s"
+        logger.warning(text, ", ".join(gone), remedy)

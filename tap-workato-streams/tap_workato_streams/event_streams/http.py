@@ -218,7 +218,7 @@ def check(
     status = response.status
     if 200 <= status < 300:
         return
-    reason = redact(_reason(response), host.token, body)
+    reason = redact(_reason(response), [host.token], body)
     retriable = status in {408, 425, 429} or status >= 500
     other = CUT_OFF if polls and status == 504 else "" if retriable else "check the settings"
     advice = ADVICE.get(300 if status < 400 else status, other).format(
@@ -267,7 +267,7 @@ def unreachable(
 def unexpected(response: Response, subject: str, host: Host) -> Unexpected:
     """Return the error for a response with status 2xx and an unexpected body."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    named = kind if kind in MEDIA_TYPES else "other content" if kind else "no content type"
+    named = kind if kind in MEDIA_TYPES else "other content"
     reason = f"{len(response.content)} bytes, {named}"
     return Unexpected(
         f"{subject}: unexpected response ({reason}); check {host.url_setting}",

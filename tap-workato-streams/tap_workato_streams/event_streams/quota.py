@@ -24,6 +24,7 @@ from urllib.request import url2pathname
 
 from ..event_streams import logger
 from .errors import QuotaStoreError, Stopped
+from .redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,13 +59,10 @@ class QuotaUrl:
         return f"{parts.scheme}://{host}{parts.path}"
 
     def redact(self, text: str) -> str:
-        """Replace the passwords of this URL in a text, such as that of a library's exception."""
+        """Convert the text of a library to one short line without the passwords of this URL."""
         parts = urlsplit(self.address)
-        options = parse_qsl(parts.query)
-        for password in (parts.password, *[value for key, value in options if "password" in key]):
-            if password:
-                text = text.replace(password, "***").replace(unquote(password), "***")
-        return text
+        passwords = [value for key, value in parse_qsl(parts.query) if "password" in key]
+        return redact(text, [unquote(parts.password or ""), *passwords])
 
 
 def quota_url_problems(url: str) -> Iterator[str]:
@@ -271,7 +269,6 @@ STORES: dict[str, Callable[[QuotaUrl], Store]] = {
 # With the start of the process, a store that does not respond is reported within 10 s.
 STORE_TIMEOUT_SECS = 6.0
 RECONNECT_SECS = 0.5
-REASON_LIMIT = 300
 SERVER_REMEDY = "check that it is running and that quota_url is correct"
 FILE_REMEDY = "check that it can be written and that no suspended process has locked it"
 
@@ -311,10 +308,10 @@ class SharedQuota:
         if isinstance(result, Stopped):
             raise result
         if isinstance(result, Exception):
-            reason = " ".join(self._url.redact(f"{type(result).__name__}: {result}").split())
+            reason = self._url.redact(f"{type(result).__name__}: {result}")
             # Without the original exception, which may quote the password.
             raise QuotaStoreError(
-                f"quota_url: cannot use the quota store {self._url} ({reason[:REASON_LIMIT]}); "
+                f"quota_url: cannot use the quota store {self._url} ({reason}); "
                 f"{FILE_REMEDY if self._url.scheme == 'file' else SERVER_REMEDY}"
             ) from None
         return result

@@ -1,4 +1,4 @@
-"""Removes the token and the values of payloads from what the service says."""
+"""Removes secrets and the values of payloads from what a service or a library says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 REASON_LIMIT = 300
 REDACTED = "***"
@@ -16,19 +16,22 @@ REDACTED = "***"
 FRAGMENT = 8
 
 
-def redact(text: str, token: str, body: bytes = b"") -> str:
-    """Convert a text from the service to one short line without the token and the body's values."""
-    for form in {token, json.dumps(token)[1:-1], quote(token, safe="")}:
-        text = text.replace(form, REDACTED)
-    text = " ".join(text.split())[:REASON_LIMIT]
+def redact(text: str, secrets: Sequence[str], body: bytes = b"") -> str:
+    """Convert a text to one short line without secrets and without the values in a JSON body."""
+    text = " ".join(text[: 10 * REASON_LIMIT].split())
     try:
-        values = list(_values(json.loads(body or b"{}", parse_int=str, parse_float=str)))
+        values = [*secrets, *_values(json.loads(body or b"{}", parse_int=str, parse_float=str))]
     except (ValueError, RecursionError):
         return "reason withheld: it may quote the payload"
-    forms = {form for value in values for form in _forms(value) if form in text}
+    forms = {form for value in values for form in _forms(value) if form and form in text}
     for form in sorted(forms, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", REDACTED, text)
-    return _without_fragments(text, "\0".join([token, *values]))
+    # The service may have cut off a longer value.
+    known, starts = "\0".join(values), range(len(text) - FRAGMENT + 1)
+    parts = [at for at in starts if text[at : at + FRAGMENT] in known]
+    hidden = {at + offset for at in parts for offset in range(FRAGMENT)}
+    text = "".join("\0" if at in hidden else char for at, char in enumerate(text))
+    return re.sub("\0+", REDACTED, text)[:REASON_LIMIT]
 
 
 def _values(value: object) -> Iterator[str]:
@@ -43,23 +46,10 @@ def _values(value: object) -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Yield a value as it may be quoted: on one line, or escaped once or twice."""
+    """Yield a value as it may be quoted: on one line, in a URL, or escaped once or twice."""
     escaped = json.dumps(value)[1:-1]
     yield " ".join(value.split())
+    yield quote(value, safe="")
     yield escaped
     yield json.dumps(escaped)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]
-
-
-def _without_fragments(text: str, values: str) -> str:
-    """Replace parts of longer values and of the token, which the service may have cut off."""
-    kept = ""
-    while text:
-        size = FRAGMENT - 1
-        while size < len(text) and text[: size + 1] in values:
-            size += 1
-        if size >= FRAGMENT:
-            kept, text = kept + REDACTED, text[size:]
-        else:
-            kept, text = kept + text[0], text[1:]
-    return kept

@@ -58,7 +58,7 @@ class PublishClient:
             elif entry["result"] != "success":
                 # The whole entry, because the API does not document the field with the reason.
                 reason = json.dumps(entry, ensure_ascii=False)
-                failed[index] = redact(reason, self.session.host.token, bodies[index])
+                failed[index] = redact(reason, [self.session.host.token], bodies[index])
             else:
                 given = entry.get("message_id")
                 last_message_id = None if given is None else str(given)
