@@ -11,10 +11,11 @@ from tap_workato_streams.event_streams.http import (
     Host,
     Response,
     check,
-    unexpected,
     unreachable,
 )
+from tap_workato_streams.event_streams.rate_limiter import RateLimiter
 from tap_workato_streams.event_streams.redaction import redact
+from tap_workato_streams.event_streams.session import ApiSession
 
 WHAT = "orders (topic 11)"
 SECRET = "very-secret"
@@ -134,7 +135,9 @@ def test_the_deepest_cause_is_reported_without_text_from_the_response(cause, rea
 )
 def test_an_unexpected_response_is_described_by_its_size_and_type(headers, named):
     """Its content, which may be a payload, is not shown; a gateway may have sent it."""
-    error = unexpected(Response(200, headers, b"<html>"), WHAT, HOST)
+    config = {"max_retry_secs": 0, "request_timeout_secs": 1}
+    session = ApiSession(HOST, config, RateLimiter(), WHAT)
+    error = session.unexpected(Response(200, headers, b"<html>"))
     assert type(error) is Unexpected
     assert str(error) == f"{WHAT}: unexpected response (6 bytes, {named}); check api_url"
 

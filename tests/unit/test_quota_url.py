@@ -34,11 +34,9 @@ def test_a_valid_url_is_accepted(url):
         (f"redis://:{SECRET}@/0", "must contain the host, such as redis://localhost:6379/0"),
         ("file://quota.db", "absolute path"),
         ("file:quota.db", "absolute path"),
-        (f"file:///tmp/{'x' * 300}", "cannot be used (File name too long)"),
         ("file:///", "absolute path"),
         ("file:///tmp", "/tmp is a folder; add the name of a file"),  # noqa: S108
         ("file:///tmp/missing/quota.db", "the folder /tmp/missing does not exist"),
-        ("file:///tmp/quota.db?mode=ro", "the only parameter of a file URL is name"),
         ("redis://localhost?name=Sales", "name must be 1 to 32 lower-case letters"),
         ("redis://localhost?name=a'b", "name must be 1 to 32 lower-case letters"),
     ],

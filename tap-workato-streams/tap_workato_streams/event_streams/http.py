@@ -26,7 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from .errors import RequestRejected, ServiceError, Unavailable, Unexpected
+from .errors import RequestRejected, ServiceError, Unavailable
 from .redaction import redact
 
 if TYPE_CHECKING:
@@ -189,7 +189,6 @@ class _SecureConnection(HTTPSConnection):
 
 
 CHECK_PROXY = "check the proxy settings (https_proxy)"
-MEDIA_TYPES = frozenset({"application/json", "application/xml", "text/html", "text/plain"})
 ADVICE = {
     300: "check {url}: redirects are not followed",  # for all 3xx
     401: "check {token} and data_center",
@@ -262,18 +261,6 @@ def unreachable(
     advice = f"check the network and {host.url_setting}{f'; {CUT_OFF}' if polls and sent else ''}"
     line = f"{subject}: no complete response ({reason}); {advice}"
     return Unavailable(line, reason=reason, sent=sent)
-
-
-def unexpected(response: Response, subject: str, host: Host) -> Unexpected:
-    """Return the error for a response with status 2xx and an unexpected body."""
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    named = kind if kind in MEDIA_TYPES else "other content"
-    reason = f"{len(response.content)} bytes, {named}"
-    return Unexpected(
-        f"{subject}: unexpected response ({reason}); check {host.url_setting}",
-        status=response.status,
-        reason=reason,
-    )
 
 
 def _reason(response: Response) -> str:

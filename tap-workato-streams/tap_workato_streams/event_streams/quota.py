@@ -91,16 +91,11 @@ def _file_problems(parts: SplitResult) -> Iterator[str]:
     if parts.netloc not in {"", "localhost"} or not re.match("/+[^/]", parts.path):
         yield "must contain the absolute path of a file, such as file:///var/lib/meltano/quota.db"
         return
-    if {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)} - {"name"}:
-        yield "the only parameter of a file URL is name"
     path = Path(url2pathname(parts.path))
-    try:
-        if path.is_dir():
-            yield f"{path} is a folder; add the name of a file"
-        elif not path.parent.is_dir():
-            yield f"the folder {path.parent} does not exist; create it"
-    except OSError as exc:
-        yield f"{path} cannot be used ({exc.strerror})"
+    if path.is_dir():
+        yield f"{path} is a folder; add the name of a file"
+    elif not path.parent.is_dir():
+        yield f"the folder {path.parent} does not exist; create it"
 
 
 # Shorter than the time after which a store that does not respond is reported.

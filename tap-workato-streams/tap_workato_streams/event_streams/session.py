@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from ..event_streams import CONNECTOR, logger
 from .errors import GaveUp, Unavailable, Unexpected
-from .http import Host, OneHostAdapter, check, unexpected, unreachable
+from .http import Host, OneHostAdapter, check, unreachable
 from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ FIRST_WAIT_SECS = 0.5
 LONGEST_WAIT_SECS = 30.0
 # A login page stays one, whereas a gateway may send a page of its own for some seconds.
 MAX_UNEXPECTED = 5
+# No gateway ends a request so soon; the target, which has no ``timeout_secs``, polls for 5 s.
+SHORT_POLL_SECS = 10
+# Any other type is not shown, because a header may contain anything.
+MEDIA_TYPES = frozenset({"application/json", "application/xml", "text/html", "text/plain"})
 
 
 @dataclass(frozen=True)
@@ -167,19 +171,24 @@ class ApiSession:
             request.headers["Content-Length"] = str(len(body))
             request.headers["Content-Type"] = "application/json"
         timeout = (self._timeout_secs, self._timeout_secs + poll_secs)
+        polls = poll_secs > SHORT_POLL_SECS
         try:
             response = self._adapter.exchange(request, timeout=timeout, **self._options)
         except (OSError, HTTPError, ValueError) as exc:
             self.limiter.count(None)
             # Without the original exception, whose message may quote a response.
-            raise unreachable(exc, self.subject, self.host, polls=poll_secs > 0) from None
+            raise unreachable(exc, self.subject, self.host, polls=polls) from None
         self.limiter.count(response.status)
-        check(response, self.subject, self.host, body or b"", polls=poll_secs > 0)
+        check(response, self.subject, self.host, body or b"", polls=polls)
         return response
 
     def unexpected(self, response: Response) -> Unexpected:
         """Return the error for a response with status 2xx and an unexpected body."""
-        return unexpected(response, self.subject, self.host)
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        named = kind if kind in MEDIA_TYPES else "other content"
+        reason = f"{len(response.content)} bytes, {named}"
+        line = f"{self.subject}: unexpected response ({reason}); check {self.host.url_setting}"
+        return Unexpected(line, status=response.status, reason=reason)
 
     def close(self) -> None:
         """Close the connection."""
