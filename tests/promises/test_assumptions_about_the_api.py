@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,7 @@ def test_emulator_behaves_as_the_connectors_assume(api, emulator, rejection):
     emulator.configure(rejection=rejection, quota_per_minute=200)
     findings = list(run(api, use_up_quota=True))
     assert [finding for finding in findings if not finding.same] == []
-    assert len(findings) == 19
+    assert len(findings) == 20
 
 
 def test_differences_are_reported(api, emulator):
@@ -53,6 +55,26 @@ def test_what_exactly_once_assumes_is_checked(api, emulator, deviation, monkeypa
     assert finding.subject == "acknowledged id is a cursor"
     assert not finding.same
     assert re.fullmatch(r"(not )?after \d+(\.\d)? s", finding.seen)
+
+
+def test_messages_that_become_readable_in_another_order_are_noticed(api, emulator, monkeypatch):
+    """A batch that is stored in another order is, too."""
+    monkeypatch.setattr(publish_checks, "READABLE_SECS", 1)
+    emulator.deviate(api.topic_id, reverse_batches=True, readable_after_secs=0.3)
+    finding = publish_checks.order_of_reading(api)
+    assert re.fullmatch(r"100 of 100 messages in \d pages, NOT in order", finding.seen)
+    emulator.deviate(api.topic_id)
+    consume = Api.consume
+
+    def consume_without_one(self: Api, **wish: Any) -> SimpleNamespace:  # noqa: ANN401 - any JSON
+        page = consume(self, **wish).json()
+        page["messages"] = [each for each in page["messages"] if each["payload"]["n"] != 7]
+        return SimpleNamespace(ok=True, json=lambda: page)
+
+    monkeypatch.setattr(Api, "consume", consume_without_one)
+    finding = publish_checks.order_of_reading(api)
+    assert not finding.same
+    assert finding.seen.startswith("99 of 100 messages")
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ MISSING = """\
 skipped: set WORKATO_API_TOKEN and WORKATO_TOPIC_ID, and WORKATO_DATA_CENTER (default: us) or
 WORKATO_API_URL. The topic must not be used by anything else, and needs the fields n (integer,
 required) and data (string, optional). The token needs permission to consume from the topic and to
-publish to it. The checks publish about 300 messages."""
-# 18 checks of about 4 requests each must stay below the default quota of 60 requests per minute.
+publish to it. The checks publish about 400 messages."""
+# 19 checks of about 4 requests each must stay below the default quota of 60 requests per minute.
 PAUSE_SECS = 5.0
 
 

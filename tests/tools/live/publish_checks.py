@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,36 @@ def readable(api: Api) -> Finding:
         return [each["message_id"] for each in found] == [message_id]
 
     return _within(READABLE_SECS, published_at, "acknowledged message can be read", is_readable)
+
+
+def order_of_reading(api: Api) -> Finding:
+    """No message becomes readable behind one that is; `exactly_once` reads a topic only once."""
+    mark = api.mark()
+    payloads = [b'{"n":%d}' % number for number in range(100)]
+    publisher = threading.Timer(POLL_SECS, api.batch, [payloads])
+    publisher.start()
+    numbers: list[int] = []
+    pages = 0
+    ends_at = time.monotonic() + 3 * READABLE_SECS
+    while len(numbers) < len(payloads) and time.monotonic() < ends_at:
+        # A long poll returns as soon as the first messages can be read.
+        response = api.consume(after_message_id=mark, timeout_secs=int(READABLE_SECS))
+        if not response.ok:
+            # The mark cannot be read yet.
+            time.sleep(POLL_SECS)
+            continue
+        for message in response.json()["messages"]:
+            mark = message["message_id"]
+            numbers.append(message["payload"]["n"])
+        pages += 1
+    publisher.join()
+    return Finding(
+        "batch that is becoming readable",
+        "in topic order: none behind one that was read",
+        f"{len(numbers)} of 100 messages in {pages} pages, "
+        f"{'in' if numbers == sorted(numbers) else 'NOT in'} order",
+        numbers == list(range(100)),
+    )
 
 
 def id_is_a_cursor(api: Api) -> Finding:
@@ -170,6 +201,7 @@ CHECKS = (
     unknown_field,
     order_in_batch,
     readable,
+    order_of_reading,
     id_is_a_cursor,
     digits,
     size_limit,
