@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # unavailable, and one that rejects requests or cannot be written.
 UNAVAILABLE_TOPIC_SECS = 60.0
 FAILED_TOPIC_SECS = 600.0
-# If another request has succeeded in this time, a 429 is no failure: the quota is used.
-QUOTA_IN_USE_SECS = 60.0
+# When a limit ends a run, a request may be about to fail: it is given this time.
+LAST_RESPONSE_SECS = 1.0
 
 
 class _End(NamedTuple):
@@ -64,6 +64,7 @@ class Sync:
         self._state_interval = Interval(settings.state_interval_secs)
         self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
         self._reached: set[TopicStream] = set()
         self._errors: dict[TopicStream, Exception] = {}  # The newest one is the last.
         self._final_error: Exception | None = None  # The one that ended the run.
@@ -111,6 +112,10 @@ class Sync:
             with contextlib.closing(progress):
                 self._start_workers(deque(sorted(started, key=_last_read_at)))
                 self._wait(len(started), progress)
+            if self._limits.reached and not self._tail:
+                time_left = Interval(LAST_RESPONSE_SECS)
+                for thread in self._threads:
+                    thread.join(time_left.left)
             with self._lock:
                 if self._output_error:
                     raise self._output_error
@@ -152,10 +157,11 @@ class Sync:
         try:
             for _ in range(self._workers):
                 # Daemon threads, because a long poll must not delay the end of the process.
-                threading.Thread(target=self._work, args=(waiting,), daemon=True).start()
+                thread = threading.Thread(target=self._work, args=(waiting,), daemon=True)
+                thread.start()
+                self._threads.append(thread)
         except RuntimeError as exc:
-            topics = counted(self._workers, "topic")
-            line = f"cannot read {topics} concurrently ({exc}); allow the process more threads"
+            line = f"{exc}; allow the process more threads, or read fewer topics concurrently"
             self._final_error = EventStreamsError(line)
             self.stop()
 
@@ -286,10 +292,11 @@ class Sync:
                 self._errors[end.stream] = end.error
         if not self._limits.reached:
             return
-        is_quota_used = self._limiter.secs_without_success() < QUOTA_IN_USE_SECS
         for stream in started:
             error = stream.consumer.client.failure
-            if error and stream not in self._errors and not (is_quota_used and _is_quota(error)):
+            # After a page, a 429 only says that the quota is used.
+            is_failure = error and not (self._reached and _is_quota(error))
+            if is_failure and stream not in self._errors:
                 line = f"{error}; a limit ended the run before a retry succeeded"
                 self._errors[stream] = EventStreamsError(line)
 

@@ -215,6 +215,15 @@ def test_a_deleted_topic_fails_a_run_that_max_messages_ends(emulator, topic, sta
     assert f"topic_{deleted} (topic {deleted}): HTTP 404" in run.stderr.splitlines()[-1]
 
 
+def test_a_deleted_topic_fails_a_run_although_the_limit_came_first(emulator, topic, run_tap):
+    """Its response is a moment late."""
+    emulator.load(topic, [{}] * 10)
+    emulator.fault("latency", secs=0.5, topic_id=topic + 1)
+    run = run_tap(topics=[topic + 1, topic], max_messages=10)
+    assert (run.exit_code, len(ids(run))) == (1, 10)
+    assert "HTTP 404" in run.stderr.splitlines()[-1]
+
+
 def test_a_message_that_cannot_be_written_fails_a_run_whose_limit_has_passed(
     emulator, topic, start_with_pipe
 ):

@@ -35,7 +35,7 @@ class Run:
     def __init__(self, patch: pytest.MonkeyPatch, topics: int, *, tail: bool) -> None:
         self.secs = 0.0
         patch.setattr("time.monotonic", lambda: self.secs)
-        self.client = SimpleNamespace(requests=3, polls_since=None)
+        self.client = SimpleNamespace(requests=3, polls_since=0.0, failure=None)
         topic = partial(Topic, start_from="earliest")
         self.summaries = [
             TopicSummary(topic(n, f"t{n}"), None, self.client)  # type: ignore[arg-type]

@@ -208,7 +208,7 @@ def test_a_thread_that_cannot_start_ends_the_run_with_its_state(emulator, run_ta
     assert ids(run) == published
     assert bookmark(run.states[-1], "topic_1") == published[-1]
     last = run.stderr.splitlines()[-1]
-    assert "cannot read 2 topics concurrently (can't start new thread)" in last
+    assert "can't start new thread; allow the process more threads" in last
 
 
 def test_a_slow_loader_is_waited_for(start_with_pipe, large_topic):

@@ -81,7 +81,7 @@ class ConsumeClient:
         self.session = session
         self.requests = 0
         self.failure: ServiceError | None = None  # The error of the last request.
-        self.polls_since: float | None = None  # When a long poll was sent that is open.
+        self.polls_since = 0.0  # When the last request was sent, if it is a long poll.
         self.now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
         self._split = split
         self._has_warned = False
@@ -184,7 +184,7 @@ class ConsumeClient:
 
     def _request_once(self, body: bytes, timeout_secs: int) -> Messages:
         self.requests += 1
-        self.polls_since = time.monotonic() if timeout_secs and not self.failure else None
+        self.polls_since = time.monotonic() if timeout_secs else 0.0
         try:
             response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
             messages = self._split(response.content)
@@ -194,8 +194,6 @@ class ConsumeClient:
         except ValueError:
             self.failure = self.session.unexpected(response)
             raise self.failure from None
-        finally:
-            self.polls_since = None
         self.failure = None
         return Messages([self._checked(message) for message in messages], date=response.date)
 

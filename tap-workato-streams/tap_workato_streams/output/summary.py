@@ -67,9 +67,9 @@ class TopicSummary:
     @property
     def at_end(self) -> bool:
         """Whether all messages have been read, or a long poll is waiting for the next one."""
-        polls_since = self._client.polls_since
-        waits = polls_since is not None and time.monotonic() - polls_since > LONG_POLL_SECS
-        return self._read_to_end or waits
+        sent_at = self._client.polls_since
+        waits = sent_at > self._seen_at and time.monotonic() - sent_at > LONG_POLL_SECS
+        return self._read_to_end or (waits and not self._client.failure)
 
     @property
     def is_done(self) -> bool:
