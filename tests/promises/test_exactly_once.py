@@ -39,7 +39,7 @@ NO_MESSAGE_IDS = {"message_ids": {str(n): {"result": "success"} for n in range(5
         ("reset", {}, False, (1,)),
         ("cut", {}, False, (1, 3)),
         ("status", {"status": 503, "stored": True, "headers": {"Retry-After": "0"}}, False, (1, 3)),
-        ("status", {"status": 200, "stored": True, "body": NO_MESSAGE_IDS}, False, (1, 3)),
+        ("status", {"status": 200, "stored": True, "body": NO_MESSAGE_IDS}, False, (1, 4)),
         ("missing_entry", {"indices": [0], "stored": True}, False, (1, 3)),
         ("missing_entry", {"indices": [4], "stored": False}, False, (1,)),
     ],
