@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,15 @@ from tests.pipelines.orchestration import installed, lay_out
 from tests.support.executables import write_json
 from tests.support.singer_lines import lines as singer
 from tests.support.singer_lines import record, schema
-from tests.tools.console_blocks import NOT_RUN, Reader, blocks_of
+from tests.tools.console_blocks import NOT_RUN, TIMEOUT_SECS, Reader, blocks_of
 from tests.tools.demo import orders
-from tests.tools.demo.services import TOPIC_ID, services
+from tests.tools.demo.services import EMPTY_TOPIC_ID, TOPIC_ID, Services, prepare, services
 from tests.tools.docs import ROOT, TAP, TARGET
 
 pytestmark = pytest.mark.timeout(600)
 
 README = ROOT / "README.md"
+LOAD, PUBLISH = ROOT / "docs" / "load-a-topic.md", ROOT / "docs" / "publishing.md"
 PACKAGES = [ROOT / connector.name / "README.md" for connector in (TAP, TARGET)]
 PAGES = [
     README,
@@ -28,9 +31,17 @@ PAGES = [
     *PACKAGES,
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+# These begin with an empty folder, and need both servers; the others run in one of their projects.
+DOORS = {LOAD, PUBLISH}
+OPERATIONS = ROOT / "docs" / "operations.md"
 FOLLOWED = [
-    page for page in PAGES if page != README and any(block.is_run for block in blocks_of(page))
+    page
+    for page in PAGES
+    if page not in {*DOORS, OPERATIONS} and any(block.is_run for block in blocks_of(page))
 ]
+IN_PROJECT_OF_PUBLISH = {"dead-letters.md", "emulator.md", "exactly-once.md"}
+# The last part of the page about publishing, which needs the tap, too.
+COPY = "## Another topic"
 ORDERS = 10
 # Some orders have a note, which is a string, so this topic rejects them.
 SCHEMAS = {"dead-letters.md": [{"name": "note", "type": "integer", "optional": True}]}
@@ -98,30 +109,73 @@ def test_the_index_lists_each_page_and_each_page_links_back():
             assert "(README.md)" in page.read_text(encoding="utf-8"), page.name
 
 
-def test_readme_leads_from_a_clone_to_rows_in_postgresql(tmp_path):
-    """An empty folder, `make services`, and the README's commands and settings are enough."""
-    (tmp_path / "workato-streams").symlink_to(ROOT)
-    with services() as running:
-        mine = {**running.variables, **OFFLINE}
-        reader = Reader(tmp_path / "workato-streams", mine, addresses(running.emulator))
-        reader.follow(README)
-        rows = running.warehouse.query("SELECT count(*) FROM event_streams.orders")
-        assert rows == [(orders.ROWS,)]
-        assert len(running.emulator.messages(TOPIC_ID)) == orders.ROWS
-    # The log lines that the README shows are those of this run, apart from the times.
+def follow_door(page: Path, folder: Path, running: Services, *, before: str = "") -> Reader:
+    """Follow a page from an empty folder, up to a text, and compare the log lines."""
+    (folder / "workato-streams").symlink_to(ROOT)
+    prepare(running.emulator)
+    variables = {**running.variables, **OFFLINE}
+    reader = Reader(folder, variables, addresses(running.emulator))
+    reader.follow(blocks_of(page, before=before))
+    # The log lines that a page shows are those of this run, apart from the times.
     times = r"\d+(\.\d)? (s|min)|\d{4}-\d\d-\d\dT[\d:.+]+"
-    shown = [block.text for block in blocks_of(README) if block.language == "text"]
-    log = [line for text in shown for line in text.splitlines() if "(topic 11)" in line]
-    assert len(log) == 2
+    texts = [block.text for block in blocks_of(page) if block.language == "text"]
+    log = [line for text in texts for line in text.splitlines() if re.match(r"\w+ \(topic", line)]
     written = [re.sub(times, "TIME", line) for line in reader.output]
     for line in log:
-        expected = re.sub(times, "TIME", line)
-        assert any(each.endswith(expected) for each in written), expected
+        expected = re.sub(times, "TIME", line).removesuffix(", ...")
+        assert any(expected in each for each in written), expected
+    assert log
+    return reader
+
+
+def test_a_topic_is_loaded_every_day_by_copying_commands(tmp_path):
+    """Nothing is published; the printed line of the crontab works in cron's environment."""
+    with services() as running:
+        reader = follow_door(LOAD, tmp_path, running)
+        assert rows_of(running) == orders.ROWS
+        running.emulator.load(TOPIC_ID, [{"order_id": "new", "total": 1.10}])
+        [line] = [line for line in reader.output if line.startswith("5 6 * * *")]
+        cron = {**running.variables, **OFFLINE, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        command = ["/bin/sh", "-c", line.removeprefix("5 6 * * *")]
+        subprocess.run(command, cwd="/", env=cron, check=True, timeout=TIMEOUT_SECS)
+        assert rows_of(running) == orders.ROWS + 1
+        assert not running.emulator.requests(operation="batch")
+        reader.follow(blocks_of(OPERATIONS))
+        assert rows_of(running) == orders.ROWS + 1
+        assert not running.emulator.requests(operation="batch")
+
+
+def loads(payload: bytes) -> object:
+    """Read a payload without rounding numbers."""
+    return json.loads(payload, parse_float=Decimal)
+
+
+def rows_of(running: Services) -> int:
+    """Count the rows of the table that the pages load."""
+    [(count,)] = running.warehouse.query("SELECT count(*) FROM event_streams.orders")
+    return int(count)
+
+
+def test_a_file_and_a_topic_are_published_by_copying_commands(tmp_path):
+    """The copy has the same payloads; the page continues in a project with the tap, too."""
+    with services() as running:
+        reader = follow_door(PUBLISH, tmp_path, running, before=COPY)
+        emulator = running.emulator
+        # tap-jsonl writes 1.10 as 1.1.
+        lines = orders.FILE.read_text(encoding="utf-8").splitlines()
+        assert emulator.payloads(EMPTY_TOPIC_ID) == [json.loads(line) for line in lines]
+        emulator.purge(EMPTY_TOPIC_ID)
+        reader.follow([block for block in blocks_of(LOAD) if block.language == "yaml"])
+        reader.run("meltano install tap-workato-streams")
+        reader.follow(blocks_of(PUBLISH, after=COPY))
+        copies = [loads(message.payload) for message in emulator.messages(EMPTY_TOPIC_ID)]
+        assert copies == [loads(message.payload) for message in emulator.messages(TOPIC_ID)]
+        assert len(copies) == orders.ROWS
 
 
 @pytest.mark.parametrize("page", FOLLOWED, ids=title)
-def test_commands_of_a_page_work(page, emulator, database, tmp_path):
-    """The project is the one of the README, with a database and the page's topics.
+def test_commands_of_a_page_work(page, emulator, tmp_path):
+    """The project is the one that the page names, next to the clone, and has the page's topics.
 
     The project of a package's page is empty: the page copies the definitions from the clone.
     """
@@ -131,7 +185,8 @@ def test_commands_of_a_page_work(page, emulator, database, tmp_path):
     if page in PACKAGES:
         (project / "meltano.yml").write_text(NEW_PROJECT)
     else:
-        [example] = [block.text for block in blocks_of(README) if block.language == "yaml"]
+        door = PUBLISH if page.name in IN_PROJECT_OF_PUBLISH else LOAD
+        example = next(block.text for block in blocks_of(door) if block.language == "yaml")
         lay_out(project, installed(yaml.safe_load(NEW_PROJECT + example)))
     lines = orders.FILE.read_bytes().splitlines(keepends=True)[:ORDERS]
     (project / "orders.jsonl").write_bytes(b"".join(lines))
@@ -147,10 +202,9 @@ def test_commands_of_a_page_work(page, emulator, database, tmp_path):
     variables = {
         "WORKATO_API_TOKEN": emulator.token,
         "WORKATO_DEVELOPER_TOKEN": emulator.developer_token,
-        "WAREHOUSE_URL": database.url,
         "TAP_JSONL_PATH": str(project / "orders.jsonl"),
         # The emulator's URL replaces that of the data center.
         **dict.fromkeys(URLS, emulator.url),
         **OFFLINE,
     }
-    Reader(project, variables, addresses(emulator)).follow(page)
+    Reader(project, variables, addresses(emulator)).follow(blocks_of(page))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 NOT_RUN = "not run: "
 # The first line of a Python block that the reader saves in a file.
@@ -43,9 +43,10 @@ class Block:
         return self.language == "console" and not self.comment.startswith(NOT_RUN)
 
 
-def blocks_of(page: Path) -> list[Block]:
-    """Return the code blocks of a page."""
+def blocks_of(page: Path, *, after: str = "", before: str = "") -> list[Block]:
+    """Return the code blocks of a page, or of the part of it between two texts."""
     text = page.read_text(encoding="utf-8")
+    text = text[text.index(after) : text.index(before) if before else None]
     return [
         Block(found["language"], dedent(found["text"]), found["comment"] or "")
         for found in BLOCK.finditer(text)
@@ -68,13 +69,12 @@ class Reader:
     addresses: Mapping[str, str]
     output: list[str] = field(default_factory=list)
 
-    def follow(self, page: Path) -> None:
+    def follow(self, blocks: Sequence[Block]) -> None:
         """Save the files, run each console block in turn, and add YAML blocks to `meltano.yml`.
 
         Raises:
             AssertionError: A command failed; the message is its output.
         """
-        blocks = blocks_of(page)
         for block in blocks:
             if block.language == "python" and (name := FILE.match(block.text)):
                 (self.folder / name[1]).write_text(block.text, encoding="utf-8")
@@ -82,9 +82,14 @@ class Reader:
             if block.language == "yaml":
                 self._configure(block.text)
             elif block.is_run:
-                self._run(block.text)
+                self.run(block.text)
 
-    def _run(self, text: str) -> None:
+    def run(self, text: str) -> None:
+        """Run commands in the folder.
+
+        Raises:
+            AssertionError: A command failed; the message is its output.
+        """
         for address, mine in self.addresses.items():
             text = text.replace(address, mine)
         foreign = ("MELTANO_", "TAP_", "TARGET_", "VIRTUAL_ENV")
@@ -106,7 +111,10 @@ class Reader:
             self.folder = Path(folder.read().rstrip("\n"))
 
     def _configure(self, example: str) -> None:
-        """Append an example to a project without plugins, or merge it into the plugins."""
+        """Append an example to a project without plugins, or add it to the plugins.
+
+        A plugin whose definition is only on Meltano Hub is not added.
+        """
         path = self.folder / "meltano.yml"
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
@@ -116,7 +124,11 @@ class Reader:
         for kind, plugins in yaml.safe_load(example).get("plugins", {}).items():
             ours = {plugin["name"]: plugin for plugin in content["plugins"].get(kind, ())}
             for plugin in plugins:
-                _merge(ours.get(plugin["name"], {}), plugin)
+                lock = f"plugins/{kind}/{plugin['name']}--{plugin.get('variant')}.lock"
+                is_known = "inherit_from" in plugin or (self.folder / lock).exists()
+                if plugin["name"] in ours or is_known:
+                    _merge(ours.setdefault(plugin["name"], {}), plugin)
+            content["plugins"][kind] = list(ours.values())
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 

@@ -64,6 +64,8 @@ SDK_SETTINGS = {
     "stream_map_config",
     "stream_maps",
 }
+# The pages with a command that clones the repository.
+CLONED = (ROOT / "README.md", ROOT / "docs" / "load-a-topic.md")
 SDK_PAGE = "[its documentation](https://sdk.meltano.com/en/latest/stream_maps.html)"
 LINKS = "pattern = ']\\(\\.\\./'\n"
 HEAD = "| Setting | Value | What it does |\n| --- | --- | --- |"
@@ -139,6 +141,9 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text that it should have."""
     for theme in plot.THEMES:
         yield plot.path(theme), plot.draw(plot.RESULTS.read_text(encoding="utf-8"), theme)
+    for page in CLONED:
+        text = page.read_text(encoding="utf-8")
+        yield page, re.sub(r"git clone \S+", f"git clone {address()}.git", text)
     for connector in (TAP, TARGET):
         folder = ROOT / connector.name
         yield folder / "meltano-hub.yml", as_yaml(connector.definition)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
+from tests.tools.demo import orders
 from tests.tools.demo.forwarder import available
 from tests.tools.demo.interrupts import exit_on_signals
 from tests.tools.demo.warehouse import warehouse
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 TOPIC_ID = 11
+# Empty, for pipelines that publish.
+EMPTY_TOPIC_ID = 12
 # The default port of `make emulator`, and one that few programs use.
 PORTS = (8085, 15432)
 
@@ -72,28 +75,32 @@ def services(ports: tuple[int, int] = (0, 0)) -> Iterator[Services]:
         yield Services(emulator, database, folder)
 
 
+def prepare(emulator: Emulator) -> None:
+    """Store the orders in the topic that is loaded, and create an empty one for publishing."""
+    emulator.load(TOPIC_ID, orders.FILE.read_bytes().splitlines())
+    emulator.create_topic("published", id=EMPTY_TOPIC_ID)
+
+
 def main() -> None:
     """Run both services until a signal arrives, and print how to use them."""
     exit_on_signals()
     emulator_port, warehouse_port = map(int, sys.argv[1:] or map(available, PORTS))
     with services((emulator_port, warehouse_port)) as running:
         emulator, database = running.emulator, running.warehouse
+        prepare(emulator)
         print("Event Streams and PostgreSQL are running; stop them with Ctrl-C.\n")
         print(f"api_url              {emulator.url}")
         print(f"api_token            {emulator.token}")
         print(f"developer_api_url    {emulator.url}")
         print(f"developer_api_token  {emulator.developer_token}")
-        print(f"topic                {TOPIC_ID}")
+        print(f"topics               {TOPIC_ID} ({orders.ROWS} orders), {EMPTY_TOPIC_ID} (empty)")
         print(f"PostgreSQL           {database.uri}\n")
         print("To use `meltano` and `psql` in another terminal, in this or your own project:\n")
         for name, value in running.variables.items():
             print(f"export {name}={shlex.quote(value)}")
         folders = f"{ROOT / '.venv' / 'bin'}:{database.programs}"
         print(f"export PATH={shlex.quote(folders)}:$PATH\n")
-        print(
-            "The topic is new each time, but Meltano's state is kept: run the first pipeline with"
-        )
-        print("--full-refresh, or delete its state.", flush=True)
+        print("Both topics are new each time.", flush=True)
         signal.pause()
 
 
