@@ -20,7 +20,7 @@ from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.tools.benchmarks import plot
-from tests.tools.definitions import VARIANT, as_lock, as_yaml, definition, limits, type_of
+from tests.tools.definitions import PYTHONS, VARIANT, as_lock, as_yaml, definition, limits, type_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -66,6 +66,13 @@ SDK_SETTINGS = {
 }
 # The pages with a command that clones the repository.
 CLONED = (ROOT / "README.md", ROOT / "docs" / "load-a-topic.md")
+REPLICATION = {
+    "extractors": {"Replication": "`INCREMENTAL` by `message_id`, which is also the key"},
+    "loaders": {
+        "Load method": "append only: each record becomes a message; at least once, or "
+        "[exactly once](../docs/exactly-once.md)"
+    },
+}
 SDK_PAGE = "[its documentation](https://sdk.meltano.com/en/latest/stream_maps.html)"
 LINKS = "pattern = ']\\(\\.\\./'\n"
 HEAD = "| Setting | Value | What it does |\n| --- | --- | --- |"
@@ -107,6 +114,21 @@ class Connector:
     def definition(self) -> dict[str, Any]:
         """Its plugin definition in the format of Meltano Hub."""
         return definition(self.name, self.kind, address(), self.settings, self.capabilities)
+
+    @property
+    def facts(self) -> str:
+        """The table of what users of Singer look for first, for the README."""
+        with (ROOT / self.name / "pyproject.toml").open("rb") as file:
+            requirements = tomllib.load(file)["project"]["dependencies"]
+        [sdk] = [each for each in requirements if each.startswith("singer-sdk")]
+        rows = {
+            "Capabilities": ", ".join(f"`{name}`" for name in self.capabilities),
+            **REPLICATION[self.kind],
+            "Python": f"{PYTHONS[0]} to {PYTHONS[-1]}",
+            "Requires": f"`{sdk}`, an API client of Workato",
+            "All facts": f"`{self.name} --about --format=markdown`",
+        }
+        return "\n".join(["| | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in rows.items())])
 
     @property
     def tables(self) -> str:
@@ -152,7 +174,9 @@ def pages() -> Iterator[tuple[Path, str]]:
         readme = folder / "README.md"
         text = readme.read_text(encoding="utf-8")
         begin = "<!-- settings: written by `make docs` -->\n"
-        yield readme, _between(text, begin, f"\n{connector.tables}\n", "<!-- end -->\n")
+        text = _between(text, begin, f"\n{connector.tables}\n", "<!-- end -->\n")
+        begin = "<!-- facts: written by `make docs` -->\n"
+        yield readme, _between(text, begin, f"\n{connector.facts}\n", "<!-- end of facts -->\n")
         project = folder / "pyproject.toml"
         text = project.read_text(encoding="utf-8")
         text = _between(text, "[project.urls]\n", _urls(connector.name), "\n[project.scripts]\n")
