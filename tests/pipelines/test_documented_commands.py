@@ -123,7 +123,7 @@ def follow_door(page: Path, folder: Path, running: Services, *, before: str = ""
     written = [re.sub(times, "TIME", line) for line in reader.output]
     for line in log:
         expected = re.sub(times, "TIME", line).removesuffix(", ...")
-        assert any(expected in each for each in written), expected
+        assert any(expected in each for each in written), (expected, reader.output)
     assert log
     return reader
 
