@@ -33,6 +33,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 SEED = os.environ.get("SEED", "0")
 STATE_ID = "dev:tap-to-target-workato-streams"
+TOUCH = "UPDATE c SET updated_at = now() WHERE id = {row}"
 ROWS_OF = "SELECT id, note FROM {table}"
 INCREMENTAL = {"replication-method": "INCREMENTAL", "replication-key": "updated_at"}
 TAPS_FOR_TABLES = pytest.mark.parametrize(
@@ -102,6 +103,7 @@ def test_tables_in_sequence_survive_kills(project, emulator, tmp_path, database)
     for number, note in enumerate("abacacac"):
         for table in "abc":
             database.execute(CHANGE.format(table=table, note=note, row=first[table]))
+        database.execute(TOUCH.format(row=first["c"]))
         if number in {3, 5}:
             # In the second table.
             nights.kill(sizes["a"] + 100)
