@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .plugin.start import starting
+from .plugin.start import prepare
 
 
 def main() -> None:
     """Run the tap."""
-    with starting("tap-workato-streams"):
-        from .tap import TapWorkatoStreams  # noqa: PLC0415 - see `starting`
+    prepare("tap-workato-streams")
+    from .tap import TapWorkatoStreams  # noqa: PLC0415 - SIGINT may arrive during the import
 
     TapWorkatoStreams.cli()
 

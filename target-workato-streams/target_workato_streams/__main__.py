@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 
-from .plugin.start import starting
+from .plugin.start import prepare
 
 
 def main() -> None:
     """Run the target."""
-    with starting("target-workato-streams"):
-        from .stdin_reader import discard_input  # noqa: PLC0415 - see `starting`
-        from .target import TargetWorkatoStreams  # noqa: PLC0415 - see `starting`
+    prepare("target-workato-streams")
+    from .stdin_reader import discard_input  # noqa: PLC0415 - SIGINT may arrive during the import
+    from .target import TargetWorkatoStreams  # noqa: PLC0415 - likewise
 
     try:
         TargetWorkatoStreams.cli()
