@@ -16,14 +16,23 @@ import psycopg
 import pytest
 import yaml
 
-from tests.pipelines.changing_payloads import LATER, OTHER_TYPES, check_table, rows, sampled
+from tests.pipelines.changing_payloads import (
+    FAMILIES,
+    LATER,
+    OTHER_TYPES,
+    check_table,
+    rows,
+    sampled,
+)
 from tests.pipelines.orchestration import kill_once_counted
+from tests.tools.demo import orders
 from tests.tools.demo.project import Project
 from tests.tools.docs import ROOT
 
 pytestmark = pytest.mark.timeout(1200)
 
 PAGE = (ROOT / "docs" / "changing-columns.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "docs" / "topic-as-a-table.md").read_text(encoding="utf-8")
 SEED = os.environ.get("SEED", "0")
 
 
@@ -89,6 +98,77 @@ def test_a_topic_of_changes_becomes_a_table_with_the_latest_row_per_key(load, em
     assert json.loads(found[4][3]) == {"/note": f"n{latest[4]}"}
 
 
+def test_a_key_of_mixed_types_that_is_declared_as_string_loads_every_message(
+    load, emulator, database
+):
+    """Messages with 0 to 9, "A-17" and "3" are eleven rows."""
+    maps = yaml.safe_load(blocks("yaml", TABLE)[-1])["config"]["stream_maps"]
+    emulator.load(11, [{"order_id": key} for key in (*range(10), "A-17", "3")])
+    schema = {"properties": {"order_id": {"type": "string"}}}
+    load(stream_maps=maps, topics=[{"id": 11, "name": "orders", "schema": schema}])
+    found = database.query("SELECT order_id FROM event_streams.orders")
+    assert {key for (key,) in found} == {*map(str, range(10)), "A-17"}
+    assert len(found) == 11
+
+
+def test_five_topics_over_weeks_lose_nothing(load, project, emulator, database, tmp_path):
+    """With a killed run, a full refresh, and columns that wait for the next run."""
+    topics = {family: 21 + number for number, family in enumerate(FAMILIES)}
+    for family, topic in topics.items():
+        emulator.create_topic(family.__name__, id=topic)
+    named = [{"id": topic, "name": family.__name__} for family, topic in topics.items()]
+    counts: dict[str, tuple[int, int]] = {}
+    for week in range(5):
+        size = 1500 if week == 2 else 120
+        for family, topic in topics.items():
+            emulator.load(topic, [family(week, n) for n in range(week * 2000, week * 2000 + size)])
+        if week == 0:
+            load = with_catalog(partial(load, topics=named, batch_size=50), project, tmp_path)
+        mode = "add_columns" if week < 3 else "add_columns_next_run"
+        if week == 2:
+            killed = load(run=project.start, schema_evolution=mode)
+            assert kill_once_counted(killed, lambda: len(rows(database, "contact")))
+        options = ["--force", "--full-refresh"] if week == 3 else ["--force"]
+        load(*options, schema_evolution=mode)
+        for family, topic in topics.items():
+            name = family.__name__
+            counts[name] = check_table(database, emulator.messages(topic), name)
+    values, rescued = (sum(each) for each in zip(*counts.values(), strict=True))
+    print(f"{rescued:,} of {values:,} values are rescued: {counts}")  # noqa: T201 - `pytest -s`
+    assert rescued < values * 0.15
+
+
+def test_the_page_on_tables_works(load, emulator, database):
+    """A nested topic becomes a table; values that were rescued move to their new column."""
+    settings = yaml.safe_load(blocks("yaml", TABLE)[0])["plugins"]["extractors"][0]["config"]
+    [select] = re.findall(r"^postgres=# (SELECT .*;)$", TABLE, re.MULTILINE)
+    statements = blocks("sql", TABLE)[0].replace("orders", "event_streams.orders").split(";")
+    fields, totals, update, _ = statements
+    lines = orders.FILE.read_bytes().splitlines()[:2]
+    first, *_ = emulator.load(11, [{"order_id": "ORD-999999"}, *lines])
+    load(record_format="nested")
+    load(**settings)
+    assert database.query(select)[0][0] is None
+    emulator.expire(11, first)
+    load("--full-refresh", **settings)
+    [found] = database.query(select)
+    assert f" {found[0]} |  {found[1]} | {json.dumps(found[2], ensure_ascii=False)}" in TABLE
+    nested = "SELECT payload ->> 'order_id' FROM event_streams.orders WHERE order_id IS NULL"
+    assert database.query(nested) == [("ORD-999999",)]
+
+    settings["schema_evolution"] = "add_columns_next_run"
+    emulator.load(11, [{"order_id": "A", "total": "free", "color": each} for each in ("x", 5)])
+    emulator.load(11, [{"order_id": "B", "new": None}])
+    load(**settings)
+    assert sorted(database.query(fields)) == [("/color", 2), ("/total", 2)]
+    assert ("free",) in [row[1:] for row in database.query(totals)]
+    load(**settings)
+    database.execute(update.replace("note", "color"))
+    moved = "SELECT color FROM event_streams.orders WHERE order_id = 'A' ORDER BY 1"
+    assert database.query(moved) == [("5",), ("x",)]
+    assert database.query(fields) == [("/total", 2)]
+
+
 def test_the_first_message_decides_the_type_however_often_it_is_read(
     load, project, emulator, database, tmp_path
 ):
@@ -117,7 +197,7 @@ def test_the_first_message_decides_the_type_however_often_it_is_read(
 
 def test_the_page_on_changing_columns_works(load, emulator, database):
     alter, view = blocks("sql")
-    declared, deletes = (yaml.safe_load(block)["config"] for block in blocks("yaml"))
+    declared, [deletes] = declaration(), (yaml.safe_load(b)["config"] for b in blocks("yaml"))
     [expression] = quoted(r"`total_cents: ([^`]+)`")
     [deleted] = quoted(r"`deleted: ([^`]+)`")
     emulator.load(11, [{"order_id": "A", "total": 10, "note": "x"}] * 20)
@@ -177,7 +257,7 @@ def test_as_many_columns_fit_in_a_row_as_documented(database, row, kind, value):
 
 
 def test_a_wide_row_is_loaded_with_a_schema_of_the_fields_that_matter(load, emulator, database):
-    declared, _ = (yaml.safe_load(block)["config"] for block in blocks("yaml"))
+    declared = declaration()
     [evolution] = quoted(r"`schema_evolution: (\w+)`, which keeps the others")
     wide = {f"field_{number}": "x" * 20 for number in range(450)}
     emulator.load(11, [{"order_id": "A", "total": 9.99, **wide}])
@@ -189,9 +269,16 @@ def test_a_wide_row_is_loaded_with_a_schema_of_the_fields_that_matter(load, emul
     ) == [("9.99", 450 + 1)]
 
 
-def blocks(language: str) -> list[str]:
-    """Return the code blocks of the page in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+def blocks(language: str, page: str = PAGE) -> list[str]:
+    """Return the code blocks of a page in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def declaration() -> dict[str, Any]:
+    """Return the settings that declare the type of one field."""
+    _, declared, _ = (yaml.safe_load(block) for block in blocks("yaml", TABLE))
+    found: dict[str, Any] = declared["config"]
+    return found
 
 
 def quoted(pattern: str) -> list[str]:

@@ -226,6 +226,31 @@ def test_an_object_that_is_flattened_has_to_wait_for_a_value_in_it(first):
     ]
 
 
+@pytest.mark.parametrize(
+    ("payloads", "columns"),
+    [
+        # An object gets further columns, and a value that comes between is rescued.
+        (
+            ['{"a":{"b":true}}', '{"a":true}', '{"a":{"c":1}}'],
+            {"a": {"b": "boolean", "c": "number"}},
+        ),
+        # The name of a column that an object would have is free.
+        (['{"a":1}', '{"a":{"b":1}}', '{"a__b":"x"}'], {"a": "number", "a__b": "string"}),
+    ],
+)
+@pytest.mark.parametrize("mode", ADDING)
+def test_the_first_value_decides_whether_a_field_is_an_object(mode, payloads, columns):
+    """Also while its column waits for the next run."""
+    topic = builder({}, mode, flattened(unpacked=True))
+    topic.build([payload.encode() for payload in payloads])
+    assert {
+        name: {inner: each.types[0] for inner, each in column.fields.items()}
+        if column.fields
+        else column.types[0]
+        for name, column in topic.next_columns.items()
+    } == columns
+
+
 def test_of_names_that_differ_only_by_case_the_first_becomes_the_column():
     """Databases that ignore case would load both into one column."""
     topic = builder({}, "add_columns")
