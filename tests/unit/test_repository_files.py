@@ -7,7 +7,7 @@ import yaml
 from tap_workato_streams.plugin.version import __version__
 
 from tests.tools.changelog import section
-from tests.tools.docs import ROOT, address
+from tests.tools.docs import CLONED, ROOT, address
 
 TARGETS = set(
     re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -46,13 +46,13 @@ def test_the_notes_of_a_release_are_its_section_of_the_changelog():
 
 
 def test_the_url_of_the_repository_is_defined_once():
-    """`make docs` copies it to the packages. No page contains it, so nobody has to type it."""
+    """`make docs` copies it to the packages and the commands that clone it; it is nowhere else."""
     for path in ROOT.glob("*-workato-streams/*.*"):
         found = re.findall(r"https://github\.com/[^\s/]+/[\w-]+", path.read_text(encoding="utf-8"))
         assert set(found) <= {address()}, path
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
     containing = {page.name for page in pages if address() in page.read_text(encoding="utf-8")}
-    assert containing <= {"CONTRIBUTING.md"}
+    assert containing == {page.name for page in CLONED}
 
 
 def test_contributing_shows_modules_that_exist():
