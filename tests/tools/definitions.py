@@ -102,7 +102,7 @@ def definition(
         "domain_url": "https://docs.workato.com/event-streams.html",
         "repo": repo,
         "docs": f"{repo}/blob/main/{name}/README.md",
-        "maintenance_status": "beta",
+        "maintenance_status": "development",
         "quality": "unknown",
         "pip_url": fill(PIP_URL),
         "executable": name,
