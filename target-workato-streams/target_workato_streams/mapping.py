@@ -16,7 +16,7 @@ from .input.messages import InputError, Stream
 from .plugin.json import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from singer_sdk import Target
     from singer_sdk.mapper import StreamMap
@@ -72,11 +72,6 @@ def _path(schema_path: Sequence[str | int]) -> str:
     return path
 
 
-def encode(record: Mapping[str, Any]) -> bytes:
-    """Encode a record."""
-    return serialize_json(record).encode()
-
-
 @contextmanager
 def mapping(stream: str) -> Iterator[None]:
     """Raise `InputError` with the stream's name if the SDK fails to map or flatten it."""
@@ -119,7 +114,7 @@ class MappedStream:
             texts = {"version": record.version, "time_extracted": record.time_extracted}
             message = {name: json.loads(text) for name, text in texts.items() if text}
             Sink._add_sdc_metadata_to_record(self, mapped, message, {})  # type: ignore[arg-type]  # noqa: SLF001
-        text = encode(mapped)
+        text = serialize_json(mapped).encode()
         if self._validator is None:
             return text, None
         if missing := [key for key in self.stream.key_properties if key not in mapped]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from .delivery.guarantee import Guarantee
+    from .delivery import Guarantee
     from .input.messages import Line
     from .publishing.messages import OutgoingMessage
 

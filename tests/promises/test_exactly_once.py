@@ -1,10 +1,15 @@
 """Exactly once, through the executable: lost responses, kills, first contact, permissions."""
 
+import contextlib
+import io
 import json
 import re
 import signal
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
+from singer_sdk import Stream, Tap
 
 from tests.support.exactly_once import (
     EXACTLY_ONCE,
@@ -289,6 +294,53 @@ def test_a_run_without_it_removes_the_positions(run_target):
     given = state_line(orders=1, **{OURS: {"11": {"message_id": "A12y"}}})
     done = run_target(given, schema(), *rows(0, 1), given)
     assert done.emitted_states == [{"bookmarks": {"orders": 1}}]
+
+
+class Table(Tap):
+    """A tap of the SDK, with a table that it reads as a whole in each run."""
+
+    name = "tap-table"
+    config_jsonschema: ClassVar = {"properties": {}}
+
+    class Orders(Stream):
+        """Three rows."""
+
+        name = "orders"
+        schema: ClassVar = {"properties": {"id": {"type": "integer"}}}
+        primary_keys = ("id",)
+
+        def get_records(self, context: object) -> Iterator[dict[str, int]]:  # noqa: ARG002
+            """Return the rows."""
+            yield from ({"id": number} for number in range(3))
+
+    def discover_streams(self) -> list[Stream]:
+        """Return the only stream."""
+        return [self.Orders(self)]
+
+    @classmethod
+    def lines(cls, state: dict[str, Any]) -> list[bytes]:
+        """Return the output of a run."""
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            cls(config={}, state=state).sync_all()
+        return output.getvalue().encode().splitlines()
+
+
+def test_a_run_without_it_and_taps_understand_its_states(emulator, topic, run_target):
+    """The SDK returns the mark of a table and the list of a topic, and removes only the mark."""
+    first = run_target(*Table.lines({}), **EXACTLY_ONCE).emitted_states[-1]["bookmarks"]
+    assert first["orders"] == {"starting_replication_value": None}
+    first[OURS][str(topic)]["uncovered"] = [f"{7:032}-{8:032}"]
+    lines = Table.lines({"bookmarks": first})
+    assert [json.loads(lines[n])["value"]["bookmarks"] for n in (0, -1)] == [
+        first,
+        {**first, "orders": {}},
+    ]
+    second = run_target(*lines, message_key_field="key")
+    assert warnings(second) == []
+    assert second.emitted_states[-1] == {"bookmarks": {"orders": {}}}
+    third = run_target(*Table.lines(second.emitted_states[-1]), **EXACTLY_ONCE)
+    assert [done.exit_code for done in (second, third)] == [0, 0]
+    assert ids(emulator, topic) == [0, 1, 2] * 3
 
 
 def test_malformed_positions_end_the_run_in_one_line(run_target):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from target_workato_streams.delivery.exactly_once.topic_reader import TopicReader
-from target_workato_streams.delivery.guarantee import Position
+from target_workato_streams.delivery.records import Position
 from target_workato_streams.event_streams.consume import ConsumeClient, Cursor, Message, Messages
 from target_workato_streams.event_streams.errors import EventStreamsError, RequestRejected
 

@@ -11,7 +11,7 @@ from target_workato_streams.delivery.exactly_once.positions import (
     with_positions,
     without_positions,
 )
-from target_workato_streams.delivery.guarantee import Position
+from target_workato_streams.delivery.records import Position
 from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.message_key import RowVersion
 

@@ -10,7 +10,7 @@ from target_workato_streams.delivery.exactly_once.deduplicator import (
     Matches,
 )
 from target_workato_streams.delivery.exactly_once.positions import BEGINNING, ResumePoint
-from target_workato_streams.delivery.guarantee import Position
+from target_workato_streams.delivery.records import Position
 from target_workato_streams.message_key import RowVersion
 
 TOPIC, OTHER = 11, 12
@@ -191,7 +191,7 @@ def test_messages_that_are_found_after_a_state_hold_back_the_next_one():
 def test_first_contact_adds_the_position_to_the_last_state():
     """The state is emitted again before the first publish; other positions do not change."""
     rule: Deduplicator[Record] = Deduplicator()
-    assert rule.position(TOPIC) is None
+    assert TOPIC not in rule.positions
     rule.add_found(TOPIC, Position(None))
     assert rule.pop_state() is None
     rule.add_state(b"one", ResumePoint(b"one"))
@@ -217,7 +217,7 @@ def test_positions_that_come_late_do_not_replace_what_was_read():
     rule: Deduplicator[Record] = Deduplicator()
     rule.add_found(TOPIC, Position("B"))
     rule.restore({TOPIC: Position("A"), OTHER: Position("C")})
-    assert (rule.position(TOPIC), rule.position(OTHER)) == (Position("B"), Position("C"))
+    assert (rule.positions[TOPIC], rule.positions[OTHER]) == (Position("B"), Position("C"))
 
 
 def test_the_last_state_is_not_emitted_if_records_follow_it():

@@ -9,12 +9,35 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Generic
 
 from .exactly_once.positions import without_positions
-from .guarantee import R
+from .records import R
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .guarantee import Position, PublishResult, Run
+    from .records import Position, PublishResult, Run
+
+_sequence = attrgetter("sequence")
+
+
+class AtLeastOnceTopic:
+    """Decides which records of a request are sent again."""
+
+    position = None  # the last message that was acknowledged or read, if anything depends on it
+
+    def missing(self, records: Sequence[R]) -> Sequence[R]:
+        """Return the records of a request that have to be sent, in order."""
+        return records
+
+    def on_lost(self, *, is_throttled: bool) -> bool:
+        """Handle that records have no result; return whether they may be duplicated.
+
+        They may have arrived, which is unlikely if the service throttled the request.
+        """
+        return not is_throttled
+
+    def on_response(self, records: Sequence[R], result: PublishResult) -> bool:
+        """Handle a response; return whether it says enough, or else the request has failed."""
+        return len(result.unknown) < len(records)
 
 
 @dataclass
@@ -26,37 +49,6 @@ class Checkpoint:
     state: bytes | None = None  # the STATE after the records; None before it
 
 
-_sequence = attrgetter("sequence")
-
-
-class AtLeastOnceTopic(Generic[R]):
-    """Counts the records that are sent again although they may have arrived, each of them once."""
-
-    position = None
-
-    def __init__(self) -> None:
-        self._in_doubt: set[int] = set()
-
-    def start_batch(self) -> None:
-        """Forget the records of the previous batch."""
-        self._in_doubt.clear()
-
-    def missing(self, records: Sequence[R]) -> Sequence[R]:
-        """Return all records."""
-        return records
-
-    def on_lost(self, records: Sequence[R], *, is_throttled: bool) -> int:
-        """Count each record once."""
-        known = len(self._in_doubt)
-        if not is_throttled:
-            self._in_doubt.update(record.sequence for record in records)
-        return len(self._in_doubt) - known
-
-    def on_response(self, records: Sequence[R], result: PublishResult) -> bool:
-        """Records without a result are sent again if others have one."""
-        return len(result.unknown) < len(records)
-
-
 class AtLeastOnce(Generic[R]):
     """Publishes all records, and emits a state when all records before it have an outcome.
 
@@ -65,29 +57,30 @@ class AtLeastOnce(Generic[R]):
     list is never longer than the number of unsettled records, however long one topic delays others.
     """
 
-    cut = 0
+    cut = 0  # the sequence number that no batch may span, if there is one
 
     def __init__(self) -> None:
-        self.unsettled = 0
+        self.unsettled = 0  # records without an outcome
         self.checkpoints = [Checkpoint()]  # in the order of the input
         self._sequence = 0  # of the last record
         self._due: bytes | None = None
 
-    def exclusive_row(self, record: R) -> None:
-        """Allow a batch to contain several versions of a row."""
+    def batch_key(self, record: R) -> str | int:
+        """Return what no two records of a batch may have in common."""
+        return record.sequence
 
     def open_topic(self, topic_id: int, label: str, run: Run) -> None:
-        """Nothing has to be known about a topic."""
+        """Prepare a topic for its first record; the label names it in errors and log lines."""
 
     def wants(self, topic_id: int, record: R) -> bool:
-        """Publish all records."""
+        """Decide whether a record has to be published, and its outcome passed to `settle`."""
         self.unsettled += 1
         self.checkpoints[-1].unsettled += 1
         self._sequence = record.sequence
         return True
 
     def settle(self, topic_id: int, records: Sequence[R], position: Position | None) -> None:
-        """Count the outcomes in the checkpoints of the records."""
+        """Handle that records of one batch were acknowledged, or written to the dead letters."""
         self.unsettled -= len(records)
         for record in records:
             index = bisect_left(self.checkpoints, float(record.sequence), key=_sequence)
@@ -95,31 +88,34 @@ class AtLeastOnce(Generic[R]):
             self._complete(index)
 
     def add_state(self, state: bytes) -> None:
-        """Close the last checkpoint."""
+        """Add the value of a STATE message, which covers all records before it."""
         last = self.checkpoints[-1]
         last.state, last.sequence = state, self._sequence
         self.checkpoints.append(Checkpoint())
         self._complete(len(self.checkpoints) - 2)
 
     def pop_state(self) -> bytes | None:
-        """Remove positions from the state, because they do not move in this run."""
+        """Return the newest state that may be emitted, once."""
         due, self._due = self._due, None
         return None if due is None else without_positions(due)
 
     def finish(self, *, is_complete: bool) -> Sequence[tuple[int, R]]:
-        """No record was kept."""
+        """Handle the end of the input, which is complete if it ends with a STATE.
+
+        Return records that have to be published after all, with their topic ids.
+        """
         return ()
 
-    def topic(self, topic_id: int) -> AtLeastOnceTopic[R]:
-        """Return what counts the lost records of a worker."""
+    def topic(self, topic_id: int) -> AtLeastOnceTopic:
+        """Return what a new worker of a topic asks."""
         return AtLeastOnceTopic()
 
     def requests(self, topic_id: int) -> int:
-        """No topic is read."""
+        """Return the number of requests for reading a topic; in any thread."""
         return 0
 
     def report_progress(self) -> None:
-        """Nothing takes long."""
+        """Log what takes long; called several times a minute."""
 
     def _complete(self, index: int) -> None:
         """Remove a checkpoint if its state has come and all of its records have outcomes."""

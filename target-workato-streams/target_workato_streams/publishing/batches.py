@@ -12,7 +12,7 @@ from .messages import InvalidPayloadError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..delivery.guarantee import Guarantee
+    from ..delivery import Guarantee
     from .messages import OutgoingMessage
 
 # docs/api.md, "Messages".
@@ -56,9 +56,8 @@ class BatchBuilder:
     def __init__(self, settings: BatchSettings, guarantee: Guarantee[OutgoingMessage]) -> None:
         self.messages: list[OutgoingMessage] = []
         self._settings = settings
-        self._max_messages, self._max_bytes = settings.max_messages, settings.max_bytes
         self._guarantee = guarantee
-        self._rows: set[str] = set()
+        self._keys: set[str | int] = set()
         self._started_at = 0.0
         self._bytes = 0
 
@@ -73,9 +72,10 @@ class BatchBuilder:
         These are the previous messages if the new one does not fit, and all if it fills the batch.
         """
         size = len(message.body) + SEPARATOR_BYTES
+        largest = self._settings.max_bytes - size
+        key = self._guarantee.batch_key(message)
         complete = []
-        row = self._guarantee.exclusive_row(message)
-        while self.messages and (self._bytes + size > self._max_bytes or row in self._rows):
+        while self.messages and (self._bytes > largest or key in self._keys):
             complete.append(self.close())
         if not self.messages:
             # No comma precedes the first message.
@@ -83,16 +83,15 @@ class BatchBuilder:
             self._started_at = time.monotonic()
         self.messages.append(message)
         self._bytes += size
-        if row is not None:
-            self._rows.add(row)
-        if len(self.messages) >= self._max_messages:
+        self._keys.add(key)
+        if len(self.messages) >= self._settings.max_messages:
             complete.append(self.close())
         return complete
 
     def close(self) -> list[OutgoingMessage]:
         """Return the messages so far and start a new batch."""
         closed, self.messages = self.messages, []
-        self._rows.clear()
+        self._keys.clear()
         cut = self._guarantee.cut
         before = sum(message.sequence <= cut for message in closed)
         if not 0 < before < len(closed):

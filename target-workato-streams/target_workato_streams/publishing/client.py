@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from ..delivery.guarantee import PublishResult
+from ..delivery.records import PublishResult
 from ..event_streams.errors import Unavailable
 from ..event_streams.redaction import redact
 from .batches import encode

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Histogram
 
-    from ..delivery.guarantee import Guarantee
+    from ..delivery import Guarantee
     from ..event_streams.rate_limiter import RateLimiter
     from .batches import BatchSettings
     from .client import PublishClient

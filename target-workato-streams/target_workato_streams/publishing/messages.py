@@ -16,7 +16,7 @@ from ..plugin.json import members
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..delivery.guarantee import Position
+    from ..delivery.records import Position
 
 
 class InvalidPayloadError(Exception):

@@ -36,7 +36,7 @@ GRACE_SECS = 8.0
 class Producer:
     """Publishes records and emits the states that cover them, in the main thread only.
 
-    `wait` waits until something happens, `poll` handles what has happened, and `poll_while` does
+    `poll` handles what has happened, `wait` waits until something happens, and `poll_while` does
     both in turn as long as a condition holds.
     """
 
@@ -96,8 +96,7 @@ class Producer:
         if not self._guarantee.wants(producer.topic_id, message):
             producer.tally.skipped += 1
         elif producer.add(message):
-            # Poll even if there is room, because a chunk of the input may contain many batches.
-            self.poll()
+            # Polls even if there is room, because a chunk of the input may contain many batches.
             self.poll_while(lambda: self._has_to_pause(producer))
 
     def add_state(self, state: bytes) -> None:
@@ -120,7 +119,7 @@ class Producer:
                 self._publish_all()
         self._submit_all()
         self._handle_events()
-        while not self._is_idle or self._context.outcomes or self._states.output is not None:
+        while not self._is_idle or self._states.output is not None:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 break
             self.wait()
@@ -170,10 +169,11 @@ class Producer:
             raise self._failure
 
     def poll_while(self, condition: Callable[[], bool]) -> None:
-        """Wait and poll as long as a condition holds.
+        """Poll, and then wait and poll as long as a condition holds.
 
         Raises `Stopped` if a signal ended the wait, and the failure of the run.
         """
+        self.poll()
         while condition():
             if self.stopping:
                 raise Stopped("the run is being stopped")
@@ -208,14 +208,13 @@ class Producer:
 
     @property
     def _is_idle(self) -> bool:
-        """Whether no topic has a batch that waits or is in flight."""
-        return all(producer.idle for producer in self.topics.values())
+        """Whether all outcomes of all batches that were submitted have been handled."""
+        return all(each.idle for each in self.topics.values()) and not self._context.outcomes
 
     def _publish_all(self) -> None:
         """Publish everything that was read, and handle the outcomes; raises as `poll_while`."""
         self._submit_all()
         self.poll_while(lambda: not self._is_idle)
-        self.poll()
 
     def _has_to_pause(self, producer: TopicProducer) -> bool:
         """Whether reading should pause because enough batches of a topic wait.

@@ -20,16 +20,15 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..delivery.guarantee import PublishResult
 from ..event_streams.errors import RequestRejected, Unavailable
 from ..message_key import row_key
 from .messages import Published, Rejected
 from .summary import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from ..delivery.guarantee import TopicGuarantee
+    from ..delivery import TopicGuarantee
     from .client import PublishClient
     from .context import PublishContext
     from .messages import OutgoingMessage
@@ -87,22 +86,24 @@ class _Batch:
         if len(request.messages) > 1:
             self._pending.extend(reversed(request.halves()))
             return
-        self._streak += 1
-        message = request.messages[0]
-        self._add_rejected([Rejected(message, error.reason, error.status, request.attempts)])
+        streak, message = self._streak, request.messages[0]
+        rejected = Rejected(message, error.reason, error.status, request.attempts)
+        self.on_response(request, [rejected], [])
+        self._streak = streak + 1
 
-    def on_result(
-        self,
-        accepted: Iterable[OutgoingMessage],
-        rejected: Sequence[Rejected],
-        retries: Sequence[_Request],
+    def on_response(
+        self, request: _Request, rejected: Sequence[Rejected], retries: Sequence[_Request]
     ) -> None:
-        """Add the messages of a request according to its response."""
-        self._streak = 0
-        self._accepted += accepted
-        self._add_rejected(rejected)
+        """Add the outcomes of a request, whose other messages were accepted."""
+        gone = {each.message for each in rejected}
+        others = gone.union(*(each.messages for each in retries))
+        self._accepted += [each for each in request.messages if each not in others]
+        # A message that was accepted may be rejected when it is sent once more.
+        self._accepted = [each for each in self._accepted if each not in gone]
+        self._rejected += rejected
         self._pending += retries
         self._is_in_order = self._is_in_order and not retries
+        self._streak = 0
 
     def pop_accepted(self) -> Sequence[OutgoingMessage]:
         """Return the accepted messages whose rows end with their newest version.
@@ -143,12 +144,6 @@ class _Batch:
         self._rejected = [each for each in self._rejected if each.message.sequence > first]
         return reported
 
-    def _add_rejected(self, rejected: Sequence[Rejected]) -> None:
-        self._rejected += rejected
-        # A message that was accepted may be rejected when it is sent once more.
-        gone = {each.message for each in rejected}
-        self._accepted = [message for message in self._accepted if message not in gone]
-
 
 class BatchSender:
     """Publishes the batches of one worker."""
@@ -164,7 +159,9 @@ class BatchSender:
         self._client = client
         self._context = context
         self._guarantee = guarantee
-        self._has_sent = False  # whether a request of the batch has been sent
+        # Of the batch: whether a request has been sent, and the messages that may have arrived.
+        self._has_sent = False
+        self._in_doubt: set[int] = set()
 
     def publish(self, messages: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
         """Publish messages, and yield exactly one outcome of each as soon as it is known.
@@ -173,34 +170,32 @@ class BatchSender:
         if the run is being stopped.
         """
         self._has_sent = self.failing = False
-        self._guarantee.start_batch()
+        self._in_doubt.clear()
         batch = _Batch(messages)
         while request := batch.next_request():
             try:
-                result = self._client.session.retry(partial(self._send, request.messages))
+                failed, unknown = self._client.session.retry(partial(self._send, request.messages))
             except RequestRejected as exc:
                 if exc.status not in MESSAGE_STATUSES:
                     raise
                 batch.on_rejection(request, exc)
             else:
-                rejected, retries = self._retry_failed(request, result)
-                batch.on_result(result.accepted(request.messages), rejected, retries)
+                batch.on_response(request, *self._retry_failed(request, failed, unknown))
             if accepted := batch.pop_accepted():
                 yield Published(accepted, self._guarantee.position)
             yield from batch.pop_rejected()
 
     def _retry_failed(
-        self, request: _Request, result: PublishResult
+        self,
+        request: _Request,
+        failed: Mapping[OutgoingMessage, str],
+        unknown: Sequence[OutgoingMessage],
     ) -> tuple[list[Rejected], list[_Request]]:
-        """Return the rejected messages, and the requests with the others that were not accepted.
-
-        Waits before the next attempt.
-        """
+        """Return the rejected messages, and the next requests; wait before a failed one."""
         failed_at = request.failed_at or time.monotonic()
         attempts = request.attempts + 1
         rejected, retried, retries = [], [], []
-        for index, reason in sorted(result.failed.items()):
-            message = request.messages[index]
+        for message, reason in failed.items():
             if self._context.entry_retries.may_retry(reason, failed_at, request.entry_tries):
                 retried.append(message)
             else:
@@ -209,15 +204,20 @@ class BatchSender:
             self._fail()
             self._context.entry_retries.wait(request.entry_tries)
             retries.append(_Request(retried, attempts, request.entry_tries + 1, failed_at))
-        if unknown := [request.messages[index] for index in result.unknown]:
+        if unknown:
             retries.append(request._replace(messages=unknown, attempts=attempts))
         return rejected, retries
 
-    def _send(self, messages: Sequence[OutgoingMessage]) -> PublishResult:
-        """Send one request; if it raises `ServiceError`, no message is acknowledged."""
+    def _send(
+        self, messages: Sequence[OutgoingMessage]
+    ) -> tuple[Mapping[OutgoingMessage, str], Sequence[OutgoingMessage]]:
+        """Send one request; return the failed messages with their reasons, and the unknown ones.
+
+        If it raises `ServiceError`, no message is acknowledged.
+        """
         missing = self._guarantee.missing(messages)
         if not missing:
-            return PublishResult({})
+            return {}, ()
         if self._has_sent:
             self.tally.resent += len(missing)
         self._has_sent = True
@@ -231,21 +231,18 @@ class BatchSender:
                 self._on_lost(missing, is_throttled=is_throttled)
             raise
         self.failing = False
-        if result.unknown:
-            self._on_lost([missing[index] for index in result.unknown])
+        if unknown := [missing[index] for index in result.unknown]:
+            self._on_lost(unknown, is_throttled=False)
         if not self._guarantee.on_response(missing, result):
             self._fail()
-            unknown = len(result.unknown) or len(missing)
-            raise self._client.not_understood(unknown, len(missing))
-        if len(missing) == len(messages):
-            return result
-        indices = {message.sequence: index for index, message in enumerate(messages)}
-        failed = {indices[missing[i].sequence]: reason for i, reason in result.failed.items()}
-        return result._replace(failed=failed)
+            raise self._client.not_understood(len(unknown) or len(missing), len(missing))
+        return {missing[index]: reason for index, reason in result.failed.items()}, unknown
 
-    def _on_lost(self, messages: Sequence[OutgoingMessage], *, is_throttled: bool = False) -> None:
-        lost = self._guarantee.on_lost(messages, is_throttled=is_throttled)
-        self.tally.possibly_duplicated += lost
+    def _on_lost(self, messages: Sequence[OutgoingMessage], *, is_throttled: bool) -> None:
+        if self._guarantee.on_lost(is_throttled=is_throttled):
+            in_doubt = {message.sequence for message in messages}
+            self.tally.possibly_duplicated += len(in_doubt - self._in_doubt)
+            self._in_doubt |= in_doubt
 
     def _fail(self) -> None:
         self.failing = True

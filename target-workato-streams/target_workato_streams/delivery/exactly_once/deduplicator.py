@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic
 
-from ..guarantee import R
+from ..records import R
 from .positions import BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ...message_key import RowVersion
-    from ..guarantee import Position
+    from ..records import Position
     from .positions import ResumePoint
 
 # Found messages that match no record hold back states for this time after the last match. Their
@@ -66,7 +66,7 @@ class Deduplicator(Generic[R]):
         self._clock = clock
         self._hold_secs = hold_secs
         self._sequence = 0  # of the last record
-        self._positions: dict[int, Position] = {}
+        self.positions: dict[int, Position] = {}  # by topic id
         # The contents of the messages that no record covers yet, in topic order, by topic and row.
         self._found: dict[tuple[int, str], list[str]] = {}
         self._matched_at = 0.0  # the last time that messages were found or matched
@@ -90,19 +90,12 @@ class Deduplicator(Generic[R]):
         topic that has already been read keeps its position, which is a later one.
         """
         for topic_id, version in uncovered:
-            if topic_id not in self._positions:
+            if topic_id not in self.positions:
                 self._add(topic_id, version)
-        self._positions = {**positions, **self._positions}
+        self.positions = {**positions, **self.positions}
         if not self._emitted.state:
             self._emitted.positions = {**positions, **self._emitted.positions}
             self._emitted.uncovered = self._listed()
-
-    def position(self, topic_id: int) -> Position | None:
-        """Return the position after which to look up a topic before its first record.
-
-        None means that only the end of the topic has to be found.
-        """
-        return self._positions.get(topic_id)
 
     def add_found(self, topic_id: int, end: Position, versions: Iterable[RowVersion] = ()) -> None:
         """Add the versions that a look-up has found, in topic order, and the last message read.
@@ -110,12 +103,12 @@ class Deduplicator(Generic[R]):
         If the last emitted state has no position for this topic, it has to be emitted again before
         the first publish; otherwise, nothing shows the next run where to look.
         """
-        if topic_id not in self._positions:
+        if topic_id not in self.positions:
             for state in (self._checkpoint, self._emitted):
                 if state is not None:
                     state.positions[topic_id] = end
             self._due = self._emitted if self._emitted.state else None
-        self._positions[topic_id] = end
+        self.positions[topic_id] = end
         for version in versions:
             self._add(topic_id, version)
             self._matched_at = self._clock()
@@ -153,7 +146,7 @@ class Deduplicator(Generic[R]):
         """
         self.unsettled -= len(records)
         if position is not None:
-            self._positions[topic_id] = position
+            self.positions[topic_id] = position
         checkpoint = self._checkpoint
         if checkpoint is not None and records[-1].sequence <= checkpoint.sequence:
             checkpoint.unsettled -= len(records)
@@ -247,7 +240,7 @@ class Deduplicator(Generic[R]):
 
     def _covering(self, state: bytes, point: ResumePoint) -> PositionedState:
         """Combine a state that covers all records so far with the positions of this moment."""
-        positions, uncovered = dict(self._positions), self._listed()
+        positions, uncovered = dict(self.positions), self._listed()
         return PositionedState(state, point, self._sequence, self.unsettled, positions, uncovered)
 
     def _listed(self) -> dict[tuple[int, str], list[str]]:

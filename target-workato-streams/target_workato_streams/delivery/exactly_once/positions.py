@@ -10,7 +10,7 @@ import msgspec
 from ...event_streams.errors import EventStreamsError
 from ...message_key import RowVersion
 from ...plugin.json import members
-from ..guarantee import Position
+from ..records import Position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ BEGINNING = ResumePoint(b"{}")
 class ReturnedState(NamedTuple):
     """What the tap's first STATE message says."""
 
-    positions: Mapping[int, Position] | None  # by topic id; None if the state has none
+    positions: Mapping[int, Position]  # by topic id
     has_bookmarks: bool  # whether it has bookmarks of the tap, which may use other names for them
     uncovered: Sequence[tuple[int, RowVersion]] = ()  # before the positions
 
@@ -69,17 +69,13 @@ def read_state(state: bytes) -> ReturnedState:
     """
     fields = members(state)
     bookmarks = _bookmarks(fields)
-    text = bookmarks.pop(BOOKMARK, None)
-    has_bookmarks = bool(bookmarks if BOOKMARKS in fields else fields)
     try:
-        stored = None if text is None else _decode(text)
+        stored = _decode(bookmarks.pop(BOOKMARK, b"{}"))
     except msgspec.DecodeError:
         raise EventStreamsError(
             "the state's bookmark of target-workato-streams is malformed; remove it from the "
             "state, or restore an earlier state"
         ) from None
-    if stored is None:
-        return ReturnedState(None, has_bookmarks)
     positions = {key: Position(each.message_id, each.message_time) for key, each in stored.items()}
     uncovered = [
         (key, version)
@@ -87,6 +83,7 @@ def read_state(state: bytes) -> ReturnedState:
         for text in each.uncovered
         if (version := RowVersion.from_key(b'"%b"' % text.encode()))
     ]
+    has_bookmarks = bool(bookmarks if BOOKMARKS in fields else fields)
     return ReturnedState(positions, has_bookmarks, uncovered)
 
 

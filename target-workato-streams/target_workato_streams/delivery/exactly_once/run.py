@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Generic
 from ...event_streams import logger
 from ...event_streams.errors import EventStreamsError, RequestRejected
 from ...plugin.wording import counted, duration
-from ..guarantee import Position, R
+from ..records import Position, R
 from .deduplicator import HOLD_SECS, Deduplicator
 from .positions import read_state, resume_point, with_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..guarantee import PublishResult, Run
+    from ..records import PublishResult, Run
     from .positions import ReturnedState
     from .topic_reader import LookUp, TopicReader
 
@@ -29,12 +29,8 @@ class ExactlyOnceTopic(Generic[R]):
     def __init__(self, reader: TopicReader) -> None:
         self.reader = reader
         self.position = Position(None)  # The last message that was read or acknowledged.
-        self._applied: set[int] = set()
+        self._applied: set[int] = set()  # Of the records that were found in the topic.
         self._is_in_doubt = False  # Whether the last request may have been applied.
-
-    def start_batch(self) -> None:
-        """Forget the records of the previous batch."""
-        self._applied.clear()
 
     def missing(self, records: Sequence[R]) -> Sequence[R]:
         """Return the records that are not in the topic, which is read after a lost request."""
@@ -50,17 +46,17 @@ class ExactlyOnceTopic(Generic[R]):
         self._applied |= {each.sequence for each in applied}
         return [each for each in missing if each.sequence not in self._applied]
 
-    def on_lost(self, records: Sequence[R], *, is_throttled: bool) -> int:
-        """The topic is read before the records are sent again."""
+    def on_lost(self, *, is_throttled: bool) -> bool:
+        """Read the topic before the next request."""
         self._is_in_doubt = True
-        return 0
+        return False
 
     def on_response(self, records: Sequence[R], result: PublishResult) -> bool:
         """The topic is read after a response without a result or an id."""
         last = result.last_message_id
         if last is not None and not result.unknown:
             self.position = Position(last, result.time)
-        elif result.accepted(records):
+        elif len(result.failed) < len(records):
             # Without the id of what was accepted, the next look-up would not know where to start.
             self._is_in_doubt = True
         return not self._is_in_doubt
@@ -72,6 +68,7 @@ class ExactlyOnce(Generic[R]):
     def __init__(self, open_reader: Callable[[int, str], TopicReader]) -> None:
         self._open_reader = open_reader  # by the id and label of a topic
         self._rule: Deduplicator[R] = Deduplicator()
+        self.wants, self.settle = self._rule.wants, self._rule.settle
         self._topics: dict[int, ExactlyOnceTopic[R]] = {}
         self._returned: ReturnedState | None = None  # the tap's first state, with positions if any
         self._has_warned = False
@@ -86,14 +83,14 @@ class ExactlyOnce(Generic[R]):
         """The last record before the checkpoint."""
         return self._rule.cut
 
-    def exclusive_row(self, record: R) -> str | None:
-        """If several were in a batch, a partial failure could reorder the versions of a row."""
-        return record.version.row if record.version.is_keyed else None
+    def batch_key(self, record: R) -> str | int:
+        """Return the row, because a partial failure could reorder its versions."""
+        return record.version.row if record.version.is_keyed else record.sequence
 
     def open_topic(self, topic_id: int, label: str, run: Run) -> None:
         """Read what an interrupted run has published."""
         topic = self._topics[topic_id] = ExactlyOnceTopic(self._open_reader(topic_id, label))
-        position, read = self._rule.position(topic_id), topic.reader.find_end
+        position, read = self._rule.positions.get(topic_id), topic.reader.find_end
         if position is not None:
             read = partial(topic.reader.look_up, position)
         look_up: LookUp = run(read)
@@ -108,14 +105,6 @@ class ExactlyOnce(Generic[R]):
                 counted(len(look_up.versions), "found message"),
                 duration(HOLD_SECS),
             )
-
-    def wants(self, topic_id: int, record: R) -> bool:
-        """See `Deduplicator.wants`."""
-        return self._rule.wants(topic_id, record)
-
-    def settle(self, topic_id: int, records: Sequence[R], position: Position | None) -> None:
-        """See `Deduplicator.settle`."""
-        self._rule.settle(topic_id, records, position)
 
     def add_state(self, state: bytes) -> None:
         """Raise `EventStreamsError` if the positions or bookmarks of the state are malformed."""
@@ -150,7 +139,7 @@ class ExactlyOnce(Generic[R]):
     def requests(self, topic_id: int) -> int:
         """Return the number of requests that have read a topic; in any thread."""
         topic = self._topics.get(topic_id)
-        return topic.reader.requests if topic else 0
+        return topic.reader.client.requests if topic else 0
 
     def report_progress(self) -> None:
         """Log how far topics have been read."""
@@ -159,10 +148,10 @@ class ExactlyOnce(Generic[R]):
 
     def _restore(self, returned: ReturnedState) -> None:
         self._returned = returned
-        self._rule.restore(returned.positions or {}, returned.uncovered)
+        self._rule.restore(returned.positions, returned.uncovered)
         if returned.positions and self._topics:
             self._warn("the tap returned its positions after its first record")
-        elif returned.positions is None and returned.has_bookmarks and not self._topics:
+        elif returned.has_bookmarks and not (returned.positions or self._topics):
             self._warn(
                 "the state has no positions, as before the first run with exactly_once, or after "
                 "a tap has not kept what the target adds to the bookmarks of the state"
@@ -201,8 +190,7 @@ class ExactlyOnce(Generic[R]):
                 reason = "their stream, perhaps of another pipeline, had no record in this run"
             elif not matches.matched:
                 log = logger.warning
-                reason = "were key properties, stream maps or columns changed? Then they are "
-                reason += "duplicated"
+                reason = "have keys, stream maps or columns changed? Then they are duplicated"
             log(
                 "%s: %s of %s messages of an interrupted run matched no record: %s",
                 topic.reader.label,

@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ...event_streams import logger
 from ...event_streams.consume import EARLIEST, YOUNG, Cursor, CursorExpired, parse_time, rfc3339
 from ...event_streams.errors import EventStreamsError, RequestRejected
 from ...message_key import KEY, read_version
 from ...plugin.wording import counted
-from ..guarantee import Position
+from ..records import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...event_streams.consume import ConsumeClient, Message, Messages
     from ...message_key import RowVersion
-    from ..guarantee import R
+    from ..records import R
 
 PAGE_SIZE = 50
 FORBIDDEN = 403
@@ -138,9 +136,8 @@ class TopicReader:
 
     def __init__(self, client: ConsumeClient, label: str, key_field: str) -> None:
         self.label = label  # The topic and its streams, for errors and log lines.
-        self._client = client
+        self.client = client
         self._key_field = key_field  # The field of a payload that contains the message key.
-        self._mark = msgspec.json.encode(key_field)[1:-1]
         # How far the service's clock is ahead of the local one, according to the last Date header.
         self._ahead = timedelta(0)
         self._is_undated = False
@@ -148,16 +145,11 @@ class TopicReader:
         self._reported_at = client.now()
         self._requests_before = 0
 
-    @property
-    def requests(self) -> int:
-        """The number of requests so far; in any thread."""
-        return self._client.requests
-
     def report_progress(self) -> None:
         """Log how far the topic has been read, if that takes long; in any thread."""
         look_up = self._current
-        if look_up and (self._client.now() - self._reported_at).total_seconds() >= PROGRESS_SECS:
-            self._reported_at = self._client.now()
+        if look_up and (self.client.now() - self._reported_at).total_seconds() >= PROGRESS_SECS:
+            self._reported_at = self.client.now()
             logger.info(
                 "%s: still reading: %s messages in %s, %d of them ours, now at %s",
                 self.label,
@@ -171,7 +163,7 @@ class TopicReader:
         """Find the last message of the topic without reading the whole topic; no version counts."""
         look_up = self._begin(LookUp(Position(None), waits=False))
         with self._consuming():
-            _, page = self._client.newest_page(PAGE_SIZE, even_if_idle=True)
+            _, page = self.client.newest_page(PAGE_SIZE, even_if_idle=True)
         self._see(page)
         if page.messages and not self._add_page(look_up, page):
             self._read(look_up)
@@ -244,7 +236,7 @@ class TopicReader:
 
     @property
     def _counted_requests(self) -> str:
-        return counted(self.requests - self._requests_before, "request")
+        return counted(self.client.requests - self._requests_before, "request")
 
     def _read(self, look_up: LookUp) -> None:
         """Read to the end, and wait there for messages that are not readable yet."""
@@ -260,8 +252,8 @@ class TopicReader:
 
     def _begin(self, look_up: LookUp) -> LookUp:
         """Start counting requests, and reporting progress."""
-        self._current, self._reported_at = look_up, self._client.now()
-        self._requests_before = self.requests
+        self._current, self._reported_at = look_up, self.client.now()
+        self._requests_before = self.client.requests
         return look_up
 
     def _add_page(self, look_up: LookUp, page: Messages) -> bool:
@@ -272,9 +264,7 @@ class TopicReader:
             return False
         for message in page.messages:
             payload = bytes(message.payload)
-            # Most messages of other producers contain neither the name nor an escape.
-            may_be_ours = self._mark in payload or b"\\" in payload
-            version = read_version(payload, self._key_field) if may_be_ours else None
+            version = read_version(payload, self._key_field)
             look_up.add(message, version)
             look_up.other_keys += version is None and KEY.search(payload) is not None
         last = page.messages[-1]
@@ -319,7 +309,7 @@ class TopicReader:
         self, cursor: Cursor, poll_secs: int, published_at: datetime | None = None
     ) -> Messages:
         with self._consuming():
-            page = self._client.consume(
+            page = self.client.consume(
                 cursor, batch_size=PAGE_SIZE, timeout_secs=poll_secs, published_at=published_at
             )
         self._see(page)
@@ -341,7 +331,7 @@ class TopicReader:
     def _see(self, page: Messages) -> None:
         """Compare the service's clock with the local one."""
         if page.date is not None:
-            self._ahead = page.date - self._client.now()
+            self._ahead = page.date - self.client.now()
         elif not self._is_undated:
             self._is_undated = True
             logger.warning(
@@ -353,7 +343,7 @@ class TopicReader:
 
     def _now(self) -> datetime:
         """Return the time by the service's clock, or else by the local one."""
-        return self._client.now() + self._ahead
+        return self.client.now() + self._ahead
 
     def _warn_rejected(self, look_up: LookUp, rejection: RequestRejected) -> None:
         counting = "none of its messages counts, because the time of the position is unknown"

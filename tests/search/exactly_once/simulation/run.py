@@ -13,7 +13,7 @@ from target_workato_streams.delivery.exactly_once.positions import (
     with_positions,
 )
 from target_workato_streams.delivery.exactly_once.topic_reader import TopicReader
-from target_workato_streams.delivery.guarantee import Position
+from target_workato_streams.delivery.records import Position
 from target_workato_streams.message_key import RowVersion
 
 from tests.search.exactly_once.simulation.world import (
@@ -81,7 +81,7 @@ class Run:
     def _add_state(self, state: bytes) -> None:
         if not self._has_positions:
             returned = read_state(state)
-            self._rule.restore(returned.positions or {}, returned.uncovered)
+            self._rule.restore(returned.positions, returned.uncovered)
             self._has_positions = bool(returned.positions)
         self._rule.add_state(state, resume_point(state))
         self._emit_states()
@@ -105,7 +105,7 @@ class Run:
     def _look_up(self, topic_id: int) -> None:
         client = TopicClient(self._world, topic_id)
         reader = TopicReader(client, f"T{topic_id}", KEY_FIELD)
-        position = self._rule.position(topic_id)
+        position = self._rule.positions.get(topic_id)
         found = reader.find_end() if position is None else reader.look_up(position)
         self._rule.add_found(topic_id, found.end, found.versions)
         self.found += len(found.versions)

@@ -1,0 +1,47 @@
+"""What both guarantees know of records, requests and topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..message_key import RowVersion
+
+# Runs a function in another thread and returns its result.
+Run: TypeAlias = Callable[[Callable[[], Any]], Any]
+
+
+class Versioned(Protocol):
+    """A record that is to be published."""
+
+    @property
+    def version(self) -> RowVersion:
+        """The version of its row."""
+
+    @property
+    def sequence(self) -> int:
+        """Its position in the input; higher for later records."""
+
+
+R = TypeVar("R", bound=Versioned)
+
+
+class Position(msgspec.Struct, frozen=True):
+    """The last message of a topic that was read or acknowledged."""
+
+    message_id: str | None  # None if the topic was empty
+    message_time: str | None = None  # by the service's clock; None if unknown
+
+
+class PublishResult(NamedTuple):
+    """The result of a publish request."""
+
+    failed: Mapping[int, str]  # reasons of rejected messages, by index
+    unknown: Sequence[int] = ()  # indices of messages without a result; they may have arrived
+    last_message_id: str | None = None  # of the acknowledged messages; None if it is unknown
+    time: str | None = None  # the time of the response by the service's clock
