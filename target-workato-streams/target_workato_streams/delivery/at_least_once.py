@@ -42,15 +42,15 @@ class AtLeastOnceTopic:
 
 @dataclass
 class Checkpoint:
-    """The records between two STATE messages."""
+    """A state that is emitted when all records before it have outcomes."""
 
-    unsettled: int = 0  # records without an outcome
-    sequence: float = math.inf  # of the last record; infinite before the STATE
-    state: bytes | None = None  # the STATE after the records; None before it
+    unsettled: int = 0  # records since the checkpoint before that have no outcome
+    sequence: float = math.inf  # of the last record; infinite until the STATE comes
+    state: bytes | None = None  # its value; None until it comes
 
 
 class AtLeastOnce(Generic[R]):
-    """Publishes all records, and emits a state when all records before it have an outcome.
+    """Publishes all records; each STATE is a checkpoint.
 
     A checkpoint whose records all have outcomes leaves the list immediately: if it was the first,
     its state may be emitted; otherwise its state replaces that of the previous checkpoint. So the
@@ -100,10 +100,7 @@ class AtLeastOnce(Generic[R]):
         return None if due is None else without_positions(due)
 
     def finish(self, *, is_complete: bool) -> Sequence[tuple[int, R]]:
-        """Handle the end of the input, which is complete if it ends with a STATE.
-
-        Return records that have to be published after all, with their topic ids.
-        """
+        """End the input; return records that have to be published after all, with their topics."""
         return ()
 
     def topic(self, topic_id: int) -> AtLeastOnceTopic:

@@ -94,11 +94,6 @@ LONGEST_WAIT_SECS = 4.0
 PERSISTENT_TRIES = 2
 
 
-def _kind(reason: str) -> str:
-    """Return the part of a reason that is the same for several messages."""
-    return re.sub(r"\d+", "#", reason)
-
-
 class EntryRetries:
     """The retry policy for failed entries of accepted batches; thread-safe."""
 
@@ -109,7 +104,7 @@ class EntryRetries:
 
     def may_retry(self, reason: str, failed_at: float, tries: int) -> bool:
         """Whether to retry an entry that first failed at a time on the monotonic clock."""
-        kind = _kind(reason)
+        kind = re.sub(r"\d+", "#", reason)  # the same for several messages
         if kind in self._persistent:
             return tries < PERSISTENT_TRIES
         if time.monotonic() - failed_at < self._max_secs:

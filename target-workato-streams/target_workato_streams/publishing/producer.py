@@ -111,14 +111,12 @@ class Producer:
         a STATE, it is complete; if not, the tap may have failed. Raises `EventStreamsError` if the
         run has failed, or if messages are unacknowledged.
         """
-        if has_ended and not self.stopping:
-            with suppress(EventStreamsError):  # a failure or a signal is reported below
-                self._publish_all()
+        with suppress(EventStreamsError):  # a failure or a signal is reported below
+            self._publish_all()
+            if has_ended and not self.stopping:
                 for topic_id, message in self._guarantee.finish(is_complete=is_complete):
                     self.topics[topic_id].add(message)
                 self._publish_all()
-        self._submit_all()
-        self._handle_events()
         while not self._is_idle or self._states.output is not None:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 break
@@ -155,9 +153,7 @@ class Producer:
         """Wait until `poll` is due or a descriptor is readable; return whether it is readable."""
         now = time.monotonic()
         until = self._deadline or now + LONGEST_WAIT_SECS
-        for producer in self.topics.values():
-            if (due_at := producer.due_at) is not None:
-                until = min(until, due_at)
+        until = min([until, *(producer.due_at for producer in self.topics.values())])
         return self._context.wakeup.wait(
             max(0.0, until - now), readable=readable, writable=self._states.output
         )
@@ -201,11 +197,6 @@ class Producer:
         producer.is_open = True
         self._emit_state()
 
-    def _submit_all(self) -> None:
-        """Close and queue all batches under construction."""
-        for producer in self.topics.values():
-            producer.submit_open()
-
     @property
     def _is_idle(self) -> bool:
         """Whether all outcomes of all batches that were submitted have been handled."""
@@ -213,7 +204,8 @@ class Producer:
 
     def _publish_all(self) -> None:
         """Publish everything that was read, and handle the outcomes; raises as `poll_while`."""
-        self._submit_all()
+        for producer in self.topics.values():
+            producer.submit_open()
         self.poll_while(lambda: not self._is_idle)
 
     def _has_to_pause(self, producer: TopicProducer) -> bool:
@@ -235,7 +227,7 @@ class Producer:
             self._handle(*self._context.outcomes.popleft())
         now = time.monotonic()
         for producer in self.topics.values():
-            if (due_at := producer.due_at) is not None and due_at <= now:
+            if producer.due_at <= now:
                 producer.submit_open()
         self._emit_state()
         self._summary.progress()

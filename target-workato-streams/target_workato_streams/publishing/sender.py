@@ -54,9 +54,6 @@ class _Request(NamedTuple):
         left, right = self.messages[:index], self.messages[index:]
         return self._replace(messages=left), self._replace(messages=right)
 
-    def halves(self) -> tuple[_Request, _Request]:
-        return self._replace(attempts=self.attempts + 1).split((len(self.messages) + 1) // 2)
-
 
 _sequence = attrgetter("sequence")
 
@@ -84,7 +81,8 @@ class _Batch:
     def on_rejection(self, request: _Request, error: RequestRejected) -> None:
         """Bisect a rejected request, unless it has only one message."""
         if len(request.messages) > 1:
-            self._pending.extend(reversed(request.halves()))
+            again = request._replace(attempts=request.attempts + 1)
+            self._pending.extend(reversed(again.split((len(again.messages) + 1) // 2)))
             return
         streak, message = self._streak, request.messages[0]
         rejected = Rejected(message, error.reason, error.status, request.attempts)

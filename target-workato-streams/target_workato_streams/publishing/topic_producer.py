@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -31,8 +32,7 @@ class BatchQueue:
 
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
-        # With the memory of each.
-        self._waiting: deque[tuple[Sequence[OutgoingMessage], int]] = deque()
+        self._waiting: deque[Sequence[OutgoingMessage]] = deque()
         self._started = 0
         self._in_flight: set[int] = set()
         self._changed = threading.Condition()
@@ -46,7 +46,7 @@ class BatchQueue:
     def memory(self) -> int:
         """The approximate memory of the waiting batches in bytes."""
         with self._changed:
-            return sum(memory for _, memory in self._waiting)
+            return sum(map(_memory, self._waiting))
 
     @property
     def busy(self) -> int:
@@ -63,7 +63,7 @@ class BatchQueue:
         """Append a batch, or drop it if the queue is closed."""
         with self._changed:
             if batch and not self._closed:
-                self._waiting.append((batch, _memory(batch)))
+                self._waiting.append(batch)
                 self._changed.notify()
 
     def next_batch(self) -> tuple[int, Sequence[OutgoingMessage]] | None:
@@ -73,7 +73,7 @@ class BatchQueue:
                 if self._closed:
                     return None
                 self._changed.wait()
-            number, (batch, _) = self._started, self._waiting.popleft()
+            number, batch = self._started, self._waiting.popleft()
             self._started += 1
             self._in_flight.add(number)
         return number, batch
@@ -87,8 +87,8 @@ class BatchQueue:
     def drop_from(self, sequence: int) -> None:
         """Drop the waiting messages from a sequence number on."""
         with self._changed:
-            batches = [[m for m in batch if m.sequence < sequence] for batch, _ in self._waiting]
-            self._waiting = deque((batch, _memory(batch)) for batch in batches if batch)
+            batches = [[m for m in batch if m.sequence < sequence] for batch in self._waiting]
+            self._waiting = deque(batch for batch in batches if batch)
 
     def close(self) -> None:
         """Accept no more batches, and drop the waiting ones."""
@@ -152,12 +152,12 @@ class TopicProducer:
         return any(sender.failing for sender in self._senders)
 
     @property
-    def due_at(self) -> float | None:
+    def due_at(self) -> float:
         """The time on the monotonic clock at which the batch under construction is due.
 
-        None if it is empty, or if it has to wait for other batches and can still grow.
+        Infinite if it is empty, or if it has to wait for other batches and can still grow.
         """
-        return self.builder.due_at if self.builder.messages and not self.queue else None
+        return self.builder.due_at if self.builder.messages and not self.queue else math.inf
 
     @property
     def idle(self) -> bool:

@@ -34,11 +34,7 @@ class StateWriter:
     @property
     def output(self) -> int | None:
         """The descriptor of stdout if a state has not been written completely."""
-        return sys.stdout.fileno() if self._is_pending else None
-
-    @property
-    def _is_pending(self) -> bool:
-        return bool(self._line or self._next) and not self._failed
+        return sys.stdout.fileno() if self._line or self._next else None
 
     def write(self, state: bytes | None) -> None:
         """Write as much of a new state, or of the last one, as stdout accepts without blocking."""
@@ -48,7 +44,7 @@ class StateWriter:
             self._last = state
             self._next = state + b"\n"
         try:
-            while self._is_pending:
+            while self._line or self._next:
                 self._line = self._line or memoryview(self._next)
                 if self._line.obj is self._next:
                     self._next = b""
@@ -57,7 +53,7 @@ class StateWriter:
                     return
                 self._line = self._line[written:]
         except OSError as exc:
-            self._failed = True
+            self._failed, self._line, self._next = True, memoryview(b""), b""
             raise EventStreamsError(
                 f"cannot write the state to stdout ({exc.strerror}); check the program that reads "
                 "it, and run again"

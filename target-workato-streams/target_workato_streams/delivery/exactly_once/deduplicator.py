@@ -185,9 +185,8 @@ class Deduplicator(Generic[R]):
     @property
     def holds_back_states(self) -> bool:
         """Whether found messages are not covered yet, so that the next run has to find them."""
-        if not self._found or self._listed():
-            return bool(self._kept)
-        return bool(self._kept) or self._clock() - self._matched_at <= self._hold_secs
+        is_recent = self._clock() - self._matched_at <= self._hold_secs
+        return bool(self._kept or (is_recent and self._found and not self._listed()))
 
     @property
     def is_covered(self) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...event_streams import logger
@@ -15,7 +15,7 @@ from ...plugin.wording import counted
 from ..records import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from ...event_streams.consume import ConsumeClient, Message, Messages
@@ -162,9 +162,7 @@ class TopicReader:
     def find_end(self) -> LookUp:
         """Find the last message of the topic without reading the whole topic; no version counts."""
         look_up = self._begin(LookUp(Position(None), waits=False))
-        with self._consuming():
-            _, page = self.client.newest_page(PAGE_SIZE, even_if_idle=True)
-        self._see(page)
+        page = self._request(lambda: self.client.newest_page(PAGE_SIZE, even_if_idle=True)[1])
         if page.messages and not self._add_page(look_up, page):
             self._read(look_up)
         self._current = None
@@ -308,17 +306,13 @@ class TopicReader:
     def _consume(
         self, cursor: Cursor, poll_secs: int, published_at: datetime | None = None
     ) -> Messages:
-        with self._consuming():
-            page = self.client.consume(
-                cursor, batch_size=PAGE_SIZE, timeout_secs=poll_secs, published_at=published_at
-            )
-        self._see(page)
-        return page
+        page = partial(self.client.consume, cursor, batch_size=PAGE_SIZE, timeout_secs=poll_secs)
+        return self._request(partial(page, published_at=published_at))
 
-    @contextmanager
-    def _consuming(self) -> Iterator[None]:
+    def _request(self, request: Callable[[], Messages]) -> Messages:
+        """Request a page, and compare the service's clock with the local one."""
         try:
-            yield
+            page = request()
         except RequestRejected as exc:
             if exc.status != FORBIDDEN:
                 raise
@@ -327,9 +321,6 @@ class TopicReader:
                 "topics that it publishes to: give the API client of api_token permission to "
                 "consume from this topic, too"
             ) from exc
-
-    def _see(self, page: Messages) -> None:
-        """Compare the service's clock with the local one."""
         if page.date is not None:
             self._ahead = page.date - self.client.now()
         elif not self._is_undated:
@@ -340,6 +331,7 @@ class TopicReader:
                 "run",
                 self.label,
             )
+        return page
 
     def _now(self) -> datetime:
         """Return the time by the service's clock, or else by the local one."""
