@@ -1,24 +1,25 @@
 """Histories of interrupted runs with `exactly_once`, including those that broke a simpler rule.
 
-The target runs in this process, with a service whose responses are scripted.
+The target runs in this process, with the service of the simulation, whose faults are scripted.
 """
 
 import json
+import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.search.exactly_once.simulation.world import Options, World
 from tests.support.messages_api import MessagesApi, batch_response, page, payloads_of, rejection
 from tests.support.singer_lines import record, schema
 from tests.support.target import dead_letters_in
-from tests.support.target_in_process import EventStreamsError, listen
+from tests.support.target_in_process import Cursor, EventStreamsError, listen
 
-OURS = "target-workato-streams"
-START = datetime(2026, 11, 24, tzinfo=timezone.utc)
+# The service has no faults of its own.
+FAULTLESS = Options((), kill=0, lost=0, partial=0, others=0)
 
 
 class Pipeline:
@@ -29,7 +30,7 @@ class Pipeline:
     """
 
     def __init__(self, dead_letters: Path) -> None:
-        self.messages: list[tuple[str, bytes, str]] = []
+        self.world = World(random.Random(0), 1, FAULTLESS)  # noqa: S311 - no secret
         self.batches: list[str] = []
         self.look_ups = 0
         self.states: list[dict[str, Any]] = []
@@ -92,8 +93,13 @@ class Pipeline:
     @property
     def topic(self) -> str:
         """The row and the version of each message."""
-        payloads = [json.loads(payload) for _, payload, _ in self.messages]
+        payloads = [json.loads(payload) for payload in self.payloads]
         return " ".join(f"{payload.get('id', '')}{payload['v']}" for payload in payloads)
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """The payload of each message."""
+        return [bytes(each.message.payload) for each in self.world.topics[0].messages]
 
     @property
     def covered(self) -> list[int]:
@@ -123,14 +129,13 @@ class Pipeline:
         self.look_ups += 1
         if len(self.batches) >= self.rejects_look_ups_after:
             return rejection("400 Bad Request")
-        found = self.messages
-        if "after_message_id" in request:
-            ids = [message_id for message_id, _, _ in found]
-            found = found[ids.index(request["after_message_id"]) + 1 :]
-        elif "since_time" in request:
-            found = [message for message in found if message[2] > request["since_time"]]
         # Nothing is young, so nothing is waited for.
-        return page(found[: request["batch_size"]], self._date(later_secs=60))
+        self.world.seconds += 60
+        secs = request.pop("timeout_secs", 0)
+        size = request.pop("batch_size")
+        found = self.world.consume(0, Cursor(**request), size, secs).messages
+        texts = [(each.message_id, bytes(each.payload), str(each.time)) for each in found]
+        return page(texts, self._date())
 
     def _publish(self, bodies: list[bytes], step: str) -> bytes | None:
         self._is_killed = self._is_killed or step == "kill"
@@ -144,24 +149,14 @@ class Pipeline:
             return None
         date = self._date()
         ids = {
-            index: None if str(index) in step else self._store(body)
+            index: None if str(index) in step else self.world.store(0, body)
             for index, body in enumerate(bodies)
         }
         self._is_killed = step == "killed"
         return None if "lost" in step else batch_response(ids, date)
 
-    def _store(self, payload: bytes) -> str:
-        # Neither length nor order show which came first.
-        message_id = f"A{(len(self.messages) + 1) * 7919 % 10007:x}"
-        self.messages.append((message_id, payload, self._now().isoformat(timespec="milliseconds")))
-        return message_id
-
-    def _date(self, later_secs: int = 0) -> str:
-        now = self._now() + timedelta(seconds=later_secs)
-        return f"Date: {format_datetime(now, usegmt=True)}"
-
-    def _now(self) -> datetime:
-        return START + timedelta(seconds=10 * len(self.messages))
+    def _date(self) -> str:
+        return f"Date: {format_datetime(self.world.date(), usegmt=True)}"
 
 
 def state_line(value: dict[str, Any]) -> bytes:
@@ -294,7 +289,7 @@ def test_what_stream_maps_make_of_a_row_is_no_second_version_of_it(pipe, maps, s
     """If the first entry is retried, nothing is published again after it."""
     pipe.run(sent, "0", stream_maps=maps)
     assert sorted(pipe.topic.split()) == topic.split()
-    assert len({payload for _, payload, _ in pipe.messages}) == len(topic.split())
+    assert len(set(pipe.payloads)) == len(topic.split())
 
 
 def test_a_look_up_that_is_rejected_does_not_reject_the_messages(pipe, tmp_path):

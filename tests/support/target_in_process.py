@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from target_workato_streams.event_streams import consume
 from target_workato_streams.event_streams import session as retry
+from target_workato_streams.event_streams.consume import Cursor
 from target_workato_streams.event_streams.errors import EventStreamsError
 from target_workato_streams.publishing import context as rejections
 from target_workato_streams.target import TargetWorkatoStreams
 
 # The harnesses name no inner modules but those of this file.
-__all__ = ["EventStreamsError", "listen"]
+__all__ = ["Cursor", "EventStreamsError", "listen"]
 
 
 def listen(source: Iterable[bytes], output: object, **config: Any) -> None:  # noqa: ANN401 - settings are JSON

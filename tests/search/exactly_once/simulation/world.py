@@ -195,8 +195,8 @@ class World:
             start, self.start_another_run = self.start_another_run, None
             start()
         self.may_kill("before publish")
-        self._step(topic)
-        self._publish_others(topic)
+        self._step(topic_id)
+        self._publish_others(topic_id)
         is_lost = self.happens(options.lost)
         if is_lost and self.happens(0.4):
             is_late = self.happens(options.applied_late)
@@ -216,10 +216,10 @@ class World:
         ids: list[str | None] = [None] * len(records)
         for index in order:
             if accepted[index] and records[index].content != REJECTED:
-                ids[index] = self._append(topic, records[index])
+                ids[index] = self._append(topic_id, records[index])
         date = self.date()
         self.seconds += self.happens(0.3)
-        self._publish_others(topic)
+        self._publish_others(topic_id)
         self.note("    publish {} {} lost: {}", _text(topic_id, records), ids, is_lost)
         self.may_kill("after publish")
         if is_lost:
@@ -234,13 +234,13 @@ class World:
         """
         topic = self.topics[topic_id]
         self.may_kill("in a look-up")
-        self._step(topic)
+        self._step(topic_id)
         if self.happens(self.options.expiring):
             topic.expired = self.rng.randint(topic.expired, len(topic.messages))
         start = self._first_after(topic, cursor)
         until = self.seconds + secs
         while (end := self._readable(topic)) <= start and self.seconds < until:
-            self._step(topic)
+            self._step(topic_id)
         stored = topic.messages[start : min(end, start + min(batch_size, PAGE_SIZE))]
         again = self.options.twice
         page = [each for each in stored for _ in range(1 + self.happens(again))]
@@ -248,6 +248,15 @@ class World:
             page.insert(0, topic.messages[start - 1])
         date = None if self.options.undated else self.date()
         return Messages([each.message for each in page], date)
+
+    def store(self, topic_id: int, payload: bytes, record: Record | None = None) -> str:
+        """Append a message to a topic, and return its id."""
+        topic = self.topics[topic_id]
+        message_id = f"A{len(topic.messages)}"
+        topic.indices[message_id] = len(topic.messages)
+        message = Message(message_id, msgspec.Raw(payload), _time(self.seconds))
+        topic.messages.append(Stored(message, self.seconds, record))
+        return message_id
 
     def records(self) -> list[Record]:
         """Return our messages of all topics, in topic order."""
@@ -274,23 +283,19 @@ class World:
         latest = self.seconds - self.options.readable_after
         return bisect_right(topic.messages, latest, key=lambda each: each.time)
 
-    def _step(self, topic: Topic) -> None:
+    def _step(self, topic_id: int) -> None:
         self.seconds += 1
-        if topic.late and self.happens(0.5):
-            for record in topic.late.pop(0):
-                self._append(topic, record)
+        late = self.topics[topic_id].late
+        if late and self.happens(0.5):
+            for record in late.pop(0):
+                self._append(topic_id, record)
 
-    def _publish_others(self, topic: Topic) -> None:
+    def _publish_others(self, topic_id: int) -> None:
         while self.happens(self.options.others):
-            self._append(topic, None)
+            self.store(topic_id, b'{"of":"others"}')
 
-    def _append(self, topic: Topic, record: Record | None) -> str:
-        message_id = f"A{len(topic.messages)}"
-        topic.indices[message_id] = len(topic.messages)
-        payload = _payload(record.version) if record else b'{"of":"others"}'
-        message = Message(message_id, msgspec.Raw(payload), _time(self.seconds))
-        topic.messages.append(Stored(message, self.seconds, record))
-        return message_id
+    def _append(self, topic_id: int, record: Record) -> str:
+        return self.store(topic_id, _payload(record.version), record)
 
 
 class TopicClient(ConsumeClient):
