@@ -175,10 +175,8 @@ def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    levels: dict[str, Mapping[str, Any]] = {"": config}
-    for number, item in enumerate(_topics(config)):
-        levels[f"topics[{number}]."] = item
-    for level, settings in levels.items():
+    topics = [(f"topics[{number}].", item) for number, item in enumerate(_topics(config))]
+    for level, settings in [("", config), *topics]:
         for name in ("start_date", "end_date"):
             date = settings.get(name)
             if isinstance(date, str) and parse_time(date) is None:

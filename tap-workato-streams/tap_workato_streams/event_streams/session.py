@@ -29,14 +29,10 @@ T = TypeVar("T")
 
 # docs/api.md, "Messages" and "Topics".
 DATA_CENTERS = ("us", "eu", "jp", "sg", "au", "trial")
-PUBLIC_URLS = {
-    "us": "https://event-streams.workato.com",
-    **{name: f"https://event-streams.{name}.workato.com" for name in DATA_CENTERS[1:]},
-}
-WORKSPACE_URLS = {
-    "us": "https://www.workato.com",
-    **{name: f"https://app.{name}.workato.com" for name in DATA_CENTERS[1:]},
-}
+PUBLIC_URLS = {name: f"https://event-streams.{name}.workato.com" for name in DATA_CENTERS}
+PUBLIC_URLS["us"] = "https://event-streams.workato.com"
+WORKSPACE_URLS = {name: f"https://app.{name}.workato.com" for name in DATA_CENTERS}
+WORKSPACE_URLS["us"] = "https://www.workato.com"
 
 
 def is_loopback(name: str) -> bool:

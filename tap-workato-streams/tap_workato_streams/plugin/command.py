@@ -107,14 +107,8 @@ class ConnectorCommand(SingerCommand):
     @classmethod
     def of(cls, command: click.Command, logger: logging.Logger) -> ConnectorCommand:
         """Convert the return value of the SDK's ``get_singer_command``."""
-        return cls(
-            name=command.name,
-            callback=command.callback,
-            params=command.params,
-            help=command.help,
-            context_settings=command.context_settings,
-            logger=logger,
-        )
+        names = ("name", "callback", "params", "help", "context_settings")
+        return cls(logger=logger, **{name: getattr(command, name) for name in names})
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
