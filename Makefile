@@ -24,7 +24,7 @@ help:
 	@echo 'make test                run the tests (3 minutes on 2 cores)'
 	@echo 'make test-all            run them, and pipelines with Meltano, the packages and the documented commands'
 	@echo 'make lint                check style and types'
-	@echo 'make search              search with new random input, faults and kills (30 minutes)'
+	@echo 'make search              search with new random input, faults and kills (50 minutes)'
 	@echo 'make mutate              break each promise in the code, and check that its tests fail (30 minutes)'
 	@echo 'make fuzz-target         test the target with random records, states, faults and signals (10 minutes)'
 	@echo 'make fuzz-exactly-once   test exactly_once with random histories (1 minute)'
@@ -95,6 +95,7 @@ search: setup
 	@echo 'SEED=$(SEARCH)'
 	@$(PYTEST) -m hypothesis --hypothesis-profile=random --hypothesis-seed=$(SEARCH)
 	@$(BIN)/python -m tests.search.fuzz_target $(or $(ROUNDS),200) $(SEARCH)
+	@$(BIN)/python -m tests.search.tail_soak $(or $(MINUTES),20) $(SEARCH)
 	@$(BIN)/python -m tests.search.exactly_once.simulation $(or $(HISTORIES),15000) $(SEARCH)
 	@$(BIN)/python -m tests.search.exactly_once.chaos $(or $(MINUTES),10) $(SEARCH)
 	@SEED=$(SEARCH) $(BIN)/pytest tests/pipelines/changing_payloads_scenario.py

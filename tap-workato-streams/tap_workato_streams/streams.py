@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +21,6 @@ from typing_extensions import override
 
 from .discovery.catalog import TopicMetadata
 from .discovery.schemas import OPEN_PAYLOAD
-from .event_streams.consume import rfc3339
 from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
 from .plugin.json import decode
@@ -163,28 +161,19 @@ class TopicStream(Stream):
         """
         count, error = self._write_messages(page.messages) if page.messages else (0, None)
         page = page.first(count)
-        self._update_state(page.bookmark())
+        if bookmark := page.bookmark():
+            self._move_bookmark(bookmark)
         self.summary.add(page)
         if error:
             raise error
 
-    def _update_state(self, bookmark: Bookmark | None) -> None:
+    def _move_bookmark(self, bookmark: Bookmark) -> None:
         if self.replication_method == REPLICATION_FULL_TABLE:
             return
         state = self.stream_state
-        if self._reached_at:
-            state["read_at"] = self._reached_at
-        if bookmark and bookmark.message_id is not None:
+        if bookmark.message_id is not None:
             state.update(replication_key="message_id", replication_key_value=bookmark.message_id)
-        if bookmark:
-            state.update(message_time=bookmark.time, topic_id=self.topic.id)
-
-    @cached_property
-    def _reached_at(self) -> str | None:
-        """The time of the first page; None if no limit may keep the run from reaching a topic."""
-        if not (self.config.get("max_messages") or self.config.get("max_run_secs")):
-            return None
-        return rfc3339(datetime.now(timezone.utc), "milliseconds")
+        state.update(message_time=bookmark.time, topic_id=self.topic.id)
 
     def _write_messages(self, messages: Sequence[Message]) -> tuple[int, EventStreamsError | None]:
         """Write messages; return how many can be written, and the error of the one after them."""

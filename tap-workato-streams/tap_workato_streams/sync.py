@@ -7,9 +7,11 @@ import queue
 import threading
 import time
 from collections import deque
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from .event_streams import logger
+from .event_streams.consume import rfc3339
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError, Unavailable
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
@@ -61,6 +63,9 @@ class Sync:
         self._limiter = limiter
         self._max_retry_secs = settings.max_retry_secs
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
+        is_limited = settings.max_messages or settings.max_run_secs
+        now = rfc3339(datetime.now(timezone.utc), "milliseconds")
+        self._read_at = now if is_limited else None
         self._state_interval = Interval(settings.state_interval_secs)
         self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
@@ -110,7 +115,9 @@ class Sync:
             # From here on, the state is only used with the lock.
             progress = Progress([stream.summary for stream in started], tail=self._tail)
             with contextlib.closing(progress):
-                self._start_workers(deque(sorted(started, key=_last_read_at)))
+                # A limit may end the run early, so the topic that has waited longest is the first.
+                read_at = {each: str(each.stream_state.get("read_at", "")) for each in started}
+                self._start_workers(deque(sorted(started, key=read_at.__getitem__)))
                 self._wait(len(started), progress)
             if self._limits.reached and not self._tail:
                 time_left = Interval(LAST_RESPONSE_SECS)
@@ -193,12 +200,12 @@ class Sync:
         return end
 
     def _wait_for_retry(self, end: _End) -> None:
-        if end.is_repeated or not isinstance(end.error, Unavailable):
+        if isinstance(end.error, Unavailable) and not end.is_repeated:
+            with self._page_written:
+                # A page of another topic shows that the service responds again.
+                self._page_written.wait(UNAVAILABLE_TOPIC_SECS)
+        else:
             time.sleep(_retry_secs(end.error))
-            return
-        with self._page_written:
-            # A page of another topic shows that the service responds again.
-            self._page_written.wait(UNAVAILABLE_TOPIC_SECS)
 
     def _write(self, stream: TopicStream, page: Page) -> bool:
         """Write a page, and the state if it is due; return whether the run continues."""
@@ -207,6 +214,8 @@ class Sync:
                 return False
             self._errors.pop(stream, None)
             self._reached.add(stream)
+            if self._read_at:
+                stream.stream_state["read_at"] = self._read_at
             try:
                 with self._output_errors():
                     stream.write_page(page.first(self._limits.take(len(page.messages))))
@@ -299,10 +308,6 @@ class Sync:
             if is_failure and stream not in self._errors:
                 line = f"{error}; a limit ended the run before a retry succeeded"
                 self._errors[stream] = EventStreamsError(line)
-
-
-def _last_read_at(stream: TopicStream) -> str:
-    return str(stream.stream_state.get("read_at") or "")
 
 
 def _retry_secs(error: Exception | None) -> float:

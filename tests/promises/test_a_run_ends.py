@@ -212,7 +212,9 @@ def test_a_deleted_topic_fails_a_run_that_max_messages_ends(emulator, topic, sta
     time.sleep(0.2)
     run = read_slowly(process, chunk_bytes=65_536, rest_secs=0)
     assert (run.exit_code, len(ids(run))) == (1, 50)
-    assert f"topic_{deleted} (topic {deleted}): HTTP 404" in run.stderr.splitlines()[-1]
+    last = run.stderr.splitlines()[-1]
+    assert f"topic_{deleted} (topic {deleted}): HTTP 404" in last
+    assert LIMIT_ENDED not in last
 
 
 def test_a_deleted_topic_fails_a_run_although_the_limit_came_first(emulator, topic, run_tap):

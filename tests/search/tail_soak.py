@@ -77,6 +77,7 @@ class Soak:
 
     def finish(self) -> None:
         """Check that each message was written once, and print the errors."""
+        time.sleep(QUIET_SECS)
         published = {
             t: [m.message_id for m in self.emulator.messages(t)] for t in [*LIVING, DELETED]
         }

@@ -33,8 +33,6 @@ SAFE_TEXTS = (
 )
 # A name or message id from the service or the input may be as large as a message.
 MAX_CHARS = 2000
-# The time that the last lines of a run that has failed may take.
-BLOCKED_LOG_SECS = 3
 
 
 def safe_text(exc: BaseException) -> str:
@@ -118,8 +116,7 @@ class ConnectorCommand(SingerCommand):
             return super().main(*args, **kwargs)
         except Exception as exc:
             shown = exc if self.logger.isEnabledFor(logging.DEBUG) else None
-            # If nobody reads stderr, the log blocks, and the process ends like this.
-            signal.alarm(BLOCKED_LOG_SECS)
+            signal.alarm(3)  # Ends the process if nobody reads stderr, and the log blocks.
             for line in _lines(exc):
                 self.logger.error("%s", line, exc_info=shown)  # noqa: TRY400 - only at debug level
             signal.alarm(0)
