@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 from .plugin.start import prepare
 
 
@@ -16,12 +14,8 @@ def main() -> None:
     try:
         TargetWorkatoStreams.cli()
     except SystemExit as exc:
-        if exc.code == 1:
-            # From here on, a signal ends the process at once.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            if not TargetWorkatoStreams.stopped:
-                discard_input()
+        if exc.code == 1 and not TargetWorkatoStreams.stopped:
+            discard_input()
         raise
 
 

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import select
+import signal
 import stat
 import sys
 import time
@@ -164,11 +165,10 @@ def _descriptor(source: IO[str] | IO[bytes]) -> int | None:
 
 
 def discard_input() -> None:
-    """After a failure has been logged, read on for a moment or to the end of the input.
-
-    If the pipe broke, Meltano would log a hundred lines about it below the error.
-    """
+    """After a failure, read on: Meltano would log a hundred lines about a broken pipe below it."""
     logging.disable()  # the error stays the last line, whatever the workers still do
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # ends the process at once
     deadline = time.monotonic() + DISCARD_SECS
     with suppress(OSError):
         mode = os.fstat(0).st_mode

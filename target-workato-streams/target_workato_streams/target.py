@@ -139,7 +139,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         config = self.config
         self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
-        self._from_topics: set[str] = set()  # the streams whose records may come from a topic
+        self._from_topics: dict[str, bool] = {}  # whether the records of a stream may come from one
         self._mapped: dict[str, list[MappedStream]] = {}
         self._producer = make_producer(config)
         self._router = Router(config, self._producer)
@@ -160,9 +160,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if self._streams.get(line.stream) == stream:
             return
         schema = decode_schema(stream.schema)
-        self._from_topics.discard(line.stream)
-        if schema["properties"].keys() >= TAP_FIELDS:
-            self._from_topics.add(line.stream)
+        self._from_topics[line.stream] = schema["properties"].keys() >= TAP_FIELDS
         if self._decodes:
             with mapping(line.stream):
                 self.mapper.register_raw_stream_schema(line.stream, schema, line.key_properties)
@@ -217,7 +215,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             self._add(stream, text, record)
 
     def _add(self, stream: Stream, text: bytes, record: Record, problem: str | None = None) -> None:
-        if record.stream.name in self._from_topics:
+        # Each record, because stream maps may have merged several topics into one stream.
+        if self._from_topics[record.stream.name]:
             self._router.check_source(stream.name, record.text)
         self._producer.add(stream, text, record, problem)
 

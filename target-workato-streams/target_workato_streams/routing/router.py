@@ -57,17 +57,11 @@ class Router:
         self._producer.route(stream, topic_id)
 
     def check_source(self, stream: str, record: bytes) -> None:
-        """Raise `SettingError` if a record with `TAP_FIELDS` goes to the topic it was read from.
-
-        Several topics may have been merged into one stream, so each record is checked.
-        """
+        """Raise `SettingError` if a record with `TAP_FIELDS` goes to the topic it was read from."""
         producer, fields = self._producer.routes[stream], members(record)
-        if (
-            producer is not None
-            and fields.get("topic_id") == b"%d" % producer.topic_id
-            # A number would be the id of something else, such as a post in a forum.
-            and fields.get("message_id", b"").startswith(b'"')
-        ):
+        # A number would be the id of something else, such as a post in a forum.
+        is_message = fields.get("message_id", b"").startswith(b'"')
+        if producer and is_message and fields.get("topic_id") == b"%d" % producer.topic_id:
             raise SettingError(
                 f"stream {stream}: its records were read from topic {producer.topic_id}, which "
                 "would be published into itself; choose another topic in topics, or, if the two "
