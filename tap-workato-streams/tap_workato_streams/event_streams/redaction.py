@@ -49,7 +49,7 @@ def _forms(value: str) -> Iterator[str]:
     """Yield a value as it may be quoted: on one line, in a URL, or escaped once or twice."""
     escaped = json.dumps(value)[1:-1]
     yield " ".join(value.split())
-    yield quote(value, safe="")
+    yield quote(value, safe="", errors="replace")  # it may contain a lone surrogate
     yield escaped
     yield json.dumps(escaped)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]
