@@ -28,7 +28,7 @@ help:
 	@echo 'make mutate              break each promise in the code, and check that its tests fail (30 minutes)'
 	@echo 'make fuzz-target         test the target with random records, states, faults and signals (10 minutes)'
 	@echo 'make fuzz-exactly-once   test exactly_once with random histories (1 minute)'
-	@echo 'make chaos-exactly-once  test exactly_once with kills at random moments (8 minutes)'
+	@echo 'make chaos-exactly-once  test exactly_once with kills at random moments, and with real taps (12 minutes)'
 	@echo 'make matrix              test both connectors with plugins from PyPI, and write docs/compatibility.md (2 minutes)'
 	@echo 'make drift               load changing payloads into PostgreSQL, with kills and full refreshes (6 minutes)'
 	@echo 'make check-live          compare a real workspace with the assumptions about the API'
@@ -125,7 +125,7 @@ fuzz-exactly-once: setup
 	@$(BIN)/python -m tests.search.exactly_once.simulation $(or $(HISTORIES),15000) $(or $(SEED),0)
 
 # Kills the executable at random moments for 5 minutes, or MINUTES=30. Then runs real taps with
-# meltano run, which takes another 3 minutes.
+# meltano run for several nights, which takes another 7 minutes.
 chaos-exactly-once: setup
 	@$(BIN)/python -m tests.search.exactly_once.chaos $(or $(MINUTES),5)
 	@$(BIN)/pytest tests/pipelines/exactly_once_scenario.py

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections import Counter
+from collections.abc import Iterable
 
 from tests.search.exactly_once.simulation.campaign import DEVIATIONS, SOURCES, play, trace
 
@@ -10,11 +11,15 @@ from tests.search.exactly_once.simulation.campaign import DEVIATIONS, SOURCES, p
 ENOUGH_HISTORIES = 300
 
 
+COLUMNS = ("histories", "runs", "messages", "with duplicates", "lost", "untrue", "behind")
+
+
 def main(histories: int, seed: int) -> int:
     """Play at least so many histories, of each deviation and source the same number."""
     logging.disable()  # Its lines would only repeat the trace.
     each = -(-histories // (len(DEVIATIONS) * len(SOURCES)))
     total: Counter[str] = Counter()
+    print(_row("", COLUMNS, "duplicated, or contradicted"))  # noqa: T201
     for name, deviation in DEVIATIONS.items():
         counts: Counter[str] = Counter()
         for source in SOURCES:
@@ -24,24 +29,27 @@ def main(histories: int, seed: int) -> int:
                 print("\n".join(trace(source, name, failed)))  # noqa: T201
                 print(f"{source}, {name}: seed {failed} has a violation")  # noqa: T201
                 return 1
+        note = f"({deviation.assumption})" if deviation.assumption else deviation.duplicates
+        print(_row(name, _cells(counts), note), flush=True)  # noqa: T201
         if deviation.assumption:
-            print(f"{name}: {_in_words(counts)}; contradicts: {deviation.assumption}")  # noqa: T201
             continue
-        print(f"{name}: {_in_words(counts)}; {deviation.duplicates or 'no duplicates'}")  # noqa: T201
         total += counts
-        share = counts["duplicated"] / counts["histories"]
+        share = counts["with duplicates"] / counts["histories"]
         if counts["histories"] >= ENOUGH_HISTORIES and share > deviation.share:
             print(f"{name}: {share:.1%} of the histories have duplicates, from seed {seed}")  # noqa: T201
             return 1
-    print(f"all but those that contradict, from seed {seed}: {_in_words(total)}")  # noqa: T201
+    print(_row("all but (contradictions)", _cells(total), f"from seed {seed}"))  # noqa: T201
     return 0
 
 
-def _in_words(counts: Counter[str]) -> str:
-    return (
-        "{histories:,} histories, {runs:,} runs ({failures:,} failed), {messages:,} messages; "
-        "histories with duplicates: {duplicated:,}, with losses or untrue states: {violated:,}"
-    ).format_map(counts)
+def _cells(counts: Counter[str]) -> list[str]:
+    return [f"{counts[name]:,}" for name in COLUMNS]
+
+
+def _row(name: str, cells: Iterable[str], note: str) -> str:
+    widths = [max(len(title), 8) + 2 for title in COLUMNS]
+    padded = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
+    return f"{name:44}{''.join(padded)}  {note}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
+from target_workato_streams.delivery.exactly_once import deduplicator
 from target_workato_streams.delivery.exactly_once.positions import BOOKMARK
 from target_workato_streams.event_streams.errors import EventStreamsError
 
@@ -15,6 +17,8 @@ from tests.search.exactly_once.simulation.run import Run
 from tests.search.exactly_once.simulation.sources import Source
 from tests.search.exactly_once.simulation.world import Killed, Options, Record, World
 
+# As small as the pages and tables.
+MAX_LISTED = 6
 TABLES = (
     "incremental",
     "unsorted",
@@ -50,11 +54,12 @@ class History:
         self.source, routes = choose(options, rng)
         self.world = World(rng, len(set(routes.values())), options, trace)
         self.violations: list[tuple[str, str]] = []
-        self.runs = self.failures = 0
+        self.runs = 0
         self._emissions = Emissions(self.source)
         self._routes = routes
         self._states = [State()]
 
+    @patch.object(deduplicator, "MAX_LISTED", MAX_LISTED)
     def play(self) -> bool:
         """Play the history.
 
@@ -138,7 +143,6 @@ class History:
         except Killed:
             pass
         except EventStreamsError as exc:
-            self.failures += 1
             self.world.note("  FAILED: {}", exc)
 
     def _texts(
