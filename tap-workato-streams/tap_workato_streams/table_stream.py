@@ -14,7 +14,7 @@ from .plugin.wording import counted, listed, shown
 from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
 from .records.evolution import (
     ADD_COLUMNS,
-    ADDING,
+    ADD_COLUMNS_NEXT_RUN,
     RESCUE,
     ColumnRegistry,
     Evolution,
@@ -24,14 +24,13 @@ from .records.evolution import (
     from_catalog,
     key_path,
     key_problem,
-    pointer,
 )
 from .records.record_builder import RecordBuilder
 from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.singerlib import RecordMessage
@@ -90,10 +89,9 @@ class TableStream(TopicStream):
         builder = self._builder
         where = "dropped" if builder.evolution.drops else f"kept in {RESCUED}"
         if values := str(builder.unfitting):
-            level, remedy = logging.INFO, ""
-            if builder.unfitting.has_number:
-                level = logging.WARNING
-                remedy = "; if numbers should fit, change the type of their column"
+            has_number = builder.unfitting.has_number
+            level = logging.WARNING if has_number else logging.INFO
+            remedy = "; if numbers should fit, change the type of their column" * has_number
             text = "%s: values that do not fit their column, %s: %s%s"
             logger.log(level, text, self.topic, where, values, remedy)
         if values := str(builder.without_column):
@@ -102,26 +100,24 @@ class TableStream(TopicStream):
             text = "%s: values that do not fit their column, dropped because of stream_maps: %s"
             logger.warning(text, self.topic, values)
         if builder.left_out:
-            logger.warning(
-                "%s: the filter in stream_maps left out %s whose key (%s) does not fit its column; "
-                "to load them, declare a key of mixed types as string and use --full-refresh",
-                self.topic,
-                counted(builder.left_out, "message"),
-                listed(sorted(builder.evolution.keys)),
+            text = (
+                "%s: the filter in stream_maps left out %s whose key does not fit its column; to "
+                "load them, declare a key of mixed types as string and use --full-refresh"
             )
+            logger.warning(text, self.topic, counted(builder.left_out, "message"))
 
     @override
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
         rescued = record.get(RESCUED)
         filled = self._mapped.fill(record, self._builder.columns)
-        message_id = record["message_id"]
-        is_left_out = True
-        for message in super()._generate_record_messages(record):
+        message_id, values = record["message_id"], next(self._rescued)
+        messages = list(super()._generate_record_messages(record))
+        for message in messages:
             if key := self._mapped.finish(message, rescued, filled):
-                raise self._key_error(message_id, key, rescued or {})
-            is_left_out = False
-            yield message
-        self._builder.count(next(self._rescued), is_left_out=is_left_out)
+                problem = key_problem(key, has_value=self._builder.has_value(key, values))
+                raise self._cannot_write(message_id, problem)
+        self._builder.count(values, is_left_out=not messages)
+        yield from messages
 
     @override
     def build_members(
@@ -170,12 +166,6 @@ class TableStream(TopicStream):
     def _cannot_write(self, message_id: str, problem: str) -> EventStreamsError:
         return EventStreamsError(f"{self.topic}: message {message_id} cannot be written: {problem}")
 
-    def _key_error(self, message_id: str, key: str, rescued: Collection[str]) -> EventStreamsError:
-        path = key_path(self._builder.columns, key, self._layout)
-        has_value = path is not None and pointer(path) in rescued
-        problem = key_problem(key, has_value=None if self._builder.evolution.drops else has_value)
-        return self._cannot_write(message_id, problem)
-
     def _bookmark_columns(self) -> None:
         """Store the columns in the state, since they take precedence in the next run."""
         columns = self._builder.next_columns
@@ -210,7 +200,8 @@ class TableStream(TopicStream):
             self._layout,
             self._mode,
             keys=keys,
-            has_other_key=self.maps.has_other_key(self.primary_keys),
+            is_deferred=self.config.get("schema_evolution") == ADD_COLUMNS_NEXT_RUN
+            or self.maps.has_other_key(self.primary_keys),
             deselected=self._deselected,
             sets=self.maps.sets,
             removes=self.maps.removes,
@@ -243,7 +234,8 @@ class TableStream(TopicStream):
     @cached_property
     def _mode(self) -> str:
         default = RESCUE if self._is_declared else ADD_COLUMNS
-        return self.config.get("schema_evolution") or default
+        mode: str = self.config.get("schema_evolution") or default
+        return ADD_COLUMNS if mode == ADD_COLUMNS_NEXT_RUN else mode
 
     @cached_property
     def _last_columns(self) -> Columns:
@@ -255,7 +247,7 @@ class TableStream(TopicStream):
     @cached_property
     def _known_columns(self) -> Columns:
         bookmarked = self._last_columns
-        adds_columns = self._mode in ADDING
+        adds_columns = self._mode == ADD_COLUMNS
         known = [bookmarked, self._catalog_columns]
         if self._declared is not None:
             known = [self._declared, bookmarked if adds_columns else {}]

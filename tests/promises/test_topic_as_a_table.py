@@ -380,10 +380,10 @@ def test_messages_that_a_filter_leaves_out_because_of_their_key_are_counted(
     assert [row["id"] for row in rows(run)] == [1, 1]
     [line] = [line for line in run.stderr.splitlines() if "WARNING" in line]
     assert (
-        "topic_1 (topic 1): the filter in stream_maps left out 2 messages whose key (id) does not "
-        "fit its column; to load them, declare a key of mixed types as string and use "
-        "--full-refresh" in line
-    )
+        "topic_1 (topic 1): the filter in stream_maps left out 2 messages whose key does not fit "
+        "its column; to load them, declare a key of mixed types as string and use --full-refresh"
+    ) in line
+    assert run.exit_code == 0
     [line] = [line for line in run.stderr.splitlines() if "kept in _rescued" in line]
     assert line.endswith("fields without a column, kept in _rescued: /x (1)")
 
@@ -563,6 +563,15 @@ def test_an_expression_survives_missing_and_rescued_values(emulator, run_tap, to
     assert bookmark(failing)["replication_key_value"] == loaded[0]
     assert (run.exit_code, run.error_lines) == (0, [])
     assert [row["total_cents"] for row in rows(run)] == [999, None, None]
+
+
+def test_an_expression_sees_a_boolean_in_a_text_column_as_text(emulator, run_tap, topic):
+    """So `false` is true, as documented, and has to be compared."""
+    emulator.load(topic, [{"paid": False}])
+    topics = [{"id": topic, "schema": {"properties": {"paid": {"type": "string"}}}}]
+    maps = {"topic_1": {"wrong": "'yes' if paid else 'no'", "right": "str(paid == 'true')"}}
+    run = run_tap(topics=topics, stream_maps=maps, **UNPACKED)
+    assert rows(run) == [{"paid": "false", "wrong": "yes", "right": "False"}]
 
 
 def test_deeper_levels_are_flattened(emulator, run_tap, topic):

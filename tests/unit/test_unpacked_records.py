@@ -17,13 +17,7 @@ from tap_workato_streams.records.columns import (
     merged,
     schemas,
 )
-from tap_workato_streams.records.evolution import (
-    ADDING,
-    MAX_COLUMNS,
-    MODES,
-    Evolution,
-    from_bookmark,
-)
+from tap_workato_streams.records.evolution import MAX_COLUMNS, MODES, Evolution, from_bookmark
 from tap_workato_streams.records.record_builder import RecordBuilder
 
 from tests.support.payload_text import Number, leaves, loads, original, payloads
@@ -238,10 +232,11 @@ def test_an_object_that_is_flattened_has_to_wait_for_a_value_in_it(first):
         (['{"a":1}', '{"a":{"b":1}}', '{"a__b":"x"}'], {"a": "number", "a__b": "string"}),
     ],
 )
-@pytest.mark.parametrize("mode", ADDING)
-def test_the_first_value_decides_whether_a_field_is_an_object(mode, payloads, columns):
+@pytest.mark.parametrize("is_deferred", [False, True])
+def test_the_first_value_decides_whether_a_field_is_an_object(is_deferred, payloads, columns):
     """Also while its column waits for the next run."""
-    topic = builder({}, mode, flattened(unpacked=True))
+    evolution = Evolution(flattened(unpacked=True), "add_columns", is_deferred=is_deferred)
+    topic = builder({}, evolution)
     topic.build([payload.encode() for payload in payloads])
     assert {
         name: {inner: each.types[0] for inner, each in column.fields.items()}
@@ -425,13 +420,13 @@ LAYOUTS = {
 @given(
     sample=st.lists(payloads, max_size=4),
     pages=st.lists(st.lists(payloads, max_size=4), max_size=3),
-    mode=st.sampled_from([*ADDING, "rescue"]),
-    has_other_key=st.booleans(),
+    mode=st.sampled_from(["add_columns", "rescue"]),
+    is_deferred=st.booleans(),
 )
-def test_every_record_conforms_and_nothing_is_lost(layout, sample, pages, mode, has_other_key):
+def test_every_record_conforms_and_nothing_is_lost(layout, sample, pages, mode, is_deferred):
     """Columns and rescued values together are the payload, and fit the last SCHEMA."""
     columns = infer_columns(sample, layout.levels)
-    topic = RecordBuilder(columns, Evolution(layout, mode, has_other_key=has_other_key))
+    topic = RecordBuilder(columns, Evolution(layout, mode, is_deferred=is_deferred))
     for page in pages:
         built = topic.build(page)
         assert len(built.bodies) == len(page)
@@ -462,24 +457,26 @@ def histories(draw: st.DrawFn) -> tuple[list[bytes], list[list[int]]]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-@pytest.mark.parametrize("mode", ADDING)
+@pytest.mark.parametrize("is_deferred", [False, True])
 @settings(max_examples=75)
 @given(
     history=histories(),
     known=st.lists(payloads, max_size=2),
     stored=st.lists(st.integers(0, 12), min_size=4, max_size=4),
 )
-def test_however_messages_are_read_the_columns_are_the_same(layout, mode, history, known, stored):
+def test_however_messages_are_read_the_columns_are_the_same(
+    layout, is_deferred, history, known, stored
+):
     """In random pages, with kills and full refreshes; the columns of the catalog are the same."""
     messages, runs = history
     catalog = infer_columns(known, layout.levels)
-    at_once = RecordBuilder(catalog, Evolution(layout, mode))
+    at_once = RecordBuilder(catalog, Evolution(layout, "add_columns", is_deferred=is_deferred))
     at_once.build(messages)
 
     position, bookmark = 0, schemas(catalog)
     for ends, keep in zip(runs, stored, strict=False):
         columns = merged(from_bookmark(bookmark, layout.levels), catalog)
-        topic = RecordBuilder(columns, Evolution(layout, mode))
+        topic = RecordBuilder(columns, Evolution(layout, "add_columns", is_deferred=is_deferred))
         states = [(position, bookmark)]
         for end in [end for end in ends if end > position]:
             topic.build(messages[position:end])
@@ -488,7 +485,7 @@ def test_however_messages_are_read_the_columns_are_the_same(layout, mode, histor
         # The state of some page was the last one to be stored; 0 is a full refresh.
         position, bookmark = states[min(keep, len(states)) - 1] if keep else (0, schemas(catalog))
     columns = merged(from_bookmark(bookmark, layout.levels), catalog)
-    topic = RecordBuilder(columns, Evolution(layout, mode))
+    topic = RecordBuilder(columns, Evolution(layout, "add_columns", is_deferred=is_deferred))
     topic.build(messages[position:])
 
     assert schemas(topic.next_columns) == schemas(at_once.next_columns)

@@ -27,17 +27,14 @@ if TYPE_CHECKING:
     from ..event_streams.developer_api import WorkspaceTopic
     from ..records.columns import Layout
 
-SAMPLE_SIZE = 50
-# A fraction that comes later does not fit such a column, so the log shows that it was inferred.
-WHOLE = " (only whole numbers so far)"
+SAMPLE_SIZE, MAX_REQUESTS = 50, 5
 
 
 def sample(client: ConsumeClient) -> list[bytes]:
     """Read the payloads of a topic's oldest page and of a new one, in at most five requests.
 
-    The new page is the first of the last sixteenth of the time since the oldest messages and, if it
-    is full, of the last sixteenth of that. If the topic was idle then, the page is searched for in
-    the time before: first after a quarter of it, since more can be missed later than earlier.
+    The new page is from the last sixteenth of the time since the oldest messages or, if it is full,
+    of the rest. If the topic was idle then, the search goes on after a quarter of the time before.
     """
     consume = partial(client.consume, batch_size=SAMPLE_SIZE)
     oldest = newest = consume(EARLIEST)
@@ -45,9 +42,7 @@ def sample(client: ConsumeClient) -> list[bytes]:
         newest = consume(Cursor(after_message_id=oldest.messages[-1].message_id))
     until, share = newest.date or datetime.now(timezone.utc), 1 / 16
     since = parse_time(newest.messages[-1].time) if newest.messages else None
-    for _ in range(3):
-        if not since or len(newest.messages) < SAMPLE_SIZE:
-            break
+    while since and len(newest.messages) == SAMPLE_SIZE and client.requests < MAX_REQUESTS:
         time = until - (until - since) * share
         page = consume(Cursor(since_time=rfc3339(time, "milliseconds")))
         if page.messages:
@@ -115,7 +110,6 @@ def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> 
     # Only unknown schemas need these imports, and most runs start faster without them.
     from ..records.columns import infer_columns, leaves  # noqa: PLC0415
     from ..records.columns import schemas as column_schemas  # noqa: PLC0415
-    from ..records.json_values import INTEGER  # noqa: PLC0415
 
     payloads: list[bytes] = []
     try:
@@ -126,10 +120,9 @@ def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> 
         logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
     schema = schemas.OPEN_PAYLOAD
     if columns := infer_columns(payloads, layout.levels if layout else 0):
-        found = [
-            f"{shown('.'.join(path))} {column}{WHOLE if column.types == (INTEGER,) else ''}"
-            for path, column in leaves(columns).items()
-        ]
+        kinds = {path: str(column) for path, column in leaves(columns).items()}
+        note = {"integer": " (only whole numbers so far)"}
+        found = [f"{shown('.'.join(path))} {k}{note.get(k, '')}" for path, k in kinds.items()]
         count, messages = counted(len(found), "column"), counted(len(payloads), "message")
         logger.info("%s: found %s in %s: %s", topic, count, messages, listed(found))
         schema = {**schema, "properties": column_schemas(columns)}

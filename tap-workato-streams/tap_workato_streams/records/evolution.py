@@ -82,10 +82,10 @@ def schema_problem(value: RescuedValue) -> str:
     return f"{shown(pointer(value.path)) or 'its payload'} {reason}"
 
 
-def key_problem(name: str, *, has_value: bool | None) -> str:
-    """Return the problem of a message without a key property; `has_value` is None if unknown."""
+def key_problem(name: str, *, has_value: bool) -> str:
+    """Return the problem of a message without a key property."""
     about = f"{name}, which is a key property"
-    problem = f"it has no {'valid ' if has_value is None else ''}value for {about}"
+    problem = f"it has no value for {about}"
     if has_value:
         problem = f"its value for {about}, does not fit the column"
     return f"{problem}; remove such messages with a __filter__ in stream_maps"
@@ -115,10 +115,9 @@ def _shown(path: Path | None) -> str:
     return "other fields" if path is None else shown(pointer(path)) or "the payload"
 
 
-ADD_COLUMNS, ADD_COLUMNS_NEXT_RUN = "add_columns", "add_columns_next_run"
-RESCUE, FAIL, NONE = "rescue", "fail", "none"
-ADDING = (ADD_COLUMNS, ADD_COLUMNS_NEXT_RUN)
-MODES = (*ADDING, RESCUE, FAIL, NONE)
+ADD_COLUMNS, RESCUE, FAIL, NONE = "add_columns", "rescue", "fail", "none"
+ADD_COLUMNS_NEXT_RUN = "add_columns_next_run"  # `ADD_COLUMNS` that is deferred
+MODES = (ADD_COLUMNS, ADD_COLUMNS_NEXT_RUN, RESCUE, FAIL, NONE)
 
 # PostgreSQL allows 1,600 columns, and fewer in wide rows. Further fields are rescued, so that
 # payloads with ids as field names do not block the load.
@@ -135,7 +134,7 @@ class Evolution:
     layout: Layout
     mode: str = RESCUE  # the setting `schema_evolution`
     keys: Collection[str] = ()  # the columns that are key properties, and that no stream map sets
-    has_other_key: bool = False  # rows have another key than the message id
+    is_deferred: bool = False  # new columns wait for the next run, once there is a SCHEMA
     deselected: Collection[Path] = frozenset()  # the paths in the record
     sets: frozenset[str] = frozenset()  # the properties that stream maps set
     removes: frozenset[str] = frozenset()  # and those that they remove
@@ -153,12 +152,7 @@ class Evolution:
     @cached_property
     def adds_columns(self) -> bool:
         """Whether new fields become columns."""
-        return self.mode in ADDING and self.rescues
-
-    @property
-    def is_deferred(self) -> bool:
-        """Whether new columns wait for the next run, once there is a SCHEMA."""
-        return self.has_other_key or self.mode == ADD_COLUMNS_NEXT_RUN
+        return self.mode == ADD_COLUMNS and self.rescues
 
     @cached_property
     def _mapped(self) -> dict[str, str]:
@@ -222,7 +216,10 @@ class ColumnRegistry:
                 owner = self._names.get(self._layout.column_name(leaf).lower())
                 if owner != leaf and not contains(self._settled, leaf):
                     self._settled.add(leaf)
-                    found = merged(found, _at(leaf, column))
+                    field = {leaf[-1]: column}
+                    for parent in reversed(leaf[:-1]):
+                        field = {parent: Column((OBJECT,), fields=field)}
+                    found = merged(found, field)
         added = self._admit(found)
         self.columns = merged(self.columns, added)
         return bool(added)
@@ -260,15 +257,6 @@ class ColumnRegistry:
         if self._evolution.reserves(path):
             return False
         return self._names.setdefault(name.lower(), path) == path
-
-
-def _at(path: Path, column: Column) -> Columns:
-    """Return a column in the objects that it is in."""
-    *parents, name = path
-    columns = {name: column}
-    for parent in reversed(parents):
-        columns = {parent: Column((OBJECT,), fields=columns)}
-    return columns
 
 
 MAX_LEVELS = 100  # more levels of objects than any bookmark has

@@ -129,11 +129,15 @@ class RecordBuilder:
     def count(self, rescued: Sequence[RescuedValue], *, is_left_out: bool = False) -> None:
         """Count the values of a record that is written, or of a message that a filter left out."""
         if is_left_out:
-            keys = self._key_paths.values()
-            self.left_out += any(not each.is_null and each.path in keys for each in rescued)
+            self.left_out += any(self.has_value(key, rescued) for key in self.evolution.keys)
             return
         for value in rescued:
             (self.unfitting if value.has_column else self.without_column).add(value)
+
+    def has_value(self, key: str, rescued: Sequence[RescuedValue]) -> bool:
+        """Whether there is a value for a key property that does not fit its column."""
+        name = self._layout.column_name
+        return any(name(value.path) == key and not value.is_null for value in rescued)
 
     def _use(self, columns: Columns) -> None:
         self.columns = columns
