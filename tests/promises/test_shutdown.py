@@ -165,12 +165,14 @@ def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(start_with_pipe
 
 @pytest.mark.parametrize("status", [None, 404], ids=["no error", "an error"])
 def test_a_signal_ends_a_run_whose_stderr_nobody_reads(emulator, start_with_pipe, status):
-    """The summaries and the last line of the run block."""
+    """The summaries or the last line of the run block."""
     topics = [emulator.create_topic("good"), emulator.create_topic("bad")]
     if status:
         emulator.fault("status", status=status, topic_id=topics[1], times=-1)
     unread, stderr = os.pipe()
-    process = start_with_pipe(stderr, topics=topics, tail=True)
+    env = {"LOGLEVEL": "ERROR" if status else "INFO"}
+    process = start_with_pipe(stderr, env=env, topics=topics, tail=True)
+    assert os.read(unread, 1)
     await_polls(emulator, 1 if status else 2)
     # Another description of the file, or the tap's writes would not block either.
     filler = os.open(f"/proc/self/fd/{stderr}", os.O_WRONLY | os.O_NONBLOCK)
