@@ -218,7 +218,7 @@ class Sync:
                 stream.stream_state["read_at"] = self._read_at
             try:
                 with self._output_errors():
-                    stream.write_page(page.first(self._limits.take(len(page.messages))))
+                    stream.write_page(page.first(self._limits.admit(len(page.messages))))
                     self._emit_state_if_due()
             except Exception as exc:
                 self._errors[stream] = exc  # The run may end before it is handled.

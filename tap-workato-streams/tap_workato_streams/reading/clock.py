@@ -64,13 +64,13 @@ class RunLimits:
         """Seconds until the run has to end; None without a limit."""
         return None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
 
-    def take(self, messages: int) -> int:
-        """Count messages before they are written, and return how many of them may be written."""
+    def admit(self, messages: int) -> int:
+        """Count messages that are about to be written; return how many of them may be."""
         if self._messages_left is None:
             return messages
-        taken = min(messages, self._messages_left)
-        self._messages_left -= taken
-        return taken
+        admitted = min(messages, self._messages_left)
+        self._messages_left -= admitted
+        return admitted
 
 
 class Interval:
