@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -270,13 +271,15 @@ class Sync:
 
     def _fail(self, stream: TopicStream, error: Exception, next_step: str) -> None:
         """Record an error of a topic, which may end the run; ``next_step`` is what happens else."""
-        self._errors.pop(stream, None)
+        was_unavailable = isinstance(self._errors.pop(stream, None), Unavailable)
         self._errors[stream] = error
         if self._ends_run(error):
             self._final_error = error
             self.stop()
         elif self._tail:
-            logger.error("%s; %s", error, next_step)
+            # An outage has one error per topic; what follows is about its retries.
+            level = logging.WARNING if was_unavailable else logging.ERROR
+            logger.log(level, "%s; %s", error, next_step)
 
     def _ends_run(self, error: Exception) -> bool:
         # Without quota, all topics would wait as long as retries may take.
