@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from itertools import product
 from typing import TYPE_CHECKING
 
-from tests.support.executables import write_json
-from tests.tools.matrix.plugins import run as run_plugin
 from tests.tools.matrix.postgres import EXTRACTORS, LOADERS, read_table, schema_of
 from tests.tools.matrix.report import Table, result_of
 from tests.tools.matrix.setting import CONNECTORS, FORMATS, records_of
@@ -15,7 +12,6 @@ from tests.tools.matrix.values import by_key, compare, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from tests.tools.matrix.plugins import Plugin
     from tests.tools.matrix.report import Result
@@ -86,7 +82,9 @@ def _run(
         changes.setdefault(shown, {}).update(comparison.differences)
 
     rows = by_key(read_table(case, "things"), "id")
-    messages = case.extract(extractor, EXTRACTORS[extractor](case), *_catalog(case, extractor))
+    config = EXTRACTORS[extractor](case)
+    catalog = case.catalog(extractor, config)
+    messages = case.extract(extractor, config, "--catalog", catalog)
     extracted = records_of(messages)
     add(extractor.distribution, compare(rows, extracted, TYPES), str(extractor))
     # The other pipelines read the same topic.
@@ -124,20 +122,6 @@ def _create(case: Case) -> None:
     columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
     script = f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.things ({columns});"
     case.setting.warehouse.execute(script + FILL.format(schema=schema))
-
-
-def _catalog(case: Case, extractor: Plugin) -> list[str | Path]:
-    """Create a catalog that selects the table, which both taps require."""
-    config = write_json(case.folder / "discover.json", EXTRACTORS[extractor](case))
-    path = case.folder / "catalog.json"
-    run_plugin([extractor.path, "--config", config, "--discover"], stdout=path)
-    catalog = json.loads(path.read_bytes())
-    for stream in catalog["streams"]:
-        for entry in stream["metadata"]:
-            entry["metadata"]["selected"] = True
-            if not entry["breadcrumb"]:
-                entry["metadata"]["replication-method"] = "FULL_TABLE"
-    return ["--catalog", write_json(path, catalog)]
 
 
 def _table(results: Iterable[Result], changes: dict[str, dict[str, str]]) -> Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tests.support.executables import command, write_json
@@ -10,6 +11,8 @@ from tests.tools.matrix.plugins import run
 from tests.tools.matrix.values import by_key, decode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
 
     from workato_streams_emulator import Emulator
@@ -28,11 +31,29 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """The services, and the parent folder of all cases."""
+    """The services, and the parent folder of all cases.
+
+    Attributes:
+        emulator: The API of Event Streams.
+        warehouse: PostgreSQL.
+        folder: The parent folder.
+        running: Stops the other servers at its end.
+    """
 
     emulator: Emulator
     warehouse: Warehouse
     folder: Path
+    running: ExitStack
+    _addresses: dict[str, str] = field(default_factory=dict)
+
+    def address(self, service: Callable[[Path], AbstractContextManager[str]]) -> str:
+        """Return the address of a server, which is started at its first use."""
+        name = service.__name__
+        if name not in self._addresses:
+            folder = self.folder / f"server-{name}"
+            folder.mkdir()
+            self._addresses[name] = self.running.enter_context(service(folder))
+        return self._addresses[name]
 
     def case(self, name: str) -> Case:
         """Create a topic and a folder for a case."""
@@ -58,10 +79,28 @@ class Case:
     def extract(self, plugin: Plugin, config: dict[str, Any], *options: str | Path) -> Path:
         """Run a tap, and return the file with its messages."""
         return self._stage(
-            [plugin.path, "--config", write_json(self.folder / "source.json", config), *options],
+            [
+                *plugin.command,
+                "--config",
+                write_json(self.folder / "source.json", config),
+                *options,
+            ],
             None,
             "source.singer",
         )
+
+    def catalog(self, plugin: Plugin, config: dict[str, Any], stream: str | None = None) -> Path:
+        """Discover the streams of a tap, and return a catalog that selects one, or all of them."""
+        path = self.folder / "catalog.json"
+        settings = write_json(self.folder / "discover.json", config)
+        run([*plugin.command, "--config", settings, "--discover"], stdout=path)
+        catalog = json.loads(path.read_bytes())
+        for each in catalog["streams"]:
+            for entry in each["metadata"]:
+                entry["metadata"]["selected"] = stream in {None, each["stream"]}
+                if not entry["breadcrumb"]:
+                    entry["metadata"]["replication-method"] = "FULL_TABLE"
+        return write_json(path, catalog)
 
     def map(self, plugin: Plugin, config: dict[str, Any], messages: Path) -> Path:
         """Run a mapper, and return the file with its messages."""
@@ -91,7 +130,7 @@ class Case:
     def load(self, plugin: Plugin, config: dict[str, Any], messages: Path) -> None:
         """Run a target."""
         path = write_json(self.folder / "loader.json", config)
-        self._stage([plugin.path, "--config", path], messages, "loaded.jsonl")
+        self._stage([*plugin.command, "--config", path], messages, "loaded.jsonl")
 
     def _stage(self, line: list[Any], stdin: Path | None, output: str) -> Path:
         path = self.folder / output
@@ -108,10 +147,10 @@ def messages_of(path: Path, kind: str) -> list[dict[str, Any]]:
         return [message for message in map(decode, lines) if message["type"] == kind]
 
 
-def records_of(path: Path) -> Rows:
-    """Read the records from a file with Singer messages, by their key as text."""
+def records_of(path: Path, key: str | None = None) -> Rows:
+    """Read the records from a file with Singer messages, by a property, or by their key as text."""
     records = [message["record"] for message in messages_of(path, "RECORD")]
-    return by_key(records, _key_of(path))
+    return by_key(records, key or _key_of(path))
 
 
 def _key_of(path: Path) -> str:
