@@ -135,7 +135,7 @@ BIGQUERY_EMULATOR = Plugin(
     "bqemulator",
     "1.4.0",
     "bqemulator",
-    ("duckdb<2", "duckdb-extension-spatial", "duckdb-extensions", "numpy"),
+    ("duckdb==1.5.5", "duckdb-extension-spatial==1.5.5", "numpy"),
 )
 BIGQUERY_PLUGINS = (TARGET_BIGQUERY, BIGQUERY_EMULATOR)
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_SECS = 60
 BUCKET = "lake"
+INSTALL_SPATIAL = """
+import duckdb, duckdb_extension_spatial, pathlib
+[path] = pathlib.Path(duckdb_extension_spatial.__file__).parent.glob("**/*.duckdb_extension")
+duckdb.sql(f"INSTALL '{path}'")
+"""
 ISSUES: list[dict[str, Any]] = [
     {
         "id": 10**15 + number,
@@ -124,9 +129,8 @@ def elasticsearch(_: Path) -> Iterator[str]:
 def bigquery(folder: Path) -> Iterator[str]:
     """Run bqemulator, a stand-in for BigQuery."""
     # It downloads this extension of DuckDB unless it is in the home directory.
-    script = "from duckdb_extensions import import_extension; import_extension('spatial')"
     home = {"HOME": str(folder)}
-    _run([BIGQUERY_EMULATOR.python, "-c", script], home)
+    _run([BIGQUERY_EMULATOR.python, "-c", INSTALL_SPATIAL], home)
     port = _free_port()
     url = f"http://{HOST}:{port}"
     command = [BIGQUERY_EMULATOR.path, "start", "--rest-port", port, "--grpc-port", _free_port()]
