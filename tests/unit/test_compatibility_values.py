@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.tools.matrix import report
+from tests.tools.matrix.report import Result, by_topic, result_of, summary
+from tests.tools.matrix.services import NotInstalledError
 from tests.tools.matrix.values import compare
 
 # A value, what arrived, and the difference, if it is more than one of notation.
@@ -36,3 +39,50 @@ def test_missing_rows_and_columns_are_found():
     comparison = compare({"1": {"c": 1}, "2": {"c": 2}}, {"1": {}}, ["c"])
     assert (comparison.expected, comparison.arrived, comparison.complete) == (2, 1, False)
     assert comparison.differences == {"c": "absent"}
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """A page with an empty table, one of two pipelines, and text behind it."""
+    path = tmp_path / "page.md"
+    path.write_text(
+        "<!-- mappers: written by `make matrix` -->\n<!-- end -->\n"
+        "<!-- sources: written by `make matrix` -->\n<!-- end -->\ntext\n"
+    )
+    monkeypatch.setattr(report, "PAGE", path)
+    report.write([summary("sources", [Result("a", "1 of 1"), Result("b", "1 of 1")])])
+    return path
+
+
+def test_a_skipped_pipeline_keeps_its_row_and_says_why(page, capsys):
+    before = page.read_text()
+    assert "| b | 1 of 1 | works |\n\n<!-- end -->\ntext\n" in before
+    with result_of("b") as skipped:
+        _fail(NotInstalledError("install it"))
+    report.write([summary("sources", [Result("a", "1 of 1"), skipped])])
+    assert page.read_text() == before
+    assert capsys.readouterr().out == "SKIPPED: b: install it\n"
+
+
+@pytest.mark.usefixtures("page")
+def test_newer_versions_are_reported_by_the_rows_that_differ():
+    tables = [summary("sources", [Result("a", "0 of 1", lost="a"), Result("b", "1 of 1")])]
+    lines = ["| a | 0 of 1 | does not work: a loses rows (0 of 1 arrived) |"]
+    assert report.differences(tables) == lines
+
+
+def test_a_cell_leaves_out_what_the_cell_before_says():
+    first = [("load", "`a`: as text")]
+    more = [*first, ("load", "keeps all versions of a row")]
+    results = [Result("load 1.0, one", changes=first), Result("load 1.0, two", changes=more)]
+    assert by_topic("loaders", results).rows == [
+        [
+            "load 1.0",
+            "works with a caveat: `a`: as text",
+            "works with a caveat: keeps all versions of a row",
+        ]
+    ]
+
+
+def _fail(error: Exception) -> None:
+    raise error

@@ -157,12 +157,12 @@ def differences(tables: Iterable[Table]) -> list[str]:
 def _with_tables(tables: Iterable[Table]) -> str:
     text = PAGE.read_text(encoding="utf-8")
     for table in tables:
-        begin, end = f"<!-- {table.name}: written by `make matrix` -->\n", "\n<!-- end -->"
+        begin, end = f"<!-- {table.name}: written by `make matrix` -->\n", "<!-- end -->"
         before, found, after = text.partition(begin)
         if not found:
             raise ValueError(f"{PAGE.name} has no marker for the table {table.name!r}")
         old, _, after = after.partition(end)
-        text = f"{before}{begin}\n{table.markdown(old.splitlines())}\n{end}{after}"
+        text = f"{before}{begin}\n{table.markdown(old.splitlines())}\n\n{end}{after}"
     return text
 
 
