@@ -19,6 +19,12 @@ VALUES: list[tuple[Any, Any, str | None]] = [
     (Decimal("1.10"), "1.10", "as text"),
     (12345678901234567890, Decimal(12345678901234567000), "rounded to 53 bits"),
     ("2026-11-24T12:00:00+00:00", "2026-11-24T12:00:00", "without time zone"),
+    ("2026-11-24T12:00:00+02:00", "2026-11-24T10:00:00", "without time zone"),
+    (
+        "2026-11-24T12:00:00+02:00",
+        "2026-11-24T12:00:00",
+        "`2026-11-24T12:00:00+02:00` becomes `2026-11-24T12:00:00`, without time zone",
+    ),
     ("\\x0000ff", "0000ff", "hexadecimal text without `\\x`"),
     ({"a": 1}, '{"a": 1}', "as JSON text"),
     ({"a": 1}, "{'a': 1}", "as Python or PostgreSQL text, not JSON"),

@@ -76,7 +76,8 @@ class Topic:
 
 def topics() -> dict[str, Topic]:
     """Return the topics by the title of their column."""
-    payloads = [*orders.FILE.read_bytes().splitlines(), LIMITS]
+    # Of several differences in a column, the first one is shown.
+    payloads = [LIMITS, *orders.FILE.read_bytes().splitlines()]
     with_new_fields = [
         payload[:-1] + NEW_FIELDS if 400 <= number < 600 else payload
         for number, payload in enumerate(payloads)

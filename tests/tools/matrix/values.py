@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +79,11 @@ def _text_difference(sent: str, arrived: str) -> str | None:
         if sent.startswith("\\x") and sent[2:] == arrived:
             return "hexadecimal text without `\\x`"
         return f"`{_short(sent)}` becomes `{_short(arrived)}`"
-    if before.tzinfo is None or after.tzinfo is None:
-        same = before.replace(tzinfo=None) == after.replace(tzinfo=None)
-        if before.tzinfo is None:
-            return None if same else f"`{sent}` becomes `{arrived}`"
+    if before.tzinfo is None:
+        same = before == after.replace(tzinfo=None)
+        return None if same else f"`{sent}` becomes `{arrived}`"
+    if after.tzinfo is None:
+        same = before == after.replace(tzinfo=timezone.utc)
         return "without time zone" if same else f"`{sent}` becomes `{arrived}`, without time zone"
     return None if before == after else f"`{sent}` becomes `{arrived}`"
 
