@@ -38,7 +38,6 @@ for row in rows:
 book.save(sys.argv[1])
 """
 
-
 # Rows at the limits of their types, a row of nulls, and an emoji and bytes, which the tap loses.
 MARIADB_TYPES = {
     "id": "bigint PRIMARY KEY",
@@ -53,33 +52,31 @@ MARIADB_TYPES = {
     "note": "text",
 }
 MARIADB_ROWS: list[Row] = [
-    dict(zip(MARIADB_TYPES, values, strict=True))
-    for values in (
-        (
-            *(1, Decimal("1234567890123456789012345678.0123456789"), 18446744073709551615, 1e-300),
-            *(
-                "2026-11-24 12:00:00.123456",
-                "2026-11-24",
-                True,
-                '{"price": 1.10}',
-                "0000ff",
-                "Zoë 🎁",
-            ),
-        ),
-        (2, None, None, None, None, None, None, None, None, None),
-        (
-            3,
-            Decimal("-0.0000000001"),
-            0,
-            -0.1,
-            "1000-01-01 00:00:00",
-            "9999-12-31",
-            False,
-            "[]",
-            "",
-            "",
-        ),
-    )
+    {
+        "id": 1,
+        "amount": Decimal("1234567890123456789012345678.0123456789"),
+        "big": 18446744073709551615,
+        "ratio": 1e-300,
+        "at": "2026-11-24 12:00:00.123456",
+        "day": "2026-11-24",
+        "paid": True,
+        "doc": '{"price": 1.10}',
+        "raw": "0000ff",
+        "note": "Zoë 🎁",
+    },
+    {**dict.fromkeys(MARIADB_TYPES), "id": 2},
+    {
+        "id": 3,
+        "amount": Decimal("-0.0000000001"),
+        "big": 0,
+        "ratio": -0.1,
+        "at": "1000-01-01 00:00:00",
+        "day": "9999-12-31",
+        "paid": False,
+        "doc": "[]",
+        "raw": "",
+        "note": "",
+    },
 ]
 
 
