@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from tests.tools.matrix import report
+from tests.tools.matrix.plugins import PluginFailedError
 from tests.tools.matrix.report import Result, by_topic, result_of, summary
 from tests.tools.matrix.services import NotInstalledError
+from tests.tools.matrix.setting import CONNECTORS
 from tests.tools.matrix.values import compare
 
 # A value, what arrived, and the difference, if it is more than one of notation.
@@ -45,6 +47,18 @@ def test_missing_rows_and_columns_are_found():
     comparison = compare({"1": {"c": 1}, "2": {"c": 2}}, {"1": {}}, ["c"])
     assert (comparison.expected, comparison.arrived, comparison.complete) == (2, 1, False)
     assert comparison.differences == {"c": "absent"}
+
+
+@pytest.mark.parametrize("connector", CONNECTORS)
+def test_a_result_is_blamed_on_a_connector_that_loses_a_row_changes_a_value_or_fails(connector):
+    lost, changed = Result("x"), Result("x")
+    lost.add(connector, compare({"1": {"c": 1}}, {}, ["c"]))
+    changed.add(connector, compare({"1": {"c": 1}}, {"1": {"c": 2}}, ["c"]))
+    with result_of("x") as failed:
+        _fail(PluginFailedError(f"{connector} failed with exit code 1: reason"))
+    other = Result("x", lost="another-tap", changes=[("another-tap", "`c`: as text")])
+    assert all(each.is_caused_by(CONNECTORS) for each in (lost, changed, failed))
+    assert not other.is_caused_by(CONNECTORS)
 
 
 @pytest.fixture

@@ -79,11 +79,7 @@ def main() -> int:
     else:
         report.write(tables)
         print(f"{report.PAGE} written")
-    ours = [
-        result
-        for result in results
-        if result.blamed & set(CONNECTORS) or (result.failure or "").startswith(CONNECTORS)
-    ]
+    ours = [result for result in results if result.is_caused_by(CONNECTORS)]
     for result in ours:
         print(f"FAILED: {result.pipeline}: {result.notes}", file=sys.stderr)
     return 1 if ours else 0

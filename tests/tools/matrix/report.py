@@ -62,6 +62,10 @@ class Result:
         """The plugins that lost or changed data."""
         return {plugin for plugin, _ in self.changes} | ({self.lost} if self.lost else set())
 
+    def is_caused_by(self, plugins: tuple[str, ...]) -> bool:
+        """Whether one of these plugins failed, lost a row or changed a value."""
+        return bool(self.blamed & set(plugins)) or (self.failure or "").startswith(plugins)
+
     @property
     def notes(self) -> str:
         """The reasons if the verdict is not "works"."""
