@@ -29,7 +29,7 @@ help:
 	@echo 'make fuzz-target         test the target with random records, states, faults and signals (10 minutes)'
 	@echo 'make fuzz-exactly-once   test exactly_once with random histories (1 minute)'
 	@echo 'make chaos-exactly-once  test exactly_once with kills at random moments, and with real taps (12 minutes)'
-	@echo 'make matrix              test both connectors with plugins from PyPI, and write docs/compatibility.md (10 minutes)'
+	@echo 'make matrix              test both connectors with plugins from PyPI, and write docs/compatibility.md (6 minutes)'
 	@echo 'make matrix-bigquery     the same with the loader for BigQuery (2 minutes)'
 	@echo 'make drift               load changing payloads into PostgreSQL, with kills and full refreshes (6 minutes)'
 	@echo 'make check-live          compare a real workspace with the assumptions about the API'
