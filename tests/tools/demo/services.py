@@ -100,7 +100,8 @@ def main() -> None:
             print(f"export {name}={shlex.quote(value)}")
         folders = f"{ROOT / '.venv' / 'bin'}:{database.programs}"
         print(f"export PATH={shlex.quote(folders)}:$PATH\n")
-        print("Both topics are new each time.", flush=True)
+        print("When you stop them, topics and database are deleted, but no state of a project.")
+        print(f"The ports are {PORTS[0]} and {PORTS[1]}, or others if these are taken.", flush=True)
         signal.pause()
 
 
