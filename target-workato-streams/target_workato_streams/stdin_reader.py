@@ -170,8 +170,8 @@ def discard_input() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # ends the process at once
     deadline = time.monotonic() + DISCARD_SECS
-    with suppress(OSError):
-        mode = os.fstat(0).st_mode
+    with suppress(OSError, AttributeError):  # stdin is None if it was closed at the start
+        mode = os.fstat(sys.stdin.fileno()).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
             while (secs := deadline - time.monotonic()) > 0:
                 if not select.select([0], [], [], secs)[0] or not os.read(0, CHUNK_BYTES):

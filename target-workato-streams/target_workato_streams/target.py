@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import RemoveRecordTransform
 from typing_extensions import override
 
 from .delivery.at_least_once import AtLeastOnce
@@ -165,7 +166,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             with mapping(line.stream):
                 self.mapper.register_raw_stream_schema(line.stream, schema, line.key_properties)
                 maps = self.mapper.stream_maps[line.stream]
-                self._mapped[line.stream] = [MappedStream(each, self) for each in maps]
+                kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
+                self._mapped[line.stream] = [MappedStream(each, self) for each in kept]
         else:
             self._router.route(line.stream, schema)
         self._streams[line.stream] = stream
@@ -226,12 +228,12 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         try:
             fields = decode(record.text)
         except (ValueError, RecursionError):
-            self._router.route(stream.name, decode_schema(stream.schema))
-            self._add(stream, record.text, record, "nested too deeply to be decoded")
-            return
+            fields = None
         for mapped in self._mapped[stream.name]:
-            with mapping(stream.name):
-                result = mapped.apply(fields, record)
+            result: tuple[bytes, str | None] | None = (record.text, "nested too deeply")
+            if fields is not None:
+                with mapping(stream.name):
+                    result = mapped.apply(fields, record)
             if result is not None:
                 # Routed only here, because a stream that is removed by a map needs no topic.
                 self._router.route(mapped.stream.name, mapped.schema)

@@ -10,7 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.executables import command
+from tests.support.executables import command, environment
+from tests.support.injection import injected
 from tests.support.running import eventually, killed_at_end
 from tests.support.singer_lines import lines, orders, schema, state
 
@@ -79,3 +80,18 @@ def test_only_a_pipe_is_read_on(target_config, tmp_path):
         with killed_at_end(process):
             assert process.wait(30) == 1
         assert source.tell() < path.stat().st_size
+
+
+def test_a_closed_stdin_is_not_read_on(target_config, tmp_path):
+    """Another pipe of the process may have got its descriptor."""
+    forever = "import target_workato_streams.stdin_reader as s\ns.DISCARD_SECS = 600"
+    arguments = command("target-workato-streams", "--config", target_config())
+    with killed_at_end(
+        subprocess.Popen(
+            ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *arguments],
+            env=environment(**injected(tmp_path / "injected", forever)),
+            stderr=subprocess.PIPE,
+        )
+    ) as process:
+        assert b"stdin is closed" in process.communicate(timeout=30)[1]
+        assert process.returncode == 1

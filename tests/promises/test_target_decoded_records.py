@@ -120,6 +120,28 @@ def test_only_a_record_nested_too_deeply_is_rejected(emulator, topic, run_target
     assert "1 dead letter" in done.stderr
 
 
+@pytest.mark.parametrize("on_unmapped", ["fail", "skip"])
+def test_a_record_nested_too_deeply_follows_the_maps_of_its_stream(
+    emulator, topic, run_target, tmp_path, on_unmapped
+):
+    """It is rejected in the topic of the renamed stream, and ignored if a map removes it."""
+    deep = b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    fed = [schema(), schema("noise"), raw_record(deep), raw_record(deep, "noise"), record(id=1)]
+    dead = tmp_path / "dead.jsonl"
+    done = run_target(
+        *[*fed, state("all")],
+        default_topic_id=None,
+        topics={"sales": topic},
+        on_unmapped_stream=on_unmapped,
+        stream_maps={"orders": {"__alias__": "sales"}, "noise": "__NULL__"},
+        **dead_letters_in(dead),
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert dead.read_bytes().count(b'{"type":"RECORD","stream":"orders"') == 1
+    assert b"noise" not in dead.read_bytes()
+    assert emulator.payloads(topic) == [{"id": 1}]
+
+
 def test_every_overridden_hook_of_the_sdk_exists():
     """What the SDK would do with messages is replaced by name: a new name is noticed."""
     own = {

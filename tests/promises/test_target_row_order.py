@@ -87,3 +87,15 @@ def test_the_row_of_a_message_is_that_of_its_stream_map(emulator, topic, run_tar
     done = run_target(described, *sent, state("all"), stream_maps=maps)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [p["v"] for p in emulator.payloads(topic)] == ["new", "old", "new"]
+
+
+def test_a_row_is_in_order_when_a_rejected_version_ends_the_run(emulator, topic, run_target):
+    """The acknowledged versions before it are covered by the state."""
+    for request, fault in enumerate(["status", "entry_error", None, "status", "status"]):
+        if fault is not None:
+            status = {"status": 422} if fault == "status" else {"indices": [0]}
+            emulator.fault(fault, after=request, **status)
+    sent = [record(id=1, n=1), record(id=1, n=2), state(2), record(id=1, n=3), record(id=1, n=4)]
+    done = run_target(schema(n={}), *sent, state(4))
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": 2}])
+    assert [payload["n"] for payload in emulator.payloads(topic)] == [2, 1, 4]

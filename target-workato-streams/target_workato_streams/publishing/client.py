@@ -47,8 +47,7 @@ class PublishClient:
             message_id = self._decode(response, _Acknowledged).message_id
             return PublishResult({}, (), str(message_id), time)
         entries = self._decode(response, _BatchResponse).message_ids
-        failed = {}
-        unknown = []
+        failed, unknown = {}, []
         last_message_id = None
         for index in range(len(bodies)):
             entry = entries.get(str(index))

@@ -272,10 +272,8 @@ class Producer:
         Messages before a rejected one are still published; after another failure, nothing is.
         """
         self._failure = self._failure or failed.error
-        first_dropped = 0
-        if failed.rejected is not None:
-            first_dropped = failed.rejected.message.sequence
-        else:
+        first_dropped = failed.rejected.message.sequence if failed.rejected else 0
+        if failed.rejected is None:
             self._deadline = self._deadline or time.monotonic() + GRACE_SECS
             self._context.limiter.stop()
         for producer in self.topics.values():

@@ -133,11 +133,12 @@ class _Batch:
         return settled
 
     def pop_rejected(self) -> Sequence[Rejected]:
-        """Return the rejected messages before which no message is pending.
+        """Return the rejected messages before which all messages have been reported.
 
         A rejected message may end the run, so the outcomes before it are reported first.
         """
-        first = min((each.messages[0].sequence for each in self._pending), default=math.inf)
+        others = chain(self._accepted, *(request.messages for request in self._pending))
+        first = min(map(_sequence, others), default=math.inf)
         reported = [each for each in self._rejected if each.message.sequence < first]
         self._rejected = [each for each in self._rejected if each.message.sequence > first]
         return reported
