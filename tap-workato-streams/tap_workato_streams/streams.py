@@ -52,6 +52,7 @@ class TopicStream(Stream):
 
     # A payload that does not conform to its schema is emitted unchanged.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+    _position: Bookmark | None = None  # After what this run has written.
 
     def __init__(self, tap: Tap, consumer: TopicConsumer, schema: dict[str, Any]) -> None:
         self.topic = consumer.topic
@@ -117,9 +118,9 @@ class TopicStream(Stream):
 
     @property
     def bookmark(self) -> Bookmark | None:
-        """The bookmark in the stream's state, from which reading resumes."""
+        """The bookmark in the stream's state, or of this run, from which reading resumes."""
         if self.replication_method == REPLICATION_FULL_TABLE:
-            return None
+            return self._position
         return parse_bookmark(self.stream_state)
 
     @cached_property
@@ -168,6 +169,7 @@ class TopicStream(Stream):
             raise error
 
     def _move_bookmark(self, bookmark: Bookmark) -> None:
+        self._position = bookmark
         if self.replication_method == REPLICATION_FULL_TABLE:
             return
         state = self.stream_state

@@ -64,9 +64,7 @@ class Sync:
         self._limiter = limiter
         self._max_retry_secs = settings.max_retry_secs
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
-        is_limited = settings.max_messages or settings.max_run_secs
-        now = rfc3339(datetime.now(timezone.utc), "milliseconds")
-        self._read_at = now if is_limited else None
+        self._is_limited = bool(settings.max_messages or settings.max_run_secs)
         self._state_interval = Interval(settings.state_interval_secs)
         self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
@@ -127,15 +125,19 @@ class Sync:
             with self._lock:
                 if self._output_error:
                     raise self._output_error
-                self._write_state()
                 self._add_late_errors(started)
+                if self._is_limited:
+                    # A topic that has failed must not be the first again.
+                    now = rfc3339(datetime.now(timezone.utc), "milliseconds")
+                    for stream in self._reached | self._errors.keys():
+                        stream.stream_state["read_at"] = now
+                self._write_state()
         except OSError as exc:  # from stdout: only the workers use other files and sockets
             self._stopping = True
             discard_stdout()
             if not isinstance(exc, BrokenPipeError):
-                raise EventStreamsError(
-                    f"cannot write to stdout ({exc.strerror}); free some space and run again"
-                ) from exc
+                line = f"cannot write to stdout ({exc.strerror}); free some space and run again"
+                raise EventStreamsError(line) from exc
             logger.info("stdout was closed by the loader; the run ends")
         finally:
             # Workers that are still waiting would log retries after the last line of the run.
@@ -143,8 +145,8 @@ class Sync:
         for stream in started:
             stream.log_summary()
         if missed := set(started) - self._reached - self._errors.keys():
-            topics = counted(len(missed), "topic")
-            logger.info("not reached: %s, with which the next run begins", topics)
+            plan = ", with which the next run begins" * self._is_limited
+            logger.info("not reached: %s%s", counted(len(missed), "topic"), plan)
 
     def _write_schema(self, stream: TopicStream) -> bool:
         """Write the SCHEMA of a stream; return whether it can be read."""
@@ -215,8 +217,6 @@ class Sync:
                 return False
             self._errors.pop(stream, None)
             self._reached.add(stream)
-            if self._read_at:
-                stream.stream_state["read_at"] = self._read_at
             try:
                 with self._output_errors():
                     stream.write_page(page.first(self._limits.admit(len(page.messages))))
@@ -295,7 +295,9 @@ class Sync:
             return False
         # A service that has responded a moment ago is given the time of a retry.
         is_down = self._limiter.secs_without_success() >= self._max_retry_secs
-        return is_down or not any(isinstance(each, Unavailable) for each in self._errors.values())
+        return is_down or not any(
+            isinstance(each, Unavailable) for each in [*self._errors.values()]
+        )
 
     def _add_late_errors(self, started: Sequence[TopicStream]) -> None:
         """Record what has failed but was not handled when the run ended."""

@@ -1,5 +1,6 @@
 """A run ends, even on a busy topic or if the service repeats pages, and its exit code is true."""
 
+import signal
 import threading
 import time
 
@@ -218,10 +219,10 @@ def test_a_deleted_topic_fails_a_run_that_max_messages_ends(emulator, topic, sta
 
 
 def test_a_deleted_topic_fails_a_run_although_the_limit_came_first(emulator, topic, run_tap):
-    """Its response is a moment late."""
+    """Its response is a moment late; of topics that have never been read, names decide."""
     emulator.load(topic, [{}] * 10)
     emulator.fault("latency", secs=0.5, topic_id=topic + 1)
-    run = run_tap(topics=[topic + 1, topic], max_messages=10)
+    run = run_tap(topics=[{"id": topic + 1, "name": "deleted"}, topic], max_messages=10)
     assert (run.exit_code, len(ids(run))) == (1, 10)
     assert "HTTP 404" in run.stderr.splitlines()[-1]
 
@@ -293,3 +294,23 @@ def test_max_run_secs_starves_no_topic_behind_idle_ones(emulator, run_tap):
         state = run.states[-1]
         read += ids(run)
     assert read == published
+
+
+def test_max_run_secs_starves_no_topic_behind_one_that_fails(emulator, run_tap):
+    bad, good = emulator.create_topic("bad"), emulator.create_topic("good")
+    published = emulator.load(good, [{}])
+    emulator.fault("status", status=503, topic_id=bad, times=-1)
+    settings = {"topics": [bad, good], "max_run_secs": 1, "max_parallel_topics": 1}
+    first = run_tap(**settings)
+    assert "not reached: 1 topic, with which the next run begins" in first.stderr
+    assert ids(run_tap(state=first.states[-1], **settings)) == published
+
+
+def test_a_signal_does_not_say_that_the_next_run_begins_elsewhere(emulator, start_tap):
+    """Without a limit, the order of the topics stays as it is."""
+    topics = [emulator.create_topic("one"), emulator.create_topic("other")]
+    emulator.fault("latency", secs=60)
+    tap = start_tap(topics=topics, max_parallel_topics=1)
+    eventually(emulator.requests, "a request")
+    tap.send(signal.SIGTERM)
+    assert tap.end().stderr.splitlines()[-1].endswith("| not reached: 2 topics")

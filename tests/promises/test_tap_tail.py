@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from workato_streams_emulator import Emulator
 
 from tests.support.injection import injected
 from tests.support.raw_service import RawService, http_response
 from tests.support.running import eventually, never
-from tests.support.tap import bookmark
+from tests.support.tap import RunningTap, bookmark, discover
 from tests.support.tap_output import assert_states_are_true, await_polls, consumed, ids, polling
 
 
@@ -230,3 +231,44 @@ def test_long_polls_that_do_not_wait_are_not_repeated_at_once(emulator, topic, s
     gaps = [later - earlier for earlier, later in pairwise(asked_at)]
     # On a busy machine, a request may be late, and the next one is not.
     assert min(gaps) >= 0.5
+
+
+def outage(emulator: Emulator, tail: RunningTap, topic: int) -> list[str]:
+    """Let a topic fail until the tap gives up; return the message published meanwhile."""
+    emulator.fault("status", status=503, topic_id=topic, times=-1)
+    tail.wait_for(lambda run: "gave up after" in run.stderr, "the topic to give up")
+    published = emulator.load(topic, [{"late": True}])
+    emulator.clear_faults()
+    return published
+
+
+def test_a_topic_whose_bookmark_has_expired_is_read_after_an_outage(emulator, start_tap, tmp_path):
+    """The bookmark has not moved, so it is found to have expired once more."""
+    good, bad = emulator.create_topic("good"), emulator.create_topic("bad")
+    [message_id] = emulator.load(bad, [{}])
+    emulator.purge(bad)
+    settings = {"topics": [good, bad], "tail": True, "timeout_secs": 1, "max_retry_secs": 1}
+    state = {"bookmarks": {"topic_2": {"replication_key_value": message_id}}}
+    tail = start_tap(state=state, env=injected(tmp_path / "site", SHORT_PAUSE), **settings)
+    tail.wait_for(lambda run: "has expired" in run.stderr, "the warning")
+    published = outage(emulator, tail, bad)
+    tail.wait_for_records(1)
+    assert ids(tail.so_far) == published
+
+
+@pytest.mark.parametrize("start_from", ["earliest", "latest"])
+def test_a_full_table_goes_on_after_an_outage(emulator, run_tap, start_tap, tmp_path, start_from):
+    """It neither begins again nor skips what was published meanwhile."""
+    good, topic = emulator.create_topic("good"), emulator.create_topic("bad")
+    published = emulator.load(topic, [{}])
+    settings = {"topics": [good, topic], "start_from": start_from}
+    catalog = discover(run_tap, **settings)
+    for stream in catalog["streams"]:
+        stream["replication_method"] = "FULL_TABLE"
+    settings |= {"tail": True, "timeout_secs": 1, "max_retry_secs": 1}
+    env = injected(tmp_path / "site", SHORT_PAUSE)
+    tail = start_tap(catalog=catalog, env=env, **settings)
+    await_polls(emulator, 2)
+    published += outage(emulator, tail, topic)
+    tail.wait_for(lambda run: published[-1] in ids(run), "the message of the outage")
+    assert ids(tail.so_far) == published[start_from == "latest" :]

@@ -47,6 +47,7 @@ class TopicConsumer:
         ``end_date``.
         """
         self._bookmark = bookmark
+        self._given_up.clear()
         poll_secs = self._settings.poll_secs(tail=tail)
         cursor, description = start(self.topic, bookmark)
         end = parse_time(self.topic.end_date)
