@@ -163,15 +163,14 @@ class TopicStream(Stream):
         count, error = self._write_messages(page.messages) if page.messages else (0, None)
         page = page.first(count)
         if bookmark := page.bookmark():
-            self._move_bookmark(bookmark)
+            self._position = bookmark
+            if self.replication_method == REPLICATION_INCREMENTAL:
+                self._move_bookmark(bookmark)
         self.summary.add(page)
         if error:
             raise error
 
     def _move_bookmark(self, bookmark: Bookmark) -> None:
-        self._position = bookmark
-        if self.replication_method == REPLICATION_FULL_TABLE:
-            return
         state = self.stream_state
         if bookmark.message_id is not None:
             state.update(replication_key="message_id", replication_key_value=bookmark.message_id)

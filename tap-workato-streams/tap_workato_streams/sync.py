@@ -295,9 +295,7 @@ class Sync:
             return False
         # A service that has responded a moment ago is given the time of a retry.
         is_down = self._limiter.secs_without_success() >= self._max_retry_secs
-        return is_down or not any(
-            isinstance(each, Unavailable) for each in [*self._errors.values()]
-        )
+        return is_down or not any(isinstance(e, Unavailable) for e in [*self._errors.values()])
 
     def _add_late_errors(self, started: Sequence[TopicStream]) -> None:
         """Record what has failed but was not handled when the run ended."""

@@ -36,8 +36,6 @@ class TopicConsumer:
         self.client = client
         self._settings = settings
         self._clock = clock
-        self._bookmark: Bookmark | None = None
-        self._given_up: set[str] = set()
 
     def pages(self, bookmark: Bookmark | None, *, tail: bool = False) -> Iterator[Page]:
         """Consume the topic after a bookmark, or else from where the settings say.
@@ -47,7 +45,7 @@ class TopicConsumer:
         ``end_date``.
         """
         self._bookmark = bookmark
-        self._given_up.clear()
+        self._given_up: set[str] = set()
         poll_secs = self._settings.poll_secs(tail=tail)
         cursor, description = start(self.topic, bookmark)
         end = parse_time(self.topic.end_date)
