@@ -102,7 +102,7 @@ def test_a_key_of_mixed_types_that_is_declared_as_string_loads_every_message(
     load, emulator, database
 ):
     """Messages with 0 to 9, "A-17" and "3" are eleven rows."""
-    maps = yaml.safe_load(blocks("yaml", TABLE)[-1])["config"]["stream_maps"]
+    maps = settings_on(TABLE)[-1]["stream_maps"]
     emulator.load(11, [{"order_id": key} for key in (*range(10), "A-17", "3")])
     schema = {"properties": {"order_id": {"type": "string"}}}
     load(stream_maps=maps, topics=[{"id": 11, "name": "orders", "schema": schema}])
@@ -140,7 +140,7 @@ def test_five_topics_over_weeks_lose_nothing(load, project, emulator, database, 
 
 def test_the_page_on_tables_works(load, emulator, database):
     """A nested topic becomes a table; values that were rescued move to their new column."""
-    settings = yaml.safe_load(blocks("yaml", TABLE)[0])["plugins"]["extractors"][0]["config"]
+    settings, *_ = settings_on(TABLE)
     [select] = re.findall(r"^postgres=# (SELECT .*;)$", TABLE, re.MULTILINE)
     statements = blocks("sql", TABLE)[0].replace("orders", "event_streams.orders").split(";")
     fields, totals, update, _ = statements
@@ -197,7 +197,7 @@ def test_the_first_message_decides_the_type_however_often_it_is_read(
 
 def test_the_page_on_changing_columns_works(load, emulator, database):
     alter, view = blocks("sql")
-    declared, [deletes] = declaration(), (yaml.safe_load(b)["config"] for b in blocks("yaml"))
+    declared, [deletes] = declaration(), settings_on(PAGE)
     [expression] = quoted(r"`total_cents: ([^`]+)`")
     [deleted] = quoted(r"`deleted: ([^`]+)`")
     emulator.load(11, [{"order_id": "A", "total": 10, "note": "x"}] * 20)
@@ -274,11 +274,16 @@ def blocks(language: str, page: str = PAGE) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
+def settings_on(page: str) -> list[dict[str, Any]]:
+    """Return the settings of the tap in each YAML block of a page."""
+    contents = [yaml.safe_load(block) for block in blocks("yaml", page)]
+    return [content["plugins"]["extractors"][0]["config"] for content in contents]
+
+
 def declaration() -> dict[str, Any]:
     """Return the settings that declare the type of one field."""
-    _, declared, _ = (yaml.safe_load(block) for block in blocks("yaml", TABLE))
-    found: dict[str, Any] = declared["config"]
-    return found
+    _, declared, _ = settings_on(TABLE)
+    return declared
 
 
 def quoted(pattern: str) -> list[str]:
