@@ -193,6 +193,8 @@ def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _mode_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    if config.get("batch_config"):  # A setting that the SDK's taps have.
+        yield "batch_config: remove it; batch files could not be written faster than records"
     if config.get("tail") is True and config.get("timeout_secs") == 0:
         yield "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota"
     if config.get("flattening_enabled") and config.get("flattening_max_depth") == 0:

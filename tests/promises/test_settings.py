@@ -124,6 +124,10 @@ TOPIC_VALUES: list[tuple[dict[str, Any], str]] = [
     ),
 ]
 COMBINATIONS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"batch_config": {"encoding": {}}},
+        "batch_config: remove it; batch files could not be written faster than records",
+    ),
     ({"api_token": ""}, "'api_token' is a required property"),
     ({"topics": [11]}, "topics[0]: must be of type object"),
     ({"topics": [{"name": "orders"}]}, "topics[0]: 'id' is a required property"),
