@@ -156,11 +156,13 @@ CANNOT_SEND = """
 @pytest.mark.parametrize("fault", [CANNOT_START, CANNOT_SEND])
 def test_whatever_happens_to_a_worker_ends_the_run(topic, run_target, tmp_path, fault):
     """The failure is one line that names the topic; nothing waits for such a worker."""
-    env = injected(tmp_path / "site", fault)
+    env = injected(tmp_path / "site", fault) | {"LOGLEVEL": "DEBUG"}
     done = run_target(schema(), *orders(250), state("all"), env=env, batch_size_rows=10)
     assert (done.exit_code, done.emitted_states) == (1, [])
     (line,) = done.error_lines
-    assert f"orders (topic {topic}): a worker failed" in line
+    assert f"orders (topic {topic}): a worker failed: " in line
+    assert "sitecustomize.py:4); run again with LOGLEVEL=DEBUG to see more" in line
+    assert "_start_worker" in done.stderr or "in _publish" in done.stderr  # the traceback
 
 
 def test_a_topic_that_fails_does_not_starve_the_others(emulator, topic, start_target):

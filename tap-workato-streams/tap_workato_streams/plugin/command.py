@@ -40,6 +40,15 @@ def safe_text(exc: BaseException) -> str:
     return " ".join(str(exc).split()) if is_safe(exc) else type(exc).__name__
 
 
+def describe(exc: BaseException) -> str:
+    """Return the message of an exception on one line, or where it was raised; for an error."""
+    if is_safe(exc):
+        return safe_text(exc)
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    where = f"{frame.name} ({frame.filename}:{frame.lineno})"
+    return f"{type(exc).__name__} in {where}; run again with LOGLEVEL=DEBUG to see more"
+
+
 def is_safe(exc: BaseException) -> bool:
     """Whether the message of an exception is known not to quote records or responses."""
     # Libraries such as requests derive their own exceptions from OSError.
@@ -126,8 +135,4 @@ class ConnectorCommand(SingerCommand):
 def _lines(exc: Exception) -> list[str]:
     if isinstance(exc, exceptions.ConfigValidationError) and exc.errors:
         return list(exc.errors)
-    if is_safe(exc):
-        return [safe_text(exc)]
-    frame = traceback.extract_tb(exc.__traceback__)[-1]
-    where = f"{frame.name} ({frame.filename}:{frame.lineno})"
-    return [f"{type(exc).__name__} in {where}; run again with LOGLEVEL=DEBUG to see more"]
+    return [describe(exc)]

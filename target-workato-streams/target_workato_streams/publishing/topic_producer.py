@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-import traceback
 from collections import deque
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError, Stopped
+from ..plugin.command import describe
 from .batches import BatchBuilder
 from .messages import Failed, Rejected
 from .sender import BatchSender
@@ -239,9 +239,9 @@ class TopicProducer:
 
     def _fail(self, exc: BaseException) -> None:
         self.queue.close()
-        if not isinstance(exc, EventStreamsError):
-            # The text of other exceptions may quote a payload.
-            place = traceback.extract_tb(exc.__traceback__)[-1]
-            where = f"{type(exc).__name__} in {place.name}, {place.filename}:{place.lineno}"
-            exc = EventStreamsError(f"{self.label}: a worker failed ({where})")
-        self._context.report(self.topic_id, Failed(exc))
+        if isinstance(exc, EventStreamsError):
+            error = exc
+        else:
+            error = EventStreamsError(f"{self.label}: a worker failed: {describe(exc)}")
+            error.__cause__ = exc
+        self._context.report(self.topic_id, Failed(error))
