@@ -88,7 +88,10 @@ class Producer:
         message = OutgoingMessage(body, record, self._sequence, version, mapped)
         if problem is not None:
             rejected = self._context.rejection_limit.count(Rejected(message, problem))
-            self._handle(producer.topic_id, rejected)
+            if isinstance(rejected, Failed):
+                self._fail(rejected)
+            else:  # the guarantee does not know the record
+                self._write_dead_letter(producer, rejected)
             self.poll()
             return
         if not producer.is_open:
@@ -240,26 +243,30 @@ class Producer:
             producer.tally.published += len(outcome.messages)
         elif isinstance(outcome, Failed):
             self._fail(outcome)
-        elif self._dead_letters is not None:  # without a file, no message may be rejected
+        elif self._write_dead_letter(producer, outcome):
+            self._guarantee.settle(topic_id, [outcome.message], None)
+
+    def _write_dead_letter(self, producer: TopicProducer, rejected: Rejected) -> bool:
+        """Write a rejected record to the dead-letter file; return whether that succeeded."""
+        if self._dead_letters is not None:  # without a file, no message may be rejected
             with self._failing():
                 error = {
-                    "topic_id": topic_id,
-                    "reason": outcome.reason,
-                    "status": outcome.status,
-                    "attempts": outcome.attempts,
+                    "topic_id": producer.topic_id,
+                    "reason": rejected.reason,
+                    "status": rejected.status,
+                    "attempts": rejected.attempts,
                 }
-                self._dead_letters.write(outcome.message.record, error)
-                # The guarantee does not know a record that was rejected without being sent.
-                if outcome.status is not None:
-                    self._guarantee.settle(topic_id, [outcome.message], None)
+                self._dead_letters.write(rejected.message.record, error)
                 producer.tally.dead_lettered += 1
                 if producer.tally.dead_lettered == 1:
                     logger.warning(
                         "%s: rejected and written to the dead-letter file: %s; the summary counts "
                         "further rejections",
-                        outcome.message.record,
-                        outcome.reason,
+                        rejected.message.record,
+                        rejected.reason,
                     )
+                return True
+        return False
 
     def _emit_state(self) -> None:
         """Emit the newest state that covers only acknowledged messages, or the rest of the last."""
