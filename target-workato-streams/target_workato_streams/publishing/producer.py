@@ -131,7 +131,7 @@ class Producer:
         self._context.wakeup.close()
         self._summary.write()
         if self._dead_letters is not None:
-            with self._failing():
+            with self._output_errors():
                 self._dead_letters.close()
         if self._failure is not None:
             raise self._failure
@@ -249,7 +249,7 @@ class Producer:
     def _write_dead_letter(self, producer: TopicProducer, rejected: Rejected) -> bool:
         """Write a rejected record to the dead-letter file; return whether that succeeded."""
         if self._dead_letters is not None:  # without a file, no message may be rejected
-            with self._failing():
+            with self._output_errors():
                 error = {
                     "topic_id": producer.topic_id,
                     "reason": rejected.reason,
@@ -270,7 +270,7 @@ class Producer:
 
     def _emit_state(self) -> None:
         """Emit the newest state that covers only acknowledged messages, or the rest of the last."""
-        with self._failing():
+        with self._output_errors():
             self._states.write(self._guarantee.pop_state())
 
     def _fail(self, failed: Failed) -> None:
@@ -287,7 +287,7 @@ class Producer:
             producer.drop_from(first_dropped)
 
     @contextmanager
-    def _failing(self) -> Iterator[None]:
+    def _output_errors(self) -> Iterator[None]:
         """Start a shutdown if a state or a dead letter cannot be written."""
         try:
             yield

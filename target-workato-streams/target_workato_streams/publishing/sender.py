@@ -200,7 +200,7 @@ class BatchSender:
             else:
                 rejected.append(Rejected(message, reason, 200, request.attempts))
         if retried:
-            self._fail()
+            self._mark_failing()
             self._context.entry_retries.wait(request.entry_tries)
             retries.append(_Request(retried, attempts, request.entry_tries + 1, failed_at))
         if unknown:
@@ -223,7 +223,7 @@ class BatchSender:
         try:
             result = self._client.publish([message.body for message in missing], self.tally)
         except Unavailable as exc:
-            self._fail()
+            self._mark_failing()
             # With 425 and 429, the service has not applied the request.
             if exc.sent and exc.status not in {425, 429}:
                 is_throttled = exc.status == 503 and exc.retry_after is not None
@@ -233,7 +233,7 @@ class BatchSender:
         if unknown := [missing[index] for index in result.unknown]:
             self._on_lost(unknown, is_throttled=False)
         if not self._guarantee.on_response(missing, result):
-            self._fail()
+            self._mark_failing()
             raise self._client.not_understood(len(unknown) or len(missing), len(missing))
         return {missing[index]: reason for index, reason in result.failed.items()}, unknown
 
@@ -243,7 +243,7 @@ class BatchSender:
             self.tally.possibly_duplicated += len(in_doubt - self._in_doubt)
             self._in_doubt |= in_doubt
 
-    def _fail(self) -> None:
+    def _mark_failing(self) -> None:
         self.failing = True
         # The main thread need not wait for a topic that fails.
         self._context.wakeup.call()
