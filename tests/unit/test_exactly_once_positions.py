@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from target_workato_streams.delivery.exactly_once.positions import (
+from target_workato_streams.delivery.positions import (
     BEGINNING,
     ResumePoint,
     read_state,

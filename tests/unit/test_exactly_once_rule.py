@@ -9,7 +9,7 @@ from target_workato_streams.delivery.exactly_once.deduplicator import (
     Deduplicator,
     Matches,
 )
-from target_workato_streams.delivery.exactly_once.positions import BEGINNING, ResumePoint
+from target_workato_streams.delivery.positions import BEGINNING, ResumePoint
 from target_workato_streams.delivery.records import Position
 from target_workato_streams.message_key import RowVersion
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Generic
 
-from .exactly_once.positions import without_positions
+from .positions import without_positions
 from .records import R
 
 if TYPE_CHECKING:

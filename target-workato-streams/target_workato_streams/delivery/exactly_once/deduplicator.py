@@ -9,15 +9,15 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic
 
+from ..positions import BEGINNING
 from ..records import R
-from .positions import BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ...message_key import RowVersion
+    from ..positions import ResumePoint
     from ..records import Position
-    from .positions import ResumePoint
 
 # Found messages that match no record hold back states for this time after the last match. Their
 # rows may have been deleted, so waiting forever would mean that no state is emitted.

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Generic
 from ...event_streams import logger
 from ...event_streams.errors import EventStreamsError, RequestRejected
 from ...plugin.wording import counted, duration
+from ..positions import read_state, resume_point, with_positions
 from ..records import Position, R
 from .deduplicator import HOLD_SECS, Deduplicator
-from .positions import read_state, resume_point, with_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..positions import ReturnedState
     from ..records import PublishResult, Run
-    from .positions import ReturnedState
     from .topic_reader import LookUp, TopicReader
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
-from target_workato_streams.delivery.exactly_once.positions import BOOKMARK
+from target_workato_streams.delivery.positions import BOOKMARK
 
 from tests.search.exactly_once.simulation.sources import (
     INCREMENTAL,

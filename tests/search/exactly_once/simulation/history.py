@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from target_workato_streams.delivery.exactly_once import deduplicator
-from target_workato_streams.delivery.exactly_once.positions import BOOKMARK
+from target_workato_streams.delivery.positions import BOOKMARK
 from target_workato_streams.event_streams.errors import EventStreamsError
 
 from tests.search.exactly_once.simulation import checks

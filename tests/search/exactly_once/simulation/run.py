@@ -7,12 +7,12 @@ from target_workato_streams.delivery.exactly_once.deduplicator import (
     Deduplicator,
     PositionedState,
 )
-from target_workato_streams.delivery.exactly_once.positions import (
+from target_workato_streams.delivery.exactly_once.topic_reader import TopicReader
+from target_workato_streams.delivery.positions import (
     read_state,
     resume_point,
     with_positions,
 )
-from target_workato_streams.delivery.exactly_once.topic_reader import TopicReader
 from target_workato_streams.delivery.records import Position
 from target_workato_streams.message_key import RowVersion
 

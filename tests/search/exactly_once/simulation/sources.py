@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from target_workato_streams.delivery.exactly_once.positions import PROGRESS_MARKERS, STARTING
+from target_workato_streams.delivery.positions import PROGRESS_MARKERS, STARTING
 
 from tests.search.exactly_once.simulation.world import REJECTED, Options, Record
 

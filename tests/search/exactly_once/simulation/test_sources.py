@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from singer_sdk import Tap
 from singer_sdk.streams import Stream
-from target_workato_streams.delivery.exactly_once.positions import STARTING
+from target_workato_streams.delivery.positions import STARTING
 
 from tests.search.exactly_once.simulation.history import TABLES
 from tests.search.exactly_once.simulation.sources import INCREMENTAL, VALUE, Bookmarks, Source

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ...event_streams.errors import EventStreamsError
-from ...message_key import RowVersion
-from ...plugin.json import members
-from ..records import Position
+from ..event_streams.errors import EventStreamsError
+from ..message_key import RowVersion
+from ..plugin.json import members
+from .records import Position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
