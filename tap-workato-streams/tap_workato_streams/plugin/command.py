@@ -1,4 +1,4 @@
-"""The command line, which reports a failure in one line and keeps secrets out of the log."""
+"""The command line: one line per failure, without the text of exceptions that may quote data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schema evolution: what becomes a column, and what happens to data that does not fit."""
+"""The policy for data that does not fit, and the registry of columns."""
 
 from __future__ import annotations
 

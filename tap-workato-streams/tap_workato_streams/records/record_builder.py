@@ -1,4 +1,4 @@
-"""Builds records that conform to their SCHEMA from the payloads of a page."""
+"""Puts each value of a payload into its column or into `_rescued`."""
 
 from __future__ import annotations
 
