@@ -45,9 +45,8 @@ class StateWriter:
             self._next = state + b"\n"
         try:
             while self._line or self._next:
-                self._line = self._line or memoryview(self._next)
-                if self._line.obj is self._next:
-                    self._next = b""
+                if not self._line:
+                    self._line, self._next = memoryview(self._next), b""
                 written = _write(self._line)
                 if not written:
                     return
