@@ -117,7 +117,8 @@ class Sync:
                 # A limit may end the run early, so the topic that has waited longest is the first.
                 read_at = {each: str(each.stream_state.get("read_at", "")) for each in started}
                 self._start_workers(deque(sorted(started, key=read_at.__getitem__)))
-                self._wait(len(started), progress)
+                self._supervise(len(started), progress)
+                self._stopping = True
             if self._limits.reached and not self._tail:
                 time_left = Interval(LAST_RESPONSE_SECS)
                 for thread in self._threads:
@@ -241,8 +242,8 @@ class Sync:
             self._output_error = exc
             self.stop()
 
-    def _wait(self, open_topics: int, progress: Progress) -> None:
-        """Wait until all topics or the run ends, and emit the state when it is due."""
+    def _supervise(self, open_topics: int, progress: Progress) -> None:
+        """Handle errors, and emit states and report progress, until all topics or the run ends."""
         while open_topics and not self._is_over:
             waits = [self._state_interval.left, progress.interval.left, self._limits.secs_left]
             end = self._next_end(min(wait for wait in waits if wait is not None))
@@ -260,7 +261,6 @@ class Sync:
                 finally:
                     self._lock.release()
             progress.report_if_due()
-        self._stopping = True
 
     def _next_end(self, timeout_secs: float) -> _End | None:
         try:
