@@ -123,15 +123,8 @@ def _logged(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_end_of_a_topic_is_found_in_few_requests(ages, most, ahead):
     """The age of the last message, the local clock and a burst of messages do not matter."""
     topic = Topic(ages, ahead=ahead)
-    assert topic.reader.find_end().end.message_id == (str(len(ages) - 1) if ages else None)
+    assert topic.reader.find_end().message_id == (str(len(ages) - 1) if ages else None)
     assert topic.requests <= most
-
-
-def test_at_the_end_of_a_topic_no_version_counts():
-    """The state covers an unknown number of our messages before it."""
-    topic = Topic([30.0, 3.0], OURS)
-    found = topic.reader.find_end()
-    assert (found.end, found.versions) == (topic.position(1), [])
 
 
 def test_everything_after_a_position_is_found(caplog):

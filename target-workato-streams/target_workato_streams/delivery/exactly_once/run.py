@@ -90,15 +90,16 @@ class ExactlyOnce(Generic[R]):
     def open_topic(self, topic_id: int, label: str, run: Run) -> None:
         """Read what an interrupted run has published."""
         topic = self._topics[topic_id] = ExactlyOnceTopic(self._open_reader(topic_id, label))
-        position, read = self._rule.positions.get(topic_id), topic.reader.find_end
-        if position is not None:
-            read = partial(topic.reader.look_up, position)
-        look_up: LookUp = run(read)
+        position = self._rule.positions.get(topic_id)
+        if position is None:
+            topic.position = run(topic.reader.find_end)
+            self._rule.add_found(topic_id, topic.position)
+            self._warn_new(label, topic.position)
+            return
+        look_up: LookUp = run(partial(topic.reader.look_up, position))
         topic.position = look_up.end
         self._rule.add_found(topic_id, look_up.end, look_up.versions)
-        if position is None:
-            self._warn_new(label, look_up.end)
-        elif look_up.versions and self._rule.holds_back_states:
+        if look_up.versions and self._rule.holds_back_states:
             logger.info(
                 "%s: no state is emitted until the records of %s have come again, or for %s",
                 label,

@@ -159,8 +159,8 @@ class TopicReader:
                 look_up.last.message_time or "the beginning",
             )
 
-    def find_end(self) -> LookUp:
-        """Find the last message of the topic without reading the whole topic; no version counts."""
+    def find_end(self) -> Position:
+        """Find the last message of the topic without reading the whole topic."""
         look_up = self._begin(LookUp(Position(None), waits=False))
         page = self._request(lambda: self.client.newest_page(PAGE_SIZE, even_if_idle=True)[1])
         if page.messages and not self._add_page(look_up, page):
@@ -173,8 +173,7 @@ class TopicReader:
             f"after its last message, {last}" if last else "with an empty topic",
             self._counted_requests,
         )
-        look_up.versions.clear()
-        return look_up
+        return look_up.end
 
     def look_up(self, position: Position) -> LookUp:
         """Read what an interrupted run may have published after a position."""

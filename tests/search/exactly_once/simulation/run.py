@@ -7,7 +7,7 @@ from target_workato_streams.delivery.exactly_once.deduplicator import (
     Deduplicator,
     PositionedState,
 )
-from target_workato_streams.delivery.exactly_once.topic_reader import TopicReader
+from target_workato_streams.delivery.exactly_once.topic_reader import LookUp, TopicReader
 from target_workato_streams.delivery.positions import (
     read_state,
     resume_point,
@@ -106,7 +106,7 @@ class Run:
         client = TopicClient(self._world, topic_id)
         reader = TopicReader(client, f"T{topic_id}", KEY_FIELD)
         position = self._rule.positions.get(topic_id)
-        found = reader.find_end() if position is None else reader.look_up(position)
+        found = LookUp(reader.find_end()) if position is None else reader.look_up(position)
         self._rule.add_found(topic_id, found.end, found.versions)
         self.found += len(found.versions)
         self._world.note("    T{}: {} found up to {}", topic_id, len(found.versions), found.end)
