@@ -25,7 +25,7 @@ from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
 from .plugin.monitoring import serve_metrics
 from .plugin.wording import counted, listed
-from .reading.bookmarks import assigned, bookmarks_of
+from .reading.bookmarks import bookmarks_of, by_stream
 from .reading.clock import RunClock
 from .reading.consumer import TopicConsumer
 from .records.columns import Layout
@@ -133,7 +133,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         """Return the topics whose schemas have to be inferred, because nothing contains them."""
         if self.input_catalog is not None or not (self.config["infer_schema"] or self._layout):
             return []
-        bookmarks = assigned(self._bookmarks, topics, self._state_file) if self._layout else {}
+        bookmarks = by_stream(self._bookmarks, topics, self._state_file) if self._layout else {}
         known = {name for name, bookmark in bookmarks.items() if bookmark.get("columns")}
         return [each for each in topics if each.payload_schema is None and each.name not in known]
 
@@ -192,7 +192,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         if not streams:
             self.logger.warning("no stream to read: the workspace has no topics")
         topics = [stream.topic for stream in streams]
-        for name, bookmark in assigned(self._bookmarks, topics, self._state_file).items():
+        for name, bookmark in by_stream(self._bookmarks, topics, self._state_file).items():
             self._state["bookmarks"][name] = deepcopy(bookmark)
         return streams
 

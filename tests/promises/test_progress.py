@@ -211,7 +211,7 @@ def test_a_long_run_logs_a_progress_line_per_minute(monkeypatch, caplog):
     reporter = Summary(lambda: tallies)
     with caplog.at_level(logging.INFO, "target-workato-streams"):
         for _ in range(5):
-            reporter.progress()
+            reporter.report_if_due()
     first, second = caplog.messages
     assert first.startswith("After 60 s: ")
     assert "7 published" in first

@@ -164,7 +164,7 @@ def test_a_failed_entry_is_retried_for_ten_seconds(monkeypatch, max_retry_secs, 
     """The time starts with its first failure; a shorter `max_retry_secs` takes precedence."""
     monkeypatch.setattr(rejections, "time", SimpleNamespace(monotonic=lambda: 100.0 + secs))
     retries = EntryRetries(RateLimiter(), max_retry_secs)
-    assert retries.may_retry("temporarily unavailable", 100.0, 7) is is_retried
+    assert retries.record_failure("temporarily unavailable", 100.0, 7) is is_retried
 
 
 def test_a_reason_that_persisted_for_one_message_is_not_waited_for_again(

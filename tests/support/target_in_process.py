@@ -24,7 +24,7 @@ def listen(source: Iterable[bytes], output: object, **config: Any) -> None:  # n
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rejections, "FIRST_WAIT_SECS", 0)
-        patch.setattr(rejections.EntryRetries, "may_retry", lambda *args: args[-1] < 3)
+        patch.setattr(rejections.EntryRetries, "record_failure", lambda *args: args[-1] < 3)
         patch.setattr(retry, "LONGEST_WAIT_SECS", 0)
         patch.setattr(consume, "SECS_BETWEEN_REPEATS", 0)
         patch.setattr(TargetWorkatoStreams, "_setup_signal_handlers", lambda _self: None)

@@ -126,13 +126,8 @@ class ConnectorCommand(SingerCommand):
         except Exception as exc:
             shown = exc if self.logger.isEnabledFor(logging.DEBUG) else None
             signal.alarm(3)  # Ends the process if nobody reads stderr, and the log blocks.
-            for line in _lines(exc):
+            errors = exc.errors if isinstance(exc, exceptions.ConfigValidationError) else ()
+            for line in errors or [describe(exc)]:
                 self.logger.error("%s", line, exc_info=shown)  # noqa: TRY400 - only at debug level
             signal.alarm(0)
             sys.exit(1)
-
-
-def _lines(exc: Exception) -> list[str]:
-    if isinstance(exc, exceptions.ConfigValidationError) and exc.errors:
-        return list(exc.errors)
-    return [describe(exc)]

@@ -49,7 +49,7 @@ class Page(NamedTuple):
 
     messages: list[Message]
     date: datetime | None = None
-    start: Bookmark | None = None  # Where reading starts, if there are no messages.
+    position: Bookmark | None = None  # Where reading starts, if there are no messages.
     is_last: bool = False  # Everything has been read: the page is empty, or ends at end_date.
 
     def first(self, count: int) -> Page:
@@ -68,7 +68,7 @@ class Page(NamedTuple):
     def bookmark(self) -> Bookmark | None:
         """The bookmark after all messages of the page are written."""
         if not self.messages:
-            return self.start
+            return self.position
         return Bookmark(self.messages[-1].message_id, self.messages[-1].time)
 
 
@@ -94,7 +94,7 @@ def start(topic: Topic, bookmark: Bookmark | None) -> tuple[Cursor | None, str]:
     return EARLIEST, "starting at the earliest message (no bookmark, start_from is earliest)"
 
 
-def cursor_instead(policy: str, bookmark: Bookmark) -> Cursor | None:
+def replacement_cursor(policy: str, bookmark: Bookmark) -> Cursor | None:
     """Return the cursor that replaces an expired bookmark; None to fail.
 
     All remaining messages are newer than the expired one, so ``earliest`` skips none of them.
@@ -144,7 +144,7 @@ def bookmarks_of(state: object, file: str = "state") -> Bookmarks:
     return {k: v for part in parts if part for k, v in bookmarks_of(part, file).items()}
 
 
-def assigned(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state") -> Bookmarks:
+def by_stream(bookmarks: Bookmarks, topics: Iterable[Topic], file: str = "state") -> Bookmarks:
     """Return the bookmark of each topic by stream name; it is found by topic id or by name."""
     topics = list(topics)
     counts = Counter(topic.id for topic in topics)

@@ -26,7 +26,7 @@ class RunClock:
     def __init__(self) -> None:
         self._start: datetime | None = None
 
-    def see(self, date: datetime | None) -> None:
+    def set_start(self, date: datetime | None) -> None:
         """Set the start of the run at the first response, to its date."""
         if self._start is None:
             self._start = date or datetime.now(timezone.utc)
@@ -37,8 +37,7 @@ class RunClock:
         """Return whether a message with this time was published after the run began."""
         published = parse_time(time)
         # The header has whole seconds, so messages of the same second may be older than the run.
-        second = timedelta(seconds=1)
-        return bool(published and self._start and published >= self._start + second)
+        return bool(published and self._start and published >= self._start + timedelta(seconds=1))
 
 
 # The maximum time that stdout may block when the run has to end. In total, a run ends within 5 s.

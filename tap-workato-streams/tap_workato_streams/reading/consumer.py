@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..event_streams import logger
 from ..event_streams.consume import CursorExpired, parse_time
 from ..event_streams.errors import EventStreamsError
-from .bookmarks import Bookmark, Page, cursor_after, cursor_instead, start
+from .bookmarks import Bookmark, Page, cursor_after, replacement_cursor, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ class TopicConsumer:
         logger.info("%s: %s%s", self.topic, description, until)
         if cursor is None:
             self._bookmark = self._latest()
-            yield Page([], start=self._bookmark)
+            yield Page([], position=self._bookmark)
             if not tail and not poll_secs:
                 return
             cursor = cursor_after(self._bookmark)
@@ -80,7 +80,7 @@ class TopicConsumer:
         If the topic has no recent message, it is a timestamp instead of a message id.
         """
         since, found = self.client.newest_page(self._settings.batch_size, even_if_idle=False)
-        self._clock.see(found.date)
+        self._clock.set_start(found.date)
         latest = Bookmark(None, since)
         while found.messages:
             latest = Bookmark(found.messages[-1].message_id, found.messages[-1].time)
@@ -94,7 +94,7 @@ class TopicConsumer:
         try:
             found = self._request(cursor, poll_secs)
         except CursorExpired as expired:
-            cursor = self._cursor_instead(cursor, expired)
+            cursor = self._replacement_cursor(cursor, expired)
             found = self._request(cursor, poll_secs)
         page = Page(found.messages, found.date, is_last=not found.messages)
         if bookmark := page.bookmark():
@@ -110,10 +110,10 @@ class TopicConsumer:
                 f"{self.topic}: the service returned message {cursor.after_message_id} again after "
                 "it was read; run again, and report this to the service's support if it persists"
             )
-        self._clock.see(found.date)
+        self._clock.set_start(found.date)
         return found
 
-    def _cursor_instead(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
+    def _replacement_cursor(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
         message_id = str(cursor.after_message_id)
         if message_id in self._given_up:
             raise EventStreamsError(
@@ -132,13 +132,13 @@ class TopicConsumer:
             f"({expired.status}, {expired.reason}); messages published between "
             f"{bookmark.time or 'an unknown time'} and {expired.until} may be lost"
         )
-        instead = cursor_instead(self._settings.on_expired_bookmark, bookmark)
-        if instead is None:
+        new = replacement_cursor(self._settings.on_expired_bookmark, bookmark)
+        if new is None:
             raise EventStreamsError(
                 f"{line}; set on_expired_bookmark to earliest or since_time to continue"
             )
-        logger.warning("%s; continuing at %s", line, instead.since_time or "the earliest message")
-        return instead
+        logger.warning("%s; continuing at %s", line, new.since_time or "the earliest message")
+        return new
 
     def _warn_near_retention(self, bookmark: Bookmark, page: Page) -> None:
         time, retention = parse_time(bookmark.time), self.topic.retention

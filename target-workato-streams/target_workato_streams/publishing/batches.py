@@ -76,7 +76,7 @@ class BatchBuilder:
         key = self._guarantee.batch_key(message)
         complete = []
         while self.messages and (self._bytes > largest or key in self._keys):
-            complete.append(self.close())
+            complete.append(self.pop_batch())
         if not self.messages:
             # No comma precedes the first message.
             self._bytes = self._settings.frame_bytes - SEPARATOR_BYTES
@@ -85,11 +85,11 @@ class BatchBuilder:
         self._bytes += size
         self._keys.add(key)
         if len(self.messages) >= self._settings.max_messages:
-            complete.append(self.close())
+            complete.append(self.pop_batch())
         return complete
 
-    def close(self) -> list[OutgoingMessage]:
-        """Return the messages so far and start a new batch."""
+    def pop_batch(self) -> list[OutgoingMessage]:
+        """Return the batch, or its part before the cut, and start the next one with the rest."""
         closed, self.messages = self.messages, []
         self._keys.clear()
         cut = self._guarantee.cut

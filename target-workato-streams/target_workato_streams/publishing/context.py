@@ -102,8 +102,8 @@ class EntryRetries:
         self._max_secs = min(max_secs, RETRY_SECS)
         self._persistent: set[str] = set()
 
-    def may_retry(self, reason: str, failed_at: float, tries: int) -> bool:
-        """Whether to retry an entry that first failed at a time on the monotonic clock."""
+    def record_failure(self, reason: str, failed_at: float, tries: int) -> bool:
+        """Record a failure, the first at a monotonic time; return whether to retry the entry."""
         kind = re.sub(r"\d+", "#", reason)  # the same for several messages
         if kind in self._persistent:
             return tries < PERSISTENT_TRIES

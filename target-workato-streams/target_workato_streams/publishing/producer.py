@@ -129,7 +129,7 @@ class Producer:
         for producer in self.topics.values():
             producer.close(join=is_idle)
         self._context.wakeup.close()
-        self._summary.write()
+        self._summary.log()
         if self._dead_letters is not None:
             with self._output_errors():
                 self._dead_letters.close()
@@ -233,7 +233,7 @@ class Producer:
             if producer.due_at <= now:
                 producer.submit_open()
         self._emit_state()
-        self._summary.progress()
+        self._summary.report_if_due()
         self._guarantee.report_progress()
 
     def _handle(self, topic_id: int, outcome: Outcome) -> None:

@@ -195,7 +195,7 @@ class BatchSender:
         attempts = request.attempts + 1
         rejected, retried, retries = [], [], []
         for message, reason in failed.items():
-            if self._context.entry_retries.may_retry(reason, failed_at, request.entry_tries):
+            if self._context.entry_retries.record_failure(reason, failed_at, request.entry_tries):
                 retried.append(message)
             else:
                 rejected.append(Rejected(message, reason, 200, request.attempts))

@@ -59,7 +59,7 @@ class Summary:
         self._interval_secs = BAR_SECS if self._bar else PROGRESS_SECS
         self._next_progress = self._started_at + self._interval_secs
 
-    def progress(self) -> None:
+    def report_if_due(self) -> None:
         """Log the progress once a minute, or show it on a terminal."""
         now = time.monotonic()
         if now >= self._next_progress:
@@ -70,7 +70,7 @@ class Summary:
             else:
                 logger.info("After %.0f s: %s", now - self._started_at, total)
 
-    def write(self) -> None:
+    def log(self) -> None:
         """Log the line of each topic."""
         if self._bar:
             self._bar.close()

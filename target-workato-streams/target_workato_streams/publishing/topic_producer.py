@@ -172,7 +172,7 @@ class TopicProducer:
 
     def submit_open(self) -> None:
         """Close and queue the batch under construction."""
-        while batch := self.builder.close():
+        while batch := self.builder.pop_batch():
             self.submit(batch)
 
     def submit(self, batch: Sequence[OutgoingMessage]) -> None:
@@ -184,7 +184,7 @@ class TopicProducer:
     def drop_from(self, sequence: int) -> None:
         """Drop the messages from a sequence number on, except those in flight."""
         self.queue.drop_from(sequence)
-        while batch := self.builder.close():
+        while batch := self.builder.pop_batch():
             self.submit([message for message in batch if message.sequence < sequence])
 
     def close(self, *, join: bool) -> None:
@@ -201,11 +201,10 @@ class TopicProducer:
             # A daemon thread, so that the end of a run does not wait for a service that hangs.
             worker = threading.Thread(target=self._work, args=(client, sender), daemon=True)
             worker.start()
+            self._senders.append(sender)
+            self._workers.append(worker)
         except Exception as exc:  # noqa: BLE001 - ends the run
             self._fail(exc)
-            return
-        self._senders.append(sender)
-        self._workers.append(worker)
 
     def _work(self, client: PublishClient, sender: BatchSender) -> None:
         with closing(client.session):

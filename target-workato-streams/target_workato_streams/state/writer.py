@@ -47,8 +47,7 @@ class StateWriter:
             while self._line or self._next:
                 if not self._line:
                     self._line, self._next = memoryview(self._next), b""
-                written = _write(self._line)
-                if not written:
+                if not (written := _write(self._line)):
                     return
                 self._line = self._line[written:]
         except OSError as exc:
