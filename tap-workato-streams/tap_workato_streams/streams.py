@@ -87,7 +87,7 @@ class TopicStream(Stream):
     @property
     @override
     def stream_maps(self) -> list[StreamMap]:
-        """The stream maps; created when first needed, because the state must be known."""
+        """The stream maps; created when first used: by the SDK's test suite, before any SCHEMA."""
         if self._stream_maps is None:
             self.register()
         return super().stream_maps

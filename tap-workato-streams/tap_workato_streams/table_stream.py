@@ -91,9 +91,9 @@ class TableStream(TopicStream):
         if values := str(builder.unfitting):
             has_number = builder.unfitting.has_number
             level = logging.WARNING if has_number else logging.INFO
-            remedy = "; if numbers should fit, change the type of their column" * has_number
+            hint = "; if numbers should fit, change the type of their column" if has_number else ""
             text = "%s: values that do not fit their column, %s: %s%s"
-            logger.log(level, text, self.topic, where, values, remedy)
+            logger.log(level, text, self.topic, where, values, hint)
         if values := str(builder.without_column):
             logger.info("%s: fields without a column, %s: %s", self.topic, where, values)
         if values := str(builder.unmapped):

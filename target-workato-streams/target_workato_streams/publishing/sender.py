@@ -140,7 +140,7 @@ class _Batch:
         others = chain(self._accepted, *(request.messages for request in self._pending))
         first = min(map(_sequence, others), default=math.inf)
         reported = [each for each in self._rejected if each.message.sequence < first]
-        self._rejected = [each for each in self._rejected if each.message.sequence > first]
+        self._rejected = [each for each in self._rejected if each.message.sequence >= first]
         return reported
 
 

@@ -27,8 +27,7 @@ class StateWriter:
     def __init__(self, dead_letters: DeadLetters | None) -> None:
         self._dead_letters = dead_letters
         self._last: bytes | None = None
-        self._line = memoryview(b"")
-        self._next = b""
+        self._line, self._next = memoryview(b""), b""
         self._failed = False
 
     @property
