@@ -111,7 +111,7 @@ class Sync:
             # The initial state is valid until there is a newer one.
             self._write_state()
             started = [each for each in self._streams if self._write_schema(each)]
-            # From here on, the state is only used with the lock.
+            # From here on, the state is only changed with the lock; it has an entry per stream.
             progress = Progress([stream.summary for stream in started], tail=self._tail)
             with contextlib.closing(progress):
                 # A limit may end the run early, so the topic that has waited longest is the first.
@@ -189,9 +189,7 @@ class Sync:
         """Read a topic until it or the run ends, or an error occurs."""
         error = None
         try:
-            with self._lock:
-                bookmark = stream.bookmark
-            for page in stream.consumer.pages(bookmark, tail=self._tail):
+            for page in stream.consumer.pages(stream.bookmark, tail=self._tail):
                 if not self._write(stream, page):
                     break
                 del page  # A large page must not be in memory together with the next one.
