@@ -69,8 +69,8 @@ def test_speed_of_exactly_once():
     plain, exact = (
         measured(section, row, "records per second") for row in ("without", "exactly_once")
     )
-    assert "about a third slower" in page("docs/exactly-once.md")
-    assert exact / plain == pytest.approx(2 / 3, abs=0.1)
+    assert "about a fifth slower" in page("docs/exactly-once.md")
+    assert exact / plain == pytest.approx(4 / 5, abs=0.1)
 
 
 def test_latency_of_tail_mode():

@@ -60,7 +60,7 @@ def run(scale: Scale) -> Section:
         ABOUT.format(messages=scale.messages),
         *costs(scale.messages, runs),
         goals=[
-            Goal("speed relative to the stock tap", stock.wall_secs / tap.wall_secs, 7.5, "x"),
+            Goal("speed relative to the stock tap", stock.wall_secs / tap.wall_secs, 7, "x"),
             Goal("speed relative to the floor", floor.wall_secs / tap.wall_secs, 1 / 3, "x"),
         ],
     )
