@@ -208,13 +208,15 @@ def test_a_deleted_topic_fails_a_run_that_max_messages_ends(emulator, topic, sta
     deleted = topic + 1
     emulator.fault("latency", secs=0.7, topic_id=deleted)
     settings = {"max_messages": 50, "state_interval_secs": 0.1}
-    process = start_with_pipe(topics=[deleted, topic], **settings)
+    # Of topics that have never been read, names decide.
+    topics = [{"id": deleted, "name": "deleted"}, topic]
+    process = start_with_pipe(topics=topics, **settings)
     eventually(lambda: [r.status for r in emulator.requests(topic_id=deleted)] == [404], "an error")
     time.sleep(0.2)
     run = read_slowly(process, chunk_bytes=65_536, rest_secs=0)
     assert (run.exit_code, len(ids(run))) == (1, 50)
     last = run.stderr.splitlines()[-1]
-    assert f"topic_{deleted} (topic {deleted}): HTTP 404" in last
+    assert f"deleted (topic {deleted}): HTTP 404" in last
     assert LIMIT_ENDED not in last
 
 
