@@ -146,7 +146,7 @@ class Sync:
         for stream in started:
             stream.log_summary()
         if missed := set(started) - self._reached - self._errors.keys():
-            plan = ", with which the next run begins" * self._is_limited
+            plan = ", with which the next run begins" if self._is_limited else ""
             logger.info("not reached: %s%s", counted(len(missed), "topic"), plan)
 
     def _write_schema(self, stream: TopicStream) -> bool:

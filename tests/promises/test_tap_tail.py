@@ -234,7 +234,7 @@ def test_long_polls_that_do_not_wait_are_not_repeated_at_once(emulator, topic, s
 
 
 def outage(emulator: Emulator, tail: RunningTap, topic: int) -> list[str]:
-    """Let a topic fail until the tap gives up; return the message published meanwhile."""
+    """Let a topic fail until the tap gives up; return the ids of what was published by then."""
     emulator.fault("status", status=503, topic_id=topic, times=-1)
     tail.wait_for(lambda run: "gave up after" in run.stderr, "the topic to give up")
     published = emulator.load(topic, [{"late": True}])
@@ -258,7 +258,7 @@ def test_a_topic_whose_bookmark_has_expired_is_read_after_an_outage(emulator, st
 
 @pytest.mark.parametrize("start_from", ["earliest", "latest"])
 def test_a_full_table_goes_on_after_an_outage(emulator, run_tap, start_tap, tmp_path, start_from):
-    """It neither begins again nor skips what was published meanwhile."""
+    """It neither begins again nor skips what was published during the outage."""
     good, topic = emulator.create_topic("good"), emulator.create_topic("bad")
     published = emulator.load(topic, [{}])
     settings = {"topics": [good, topic], "start_from": start_from}
