@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from .plugin.start import prepare
 
 
@@ -10,6 +12,9 @@ def main() -> None:
     prepare("target-workato-streams")
     from .stdin_reader import discard_input  # noqa: PLC0415 - SIGINT may arrive during the import
     from .target import TargetWorkatoStreams  # noqa: PLC0415 - likewise
+
+    # Imported objects are never freed, so the collector need not search them, not even at the exit.
+    gc.freeze()
 
     try:
         TargetWorkatoStreams.cli()

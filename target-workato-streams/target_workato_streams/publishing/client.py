@@ -42,13 +42,13 @@ class PublishClient:
         tally.requests += 1
         tally.body_bytes += len(body)
         response = self.session.send(self._request, body=body)
-        time = response.date.isoformat() if response.date else None
+        time = date.isoformat() if (date := response.date) else None
         if self._legacy:
             message_id = self._decode(response, _Acknowledged).message_id
             return PublishResult({}, (), str(message_id), time)
         entries = self._decode(response, _BatchResponse).message_ids
         failed, unknown = {}, []
-        last_message_id = None
+        last = None
         for index in range(len(bodies)):
             entry = entries.get(str(index))
             # docs/api.md: any result other than success is a failure. Without one, it is unknown.
@@ -59,9 +59,8 @@ class PublishClient:
                 reason = json.dumps(entry, ensure_ascii=False)
                 failed[index] = redact(reason, [self.session.host.token], bodies[index])
             else:
-                given = entry.get("message_id")
-                last_message_id = None if given is None else str(given)
-        return PublishResult(failed, unknown, last_message_id, time)
+                last = entry.get("message_id")
+        return PublishResult(failed, unknown, None if last is None else str(last), time)
 
     def not_understood(self, unknown: int, count: int) -> Unavailable:
         """Return the error for a response without a result for some messages."""

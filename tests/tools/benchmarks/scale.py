@@ -25,5 +25,5 @@ class Scale(NamedTuple):
     short_runs: int
 
 
-FULL = Scale(100_000, 100, 1_000_000, 200, 3, 9)
+FULL = Scale(100_000, 100, 1_000_000, 200, 5, 9)
 QUICK = Scale(10_000, 20, 100_000, 20, 1, 1)
