@@ -68,7 +68,7 @@ def _demo(running: Services, project: Project, report: Report) -> None:
     pages = 21
     for title, news, calls in (
         ("3. meltano run tap-workato-streams target-postgres", orders.ROWS, pages + 1),
-        ("   and again: nothing is new", 0, 1),
+        ("   the same command again", 0, 1),
         (f"   and again, after {MORE} more messages", MORE, 2),
     ):
         if news == MORE:
