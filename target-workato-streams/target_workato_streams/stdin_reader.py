@@ -20,13 +20,13 @@ from typing_extensions import override
 
 from .event_streams import logger
 from .event_streams.errors import EventStreamsError, SettingError, Stopped
-from .input.messages import InputError, split
+from .input.messages import InputError, parse_message
 from .plugin.command import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from .input.messages import Line
+    from .input.messages import SingerMessage
     from .publishing.producer import Producer
 
 CHUNK_BYTES = 256 * 1024
@@ -50,14 +50,14 @@ class StdinReader(GenericSingerReader[bytes]):
         return sys.stdin.buffer
 
     @override
-    def deserialize_json(self, line: bytes) -> Line:  # type: ignore[override]  # not a dict
-        return split(line)
+    def deserialize_json(self, line: bytes) -> SingerMessage:  # type: ignore[override]  # not a dict
+        return parse_message(line)
 
     @override
-    def process_lines(  # type: ignore[override]  # a Line is not a dict
+    def process_lines(  # type: ignore[override]  # a message is not a dict
         self,
         file_input: IO[str] | IO[bytes] | None,
-        callbacks: Mapping[str, Callable[[Line], None]],
+        callbacks: Mapping[str, Callable[[SingerMessage], None]],
     ) -> Counter[str]:
         """Read to the end, or until the producer stops; then process only what has been read.
 
@@ -69,7 +69,7 @@ class StdinReader(GenericSingerReader[bytes]):
             for line in self._lines(source):
                 self.line_number += 1
                 if line and not line.isspace():
-                    message = split(line)
+                    message = parse_message(line)
                     callbacks.get(message.type, _unknown)(message)
                     counts[message.type] += 1
                     self.last_type = message.type
@@ -125,7 +125,7 @@ class StdinReader(GenericSingerReader[bytes]):
             # The last line may have no newline if it is complete.
             line = b"".join(pieces)
             try:
-                split(line)
+                parse_message(line)
             except InputError as exc:
                 self.line_number += 1
                 raise InputError(f"the input ends within this line ({exc})") from None
@@ -178,6 +178,6 @@ def discard_input() -> None:
                     return
 
 
-def _unknown(message: Line) -> None:
+def _unknown(message: SingerMessage) -> None:
     message.need("type")
     raise InputError("unknown message type")

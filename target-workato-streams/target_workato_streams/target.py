@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from .delivery import Guarantee
-    from .input.messages import Line
+    from .input.messages import SingerMessage
     from .publishing.messages import OutgoingMessage
 
 # From a fast response to waiting several minutes for the quota.
@@ -155,43 +155,44 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         config_jsonschema["properties"].pop("load_method", None)
 
     @override
-    def _process_schema_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
-        line.need("stream", "schema")
-        stream = Stream(line.stream, tuple(line.key_properties or ()), bytes(line.schema))
-        if self._streams.get(line.stream) == stream:
+    def _process_schema_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
+        message.need("stream", "schema")
+        name, keys = message.stream, message.key_properties
+        stream = Stream(name, tuple(keys or ()), bytes(message.schema))
+        if self._streams.get(name) == stream:
             return
         schema = decode_schema(stream.schema)
-        self._from_topics[line.stream] = schema["properties"].keys() >= TAP_FIELDS
+        self._from_topics[name] = schema["properties"].keys() >= TAP_FIELDS
         if self._decodes:
-            with mapping(line.stream):
-                self.mapper.register_raw_stream_schema(line.stream, schema, line.key_properties)
-                maps = self.mapper.stream_maps[line.stream]
+            with mapping(name):
+                self.mapper.register_raw_stream_schema(name, schema, keys)
+                maps = self.mapper.stream_maps[name]
                 kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
-                self._mapped[line.stream] = [MappedStream(each, self) for each in kept]
+                self._mapped[name] = [MappedStream(each, self) for each in kept]
         else:
-            self._router.route(line.stream, schema)
-        self._streams[line.stream] = stream
+            self._router.route(name, schema)
+        self._streams[name] = stream
 
     @override
-    def _process_record_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
-        self._publish(line, bytes(line.record), self.message_reader.line_number)
+    def _process_record_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
+        self._publish(message, bytes(message.record), self.message_reader.line_number)
 
     @override
-    def _process_batch_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
-        line.need("stream", "encoding", "manifest")
-        files = records(line, self.config.get("batch_config"))
+    def _process_batch_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
+        message.need("stream", "encoding", "manifest")
+        files = records(message, self.config.get("batch_config"))
         for count, (place, text) in enumerate(files):
             if count % RECORDS_BETWEEN_POLLS == 0:
                 self._producer.poll()
             if self._producer.stopping:
                 # The rest of the input is not read, because a state behind it would cover the file.
                 raise Stopped("the run is being stopped")
-            self._publish(line, text, f"{self.message_reader.line_number} ({place})")
+            self._publish(message, text, f"{self.message_reader.line_number} ({place})")
 
     @override
-    def _process_state_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
-        line.need("value")
-        state = bytes(line.value)
+    def _process_state_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
+        message.need("value")
+        state = bytes(message.value)
         # Some taps write null before they have a state.
         if state != b"null":
             if state[:1] != b"{":
@@ -199,18 +200,18 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             self._producer.add_state(state)
 
     @override
-    def _process_activate_version_message(self, line: Line) -> None:  # type: ignore[override]  # not a dict
-        self.logger.debug("%s: ACTIVATE_VERSION does not apply to a topic, ignored", line.stream)
+    def _process_activate_version_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
+        self.logger.debug("%s: ACTIVATE_VERSION does not apply to a topic, ignored", message.stream)
 
-    def _publish(self, line: Line, text: bytes, number: int | str) -> None:
-        stream = self._streams.get(line.stream)
+    def _publish(self, message: SingerMessage, text: bytes, number: int | str) -> None:
+        stream = self._streams.get(message.stream)
         if stream is None:
-            line.need("stream")
-            raise RecordBeforeSchemaError(f"stream {line.stream} has a record before its schema")
+            message.need("stream")
+            raise RecordBeforeSchemaError(f"stream {message.stream} has a record before its schema")
         if not text.startswith(b"{"):
-            line.need("record")
+            message.need("record")
             raise InputError("the record is not an object")
-        record = Record(stream, text, number, bytes(line.version), bytes(line.time_extracted))
+        record = Record(stream, text, number, bytes(message.version), bytes(message.time_extracted))
         if self._decodes:
             self._map(record)
         else:

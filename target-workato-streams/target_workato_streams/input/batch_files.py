@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import IO
 
-    from .messages import Line
+    from .messages import SingerMessage
 
 # Far above the size of a message, so that a small compressed file cannot fill the memory.
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
-def records(message: Line, batch_config: Mapping[str, Any] | None) -> Iterator[tuple[str, bytes]]:
+def records(
+    message: SingerMessage, batch_config: Mapping[str, Any] | None
+) -> Iterator[tuple[str, bytes]]:
     """Yield the records of all files of a BATCH message, with their file name and line number.
 
     Raises `InputError` if a file is missing, cannot be read, or contains something else.

@@ -32,8 +32,8 @@ class RecordBeforeSchemaError(InputError, RecordsWithoutSchemaException):
     """A record precedes the schema of its stream."""
 
 
-class Line(msgspec.Struct, gc=False):
-    """The fields of a Singer message; the type determines which fields are set."""
+class SingerMessage(msgspec.Struct, gc=False):
+    """A message of the input; its type determines which fields are set."""
 
     type: str = ""
     stream: str = ""
@@ -80,16 +80,16 @@ def _repaired(schema: Any) -> Any:  # noqa: ANN401 - JSON
     return cleaned
 
 
-_LINE = msgspec.json.Decoder(Line)
-# The other fields of a line are Raw.
+_decode = msgspec.json.Decoder(SingerMessage).decode
+# The other fields of a message are Raw.
 _DECODED = {"type", "stream", "key_properties"}
 
 
-def split(line: bytes) -> Line:
-    """Split a line of the input, which must be a JSON object in UTF-8."""
+def parse_message(line: bytes) -> SingerMessage:
+    """Parse a line of the input, which must be a JSON object in UTF-8."""
     try:
         try:
-            message = _LINE.decode(line)
+            message = _decode(line)
             check_utf8(line)
         except (msgspec.DecodeError, RecursionError):
             # A lone surrogate or very deep nesting; other reasons are found again.
@@ -97,7 +97,7 @@ def split(line: bytes) -> Line:
                 name: json.loads(text) if name in _DECODED else msgspec.Raw(text)
                 for name, text in members(line).items()
             }
-            message = msgspec.convert(fields, Line)
+            message = msgspec.convert(fields, SingerMessage)
     except (msgspec.ValidationError, ValueError) as exc:
         raise InputError(str(exc)) from None
     return message
