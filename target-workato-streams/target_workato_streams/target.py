@@ -140,7 +140,6 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         config = self.config
         self._decodes = decodes_records(config)
         self._streams: dict[str, Stream] = {}
-        self._from_topics: dict[str, bool] = {}  # whether the records of a stream may come from one
         self._mapped: dict[str, list[MappedStream]] = {}
         self._producer = make_producer(config)
         self._router = Router(config, self._producer)
@@ -157,12 +156,12 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @override
     def _process_schema_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
         message.need("stream", "schema")
-        name, keys = message.stream, message.key_properties
-        stream = Stream(name, tuple(keys or ()), bytes(message.schema))
+        name, keys, text = message.stream, message.key_properties, bytes(message.schema)
+        schema = decode_schema(text)
+        may_be_from_topic = schema["properties"].keys() >= TAP_FIELDS
+        stream = Stream(name, tuple(keys or ()), text, may_be_from_topic)
         if self._streams.get(name) == stream:
             return
-        schema = decode_schema(stream.schema)
-        self._from_topics[name] = schema["properties"].keys() >= TAP_FIELDS
         if self._decodes:
             with mapping(name):
                 self.mapper.register_raw_stream_schema(name, schema, keys)
@@ -219,7 +218,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     def _add(self, stream: Stream, text: bytes, record: Record, problem: str | None = None) -> None:
         # Each record, because stream maps may have merged several topics into one stream.
-        if self._from_topics[record.stream.name]:
+        if record.stream.may_be_from_topic:
             self._router.check_source(stream.name, record.text)
         self._producer.add(stream, text, record, problem)
 

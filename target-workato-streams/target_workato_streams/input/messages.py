@@ -110,6 +110,7 @@ class Stream:
     name: str
     key_properties: Sequence[str] = ()
     schema: bytes = b""  # as received; empty for a stream that is created by a stream map
+    may_be_from_topic: bool = False  # whether its records have the fields of tap-workato-streams
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
