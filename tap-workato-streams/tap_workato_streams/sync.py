@@ -16,8 +16,9 @@ from .event_streams.consume import rfc3339
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError, Unavailable
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
+from .plugin.monitoring import Interval
 from .plugin.wording import counted, duration
-from .reading.clock import Interval, RunLimits, Watchdog
+from .reading.clock import RunLimits, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -19,7 +19,6 @@ from tap_workato_streams.event_streams.consume import Message
 from tap_workato_streams.output.summary import Progress, TopicSummary
 from tap_workato_streams.plugin.wording import duration
 from tap_workato_streams.reading.bookmarks import Page, Topic
-from target_workato_streams.publishing import summary
 from target_workato_streams.publishing.summary import Summary, Tally
 
 from tests.support.executables import TIMEOUT_SECS, command, environment
@@ -205,12 +204,12 @@ def test_durations_are_written_in_two_units():
 
 
 def test_a_long_run_logs_a_progress_line_per_minute(monkeypatch, caplog):
-    clock = iter([1000.0, 1059.0, 1060.0, 1061.0, 1119.0, 1121.0])
-    monkeypatch.setattr(summary, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("time.monotonic", lambda: clock.now)
     tallies = {"a": Tally(published=3, requests=1), "b": Tally(published=4, requests=2)}
     reporter = Summary(lambda: tallies)
     with caplog.at_level(logging.INFO, "target-workato-streams"):
-        for _ in range(5):
+        for clock.now in (1059.0, 1060.0, 1061.0, 1119.0, 1121.0):
             reporter.report_if_due()
     first, second = caplog.messages
     assert first.startswith("After 60 s: ")

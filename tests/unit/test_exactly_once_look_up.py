@@ -167,9 +167,10 @@ def test_a_time_without_meaning_does_not_end_a_look_up(time):
     assert topic.reader.look_up(Position(None)).messages == 160
 
 
-def test_a_long_look_up_logs_its_progress(caplog):
+def test_a_long_look_up_logs_its_progress(monkeypatch, caplog):
     """At 120 requests per minute, 8,000 messages of other producers take more than a minute."""
     topic = Topic([9000 - n for n in range(8000)])
+    monkeypatch.setattr("time.monotonic", lambda: (topic.date - NOW) / timedelta(seconds=1))
     reader = topic.reader
 
     def report(_number: int) -> None:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..event_streams import logger
 from ..event_streams.consume import parse_time
-from ..plugin.monitoring import ProgressBar, is_shown, metric, request_metrics
+from ..plugin.monitoring import ProgressBar, is_shown, metric, progress_interval, request_metrics
 from ..plugin.wording import counted, duration
-from ..reading.clock import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,8 +122,6 @@ def _secs(time: str | None) -> float | None:
     return parsed.timestamp() if parsed else None
 
 
-INTERVAL_SECS = 60.0
-BAR_INTERVAL_SECS = 1.0
 # With fewer active topics, each has a line; otherwise, only the slowest ones do.
 MANY_TOPICS = 10
 SLOWEST = 3
@@ -144,7 +141,7 @@ class Progress:
         if is_shown():
             topics = counted(len(summaries), "topic")
             self._bar = ProgressBar(topics, "messages" if tail else None)
-        self.interval = Interval(BAR_INTERVAL_SECS if self._bar else INTERVAL_SECS)
+        self.interval = progress_interval()
 
     def report_if_due(self) -> None:
         """Report if an interval has passed since the last time."""

@@ -1,8 +1,9 @@
-"""What an operator watches: the metrics for Prometheus, and the progress bar."""
+"""What an operator watches: metrics for Prometheus, the progress bar, and when it is updated."""
 
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -83,9 +84,31 @@ def serve_metrics(address: str, collect: Callable[[], Iterable[Metric]]) -> None
     logger.info("metrics are served at http://%s:%d/metrics", host, server.server_port)
 
 
+class Interval:
+    """The interval of a repeated action, in seconds."""
+
+    def __init__(self, secs: float) -> None:
+        self._secs = secs
+        self._began = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """The remaining seconds of the interval."""
+        return max(0.0, self._began + self._secs - time.monotonic())
+
+    def restart(self) -> None:
+        """Start the next interval."""
+        self._began = time.monotonic()
+
+
 def is_shown() -> bool:
     """Return whether stderr is a terminal."""
     return bool(sys.stderr) and sys.stderr.isatty()
+
+
+def progress_interval() -> Interval:
+    """Return the interval of the lines about the progress, or of the updates of the bar."""
+    return Interval(1.0 if is_shown() else 60.0)
 
 
 class ProgressBar:

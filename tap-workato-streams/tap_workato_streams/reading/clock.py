@@ -72,23 +72,6 @@ class RunLimits:
         return admitted
 
 
-class Interval:
-    """The interval of a repeated action, in seconds."""
-
-    def __init__(self, secs: float) -> None:
-        self._secs = secs
-        self._began = time.monotonic()
-
-    @property
-    def left(self) -> float:
-        """The remaining seconds of the interval."""
-        return max(0.0, self._began + self._secs - time.monotonic())
-
-    def restart(self) -> None:
-        """Start the next interval."""
-        self._began = time.monotonic()
-
-
 class Watchdog:
     """Ends the process if the run has to end but stdout is blocked.
 

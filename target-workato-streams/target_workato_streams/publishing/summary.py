@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..event_streams import logger
-from ..plugin.monitoring import ProgressBar, is_shown, metric, request_metrics
+from ..plugin.monitoring import ProgressBar, is_shown, metric, progress_interval, request_metrics
 from ..plugin.wording import counted
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from prometheus_client import Histogram, Metric
 
     from ..event_streams.rate_limiter import RequestStats
-
-PROGRESS_SECS = 60.0
-BAR_SECS = 1.0
 
 
 @dataclass
@@ -56,19 +53,18 @@ class Summary:
         self._tallies = tallies
         self._started_at = time.monotonic()
         self._bar = ProgressBar("publishing", "messages") if is_shown() else None
-        self._interval_secs = BAR_SECS if self._bar else PROGRESS_SECS
-        self._next_progress = self._started_at + self._interval_secs
+        self._interval = progress_interval()
 
     def report_if_due(self) -> None:
         """Log the progress once a minute, or show it on a terminal."""
-        now = time.monotonic()
-        if now >= self._next_progress:
-            self._next_progress = now + self._interval_secs
-            total = Tally.total(self._tallies().values())
-            if self._bar:
-                self._bar.show(total.published, str(total))
-            else:
-                logger.info("After %.0f s: %s", now - self._started_at, total)
+        if self._interval.left:
+            return
+        self._interval.restart()
+        total = Tally.total(self._tallies().values())
+        if self._bar:
+            self._bar.show(total.published, str(total))
+        else:
+            logger.info("After %.0f s: %s", time.monotonic() - self._started_at, total)
 
     def log(self) -> None:
         """Log the line of each topic."""

@@ -11,6 +11,7 @@ from ...event_streams import logger
 from ...event_streams.consume import EARLIEST, YOUNG, Cursor, CursorExpired, parse_time, rfc3339
 from ...event_streams.errors import EventStreamsError, RequestRejected
 from ...message_key import KEY, read_version
+from ...plugin.monitoring import Interval
 from ...plugin.wording import counted
 from ..records import Position
 
@@ -142,14 +143,14 @@ class TopicReader:
         self._ahead = timedelta(0)
         self._is_undated = False
         self._current: LookUp | None = None
-        self._reported_at = client.now()
+        self._interval = Interval(PROGRESS_SECS)  # of the lines about the progress
         self._requests_before = 0
 
     def report_progress(self) -> None:
         """Log how far the topic has been read, if that takes long; in any thread."""
         look_up = self._current
-        if look_up and (self.client.now() - self._reported_at).total_seconds() >= PROGRESS_SECS:
-            self._reported_at = self.client.now()
+        if look_up and not self._interval.left:
+            self._interval.restart()
             logger.info(
                 "%s: still reading: %s messages in %s, %d of them ours, now at %s",
                 self.label,
@@ -249,8 +250,9 @@ class TopicReader:
 
     def _begin(self, look_up: LookUp) -> LookUp:
         """Start counting requests, and reporting progress."""
-        self._current, self._reported_at = look_up, self.client.now()
+        self._interval.restart()
         self._requests_before = self.client.requests
+        self._current = look_up
         return look_up
 
     def _add_page(self, look_up: LookUp, page: Messages) -> bool:
