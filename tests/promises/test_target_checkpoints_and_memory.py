@@ -22,7 +22,7 @@ RECORD = Record(Stream("orders"), b"{}", 1)
 def added(guarantee: AtLeastOnce[OutgoingMessage], sequence: int) -> OutgoingMessage:
     """A message that the guarantee waits for."""
     message = OutgoingMessage(b"{}", RECORD, sequence)
-    assert guarantee.wants(11, message)
+    assert guarantee.add_record(11, message)
     return message
 
 

@@ -29,7 +29,7 @@ class Input:
             self._sequence += 1
             version = RowVersion(row, "content")
             message = OutgoingMessage(BODY, RECORD, self._sequence, version)
-            assert self._exactly_once.wants(11, message)
+            assert self._exactly_once.add_record(11, message)
             complete += self.builder.add(message)
         return ["".join(each.version.row for each in batch) for batch in complete]
 

@@ -42,14 +42,14 @@ class Input:
         self.states = 0
         self.last = Record(version("-"), 0)
 
-    def wants(self, text: str, topic_id: int = TOPIC) -> bool:
-        """Ask the rule about the next record."""
+    def add_record(self, text: str, topic_id: int = TOPIC) -> bool:
+        """Add the next record to the rule; return whether it is published."""
         self.last = Record(version(text), self.last.sequence + 1)
-        return self.rule.wants(topic_id, self.last)
+        return self.rule.add_record(topic_id, self.last)
 
     def publish(self, text: str, topic_id: int = TOPIC) -> Record:
-        """Ask the rule about a record that has to be published."""
-        assert self.wants(text, topic_id)
+        """Add a record that has to be published."""
+        assert self.add_record(text, topic_id)
         return self.last
 
     def settle(self, *records: Record, topic_id: int = TOPIC) -> None:
@@ -95,8 +95,8 @@ def list_nothing(monkeypatch):
 )
 def test_records_that_the_topic_contains_are_skipped(found, records, published, kept):
     given = Input(found)
-    assert given.wants(records.split()[0], OTHER)
-    assert [each for each in records.split() if given.wants(each)] == published.split()
+    assert given.add_record(records.split()[0], OTHER)
+    assert [each for each in records.split() if given.add_record(each)] == published.split()
     given.state()
     at_the_end = [
         (topic_id, each.version) for topic_id, each in given.rule.finish(is_complete=True)
@@ -107,7 +107,7 @@ def test_records_that_the_topic_contains_are_skipped(found, records, published, 
 def test_the_last_state_waits_for_kept_records():
     """The state that covers them waits for their outcomes."""
     given = Input("1a 1b")
-    assert not given.wants("1a")
+    assert not given.add_record("1a")
     given.state(b"last")
     [(_, kept)] = given.rule.finish(is_complete=True)
     assert given.emitted() is None
@@ -138,10 +138,10 @@ def test_states_are_held_back_until_found_messages_are_covered():
     """Their positions would be after messages whose records the state does not cover."""
     given = Input("1a 2a")
     given.state()
-    given.wants("1a")
+    given.add_record("1a")
     given.state()
     assert given.emitted() is None
-    given.wants("2a")
+    given.add_record("2a")
     given.state(b"all")
     assert given.emitted() == (b"all", {TOPIC: "end", OTHER: "end"})
 
@@ -151,7 +151,7 @@ def test_messages_that_no_record_matches_hold_back_states_for_a_time():
     """Their rows may have been deleted; a record that comes later still matches."""
     given = Input("1a 2a 3a")
     given.now = 2000.0
-    given.wants("1a")
+    given.add_record("1a")
     given.state()
     given.now += HOLD_SECS
     given.state()
@@ -159,7 +159,7 @@ def test_messages_that_no_record_matches_hold_back_states_for_a_time():
     given.now += 1
     given.state()
     assert given.emitted() is not None
-    assert not given.wants("2a")
+    assert not given.add_record("2a")
     given.state()
     assert given.emitted() is None
 
@@ -167,7 +167,7 @@ def test_messages_that_no_record_matches_hold_back_states_for_a_time():
 def test_a_kept_record_holds_back_states_for_any_time():
     """The topic ends with another version of its row."""
     given = Input("1a 1b")
-    given.wants("1a")
+    given.add_record("1a")
     given.state()
     given.now += 10 * HOLD_SECS
     given.state()
@@ -197,7 +197,7 @@ def test_first_contact_adds_the_position_to_the_last_state():
     rule.add_state(b"one", ResumePoint(b"one"))
     assert rule.pop_state() is not None
     record = Record(version("1a"), 1)
-    assert rule.wants(TOPIC, record)
+    assert rule.add_record(TOPIC, record)
     rule.add_state(b"two", ResumePoint(b"two"))
     rule.settle(TOPIC, [record], Position("of 1"))
     rule.add_found(OTHER, Position("end"))
@@ -238,7 +238,7 @@ def test_matches_show_whether_the_keys_have_changed():
     assert (a, b) == (Matches(3), Matches(1))
     given.publish("1A")
     assert a == Matches(3, 0, is_read=True)
-    given.wants("2b")
+    given.add_record("2b")
     assert (a, b) == (Matches(3, 2, is_read=True), Matches(1))
 
 
@@ -247,7 +247,7 @@ def test_a_state_from_which_the_tap_starts_again_covers_nothing():
     rule: Deduplicator[Record] = Deduplicator()
     rule.add_found(TOPIC, START)
     record = Record(version("1a"), 1)
-    assert rule.wants(TOPIC, record)
+    assert rule.add_record(TOPIC, record)
     rule.settle(TOPIC, [record], Position("of 1"))
     rule.add_state(b"10,000", BEGINNING)
     again = rule.pop_state()
@@ -270,7 +270,7 @@ def test_the_end_of_a_stream_covers_its_records():
     assert rule.pop_state() is not None
     rule.add_found(TOPIC, START)
     record = Record(version("1a"), 1)
-    assert rule.wants(TOPIC, record)
+    assert rule.add_record(TOPIC, record)
     rule.settle(TOPIC, [record], Position("of 1"))
     rule.add_state(b"between", marked)
     between = rule.pop_state()
@@ -285,16 +285,16 @@ def test_the_end_of_a_stream_covers_its_records():
 def test_kept_records_are_published_at_any_end():
     """Some taps do not end with a STATE although they have not failed."""
     given = Input("1a 1b 2a")
-    given.wants("1a")
+    given.add_record("1a")
     assert [each.version for _, each in given.rule.finish(is_complete=False)] == [version("1a")]
     # The tap may have failed before it repeated this row.
-    assert not given.wants("2a")
+    assert not given.add_record("2a")
 
 
 def test_a_state_lists_the_found_messages_that_it_does_not_cover():
     """The next run finds them again, although its positions are after them."""
     given = Input("9a 9b 1a")
-    given.wants("1a")
+    given.add_record("1a")
     given.state(b"one")
     emitted = given.rule.pop_state()
     assert emitted is not None
@@ -306,5 +306,5 @@ def test_a_state_lists_the_found_messages_that_it_does_not_cover():
     following: Deduplicator[Record] = Deduplicator()
     following.restore(emitted.positions, [(TOPIC, version("9a")), (TOPIC, version("9b"))])
     following.add_found(TOPIC, Position("end"))
-    assert not following.wants(TOPIC, Record(version("9b"), 1))
-    assert following.wants(TOPIC, Record(version("9b"), 2))
+    assert not following.add_record(TOPIC, Record(version("9b"), 1))
+    assert following.add_record(TOPIC, Record(version("9b"), 2))

@@ -25,7 +25,7 @@ class AtLeastOnceTopic:
     position = None  # the last message that was acknowledged or read, if anything depends on it
 
     def missing(self, records: Sequence[R]) -> Sequence[R]:
-        """Return the records of a request that have to be sent, in order."""
+        """Return the records of a request that have to be sent, in order; may read the topic."""
         return records
 
     def on_lost(self, *, is_throttled: bool) -> bool:
@@ -60,10 +60,14 @@ class AtLeastOnce(Generic[R]):
     cut = 0  # the sequence number that no batch may span, if there is one
 
     def __init__(self) -> None:
-        self.unsettled = 0  # records without an outcome
         self.checkpoints = [Checkpoint()]  # in the order of the input
         self._sequence = 0  # of the last record
         self._due: bytes | None = None
+
+    @property
+    def unsettled(self) -> int:
+        """The number of records without an outcome."""
+        return sum(each.unsettled for each in self.checkpoints)
 
     def batch_key(self, record: R) -> str | int:
         """Return what no two records of a batch may have in common."""
@@ -72,16 +76,14 @@ class AtLeastOnce(Generic[R]):
     def open_topic(self, topic_id: int, label: str, run: Run) -> None:
         """Prepare a topic for its first record; the label names it in errors and log lines."""
 
-    def wants(self, topic_id: int, record: R) -> bool:
-        """Decide whether a record has to be published, and its outcome passed to `settle`."""
-        self.unsettled += 1
+    def add_record(self, topic_id: int, record: R) -> bool:
+        """Add a record; return whether to publish it, and to pass its outcome to `settle`."""
         self.checkpoints[-1].unsettled += 1
         self._sequence = record.sequence
         return True
 
     def settle(self, topic_id: int, records: Sequence[R], position: Position | None) -> None:
         """Handle that records of one batch were acknowledged, or written to the dead letters."""
-        self.unsettled -= len(records)
         for record in records:
             index = bisect_left(self.checkpoints, float(record.sequence), key=_sequence)
             self.checkpoints[index].unsettled -= 1

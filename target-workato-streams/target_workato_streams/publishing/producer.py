@@ -96,7 +96,7 @@ class Producer:
             return
         if not producer.is_open:
             self._open(producer)
-        if not self._guarantee.wants(producer.topic_id, message):
+        if not self._guarantee.add_record(producer.topic_id, message):
             producer.tally.skipped += 1
         elif producer.add(message):
             # Polls even if there is room, because a chunk of the input may contain many batches.

@@ -113,8 +113,8 @@ class Deduplicator(Generic[R]):
             self._add(topic_id, version)
             self._matched_at = self._clock()
 
-    def wants(self, topic_id: int, record: R) -> bool:
-        """Decide whether a record has to be published, and its outcome passed to `settle`.
+    def add_record(self, topic_id: int, record: R) -> bool:
+        """Add a record; return whether to publish it, and to pass its outcome to `settle`.
 
         If not, its topic contains it. Then it counts as acknowledged, or `finish` returns it.
         """

@@ -33,7 +33,7 @@ class ExactlyOnceTopic(Generic[R]):
         self._is_in_doubt = False  # Whether the last request may have been applied.
 
     def missing(self, records: Sequence[R]) -> Sequence[R]:
-        """Return the records that are not in the topic, which is read after a lost request."""
+        """Return the records to send; after a lost request, look for them in the topic first."""
         missing = [each for each in records if each.sequence not in self._applied]
         if not self._is_in_doubt:
             return missing
@@ -68,14 +68,14 @@ class ExactlyOnce(Generic[R]):
     def __init__(self, open_reader: Callable[[int, str], TopicReader]) -> None:
         self._open_reader = open_reader  # by the id and label of a topic
         self._rule: Deduplicator[R] = Deduplicator()
-        self.wants, self.settle = self._rule.wants, self._rule.settle
+        self.add_record, self.settle = self._rule.add_record, self._rule.settle
         self._topics: dict[int, ExactlyOnceTopic[R]] = {}
         self._returned: ReturnedState | None = None  # the tap's first state, with positions if any
         self._has_warned = False
 
     @property
     def unsettled(self) -> int:
-        """The number of wanted records without an outcome."""
+        """The number of records to be published that have no outcome."""
         return self._rule.unsettled
 
     @property

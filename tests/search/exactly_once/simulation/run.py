@@ -92,7 +92,7 @@ class Run:
         message = Message(record, self._read, record.version)
         if topic_id not in self._readers:
             self._look_up(topic_id)
-        if self._rule.wants(topic_id, message):
+        if self._rule.add_record(topic_id, message):
             self._open[topic_id].append(message)
             if len(self._open[topic_id]) >= MAX_BATCH or self._rng.random() < 0.15:
                 self._submit(topic_id)
