@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,7 @@ from typing_extensions import override
 
 from .discovery.catalog import TopicMetadata
 from .discovery.schemas import OPEN_PAYLOAD
+from .event_streams.consume import rfc3339
 from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
 from .plugin.json import decode
@@ -223,6 +225,18 @@ class TopicStream(Stream):
     def log_summary(self) -> None:
         """Log the summary of the topic."""
         self.summary.log()
+
+
+def longest_waiting_first(streams: Iterable[TopicStream]) -> list[TopicStream]:
+    """Sort streams by when they were last read, since a limit may end the run before their turn."""
+    return sorted(streams, key=lambda each: str(each.stream_state.get("read_at", "")))
+
+
+def mark_read(streams: Iterable[TopicStream]) -> None:
+    """Store in the bookmarks that streams were read now, for the order of the next run."""
+    now = rfc3339(datetime.now(timezone.utc), "milliseconds")
+    for stream in streams:
+        stream.stream_state["read_at"] = now
 
 
 class NestedStream(TopicStream):

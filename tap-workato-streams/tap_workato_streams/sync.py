@@ -8,17 +8,16 @@ import queue
 import threading
 import time
 from collections import deque
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from .event_streams import logger
-from .event_streams.consume import rfc3339
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError, Unavailable
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
 from .plugin.monitoring import Interval
 from .plugin.wording import counted, duration
 from .reading.clock import RunLimits, Watchdog
+from .streams import longest_waiting_first, mark_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +64,6 @@ class Sync:
         self._limiter = limiter
         self._max_retry_secs = settings.max_retry_secs
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
-        self._is_limited = bool(settings.max_messages or settings.max_run_secs)
         self._state_interval = Interval(settings.state_interval_secs)
         self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
@@ -115,9 +113,7 @@ class Sync:
             # From here on, the state is only changed with the lock; it has an entry per stream.
             progress = Progress([stream.summary for stream in started], tail=self._tail)
             with contextlib.closing(progress):
-                # A limit may end the run early, so the topic that has waited longest is the first.
-                read_at = {each: str(each.stream_state.get("read_at", "")) for each in started}
-                self._start_workers(deque(sorted(started, key=read_at.__getitem__)))
+                self._start_workers(deque(longest_waiting_first(started)))
                 self._supervise(len(started), progress)
                 self._stopping = True
             if self._limits.reached and not self._tail:
@@ -128,11 +124,9 @@ class Sync:
                 if self._output_error:
                     raise self._output_error
                 self._add_late_errors(started)
-                if self._is_limited:
+                if self._limits.are_set:
                     # A topic that has failed must not be the first again.
-                    now = rfc3339(datetime.now(timezone.utc), "milliseconds")
-                    for stream in self._reached | self._errors.keys():
-                        stream.stream_state["read_at"] = now
+                    mark_read(self._reached | self._errors.keys())
                 self._write_state()
         except OSError as exc:  # from stdout: only the workers use other files and sockets
             self._stopping = True
@@ -147,7 +141,7 @@ class Sync:
         for stream in started:
             stream.log_summary()
         if missed := set(started) - self._reached - self._errors.keys():
-            plan = ", with which the next run begins" if self._is_limited else ""
+            plan = ", with which the next run begins" if self._limits.are_set else ""
             logger.info("not reached: %s%s", counted(len(missed), "topic"), plan)
 
     def _write_schema(self, stream: TopicStream) -> bool:

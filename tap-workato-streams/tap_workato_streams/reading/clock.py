@@ -50,6 +50,7 @@ class RunLimits:
     """The limits of one run, all topics together; None for no limit."""
 
     def __init__(self, max_messages: int | None = None, max_run_secs: float | None = None) -> None:
+        self.are_set = max_messages is not None or max_run_secs is not None
         self._messages_left = max_messages
         self._ends_at = None if max_run_secs is None else time.monotonic() + max_run_secs
 
