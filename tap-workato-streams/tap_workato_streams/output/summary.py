@@ -137,10 +137,8 @@ class Progress:
         self._tail = tail
         self._began = self._reported_at = time.monotonic()
         self._mark()
-        self._bar: ProgressBar | None = None
-        if is_shown():
-            topics = counted(len(summaries), "topic")
-            self._bar = ProgressBar(topics, "messages" if tail else None)
+        topics, unit = counted(len(summaries), "topic"), "messages" if tail else None
+        self._bar = ProgressBar(topics, unit) if is_shown() else None
         self.interval = progress_interval()
 
     def report_if_due(self) -> None:

@@ -61,6 +61,7 @@ class LookUp:
         self.newer_than: datetime | None = None  # Only newer messages count; None if all do.
         self.is_unknown = False  # Whether no message counts, because that time is unknown.
         self.ends_at: datetime | None = None  # From here on, messages are newer than the look-up.
+        self.interval = Interval(PROGRESS_SECS)  # Of the lines about the progress.
         self._seen = {start.message_id}
         self._has_news = False  # Whether the current page has a message that was not read before.
         self._pages_without_news = self._restarts_without_news = 0
@@ -143,14 +144,13 @@ class TopicReader:
         self._ahead = timedelta(0)
         self._is_undated = False
         self._current: LookUp | None = None
-        self._interval = Interval(PROGRESS_SECS)  # of the lines about the progress
         self._requests_before = 0
 
     def report_progress(self) -> None:
         """Log how far the topic has been read, if that takes long; in any thread."""
         look_up = self._current
-        if look_up and not self._interval.left:
-            self._interval.restart()
+        if look_up and not look_up.interval.left:
+            look_up.interval.restart()
             logger.info(
                 "%s: still reading: %s messages in %s, %d of them ours, now at %s",
                 self.label,
@@ -250,7 +250,6 @@ class TopicReader:
 
     def _begin(self, look_up: LookUp) -> LookUp:
         """Start counting requests, and reporting progress."""
-        self._interval.restart()
         self._requests_before = self.client.requests
         self._current = look_up
         return look_up
