@@ -30,7 +30,7 @@ from .records.stream_maps import MappedRecords
 from .streams import TopicStream
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.singerlib import RecordMessage
@@ -54,7 +54,7 @@ class TableStream(TopicStream):
         self._declared = columns if topic.is_declared and topic.payload_schema else None
         self._written: Columns = {}  # Those of the last SCHEMA message.
         self._bookmarked: Columns | None = None
-        self._rescued: Iterator[Sequence[RescuedValue]] = iter(())  # of the page's next records
+        self._rescued: dict[str, Sequence[RescuedValue]] = {}  # Of a page, by message id.
 
     @property
     @override
@@ -110,7 +110,8 @@ class TableStream(TopicStream):
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
         rescued = record.get(RESCUED)
         filled = self._mapped.fill(record, self._builder.columns)
-        message_id, values = record["message_id"], next(self._rescued)
+        message_id = record["message_id"]
+        values = self._rescued[message_id]
         messages = list(super()._generate_record_messages(record))
         for message in messages:
             if key := self._mapped.finish(message, rescued, filled):
@@ -124,10 +125,11 @@ class TableStream(TopicStream):
         self, messages: Sequence[Message]
     ) -> tuple[Sequence[bytes], EventStreamsError | None]:
         page = self._builder.build([bytes(message.payload) for message in messages])
-        self._rescued = iter(page.rescued)
         if self.writes_text:
-            for rescued in self._rescued:
+            for rescued in page.rescued:
                 self._builder.count(rescued)
+        ids = [message.message_id for message in messages]
+        self._rescued = dict(zip(ids, page.rescued, strict=False))
         if not page.problem:
             return page.bodies, None
         return page.bodies, self._cannot_write(messages[len(page.bodies)].message_id, page.problem)
