@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from tap_workato_streams.plugin.wording import counted
-from target_workato_streams.event_streams.rate_limiter import RateLimiter
 from target_workato_streams.publishing import context as rejections
 from target_workato_streams.publishing.context import EntryRetries
 from workato_streams_emulator import Emulator
@@ -163,7 +162,7 @@ def test_an_entry_that_fails_for_a_transient_reason_gets_through(
 def test_a_failed_entry_is_retried_for_ten_seconds(monkeypatch, max_retry_secs, secs, is_retried):
     """The time starts with its first failure; a shorter `max_retry_secs` takes precedence."""
     monkeypatch.setattr(rejections, "time", SimpleNamespace(monotonic=lambda: 100.0 + secs))
-    retries = EntryRetries(RateLimiter(), max_retry_secs)
+    retries = EntryRetries(max_retry_secs)
     assert retries.record_failure("temporarily unavailable", 100.0, 7) is is_retried
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.support.executables import TIMEOUT_SECS, command, environment
+from tests.support.injection import LONG_WAITS, injected
 from tests.support.running import eventually, killed_at_end
 from tests.support.singer_lines import lines, orders, record, schema, state
 
@@ -54,6 +55,20 @@ def test_a_state_waits_for_the_records_of_every_stream(emulator, topic, start_ta
     assert request.finished_at is not None
     eventually(lambda: target.emitted[-1] == "fast", "the newest state")
     assert len(emulator.payloads(slow)) == 1
+
+
+def test_a_kill_before_an_entry_is_retried_duplicates_no_acknowledged_message(
+    emulator, topic, start_target, run_target, tmp_path
+):
+    """The state that covers the others of its batch does not wait for the retry."""
+    emulator.fault("entry_error", indices=[3])
+    target = start_target(env=injected(tmp_path / "site", LONG_WAITS), batch_size_rows=4)
+    target.feed(schema(), *orders(4, state_every=1))
+    eventually(lambda: target.emitted == [2], "the state before the failed entry")
+    target.kill()
+    done = run_target(schema(), *orders(1, start=3), state("all"))
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    assert [payload["id"] for payload in emulator.payloads(topic)] == [0, 1, 2, 3]
 
 
 def test_states_are_emitted_in_order_once_and_unchanged(run_target):

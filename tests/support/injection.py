@@ -23,6 +23,11 @@ REFUSED_ONCE = """
         return original(self, address)
     socket.socket.connect = connect
 """
+# A random wait before a retry takes minutes instead of a fraction of a second.
+LONG_WAITS = """
+    import random
+    random.uniform = lambda low, high: 1000 * high
+"""
 # A file ends within a line, as on a full disk.
 NO_ROOM = """
     import resource

@@ -11,13 +11,13 @@ from ..delivery.records import PublishResult
 from ..event_streams.errors import Unavailable
 from ..event_streams.redaction import redact
 from .batches import encode
+from .summary import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..event_streams.http import Response
     from ..event_streams.session import ApiSession
-    from .summary import Tally
 
 T = TypeVar("T")
 
@@ -27,20 +27,21 @@ class PublishClient:
 
     def __init__(self, session: ApiSession, topic_id: int) -> None:
         self.session = session
+        self.tally = Tally()  # the sender adds the counts of messages
         self._legacy = session.host.legacy
         path = "/api/pubsub" if self._legacy else "/api/v1/batch"
         # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/publish")
 
-    def publish(self, bodies: Sequence[bytes], tally: Tally) -> PublishResult:
+    def publish(self, bodies: Sequence[bytes]) -> PublishResult:
         """Publish messages with one request, which is not retried.
 
         Each message is a JSON object; in the legacy domain, there is exactly one. If `ServiceError`
         is raised, no message is acknowledged.
         """
         body = bodies[0] if self._legacy else encode(bodies)
-        tally.requests += 1
-        tally.body_bytes += len(body)
+        self.tally.requests += 1
+        self.tally.body_bytes += len(body)
         response = self.session.send(self._request, body=body)
         time = date.isoformat() if (date := response.date) else None
         if self._legacy:

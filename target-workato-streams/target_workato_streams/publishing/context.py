@@ -97,8 +97,7 @@ PERSISTENT_TRIES = 2
 class EntryRetries:
     """The retry policy for failed entries of accepted batches; thread-safe."""
 
-    def __init__(self, limiter: RateLimiter, max_secs: float) -> None:
-        self._limiter = limiter
+    def __init__(self, max_secs: float) -> None:
         self._max_secs = min(max_secs, RETRY_SECS)
         self._persistent: set[str] = set()
 
@@ -112,10 +111,10 @@ class EntryRetries:
         self._persistent.add(kind)
         return False
 
-    def wait(self, tries: int) -> None:
-        """Wait before resending failed entries."""
-        wait = min(FIRST_WAIT_SECS * 2**tries, LONGEST_WAIT_SECS)
-        self._limiter.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311 - no secret
+    def next_try_at(self, tries: int) -> float:
+        """Return the monotonic time at which to resend entries that have failed just now."""
+        wait = min(FIRST_WAIT_SECS * 2.0**tries, LONGEST_WAIT_SECS)
+        return time.monotonic() + random.uniform(0.5, 1) * wait  # noqa: S311 - no secret
 
 
 class RejectionLimit:
@@ -172,7 +171,7 @@ class PublishContext:
     def __post_init__(self) -> None:
         """Create what depends on the settings."""
         self.rejection_limit = RejectionLimit(self.settings.max_rejected)
-        self.entry_retries = EntryRetries(self.limiter, self.settings.max_retry_secs)
+        self.entry_retries = EntryRetries(self.settings.max_retry_secs)
 
     def report(self, topic_id: int, outcome: Outcome) -> None:
         """Report an outcome to the main thread."""

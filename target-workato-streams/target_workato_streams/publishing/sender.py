@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..event_streams.errors import RequestRejected, Unavailable
 from ..message_key import row_key
 from .messages import Published, Rejected
-from .summary import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +48,7 @@ class _Request(NamedTuple):
     attempts: int = 1  # requests that contained them, including this one
     entry_tries: int = 1  # the same, but only after an entry of theirs has failed
     failed_at: float | None = None  # time of their first failure, on the monotonic clock
+    not_before: float = 0.0  # time at which to send them, on the same clock
 
     def split(self, index: int) -> tuple[_Request, _Request]:
         left, right = self.messages[:index], self.messages[index:]
@@ -67,6 +67,8 @@ class _Batch:
         self._rejected: list[Rejected] = []  # likewise
         self._is_in_order = True  # whether no message has been retried after a later one
         self._streak = 0  # consecutive rejections
+        self.has_sent = False  # whether its first request, with all messages, has been sent
+        self._in_doubt: set[int] = set()  # sequence numbers of messages that may have arrived
 
     def next_request(self) -> _Request | None:
         """Return the next request; None if all messages have an outcome."""
@@ -77,6 +79,12 @@ class _Batch:
             request, rest = request.split(1)
             self._pending.append(rest)
         return request
+
+    def add_in_doubt(self, messages: Sequence[OutgoingMessage]) -> int:
+        """Add messages that may have arrived; return how many were not in doubt before."""
+        new = {message.sequence for message in messages} - self._in_doubt
+        self._in_doubt |= new
+        return len(new)
 
     def on_rejection(self, request: _Request, error: RequestRejected) -> None:
         """Bisect a rejected request, unless it has only one message."""
@@ -154,13 +162,10 @@ class BatchSender:
         guarantee: TopicGuarantee[OutgoingMessage],
     ) -> None:
         self.failing = False  # whether the last request failed and is being retried
-        self.tally = Tally()
+        self.tally = client.tally
         self._client = client
         self._context = context
         self._guarantee = guarantee
-        # Of the batch: whether a request has been sent, and the messages that may have arrived.
-        self._has_sent = False
-        self._in_doubt: set[int] = set()
 
     def publish(self, messages: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
         """Publish messages, and yield exactly one outcome of each as soon as it is known.
@@ -168,29 +173,34 @@ class BatchSender:
         Raises `ServiceError` if a whole request failed and bisecting would not help, and `Stopped`
         if the run is being stopped.
         """
-        self._has_sent = self.failing = False
-        self._in_doubt.clear()
+        self.failing = False
         batch = _Batch(messages)
         while request := batch.next_request():
+            # Only here, because what was acknowledged has been reported by now: a kill during the
+            # wait does not duplicate it.
+            if (wait := request.not_before - time.monotonic()) > 0:
+                self._mark_failing()
+                self._context.limiter.sleep(wait)
+            send = partial(self._send, batch, request.messages)
             try:
-                failed, unknown = self._client.session.retry(partial(self._send, request.messages))
+                failed, unknown = self._client.session.retry(send)
             except RequestRejected as exc:
                 if exc.status not in MESSAGE_STATUSES:
                     raise
                 batch.on_rejection(request, exc)
             else:
-                batch.on_response(request, *self._retry_failed(request, failed, unknown))
+                batch.on_response(request, *self._sort_failed(request, failed, unknown))
             if accepted := batch.pop_accepted():
                 yield Published(accepted, self._guarantee.position)
             yield from batch.pop_rejected()
 
-    def _retry_failed(
+    def _sort_failed(
         self,
         request: _Request,
         failed: Mapping[OutgoingMessage, str],
         unknown: Sequence[OutgoingMessage],
     ) -> tuple[list[Rejected], list[_Request]]:
-        """Return the rejected messages, and the next requests; wait before a failed one."""
+        """Return the rejected messages, and the requests that resend the others."""
         failed_at = request.failed_at or time.monotonic()
         attempts = request.attempts + 1
         rejected, retried, retries = [], [], []
@@ -200,15 +210,15 @@ class BatchSender:
             else:
                 rejected.append(Rejected(message, reason, 200, request.attempts))
         if retried:
-            self._mark_failing()
-            self._context.entry_retries.wait(request.entry_tries)
-            retries.append(_Request(retried, attempts, request.entry_tries + 1, failed_at))
+            not_before = self._context.entry_retries.next_try_at(request.entry_tries)
+            tries = request.entry_tries + 1
+            retries.append(_Request(retried, attempts, tries, failed_at, not_before))
         if unknown:
             retries.append(request._replace(messages=unknown, attempts=attempts))
         return rejected, retries
 
     def _send(
-        self, messages: Sequence[OutgoingMessage]
+        self, batch: _Batch, messages: Sequence[OutgoingMessage]
     ) -> tuple[Mapping[OutgoingMessage, str], Sequence[OutgoingMessage]]:
         """Send one request; return the failed messages with their reasons, and the unknown ones.
 
@@ -217,31 +227,26 @@ class BatchSender:
         missing = self._guarantee.missing(messages)
         if not missing:
             return {}, ()
-        if self._has_sent:
-            self.tally.resent += len(missing)
-        self._has_sent = True
+        self.tally.resent += len(missing) if batch.has_sent else 0
+        batch.has_sent = True
         try:
-            result = self._client.publish([message.body for message in missing], self.tally)
+            result = self._client.publish([message.body for message in missing])
         except Unavailable as exc:
             self._mark_failing()
             # With 425 and 429, the service has not applied the request.
             if exc.sent and exc.status not in {425, 429}:
                 is_throttled = exc.status == 503 and exc.retry_after is not None
-                self._on_lost(missing, is_throttled=is_throttled)
+                if self._guarantee.on_lost(is_throttled=is_throttled):
+                    self.tally.possibly_duplicated += batch.add_in_doubt(missing)
             raise
         self.failing = False
-        if unknown := [missing[index] for index in result.unknown]:
-            self._on_lost(unknown, is_throttled=False)
+        unknown = [missing[index] for index in result.unknown]
+        if unknown and self._guarantee.on_lost(is_throttled=False):
+            self.tally.possibly_duplicated += batch.add_in_doubt(unknown)
         if not self._guarantee.on_response(missing, result):
             self._mark_failing()
             raise self._client.not_understood(len(unknown) or len(missing), len(missing))
         return {missing[index]: reason for index, reason in result.failed.items()}, unknown
-
-    def _on_lost(self, messages: Sequence[OutgoingMessage], *, is_throttled: bool) -> None:
-        if self._guarantee.on_lost(is_throttled=is_throttled):
-            in_doubt = {message.sequence for message in messages}
-            self.tally.possibly_duplicated += len(in_doubt - self._in_doubt)
-            self._in_doubt |= in_doubt
 
     def _mark_failing(self) -> None:
         self.failing = True
