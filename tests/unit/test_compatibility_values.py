@@ -66,8 +66,8 @@ def page(tmp_path, monkeypatch):
     """A page with an empty table, one of two pipelines, and text behind it."""
     path = tmp_path / "page.md"
     path.write_text(
-        "<!-- mappers: written by `make matrix` -->\n<!-- end -->\n"
-        "<!-- sources: written by `make matrix` -->\n<!-- end -->\ntext\n"
+        "<!-- mappers: written by `make matrix` -->\n|\n\n"
+        "<!-- sources: written by `make matrix` -->\n|\n\ntext\n"
     )
     monkeypatch.setattr(report, "PAGE", path)
     report.write([summary("sources", [Result("a", "1 of 1"), Result("b", "1 of 1")])])
@@ -76,7 +76,7 @@ def page(tmp_path, monkeypatch):
 
 def test_a_skipped_pipeline_keeps_its_row_and_says_why(page, capsys):
     before = page.read_text()
-    assert "| b | 1 of 1 | works |\n\n<!-- end -->\ntext\n" in before
+    assert "| b | 1 of 1 | works |\n\ntext\n" in before
     with result_of("b") as skipped:
         _fail(NotInstalledError("install it"))
     report.write([summary("sources", [Result("a", "1 of 1"), skipped])])

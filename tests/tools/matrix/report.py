@@ -96,7 +96,7 @@ def result_of(pipeline: str) -> Iterator[Result]:
 
 @dataclass(frozen=True)
 class Table:
-    """A table on the page, between markers with its name.
+    """A table on the page, from the comment with its name to the next empty line.
 
     A row with its first cell alone was skipped: the page keeps the row that it has.
     """
@@ -161,12 +161,12 @@ def differences(tables: Iterable[Table]) -> list[str]:
 def _with_tables(tables: Iterable[Table]) -> str:
     text = PAGE.read_text(encoding="utf-8")
     for table in tables:
-        begin, end = f"<!-- {table.name}: written by `make matrix` -->\n", "<!-- end -->"
+        begin = f"<!-- {table.name}: written by `make matrix` -->\n"
         before, found, after = text.partition(begin)
         if not found:
             raise ValueError(f"{PAGE.name} has no marker for the table {table.name!r}")
-        old, _, after = after.partition(end)
-        text = f"{before}{begin}\n{table.markdown(old.splitlines())}\n\n{end}{after}"
+        old, _, after = after.partition("\n\n")
+        text = f"{before}{begin}{table.markdown(old.splitlines())}\n\n{after}"
     return text
 
 
