@@ -128,8 +128,7 @@ class TableStream(TopicStream):
         if self.writes_text:
             for rescued in page.rescued:
                 self._builder.count(rescued)
-        ids = [message.message_id for message in messages]
-        self._rescued = dict(zip(ids, page.rescued, strict=False))
+        self._rescued = dict(zip([m.message_id for m in messages], page.rescued, strict=False))
         if not page.problem:
             return page.bodies, None
         return page.bodies, self._cannot_write(messages[len(page.bodies)].message_id, page.problem)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..event_streams import logger
 from ..event_streams.consume import parse_time
-from ..plugin.monitoring import ProgressBar, is_shown, metric, progress_interval, request_metrics
+from ..plugin.monitoring import metric, request_metrics, start_progress
 from ..plugin.wording import counted, duration
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ class Progress:
         self._began = self._reported_at = time.monotonic()
         self._mark()
         topics, unit = counted(len(summaries), "topic"), "messages" if tail else None
-        self._bar = ProgressBar(topics, unit) if is_shown() else None
-        self.interval = progress_interval()
+        self._bar, self.interval = start_progress(topics, unit)
 
     def report_if_due(self) -> None:
         """Report if an interval has passed since the last time."""

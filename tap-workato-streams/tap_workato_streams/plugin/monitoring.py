@@ -101,20 +101,10 @@ class Interval:
         self._began = time.monotonic()
 
 
-def is_shown() -> bool:
-    """Return whether stderr is a terminal."""
-    return bool(sys.stderr) and sys.stderr.isatty()
-
-
-def progress_interval() -> Interval:
-    """Return the interval of the lines about the progress, or of the updates of the bar."""
-    return Interval(1.0 if is_shown() else 60.0)
-
-
 class ProgressBar:
     """A progress bar above which log lines scroll; a count with a unit, or a share from 0 to 1."""
 
-    def __init__(self, description: str, unit: str | None = None) -> None:
+    def __init__(self, description: str, unit: str | None) -> None:
         # Only needed on a terminal.
         from tqdm import tqdm  # noqa: PLC0415
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
@@ -146,3 +136,10 @@ class ProgressBar:
     def close(self) -> None:
         """Remove the bar."""
         self._context.close()
+
+
+def start_progress(description: str, unit: str | None) -> tuple[ProgressBar | None, Interval]:
+    """Return a bar if stderr is a terminal, and the interval to update it, or else to log lines."""
+    if sys.stderr and sys.stderr.isatty():
+        return ProgressBar(description, unit), Interval(1.0)
+    return None, Interval(60.0)

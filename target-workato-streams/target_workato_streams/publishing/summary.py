@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..event_streams import logger
-from ..plugin.monitoring import ProgressBar, is_shown, metric, progress_interval, request_metrics
+from ..plugin.monitoring import metric, request_metrics, start_progress
 from ..plugin.wording import counted
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class Summary:
     def __init__(self, tallies: Callable[[], Mapping[str, Tally]]) -> None:
         self._tallies = tallies
         self._started_at = time.monotonic()
-        self._bar = ProgressBar("publishing", "messages") if is_shown() else None
-        self._interval = progress_interval()
+        self._bar, self._interval = start_progress("publishing", "messages")
 
     def report_if_due(self) -> None:
         """Log the progress once a minute, or show it on a terminal."""
