@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError, Stopped
 from ..plugin.command import describe
+from ..plugin.wording import listed
 from .batches import BatchBuilder
 from .messages import Failed, Rejected
 from .sender import BatchSender
@@ -114,10 +115,6 @@ def _memory(batch: Sequence[OutgoingMessage]) -> int:
     return kept + sum([len(m.body) for m in batch]) + len(batch) * MESSAGE_BYTES
 
 
-# The maximum number of streams of a topic that are named in a line.
-MAX_NAMES = 5
-
-
 class TopicProducer:
     """The batches of one topic and their workers; its public methods are for the main thread."""
 
@@ -135,9 +132,7 @@ class TopicProducer:
     @property
     def label(self) -> str:
         """The topic and its streams, for errors and the summary."""
-        names = list(self.streams)
-        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-        return f"{', '.join(names[:MAX_NAMES])}{more} (topic {self.topic_id})"
+        return f"{listed([*self.streams])} (topic {self.topic_id})"
 
     @property
     def total(self) -> Tally:
