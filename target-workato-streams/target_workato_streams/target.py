@@ -179,7 +179,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @override
     def _process_batch_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
         message.need("stream", "encoding", "manifest")
-        files = records(message, self.config.get("batch_config"))
+        storage = (self.config.get("batch_config") or {}).get("storage") or {}
+        files = records(message, storage)
         for count, (place, text) in enumerate(files):
             if count % RECORDS_BETWEEN_POLLS == 0:
                 self._producer.poll()

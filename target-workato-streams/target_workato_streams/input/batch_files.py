@@ -25,14 +25,11 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
-def records(
-    message: SingerMessage, batch_config: Mapping[str, Any] | None
-) -> Iterator[tuple[str, bytes]]:
+def records(message: SingerMessage, storage: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Yield the records of all files of a BATCH message, with their file name and line number.
 
     Raises `InputError` if a file is missing, cannot be read, or contains something else.
     """
-    storage = (batch_config or {}).get("storage") or {}
     try:
         encoding = msgspec.json.decode(message.encoding, type=_Encoding)
         for url in msgspec.json.decode(message.manifest, type=list[str]):
