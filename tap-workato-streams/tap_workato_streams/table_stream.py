@@ -110,13 +110,12 @@ class TableStream(TopicStream):
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
         rescued = record.get(RESCUED)
         filled = self._mapped.fill(record, self._builder.columns)
-        message_id = record["message_id"]
-        values = self._rescued[message_id]
+        values = self._rescued[record["message_id"]]
         messages = list(super()._generate_record_messages(record))
         for message in messages:
             if key := self._mapped.finish(message, rescued, filled):
                 problem = key_problem(key, has_value=self._builder.has_value(key, values))
-                raise self._cannot_write(message_id, problem)
+                raise self._cannot_write(record["message_id"], problem)
         self._builder.count(values, is_left_out=not messages)
         yield from messages
 

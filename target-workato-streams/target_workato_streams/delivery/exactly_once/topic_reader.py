@@ -250,8 +250,7 @@ class TopicReader:
 
     def _begin(self, look_up: LookUp) -> LookUp:
         """Start counting requests, and reporting progress."""
-        self._requests_before = self.client.requests
-        self._current = look_up
+        self._requests_before, self._current = self.client.requests, look_up
         return look_up
 
     def _add_page(self, look_up: LookUp, page: Messages) -> bool:
