@@ -1,4 +1,4 @@
-"""The command line: one line per failure, without the text of exceptions that may quote data."""
+"""The command line: a failure is one line and exit code 1, without texts that may quote data."""
 
 from __future__ import annotations
 

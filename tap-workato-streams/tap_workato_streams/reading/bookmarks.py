@@ -1,4 +1,4 @@
-"""The topics to read, their pages, and the positions between them."""
+"""Topics, pages and bookmarks: where to start, also if the bookmark has expired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy for data that does not fit, and the registry of columns."""
+"""The policy for data that does not fit, and which field owns the name of a column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishes batches, handles the responses, and keeps the versions of a row in order.
+"""Publishes a batch: bisects, retries and rejects, and keeps the versions of a row in order.
 
 response                        action
 --------                        ------

@@ -1,4 +1,4 @@
-"""Exactly once: reads each topic before publishing to it, and logs what the rule decides."""
+"""Exactly once: decides when a topic is read, tells the rule what was found, and logs it."""
 
 from __future__ import annotations
 

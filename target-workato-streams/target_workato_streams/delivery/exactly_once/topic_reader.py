@@ -1,4 +1,4 @@
-"""Reads a destination topic: which of our messages are after a position, and where it ends."""
+"""Reads a topic: what an interrupted run has published after a position, and where it ends."""
 
 from __future__ import annotations
 
