@@ -1,15 +1,11 @@
 """The executables serve metrics while they run, and the dashboard shows them."""
 
 import json
-import logging
 import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from types import SimpleNamespace
 
-import prometheus_client
 import requests
-from tap_workato_streams.plugin.monitoring import serve_metrics
 
 from tests.support.connector import PAYLOAD
 from tests.support.raw_service import RawService
@@ -123,12 +119,3 @@ def test_an_address_in_use_is_reported_in_one_line(connector):
     [found] = ended.error_lines
     assert f"metrics_address: cannot listen on {address} (Address already in use)" in found
     assert service.requests == []
-
-
-def test_the_url_of_an_ipv6_address_is_valid(monkeypatch, caplog):
-    """The address has brackets, because it is followed by the port."""
-    server = SimpleNamespace(server_port=9464)
-    monkeypatch.setattr(prometheus_client, "start_http_server", lambda *_: (server, None))
-    with caplog.at_level(logging.INFO):
-        serve_metrics("[::1]:0", list)
-    assert caplog.messages == ["metrics are served at http://[::1]:9464/metrics"]

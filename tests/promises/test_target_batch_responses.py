@@ -2,13 +2,10 @@
 
 import json
 from itertools import chain, pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tap_workato_streams.plugin.wording import counted
-from target_workato_streams.publishing import context as rejections
-from target_workato_streams.publishing.context import EntryRetries
 from workato_streams_emulator import Emulator
 
 from tests.support.injection import NO_SUCH_HOST, injected
@@ -153,17 +150,6 @@ def test_an_entry_that_fails_for_a_transient_reason_gets_through(
     for retry, (earlier, later) in enumerate(pairwise(times)):
         assert later - earlier >= 0.2 * 2**retry
     assert not (tmp_path / "dead.jsonl").exists()
-
-
-@pytest.mark.parametrize(
-    ("max_retry_secs", "secs", "is_retried"),
-    [(300, 9.9, True), (300, 10.0, False), (2, 1.9, True), (2, 2.0, False)],
-)
-def test_a_failed_entry_is_retried_for_ten_seconds(monkeypatch, max_retry_secs, secs, is_retried):
-    """The time starts with its first failure; a shorter `max_retry_secs` takes precedence."""
-    monkeypatch.setattr(rejections, "time", SimpleNamespace(monotonic=lambda: 100.0 + secs))
-    retries = EntryRetries(max_retry_secs)
-    assert retries.record_failure("temporarily unavailable", 100.0, 7) is is_retried
 
 
 def test_a_reason_that_persisted_for_one_message_is_not_waited_for_again(

@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from target_workato_streams.mapping import Validator
-from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.support.singer_lines import raw_record, record, schema, state
 from tests.support.target import dead_letters_in
@@ -142,29 +140,6 @@ def test_a_record_nested_too_deeply_follows_the_maps_of_its_stream(
     assert emulator.payloads(topic) == [{"id": 1}]
 
 
-def test_every_overridden_hook_of_the_sdk_exists():
-    """What the SDK would do with messages is replaced by name: a new name is noticed."""
-    own = {
-        name
-        for name, value in vars(TargetWorkatoStreams).items()
-        if getattr(getattr(value, "__func__", value), "__override__", False)
-    }
-    assert own
-    bases = TargetWorkatoStreams.__mro__[1:]
-    assert {name for name in own if not any(name in vars(base) for base in bases)} == set()
-
-
-VALID: list[tuple[dict[str, Any], str]] = [
-    ({"multipleOf": 0.01}, "1.10"),
-    ({"multipleOf": 0.01}, "4.35"),
-    ({"multipleOf": 0.01}, "123456789012345678901234567890.12"),
-    ({"enum": [1.1]}, "1.10"),
-    ({"const": 1.1}, "1.10"),
-    ({"type": "integer"}, "9" * 30),
-    ({"type": "integer"}, "1.0"),
-    ({"type": "number"}, "1e400"),
-    ({"type": "string"}, '"\\ud800"'),
-]
 INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"multipleOf": 0.01}, "1.101", "$.n violates `multipleOf`"),
     ({"maximum": 0.1}, "0.10000000000000000000000000001", "$.n violates `maximum`"),
@@ -173,12 +148,6 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"type": "number"}, "1e9999999999999999999", "cannot be validated"),
     ({"type": "string"}, "[" * 2000 + "]" * 2000, "deeply"),
 ]
-
-
-@pytest.mark.parametrize(("rule", "value"), VALID)
-def test_numbers_are_validated_to_every_digit(rule, value):
-    validator = Validator({"properties": {"n": rule}})
-    assert validator.problem(f'{{"n":{value}}}'.encode()) is None
 
 
 def test_validating_one_record_affects_no_other(emulator, topic, run_target, tmp_path):
@@ -199,20 +168,6 @@ def test_validating_one_record_affects_no_other(emulator, topic, run_target, tmp
     for number, (_, _, reason) in enumerate(INVALID):
         assert all(reason in line for line in rejected if f'"stream":"s{number}"' in line)
     assert "0.1000" not in done.stderr
-
-
-def test_a_reason_names_fields_of_the_schema_only():
-    """A name that only the record has may be data."""
-    validator = Validator(
-        {
-            "properties": {"id": {}, "list": {"items": {"properties": {"a": {"type": "string"}}}}},
-            "additionalProperties": {"type": "null"},
-            "required": ["id"],
-        }
-    )
-    assert "$.list[*].a violates" in str(validator.problem(b'{"id":1,"list":[{"a":7}]}'))
-    assert "$.* violates `type`" in str(validator.problem(b'{"id":1,"secret":7}'))
-    assert '"id" is a required property' in str(validator.problem(b"{}"))
 
 
 @pytest.mark.parametrize("expression", ["no_such_function(id)", "int(note)", "id / 0"])

@@ -16,6 +16,8 @@ from tap_workato_streams.event_streams import session as retry
 from tap_workato_streams.event_streams.errors import GaveUp, Stopped, Unavailable
 from tap_workato_streams.event_streams.rate_limiter import RateLimiter
 from tap_workato_streams.event_streams.session import LONGEST_WAIT_SECS, RetryPolicy
+from target_workato_streams.publishing import context
+from target_workato_streams.publishing.context import EntryRetries
 
 from tests.support.running import eventually
 
@@ -251,3 +253,14 @@ def test_a_request_that_another_one_needs_is_not_retried_for_longer(clock):
 def logged_waits(caplog: pytest.LogCaptureFixture) -> list[float]:
     """The waits that the log announces."""
     return [float(re.findall(r"retrying in ([\d.]+) s", line)[0]) for line in caplog.messages]
+
+
+@pytest.mark.parametrize(
+    ("max_retry_secs", "secs", "is_retried"),
+    [(300, 9.9, True), (300, 10.0, False), (2, 1.9, True), (2, 2.0, False)],
+)
+def test_a_failed_entry_is_retried_for_ten_seconds(monkeypatch, max_retry_secs, secs, is_retried):
+    """The time starts with its first failure; a shorter `max_retry_secs` takes precedence."""
+    monkeypatch.setattr(context, "time", SimpleNamespace(monotonic=lambda: 100.0 + secs))
+    retries = EntryRetries(max_retry_secs)
+    assert retries.record_failure("temporarily unavailable", 100.0, 7) is is_retried

@@ -1,8 +1,11 @@
-"""The schema of a stream in Workato's format, for a topic that is created."""
+"""Schemas in Workato's format: of a topic that is created, and of one that is read."""
 
 from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator, Draft202012Validator
+from tap_workato_streams.discovery.schemas import from_workato
+from tap_workato_streams.records.columns import message_schema
 from target_workato_streams.routing.workato_schema import to_workato
 
 SCHEMAS: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -74,3 +77,56 @@ def test_a_field_that_may_be_anything_is_left_out_of_the_schema(described):
     assert [field["name"] for field in fields] == ["b"]
     assert fields[0]["properties"] == []
     assert omitted == ["a", "b.c"]
+
+
+OPEN = {"additionalProperties": True}
+
+
+def nullable(*kinds: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    return {"type": [*kinds, "null"], **more}
+
+
+WORKATO: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a string": ({"type": "string"}, nullable("string")),
+    "no type": ({}, nullable("string")),
+    "a null type": ({"type": None}, nullable("string")),
+    "an integer": ({"type": "integer"}, nullable("integer")),
+    "a number": ({"type": "number"}, nullable("number")),
+    "a boolean": ({"type": "boolean"}, nullable("boolean")),
+    "a date": ({"type": "date"}, nullable("string", format="date")),
+    "a date_time": ({"type": "date_time"}, nullable("string", format="date-time")),
+    "a timestamp": ({"type": "timestamp"}, nullable("string", format="date-time")),
+    "a type of tomorrow": ({"type": "hologram"}, {}),
+    "not optional": ({"type": "integer", "optional": False}, nullable("integer")),
+    "a label": (
+        {"type": "integer", "label": "How many", "control_type": "integer"},
+        nullable("integer", title="How many"),
+    ),
+    "an object, one of whose fields has no name": (
+        {"type": "object", "properties": [{"name": "x", "type": "date"}, {}, {"name": "y"}]},
+        nullable(
+            "object",
+            properties={"x": nullable("string", format="date"), "y": nullable("string")},
+            **OPEN,
+        ),
+    ),
+    "an object of unknown fields": ({"type": "object"}, nullable("object", properties={}, **OPEN)),
+    "an array of scalars": (
+        {"type": "array", "of": "integer"},
+        nullable("array", items=nullable("integer")),
+    ),
+    "an array of unknown": ({"type": "array"}, nullable("array", items=nullable("string"))),
+    "an array of objects": (
+        {"type": "array", "of": "object", "properties": [{"name": "x", "type": "boolean"}]},
+        nullable("array", items=nullable("object", properties={"x": nullable("boolean")}, **OPEN)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("field", "expected"), WORKATO.values(), ids=WORKATO.keys())
+def test_workatos_format_becomes_json_schema(field, expected):
+    """All types and levels may be null, since the format cannot rule it out."""
+    schema = from_workato([{"name": "f", **field}])
+    assert schema == nullable("object", properties={"f": expected}, **OPEN)
+    for validator in (Draft7Validator, Draft202012Validator):
+        validator.check_schema(message_schema({"payload": schema}))
