@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 
 import pytest
 from workato_streams_emulator import Emulator
@@ -212,8 +211,7 @@ def test_a_deleted_topic_fails_a_run_that_max_messages_ends(emulator, topic, sta
     topics = [{"id": deleted, "name": "deleted"}, topic]
     process = start_with_pipe(topics=topics, **settings)
     eventually(lambda: [r.status for r in emulator.requests(topic_id=deleted)] == [404], "an error")
-    time.sleep(0.2)
-    run = read_slowly(process, chunk_bytes=65_536, rest_secs=0)
+    run = read_slowly(process, chunk_bytes=30_000, rest_secs=0.05)
     assert (run.exit_code, len(ids(run))) == (1, 50)
     last = run.stderr.splitlines()[-1]
     assert f"deleted (topic {deleted}): HTTP 404" in last
@@ -236,9 +234,7 @@ def test_a_message_that_cannot_be_written_fails_a_run_whose_limit_has_passed(
     published = emulator.load(topic, [{"text": "x" * 5_000}] * 40 + [{}])
     maps = {"topic_1": {"text": "payload['text']"}}
     process = start_with_pipe(topics=[topic], max_run_secs=1, stream_maps=maps)
-    eventually(emulator.requests, "the request for the page")
-    time.sleep(1.5)
-    run = read_slowly(process, chunk_bytes=65_536, rest_secs=0)
+    run = read_slowly(process, chunk_bytes=20_000, rest_secs=0.2)
     assert run.exit_code == 1
     assert f"message {published[-1]} cannot be written" in run.stderr.splitlines()[-1]
     assert bookmark(run.states[-1], "topic_1") == published[-2]

@@ -7,7 +7,6 @@ import random
 import select
 import signal
 import subprocess
-import time
 from contextlib import suppress
 
 import pytest
@@ -188,13 +187,13 @@ def test_a_signal_ends_a_run_whose_stderr_nobody_reads(emulator, start_with_pipe
 
 # The second worker cannot start, after the first one has written what it has read.
 NO_SECOND_WORKER = """
-    import threading, time
+    import threading
     start, started = threading.Thread.start, []
     def start_once(thread):
         if thread._target and thread._target.__name__ == "_work":
             started.append(thread)
         if len(started) == 2:
-            time.sleep(1)
+            started[0].join(30)
             raise RuntimeError("can't start new thread")
         start(thread)
     threading.Thread.start = start_once
@@ -219,7 +218,6 @@ def test_a_slow_loader_is_waited_for(start_with_pipe, large_topic):
     The page takes longer than the time that a loader may not read.
     """
     process = start_with_pipe(topics=[large_topic], max_run_secs=0.5)
-    time.sleep(1.0)
     outcome = read_slowly(process, chunk_bytes=30_000, rest_secs=0.8)
     assert outcome.exit_code == 0, outcome.stderr
     assert_states_are_true(outcome)
@@ -365,7 +363,7 @@ def test_a_kill_duplicates_at_most_the_batches_in_flight_and_what_follows_the_la
     target = start_target(batch_size_rows=10, max_in_flight=3)
     target.feed(schema(), *orders(400, state_every=10))
     eventually(lambda: len(published_ids(emulator, topic)) >= 20, "the other batches")
-    time.sleep(0.5)
+    never(lambda: len(published_ids(emulator, topic)) > 30, "more than two others follow it")
     target.kill()
     # The batch that is late may be the first or one that overtook it.
     start = target.emitted[-1] + 1 if target.emitted else 0

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 
 import pytest
 
@@ -29,7 +28,7 @@ def test_a_batch_waits_for_more_until_it_is_old_enough(emulator, start_target):
     target.feed(schema())
     for number in range(4):
         target.feed(*orders(1, start=number), state(number))
-        time.sleep(0.2)
+        target.await_read()
     eventually(lambda: target.emitted, "the state of the trickle")
     assert target.emitted == [3]
     assert len(emulator.requests()) == 1

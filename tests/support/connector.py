@@ -8,6 +8,7 @@ import pytest
 from typing_extensions import Self
 
 from tests.support.executables import Outcome, command, run, write_json
+from tests.support.running import Running
 from tests.support.singer_lines import lines, record, schema, state
 
 TOKEN = "top-secret-token"
@@ -34,6 +35,14 @@ class Connector:
         """Run the connector against a service until it exits."""
         _, *arguments = self.command(url, **settings)
         return run(self.name, *arguments, stdin=self.input, env=env)
+
+    def start(self, url: str, **settings: Any) -> Running:  # noqa: ANN401 - settings are JSON
+        """Start the connector against a service."""
+        _, *arguments = self.command(url, **settings)
+        path = self.folder / "input.singer"
+        path.write_bytes(self.input)
+        with path.open("rb") as stdin:
+            return Running(self.name, *arguments, stdin=stdin.fileno())
 
     def with_topics(self, count: int) -> Self:
         """Return the connector with several topics, whose requests are in flight concurrently."""

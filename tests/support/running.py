@@ -37,16 +37,17 @@ def never(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+def unread(pipe: IO[bytes]) -> int:
+    """Return the number of bytes in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def await_full_pipe(process: subprocess.Popen[bytes]) -> None:
     """Wait until the process has filled its stdout, which nobody reads."""
     assert process.stdout
-    pipe = process.stdout.fileno()
-
-    def unread() -> int:
-        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
-
+    pipe = process.stdout
     # The last page of the pipe may have room that is too small for a write.
-    eventually(lambda: unread() > 60_000, "a full pipe")
+    eventually(lambda: unread(pipe) > 60_000, "a full pipe")
 
 
 def await_handled(process: subprocess.Popen[bytes], signum: signal.Signals) -> None:

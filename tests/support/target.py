@@ -13,7 +13,7 @@ import pytest
 from workato_streams_emulator import Emulator
 
 from tests.support.executables import Outcome, run
-from tests.support.running import Running
+from tests.support.running import Running, eventually, unread
 from tests.support.singer_lines import lines
 
 
@@ -34,6 +34,10 @@ class RunningTarget(Running):
         left = memoryview(text)
         while left:
             left = left[self._input.write(left) :]
+
+    def await_read(self) -> None:
+        """Wait until it has read all of its input so far."""
+        eventually(lambda: unread(self._input) == 0, "an empty pipe")
 
     def feed_and_close(self, fed: list[bytes]) -> None:
         """Write lines to its input and end it, while the test goes on."""
