@@ -192,8 +192,11 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         if not streams:
             self.logger.warning("no stream to read: the workspace has no topics")
         topics = [stream.topic for stream in streams]
-        for name, bookmark in by_stream(self._bookmarks, topics, self._state_file).items():
-            self._state["bookmarks"][name] = deepcopy(bookmark)
+        found = by_stream(self._bookmarks, topics, self._state_file)
+        for topic in topics:
+            # Without its own bookmark, it would use that of the topic that had its name before.
+            self._bookmarks.pop(topic.name, None)
+        self._bookmarks.update(deepcopy(found))
         return streams
 
     def _write_state(self) -> None:

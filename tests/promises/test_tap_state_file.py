@@ -170,3 +170,34 @@ def test_two_streams_that_swap_their_names_keep_their_positions(emulator, publis
     assert ids(outcome, "b") == published[2:]
     assert ids(outcome, "a") == other[3:]
     assert {body.get("after_message_id") for body in consumed(emulator, 1)} <= set(published)
+
+
+@pytest.mark.parametrize("record_format", ["nested", "unpacked"])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_topic_that_takes_over_a_name_starts_where_the_settings_say(
+    emulator, published, run_tap, record_format, steps
+):
+    """Neither the position nor the columns of the topic that had the name before apply.
+
+    With two steps, that topic has its new name for a run before the other one gets its old name.
+    """
+    settings = {"record_format": record_format, "on_expired_bookmark": "since_time"}
+    new = emulator.create_topic(id=2)
+    other = emulator.load(new, [{"x": n} for n in range(4)], times=[ago(900)] * 4)
+    renamed = {"id": 1, "name": "old"}
+    state = run_tap(topics=[{"id": 1, "name": "orders"}], **settings).states[-1]
+    if steps == 2:
+        state = run_tap(topics=[renamed], state=state, **settings).states[-1]
+    topics = [renamed, {"id": new, "name": "orders", "start_date": ago(1_000)}]
+    run = run_tap(topics=topics, state=state, **settings)
+    assert (run.exit_code, run.warnings) == (0, [])
+    assert ids(run, "orders") == other
+    assert ids(run, "old") == []
+    assert "(start_date)" in run.stderr
+    assert {name: bookmark(run.states[-1], name) for name in ("old", "orders")} == {
+        "old": published[-1],
+        "orders": other[-1],
+    }
+    assert "n" not in run.states[-1]["bookmarks"]["orders"].get("columns", {})
+    again = run_tap(topics=topics, state=run.states[-1], **settings)
+    assert (again.exit_code, again.records(), again.warnings) == (0, [], [])
