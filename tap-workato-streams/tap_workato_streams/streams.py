@@ -130,6 +130,11 @@ class TopicStream(Stream):
         """The progress of the topic in this run."""
         return TopicSummary(self.topic, self.bookmark, self.consumer.client)
 
+    @property
+    def tables(self) -> dict[str, object]:
+        """The tables that get its columns, each with its schema, or None if that may change."""
+        return {}
+
     def write_schema(self) -> None:
         """Write the SCHEMA message of the stream, or those of its stream maps."""
         self._write_schema_message()

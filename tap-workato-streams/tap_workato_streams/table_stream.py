@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from singer_sdk.mapper import RemoveRecordTransform
 from typing_extensions import override
 
 from .event_streams import logger
@@ -72,6 +74,17 @@ class TableStream(TopicStream):
         finally:
             mapper.stream_maps_dict = setting
         self._mapped.finish_schemas(self.stream_maps, self._builder.columns)
+
+    @property
+    @override
+    def tables(self) -> dict[str, object]:
+        with suppress(EventStreamsError):  # Writing the SCHEMA fails, too, but only this topic.
+            fixed = self._mode != ADD_COLUMNS
+            maps = [
+                each for each in self.stream_maps if not isinstance(each, RemoveRecordTransform)
+            ]
+            return {each.stream_alias: each.transformed_schema if fixed else None for each in maps}
+        return {}
 
     @override
     def write_schema(self) -> None:

@@ -197,6 +197,15 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             # Without its own bookmark, it would use that of the topic that had its name before.
             self._bookmarks.pop(topic.name, None)
         self._bookmarks.update(deepcopy(found))
+        first: dict[str, tuple[Topic, object]] = {}
+        for stream in streams:
+            for name, schema in stream.tables.items():
+                topic, known = first.setdefault(name, (stream.topic, schema))
+                if topic is not stream.topic and (schema is None or schema != known):
+                    raise SettingError(
+                        f"{topic} and {stream.topic} would share the columns of {name}; use other "
+                        "names, nested records, or one declared schema and schema_evolution rescue"
+                    )
         return streams
 
     def _write_state(self) -> None:

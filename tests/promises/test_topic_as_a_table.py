@@ -436,6 +436,42 @@ def test_a_topic_without_its_key_does_not_stop_the_others(emulator, run_tap, top
     assert f"topic_{other}" in run.states[-1]["bookmarks"]
 
 
+FLATTENED = {"flattening_enabled": True, "flattening_max_depth": 1}
+ONE_TABLE = {"topic_*": {"__alias__": "orders"}}
+
+
+@pytest.mark.parametrize(
+    ("second", "settings"),
+    [
+        ({"id": 2}, {**UNPACKED, "stream_maps": ONE_TABLE}),
+        ({"id": 2}, {**UNPACKED, "stream_maps": {"topic_2": {"__source__": "topic_1"}}}),
+        ({"id": 2}, {"infer_schema": True, **FLATTENED, "stream_maps": ONE_TABLE}),
+        ({"note": "x"}, {**UNPACKED, "stream_maps": ONE_TABLE, "schema_evolution": "rescue"}),
+    ],
+    ids=["alias", "source", "flattened", "other columns"],
+)
+def test_two_topics_do_not_share_a_table_whose_columns_may_differ(
+    emulator, run_tap, second, settings
+):
+    """Loaders would keep the columns of one of them, and drop the values of the other's."""
+    for payload in ({"id": 1}, second):
+        emulator.load(emulator.create_topic(), [payload])
+    run = run_tap(topics=[1, 2], **settings)
+    assert (run.exit_code, run.stdout) == (1, b"")
+    [line] = run.error_lines
+    assert "topic_1 (topic 1) and topic_2 (topic 2) would share the columns of " in line
+
+
+@pytest.mark.parametrize("settings", [UNPACKED, {}], ids=["declared", "nested"])
+def test_two_topics_can_share_a_table_of_the_same_columns(emulator, run_tap, settings):
+    for _ in range(2):
+        emulator.load(emulator.create_topic(), [{"id": 1, "total": 1.5}])
+    topics = [{"id": topic, "schema": DECLARED} for topic in (1, 2)]
+    run = run_tap(topics=topics, stream_maps=ONE_TABLE, **settings)
+    assert (run.exit_code, run.warnings) == (0, [])
+    assert [record["topic_id"] for record in run.records("orders")] in ([1, 2], [2, 1])
+
+
 @pytest.mark.parametrize("maps_more", [{}, {"double": "order['id']"}], ids=["key only", "mapped"])
 def test_a_flattened_column_can_be_the_key(emulator, run_tap, topic, maps_more):
     loaded = emulator.load(topic, [{"order": {"id": 1, "x": "a"}}, {"order": {"x": "b"}}])
@@ -673,13 +709,15 @@ def test_columns_are_remembered_while_rescued_data_is_deselected(emulator, run_t
     ],
 )
 def test_what_cannot_be_deselected_is_an_error(emulator, run_tap, topic, name, settings, problem):
-    """It says so, instead of that the messages lack the key."""
+    """It says so, instead of that the messages lack the key; other topics go on."""
     emulator.load(topic, [{"id": 1, "email": "hush"}])
-    catalog = discover(run_tap, topics=[topic], **settings)
+    emulator.load(other := emulator.create_topic(), [{"id": 2}])
+    topics = [topic, other]
+    catalog = discover(run_tap, topics=topics, **settings)
     deselected = {"breadcrumb": ["properties", name], "metadata": {"selected": False}}
     catalog["streams"][0]["metadata"].append(deselected)
-    run = run_tap(topics=[topic], catalog=catalog, **settings)
-    assert (run.exit_code, run.records()) == (1, [])
+    run = run_tap(topics=topics, catalog=catalog, **settings)
+    assert (run.exit_code, len(run.records("topic_2")), len(run.records())) == (1, 1, 1)
     [line] = run.error_lines
     assert f"topic_1 (topic 1): the catalog deselects {name}, {problem}" in line
 
