@@ -76,11 +76,11 @@ class Sync:
         self._lock = threading.Lock()
         self._page_written = threading.Condition(self._lock)
 
-    def stop(self) -> None:
+    def stop(self, *, is_signaled: bool = False) -> None:
         """End the run after the page that is being written; safe in a signal handler."""
         self._stopping = True
         self._ends.put(None)
-        self._watchdog.expect_end()
+        self._watchdog.expect_end(is_signaled=is_signaled)
 
     def run(self) -> None:
         """Sync the streams until they end, a limit is reached, or ``stop`` is called.

@@ -220,7 +220,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         """
         signal.signal(signum, signal.SIG_DFL)
         if self._sync:
-            self._sync.stop()
+            self._sync.stop(is_signaled=True)
         else:
             # With exit code 0, a scheduler would take the run for one that has read everything.
             self.logger.warning("stopped before the first message was read; run again")

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from workato_streams_emulator import Emulator
@@ -27,8 +28,14 @@ from tests.support.singer_lines import lines, orders, schema, state
 from tests.support.tap import END_SECS, bookmark, read_slowly
 from tests.support.tap_output import assert_states_are_true, await_polls, ids
 
-# The promise is five seconds, and this machine may be busy.
+# The shortened grace is a second, and this machine may be busy.
 WITHOUT_LOADER_SECS = 10.0
+
+
+def grace(folder: Path, name: str) -> dict[str, str]:
+    """Return the environment in which a tap waits only a second for its loader."""
+    code = f"from tap_workato_streams.reading import clock; clock.{name} = 1.0"
+    return injected(folder / "site", code)
 
 
 @pytest.fixture
@@ -129,13 +136,20 @@ def test_a_signal_during_discovery_ends_the_process(emulator, start_tap, develop
     assert ended.error_lines == []
 
 
-@pytest.mark.parametrize("max_run_secs", [None, 2], ids=["signal", "max_run_secs"])
-def test_a_run_ends_whose_loader_has_stopped_reading(start_with_pipe, large_topic, max_run_secs):
-    """The promise is five seconds, although a write to the full pipe cannot be interrupted."""
+@pytest.mark.parametrize(
+    ("max_run_secs", "grace_secs"),
+    [(None, "SIGNAL_GRACE_SECS"), (2, "GRACE_SECS"), (0.1, "SIGNAL_GRACE_SECS")],
+    ids=["signal", "max_run_secs", "signal after max_run_secs"],
+)
+def test_a_run_ends_whose_loader_has_stopped_reading(
+    start_with_pipe, large_topic, tmp_path, max_run_secs, grace_secs
+):
+    """It ends although a write to the full pipe cannot be interrupted, soon after a signal."""
     settings = {"tail": True, "state_interval_secs": 0.01, "max_run_secs": max_run_secs}
-    process = start_with_pipe(topics=[large_topic], **settings)
+    process = start_with_pipe(topics=[large_topic], env=grace(tmp_path, grace_secs), **settings)
     await_full_pipe(process)
-    if max_run_secs is None:
+    if grace_secs == "SIGNAL_GRACE_SECS":
+        never(lambda: process.poll() is not None, "the run ended without a signal")
         process.send_signal(signal.SIGTERM)
     assert process.wait(WITHOUT_LOADER_SECS) == 1
     stdout, stderr = process.communicate()
@@ -149,12 +163,15 @@ def test_a_run_ends_whose_loader_has_stopped_reading(start_with_pipe, large_topi
     assert 0 < len(ids(written)) < 500
 
 
-def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(start_with_pipe, large_topic):
+def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(
+    start_with_pipe, large_topic, tmp_path
+):
     """The line that would say why cannot be written either."""
     unread, stderr = os.pipe()
     os.write(stderr, bytes(fcntl.fcntl(stderr, fcntl.F_GETPIPE_SZ)))
     settings = {"topics": [large_topic], "max_run_secs": 2}
-    process = start_with_pipe(stderr=stderr, env={"LOGLEVEL": "ERROR"}, **settings)
+    env = {"LOGLEVEL": "ERROR", **grace(tmp_path, "GRACE_SECS")}
+    process = start_with_pipe(stderr=stderr, env=env, **settings)
     await_full_pipe(process)
     assert process.wait(WITHOUT_LOADER_SECS) == 1
     process.communicate()
@@ -163,13 +180,13 @@ def test_a_run_ends_whose_loader_reads_neither_stdout_nor_stderr(start_with_pipe
 
 
 @pytest.mark.parametrize("status", [None, 404], ids=["no error", "an error"])
-def test_a_signal_ends_a_run_whose_stderr_nobody_reads(emulator, start_with_pipe, status):
+def test_a_signal_ends_a_run_whose_stderr_nobody_reads(emulator, start_with_pipe, tmp_path, status):
     """The summaries or the last line of the run block."""
     topics = [emulator.create_topic("good"), emulator.create_topic("bad")]
     if status:
         emulator.fault("status", status=status, topic_id=topics[1], times=-1)
     unread, stderr = os.pipe()
-    env = {"LOGLEVEL": "ERROR" if status else "INFO"}
+    env = {"LOGLEVEL": "ERROR" if status else "INFO", **grace(tmp_path, "SIGNAL_GRACE_SECS")}
     process = start_with_pipe(stderr, env=env, topics=topics, tail=True)
     assert os.read(unread, 1)
     await_polls(emulator, 1 if status else 2)
@@ -212,13 +229,29 @@ def test_a_thread_that_cannot_start_ends_the_run_with_its_state(emulator, run_ta
     assert "can't start new thread; allow the process more threads" in last
 
 
-def test_a_slow_loader_is_waited_for(start_with_pipe, large_topic):
+def test_a_slow_loader_is_waited_for(start_with_pipe, large_topic, tmp_path):
     """As long as it reads, everything that was read is written before the run ends.
 
     The page takes longer than the time that a loader may not read.
     """
-    process = start_with_pipe(topics=[large_topic], max_run_secs=0.5)
-    outcome = read_slowly(process, chunk_bytes=30_000, rest_secs=0.8)
+    env = grace(tmp_path, "GRACE_SECS")
+    process = start_with_pipe(topics=[large_topic], max_run_secs=0.1, env=env)
+    outcome = read_slowly(process, chunk_bytes=30_000, rest_secs=0.3)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert_states_are_true(outcome)
+    assert bookmark(outcome.states[-1], f"topic_{large_topic}") == ids(outcome)[-1]
+
+
+def test_a_limit_waits_for_a_loader_that_drains(start_with_pipe, large_topic, tmp_path):
+    """It does not read while it writes a batch; a truncated line would prevent its commit."""
+    env = grace(tmp_path, "SIGNAL_GRACE_SECS")
+    process = start_with_pipe(topics=[large_topic], max_run_secs=0.1, env=env)
+    await_full_pipe(process)
+    # A batch takes longer than three seconds.
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(4)
+    stdout, stderr = process.communicate()
+    outcome = Outcome(process.returncode, stdout, stderr.decode())
     assert outcome.exit_code == 0, outcome.stderr
     assert_states_are_true(outcome)
     assert bookmark(outcome.states[-1], f"topic_{large_topic}") == ids(outcome)[-1]

@@ -40,8 +40,11 @@ class RunClock:
         return bool(published and self._start and published >= self._start + timedelta(seconds=1))
 
 
-# The maximum time that stdout may block when the run has to end. In total, a run ends within 5 s.
-GRACE_SECS = 3.0
+# The maximum time that stdout may block when the run has to end. While a loader writes a batch to
+# its database, it does not read either, and a truncated line would prevent its commit. After a
+# signal, there is less time: supervisors such as Docker kill a process after 10 s.
+GRACE_SECS = 300.0
+SIGNAL_GRACE_SECS = 8.0
 CHECK_SECS = 0.5
 LOG_SECS = 0.5
 
@@ -83,6 +86,7 @@ class Watchdog:
     def __init__(self, written: Callable[[], int], max_run_secs: float | None) -> None:
         self._written = written
         self._max_run_secs = max_run_secs
+        self._is_signaled = False
         self._is_over = threading.Event()
         # Unlike an Event, a queue may be used in a signal handler.
         self._expected_end: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -91,8 +95,9 @@ class Watchdog:
         """Start a thread that watches."""
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def expect_end(self) -> None:
-        """Expect the run to end soon; safe in a signal handler."""
+    def expect_end(self, *, is_signaled: bool = False) -> None:
+        """Expect the run to end, soon after a signal; safe in a signal handler."""
+        self._is_signaled |= is_signaled
         self._expected_end.put(None)
 
     def stop(self) -> None:
@@ -103,13 +108,13 @@ class Watchdog:
     def _watch(self) -> None:
         with contextlib.suppress(queue.Empty):
             self._expected_end.get(timeout=self._max_run_secs)
-        written, blocked_secs = self._written(), 0.0
-        while blocked_secs < GRACE_SECS:
+        seen, blocked_secs = (self._written(), self._is_signaled), 0.0
+        while blocked_secs < (SIGNAL_GRACE_SECS if seen[1] else GRACE_SECS):
             if self._is_over.wait(CHECK_SECS):
                 return
             blocked_secs += CHECK_SECS
-            if self._written() != written:
-                written, blocked_secs = self._written(), 0.0
+            if (now := (self._written(), self._is_signaled)) != seen:
+                seen, blocked_secs = now, 0.0
         # If stderr is blocked, too, the error cannot be logged, either.
         threading.Timer(LOG_SECS, os._exit, [1]).start()
         logger.error(
