@@ -167,7 +167,9 @@ def test_names_that_are_taken_get_a_prefix_and_the_second_is_rescued():
     ]
 
 
-@pytest.mark.parametrize("name", ["x" * 64, "ä" * 32, "100%", "_sdc_extracted_at", ""])
+@pytest.mark.parametrize(
+    "name", ["x" * 64, "ä" * 32, "100%", "_sdc_extracted_at", "xmin", "CTID", ""]
+)
 def test_names_that_loaders_cannot_hold_are_rescued(name):
     """Each of them blocks a load or is overwritten; see the page about topics as tables."""
     record = one({}, json.dumps({name: 1, "x" * 63: 2}), "add_columns")

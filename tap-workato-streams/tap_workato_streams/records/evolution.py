@@ -125,6 +125,8 @@ MAX_COLUMNS = 1000
 MAX_SETTLED = 10 * MAX_COLUMNS  # remembered fields, limited for the same reason
 # PostgreSQL truncates longer names, and target-postgres would then add the column in each run.
 MAX_NAME_BYTES = 63
+# PostgreSQL rejects these, and some loaders convert names to lower case.
+SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ class ColumnRegistry:
             return False
         # target-postgres escapes a percent sign in the name of a column that it adds, and loaders
         # based on the SDK overwrite columns with the prefix `_sdc_`.
-        if "%" in name or name.startswith("_sdc_"):
+        if "%" in name or name.startswith("_sdc_") or name.lower() in SYSTEM_COLUMNS:
             return False
         if self._evolution.reserves(path):
             return False
