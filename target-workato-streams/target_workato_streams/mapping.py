@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .input.messages import Record
 
+Json = dict[str, Any]
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
@@ -80,11 +81,26 @@ def mapping(stream: str) -> Iterator[None]:
     except InvalidJSONSchema:
         raise InputError(f"stream {stream}: the schema is not a JSON Schema") from None
     except Exception as exc:
-        # The message of other exceptions may quote a record.
-        text = str(exc) if isinstance(exc, MappingError) else type(exc).__name__
+        text, remedy = str(exc), "fix stream_maps"
+        if text.startswith("Duplicate column name produced in schema"):
+            remedy = "set another flattening_separator or a larger flattening_max_key_length"
+        elif not isinstance(exc, MappingError):  # the message may quote a record
+            text = type(exc).__name__
         raise InputError(
-            f"stream {stream}: its stream map or flattening failed ({text}); fix stream_maps"
+            f"stream {stream}: its stream map or flattening failed ({text}); {remedy}"
         ) from exc
+
+
+def _without_guesses(schema: Json, raw: Json, maps: Json) -> Json:
+    """Allow any type where the SDK makes a computed property a string, because it cannot tell."""
+    known = {name for name, described in raw["properties"].items() if described}
+    rules = [rule for each in maps.values() if isinstance(each, dict) for rule in each.items()]
+    properties = dict(schema["properties"])
+    for name, rule in rules:
+        is_typed = known & {name, rule} or str(rule).startswith(("str(", "json.dumps(", "'"))
+        if not is_typed and properties.get(name) == {"type": ["string", "null"]}:
+            properties[name] = {}
+    return {**schema, "properties": properties}
 
 
 class MappedStream:
@@ -94,10 +110,11 @@ class MappedStream:
     an invalid record; so only its mapper is used, and what its sinks do to add metadata.
     """
 
-    def __init__(self, stream_map: StreamMap, target: Target) -> None:
+    def __init__(self, stream_map: StreamMap, raw_schema: Json, target: Target) -> None:
         keys = tuple(stream_map.transformed_key_properties or ())
         self.stream = Stream(stream_map.stream_alias, keys)
-        self.schema = stream_map.transformed_schema
+        maps = target.config.get("stream_maps") or {}
+        self.schema = _without_guesses(stream_map.transformed_schema, raw_schema, maps)
         self._transform = stream_map.transform
         self.sync_started_at = target.initialized_at  # the SDK adds this to the metadata
         self._adds_metadata = target.config.get("add_record_metadata")

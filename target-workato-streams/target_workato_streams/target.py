@@ -167,7 +167,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
                 self.mapper.register_raw_stream_schema(name, schema, keys)
                 maps = self.mapper.stream_maps[name]
                 kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
-                self._mapped[name] = [MappedStream(each, self) for each in kept]
+                self._mapped[name] = [MappedStream(each, schema, self) for each in kept]
         else:
             self._router.route(name, schema)
         self._streams[name] = stream

@@ -1,7 +1,9 @@
 """Dead letters can be replayed, give a reason, and are on disk before a state covers them."""
 
 import json
+import os
 import subprocess
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from tests.support.executables import command, environment
 from tests.support.injection import NO_ROOM, ROOM_BYTES, ROOM_LATER, injected
-from tests.support.running import eventually
+from tests.support.running import eventually, never
 from tests.support.singer_lines import raw_record, record, schema, state
 from tests.support.target import dead_letters_in
 
@@ -139,6 +141,49 @@ def test_an_incomplete_line_of_a_killed_run_is_removed(
     done = run_target(*dead.read_bytes().splitlines(), default_topic_id=topic)
     assert done.exit_code == 0
     assert [payload["id"] for payload in emulator.payloads(topic)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("ending", ["moved", "truncated", "replaced"])
+def test_a_dead_letter_file_that_was_replaced_during_a_run_is_written_again(
+    checked, start_target, dead, ending
+):
+    """As a replay or logrotate does: the new file has the schema, so it can be replayed, too."""
+    settings = {"default_topic_id": checked, "max_retry_secs": 0, **dead_letters_in(dead)}
+    target = start_target(batch_size_rows=1, **settings)
+    target.feed(schema(), record(id="first"), state(1))
+    eventually(lambda: target.emitted, "the state after the first dead letter")
+    if ending == "truncated":
+        os.truncate(dead, 0)
+    else:
+        dead.rename(dead.parent / "replay.jsonl")
+    if ending == "replaced":
+        dead.write_bytes(DEAD * 20)
+    target.feed(record(id="second"), state(2))
+    target.close_input()
+    done = target.end()
+    assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": 2})
+    assert [letter.get("record") for letter in letters(dead)[-2:]] == [None, {"id": "second"}]
+    assert dead.stat().st_mode & 0o777 == 0o600
+
+
+def test_pipelines_may_share_a_dead_letter_file(checked, run_target, start_target, dead):
+    """What one of them wrote of a line when the disk was full is removed before the next line."""
+    settings = {"default_topic_id": checked, "max_retry_secs": 0, **dead_letters_in(dead)}
+    target = start_target(batch_size_rows=1, **settings)
+    target.feed(schema(), record(id="first"), state(1))
+    eventually(lambda: target.emitted, "the state after the first dead letter")
+    env = injected(dead.parent / "site", ROOM_LATER)
+    fed = [record("others", id=str(number)) for number in range(50)]
+    assert run_target(schema("others"), *fed, env=env, **settings).exit_code == 1
+    with dead.open("rb") as other:
+        flock(other, LOCK_EX)  # as while another process writes
+        size = dead.stat().st_size
+        target.feed(record(id="second"), state(2))
+        never(lambda: dead.stat().st_size != size, "a line within another one")
+    target.close_input()
+    done = target.end()
+    assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": 2})
+    assert letters(dead)[-1]["record"] == {"id": "second"}
 
 
 # As ext4 does: the second call succeeds although the pages are lost.

@@ -140,6 +140,14 @@ def test_a_record_nested_too_deeply_follows_the_maps_of_its_stream(
     assert emulator.payloads(topic) == [{"id": 1}]
 
 
+def test_a_flattening_that_fails_names_the_column_and_the_remedy(run_target):
+    described = schema(a__b={}, a={"type": "object", "properties": {"b": {}}})
+    done = run_target(described, flattening_enabled=True, flattening_max_depth=1)
+    (line,) = done.error_lines
+    assert "map or flattening failed (Duplicate column name produced in schema: a__b)" in line
+    assert "set another flattening_separator" in line
+
+
 INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"multipleOf": 0.01}, "1.101", "$.n violates `multipleOf`"),
     ({"maximum": 0.1}, "0.10000000000000000000000000001", "$.n violates `maximum`"),

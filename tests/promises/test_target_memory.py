@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.support.executables import command, environment
 from tests.support.running import eventually, killed_at_end
 from tests.support.singer_lines import lines, record, schema, state
@@ -39,13 +41,15 @@ def test_memory_does_not_grow_with_the_input(target_config, tmp_path):
     assert large < small * 1.1
 
 
-def test_memory_is_bounded_while_one_topic_fails(emulator, topic, target_config, tmp_path):
+@pytest.mark.parametrize(
+    "large", [[record("bad", pad="x" * 10_000)], [record("bad"), state("x" * 10_000)]]
+)
+def test_memory_is_bounded_while_one_topic_fails(emulator, topic, target_config, tmp_path, large):
     """Reading goes on for the other topics, until 32 MB wait for the one that fails."""
     bad = emulator.create_topic("bad")
     emulator.fault("status", status=503, topic_id=bad, times=-1)
     settings = {"topics": {"bad": bad}, "max_batch_age_secs": 1}
     path = tmp_path / "in.singer"
-    large = [record("bad", pad="x" * 10_000)]
     path.write_bytes(lines(schema(), schema("bad"), record(id=1), *large * 10_000))
     with path.open("rb") as stdin:
         process = subprocess.Popen(

@@ -275,6 +275,26 @@ def test_every_value_of_a_postgres_table_is_accepted_by_the_topic_created_for_it
     assert "without json, jsonb, jsonb[] in its schema" in done.stderr
 
 
+def test_what_a_stream_map_computes_may_have_any_type(emulator, run_target):
+    """The SDK takes it for a string, which neither a new topic nor `validate_records` requires."""
+    described = {"price": {"type": "number"}, "title": {"type": "string"}, "open": {}}
+    computed = {"total": "price * 2", "is_big": "price > 2", "copy": "open", "open": "price * 3"}
+    typed = {"name": "title", "text": "str(price)", "source": "'shop'", "net": "float(price)"}
+    done = run_target(
+        schema("new", (), **described),
+        record("new", price=2.5, title="A", open=1),
+        state("all"),
+        stream_maps={"new": computed | typed},
+        validate_records=True,
+        **creating(emulator),
+    )
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    (creation,) = [r for r in emulator.requests(operation="topics") if r.method == "POST"]
+    types = {field["name"]: field["type"] for field in json.loads(creation.body)["schema"]}
+    texts = dict.fromkeys(("title", "name", "text", "source"), "string")
+    assert types == {"price": "number", "net": "number", **texts}
+
+
 UNUSUAL = b"""{"required": null, "anyOf": null, "properties": {
     "a": null, "b": true, "c": {"type": null}, "d": {"type": "object", "properties": null},
     "e": {"type": "object", "properties": {"x": null}, "required": null},

@@ -69,6 +69,11 @@ class AtLeastOnce(Generic[R]):
         """The number of records without an outcome."""
         return sum(each.unsettled for each in self.checkpoints)
 
+    @property
+    def memory(self) -> int:
+        """The approximate memory of the states that wait for outcomes, in bytes."""
+        return sum(len(each.state or b"") for each in self.checkpoints)
+
     def batch_key(self, record: R) -> str | int:
         """Return what no two records of a batch may have in common."""
         return record.sequence

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The maximum memory of the messages that wait, if the requests of one topic fail.
+# The maximum memory of the messages and states that wait, if the requests of one topic fail.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 # The longest time between two lines about the progress, if nothing happens.
 LONGEST_WAIT_SECS = 20.0
@@ -222,7 +222,8 @@ class Producer:
         topics = self.topics.values()
         if not producer.failing or all(each.failing for each in topics):
             return True
-        return sum(each.queue.memory for each in topics) > MAX_WAITING_BYTES
+        memory = sum(each.queue.memory for each in topics) + self._guarantee.memory
+        return memory > MAX_WAITING_BYTES
 
     def _handle_events(self) -> None:
         self._context.wakeup.clear()

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ..publishing.producer import Producer
     from .workato_schema import WorkatoSchema
 
-# tap-workato-streams adds these fields to each record.
-TAP_FIELDS = {"message_id", "topic_id", "time"}
+# By these fields, which tap-workato-streams adds, a record names the topic that it was read from.
+TAP_FIELDS = {"message_id", "topic_id"}
 
 
 class Router:

@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from fcntl import LOCK_EX, LOCK_UN, flock
 from io import FileIO
 from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING
@@ -34,13 +35,14 @@ def is_dead_letter_file(path: Path) -> bool:
 class DeadLetters:
     """A file of SCHEMA and RECORD lines; each RECORD message has an additional ``_error``.
 
-    The file is opened for the first message, in append mode. All methods raise
-    ``EventStreamsError`` if it cannot be written.
+    The file is opened for the first message, in append mode, and again if it is no longer the one
+    at the path or was truncated. All methods raise ``EventStreamsError`` if it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: FileIO | None = None
+        self._stat: os.stat_result | None = None  # after the last write
         self._unsynced = self._failed = False
         self._described: dict[str, Stream] = {}
 
@@ -55,16 +57,20 @@ class DeadLetters:
             _metadata(record),
             json.dumps({**error, "time": now}).encode(),
         )
-        if self._described.get(stream.name) is not stream:
-            self._described[stream.name] = stream
-            keys = json.dumps(list(stream.key_properties)).encode()
-            schema = b'{"type":"SCHEMA","stream":%b,"schema":%b,"key_properties":%b}\n'
-            text = schema % (name, stream.schema, keys) + text
         with self._naming_the_file():
-            self._file = self._file or _open(self._path)
+            file = self._current_file()
+            if self._described.get(stream.name) is not stream:
+                self._described[stream.name] = stream
+                keys = json.dumps(list(stream.key_properties)).encode()
+                schema = b'{"type":"SCHEMA","stream":%b,"schema":%b,"key_properties":%b}\n'
+                text = schema % (name, stream.schema, keys) + text
+            flock(file, LOCK_EX)  # other pipelines may use the file; after an error, until `close`
+            _repair_last_line(file)
             left = memoryview(text)
             while left:
-                left = left[self._file.write(left) :]
+                left = left[file.write(left) :]
+            self._stat = os.fstat(file.fileno())
+            flock(file, LOCK_UN)
         self._unsynced = True
 
     def sync(self) -> None:
@@ -81,6 +87,18 @@ class DeadLetters:
         finally:
             if self._file is not None:
                 self._file.close()
+
+    def _current_file(self) -> FileIO:
+        """Return the file at the path; it may have been moved for a replay, or rotated."""
+        if self._file and self._stat:
+            with suppress(FileNotFoundError):
+                found = self._path.stat()
+                if os.path.samestat(found, self._stat) and found.st_size >= self._stat.st_size:
+                    return self._file
+            self.close()
+            self._described.clear()
+        self._file = _open(self._path)
+        return self._file
 
     @contextmanager
     def _naming_the_file(self) -> Iterator[None]:
@@ -101,7 +119,7 @@ def _metadata(record: Record) -> bytes:
 
 
 def _open(path: Path) -> FileIO:
-    """Open the file after its last complete line, and flush its directory entry to disk."""
+    """Open the file, and flush its directory entry to disk."""
     new = not path.exists()
     # The file contains payloads, so only its owner may read it.
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -109,7 +127,6 @@ def _open(path: Path) -> FileIO:
         os.fchmod(descriptor, 0o600)
     # Without a buffer, nothing that failed is written again when the file is closed.
     file = FileIO(descriptor, "ab+")
-    _repair_last_line(file)
     if new:
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -120,15 +137,15 @@ def _open(path: Path) -> FileIO:
 
 
 def _repair_last_line(file: FileIO) -> None:
-    """Remove an incomplete line of a killed run: no state covers it, and it cannot be replayed."""
-    if not (size := file.seek(0, os.SEEK_END)):
+    """Remove an incomplete line of a failed run: no state covers it, and it cannot be replayed."""
+    size = file.seek(0, os.SEEK_END)
+    if not size or os.pread(file.fileno(), 1, size - 1) == b"\n":
         return
     with mmap(file.fileno(), 0, access=ACCESS_READ) as text:
         last = text[text.rfind(b"\n") + 1 :]
-    if last:
-        try:
-            json.loads(last)
-        except (ValueError, RecursionError):
-            file.truncate(size - len(last))
-        else:
-            file.write(b"\n")
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        file.truncate(size - len(last))
+    else:
+        file.write(b"\n")

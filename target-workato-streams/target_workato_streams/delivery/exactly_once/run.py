@@ -65,6 +65,8 @@ class ExactlyOnceTopic(Generic[R]):
 class ExactlyOnce(Generic[R]):
     """Publishes the records that their topics do not contain, and adds positions to the states."""
 
+    memory = 0  # of the states: no more than three are kept
+
     def __init__(self, open_reader: Callable[[int, str], TopicReader]) -> None:
         self._open_reader = open_reader  # by the id and label of a topic
         self._rule: Deduplicator[R] = Deduplicator()
