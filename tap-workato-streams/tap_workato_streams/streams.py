@@ -181,6 +181,8 @@ class TopicStream(Stream):
         state = self.stream_state
         if bookmark.message_id is not None:
             state.update(replication_key="message_id", replication_key_value=bookmark.message_id)
+        else:
+            state.pop("replication_key_value", None)
         state.update(message_time=bookmark.time, topic_id=self.topic.id)
 
     def _write_messages(self, messages: Sequence[Message]) -> tuple[int, EventStreamsError | None]:

@@ -157,16 +157,43 @@ def test_a_service_that_rejects_every_cursor_ends_the_run(emulator, published, r
     assert bookmark(outcome.states[-1], "topic_1") == ids(outcome)[-1]
 
 
-def test_a_purged_topic_continues_with_the_next_message(emulator, published, state, run_tap):
-    """Without a remaining message the time span ends now."""
+@pytest.mark.parametrize("policy", ["earliest", "since_time"])
+@pytest.mark.parametrize("service", [{}, {"date_header": False, "clock_offset_secs": -3_600}])
+def test_an_empty_topic_is_reported_once_and_continues_with_the_next_message(
+    emulator, run_tap, topic, service, policy
+):
+    """A topic may be quieter than its retention. The time span of the warning ends now.
+
+    The bookmark becomes a time that skips nothing, whatever the clocks say.
+    """
+    emulator.configure(**service)
+    emulator.load(topic, [{"n": 1}], times=[ago(7_200)])
+    settings = {"topics": [topic], "on_expired_bookmark": policy}
+    state = run_tap(**settings).states[-1]
+    time = state["bookmarks"]["topic_1"]["message_time"]
+    emulator.purge(topic)
+    first = run_tap(state=state, **settings)
+    assert (first.exit_code, first.records()) == (0, [])
+    assert f"messages published between {time} and now may be lost" in "".join(first.warnings)
+    emulator.clear_requests()
+    quiet = run_tap(state=first.states[-1], **settings)
+    assert (quiet.exit_code, quiet.states) == (0, first.states[-1:])
+    assert "expired" not in quiet.stderr
+    assert consumed(emulator) == [{"batch_size": 50, "since_time": time}]
+    after = emulator.load(topic, [{"n": 2}])
+    next_run = run_tap(state=quiet.states[-1], **settings)
+    assert ids(next_run) == after
+    assert bookmark(next_run.states[-1], "topic_1") == after[0]
+
+
+def test_an_empty_topic_keeps_a_bookmark_without_a_time(emulator, state, run_tap):
+    """Otherwise, `start_from: latest` would skip what is published before the next run."""
+    del state["bookmarks"]["topic_1"]["message_time"]
     emulator.purge(1)
-    first = run_tap(topics=[1], state=state)
-    assert first.exit_code == 0
-    assert first.records() == []
-    assert "now" in first.warnings[0]
-    assert bookmark(first.states[-1], "topic_1") == published[2]
+    settings = {"topics": [1], "start_from": "latest"}
+    first = run_tap(state=state, **settings)
     after = emulator.load(1, [{"n": 9}])
-    assert ids(run_tap(topics=[1], state=first.states[-1])) == after
+    assert ids(run_tap(state=first.states[-1], **settings)) == after
 
 
 def test_a_probe_that_fails_temporarily_is_retried(emulator, published, state, run_tap):
@@ -199,16 +226,21 @@ def test_a_time_bookmark_never_expires(emulator, topic, run_tap):
 
 
 def test_a_bookmark_close_to_the_retention_is_reported(emulator, run_tap, developer):
-    """If the Developer API lists the retention, a warning comes before messages are lost."""
-    later, bookmarks = {}, {}
-    for name, hours in (("orders", 7), ("returns", 100)):
+    """If the Developer API lists the retention, a warning comes before messages are lost.
+
+    If there is no message after the bookmark, none can be lost.
+    """
+    later: dict[str, list[str]] = {}
+    bookmarks = {}
+    for name, hours in (("orders", 7), ("returns", 100), ("quiet", 7)):
         topic = emulator.create_topic(name, retention=3_600 * hours)
-        [first, later[name]] = emulator.load(topic, [{}, {}], times=[ago(6 * 3_600), ago(60)])
+        times = [ago(6 * 3_600), ago(60)][: 1 if name == "quiet" else 2]
+        first, *later[name] = emulator.load(topic, [{}] * len(times), times=times)
         time = emulator.messages(topic)[0].time
         bookmarks[name] = {"replication_key_value": first, "message_time": time}
     outcome = run_tap(state={"bookmarks": bookmarks}, **developer)
     assert outcome.exit_code == 0
-    assert {name: ids(outcome, name) for name in later} == {n: [later[n]] for n in later}
+    assert {name: ids(outcome, name) for name in later} == later
     [line] = outcome.warnings
     assert "orders (topic 1)" in line
     assert "retention of 7 hours" in line

@@ -91,13 +91,14 @@ class TopicConsumer:
 
     def _next_page(self, cursor: Cursor, poll_secs: int) -> tuple[Page, Cursor]:
         """Request the page after a cursor; return it and the cursor of the next one."""
+        position = None
         try:
             found = self._request(cursor, poll_secs)
         except CursorExpired as expired:
-            cursor = self._replacement_cursor(cursor, expired)
+            cursor, position = self._replace(cursor, expired)
             found = self._request(cursor, poll_secs)
-        page = Page(found.messages, found.date, is_last=not found.messages)
-        if bookmark := page.bookmark():
+        page = Page(found.messages, found.date, position, is_last=not found.messages)
+        if page.messages and (bookmark := page.bookmark()):
             self._bookmark = bookmark
             cursor = cursor_after(bookmark)
         return page, cursor
@@ -113,7 +114,11 @@ class TopicConsumer:
         self._clock.set_start(found.date)
         return found
 
-    def _replacement_cursor(self, cursor: Cursor, expired: CursorExpired) -> Cursor:
+    def _replace(self, cursor: Cursor, expired: CursorExpired) -> tuple[Cursor, Bookmark | None]:
+        """Return the cursor that replaces an expired one, and the bookmark if no message is left.
+
+        This is the time of the expired message, because new messages are newer.
+        """
         message_id = str(cursor.after_message_id)
         if message_id in self._given_up:
             raise EventStreamsError(
@@ -138,19 +143,16 @@ class TopicConsumer:
                 f"{line}; set on_expired_bookmark to earliest or since_time to continue"
             )
         logger.warning("%s; continuing at %s", line, new.since_time or "the earliest message")
-        return new
+        return new, Bookmark(None, bookmark.time) if bookmark.time else None
 
     def _warn_near_retention(self, bookmark: Bookmark, page: Page) -> None:
         time, retention = parse_time(bookmark.time), self.topic.retention
-        if not time or not retention:
-            return
+        if not (bookmark.message_id and page.messages and time and retention):
+            return  # Without an unread message, none can expire unread.
         now = page.date or datetime.now(timezone.utc)
         if (now - time).total_seconds() > NEAR_RETENTION * retention:
             logger.warning(
                 "%s: bookmark %s (%s) is close to the topic's retention of %.0f hours; "
                 "run more often, or messages will expire before they are read",
-                self.topic,
-                bookmark.message_id,
-                bookmark.time,
-                retention / 3600,
+                *(self.topic, bookmark.message_id, bookmark.time, retention / 3600),
             )
