@@ -130,9 +130,8 @@ class TopicStream(Stream):
         """The progress of the topic in this run."""
         return TopicSummary(self.topic, self.bookmark, self.consumer.client)
 
-    @property
-    def tables(self) -> dict[str, object]:
-        """The tables that get its columns, each with its schema, or None if that may change."""
+    def find_tables(self) -> dict[str, object]:
+        """Return the tables with its columns, and the schema of each, or None if it may change."""
         return {}
 
     def write_schema(self) -> None:

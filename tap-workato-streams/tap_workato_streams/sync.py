@@ -295,14 +295,13 @@ class Sync:
         while not self._ends.empty():
             if (end := self._ends.get()) and end.error:
                 self._errors[end.stream] = end.error
-        if not self._limits.reached:
-            return
-        for stream in started:
+        cause = "a limit" if self._limits.reached else "a signal"
+        for stream in () if self._final_error else started:
             error = stream.consumer.client.failure
             # After a page, a 429 only says that the quota is used.
             is_failure = error and not (self._reached and _is_quota(error))
             if is_failure and stream not in self._errors:
-                line = f"{error}; a limit ended the run before a retry succeeded"
+                line = f"{error}; {cause} ended the run before a retry succeeded"
                 self._errors[stream] = EventStreamsError(line)
 
 

@@ -75,9 +75,8 @@ class TableStream(TopicStream):
             mapper.stream_maps_dict = setting
         self._mapped.finish_schemas(self.stream_maps, self._builder.columns)
 
-    @property
     @override
-    def tables(self) -> dict[str, object]:
+    def find_tables(self) -> dict[str, object]:
         with suppress(EventStreamsError):  # Writing the SCHEMA fails, too, but only this topic.
             fixed = self._mode != ADD_COLUMNS
             maps = [

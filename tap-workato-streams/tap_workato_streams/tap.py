@@ -199,7 +199,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         self._bookmarks.update(deepcopy(found))
         first: dict[str, tuple[Topic, object]] = {}
         for stream in streams:
-            for name, schema in stream.tables.items():
+            for name, schema in stream.find_tables().items():
                 topic, known = first.setdefault(name, (stream.topic, schema))
                 if topic is not stream.topic and (schema is None or schema != known):
                     raise SettingError(

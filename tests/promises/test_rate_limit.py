@@ -125,8 +125,9 @@ def test_nothing_is_retried_after_the_run_has_failed(emulator, run_tap):
         emulator.fault("status", topic_id=topic, status=503, times=-1)
     run = run_tap(topics=topics, tail=True, timeout_secs=1, max_run_secs=20)
     assert run.exit_code == 1
-    *_, last = run.stderr.splitlines()
-    assert "HTTP 401" in last
+    [line] = run.error_lines
+    assert "HTTP 401" in line
+    assert line == run.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("tail", [False, True])

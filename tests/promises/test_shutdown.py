@@ -76,6 +76,28 @@ def test_a_signal_during_a_pause_ends_the_run(emulator, start_tap):
     assert bookmark(ended.states[-1], "topic_1") == published[0]
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["nothing was read", "another topic was read"])
+@pytest.mark.parametrize("tail", [False, True], ids=["once", "tail"])
+def test_a_signal_while_a_request_is_retried_ends_the_run_with_its_error(
+    emulator, start_tap, tail, others
+):
+    """Otherwise, a scheduler would take the run for one that has read everything."""
+    bad, *good = [emulator.create_topic(f"topic {n}") for n in range(1 + others)]
+    for topic in good:
+        emulator.load(topic, [{}])
+    emulator.fault("status", status=503, topic_id=bad, times=-1)
+    tap = start_tap(topics=[bad, *good], tail=tail)
+    tap.wait_for(lambda run: "HTTP 503" in run.stderr, "a retry")
+    tap.wait_for_records(others)
+    tap.send(signal.SIGTERM)
+    ended = tap.end(within=END_SECS)
+    assert (ended.exit_code, len(ids(ended))) == (1, others)
+    [line] = ended.error_lines
+    assert line == ended.stderr.splitlines()[-1]
+    assert f"topic_{bad} (topic {bad}): HTTP 503" in line
+    assert "; a signal ended the run before a retry succeeded" in line
+
+
 # As with PYTHONUNBUFFERED, if a signal interrupts a write.
 PARTIAL_WRITES = """
     import io, sys

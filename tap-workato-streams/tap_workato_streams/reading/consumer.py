@@ -115,10 +115,7 @@ class TopicConsumer:
         return found
 
     def _replace(self, cursor: Cursor, expired: CursorExpired) -> tuple[Cursor, Bookmark | None]:
-        """Return the cursor that replaces an expired one, and the bookmark if no message is left.
-
-        This is the time of the expired message, because new messages are newer.
-        """
+        """Return the cursor that replaces an expired one, and the bookmark of an empty topic."""
         message_id = str(cursor.after_message_id)
         if message_id in self._given_up:
             raise EventStreamsError(
@@ -143,6 +140,7 @@ class TopicConsumer:
                 f"{line}; set on_expired_bookmark to earliest or since_time to continue"
             )
         logger.warning("%s; continuing at %s", line, new.since_time or "the earliest message")
+        # If the topic is empty, all that it will contain is newer than this time.
         return new, Bookmark(None, bookmark.time) if bookmark.time else None
 
     def _warn_near_retention(self, bookmark: Bookmark, page: Page) -> None:
