@@ -117,17 +117,23 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         clock = RunClock()
         topics = discover_topics(config, self.input_catalog, self._bookmarks)
         unknown = self._without_schema(topics)
+        levels = self._layout.levels if self._layout else 0
         streams = []
         for topic in topics:
-            session = ApiSession(messages_host(config), config, self._limiter, str(topic))
-            client = ConsumeClient(session, topic.id, split_page)
+            client = self._client(topic)
             if topic in unknown:
-                topic = infer_schema(topic, client, self._layout)  # noqa: PLW2901 - the same topic
-                session.close()
+                others = (self._client(t, max_retry_secs=0) for t in topics if t is not topic)
+                topic = infer_schema(topic, client, others, settings.batch_size, levels)  # noqa: PLW2901 - the same topic
+                client.session.close()
             streams.append(self._stream(TopicConsumer(topic, client, settings, clock)))
         if self.input_catalog:
             log_differences(self.input_catalog, [stream.name for stream in streams])
         return streams
+
+    def _client(self, topic: Topic, **settings: float) -> ConsumeClient:
+        config = {**self.config, **settings}
+        session = ApiSession(messages_host(config), config, self._limiter, str(topic))
+        return ConsumeClient(session, topic.id, split_page)
 
     def _without_schema(self, topics: Sequence[Topic]) -> list[Topic]:
         """Return the topics whose schemas have to be inferred, because nothing contains them."""

@@ -242,3 +242,44 @@ def test_a_topic_that_cannot_be_sampled_costs_a_warning(emulator, run_tap):
     [line] = done.warnings
     assert line.startswith("topic_1 (topic 1): HTTP 403")
     assert line.endswith("; its schema cannot be inferred, so any object is allowed")
+
+
+NO_ID = b'{"messages":[{"message_id":"","payload":{},"time":"2026-01-01T00:00:00Z"}]}'
+
+
+@pytest.mark.parametrize("tail", [False, True])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 422},
+        {"kind": "status", "status": 500},
+        {"kind": "garbage", "body": b'{"messages":[{"payload":"\xff"}]}'},
+        {"kind": "garbage", "body": NO_ID},
+    ],
+    ids=["rejected", "unavailable", "no UTF-8", "no message id"],
+)
+def test_a_topic_that_cannot_be_sampled_does_not_stop_the_others(emulator, run_tap, fault, tail):
+    published = [emulator.load(emulator.create_topic(name), [{"n": 1}]) for name in "abc"]
+    emulator.fault(**fault, topic_id=1, times=-1)
+    limit = {"max_messages": 2, "tail": True} if tail else {}
+    settings = {"record_format": "unpacked", "max_retry_secs": 0.1, **limit}
+    done = run_tap(topics=[1, 2, 3], **settings)
+    assert done.exit_code == 1
+    assert [ids(done, f"topic_{topic}") for topic in (1, 2, 3)] == [[], *published[1:]]
+    assert all("topic_1 (topic 1): " in line for line in [*done.warnings, *done.error_lines])
+    assert "its schema cannot be inferred" in done.stderr
+
+
+def test_a_service_that_is_down_ends_discovery_with_one_error(emulator, run_tap):
+    """Only one topic is retried for `max_retry_secs`, so that the error comes after this time."""
+    topics = [emulator.create_topic(name) for name in "abc"]
+    emulator.fault("status", status=503, times=-1)
+    done = run_tap(topics=topics, record_format="unpacked", max_retry_secs=2)
+    assert (done.exit_code, done.stdout) == (1, b"")
+    [error] = done.error_lines
+    assert "topic_1 (topic 1): HTTP 503" in error
+    assert "(max_retry_secs is 2)" in error
+    asked = [request.topic_id for request in emulator.requests()]
+    assert asked[-2:] == [2, 3]
+    assert len(asked) > 3
+    assert set(asked[:-2]) == {1}

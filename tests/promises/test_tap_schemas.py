@@ -60,7 +60,7 @@ def test_a_sample_is_the_oldest_page_and_the_newest(emulator, topic, run_tap):
     odd = [b"[" * 5000 + b"]" * 5000, deep, b'{"n":' + b"9" * 5000 + b"}"]
     loaded = emulator.load(topic, [*odd, *([{"n": 1}] * 50), {"n": 1.5, "late": "x"}])
 
-    run = run_tap(topics=[topic], infer_schema=True, batch_size=2)
+    run = run_tap(topics=[topic], infer_schema=True)
 
     assert [body.get("after_message_id") for body in consumed(emulator)[:2]] == [None, loaded[49]]
     assert payload_schema(run) == {
@@ -92,6 +92,13 @@ def test_a_sample_has_new_messages_however_long_the_topic_has_been_idle(
     columns = stream["schema"]["properties"]["payload"]["properties"]
     assert columns == {"amount": nullable("number")}
     assert len(consumed(emulator)) <= 5
+
+
+def test_a_sample_has_pages_of_batch_size(emulator, topic, run_tap):
+    """With large messages, a larger page would take longer than `request_timeout_secs`."""
+    emulator.load(topic, [{"n": 1}] * 20)
+    run_tap("--discover", topics=[topic], infer_schema=True, batch_size=5)
+    assert {body["batch_size"] for body in consumed(emulator)} == {5}
 
 
 @pytest.mark.parametrize("payloads", [[], [b"[" * 5000 + b"]" * 5000]], ids=["empty", "odd"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..event_streams import logger
 from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
 from ..event_streams.developer_api import DeveloperApi
-from ..event_streams.errors import RequestRejected, ServiceError
+from ..event_streams.errors import ServiceError
 from ..plugin.wording import counted, listed, shown
 from ..reading.bookmarks import Topic, name_of_topic
 from ..settings import declared_schema, start_settings
@@ -19,30 +20,29 @@ from . import schemas
 from .catalog import names_by_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from singer_sdk.singerlib import Catalog
 
     from ..event_streams.consume import ConsumeClient
     from ..event_streams.developer_api import WorkspaceTopic
-    from ..records.columns import Layout
 
-SAMPLE_SIZE, MAX_REQUESTS = 50, 5
+MAX_REQUESTS = 5
 
 
-def sample(client: ConsumeClient) -> list[bytes]:
+def sample(client: ConsumeClient, batch_size: int) -> list[bytes]:
     """Read the payloads of a topic's oldest page and of a new one, in at most five requests.
 
     The new page is from the last sixteenth of the time since the oldest messages or, if it is full,
     of the rest. If the topic was idle then, the search goes on after a quarter of the time before.
     """
-    consume = partial(client.consume, batch_size=SAMPLE_SIZE)
+    consume = partial(client.consume, batch_size=batch_size)
     oldest = newest = consume(EARLIEST)
     if oldest.messages:
         newest = consume(Cursor(after_message_id=oldest.messages[-1].message_id))
     until, share = newest.date or datetime.now(timezone.utc), 1 / 16
     since = parse_time(newest.messages[-1].time) if newest.messages else None
-    while since and len(newest.messages) == SAMPLE_SIZE and client.requests < MAX_REQUESTS:
+    while since and len(newest.messages) == batch_size and client.requests < MAX_REQUESTS:
         time = until - (until - since) * share
         page = consume(Cursor(since_time=rfc3339(time, "milliseconds")))
         if page.messages:
@@ -105,21 +105,30 @@ def discover_topics(
     return named(topics, names_by_topic(catalog), bookmarks)
 
 
-def infer_schema(topic: Topic, client: ConsumeClient, layout: Layout | None) -> Topic:
-    """Infer the schema of a topic's payloads from a sample."""
+def _is_readable(client: ConsumeClient) -> bool:
+    with suppress(ServiceError):
+        client.request(EARLIEST, batch_size=1)
+        return True
+    return False
+
+
+def infer_schema(
+    topic: Topic, client: ConsumeClient, others: Iterable[ConsumeClient], size: int, levels: int
+) -> Topic:
+    """Infer the schema of a topic's payloads from a sample; raise if no topic can be read."""
     # Only unknown schemas need these imports, and most runs start faster without them.
     from ..records.columns import infer_columns, leaves  # noqa: PLC0415
     from ..records.columns import schemas as column_schemas  # noqa: PLC0415
 
     payloads: list[bytes] = []
     try:
-        payloads = sample(client)
-    except RequestRejected as exc:
-        if exc.status not in {403, 404}:  # With these, the other topics may still be readable.
+        payloads = sample(client, size)
+    except ServiceError as exc:
+        if exc.status in {401, 429} or not any(map(_is_readable, others)):  # concerns all topics
             raise
         logger.warning("%s; its schema cannot be inferred, so any object is allowed", exc)
     schema = schemas.OPEN_PAYLOAD
-    if columns := infer_columns(payloads, layout.levels if layout else 0):
+    if columns := infer_columns(payloads, levels):
         kinds = {path: str(column) for path, column in leaves(columns).items()}
         note = {"integer": " (only whole numbers so far)"}
         found = [f"{shown('.'.join(path))} {k}{note.get(k, '')}" for path, k in kinds.items()]

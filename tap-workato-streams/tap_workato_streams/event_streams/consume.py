@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from ..event_streams import logger
-from .errors import EventStreamsError, RequestRejected, ServiceError
+from .errors import RequestRejected, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +199,7 @@ class ConsumeClient:
 
     def _checked(self, message: Message) -> Message:
         if not message.message_id:
-            raise EventStreamsError(
+            raise ServiceError(
                 f"{self.session.subject}: a message has an empty message_id, so no message after "
                 "it can be requested; report this to the service's support"
             )

@@ -40,9 +40,8 @@ class RunClock:
         return bool(published and self._start and published >= self._start + timedelta(seconds=1))
 
 
-# The maximum time that stdout may block when the run has to end. While a loader writes a batch to
-# its database, it does not read either, and a truncated line would prevent its commit. After a
-# signal, there is less time: supervisors such as Docker kill a process after 10 s.
+# How long stdout may block at the end of a run: a loader that writes a batch does not read, and a
+# truncated line would prevent its commit. After a signal, supervisors kill a process after 10 s.
 GRACE_SECS = 300.0
 SIGNAL_GRACE_SECS = 8.0
 CHECK_SECS = 0.5

@@ -125,8 +125,7 @@ MAX_COLUMNS = 1000
 MAX_SETTLED = 10 * MAX_COLUMNS  # remembered fields, limited for the same reason
 # PostgreSQL truncates longer names, and target-postgres would then add the column in each run.
 MAX_NAME_BYTES = 63
-# PostgreSQL rejects these, and some loaders convert names to lower case.
-SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
+SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})  # PostgreSQL's
 
 
 @dataclass(frozen=True)
