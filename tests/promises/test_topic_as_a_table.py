@@ -106,6 +106,13 @@ def test_a_catalog_of_columns_is_read_again(emulator, run_tap, topic):
     assert rows(run) == [{"payload_time": "noon", "_rescued": {"/id": [1]}}, {"id": "x"}]
 
 
+def test_a_field_named_like_one_with_a_prefix_is_read_from_a_catalog(emulator, run_tap, topic):
+    """Its column looks like that of a field `time`."""
+    emulator.load(topic, [{"payload_time": "noon"}])
+    catalog = discover(run_tap, topics=[topic], **UNPACKED)
+    assert rows(run_tap(topics=[topic], catalog=catalog, **UNPACKED)) == [{"payload_time": "noon"}]
+
+
 def test_the_columns_of_the_bookmark_need_no_sample_and_keep_their_names(emulator, run_tap, topic):
     """A run without a catalog and without new messages is one request."""
     emulator.load(topic, [{"id": 1, "time": "noon"}])

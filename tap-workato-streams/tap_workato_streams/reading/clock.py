@@ -42,10 +42,8 @@ class RunClock:
 
 # How long stdout may block at the end of a run: a loader that writes a batch does not read, and a
 # truncated line would prevent its commit. After a signal, supervisors kill a process after 10 s.
-GRACE_SECS = 300.0
-SIGNAL_GRACE_SECS = 8.0
-CHECK_SECS = 0.5
-LOG_SECS = 0.5
+GRACE_SECS, SIGNAL_GRACE_SECS = 300.0, 8.0
+CHECK_SECS, LOG_SECS = 0.5, 0.5
 
 
 class RunLimits:

@@ -261,12 +261,19 @@ class Layout:
         if self.unpacked:
             for name, schema in schemas(columns).items():
                 member = self.record_path((name,))[0]
-                notes = {"description": f"`{name}` of the payload"} if member != name else {}
+                may_be_renamed = member.removeprefix(PREFIX).lower() in MESSAGE_FIELDS
+                notes = {"description": f"`{name}` of the payload"} if may_be_renamed else {}
                 fields[member] = {**notes, **schema}
         elif columns:  # Flattening would turn an object without properties into a text column.
             fields[PAYLOAD] = {"type": ["object", "null"], "properties": schemas(columns)}
         # New columns come last, so that they do not move others in a CSV file.
         return message_schema({RESCUED: RESCUED_SCHEMA, **fields})
+
+
+def field_of(member: str, notes: Mapping[str, str]) -> str:
+    """Return the field of an unpacked record's member, by the notes that `record_schema` adds."""
+    field, own = member.removeprefix(PREFIX), f"`{member}` of the payload"
+    return field if field.lower() in MESSAGE_FIELDS and notes.get("description") != own else member
 
 
 # Some loaders store numbers as doubles, which hold all integers up to this one.

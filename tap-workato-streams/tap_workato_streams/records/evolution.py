@@ -14,9 +14,9 @@ from ..plugin.wording import shown
 from .columns import (
     MESSAGE_FIELDS,
     PAYLOAD,
-    PREFIX,
     RESCUED,
     Column,
+    field_of,
     first_column,
     from_schema,
     leaves,
@@ -288,7 +288,7 @@ def from_catalog(schema: Mapping[str, Any], layout: Layout) -> Columns:
     if not layout.unpacked:
         return from_schema((schema.get("properties") or {}).get(PAYLOAD) or {}, layout.levels)
     columns, fixed = from_schema(schema, layout.levels), {*MESSAGE_FIELDS, RESCUED}
-    return {_field(name): column for name, column in columns.items() if name not in fixed}
+    return {field_of(name, c.notes): c for name, c in columns.items() if name not in fixed}
 
 
 def contains(paths: Collection[Path], path: Path) -> bool:
@@ -299,8 +299,3 @@ def contains(paths: Collection[Path], path: Path) -> bool:
 def key_path(columns: Columns, name: str, layout: Layout) -> Path | None:
     """Return the path of the field whose column is a key property, if there is one."""
     return next((path for path in leaves(columns) if layout.column_name(path) == name), None)
-
-
-def _field(column: str) -> str:
-    field = column.removeprefix(PREFIX)
-    return field if field.lower() in MESSAGE_FIELDS else column
