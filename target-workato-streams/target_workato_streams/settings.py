@@ -9,7 +9,7 @@ from singer_sdk import typing as th
 
 from .plugin.config import settings_schema
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
-from .state.dead_letters import is_dead_letter_file
+from .state.dead_letters import BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,8 +150,10 @@ def _dead_letter_problem(path: Path) -> str | None:
         kind = "a folder" if path.is_dir() else "a device, pipe or socket"
         return f"is {kind}; it must be a regular file, or not exist yet"
     try:
-        if is_dead_letter_file(path):
-            return None
+        with path.open("rb") as file:
+            # A killed run may have written nothing, or only a part of the first line.
+            if BEGINNING.startswith(file.read(len(BEGINNING))):
+                return None
     except OSError as exc:
         return f"cannot be read ({exc.strerror})"
     return "the file exists and contains something else than dead letters; choose another path"

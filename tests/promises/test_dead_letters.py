@@ -15,7 +15,8 @@ from tests.support.running import eventually, never
 from tests.support.singer_lines import raw_record, record, schema, state
 from tests.support.target import dead_letters_in
 
-DEAD = b'{"type":"SCHEMA","stream":"orders","schema":{},"key_properties":[]}\n'
+DEAD = b'{"type":"SCHEMA","_dead_letters":true,"stream":"orders","schema":{},"key_properties":[]}\n'
+TAP_OUTPUT = b'{"type":"SCHEMA","stream":"orders","schema":{},"key_properties":[]}\n{"type":"REC'
 BAD = b'{"id":"7","total":1.10,"note":"\\ud800","_sdc_deleted_at":null}'
 
 
@@ -39,7 +40,7 @@ def test_a_dead_letter_is_the_record_as_received_with_the_reason_next_to_it(
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(checked)] == [1, 2]
     first, second = letters(dead)
-    assert first == json.loads(described)
+    assert first == json.loads(described) | {"_dead_letters": True}
     assert (second["type"], second["stream"]) == ("RECORD", "orders")
     assert b'"record":' + BAD + b"," in dead.read_bytes()
     error = second["_error"]
@@ -268,7 +269,7 @@ def test_only_the_owner_can_read_dead_letters(checked, run_target, dead, existin
 
 
 @pytest.mark.parametrize(
-    "content", [b"a list\nwithout a final line break", b"[1]", b'{"type": "STATE"}', b"\n"]
+    "content", [b"a list\nwithout a final line break", b"[1]", TAP_OUTPUT, b"\n"]
 )
 def test_another_file_is_not_taken_for_a_dead_letter_file(
     emulator, checked, run_target, dead, content

@@ -20,16 +20,8 @@ if TYPE_CHECKING:
     from ..input.messages import Record, Stream
 
 
-# How the lines of a dead-letter file begin; the first one is a SCHEMA.
-BEGINNINGS = (b'{"type":"SCHEMA","stream":', b'{"type":"RECORD","stream":')
-
-
-def is_dead_letter_file(path: Path) -> bool:
-    """Whether an existing file is empty, or begins like the dead letters of an earlier run."""
-    with path.open("rb") as file:
-        begin = file.read(max(map(len, BEGINNINGS)))
-    # A killed run may have written only a part of the first line.
-    return any(begin[: len(expected)] == expected[: len(begin)] for expected in BEGINNINGS)
+# How a dead-letter file begins. Singer programs ignore the field that shows what it is.
+BEGINNING = b'{"type":"SCHEMA","_dead_letters":true,"stream":'
 
 
 class DeadLetters:
@@ -62,7 +54,7 @@ class DeadLetters:
             if self._described.get(stream.name) is not stream:
                 self._described[stream.name] = stream
                 keys = json.dumps(list(stream.key_properties)).encode()
-                schema = b'{"type":"SCHEMA","stream":%b,"schema":%b,"key_properties":%b}\n'
+                schema = BEGINNING + b'%b,"schema":%b,"key_properties":%b}\n'
                 text = schema % (name, stream.schema, keys) + text
             flock(file, LOCK_EX)  # other pipelines may use the file; after an error, until `close`
             _repair_last_line(file)
