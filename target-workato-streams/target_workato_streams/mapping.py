@@ -97,7 +97,8 @@ def _without_guesses(schema: Json, raw: Json, maps: Json) -> Json:
     rules = [rule for each in maps.values() if isinstance(each, dict) for rule in each.items()]
     properties = dict(schema["properties"])
     for name, rule in rules:
-        is_typed = known & {name, rule} or str(rule).startswith(("str(", "json.dumps(", "'"))
+        text = str(rule)  # __key_properties__ is a list
+        is_typed = known & {name, text} or text.startswith(("str(", "json.dumps(", "'"))
         if not is_typed and properties.get(name) == {"type": ["string", "null"]}:
             properties[name] = {}
     return {**schema, "properties": properties}

@@ -284,7 +284,7 @@ def test_what_a_stream_map_computes_may_have_any_type(emulator, run_target):
         schema("new", (), **described),
         record("new", price=2.5, title="A", open=1),
         state("all"),
-        stream_maps={"new": computed | typed},
+        stream_maps={"new": computed | typed | {"__key_properties__": ["title"]}},
         validate_records=True,
         **creating(emulator),
     )
