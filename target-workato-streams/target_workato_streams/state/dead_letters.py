@@ -43,10 +43,12 @@ class DeadLetters:
         stream = record.stream
         name = json.dumps(stream.name).encode()
         now = datetime.now(timezone.utc).isoformat()
+        # From these, the SDK fills its metadata columns.
+        fields = {b"version": record.version, b"time_extracted": record.time_extracted}
         text = b'{"type":"RECORD","stream":%b,"record":%b%b,"_error":%b}\n' % (
             name,
             record.text,
-            _metadata(record),
+            b"".join(b',"%b":%b' % field for field in fields.items() if field[1]),
             json.dumps({**error, "time": now}).encode(),
         )
         with self._naming_the_file():
@@ -102,12 +104,6 @@ class DeadLetters:
             self._failed = True  # the file may end within a line
             reason = exc.strerror or type(exc).__name__
             raise EventStreamsError(f"dead_letter_path {self._path}: {reason}") from exc
-
-
-def _metadata(record: Record) -> bytes:
-    """Return the fields of a RECORD message from which the SDK fills its metadata columns."""
-    fields = {b"version": record.version, b"time_extracted": record.time_extracted}
-    return b"".join(b',"%b":%b' % field for field in fields.items() if field[1])
 
 
 def _open(path: Path) -> FileIO:
