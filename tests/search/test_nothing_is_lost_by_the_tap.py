@@ -140,4 +140,6 @@ def test_over_many_runs_each_remaining_message_is_emitted_once(
         if found:
             read_up_to = published.index(found[-1]) + 1
         state = outcome.states[-1] if outcome.states else state
-        assert bookmark(state, "topic_1") == (published[read_up_to - 1] if read_up_to else None)
+        # Only its time remains of a bookmark that has expired in a topic without messages.
+        if bookmark(state, "topic_1") is not None or read_up_to > gone_up_to:
+            assert bookmark(state, "topic_1") == published[read_up_to - 1]
