@@ -139,7 +139,8 @@ class TableStream(TopicStream):
         if self.writes_text:
             for rescued in page.rescued:
                 self._builder.count(rescued)
-        self._rescued = dict(zip([m.message_id for m in messages], page.rescued, strict=False))
+        else:  # `_generate_record_messages` counts them, after the stream maps
+            self._rescued = dict(zip([m.message_id for m in messages], page.rescued, strict=False))
         if not page.problem:
             return page.bodies, None
         return page.bodies, self._cannot_write(messages[len(page.bodies)].message_id, page.problem)

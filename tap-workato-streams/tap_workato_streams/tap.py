@@ -203,6 +203,12 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             # Without its own bookmark, it would use that of the topic that had its name before.
             self._bookmarks.pop(topic.name, None)
         self._bookmarks.update(deepcopy(found))
+        self._check_tables(streams)
+        return streams
+
+    @staticmethod
+    def _check_tables(streams: Iterable[TopicStream]) -> None:
+        """Raise `SettingError` if a loader would drop columns of topics that share a table."""
         first: dict[str, tuple[Topic, object]] = {}
         for stream in streams:
             for name, schema in stream.find_tables().items():
@@ -212,7 +218,6 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
                         f"{topic} and {stream.topic} would share the columns of {name}; use other "
                         "names, nested records, or one declared schema and schema_evolution rescue"
                     )
-        return streams
 
     def _write_state(self) -> None:
         if self.state:

@@ -157,11 +157,11 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     def _process_schema_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
         message.need("stream", "schema")
         name, keys, text = message.stream, message.key_properties, bytes(message.schema)
+        known = self._streams.get(name)
+        if known and (known.key_properties, known.schema) == (tuple(keys or ()), text):
+            return
         schema = decode_schema(text)
         may_be_from_topic = schema["properties"].keys() >= TAP_FIELDS
-        stream = Stream(name, tuple(keys or ()), text, may_be_from_topic)
-        if self._streams.get(name) == stream:
-            return
         if self._decodes:
             with mapping(name):
                 self.mapper.register_raw_stream_schema(name, schema, keys)
@@ -170,7 +170,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
                 self._mapped[name] = [MappedStream(each, schema, self) for each in kept]
         else:
             self._router.route(name, schema)
-        self._streams[name] = stream
+        self._streams[name] = Stream(name, tuple(keys or ()), text, may_be_from_topic)
 
     @override
     def _process_record_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict

@@ -19,56 +19,22 @@ from target_workato_streams.target import TargetWorkatoStreams
 from tests.tools.docs import TAP, TARGET
 
 TAP_CONFIG = {"api_token": "good-token", "topics": [{"id": 1}]}
-
-
 TARGET_CONFIG = {"api_token": "good-token", "default_topic_id": 1}
-
-
 TOKENS = {"api_token": "a", "developer_api_token": "b"}
-
-
 NO_TOKEN = "contains whitespace, a line break or another character that tokens cannot have"
-
-
 CLEAR_TEXT = "http would send the token in clear text; use https"
-
-
 NO_URL = "is not a URL that begins with https://"
-
-
 MORE_THAN_A_URL = "must not contain a user name, password, query or fragment"
-
-
 NO_ADDRESS = "must be host:port, such as 127.0.0.1:9464"
-
-
 NO_DATE = "must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
-
-
 BOTH_STARTS = "start_from: latest and start_date are mutually exclusive"
-
-
 BOTH = {"start_date": "2026-01-31T00:00:00Z", "start_from": "latest"}
-
-
 NO_TOPICS = "list the topics to read, or set developer_api_token to read all of them"
-
-
 SAME_NAME = "2 topics are named topic_1; give each a different name"
-
-
 NO_SCHEMA = ".schema is not a JSON Schema: "
-
-
 NO_SCHEMA_FILE = "is not a file that contains a JSON Schema"
-
-
 NO_FILE = "it must be a regular file, or not exist yet"
-
-
 NO_ROUTE = "topics: no stream has a topic; set topics, default_topic_id or create_topics"
-
-
 NO_URLS = [
     *("example.com", "ftp://example.com", "https://", "https://h:99999", "https://[::1"),
     *("https://*.workato.com", "https://a..b", "https://a b.com", "https://a.com\n"),

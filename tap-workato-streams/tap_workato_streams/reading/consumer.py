@@ -152,5 +152,8 @@ class TopicConsumer:
             logger.warning(
                 "%s: bookmark %s (%s) is close to the topic's retention of %.0f hours; "
                 "run more often, or messages will expire before they are read",
-                *(self.topic, bookmark.message_id, bookmark.time, retention / 3600),
+                self.topic,
+                bookmark.message_id,
+                bookmark.time,
+                retention / 3600,
             )

@@ -1,4 +1,4 @@
-"""Groups messages into batches, each of which is at first one request."""
+"""Groups messages into batches, each of which is first sent as one request."""
 
 from __future__ import annotations
 

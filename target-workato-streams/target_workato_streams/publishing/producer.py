@@ -251,8 +251,12 @@ class Producer:
         """Write a rejected record to the dead-letter file; return whether that succeeded."""
         if self._dead_letters is not None:  # without a file, no message may be rejected
             with self._output_errors():
-                error = {"topic_id": producer.topic_id, **rejected._asdict()}
-                del error["message"]
+                error = {
+                    "topic_id": producer.topic_id,
+                    "reason": rejected.reason,
+                    "status": rejected.status,
+                    "attempts": rejected.attempts,
+                }
                 self._dead_letters.write(rejected.message.record, error)
                 producer.tally.dead_lettered += 1
                 if producer.tally.dead_lettered == 1:

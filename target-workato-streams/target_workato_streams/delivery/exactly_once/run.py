@@ -1,4 +1,4 @@
-"""Exactly once: decides when a topic is read, tells the rule what was found, and logs it."""
+"""Exactly once: decides when a topic is read, gives the rule what was found, and logs it."""
 
 from __future__ import annotations
 
