@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 from singer_sdk import typing as th
 from singer_sdk.singerlib import resolve_schema_references
+from typing_extensions import Self
 
 from .event_streams.consume import parse_time
 from .event_streams.errors import SettingError
 from .plugin.config import settings_schema
 from .records.columns import NESTED, RECORD_FORMATS
 from .records.evolution import MODES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from typing_extensions import Self
 
 # Less than the timeout of common gateways, such as the 50 s of haproxy.
 TAIL_TIMEOUT_SECS = 45

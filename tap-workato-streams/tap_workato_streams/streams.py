@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from msgspec import Raw
 from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.helpers.types import Context, Record
+from singer_sdk.mapper import RemoveRecordTransform, StreamMap
 from singer_sdk.singerlib import Catalog, CatalogEntry, Schema
 from singer_sdk.singerlib.catalog import (
     REPLICATION_FULL_TABLE,
@@ -18,30 +21,20 @@ from singer_sdk.singerlib.catalog import (
     StreamMetadata,
 )
 from singer_sdk.streams import Stream
+from singer_sdk.tap_base import Tap
 from typing_extensions import override
 
 from .discovery.catalog import TopicMetadata
 from .discovery.schemas import OPEN_PAYLOAD
-from .event_streams.consume import rfc3339
+from .event_streams.consume import Message, rfc3339
 from .event_streams.errors import EventStreamsError
 from .output.summary import TopicSummary
+from .output.writer import PageWriter, Texts
 from .plugin.json import decode
-from .reading.bookmarks import parse_bookmark
+from .reading.bookmarks import Bookmark, Page, parse_bookmark
+from .reading.consumer import TopicConsumer
 from .records.columns import PAYLOAD, RESCUED, message_schema
 from .records.stream_maps import StreamMaps, failed_property
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from msgspec import Raw
-    from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.mapper import StreamMap
-    from singer_sdk.tap_base import Tap
-
-    from .event_streams.consume import Message
-    from .output.writer import PageWriter, Texts
-    from .reading.bookmarks import Bookmark, Page
-    from .reading.consumer import TopicConsumer
 
 mapper_logger = logging.getLogger("singer_sdk.mapper")
 

@@ -8,25 +8,20 @@ import queue
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from .event_streams import logger
 from .event_streams.errors import EventStreamsError, QuotaStoreError, ServiceError, Unavailable
+from .event_streams.rate_limiter import RateLimiter
 from .output.summary import Progress
 from .output.writer import bytes_written, check_stdout, discard_stdout
 from .plugin.monitoring import Interval
 from .plugin.wording import counted, duration
+from .reading.bookmarks import Page
 from .reading.clock import RunLimits, Watchdog
-from .streams import longest_waiting_first, mark_read
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from .event_streams.rate_limiter import RateLimiter
-    from .reading.bookmarks import Page
-    from .settings import RunSettings
-    from .streams import TopicStream
-
+from .settings import RunSettings
+from .streams import TopicStream, longest_waiting_first, mark_read
 
 # The time after which a topic that has failed is tried again in tail mode: one that was
 # unavailable, and one that rejects requests or cannot be written.

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from singer_sdk.helpers.types import Record
 from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.singerlib import RecordMessage
+from singer_sdk.tap_base import Tap
 from typing_extensions import override
 
 from .event_streams import logger
+from .event_streams.consume import Message
 from .event_streams.errors import EventStreamsError
 from .plugin.wording import counted, listed, shown
-from .records.columns import MESSAGE_FIELDS, RESCUED, common, from_schema, leaves, merged, schemas
+from .reading.consumer import TopicConsumer
+from .records.columns import (
+    MESSAGE_FIELDS,
+    RESCUED,
+    Columns,
+    Layout,
+    Path,
+    common,
+    from_schema,
+    leaves,
+    merged,
+    schemas,
+)
 from .records.evolution import (
     ADD_COLUMNS,
     ADD_COLUMNS_NEXT_RUN,
     RESCUE,
     ColumnRegistry,
     Evolution,
+    RescuedValue,
     changed_types,
     contains,
     from_bookmark,
@@ -30,18 +48,6 @@ from .records.evolution import (
 from .records.record_builder import RecordBuilder
 from .records.stream_maps import MappedRecords
 from .streams import TopicStream
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-
-    from singer_sdk.helpers.types import Record
-    from singer_sdk.singerlib import RecordMessage
-    from singer_sdk.tap_base import Tap
-
-    from .event_streams.consume import Message
-    from .reading.consumer import TopicConsumer
-    from .records.columns import Columns, Layout, Path
-    from .records.evolution import RescuedValue
 
 
 class TableStream(TopicStream):

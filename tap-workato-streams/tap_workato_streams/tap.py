@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
+from types import FrameType
+from typing import IO, Any, ClassVar, cast
 
 from singer_sdk import Tap
-from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 from singer_sdk.singerlib import Catalog
+from singer_sdk.streams import Stream
 from typing_extensions import override
 
 from .discovery.catalog import check_format, log_differences, parse_catalog
@@ -25,22 +28,13 @@ from .plugin.config import CheckedPlugin, read_json
 from .plugin.json import split_page
 from .plugin.monitoring import serve_metrics
 from .plugin.wording import counted, listed
-from .reading.bookmarks import bookmarks_of, by_stream
+from .reading.bookmarks import Topic, bookmarks_of, by_stream
 from .reading.clock import RunClock
 from .reading.consumer import TopicConsumer
 from .records.columns import Layout
 from .settings import SETTINGS, ReadSettings, RunSettings, tap_problems
 from .streams import NestedStream, TopicStream
 from .sync import Sync
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from types import FrameType
-
-    from singer_sdk.helpers.capabilities import CapabilitiesEnum
-    from singer_sdk.streams import Stream
-
-    from .reading.bookmarks import Topic
 
 
 def _read(kind: str, source: Any) -> tuple[str, Any]:  # noqa: ANN401 - JSON

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from singer_sdk import Target
 from singer_sdk.exceptions import InvalidJSONSchema, MappingError
+from singer_sdk.mapper import StreamMap
 from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.sinks import Sink
 
-from .input.messages import InputError, Stream
+from .input.messages import InputError, Record, Stream
 from .plugin.json import decode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from singer_sdk import Target
-    from singer_sdk.mapper import StreamMap
-
-    from .input.messages import Record
 
 Json = dict[str, Any]
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")

@@ -10,18 +10,15 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import simplejson
 
+from .input.messages import Stream
 from .plugin.json import decode, members
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .input.messages import Stream
 
 KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
 STREAM_DIGITS = 8

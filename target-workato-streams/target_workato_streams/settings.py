@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from singer_sdk import typing as th
 
 from .plugin.config import settings_schema
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
 from .state.dead_letters import BEGINNING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SETTINGS = settings_schema(
     th.Property(

@@ -12,22 +12,18 @@ import stat
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
 from .event_streams import logger
 from .event_streams.errors import EventStreamsError, SettingError, Stopped
-from .input.messages import InputError, parse_message
+from .input.messages import InputError, SingerMessage, parse_message
 from .plugin.command import safe_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from .input.messages import SingerMessage
-    from .publishing.producer import Producer
+from .publishing.producer import Producer
 
 CHUNK_BYTES = 256 * 1024
 # How long the input is read after a failure.

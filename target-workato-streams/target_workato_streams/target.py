@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
@@ -13,6 +15,7 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.mapper import RemoveRecordTransform
 from typing_extensions import override
 
+from .delivery import Guarantee
 from .delivery.at_least_once import AtLeastOnce
 from .delivery.exactly_once.run import ExactlyOnce
 from .delivery.exactly_once.topic_reader import TopicReader
@@ -21,7 +24,14 @@ from .event_streams.errors import Stopped
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
 from .input.batch_files import records
-from .input.messages import InputError, Record, RecordBeforeSchemaError, Stream, decode_schema
+from .input.messages import (
+    InputError,
+    Record,
+    RecordBeforeSchemaError,
+    SingerMessage,
+    Stream,
+    decode_schema,
+)
 from .mapping import MappedStream, mapping
 from .plugin.config import CheckedPlugin
 from .plugin.json import decode, split_page
@@ -29,7 +39,7 @@ from .plugin.monitoring import histogram, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
-from .publishing.messages import Payload
+from .publishing.messages import OutgoingMessage, Payload
 from .publishing.producer import Producer
 from .publishing.summary import target_metrics
 from .routing.router import TAP_FIELDS, Router
@@ -37,14 +47,7 @@ from .settings import SETTINGS, decodes_records, target_problems
 from .stdin_reader import StdinReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import FrameType
-
     from prometheus_client import Metric
-
-    from .delivery import Guarantee
-    from .input.messages import SingerMessage
-    from .publishing.messages import OutgoingMessage
 
 # From a fast response to waiting several minutes for the quota.
 LATENCY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from singer_sdk.about import JSONFormatter
+from singer_sdk.plugin_base import PluginBase
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
@@ -27,10 +29,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from singer_sdk.plugin_base import PluginBase
 
 ROOT = Path(__file__).parents[2]
 # The settings in the order of the READMEs; each connector has some of them.

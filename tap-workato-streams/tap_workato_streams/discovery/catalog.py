@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import StreamMetadata
@@ -12,10 +13,6 @@ from ..event_streams import logger
 from ..event_streams.errors import SettingError
 from ..plugin.wording import shown
 from ..records.columns import TYPES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 _NAMES = {"type": ["array", "null"], "items": {"type": "string"}}
 _TYPE = {"enum": [*TYPES, "null", None]}

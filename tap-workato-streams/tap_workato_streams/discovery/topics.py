@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from singer_sdk.singerlib import Catalog
 
 from ..event_streams import logger
-from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
-from ..event_streams.developer_api import DeveloperApi
+from ..event_streams.consume import EARLIEST, ConsumeClient, Cursor, parse_time, rfc3339
+from ..event_streams.developer_api import DeveloperApi, WorkspaceTopic
 from ..event_streams.errors import ServiceError
 from ..plugin.wording import counted, listed, shown
 from ..reading.bookmarks import Topic, name_of_topic
 from ..settings import declared_schema, start_settings
 from . import schemas
 from .catalog import names_by_topic
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from singer_sdk.singerlib import Catalog
-
-    from ..event_streams.consume import ConsumeClient
-    from ..event_streams.developer_api import WorkspaceTopic
 
 MAX_REQUESTS = 5
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from ..event_streams import logger
 from .errors import RequestRejected, ServiceError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .session import ApiSession
+from .session import ApiSession
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

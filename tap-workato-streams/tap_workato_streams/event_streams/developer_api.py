@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from ..event_streams import logger
 from .errors import RequestRejected
+from .http import Response
 from .rate_limiter import RateLimiter
 from .session import ApiSession, developer_host
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .http import Response
 
 T = TypeVar("T")
 

@@ -11,31 +11,26 @@ import io
 import json
 import logging
 import re
+import socket
 import ssl
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
-from typing_extensions import override
+from typing_extensions import Buffer, override
+from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.connectionpool import ConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from .errors import RequestRejected, ServiceError, Unavailable
 from .redaction import redact
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator, Mapping
-
-    from typing_extensions import Buffer
-    from urllib3 import BaseHTTPResponse
-    from urllib3.connectionpool import ConnectionPool
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,18 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from typing import Protocol
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from ..event_streams import logger
 from .errors import QuotaStoreError, Stopped
 from .redaction import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from urllib.parse import SplitResult
 
 
 @dataclass(frozen=True)

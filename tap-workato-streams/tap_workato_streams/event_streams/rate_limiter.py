@@ -10,15 +10,12 @@ import random
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from .errors import ServiceError, Stopped
 from .quota import WINDOW_SECS, LocalQuota, SharedQuota
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE_SECS = 60.0

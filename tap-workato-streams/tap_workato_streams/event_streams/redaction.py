@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 REASON_LIMIT = 300
 REDACTED = "***"

@@ -6,8 +6,9 @@ import functools
 import ipaddress
 import random
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import backoff
@@ -16,14 +17,8 @@ from urllib3.exceptions import HTTPError
 
 from ..event_streams import CONNECTOR, logger
 from .errors import GaveUp, Unavailable, Unexpected
-from .http import Host, OneHostAdapter, check, unreachable
-from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from .http import Response
-    from .rate_limiter import RateLimiter
+from .http import Host, OneHostAdapter, Response, check, unreachable
+from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong, RateLimiter
 
 T = TypeVar("T")
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ..event_streams import logger
-from ..event_streams.consume import parse_time
+from ..event_streams.consume import ConsumeClient, parse_time
+from ..event_streams.rate_limiter import RequestStats
 from ..plugin.monitoring import metric, request_metrics, start_progress
 from ..plugin.wording import counted, duration
+from ..reading.bookmarks import Bookmark, Page, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from prometheus_client import Metric
-
-    from ..event_streams.consume import ConsumeClient
-    from ..event_streams.rate_limiter import RequestStats
-    from ..reading.bookmarks import Bookmark, Page, Topic
 
 
 # A long poll returns at once if there are messages; a slow gateway may take some seconds.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import msgspec
 from singer_sdk.io_base import GenericSingerWriter
@@ -15,13 +15,11 @@ from singer_sdk.singerlib.messages import Message as SingerMessage
 from singer_sdk.singerlib.messages import RecordMessage
 from typing_extensions import override
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from ..event_streams.consume import Message
 
-    from ..event_streams.consume import Message
+# Slices of a response are written without copying them.
+Texts = Sequence[bytes | msgspec.Raw]
 
-    # Slices of a response are written without copying them.
-    Texts = Sequence[bytes | msgspec.Raw]
 
 _encode = msgspec.json.encode
 # The capacity of a pipe: a larger write would not show whether the loader is reading.

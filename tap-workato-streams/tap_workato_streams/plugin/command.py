@@ -8,19 +8,16 @@ import signal
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
+import click
 from singer_sdk import exceptions
 from singer_sdk.plugin_base import SingerCommand
 from typing_extensions import override
 
 from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import click
 
 # The messages of these exceptions contain names of files and settings, and expressions. Those of
 # other exceptions, also of the SDK, may quote a record.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import IO, Any
+from urllib.parse import SplitResult, urlsplit
 
+import click
 import requests
+from jsonschema import ValidationError
 from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
@@ -25,13 +28,6 @@ from ..event_streams.quota import quota_url_problems
 from ..event_streams.session import PUBLIC_URLS, is_loopback
 from .command import ConnectorCommand
 from .json import decode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from urllib.parse import SplitResult
-
-    import click
-    from jsonschema import ValidationError
 
 # The settings that both connectors have.
 COMMON_SETTINGS = (

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..event_streams import logger
 from ..event_streams.errors import SettingError
+from ..event_streams.rate_limiter import RequestStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from prometheus_client import Histogram, Metric
-
-    from ..event_streams.rate_limiter import RequestStats
 
 PREFIX = "workato_streams_"
 

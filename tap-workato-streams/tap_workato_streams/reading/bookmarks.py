@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from numbers import Number
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from ..event_streams.consume import EARLIEST, Cursor, parse_time, rfc3339
+from ..event_streams.consume import EARLIEST, Cursor, Message, parse_time, rfc3339
 from ..event_streams.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
-    from ..event_streams.consume import Message
 
 
 @dataclass(frozen=True)

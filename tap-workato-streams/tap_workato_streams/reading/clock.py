@@ -7,14 +7,11 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
 from ..event_streams import logger
 from ..event_streams.consume import parse_time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class RunClock:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from ..event_streams import logger
-from ..event_streams.consume import CursorExpired, parse_time
+from ..event_streams.consume import ConsumeClient, Cursor, CursorExpired, Messages, parse_time
 from ..event_streams.errors import EventStreamsError
-from .bookmarks import Bookmark, Page, cursor_after, replacement_cursor, start
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..event_streams.consume import ConsumeClient, Cursor, Messages
-    from ..settings import ReadSettings
-    from .bookmarks import Topic
-    from .clock import RunClock
-
+from ..settings import ReadSettings
+from .bookmarks import Bookmark, Page, Topic, cursor_after, replacement_cursor, start
+from .clock import RunClock
 
 # A long poll that returns an empty page sooner did not wait, and must not be repeated immediately.
 SHORTEST_POLL_SECS = 1.0

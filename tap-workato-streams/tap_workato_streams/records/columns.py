@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from singer_sdk.helpers._flattening import flatten_key, get_flattening_options
+from singer_sdk.helpers._flattening import (
+    FlatteningOptions,
+    PluginFlatteningConfig,
+    flatten_key,
+    get_flattening_options,
+)
 
 from ..plugin.json import members
 from .json_values import (
@@ -25,11 +31,6 @@ from .json_values import (
     matches,
     type_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from singer_sdk.helpers._flattening import FlatteningOptions, PluginFlatteningConfig
 
 # The keywords of a declared schema that columns keep, besides the formats that can be checked. With
 # others, such as `maxLength`, a value that violates them would fail the load.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,9 @@ from .columns import (
     PAYLOAD,
     RESCUED,
     Column,
+    Columns,
+    Layout,
+    Path,
     field_of,
     first_column,
     from_schema,
@@ -24,11 +28,6 @@ from .columns import (
     schemas,
 )
 from .json_values import FIRST_BYTES, NUMBER, OBJECT, as_text, needs_text
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from .columns import Columns, Layout, Path
 
 MAX_FIELDS = 20  # that are counted separately, since payloads may have ids as field names
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from ..plugin.json import members
-from .columns import PAYLOAD, RESCUED
+from .columns import PAYLOAD, RESCUED, Column, Columns, Path
 from .evolution import (
     FAIL,
     ColumnRegistry,
+    Evolution,
     FieldCounts,
     RescuedValue,
     key_path,
@@ -36,13 +38,8 @@ from .json_values import (
     may_hold_nul,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+Check = Callable[[bytes], bool]
 
-    from .columns import Column, Columns, Path
-    from .evolution import Evolution
-
-    Check = Callable[[bytes], bool]
 
 SCALAR_FIRST_BYTES = FIRST_BYTES[BOOLEAN] + FIRST_BYTES[NUMBER]
 

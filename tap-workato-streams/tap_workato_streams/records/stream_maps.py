@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .columns import PAYLOAD, RESCUED, RESCUED_SCHEMA, leaves
+from singer_sdk.mapper import StreamMap
+from singer_sdk.singerlib import RecordMessage
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from singer_sdk.mapper import StreamMap
-    from singer_sdk.singerlib import RecordMessage
-
-    from .columns import Columns, Layout, Path
+from .columns import PAYLOAD, RESCUED, RESCUED_SCHEMA, Columns, Layout, Path, leaves
 
 KEY_PROPERTIES, ALIAS, SOURCE = "__key_properties__", "__alias__", "__source__"
 FILTER, ELSE = "__filter__", "__else__"

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Generic
+from typing import Generic
 
 from .positions import without_positions
-from .records import R
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from .records import Position, PublishResult, Run
+from .records import Position, PublishResult, R, Run
 
 _sequence = attrgetter("sequence")
 

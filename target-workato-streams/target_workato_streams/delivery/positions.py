@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,9 +12,6 @@ from ..event_streams.errors import EventStreamsError
 from ..message_key import RowVersion
 from ..plugin.json import members
 from .records import Position
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 # SDK taps emit everything in `bookmarks`, under any name, but nothing outside of it.
 BOOKMARKS = "bookmarks"

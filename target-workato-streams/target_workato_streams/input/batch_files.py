@@ -5,21 +5,16 @@ from __future__ import annotations
 import codecs
 import gzip
 import stat
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from ..plugin.json import check_utf8, members
-from .messages import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import IO
-
-    from .messages import SingerMessage
+from .messages import InputError, SingerMessage
 
 # Far above the size of a message, so that a small compressed file cannot fill the memory.
 MAX_LINE_BYTES = 64 * 1024 * 1024

@@ -7,17 +7,15 @@ date and escape is preserved.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 
 from ..event_streams.errors import EventStreamsError
 from ..plugin.json import check_utf8, members
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ABSENT = msgspec.Raw()
 # Keywords of JSON Schema whose values are data.

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ..delivery import Guarantee
 from ..plugin.wording import counted
-from .messages import InvalidPayloadError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from ..delivery import Guarantee
-    from .messages import OutgoingMessage
+from .messages import InvalidPayloadError, OutgoingMessage
 
 # docs/api.md, "Messages".
 MAX_MESSAGES = 100

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from ..delivery.records import PublishResult
 from ..event_streams.errors import Unavailable
+from ..event_streams.http import Response
 from ..event_streams.redaction import redact
+from ..event_streams.session import ApiSession
 from .batches import encode
 from .summary import Tally
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..event_streams.http import Response
-    from ..event_streams.session import ApiSession
 
 T = TypeVar("T")
 

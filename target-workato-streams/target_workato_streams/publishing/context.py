@@ -10,24 +10,21 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ..delivery import Guarantee
 from ..event_streams.errors import EventStreamsError
-from .messages import Failed
+from ..event_streams.rate_limiter import RateLimiter
+from .batches import BatchSettings
+from .client import PublishClient
+from .messages import Failed, Outcome, OutgoingMessage, Payload, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from prometheus_client import Histogram
-
-    from ..delivery import Guarantee
-    from ..event_streams.rate_limiter import RateLimiter
-    from .batches import BatchSettings
-    from .client import PublishClient
-    from .messages import Outcome, OutgoingMessage, Payload, Rejected
 
 T = TypeVar("T")
 

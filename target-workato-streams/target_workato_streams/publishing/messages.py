@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ..input.messages import Record, Stream  # noqa: TC001 - msgspec reads the annotations
-from ..message_key import NO_ROW_VERSION, RowVersion, version  # noqa: TC001 - likewise
+from ..delivery.records import Position
+from ..input.messages import Record, Stream
+from ..message_key import NO_ROW_VERSION, RowVersion, version
 from ..plugin.json import members
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ..delivery.records import Position
 
 
 class InvalidPayloadError(Exception):

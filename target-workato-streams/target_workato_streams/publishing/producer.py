@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError, Stopped
+from ..input.messages import Record, Stream
 from ..message_key import NO_ROW_VERSION
 from ..plugin.wording import counted
 from ..state.dead_letters import DeadLetters
 from ..state.writer import StateWriter
-from .messages import Failed, InvalidPayloadError, OutgoingMessage, Published, Rejected
+from .context import PublishContext
+from .messages import Failed, InvalidPayloadError, Outcome, OutgoingMessage, Published, Rejected
 from .summary import Summary
 from .topic_producer import TopicProducer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ..input.messages import Record, Stream
-    from .context import PublishContext
-    from .messages import Outcome
 
 T = TypeVar("T")
 

@@ -15,24 +15,21 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ..delivery import TopicGuarantee
 from ..event_streams.errors import RequestRejected, Unavailable
 from ..message_key import row_key
-from .messages import Published, Rejected
+from .client import PublishClient
+from .context import PublishContext
+from .messages import OutgoingMessage, Published, Rejected
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+Row = tuple[str | bytes | int, ...]
 
-    from ..delivery import TopicGuarantee
-    from .client import PublishClient
-    from .context import PublishContext
-    from .messages import OutgoingMessage
-
-    Row = tuple[str | bytes | int, ...]
 
 # A single message may be the cause; the others are accepted without it.
 MESSAGE_STATUSES = frozenset({400, 413, 422})

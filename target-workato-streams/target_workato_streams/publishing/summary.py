@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..event_streams import logger
+from ..event_streams.rate_limiter import RequestStats
 from ..plugin.monitoring import metric, request_metrics, start_progress
 from ..plugin.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from prometheus_client import Histogram, Metric
-
-    from ..event_streams.rate_limiter import RequestStats
 
 
 @dataclass

@@ -6,23 +6,18 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError, Stopped
 from ..plugin.command import describe
 from ..plugin.wording import listed
 from .batches import BatchBuilder
-from .messages import Failed, Rejected
+from .client import PublishClient
+from .context import PublishContext
+from .messages import Failed, OutgoingMessage, Rejected
 from .sender import BatchSender
 from .summary import Tally
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from .client import PublishClient
-    from .context import PublishContext
-    from .messages import OutgoingMessage
 
 # The memory that a message takes in addition to its body and its record.
 MESSAGE_BYTES = 500

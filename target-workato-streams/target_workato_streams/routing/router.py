@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..event_streams import logger
 from ..event_streams.developer_api import DeveloperApi, TopicExists
@@ -12,13 +13,8 @@ from ..event_streams.errors import SettingError, Unavailable
 from ..plugin.json import members
 from ..plugin.wording import listed
 from ..publishing.messages import Payload
-from .workato_schema import to_workato
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ..publishing.producer import Producer
-    from .workato_schema import WorkatoSchema
+from ..publishing.producer import Producer
+from .workato_schema import WorkatoSchema, to_workato
 
 # By these fields, which tap-workato-streams adds, a record names the topic that it was read from.
 TAP_FIELDS = {"message_id", "topic_id"}

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from fcntl import LOCK_EX, LOCK_UN, flock
 from io import FileIO
 from mmap import ACCESS_READ, mmap
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from ..event_streams.errors import EventStreamsError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from ..input.messages import Record, Stream
-
+from ..input.messages import Record, Stream
 
 # How a dead-letter file begins. Singer programs ignore the field that shows what it is.
 BEGINNING = b'{"type":"SCHEMA","_dead_letters":true,"stream":'

@@ -6,12 +6,9 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING
 
 from ..event_streams.errors import EventStreamsError
-
-if TYPE_CHECKING:
-    from .dead_letters import DeadLetters
+from .dead_letters import DeadLetters
 
 # According to pipe(7), a writable pipe accepts this many bytes without blocking.
 PIPE_BYTES = select.PIPE_BUF

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import write_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
 
 
 def tap_config(

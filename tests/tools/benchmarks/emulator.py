@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
 from tests.tools.benchmarks import workload
 from tests.tools.benchmarks.report import Goal, Section
-
-if TYPE_CHECKING:
-    from tests.tools.benchmarks.scale import Scale
+from tests.tools.benchmarks.scale import Scale
 
 WANTED_PAGES_PER_SEC = 1_500
 ABOUT = """\

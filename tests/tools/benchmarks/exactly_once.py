@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workato_streams_emulator import Emulator
 
 from tests.support.executables import command
 from tests.tools.benchmarks import workload
 from tests.tools.benchmarks.configs import target_config
-from tests.tools.benchmarks.measure import measure, measure_in_turn
+from tests.tools.benchmarks.measure import Run, measure, measure_in_turn
 from tests.tools.benchmarks.report import Goal, Section, costs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.tools.benchmarks.measure import Run
-    from tests.tools.benchmarks.scale import Scale
+from tests.tools.benchmarks.scale import Scale
 
 BATCH = 100
 KEY = {"message_key_field": "message_key"}

@@ -9,17 +9,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
+
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import environment
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from workato_streams_emulator import Emulator
 
 ROOT = Path(__file__).parents[3]
 LAUNCHER = Path(__file__).with_name("launcher.py")

@@ -13,25 +13,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO
 
-from workato_streams_emulator import Emulator
+from workato_streams_emulator import Emulator, LoggedRequest
 
 from tests.support.executables import command, environment, write_json
 from tests.support.quota_stores import redis_is_installed, redis_server
 from tests.support.running import eventually
 from tests.tools.benchmarks.report import Goal, Section, machine
 from tests.tools.demo.warehouse import warehouse
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import IO
-
-    from workato_streams_emulator import LoggedRequest
 
 RESULTS = Path(__file__).with_name("QUOTA.md")
 QUOTA = 60

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from tests.tools.benchmarks.measure import Run
+from tests.tools.benchmarks.measure import Run
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MIB = 1024 * 1024

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
@@ -13,9 +12,7 @@ from tests.tools.benchmarks import workload
 from tests.tools.benchmarks.configs import contender_config, tap_config, target_config
 from tests.tools.benchmarks.measure import measure, measure_in_turn, module
 from tests.tools.benchmarks.report import Section
-
-if TYPE_CHECKING:
-    from tests.tools.benchmarks.scale import Scale
+from tests.tools.benchmarks.scale import Scale
 
 ABOUT = """\
 The taps read an empty topic, and the targets publish one record. Importing the SDK takes most of

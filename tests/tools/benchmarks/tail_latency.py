@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
@@ -15,9 +14,7 @@ from tests.support.executables import command, environment
 from tests.tools.benchmarks import workload
 from tests.tools.benchmarks.configs import tap_config
 from tests.tools.benchmarks.report import Goal, Section
-
-if TYPE_CHECKING:
-    from tests.tools.benchmarks.scale import Scale
+from tests.tools.benchmarks.scale import Scale
 
 # Long enough for the tap to be in its next long poll, most of the time.
 PAUSE_SECS = 0.02

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
 from tests.support.executables import command
 from tests.tools.benchmarks import workload
 from tests.tools.benchmarks.configs import contender_config, tap_config
-from tests.tools.benchmarks.measure import measure, measure_in_turn, module
+from tests.tools.benchmarks.measure import Run, measure, measure_in_turn, module
 from tests.tools.benchmarks.report import Goal, Section, costs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from tests.tools.benchmarks.measure import Run
-    from tests.tools.benchmarks.scale import Scale
+from tests.tools.benchmarks.scale import Scale
 
 ABOUT = """\
 {messages:,} messages of 500 bytes from one topic, written to a file as RECORD lines of the same

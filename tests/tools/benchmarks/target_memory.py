@@ -6,19 +6,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
 from tests.support.executables import command
 from tests.tools.benchmarks import workload
 from tests.tools.benchmarks.configs import target_config
-from tests.tools.benchmarks.measure import ROOT, measure, measure_in_turn
+from tests.tools.benchmarks.measure import ROOT, Run, measure, measure_in_turn
 from tests.tools.benchmarks.report import MIB, Goal, Section
-
-if TYPE_CHECKING:
-    from tests.tools.benchmarks.measure import Run
-    from tests.tools.benchmarks.scale import Scale
+from tests.tools.benchmarks.scale import Scale
 
 LESS = 100
 ABOUT = """\

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
 from tests.support.executables import command
 from tests.tools.benchmarks import workload
 from tests.tools.benchmarks.configs import target_config
-from tests.tools.benchmarks.measure import measure, measure_in_turn
+from tests.tools.benchmarks.measure import Run, measure, measure_in_turn
 from tests.tools.benchmarks.report import Goal, Section, costs
-
-if TYPE_CHECKING:
-    from tests.tools.benchmarks.measure import Run
-    from tests.tools.benchmarks.scale import Scale
+from tests.tools.benchmarks.scale import Scale
 
 LATENCY_SECS = 0.05
 BATCH = 100

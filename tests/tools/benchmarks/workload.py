@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
+from workato_streams_emulator import Emulator
 
 STREAM = "orders"
 MESSAGE_BYTES = 500

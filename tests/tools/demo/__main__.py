@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 
@@ -17,12 +18,7 @@ from tests.tools.demo import orders
 from tests.tools.demo.interrupts import exit_on_signals
 from tests.tools.demo.project import MeltanoFailedError, Project
 from tests.tools.demo.report import Report
-from tests.tools.demo.services import ROOT, TOPIC_ID, services
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from tests.tools.demo.services import Services
+from tests.tools.demo.services import ROOT, TOPIC_ID, Services, services
 
 MORE = 7
 PIPELINE = ("tap-workato-streams", "target-postgres")

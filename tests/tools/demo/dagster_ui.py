@@ -7,15 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 from tests.tools.demo import orders
 from tests.tools.demo.interrupts import exit_on_signals, signals_delayed
 from tests.tools.demo.project import MELTANO, Project
-from tests.tools.demo.services import ROOT, TOPIC_ID, services
-
-if TYPE_CHECKING:
-    from tests.tools.demo.services import Services
+from tests.tools.demo.services import ROOT, TOPIC_ID, Services, services
 
 PORT = 3000
 FOLDER = ROOT / "orchestrate" / "dagster"

@@ -5,14 +5,11 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from typing_extensions import override
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 HOST = "127.0.0.1"
 CHUNK_BYTES = 65_536

@@ -10,12 +10,9 @@ import re
 import subprocess
 import sys
 import unicodedata
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.tools.demo.services import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PICTURE: Path = ROOT / "docs" / "images" / "demo.svg"
 DARK_PICTURE = PICTURE.with_name("demo-dark.svg")

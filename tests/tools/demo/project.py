@@ -9,11 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import IO
 
 MELTANO = Path(sys.executable).parent / "meltano"
 END_SECS = 10

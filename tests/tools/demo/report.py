@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from workato_streams_emulator import LoggedRequest
+from workato_streams_emulator import LoggedRequest
 
 
 class Report:

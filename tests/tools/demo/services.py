@@ -10,22 +10,17 @@ import shlex
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
 from tests.tools.demo import orders
 from tests.tools.demo.forwarder import available
 from tests.tools.demo.interrupts import exit_on_signals
-from tests.tools.demo.warehouse import warehouse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.tools.demo.warehouse import Warehouse
+from tests.tools.demo.warehouse import Warehouse, warehouse
 
 ROOT = Path(__file__).parents[3]
 TOPIC_ID = 11

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import requests
 
 from tests.tools.live import consume_checks, publish_checks
+from tests.tools.live.api import Api
 from tests.tools.live.finding import Finding
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.tools.live.api import Api
-
-    Check = Callable[[Api], Finding]
+Check = Callable[[Api], Finding]
 
 
 def run(api: Api, *, use_up_quota: bool, pause_secs: float = 0.0) -> Iterator[Finding]:

@@ -6,12 +6,9 @@ import threading
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
 
+from tests.tools.live.api import Api
 from tests.tools.live.finding import Finding
-
-if TYPE_CHECKING:
-    from tests.tools.live.api import Api
 
 OTHER_MEANINGS = {401, 403, 408, 429}
 POLL_SECS, ARRIVAL_SECS = 2, 0.5

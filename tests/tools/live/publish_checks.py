@@ -6,16 +6,12 @@ import json
 import re
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import requests
 
+from tests.tools.live.api import Api
 from tests.tools.live.finding import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.tools.live.api import Api
 
 MAX_BYTES = 1_048_576
 MOST_REQUESTS = 1_200

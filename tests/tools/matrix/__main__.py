@@ -11,7 +11,6 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workato_streams_emulator import Emulator
 
@@ -22,13 +21,11 @@ from tests.tools.matrix.plugins import (
     BIGQUERY_PLUGINS,
     NEWEST,
     PLUGINS,
+    Plugin,
     PluginFailedError,
     install,
 )
 from tests.tools.matrix.setting import CONNECTORS, Setting
-
-if TYPE_CHECKING:
-    from tests.tools.matrix.plugins import Plugin
 
 PARTS = {
     "sources": (sources.run, report.summary),

@@ -6,29 +6,22 @@ import csv
 import gzip
 import re
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from workato_streams_emulator import StoredMessage
 
 from tests.tools.demo import orders
 from tests.tools.matrix import plugins, services
+from tests.tools.matrix.plugins import Plugin
 from tests.tools.matrix.postgres import LOADERS, read_table
-from tests.tools.matrix.report import result_of
-from tests.tools.matrix.setting import CONNECTORS, FORMATS, records_of
-from tests.tools.matrix.values import by_key, compare, decode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from workato_streams_emulator import StoredMessage
-
-    from tests.tools.matrix.plugins import Plugin
-    from tests.tools.matrix.report import Result
-    from tests.tools.matrix.setting import Case, Setting
-    from tests.tools.matrix.values import Row
+from tests.tools.matrix.report import Result, result_of
+from tests.tools.matrix.setting import CONNECTORS, FORMATS, Case, Setting, records_of
+from tests.tools.matrix.values import Row, by_key, compare, decode
 
 # DuckDB is only installed in the plugin's environment.
 READ_DUCKDB = """

@@ -5,22 +5,17 @@ Each mapper removes the value of one field, and must not change the others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from tests.tools.demo import orders
 from tests.tools.matrix import plugins
 from tests.tools.matrix.loaders import jsonl_config, read_jsonl
-from tests.tools.matrix.report import result_of
-from tests.tools.matrix.setting import CONNECTORS, records_of
+from tests.tools.matrix.plugins import Plugin
+from tests.tools.matrix.report import Result, result_of
+from tests.tools.matrix.setting import CONNECTORS, Case, Setting, records_of
 from tests.tools.matrix.sources import ORDERS
 from tests.tools.matrix.values import by_key, compare
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.tools.matrix.plugins import Plugin
-    from tests.tools.matrix.report import Result
-    from tests.tools.matrix.setting import Case, Setting
 
 MAPPERS = (plugins.MAP_TRANSFORM, plugins.TRANSFORM_FIELD)
 

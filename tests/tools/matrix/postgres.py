@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.tools.matrix import plugins
+from tests.tools.matrix.setting import Case
 from tests.tools.matrix.values import decode
-
-if TYPE_CHECKING:
-    from tests.tools.matrix.setting import Case
 
 
 def schema_of(case: Case) -> str:

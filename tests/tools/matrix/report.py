@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from tests.tools.matrix.plugins import ROOT, PluginFailedError
 from tests.tools.matrix.services import NotInstalledError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from tests.tools.matrix.values import Comparison
+from tests.tools.matrix.values import Comparison
 
 PAGE = ROOT / "docs" / "compatibility.md"
 

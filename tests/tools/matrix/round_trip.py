@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
-from typing import TYPE_CHECKING
 
+from tests.tools.matrix.plugins import Plugin
 from tests.tools.matrix.postgres import EXTRACTORS, LOADERS, read_table, schema_of
-from tests.tools.matrix.report import Table, result_of
-from tests.tools.matrix.setting import CONNECTORS, FORMATS, records_of
-from tests.tools.matrix.values import by_key, compare, decode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from tests.tools.matrix.plugins import Plugin
-    from tests.tools.matrix.report import Result
-    from tests.tools.matrix.setting import Case, Setting
-    from tests.tools.matrix.values import Comparison, Row, Rows
+from tests.tools.matrix.report import Result, Table, result_of
+from tests.tools.matrix.setting import CONNECTORS, FORMATS, Case, Setting, records_of
+from tests.tools.matrix.values import Comparison, Row, Rows, by_key, compare, decode
 
 TYPES = {
     "id": "bigint PRIMARY KEY",

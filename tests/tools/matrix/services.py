@@ -9,9 +9,11 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import requests
 from typing_extensions import override
@@ -19,10 +21,6 @@ from typing_extensions import override
 from tests.tools.demo import orders
 from tests.tools.demo.forwarder import HOST
 from tests.tools.matrix.plugins import BIGQUERY_EMULATOR, MOTO
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 START_TIMEOUT_SECS = 60
 BUCKET = "lake"

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+from workato_streams_emulator import Emulator
 
 from tests.support.executables import command, write_json
-from tests.tools.matrix.plugins import run
-from tests.tools.matrix.values import by_key, decode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager, ExitStack
-    from pathlib import Path
-
-    from workato_streams_emulator import Emulator
-
-    from tests.tools.demo.warehouse import Warehouse
-    from tests.tools.matrix.plugins import Plugin
-    from tests.tools.matrix.values import Rows
+from tests.tools.demo.warehouse import Warehouse
+from tests.tools.matrix.plugins import Plugin, run
+from tests.tools.matrix.values import Rows, by_key, decode
 
 CONNECTORS = ("tap-workato-streams", "target-workato-streams")
 # The settings of each record format.

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import requests
 
 from tests.tools.demo import orders
 from tests.tools.demo.forwarder import HOST
 from tests.tools.matrix import plugins, services
-from tests.tools.matrix.report import result_of
-from tests.tools.matrix.setting import CONNECTORS, records_of
-from tests.tools.matrix.values import by_key, compare, decode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.tools.matrix.plugins import Plugin
-    from tests.tools.matrix.report import Result
-    from tests.tools.matrix.setting import Case, Setting
-    from tests.tools.matrix.values import Row, Rows
+from tests.tools.matrix.plugins import Plugin
+from tests.tools.matrix.report import Result, result_of
+from tests.tools.matrix.setting import CONNECTORS, Case, Setting, records_of
+from tests.tools.matrix.values import Row, Rows, by_key, compare, decode
 
 # openpyxl is only installed in the plugin's environment.
 WRITE_EXCEL = """

@@ -15,12 +15,8 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tests.tools.mutate import ROOT, mutations
-
-if TYPE_CHECKING:
-    from tests.tools.mutate import Mutation
+from tests.tools.mutate import ROOT, Mutation, mutations
 
 PACKAGES = ("tap-workato-streams", "target-workato-streams")
 # A mutation may make a run endless; this is more than its tests take without it.

@@ -6,18 +6,13 @@ Pure: it does no input or output, and is given a clock. For the main thread only
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Generic
+from typing import Generic
 
-from ..positions import BEGINNING
-from ..records import R
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from ...message_key import RowVersion
-    from ..positions import ResumePoint
-    from ..records import Position
+from ...message_key import RowVersion
+from ..positions import BEGINNING, ResumePoint
+from ..records import Position, R
 
 # Found messages that match no record hold back states for this time after the last match. Their
 # rows may have been deleted, so waiting forever would mean that no state is emitted.

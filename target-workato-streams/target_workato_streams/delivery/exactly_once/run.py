@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Generic
+from typing import Generic
 
 from ...event_streams import logger
 from ...event_streams.errors import EventStreamsError, RequestRejected
 from ...plugin.wording import counted, duration
-from ..positions import read_state, resume_point, with_positions
-from ..records import Position, R
+from ..positions import ReturnedState, read_state, resume_point, with_positions
+from ..records import Position, PublishResult, R, Run
 from .deduplicator import HOLD_SECS, Deduplicator
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from ..positions import ReturnedState
-    from ..records import PublishResult, Run
-    from .topic_reader import LookUp, TopicReader
+from .topic_reader import LookUp, TopicReader
 
 
 class ExactlyOnceTopic(Generic[R]):

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ...event_streams import logger
-from ...event_streams.consume import EARLIEST, YOUNG, Cursor, CursorExpired, parse_time, rfc3339
+from ...event_streams.consume import (
+    EARLIEST,
+    YOUNG,
+    ConsumeClient,
+    Cursor,
+    CursorExpired,
+    Message,
+    Messages,
+    parse_time,
+    rfc3339,
+)
 from ...event_streams.errors import EventStreamsError, RequestRejected
-from ...message_key import KEY, read_version
+from ...message_key import KEY, RowVersion, read_version
 from ...plugin.monitoring import Interval
 from ...plugin.wording import counted
-from ..records import Position
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
-
-    from ...event_streams.consume import ConsumeClient, Message, Messages
-    from ...message_key import RowVersion
-    from ..records import R
+from ..records import Position, R
 
 PAGE_SIZE = 50
 FORBIDDEN = 403

@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import msgspec
 import requests
@@ -15,11 +18,6 @@ import requests
 from workato_streams_emulator.exchange import LoggedRequest
 from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN
 from workato_streams_emulator.store import StoredMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-    from types import TracebackType
 
 CHUNK = 5_000
 TIMEOUT_SECS = 60

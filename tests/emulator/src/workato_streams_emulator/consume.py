@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from workato_streams_emulator.clock import parse
 from workato_streams_emulator.exchange import ApiResponse, Problem
-
-if TYPE_CHECKING:
-    from workato_streams_emulator.service import Call, Service
-    from workato_streams_emulator.store import Row, Topic
+from workato_streams_emulator.service import Call, Service
+from workato_streams_emulator.store import Row, Topic
 
 MAX_BATCH_SIZE = 50
 MAX_TIMEOUT_SECS = 60

@@ -5,10 +5,12 @@ Bodies are MessagePack, which can contain payloads that are not JSON.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -16,14 +18,8 @@ from workato_streams_emulator.clock import parse
 from workato_streams_emulator.deviations import Deviations
 from workato_streams_emulator.exchange import Problem
 from workato_streams_emulator.faults import Fault
+from workato_streams_emulator.service import Service
 from workato_streams_emulator.store import StoredMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from starlette.requests import Request
-
-    from workato_streams_emulator.service import Service
 
 T = TypeVar("T")
 

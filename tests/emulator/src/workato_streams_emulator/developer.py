@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from workato_streams_emulator.exchange import Problem, to_json
+from workato_streams_emulator.exchange import ApiResponse, Problem, to_json
 from workato_streams_emulator.schema import malformed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from workato_streams_emulator.exchange import ApiResponse
-    from workato_streams_emulator.service import Call, Service
-    from workato_streams_emulator.store import Topic
+from workato_streams_emulator.service import Call, Service
+from workato_streams_emulator.store import Topic
 
 MAX_PER_PAGE = 100
 MAX_RETENTION_SECS = 90 * 86_400

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-if TYPE_CHECKING:
-    from workato_streams_emulator.store import Row, Store
+from workato_streams_emulator.store import Row, Store
 
 
 class Deviations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

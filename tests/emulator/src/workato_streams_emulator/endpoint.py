@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from workato_streams_emulator.exchange import Entry, Problem, disconnected
+from starlette.types import Receive, Scope, Send
+
+from workato_streams_emulator.exchange import ApiResponse, Entry, Operation, Problem, disconnected
 from workato_streams_emulator.faults import play
-from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN, Call
+from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN, Call, Service
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+# None if the client disconnected before there was a response.
+Handler = Callable[[Service, Call], Awaitable[ApiResponse | None]]
 
-    from starlette.types import Receive, Scope, Send
-
-    from workato_streams_emulator.exchange import ApiResponse, Operation
-    from workato_streams_emulator.service import Service
-
-    # None if the client disconnected before there was a response.
-    Handler = Callable[[Service, Call], Awaitable[ApiResponse | None]]
 
 MAX_BODY_BYTES = 1_048_576
 TRANSPORT = "emulator.transport"

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope
 
 Operation = Literal["consume", "publish", "batch", "topics", "other"]
 

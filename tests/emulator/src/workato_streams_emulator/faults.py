@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
+from starlette.types import Receive
 
 from workato_streams_emulator.exchange import (
     ApiResponse,
-    Operation,  # noqa: TC001 - msgspec reads the annotations
+    Operation,
     disconnected,
     problem,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from starlette.types import Receive
 
 Kind = Literal[
     "latency",

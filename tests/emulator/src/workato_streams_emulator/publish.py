@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from workato_streams_emulator.exchange import Problem, to_json
+from workato_streams_emulator.exchange import ApiResponse, Problem, to_json
 from workato_streams_emulator.schema import mismatch
-
-if TYPE_CHECKING:
-    from workato_streams_emulator.exchange import ApiResponse
-    from workato_streams_emulator.service import Call, Service
-    from workato_streams_emulator.store import Topic
+from workato_streams_emulator.service import Call, Service
+from workato_streams_emulator.store import Topic
 
 MAX_PAYLOADS = 100
 BLANKS = re.compile(r"[ \t\r\n]+")

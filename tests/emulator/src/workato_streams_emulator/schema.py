@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from workato_streams_emulator.clock import RFC_3339
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Field = dict[str, Any]
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")

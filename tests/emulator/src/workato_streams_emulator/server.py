@@ -7,7 +7,8 @@ import socket
 import sys
 import threading
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import NoReturn
 
 import msgspec
 import uvicorn
@@ -20,13 +21,7 @@ from workato_streams_emulator.consume import consume
 from workato_streams_emulator.endpoint import TRANSPORT, Endpoint
 from workato_streams_emulator.exchange import Problem
 from workato_streams_emulator.publish import publish, publish_batch
-from workato_streams_emulator.service import Service
-
-if TYPE_CHECKING:
-    from types import FrameType
-    from typing import NoReturn
-
-    from workato_streams_emulator.service import Call
+from workato_streams_emulator.service import Call, Service
 
 HOST = "127.0.0.1"
 # Longer than any test, so that the server never closes a connection that a client is about to use.

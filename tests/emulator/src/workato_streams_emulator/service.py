@@ -5,29 +5,22 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from asyncio import Transport
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from weakref import WeakSet
 
 import msgspec
+from starlette.types import Receive
 
 from workato_streams_emulator.clock import Clock
 from workato_streams_emulator.deviations import Deviations, Unreadable
-from workato_streams_emulator.exchange import Problem, disconnected
-from workato_streams_emulator.faults import Faults
-from workato_streams_emulator.store import END, Store
-
-if TYPE_CHECKING:
-    from asyncio import Transport
-    from collections.abc import Mapping
-
-    from starlette.types import Receive
-
-    from workato_streams_emulator.exchange import Entry
-    from workato_streams_emulator.faults import Fault
-    from workato_streams_emulator.store import Topic
+from workato_streams_emulator.exchange import Entry, Problem, disconnected
+from workato_streams_emulator.faults import Fault, Faults
+from workato_streams_emulator.store import END, Store, Topic
 
 TOKEN = "emulator-token"
 DEVELOPER_TOKEN = "emulator-developer-token"

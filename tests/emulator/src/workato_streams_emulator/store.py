@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # Times are strings in a format that sorts. Without a rowid, a row stores its payload next to its
 # key, so that a page of messages is one sequential read; SQLite's page size is large enough to

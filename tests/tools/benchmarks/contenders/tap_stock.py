@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from singer_sdk import RESTStream, Tap
 from singer_sdk import typing as th
 from singer_sdk.authenticators import BearerTokenAuthenticator
+from singer_sdk.helpers.types import Auth, Context, Record
 from typing_extensions import override
 
 from tests.tools.benchmarks.workload import SCHEMA, STREAM
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from singer_sdk.helpers.types import Auth, Context, Record
 
 
 class Messages(RESTStream[str]):

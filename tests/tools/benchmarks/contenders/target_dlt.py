@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dlt
 import orjson
 from dlt.sources.helpers import requests
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def records() -> Iterator[dict[str, Any]]:
