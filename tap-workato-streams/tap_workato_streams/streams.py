@@ -28,9 +28,9 @@ from .discovery.catalog import TopicMetadata
 from .discovery.schemas import OPEN_PAYLOAD
 from .event_streams.consume import Message, rfc3339
 from .event_streams.errors import EventStreamsError
+from .event_streams.json import decode
 from .output.summary import TopicSummary
 from .output.writer import PageWriter, Texts
-from .plugin.json import decode
 from .reading.bookmarks import Bookmark, Page, parse_bookmark
 from .reading.consumer import TopicConsumer
 from .records.columns import PAYLOAD, RESCUED, message_schema

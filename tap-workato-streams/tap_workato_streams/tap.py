@@ -25,7 +25,6 @@ from .event_streams.session import ApiSession, messages_host
 from .output.summary import tap_metrics
 from .output.writer import PageWriter
 from .plugin.config import CheckedPlugin, read_json
-from .plugin.json import split_page
 from .plugin.monitoring import serve_metrics
 from .plugin.wording import counted, listed
 from .reading.bookmarks import Topic, bookmarks_of, by_stream
@@ -127,7 +126,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     def _client(self, topic: Topic, **settings: float) -> ConsumeClient:
         config = {**self.config, **settings}
         session = ApiSession(messages_host(config), config, self._limiter, str(topic))
-        return ConsumeClient(session, topic.id, split_page)
+        return ConsumeClient(session, topic.id)
 
     def _without_schema(self, topics: Sequence[Topic]) -> list[Topic]:
         """Return the topics whose schemas have to be inferred, because nothing contains them."""

@@ -15,8 +15,8 @@ from singer_sdk.mapper import StreamMap
 from singer_sdk.singerlib.json import serialize_json
 from singer_sdk.sinks import Sink
 
-from .input.messages import InputError, Record, Stream
-from .plugin.json import decode
+from .event_streams.json import decode
+from .singer_messages import InputError, Record, Stream
 
 Json = dict[str, Any]
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import msgspec
 import simplejson
 
-from .input.messages import Stream
-from .plugin.json import decode, members
+from .event_streams.json import decode, members
+from .singer_messages import Stream
 
 KEY = re.compile(rb'"([0-9a-f]{32})-([0-9a-f]{32})"')
 STREAM_DIGITS = 8

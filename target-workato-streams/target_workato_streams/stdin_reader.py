@@ -21,9 +21,9 @@ from typing_extensions import override
 
 from .event_streams import logger
 from .event_streams.errors import EventStreamsError, SettingError, Stopped
-from .input.messages import InputError, SingerMessage, parse_message
 from .plugin.command import safe_text
 from .publishing.producer import Producer
+from .singer_messages import InputError, SingerMessage, parse_message
 
 CHUNK_BYTES = 256 * 1024
 # How long the input is read after a failure.

@@ -20,21 +20,11 @@ from .delivery.at_least_once import AtLeastOnce
 from .delivery.exactly_once.run import ExactlyOnce
 from .delivery.exactly_once.topic_reader import TopicReader
 from .event_streams.consume import ConsumeClient
-from .event_streams.errors import Stopped
+from .event_streams.json import decode
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
-from .input.batch_files import records
-from .input.messages import (
-    InputError,
-    Record,
-    RecordBeforeSchemaError,
-    SingerMessage,
-    Stream,
-    decode_schema,
-)
 from .mapping import MappedStream, mapping
 from .plugin.config import CheckedPlugin
-from .plugin.json import decode, split_page
 from .plugin.monitoring import histogram, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
@@ -44,6 +34,14 @@ from .publishing.producer import Producer
 from .publishing.summary import target_metrics
 from .routing.router import TAP_FIELDS, Router
 from .settings import SETTINGS, decodes_records, target_problems
+from .singer_messages import (
+    InputError,
+    Record,
+    RecordBeforeSchemaError,
+    SingerMessage,
+    Stream,
+    decode_schema,
+)
 from .stdin_reader import StdinReader
 
 if TYPE_CHECKING:
@@ -96,7 +94,7 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
 
     def open_reader(topic_id: int, label: str) -> TopicReader:
         session = ApiSession(host, config, limiter, label)
-        client = ConsumeClient(session, topic_id, split_page)
+        client = ConsumeClient(session, topic_id)
         return TopicReader(client, label, config["message_key_field"])
 
     guarantee: Guarantee[OutgoingMessage] = AtLeastOnce()
@@ -112,10 +110,6 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     return context
 
 
-# The number of records in batch files that are read between two polls.
-RECORDS_BETWEEN_POLLS = 500
-
-
 class TargetWorkatoStreams(CheckedPlugin, Target):
     """Singer target for Workato Event Streams."""
 
@@ -126,7 +120,6 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         PluginCapabilities.ABOUT,
         PluginCapabilities.STREAM_MAPS,
         PluginCapabilities.FLATTENING,
-        PluginCapabilities.BATCH,
         PluginCapabilities.STRUCTURED_LOGGING,
         TargetCapabilities.VALIDATE_RECORDS,
     ]
@@ -154,7 +147,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         # load_method is left out, because records can only be appended to a topic.
         super().append_builtin_config(config_jsonschema)
-        config_jsonschema["properties"].pop("load_method", None)
+        for name in ("load_method", "batch_config"):
+            config_jsonschema["properties"].pop(name, None)
 
     @override
     def _process_schema_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
@@ -181,16 +175,11 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def _process_batch_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
-        message.need("stream", "encoding", "manifest")
-        storage = (self.config.get("batch_config") or {}).get("storage") or {}
-        files = records(message, storage)
-        for count, (place, text) in enumerate(files):
-            if count % RECORDS_BETWEEN_POLLS == 0:
-                self._producer.poll()
-            if self._producer.stopping:
-                # The rest of the input is not read, because a state behind it would cover the file.
-                raise Stopped("the run is being stopped")
-            self._publish(message, text, f"{self.message_reader.line_number} ({place})")
+        # The quota is slower than records, so batch files would only be a second input.
+        raise InputError(
+            f"stream {message.stream}: BATCH messages are not supported; remove batch_config from "
+            "the tap's settings"
+        )
 
     @override
     def _process_state_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
@@ -206,7 +195,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     def _process_activate_version_message(self, message: SingerMessage) -> None:  # type: ignore[override]  # not a dict
         self.logger.debug("%s: ACTIVATE_VERSION does not apply to a topic, ignored", message.stream)
 
-    def _publish(self, message: SingerMessage, text: bytes, number: int | str) -> None:
+    def _publish(self, message: SingerMessage, text: bytes, number: int) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
             message.need("stream")

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from target_workato_streams.delivery.at_least_once import AtLeastOnce
-from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.publishing.messages import OutgoingMessage
 from target_workato_streams.publishing.topic_producer import BatchQueue
+from target_workato_streams.singer_messages import Record, Stream
 
 RECORD = Record(Stream("orders"), b"{}", 1)
 

@@ -3,10 +3,10 @@
 import time
 
 from target_workato_streams.delivery.exactly_once.run import ExactlyOnce
-from target_workato_streams.input.messages import Record, Stream
 from target_workato_streams.message_key import RowVersion
 from target_workato_streams.publishing.batches import FRAME_BYTES, BatchBuilder, BatchSettings
 from target_workato_streams.publishing.messages import OutgoingMessage
+from target_workato_streams.singer_messages import Record, Stream
 
 RECORD = Record(Stream("a"), b"{}", 1)
 BODY = b'{"id":1}'

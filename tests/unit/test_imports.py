@@ -13,11 +13,11 @@ TAP = {
     "output": {"reading"},
 }
 TARGET = {
-    "input": set[str](),
-    "state": {"input"},
-    "message_key": {"input"},
+    "singer_messages": set[str](),
+    "state": {"singer_messages"},
+    "message_key": {"singer_messages"},
     "delivery": {"message_key"},
-    "publishing": {"input", "state", "message_key", "delivery"},
+    "publishing": {"singer_messages", "state", "message_key", "delivery"},
     "routing": {"publishing"},
 }
 DIRECTIONS = {"tap_workato_streams": TAP, "target_workato_streams": TARGET}

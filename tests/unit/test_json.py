@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_workato_streams.event_streams.consume import Message
-from tap_workato_streams.plugin.json import check_utf8, elements, members, scan, split_page
+from tap_workato_streams.event_streams.consume import Message, split_page
+from tap_workato_streams.event_streams.json import check_utf8, elements, members, scan
 
 from tests.support.payload_text import payloads
 

@@ -4,9 +4,9 @@ import json
 import re
 
 import pytest
-from target_workato_streams.input.messages import Stream
 from target_workato_streams.message_key import RowVersion, version
 from target_workato_streams.publishing.messages import InvalidPayloadError, Payload
+from target_workato_streams.singer_messages import Stream
 
 ORDERS = Stream("orders", ("id", "line"))
 

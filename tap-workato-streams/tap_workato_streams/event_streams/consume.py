@@ -12,6 +12,7 @@ import msgspec
 
 from ..event_streams import logger
 from .errors import RequestRejected, ServiceError
+from .json import check_utf8, elements, members
 from .session import ApiSession
 
 
@@ -66,21 +67,15 @@ class CursorExpired(RequestRejected):
 
 
 class ConsumeClient:
-    """Consumes one topic; not thread-safe.
+    """Consumes one topic; not thread-safe."""
 
-    ``split`` splits the body of a response into messages, and raises ValueError if it is no page.
-    """
-
-    def __init__(
-        self, session: ApiSession, topic_id: int, split: Callable[[bytes], list[Message]]
-    ) -> None:
+    def __init__(self, session: ApiSession, topic_id: int) -> None:
         path = "/api/pubsub" if session.host.legacy else "/api/v1"
         self.session = session
         self.requests = 0
         self.failure: ServiceError | None = None  # The error of the last request.
         self.polls_since = 0.0  # When the last request was sent, if it is a long poll.
         self.now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
-        self._split = split
         self._has_warned = False
         # One prepared request with changing bodies, because preparing takes longer than sending.
         self._request = session.prepare("POST", f"{path}/topics/{topic_id}/consume")
@@ -184,7 +179,7 @@ class ConsumeClient:
         self.polls_since = time.monotonic() if timeout_secs else 0.0
         try:
             response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
-            messages = self._split(response.content)
+            messages = split_page(response.content)
         except ServiceError as exc:
             self.failure = exc
             raise
@@ -234,3 +229,46 @@ def rfc3339(time: datetime, timespec: str = "seconds") -> str:
 
 def _precise(time: datetime) -> str:
     return rfc3339(time, "milliseconds")
+
+
+# Line breaks in JSON strings are escaped, so all others are white space.
+_BREAKS = bytes.maketrans(b"\n\r", b"  ")
+
+
+class _Body(msgspec.Struct, frozen=True):
+    messages: list[Message]
+
+
+_decode_page = msgspec.json.Decoder(_Body).decode
+
+
+def split_page(body: bytes) -> list[Message]:
+    """Split the body of a consume response into messages with unchanged payloads.
+
+    Line breaks become spaces, since each payload becomes part of a line. Raises ValueError if the
+    body is not UTF-8, not JSON, or not a page of messages.
+    """
+    check_utf8(body)
+    if b"\n" in body or b"\r" in body:
+        body = body.translate(_BREAKS)
+    try:
+        return _decode_page(body).messages
+    except (msgspec.DecodeError, RecursionError):
+        return _split_slowly(body)
+
+
+def _split_slowly(body: bytes) -> list[Message]:
+    """Split a page that msgspec rejects: lone surrogates, very deep nesting, unusable times."""
+    try:
+        return [_message(members(part)) for part in elements(members(body)["messages"])]
+    except KeyError as exc:
+        raise ValueError("not a page of messages") from exc
+
+
+def _message(parts: dict[str, bytes]) -> Message:
+    time = msgspec.json.decode(parts.get("time", b"null"))
+    return Message(
+        message_id=msgspec.json.decode(parts["message_id"], type=str),
+        payload=msgspec.Raw(parts["payload"]),
+        time=time if isinstance(time, str) else None,
+    )

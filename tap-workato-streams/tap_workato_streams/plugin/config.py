@@ -24,10 +24,10 @@ from typing_extensions import override
 
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
+from ..event_streams.json import decode
 from ..event_streams.quota import quota_url_problems
 from ..event_streams.session import PUBLIC_URLS, is_loopback
 from .command import ConnectorCommand
-from .json import decode
 
 # The settings that both connectors have.
 COMMON_SETTINGS = (

@@ -15,7 +15,7 @@ from singer_sdk.helpers._flattening import (
     get_flattening_options,
 )
 
-from ..plugin.json import members
+from ..event_streams.json import members
 from .json_values import (
     ARRAY,
     BIG_INTEGER,

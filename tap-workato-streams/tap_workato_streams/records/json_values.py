@@ -8,7 +8,7 @@ from math import isfinite
 
 import msgspec
 
-from ..plugin.json import members
+from ..event_streams.json import members
 
 STRING, INTEGER, NUMBER, BOOLEAN = "string", "integer", "number", "boolean"
 OBJECT, ARRAY, NULL = "object", "array", "null"

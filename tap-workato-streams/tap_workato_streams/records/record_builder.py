@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..plugin.json import members
+from ..event_streams.json import members
 from .columns import PAYLOAD, RESCUED, Column, Columns, Path
 from .evolution import (
     FAIL,

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..event_streams.errors import EventStreamsError
+from ..event_streams.json import members
 from ..message_key import RowVersion
-from ..plugin.json import members
 from .records import Position
 
 # SDK taps emit everything in `bookmarks`, under any name, but nothing outside of it.

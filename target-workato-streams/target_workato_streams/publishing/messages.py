@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..delivery.records import Position
-from ..input.messages import Record, Stream
+from ..event_streams.json import members
 from ..message_key import NO_ROW_VERSION, RowVersion, version
-from ..plugin.json import members
+from ..singer_messages import Record, Stream
 
 
 class InvalidPayloadError(Exception):

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError, Stopped
-from ..input.messages import Record, Stream
 from ..message_key import NO_ROW_VERSION
 from ..plugin.wording import counted
+from ..singer_messages import Record, Stream
 from ..state.dead_letters import DeadLetters
 from ..state.writer import StateWriter
 from .context import PublishContext

@@ -10,7 +10,7 @@ from typing import Any
 from ..event_streams import logger
 from ..event_streams.developer_api import DeveloperApi, TopicExists
 from ..event_streams.errors import SettingError, Unavailable
-from ..plugin.json import members
+from ..event_streams.json import members
 from ..plugin.wording import listed
 from ..publishing.messages import Payload
 from ..publishing.producer import Producer

@@ -13,7 +13,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from ..event_streams.errors import EventStreamsError
-from ..input.messages import Record, Stream
+from ..singer_messages import Record, Stream
 
 # How a dead-letter file begins. Singer programs ignore the field that shows what it is.
 BEGINNING = b'{"type":"SCHEMA","_dead_letters":true,"stream":'

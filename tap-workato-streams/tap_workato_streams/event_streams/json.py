@@ -12,8 +12,6 @@ from typing import Any, Literal, cast
 import msgspec
 from typing_extensions import Self, override
 
-from ..event_streams.consume import Message
-
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -147,46 +145,3 @@ def decode(text: str | bytes, number: type[Decimal] = Digits) -> Any:  # noqa: A
         return int(digits) if is_exact else number(digits)
 
     return json.loads(text, parse_float=number, parse_int=integer)
-
-
-# Line breaks in JSON strings are escaped, so all others are white space.
-_BREAKS = bytes.maketrans(b"\n\r", b"  ")
-
-
-class _Body(msgspec.Struct, frozen=True):
-    messages: list[Message]
-
-
-_decode_page = msgspec.json.Decoder(_Body).decode
-
-
-def split_page(body: bytes) -> list[Message]:
-    """Split the body of a consume response into messages with unchanged payloads.
-
-    Line breaks become spaces, since each payload becomes part of a line. Raises ValueError if the
-    body is not UTF-8, not JSON, or not a page of messages.
-    """
-    check_utf8(body)
-    if b"\n" in body or b"\r" in body:
-        body = body.translate(_BREAKS)
-    try:
-        return _decode_page(body).messages
-    except (msgspec.DecodeError, RecursionError):
-        return _split_slowly(body)
-
-
-def _split_slowly(body: bytes) -> list[Message]:
-    """Split a page that msgspec rejects: lone surrogates, very deep nesting, unusable times."""
-    try:
-        return [_message(members(part)) for part in elements(members(body)["messages"])]
-    except KeyError as exc:
-        raise ValueError("not a page of messages") from exc
-
-
-def _message(parts: dict[str, bytes]) -> Message:
-    time = msgspec.json.decode(parts.get("time", b"null"))
-    return Message(
-        message_id=msgspec.json.decode(parts["message_id"], type=str),
-        payload=msgspec.Raw(parts["payload"]),
-        time=time if isinstance(time, str) else None,
-    )

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 
-from ..event_streams.errors import EventStreamsError
-from ..plugin.json import check_utf8, members
+from .event_streams.errors import EventStreamsError
+from .event_streams.json import check_utf8, members
 
 ABSENT = msgspec.Raw()
 # Keywords of JSON Schema whose values are data.
@@ -40,8 +40,6 @@ class SingerMessage(msgspec.Struct, gc=False):
     schema: msgspec.Raw = ABSENT
     version: msgspec.Raw = ABSENT
     time_extracted: msgspec.Raw = ABSENT
-    encoding: msgspec.Raw = ABSENT
-    manifest: msgspec.Raw = ABSENT
     key_properties: list[str] | None = None
 
     def need(self, *fields: str) -> None:
@@ -116,7 +114,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     stream: Stream
     text: bytes
-    line: int | str  # of the input; for a record in a batch file, also the position in the file
+    line: int  # of the input
     version: bytes = b""  # of its RECORD message, as received; empty if there is none
     time_extracted: bytes = b""  # likewise
 
