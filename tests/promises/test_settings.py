@@ -35,7 +35,7 @@ def test_all_problems_are_reported_at_once_before_the_first_request(connector, e
     assert sorted(logged(outcome, "ERROR")) == [
         "Config validation failed",
         f"api_token: {NO_TOKEN}",
-        "data_center: must be one of us, eu, jp, sg, au, trial",
+        "data_center: must be one of us, eu, jp, sg, au, il, kr, uk, cn, trial",
         "developer_api_token: must be of type string",
         f"developer_api_url: {NO_URL}",
         "legacy_api: must be of type boolean",

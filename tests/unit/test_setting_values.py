@@ -144,10 +144,13 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     ({"api_token": ""}, "'api_token' is a required property"),
     ({"topics": [11]}, "topics[0]: must be of type object"),
     ({"topics": [{"name": "orders"}]}, "topics[0]: 'id' is a required property"),
-    (
-        {"legacy_api": True, "data_center": "trial"},
-        "legacy_api: the trial data center has no legacy domain",
-    ),
+    *[
+        (
+            {"legacy_api": True, "data_center": center},
+            f"legacy_api: the data center {center} has no legacy domain",
+        )
+        for center in ("il", "kr", "uk", "cn", "trial")
+    ],
     (BOTH, BOTH_STARTS),
     (
         {"tail": True, "timeout_secs": 0},
@@ -230,13 +233,13 @@ def test_a_good_setting_is_accepted(good):
     assert errors_of(TapWorkatoStreams, {**TAP_CONFIG, **good}) == []
 
 
-@pytest.mark.parametrize("center", ["us", "eu", "jp", "sg", "au", "trial"])
+@pytest.mark.parametrize("center", ["us", "eu", "jp", "sg", "au", "il", "kr", "uk", "cn", "trial"])
 def test_each_data_center_has_its_own_hosts(center):
     """Messages, the legacy domain and the Developer API have different hosts (docs/api.md)."""
-    place = "" if center == "us" else f"{center}."
+    domain = {"us": "workato.com", "cn": "workatoapp.cn"}.get(center, f"{center}.workato.com")
     config: dict[str, Any] = {"data_center": center, "legacy_api": False, **TOKENS}
-    workspace = "https://www.workato.com" if center == "us" else f"https://app.{place}workato.com"
-    assert messages_host(config).url == f"https://event-streams.{place}workato.com"
+    workspace = f"https://{'www' if center == 'us' else 'app'}.{domain}"
+    assert messages_host(config).url == f"https://event-streams.{domain}"
     assert messages_host({**config, "legacy_api": True}).url == workspace
     assert developer_host(config).url == workspace
 

@@ -23,11 +23,14 @@ from .rate_limiter import TOO_MANY_REQUESTS, PauseTooLong, RateLimiter
 T = TypeVar("T")
 
 # docs/api.md, "Messages" and "Topics".
-DATA_CENTERS = ("us", "eu", "jp", "sg", "au", "trial")
+LEGACY_DATA_CENTERS = ("us", "eu", "jp", "sg", "au")
+DATA_CENTERS = (*LEGACY_DATA_CENTERS, "il", "kr", "uk", "cn", "trial")
 PUBLIC_URLS = {name: f"https://event-streams.{name}.workato.com" for name in DATA_CENTERS}
 PUBLIC_URLS["us"] = "https://event-streams.workato.com"
+PUBLIC_URLS["cn"] = "https://event-streams.workatoapp.cn"
 WORKSPACE_URLS = {name: f"https://app.{name}.workato.com" for name in DATA_CENTERS}
 WORKSPACE_URLS["us"] = "https://www.workato.com"
+WORKSPACE_URLS["cn"] = "https://app.workatoapp.cn"
 
 
 def is_loopback(name: str) -> bool:

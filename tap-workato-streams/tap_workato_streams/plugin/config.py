@@ -26,7 +26,7 @@ from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
 from ..event_streams.json import decode
 from ..event_streams.quota import quota_url_problems
-from ..event_streams.session import PUBLIC_URLS, is_loopback
+from ..event_streams.session import DATA_CENTERS, LEGACY_DATA_CENTERS, is_loopback
 from .command import ConnectorCommand
 
 # The settings that both connectors have.
@@ -40,7 +40,7 @@ COMMON_SETTINGS = (
     ),
     th.Property(
         "data_center",
-        th.StringType(allowed_values=list(PUBLIC_URLS)),
+        th.StringType(allowed_values=list(DATA_CENTERS)),
         default="us",
         description="Data center of the workspace",
     ),
@@ -54,7 +54,8 @@ COMMON_SETTINGS = (
         "legacy_api",
         th.BooleanType,
         default=False,
-        description="Use the legacy domain, which has no batch endpoint and no trial data center",
+        description="Use the legacy domain, which has no batch endpoint and only the data centers "
+        f"{', '.join(LEGACY_DATA_CENTERS)}",
     ),
     th.Property(
         "max_requests_per_minute",
@@ -204,8 +205,9 @@ def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"quota_url: {problem}" for problem in quota_url_problems(quota_url))
         if config.get("max_requests_per_minute") is None:
             yield "quota_url: requires max_requests_per_minute, the quota that all processes share"
-    if config.get("legacy_api") is True and config.get("data_center") == "trial":
-        yield "legacy_api: the trial data center has no legacy domain"
+    center = config.get("data_center")
+    if config.get("legacy_api") is True and center in {*DATA_CENTERS} - {*LEGACY_DATA_CENTERS}:
+        yield f"legacy_api: the data center {center} has no legacy domain"
 
 
 def _token_problem(token: str) -> str | None:
