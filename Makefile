@@ -175,7 +175,8 @@ check-orchestrate: setup
 		if [ -n "$$problems" ]; then echo "$$problems" >&2; exit 1; fi
 	@echo 'orchestrate/: no problems found'
 
-# Needs WORKATO_API_TOKEN and WORKATO_TOPIC_ID. `make check-live CHECKS=--quota` also uses up the quota.
+# Needs WORKATO_API_TOKEN and WORKATO_TOPIC_ID. CHECKS=--yes publishes without asking; CHECKS='--yes --quota' also
+# uses up the quota.
 check-live: setup
 	@$(BIN)/python -m tests.tools.live $(CHECKS)
 

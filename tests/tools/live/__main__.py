@@ -19,8 +19,10 @@ MISSING = """\
 skipped: set WORKATO_API_TOKEN and WORKATO_TOPIC_ID, and WORKATO_DATA_CENTER (default: us) or
 WORKATO_API_URL. The topic must not be used by anything else, and needs the fields n (integer,
 required) and data (string, optional). The token needs permission to consume from the topic and to
-publish to it. The checks publish about 400 messages."""
-# 19 checks of about 4 requests each must stay below the default quota of 60 requests per minute.
+publish to it. The checks publish up to {messages} messages."""
+# Those that are to be rejected (two do not fit the schema, one is too large) may be accepted.
+MESSAGES = 342
+# 20 checks of about 4 requests each must stay below the default quota of 60 requests per minute.
 PAUSE_SECS = 5.0
 
 
@@ -30,10 +32,11 @@ def main() -> int:
     parser.add_argument(
         "--quota", action="store_true", help="also use up the workspace's quota, to see a 429"
     )
-    use_up_quota: bool = parser.parse_args().quota
+    parser.add_argument("--yes", action="store_true", help="publish without asking")
+    options = parser.parse_args()
     token, topic = os.environ.get("WORKATO_API_TOKEN"), os.environ.get("WORKATO_TOPIC_ID")
     if not (token and topic):
-        print(MISSING)
+        print(MISSING.format(messages=MESSAGES))
         return 0
     center = os.environ.get("WORKATO_DATA_CENTER", "us")
     url = os.environ.get("WORKATO_API_URL") or PUBLIC_URLS.get(center)
@@ -41,10 +44,18 @@ def main() -> int:
         parser.error(f"WORKATO_DATA_CENTER must be one of {', '.join(PUBLIC_URLS)}")
     if not topic.isdecimal():
         parser.error("WORKATO_TOPIC_ID must be a number")
+    print(
+        f"This publishes up to {MESSAGES} messages to the topic {topic} at {url}. "
+        "Recipes that read it start jobs."
+    )
+    if not options.yes and not sys.stdin.isatty():
+        parser.error("there is no terminal to ask: use make check-live CHECKS=--yes")
+    if not options.yes and input("Publish? [y/N] ").strip().lower() not in {"y", "yes"}:
+        return 1
     api = Api(url.rstrip("/"), token, int(topic))
     findings = []
-    for finding in run(api, use_up_quota=use_up_quota, pause_secs=PAUSE_SECS):
-        print(f"{finding.subject}: {'same' if finding.same else 'NOT the same'}", flush=True)
+    for finding in run(api, use_up_quota=options.quota, pause_secs=PAUSE_SECS):
+        print(finding.line(), flush=True)
         findings.append(finding)
     print(f"\n{url}, topic {topic}\n\n{table(findings)}")
     return int(not all(finding.same for finding in findings))

@@ -19,6 +19,11 @@ class Finding:
     seen: str
     same: bool
 
+    def line(self) -> str:
+        """Return the finding as a line; only a difference shows what was seen."""
+        differs = f"NOT the same: {self.seen}; assumed: {self.assumed}"
+        return f"{self.subject}: {'same' if self.same else differs}"
+
 
 def table(findings: Sequence[Finding]) -> str:
     """Return the findings as a table for a terminal."""

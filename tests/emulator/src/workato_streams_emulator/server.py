@@ -20,6 +20,7 @@ from workato_streams_emulator import control_plane, developer
 from workato_streams_emulator.consume import consume
 from workato_streams_emulator.endpoint import TRANSPORT, Endpoint
 from workato_streams_emulator.exchange import Problem
+from workato_streams_emulator.openapi import describe
 from workato_streams_emulator.publish import publish, publish_batch
 from workato_streams_emulator.service import Call, Service
 
@@ -42,6 +43,7 @@ def application(service: Service) -> Router:
     listing = Endpoint(service, "topics", developer.topics, ("GET", "POST"))
     topic = Endpoint(service, "topics", developer.topic, ("GET", "PUT", "DELETE"))
     purge = Endpoint(service, "topics", developer.purge, ("PUT",))
+    description = Endpoint(service, "other", describe, ("GET",))
     any_method = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
     other = Endpoint(service, "other", not_found, any_method)
     # The routes are tried in this order, so the most frequent comes first.
@@ -55,6 +57,7 @@ def application(service: Service) -> Router:
             Route(TOPICS, listing),
             Route(TOPICS + "/{topic_id}", topic),
             Route(TOPICS + "/{topic_id}/purge", purge),
+            Route("/api/v1/openapi.json", description),
             Mount("/_emulator", routes=control_plane.routes(service)),
             Route("/{path:path}", other),
         ],
