@@ -74,14 +74,30 @@ def test_the_server_exits_if_its_parent_is_killed():
     eventually(lambda: is_gone(url), "the end of the process")
 
 
-def test_the_command_prints_its_url_and_exits_on_a_signal():
+def test_the_command_prints_how_to_use_it_and_exits_on_a_signal(tmp_path):
+    def usage() -> str:
+        return Path(tmp_path, "usage").read_text(encoding="utf-8")
+
     command = Path(sys.executable).with_name("workato-streams-emulator")
-    process = subprocess.Popen(
-        [command, "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    )
+    with (tmp_path / "usage").open("w") as stderr:
+        process = subprocess.Popen(
+            [command, "--port=0"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
     with killed_at_end(process):
         assert process.stdout
-        assert not is_gone(json.loads(process.stdout.readline())["url"])
+        url = json.loads(process.stdout.readline())["url"]
+        assert not is_gone(url)
+        eventually(lambda: "/publish" in usage(), "the usage")
+        commands = usage().partition("curl")
+        script = "set -e\n" + "".join(commands[1:])
+        done = subprocess.run(
+            ["/bin/sh", "-c", script], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert '"message_id"' in done.stdout
         process.terminate()
         assert process.wait(TIMEOUT_SECS) == 0
 

@@ -22,12 +22,26 @@ from workato_streams_emulator.endpoint import TRANSPORT, Endpoint
 from workato_streams_emulator.exchange import Problem
 from workato_streams_emulator.openapi import describe
 from workato_streams_emulator.publish import publish, publish_batch
-from workato_streams_emulator.service import Call, Service
+from workato_streams_emulator.service import DEVELOPER_TOKEN, TOKEN, Call, Service
 
 HOST = "127.0.0.1"
 # Longer than any test, so that the server never closes a connection that a client is about to use.
 KEEP_ALIVE_SECS = 3600
 TOPICS = "/api/event_streams/topics"
+USAGE = """\
+The emulator is running; stop it with Ctrl-C. The connectors' settings, and commands that create
+a topic and publish to it:
+
+api_url              {url}
+api_token            {token}
+developer_api_url    {url}
+developer_api_token  {developer_token}
+
+curl --fail-with-body -H "Authorization: Bearer {developer_token}" \\
+  -H "Content-Type: application/json" -d '{{"name": "shipments"}}' {url}{topics}
+curl --fail-with-body -H "Authorization: Bearer {token}" \\
+  -d '{{"order_id": "ORD-1", "total": 1.10}}' {url}/api/v1/topics/1/publish
+"""
 
 
 async def not_found(_service: Service, _call: Call) -> NoReturn:
@@ -78,15 +92,21 @@ class Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Prints its URL once it listens, and shuts down without waiting for long polls."""
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+    def __init__(
+        self, config: uvicorn.Config, listener: socket.socket, *, with_usage: bool
+    ) -> None:
         super().__init__(config)
         self._listener = listener
+        self._with_usage = with_usage
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         url = f"http://{HOST}:{self._listener.getsockname()[1]}"
         print(msgspec.json.encode({"url": url}).decode(), flush=True)  # noqa: T201
+        if self._with_usage:
+            tokens = {"token": TOKEN, "developer_token": DEVELOPER_TOKEN}
+            sys.stderr.write(USAGE.format(url=url, topics=TOPICS, **tokens))
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -118,7 +138,7 @@ def serve(*, port: int, database: str, until_stdin_closes: bool) -> None:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECS,
     )
-    Server(config, listener).run(sockets=[listener])
+    Server(config, listener, with_usage=not until_stdin_closes).run(sockets=[listener])
 
 
 def _wait_for_parent() -> None:
