@@ -43,8 +43,6 @@ IN_PROJECT_OF_PUBLISH = {"dead-letters.md", "emulator.md", "exactly-once.md"}
 # The last part of the page about publishing, which needs the tap, too.
 COPY = "## Another topic"
 ORDERS = 10
-# The page creates its own topic.
-WITHOUT_TOPICS = {"emulator.md"}
 OFFLINE = {
     "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
     "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
@@ -60,7 +58,7 @@ def title(page: Path) -> str:
 
 def addresses(emulator: Emulator) -> dict[str, str]:
     """The placeholders in commands, and their replacements."""
-    hosts = ("https://event-streams.eu.workato.com", "https://app.eu.workato.com")
+    hosts = ("https://event-streams.workato.com", "https://www.workato.com")
     urls = dict.fromkeys((*hosts, "http://127.0.0.1:8085"), emulator.url)
     return {**urls, "../workato-streams/": f"{ROOT}/"}
 
@@ -193,10 +191,9 @@ def test_commands_of_a_page_work(page, emulator, tmp_path):
     topics: object = {"orders": 12} if page.parent.name == TARGET.name else [{"id": 11}]
     config = {"api_url": emulator.url, "api_token": emulator.token, "topics": topics}
     write_json(project / "config.json", config)
-    if page.name not in WITHOUT_TOPICS:
-        for topic_id in (11, 12, 13):
-            emulator.create_topic(f"topic {topic_id}", id=topic_id)
-        emulator.load(11, lines)
+    for topic_id in (11, 12, 13):
+        emulator.create_topic(f"topic {topic_id}", id=topic_id)
+    emulator.load(11, lines)
     variables = {
         "WORKATO_API_TOKEN": emulator.token,
         "WORKATO_DEVELOPER_TOKEN": emulator.developer_token,
