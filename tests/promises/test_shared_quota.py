@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.support.executables import command, environment
-from tests.support.quota_stores import MISSING, redis_is_installed, redis_server
+from tests.support.quota_stores import redis_server
 from tests.support.running import eventually, never
 from tests.support.singer_lines import lines, record, schema, state
 from tests.support.tap import END_SECS, bookmark
@@ -113,7 +113,6 @@ def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(write_config, emu
     assert published == [{"n": n} for n in range(60)]
 
 
-@pytest.mark.skipif(not redis_is_installed(), reason=MISSING)
 def test_a_store_that_is_lost_during_a_run_ends_it_with_its_state(
     emulator, start_tap, start_target, tmp_path
 ):
