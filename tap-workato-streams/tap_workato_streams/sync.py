@@ -106,7 +106,8 @@ class Sync:
             self._write_state()
             started = [each for each in self._streams if self._write_schema(each)]
             # From here on, the state is only changed with the lock; it has an entry per stream.
-            progress = Progress([stream.summary for stream in started], tail=self._tail)
+            summaries = [stream.summary for stream in started]
+            progress = Progress(summaries, self._limiter, tail=self._tail)
             with contextlib.closing(progress):
                 self._start_workers(deque(longest_waiting_first(started)))
                 self._supervise(len(started), progress)

@@ -24,7 +24,7 @@ from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
 from .output.summary import tap_metrics
 from .output.writer import PageWriter
-from .plugin.config import CheckedPlugin, read_json
+from .plugin.config import CheckedPlugin, read_json, unmatched_maps
 from .plugin.monitoring import serve_metrics
 from .plugin.wording import counted, listed
 from .reading.bookmarks import Topic, bookmarks_of, by_stream
@@ -190,6 +190,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
             raise SettingError("no stream to read: select at least one in the catalog")
         if not streams:
             self.logger.warning("no stream to read: the workspace has no topics")
+        for line in unmatched_maps(self.config, self.streams):
+            self.logger.warning("%s", line)
         topics = [stream.topic for stream in streams]
         found = by_stream(self._bookmarks, topics, self._state_file)
         for topic in topics:

@@ -24,7 +24,7 @@ from .event_streams.json import decode
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
 from .mapping import MappedStream, mapping
-from .plugin.config import CheckedPlugin
+from .plugin.config import CheckedPlugin, unmatched_maps
 from .plugin.monitoring import histogram, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
@@ -234,6 +234,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def process_endofpipe(self) -> None:
+        for line in unmatched_maps(self.config, self._streams):
+            self.logger.warning("%s", line)
         # The output of a tap that fails does not end with a STATE.
         is_complete = self.message_reader.last_type == "STATE"
         self._producer.finish(has_ended=True, is_complete=is_complete)

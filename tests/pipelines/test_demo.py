@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from tests.pipelines.orchestration import processes_with
-from tests.support.running import eventually
+from tests.support.running import eventually, killed_at_end
 from tests.tools.demo.picture import PICTURE, text_of
 from tests.tools.docs import ROOT
 
@@ -142,3 +142,33 @@ def test_the_services_keep_their_ports(folder):
         emulator, warehouse = urls()
     assert emulator != first[0]
     assert warehouse == first[1]
+
+
+# A client that holds a lock, and has not read a result: the kernel resets its connection.
+LOCKING = """
+import select, sys, psycopg
+connection = psycopg.connect(sys.argv[1])
+connection.execute("CREATE TABLE loaded (n int)")
+connection.commit()
+connection.execute("LOCK TABLE loaded")
+connection.pgconn.send_query(b"SELECT 1")
+select.select([connection.fileno()], [], [])
+print("locked", flush=True)
+input()
+"""
+
+
+def test_a_killed_client_leaves_no_locks_in_the_database(folder):
+    """The next load would wait for them forever."""
+    with services(folder) as variables:
+        url = variables["WAREHOUSE_URL"].replace("+psycopg2", "")
+        client = subprocess.Popen(
+            [sys.executable, "-c", LOCKING, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        with killed_at_end(client):
+            assert client.stdout
+            assert client.stdout.readline() == b"locked\n"
+            client.kill()
+        with psycopg.connect(url) as connection:
+            connection.execute("SET lock_timeout = '30s'")
+            connection.execute("INSERT INTO loaded VALUES (1)")

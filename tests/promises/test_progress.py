@@ -7,11 +7,13 @@ import re
 import struct
 import subprocess
 import termios
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.executables import TIMEOUT_SECS, command, environment
-from tests.support.running import killed_at_end
+from tests.support.injection import REFUSED_ONCE, injected
+from tests.support.running import eventually, killed_at_end
 from tests.support.singer_lines import lines, orders, record, schema
 
 
@@ -78,3 +80,41 @@ def test_each_topic_has_one_summary_line_and_batches_have_none(emulator, topic, 
     counts = "1 published, 0 dead letters, 1 resent, 1 possibly duplicated, 2 requests"
     assert f"b (topic {other}): {counts}" in second
     assert len(done.stderr.splitlines()) < 12
+
+
+# The interval of log lines is a second instead of a minute.
+OFTEN = """
+    from {} import monitoring
+    interval = monitoring.Interval
+    monitoring.Interval = lambda secs: interval(1.0 if secs == 60 else secs)
+"""
+
+
+def test_a_run_that_waits_for_its_own_limit_says_so(connector, emulator, tmp_path):
+    """Otherwise, the same figures would be repeated, without a reason."""
+    emulator.create_topic("orders", id=1)
+    emulator.load(1, [{"n": n} for n in range(3)])
+    if connector.input:
+        connector = replace(connector, input=lines(schema(), *orders(3)))
+    module = connector.name.replace("-", "_") + ".plugin"
+    settings = {"api_token": emulator.token, "max_requests_per_minute": 1}
+    env = injected(tmp_path / "site", OFTEN.format(module))
+    running = connector.start(emulator.url, env=env, batch_size=1, batch_size_rows=1, **settings)
+    words = re.compile(
+        r"1 (message|published).*, waiting for the quota: the next request in \d\d s\n"
+    )
+    with ExitStack() as stack:
+        stack.callback(running.kill)
+        eventually(lambda: words.search(running.stderr), "the reason")
+
+
+def test_a_refused_connection_is_no_request(connector, emulator, tmp_path):
+    """The summary counts what has left the machine."""
+    emulator.create_topic("orders", id=1)
+    env = injected(tmp_path / "site", REFUSED_ONCE)
+    outcome = connector.run(emulator.url, env=env, api_token=emulator.token)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "Connection refused" in outcome.stderr
+    [request] = emulator.requests()
+    [line] = [line for line in outcome.stderr.splitlines() if " 1 request, " in line]
+    assert not connector.input or f", {len(request.body)} bytes, " in line

@@ -10,6 +10,7 @@ from tests.support.tap_output import consumed, ids
 
 NO_TOKEN = "contains whitespace, a line break or another character that tokens cannot have"
 NO_URL = "is not a URL that begins with https://"
+LIST = 'a list, such as [{"id": 11}]'
 SECRET = "top-secret"
 
 
@@ -20,6 +21,7 @@ def logged(outcome: Outcome, level: str) -> list[str]:
 
 
 def test_all_problems_are_reported_at_once_before_the_first_request(connector, emulator):
+    kind = 'an object, such as {"orders": 11}' if connector.input else LIST
     outcome = connector.run(
         emulator.url,
         api_token=f"{SECRET}\n",
@@ -36,14 +38,14 @@ def test_all_problems_are_reported_at_once_before_the_first_request(connector, e
         "Config validation failed",
         f"api_token: {NO_TOKEN}",
         "data_center: must be one of us, eu, jp, sg, au, il, kr, uk, cn, trial",
-        "developer_api_token: must be of type string",
+        "developer_api_token: must be text, in quotes",
         f"developer_api_url: {NO_URL}",
-        "legacy_api: must be of type boolean",
+        "legacy_api: must be true or false",
         "max_retry_secs: must be at least 0",
         "quota_url: requires max_requests_per_minute, the quota that all processes share",
         "quota_url: the folder /missing does not exist; create it",
         "request_timeout_secs: must be at most 86400",
-        f"topics: must be of type {'object' if connector.input else 'array'}",
+        f"topics: must be {kind}",
     ]
     assert (outcome.exit_code, outcome.stdout, emulator.requests()) == (1, b"", [])
     assert SECRET not in outcome.stderr
@@ -62,6 +64,28 @@ def test_an_unknown_setting_is_reported_with_the_most_similar_one(connector, emu
         "zzz: unknown setting, ignored",
     ]
     assert SECRET not in outcome.stderr
+
+
+def test_an_expression_that_is_not_python_is_rejected_with_stream_and_property(connector, emulator):
+    outcome = connector.run(emulator.url, stream_maps={"orders": {"x": "y("}})
+    assert outcome.exit_code == 1
+    remedy = "write a Python expression, such as str(id)"
+    line = f"stream_maps: orders: x is not an expression ('(' was never closed); {remedy}"
+    assert line in logged(outcome, "ERROR")
+    assert emulator.requests() == []
+
+
+def test_a_stream_map_of_no_stream_is_reported_with_the_streams(connector, emulator):
+    """The nearest is the first; a glob may match."""
+    emulator.create_topic("orders", id=1)
+    emulator.create_topic("customers", id=2)
+    connector = connector.with_topics(2)
+    maps = {"orders2": {}, "order*1": {}, "oders2": {}, "other": {"__source__": "x*"}}
+    outcome = connector.run(emulator.url, api_token=emulator.token, stream_maps=maps)
+    first, second = [line for line in logged(outcome, "WARNING") if "stream_maps" in line]
+    ignored = "matches no stream, ignored; the streams are"
+    assert first == f"stream_maps: oders2 {ignored} orders2, orders1"
+    assert second.startswith(f"stream_maps: x* {ignored} orders")
 
 
 @pytest.mark.parametrize("args", [["--discover"], ["--test"]], ids=str)
@@ -139,11 +163,11 @@ def test_text_of_the_wrong_type_is_rejected():
     )
     assert done.exit_code == 1
     assert sorted(logged(done, "ERROR")) == [
-        "'api_token' is a required property",
         "Config validation failed",
-        "batch_size: must be of type integer",
-        "tail: must be of type boolean",
-        "topics: must be of type array",
+        "api_token: is missing; set it to the token of an API client with access to the topics",
+        "batch_size: must be a whole number, such as 50",
+        "tail: must be true or false",
+        f"topics: must be {LIST}",
     ]
 
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.support.executables import command, environment
-from tests.support.quota_stores import MISSING, redis_is_installed, redis_server
+from tests.support.quota_stores import redis_server
 from tests.support.running import eventually, never
 from tests.support.singer_lines import lines, record, schema, state
 from tests.support.tap import END_SECS, bookmark
@@ -79,6 +79,16 @@ def test_processes_count_their_requests_together(store, emulator, run_tap, run_t
     assert ended.error_lines == []
 
 
+def test_the_connection_to_the_store_is_closed(connector, emulator, store):
+    """Otherwise, Python reports it in each run, if its warnings are enabled."""
+    emulator.create_topic("orders", id=1)
+    settings = {"quota_url": store.url, "max_requests_per_minute": 9, "api_token": emulator.token}
+    env = {"PYTHONWARNINGS": "always::ResourceWarning"}
+    outcome = connector.run(emulator.url, env=env, **settings)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "ResourceWarning" not in outcome.stderr
+
+
 def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(write_config, emulator, tmp_path):
     """Both processes use the same file concurrently."""
     source, destination = emulator.create_topic("source"), emulator.create_topic("destination")
@@ -103,7 +113,6 @@ def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(write_config, emu
     assert published == [{"n": n} for n in range(60)]
 
 
-@pytest.mark.skipif(not redis_is_installed(), reason=MISSING)
 def test_a_store_that_is_lost_during_a_run_ends_it_with_its_state(
     emulator, start_tap, start_target, tmp_path
 ):

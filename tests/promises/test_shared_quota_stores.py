@@ -20,7 +20,7 @@ from tap_workato_streams.event_streams import quota as shared_quota
 from tap_workato_streams.event_streams.errors import QuotaStoreError, Stopped
 from tap_workato_streams.event_streams.quota import SharedQuota
 
-from tests.support.quota_stores import MISSING, PASSWORD, Store, redis_is_installed, redis_server
+from tests.support.quota_stores import PASSWORD, Store, redis_server
 from tests.support.running import killed_at_end
 from tests.tools.benchmarks.quota import CLOCK_AHEAD
 
@@ -165,7 +165,6 @@ def test_a_stop_does_not_wait_for_the_store():
             quota.take()
 
 
-@pytest.mark.skipif(not redis_is_installed(), reason=MISSING)
 def test_a_server_may_be_restarted_during_a_run(tmp_path, monkeypatch):
     """Requests wait for a short time; if the server stays unreachable, the run ends."""
     with redis_server(tmp_path) as server, closing(SharedQuota(server.url, 60, 61)) as quota:

@@ -187,14 +187,10 @@ def test_a_map_that_fails_ends_its_topic_with_one_line(
 
 
 def test_an_invalid_map_is_rejected_before_the_first_request(emulator, run_tap, topic):
-    for maps, words in [
-        ({"topic_1": {"x": "payload +"}}, "Failed to parse expression payload +."),
-        ({"topic_1": {"message_id": None}}, "Removing key property 'message_id' is not permitted"),
-    ]:
-        run = run_tap(topics=[topic], stream_maps=maps)
-        assert run.exit_code == 1
-        [line] = run.error_lines
-        assert words in line
+    run = run_tap(topics=[topic], stream_maps={"topic_1": {"message_id": None}})
+    assert run.exit_code == 1
+    [line] = run.error_lines
+    assert "Removing key property 'message_id' is not permitted" in line
     assert emulator.requests() == []
 
 

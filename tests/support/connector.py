@@ -36,13 +36,13 @@ class Connector:
         _, *arguments = self.command(url, **settings)
         return run(self.name, *arguments, stdin=self.input, env=env)
 
-    def start(self, url: str, **settings: Any) -> Running:  # noqa: ANN401 - settings are JSON
+    def start(self, url: str, env: dict[str, str] | None = None, **settings: Any) -> Running:  # noqa: ANN401
         """Start the connector against a service."""
         _, *arguments = self.command(url, **settings)
         path = self.folder / "input.singer"
         path.write_bytes(self.input)
         with path.open("rb") as stdin:
-            return Running(self.name, *arguments, stdin=stdin.fileno())
+            return Running(self.name, *arguments, stdin=stdin.fileno(), env=env)
 
     def with_topics(self, count: int) -> Self:
         """Return the connector with several topics, whose requests are in flight concurrently."""

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 from tap_workato_streams.event_streams.consume import Message
+from tap_workato_streams.event_streams.rate_limiter import RateLimiter
 from tap_workato_streams.output.summary import Progress, TopicSummary
 from tap_workato_streams.plugin.wording import duration
 from tap_workato_streams.reading.bookmarks import Page, Topic
+from target_workato_streams.event_streams.rate_limiter import RateLimiter as TargetRateLimiter
 from target_workato_streams.publishing.summary import Summary, Tally
 
 START = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -27,7 +29,8 @@ class Run:
             TopicSummary(topic(n, f"t{n}"), None, self.client)  # type: ignore[arg-type]
             for n in range(topics)
         ]
-        self.progress = Progress(self.summaries, tail=tail)
+        self.limiter = RateLimiter(1)
+        self.progress = Progress(self.summaries, self.limiter, tail=tail)
 
     def read(self, topic: int, messages: int, behind_secs: float, after: float = 0) -> None:
         """Let time pass, and read messages of a topic, the newest of which is this far behind."""
@@ -143,7 +146,7 @@ def test_a_long_run_logs_a_progress_line_per_minute(monkeypatch, caplog):
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr("time.monotonic", lambda: clock.now)
     tallies = {"a": Tally(published=3, requests=1), "b": Tally(published=4, requests=2)}
-    reporter = Summary(lambda: tallies)
+    reporter = Summary(lambda: tallies, TargetRateLimiter())
     with caplog.at_level(logging.INFO, "target-workato-streams"):
         for clock.now in (1059.0, 1060.0, 1061.0, 1119.0, 1121.0):
             reporter.report_if_due()

@@ -30,6 +30,8 @@ NO_DATE = "must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
 BOTH_STARTS = "start_from: latest and start_date are mutually exclusive"
 BOTH = {"start_date": "2026-01-31T00:00:00Z", "start_from": "latest"}
 NO_TOPICS = "list the topics to read, or set developer_api_token to read all of them"
+NULL = "source code string cannot contain null bytes"
+WRITE_PYTHON = "write a Python expression, such as str(id)"
 SAME_NAME = "2 topics are named topic_1; give each a different name"
 NO_SCHEMA = ".schema is not a JSON Schema: "
 NO_SCHEMA_FILE = "is not a file that contains a JSON Schema"
@@ -59,18 +61,18 @@ NO_ADDRESSES = ["9464", ":9464", "localhost", "localhost:http", "a:70000", "a..b
 
 # A setting of the tap, a bad value, and what is wrong with it.
 TAP_VALUES: list[tuple[str, Any, str]] = [
-    ("api_token", 5, "must be of type string"),
+    ("api_token", 5, "must be text, in quotes"),
     ("api_token", "ab\n", NO_TOKEN),
     ("api_token", "ä", NO_TOKEN),
     ("developer_api_token", " ", NO_TOKEN),
-    ("api_url", 5, "must be of type string"),
+    ("api_url", 5, "must be text, in quotes"),
     *[("api_url", url, NO_URL) for url in NO_URLS],
     *[("api_url", url, CLEAR_TEXT) for url in CLEAR_TEXT_URLS],
     ("api_url", "https://user:pass@example.com", MORE_THAN_A_URL),
     ("api_url", "https://example.com?a=b", MORE_THAN_A_URL),
     ("developer_api_url", "http://example.com", CLEAR_TEXT),
     ("max_requests_per_minute", 0, "must be at least 1"),
-    ("max_requests_per_minute", 1.5, "must be of type integer"),
+    ("max_requests_per_minute", 1.5, "must be a whole number, such as 1"),
     ("request_timeout_secs", 0, "must be greater than 0"),
     ("max_retry_secs", -1, "must be at least 0"),
     *[("metrics_address", address, NO_ADDRESS) for address in NO_ADDRESSES],
@@ -78,25 +80,27 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("start_date", "2026-01-31", NO_DATE),
     ("start_date", "2026-01-31T00:00:00", NO_DATE),
     ("start_date", "2026-13-01T00:00:00Z", NO_DATE),
-    ("start_date", 20260131, "must be of type string"),
+    ("start_date", 20260131, "must be text, in quotes"),
     ("batch_size", 0, "must be at least 1"),
     ("batch_size", 51, "must be at most 50"),
-    ("batch_size", True, "must be of type integer"),
+    ("batch_size", True, "must be a whole number, such as 50"),
     ("timeout_secs", -1, "must be at least 0"),
     ("timeout_secs", 61, "must be at most 60"),
     ("max_messages", 0, "must be at least 1"),
     ("max_run_secs", 0, "must be greater than 0"),
     ("on_expired_bookmark", "latest", "must be one of earliest, since_time, fail"),
-    ("infer_schema", 1, "must be of type boolean"),
+    ("infer_schema", 1, "must be true or false"),
     ("max_parallel_topics", 0, "must be at least 1"),
     ("state_interval_secs", 0, "must be greater than 0"),
-    ("stream_maps", "x", "must be of type object"),
+    ("stream_maps", "x", 'must be an object, such as {"orders": {}}'),
     ("record_format", "flat", "must be one of nested, unpacked"),
     (
         "schema_evolution",
         "add",
         "must be one of add_columns, add_columns_next_run, rescue, fail, none",
     ),
+    ("max_retry_secs", "long", "must be a number, such as 300"),
+    ("topics", "orders", 'must be a list, such as [{"id": 11}]'),
     ("topics", None, NO_TOPICS),
     ("topics", [], NO_TOPICS),
     ("topics", [{"id": 1}, {"id": 1}], SAME_NAME),
@@ -104,16 +108,17 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
 ]
 
 
+OTHER_KEYS = "end_date, start_from, schema, start_date, schema_path, id"
 # The same for the settings of a topic.
 TOPIC_VALUES: list[tuple[dict[str, Any], str]] = [
-    ({"id": "two"}, ".id: must be of type integer"),
-    ({"nam": "orders"}, ": Additional properties are not allowed ('nam' was unexpected)"),
+    ({"id": "two"}, ".id: must be a whole number, such as 11"),
+    ({"nam": "orders"}, f": unknown key nam; write one of name, {OTHER_KEYS}"),
     ({"name": ""}, ".name: must not be empty"),
-    ({"name": ["a"]}, ".name: must be of type string"),
+    ({"name": ["a"]}, ".name: must be text, in quotes"),
     ({"start_from": "now"}, ".start_from: must be one of earliest, latest"),
     ({"start_date": "x"}, f".start_date: {NO_DATE}"),
     (BOTH, f".{BOTH_STARTS}"),
-    ({"schema": 5}, ".schema: must be of type object"),
+    ({"schema": 5}, ".schema: must be an object"),
     (
         {"schema": {"type": "text"}},
         f"{NO_SCHEMA}'text' is not valid under any of the given schemas",
@@ -141,9 +146,12 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
         {"batch_config": {"encoding": {}}},
         "batch_config: remove it; batch files could not be written faster than records",
     ),
-    ({"api_token": ""}, "'api_token' is a required property"),
-    ({"topics": [11]}, "topics[0]: must be of type object"),
-    ({"topics": [{"name": "orders"}]}, "topics[0]: 'id' is a required property"),
+    (
+        {"api_token": ""},
+        "api_token: is missing; set it to the token of an API client with access to the topics",
+    ),
+    ({"topics": [11]}, 'topics[0]: must be an object, such as {"id": 11}'),
+    ({"topics": [{"name": "orders"}]}, "topics[0].id: is missing; set it to the topic id"),
     *[
         (
             {"legacy_api": True, "data_center": center},
@@ -152,6 +160,18 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
         for center in ("il", "kr", "uk", "cn", "trial")
     ],
     (BOTH, BOTH_STARTS),
+    (
+        {"stream_maps": {"orders": {"id": "id", "x": "y("}}},
+        f"stream_maps: orders: x is not an expression ('(' was never closed); {WRITE_PYTHON}",
+    ),
+    (
+        {"stream_maps": {"o": {"__filter__": "", "__alias__": "a b", "x": "__NULL__"}}},
+        f"stream_maps: o: __filter__ is not an expression (it is empty); {WRITE_PYTHON}",
+    ),
+    (
+        {"stream_maps": {"o": {"x": "a\0b"}}},
+        f"stream_maps: o: x is not an expression ({NULL}); {WRITE_PYTHON}",
+    ),
     (
         {"tail": True, "timeout_secs": 0},
         "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota",
@@ -164,7 +184,7 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
 
 
 TARGET_VALUES: list[tuple[str, Any, str]] = [
-    ("topics", ["orders"], "must be of type object"),
+    ("topics", ["orders"], 'must be an object, such as {"orders": 11}'),
     ("on_unmapped_stream", "ignore", "must be one of fail, skip"),
     ("batch_size_rows", 101, "must be at most 100"),
     ("batch_size_rows", 0, "must be at least 1"),
@@ -191,7 +211,7 @@ TAP_REJECTED = [
 
 TARGET_REJECTED = [
     *[({name: value}, f"{name}: {text}") for name, value, text in TARGET_VALUES],
-    ({"topics": {"orders": "eleven"}}, "topics.orders: must be of type integer"),
+    ({"topics": {"orders": "eleven"}}, "topics.orders: must be a whole number, such as 11"),
     ({"default_topic_id": None}, NO_ROUTE),
 ]
 

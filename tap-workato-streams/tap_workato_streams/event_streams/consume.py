@@ -72,7 +72,7 @@ class ConsumeClient:
     def __init__(self, session: ApiSession, topic_id: int) -> None:
         path = "/api/pubsub" if session.host.legacy else "/api/v1"
         self.session = session
-        self.requests = 0
+        self.requests = 0  # Those that were sent.
         self.failure: ServiceError | None = None  # The error of the last request.
         self.polls_since = 0.0  # When the last request was sent, if it is a long poll.
         self.now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
@@ -175,7 +175,6 @@ class ConsumeClient:
         return self.session.retry(lambda: self._request_once(sent, timeout_secs))
 
     def _request_once(self, body: bytes, timeout_secs: int) -> Messages:
-        self.requests += 1
         self.polls_since = time.monotonic() if timeout_secs else 0.0
         try:
             response = self.session.send(self._request, body=body, poll_secs=timeout_secs)
@@ -186,6 +185,8 @@ class ConsumeClient:
         except ValueError:
             self.failure = self.session.unexpected(response)
             raise self.failure from None
+        finally:
+            self.requests = self.session.requests
         self.failure = None
         return Messages([self._checked(message) for message in messages], date=response.date)
 

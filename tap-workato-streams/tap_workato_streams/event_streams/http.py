@@ -240,17 +240,18 @@ def unreachable(
     for kind, text in FINAL:
         if any(isinstance(each, kind) for each in chain):
             line = text.format(reason=_kind(chain[-1]), url=host.url_setting)
-            return RequestRejected(f"{subject}: {line}", reason=line)
+            return RequestRejected(f"{subject}: {line}", reason=line, sent=kind is ResponseTooLarge)
     # requests checks before the first request that the file exists; ssl reads it for a connection.
     is_missing = isinstance(exc, OSError) and not isinstance(exc, requests.RequestException)
     if is_missing or getattr(chain[-1], "library", None) in {"X509", "PEM"}:
         line = "cannot read the CA certificates; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
-        return RequestRejected(f"{subject}: {line}", reason=line)
+        return RequestRejected(f"{subject}: {line}", reason=line, sent=False)
     # http.client has the status of a failed CONNECT request only in its message.
     tunnels = (re.match(r"Tunnel connection failed: (\d{3})\b", str(each)) for each in chain)
     status = next((tunnel[1] for tunnel in tunnels if tunnel), None)
     if status == "407":
-        return RequestRejected(f"{subject}: HTTP 407: {ADVICE[407]}", reason=ADVICE[407])
+        line = f"{subject}: HTTP 407: {ADVICE[407]}"
+        return RequestRejected(line, reason=ADVICE[407], sent=False)
     reason = f"the proxy responded with HTTP {status}" if status else _kind(chain[-1])
     sent = not any(isinstance(each, NewConnectionError | ConnectTimeoutError) for each in chain)
     advice = f"check the network and {host.url_setting}{f'; {CUT_OFF}' if polls and sent else ''}"

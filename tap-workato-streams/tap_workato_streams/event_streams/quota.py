@@ -13,6 +13,7 @@ import re
 import threading
 import time
 import uuid
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -272,6 +273,7 @@ class SharedQuota:
         self._url = QuotaUrl.parse(url)
         self._limit = max_requests, round(window_secs * 1000)
         self._store: Store | None = None
+        self._close_store: Callable[[], object] = lambda: None
         self._was_connected = False
         self._has_warned = False
         self._results: SimpleQueue[float | Exception] = SimpleQueue()
@@ -315,10 +317,9 @@ class SharedQuota:
 
     def close(self) -> None:
         """Close the connection to the store; the next request opens a new one."""
-        store, self._store = self._store, None
-        if store is not None:
-            with contextlib.suppress(Exception):
-                store.close()
+        self._store = None
+        with contextlib.suppress(Exception):
+            self._close_store()
 
     def _retry(self, deadline: float) -> float | Exception:
         """Retry failed operations if the store worked before, since a server may be restarted."""
@@ -334,6 +335,8 @@ class SharedQuota:
     def _take(self) -> float:
         if self._store is None:
             self._store = STORES[self._url.scheme](self._url)
+            # At the latest when the process exits, since a thread may use the store until then.
+            self._close_store = weakref.finalize(self, self._store.close)
         wait_ms, other_limit = self._store.take(*self._limit)
         self._was_connected = True
         if other_limit is not None and not self._has_warned:

@@ -61,6 +61,7 @@ class RateLimiter:
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._not_before = 0.0
+        self._next_at = 0.0
         self._paused_at = 0.0
         self._throttled = 0
         self._stopped = False
@@ -70,6 +71,12 @@ class RateLimiter:
     def pause_secs(self) -> float:
         """The remaining seconds of a pause after a 429."""
         return max(0.0, self._not_before - time.monotonic())
+
+    @property
+    def waiting(self) -> str:
+        """What requests are waiting for, as the end of a line about progress; or nothing."""
+        secs = math.ceil(self._next_at - time.monotonic())
+        return f", waiting for the quota: the next request in {secs} s" if secs > 0 else ""
 
     @contextmanager
     def acquire(self, max_pause_secs: float | None = None) -> Iterator[float]:
@@ -143,8 +150,10 @@ class RateLimiter:
                     if self._queue[0] is not ticket:
                         self._changed.wait()
                     elif (delay := pause or (self._quota.take() if self._quota else 0.0)) > 0:
+                        self._next_at = time.monotonic() + delay
                         self._changed.wait(min(delay, LONGEST_PAUSE_SECS))
                     else:
+                        self._next_at = 0.0
                         return self._admitted(asked_at), paused
                     paused += min(pause, time.monotonic() - now)
                 raise Stopped("the run is being stopped")

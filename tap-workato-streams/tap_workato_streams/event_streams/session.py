@@ -137,6 +137,9 @@ class ApiSession:
         self.host = host
         self.subject = subject
         self.limiter = limiter
+        # What has left this machine: a refused connection does not count.
+        self.requests = 0
+        self.body_bytes = 0
         self.retry = RetryPolicy(limiter, config["max_retry_secs"]).call
         self._timeout_secs: float = config["request_timeout_secs"]
         self._headers = {
@@ -170,11 +173,19 @@ class ApiSession:
             response = self._adapter.exchange(request, timeout=timeout, **self._options)
         except (OSError, HTTPError, ValueError) as exc:
             self.limiter.count(None)
+            error = unreachable(exc, self.subject, self.host, polls=polls)
+            if error.sent:
+                self._count_sent(request)
             # Without the original exception, whose message may quote a response.
-            raise unreachable(exc, self.subject, self.host, polls=polls) from None
+            raise error from None
         self.limiter.count(response.status)
+        self._count_sent(request)
         check(response, self.subject, self.host, body or b"", polls=polls)
         return response
+
+    def _count_sent(self, request: requests.PreparedRequest) -> None:
+        self.requests += 1
+        self.body_bytes += len(request.body or b"")
 
     def unexpected(self, response: Response) -> Unexpected:
         """Return the error for a response with status 2xx and an unexpected body."""

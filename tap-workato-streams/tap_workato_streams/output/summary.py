@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..event_streams import logger
 from ..event_streams.consume import ConsumeClient, parse_time
-from ..event_streams.rate_limiter import RequestStats
+from ..event_streams.rate_limiter import RateLimiter, RequestStats
 from ..plugin.monitoring import metric, request_metrics, start_progress
 from ..plugin.wording import counted, duration
 from ..reading.bookmarks import Bookmark, Page, Topic
@@ -129,8 +129,11 @@ UP_TO_DATE_SECS = 60.0
 class Progress:
     """Reports the progress, the lag and the remaining time of each topic."""
 
-    def __init__(self, summaries: Sequence[TopicSummary], *, tail: bool) -> None:
+    def __init__(
+        self, summaries: Sequence[TopicSummary], limiter: RateLimiter, *, tail: bool
+    ) -> None:
         self._summaries = summaries
+        self._limiter = limiter
         self._tail = tail
         self._began = self._reported_at = time.monotonic()
         self._mark()
@@ -146,7 +149,7 @@ class Progress:
         if self._bar:
             if self._tail:
                 messages = sum(summary.messages for summary in self._summaries)
-                self._bar.show(messages, ", ".join(self._slowest(now)))
+                self._bar.show(messages, ", ".join(self._slowest(now)) + self._limiter.waiting)
             else:
                 shares = [summary.share_done() for summary in self._summaries]
                 self._bar.show(sum(shares) / max(1, len(shares)), self._total(now))
@@ -154,9 +157,13 @@ class Progress:
         active = [each for each in self._summaries if self._new_messages(each)]
         active.sort(key=lambda summary: summary.lag_at(now) or 0.0, reverse=True)
         shown = active if len(active) < MANY_TOPICS else active[:SLOWEST]
-        for summary in shown:
-            logger.info("%s: %s", summary.topic, self._line(summary, now))
-        if len(shown) != 1 or len(active) != 1:
+        if len(shown) == len(active) == 1:
+            logger.info(
+                "%s: %s%s", shown[0].topic, self._line(shown[0], now), self._limiter.waiting
+            )
+        else:
+            for summary in shown:
+                logger.info("%s: %s", summary.topic, self._line(summary, now))
             logger.info("%s: %s", counted(len(self._summaries), "topic"), self._total(now))
         self._reported_at = now
         self._mark()
@@ -189,7 +196,8 @@ class Progress:
         return f"done in about {duration(max(0.0, backlog / speed))}"
 
     def _total(self, now: float) -> str:
-        return ", ".join([self._messages(self._summaries, now), *self._slowest(now)])
+        parts = [self._messages(self._summaries, now), *self._slowest(now)]
+        return ", ".join(parts) + self._limiter.waiting
 
     def _messages(self, summaries: Sequence[TopicSummary], now: float) -> str:
         """Return the number of messages, and their rate in the last interval."""

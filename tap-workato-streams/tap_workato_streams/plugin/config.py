@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +30,7 @@ from ..event_streams.json import decode
 from ..event_streams.quota import quota_url_problems
 from ..event_streams.session import DATA_CENTERS, LEGACY_DATA_CENTERS, is_loopback
 from .command import ConnectorCommand
+from .wording import listed
 
 # The settings that both connectors have.
 COMMON_SETTINGS = (
@@ -250,19 +253,31 @@ def _split(url: str) -> SplitResult:
 
 # The text for a value that violates a keyword of JSON Schema: the library's would quote the value.
 RULES = {
-    "type": "must be of type {}",
     "enum": "must be one of {}",
     "minimum": "must be at least {}",
     "maximum": "must be at most {}",
     "exclusiveMinimum": "must be greater than {}",
     "minLength": "must not be empty",
 }
+TYPES = {
+    "array": "a list",
+    "object": "an object",
+    "string": "text, in quotes",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+}
 
 
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """Add the defaults to the settings, and return a line for each problem with them."""
     errors = JSONSchemaValidator(schema).iter_errors(config)
-    return [*map(_line, errors), *connection_problems(config), *_missing_extras(config)]
+    return [
+        *map(_line, errors),
+        *connection_problems(config),
+        *_expression_problems(config),
+        *_missing_extras(config),
+    ]
 
 
 def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
@@ -278,12 +293,81 @@ def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[
 def _line(error: ValidationError) -> str:
     path = error.json_path.lstrip("$.")
     keyword, rule = str(error.validator), error.validator_value
+    schema: Any = error.schema
+    value: Any = error.instance
+    known = schema.get("properties", {})
     names = [each for each in (rule if isinstance(rule, list) else [rule]) if each != "null"]
-    if keyword in {"required", "additionalProperties"}:
-        text = error.message
+    if keyword == "type":
+        text = f"must be {' or '.join(_type(schema, str(kind)) for kind in names)}"
+    elif keyword == "required":
+        [name] = re.findall("^'(.+)' is a required property$", error.message)
+        path = f"{path}.{name}".lstrip(".")
+        what = known.get(name, {}).get("description", "value")
+        text = f"is missing; set it to the {what[0].lower()}{what[1:]}"
+    elif keyword == "additionalProperties":
+        unknown = sorted(value.keys() - known.keys())
+        nearest = nearest_first(unknown[0], known)
+        text = f"unknown key {', '.join(unknown)}; write one of {', '.join(nearest)}"
     else:
         text = RULES.get(keyword, f"is rejected by {keyword}").format(", ".join(map(str, names)))
     return f"{path}: {text}" if path else text
+
+
+def nearest_first(name: str, known: Iterable[str]) -> list[str]:
+    """Sort known names by their similarity to an unknown one."""
+    names = list(known)
+    return get_close_matches(name, names, max(1, len(names)), cutoff=0)
+
+
+def _type(schema: Mapping[str, Any], kind: str) -> str:
+    example = _example({**schema, "type": kind})
+    has_more = kind in {"array", "object", "integer", "number"} and example
+    return f"{TYPES[kind]}, such as {json.dumps(example)}" if has_more else TYPES[kind]
+
+
+def _example(schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Return a short value of a setting; empty if nothing is known about its content."""
+    kinds = schema.get("type", "object")
+    kind = kinds if isinstance(kinds, str) else kinds[0]
+    if kind == "array":
+        return [_example(schema["items"])]
+    if kind == "object":
+        values = schema.get("additionalProperties")
+        named = {"orders": values} if isinstance(values, dict) else schema.get("properties") or {}
+        return {name: _example(named[name]) for name in list(named)[:1]}
+    number = schema.get("default", schema.get("minimum", 11))
+    return {"string": "text", "boolean": True}.get(kind, number)
+
+
+def _expression_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each stream map that is not Python; the SDK's error names no property."""
+    for stream, map_ in _stream_maps(config).items():
+        for name, rule in map_.items() if isinstance(map_, dict) else ():
+            is_option = name in {"__source__", "__alias__", "__else__"} or rule == "__NULL__"
+            if is_option or not isinstance(rule, str):
+                continue
+            try:
+                reason = "" if ast.parse(rule).body else "it is empty"
+            except (SyntaxError, ValueError) as exc:
+                reason = exc.args[0]
+            if reason:
+                remedy = "write a Python expression, such as str(id)"
+                yield f"stream_maps: {stream}: {name} is not an expression ({reason}); {remedy}"
+
+
+def unmatched_maps(config: Mapping[str, Any], streams: Collection[str]) -> Iterator[str]:
+    """Yield a line for each stream map that applies to none of the streams."""
+    for name, map_ in _stream_maps(config).items():
+        source = map_.get("__source__", name) if isinstance(map_, dict) else name
+        matches = any(source == stream or fnmatch(stream, source) for stream in streams)
+        if streams and not matches and name != "__else__":
+            names = listed(nearest_first(source, streams))
+            yield f"stream_maps: {source} matches no stream, ignored; the streams are {names}"
+
+
+def _stream_maps(config: Mapping[str, Any]) -> dict[str, Any]:
+    maps = config.get("stream_maps")
+    return maps if isinstance(maps, dict) else {}
 
 
 # The settings that need an optional library: how an error begins, the name, a pattern in the value,

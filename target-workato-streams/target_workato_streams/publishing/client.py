@@ -37,9 +37,11 @@ class PublishClient:
         is raised, no message is acknowledged.
         """
         body = bodies[0] if self._legacy else encode(bodies)
-        self.tally.requests += 1
-        self.tally.body_bytes += len(body)
-        response = self.session.send(self._request, body=body)
+        try:
+            response = self.session.send(self._request, body=body)
+        finally:
+            self.tally.requests = self.session.requests
+            self.tally.body_bytes = self.session.body_bytes
         time = date.isoformat() if (date := response.date) else None
         if self._legacy:
             message_id = self._decode(response, _Acknowledged).message_id

@@ -49,7 +49,9 @@ class Producer:
         self._failure: Exception | None = None
         # The time on the monotonic clock at which the run has to end; None before a shutdown.
         self._deadline: float | None = None
-        self._summary = Summary(lambda: {each.label: each.total for each in self.topics.values()})
+        self._summary = Summary(
+            lambda: {each.label: each.total for each in self.topics.values()}, context.limiter
+        )
 
     def route(self, stream: str, topic_id: int | None) -> None:
         """Publish a stream to a topic; None skips it."""

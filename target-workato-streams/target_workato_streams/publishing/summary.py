@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..event_streams import logger
-from ..event_streams.rate_limiter import RequestStats
+from ..event_streams.rate_limiter import RateLimiter, RequestStats
 from ..plugin.monitoring import metric, request_metrics, start_progress
 from ..plugin.wording import counted
 
@@ -47,8 +47,9 @@ class Tally:
 class Summary:
     """Logs the progress and the result of a run, from the tally of each topic by its label."""
 
-    def __init__(self, tallies: Callable[[], Mapping[str, Tally]]) -> None:
+    def __init__(self, tallies: Callable[[], Mapping[str, Tally]], limiter: RateLimiter) -> None:
         self._tallies = tallies
+        self._limiter = limiter
         self._started_at = time.monotonic()
         self._bar, self._interval = start_progress("publishing", "messages")
 
@@ -58,10 +59,11 @@ class Summary:
             return
         self._interval.restart()
         total = Tally.total(self._tallies().values())
+        text = f"{total}{self._limiter.waiting}"
         if self._bar:
-            self._bar.show(total.published, str(total))
+            self._bar.show(total.published, text)
         else:
-            logger.info("After %.0f s: %s", time.monotonic() - self._started_at, total)
+            logger.info("After %.0f s: %s", time.monotonic() - self._started_at, text)
 
     def log(self) -> None:
         """Log the line of each topic."""

@@ -7,6 +7,7 @@ measured concurrently, because they mostly wait; they are started one after anot
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from typing import IO
 from workato_streams_emulator import Emulator, LoggedRequest
 
 from tests.support.executables import command, environment, write_json
-from tests.support.quota_stores import redis_is_installed, redis_server
+from tests.support.quota_stores import redis_server
 from tests.support.running import eventually
 from tests.tools.benchmarks.report import Goal, Section, machine
 from tests.tools.demo.warehouse import warehouse
@@ -236,7 +237,7 @@ def main() -> None:
             "SQLite": f"file://{folder}/quota.db?name=",
             "PostgreSQL": f"{_postgres(stack, folder)}&name=",
         }
-        if redis_is_installed():
+        if shutil.which("redis-server"):
             stores["Redis"] = f"{stack.enter_context(redis_server(folder)).url}?name="
         scenarios = [Scenario("without quota_url", None, taps=UNSHARED_TAPS)]
         for name, url in stores.items():

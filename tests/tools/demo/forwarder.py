@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import threading
@@ -53,10 +54,11 @@ def forwarded(path: Path, port: int) -> Iterator[int]:
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:
-    try:
+    """Forward until one side ends, and end the other: a session must not outlive its client."""
+    with contextlib.suppress(OSError):
         while chunk := source.recv(CHUNK_BYTES):
             sink.sendall(chunk)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        # One side has closed the connection, so nothing is left to forward.
-        source.close()
+    for each in (source, sink):
+        with contextlib.suppress(OSError):
+            # Unlike `close`, this wakes the thread that copies in the other direction.
+            each.shutdown(socket.SHUT_RDWR)
