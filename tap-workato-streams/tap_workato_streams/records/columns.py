@@ -120,10 +120,9 @@ def is_column_name(name: str) -> bool:
 
 
 def folded(name: str) -> str:
-    """Return a key that is the same for names that may be one column.
+    """Return a name without case and punctuation, which the SDK's `SQLSink.conform_name` replaces.
 
-    Many databases ignore case, and the SDK's `SQLSink.conform_name` replaces punctuation. Runs
-    differ by their length: `customer__id` is a flattened column next to `customer_id`.
+    Runs keep their length, because `customer__id` is a flattened column beside `customer_id`.
     """
     return re.sub(r"\W", "_", name.casefold())
 
