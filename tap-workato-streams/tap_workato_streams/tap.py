@@ -17,7 +17,7 @@ from singer_sdk.streams import Stream
 from typing_extensions import override
 
 from .discovery.catalog import check_format, log_differences, parse_catalog
-from .discovery.topics import discover_topics, infer_schema
+from .discovery.topics import check_tables, discover_topics, infer_schema
 from .event_streams.consume import ConsumeClient
 from .event_streams.errors import SettingError
 from .event_streams.rate_limiter import RateLimiter
@@ -108,7 +108,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         self._limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
         settings = ReadSettings.from_config(config)
         clock = RunClock()
-        topics = discover_topics(config, self.input_catalog, self._bookmarks)
+        topics = self._topics
         unknown = self._without_schema(topics)
         levels = self._layout.levels if self._layout else 0
         streams = []
@@ -137,6 +137,10 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         return [each for each in topics if each.payload_schema is None and each.name not in known]
 
     @cached_property
+    def _topics(self) -> list[Topic]:
+        return discover_topics(self.config, self.input_catalog, self._bookmarks)
+
+    @cached_property
     def _layout(self) -> Layout | None:
         return Layout.from_config(self.config)
 
@@ -160,6 +164,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         The SDK syncs one stream after another and marks this method as final, but everything that
         runs a tap calls it, so it is the only place to change this.
         """
+        if self.input_catalog is None:  # All are selected, and may be sampled with the streams.
+            check_tables(self._topics, self.config)
         streams = self._selected()
         settings = RunSettings.from_config(self.config)
         if address := self.config.get("metrics_address"):
@@ -193,6 +199,8 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
         for line in unmatched_maps(self.config, self.streams):
             self.logger.warning("%s", line)
         topics = [stream.topic for stream in streams]
+        if self.input_catalog is not None:
+            check_tables(topics, self.config)
         found = by_stream(self._bookmarks, topics, self._state_file)
         for topic in topics:
             # Without its own bookmark, it would use that of the topic that had its name before.

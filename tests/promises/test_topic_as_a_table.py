@@ -479,6 +479,77 @@ def test_two_topics_can_share_a_table_of_the_same_columns(emulator, run_tap, set
     assert [record["topic_id"] for record in run.records("orders")] in ([1, 2], [2, 1])
 
 
+SHORT = "x" * 63
+
+
+@pytest.mark.parametrize(
+    ("names", "settings"),
+    [
+        (["Orders", "orders"], {}),
+        (["eu.orders", "eu_orders"], UNPACKED),
+        (["eu-Orders", "eu-orders"], {}),
+        ([SHORT + "1", SHORT + "2"], {}),
+        (["a", "b"], {"stream_maps": {"a": {"__alias__": "Orders"}, "b": {"__alias__": "orders"}}}),
+        (["a", "b"], {"stream_maps": {"B": {"__source__": "a"}}}),
+    ],
+    ids=["case", "punctuation", "with a schema", "63 bytes", "aliases", "copy"],
+)
+def test_two_streams_that_some_loaders_take_for_one_table_are_an_error(
+    emulator, run_tap, names, settings
+):
+    topics = [{"id": emulator.create_topic(), "name": name} for name in names]
+    run = run_tap(topics=topics, **settings)
+    assert (run.exit_code, run.stdout, emulator.requests()) == (1, b"", [])
+    [line] = run.error_lines
+    assert "(topic 1) and " in line
+    assert "would be one table, " in line
+    assert line.endswith("give one of them another name")
+
+
+def test_a_stream_that_is_not_loaded_shares_no_table(emulator, run_tap):
+    topics = [{"id": emulator.create_topic(), "name": name} for name in ("Orders", "orders")]
+    emulator.load(2, [{"id": 1}])
+    catalog = discover(run_tap, topics=topics, **UNPACKED)
+    deselect(catalog)
+    for settings in ({"catalog": catalog}, {"stream_maps": {"Orders": None}}):
+        run = run_tap(topics=topics, **settings, **UNPACKED)
+        assert (run.exit_code, run.warnings) == (0, [])
+        assert len(run.records("orders")) == 1
+
+
+def test_streams_that_differ_only_before_the_last_dash_cost_one_warning(emulator, run_tap):
+    names = ("eu-orders", "us-orders", "orders", "returns")
+    topics = [{"id": emulator.create_topic(), "name": name} for name in names]
+    run = run_tap(topics=topics)
+    assert run.exit_code == 0
+    [line] = run.warnings
+    assert line == (
+        "eu-orders (topic 1), us-orders (topic 2), orders (topic 3) would be one table, orders, "
+        "unless the loader makes a schema of what precedes the dash; if it has "
+        "default_target_schema, use names such as eu_orders"
+    )
+
+
+def test_a_name_that_postgresql_cuts_costs_one_warning(emulator, run_tap):
+    """Only the part that becomes the table counts."""
+    names = (f"{SHORT}longer", f"{SHORT}-orders")
+    run = run_tap(topics=[{"id": emulator.create_topic(), "name": name} for name in names])
+    assert run.exit_code == 0
+    [line] = run.warnings
+    cut = f"PostgreSQL allows 63 bytes, so the table would be {SHORT}; use a shorter name"
+    assert line == f"{SHORT}longer (topic 1): {cut}"
+
+
+def test_fields_that_some_loaders_take_for_one_column_are_rescued(emulator, run_tap, topic):
+    """Loaders with the SDK's `conform_name` fail with two of them."""
+    payload = {"a-b": 1, "a_b": 2, "a b": 3, "A_b": 4, "Topic-ID": 5}
+    emulator.load(topic, [payload])
+    run = run_tap(topics=[topic], **UNPACKED)
+    [row] = rows(run)
+    rescued = {"/a_b": 2, "/a b": 3, "/A_b": 4}
+    assert row == {"a-b": 1, "payload_Topic-ID": 5, "_rescued": rescued}
+
+
 @pytest.mark.parametrize("maps_more", [{}, {"double": "order['id']"}], ids=["key only", "mapped"])
 def test_a_flattened_column_can_be_the_key(emulator, run_tap, topic, maps_more):
     loaded = emulator.load(topic, [{"order": {"id": 1, "x": "a"}}, {"order": {"x": "b"}}])

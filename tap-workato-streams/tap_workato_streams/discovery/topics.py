@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,9 +16,11 @@ from singer_sdk.singerlib import Catalog
 from ..event_streams import logger
 from ..event_streams.consume import EARLIEST, ConsumeClient, Cursor, parse_time, rfc3339
 from ..event_streams.developer_api import DeveloperApi, WorkspaceTopic
-from ..event_streams.errors import ServiceError
+from ..event_streams.errors import ServiceError, SettingError
 from ..plugin.wording import counted, listed, shown
 from ..reading.bookmarks import Topic, name_of_topic
+from ..records.columns import MAX_NAME_BYTES
+from ..records.stream_maps import StreamMaps
 from ..settings import declared_schema, start_settings
 from . import schemas
 from .catalog import names_by_topic
@@ -49,18 +52,67 @@ def sample(client: ConsumeClient, batch_size: int) -> list[bytes]:
 
 
 def from_title(topic: WorkspaceTopic) -> str:
-    """Return the title of a topic in snake case, which may be empty."""
+    """Return the title of a topic in snake case: a table's name as it is, or an empty text."""
     import inflection  # noqa: PLC0415 - not needed if the settings list the topics
 
-    return str(inflection.parameterize(inflection.underscore(topic.name or ""), separator="_"))
+    name: str = inflection.parameterize(inflection.underscore(topic.name or ""), separator="_")
+    name = name.replace("-", "_").strip("_")  # of a wide hyphen
+    # Snowflake's loader replaces a digit at the start by a letter.
+    return (f"topic_{name}" if name[:1].isdigit() else name)[:MAX_NAME_BYTES]
+
+
+def table_of(stream: str) -> str:
+    """Return what follows the last dash (`SQLSink.table_name`), as PostgreSQL truncates it."""
+    return stream.rpartition("-")[2].encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+
+
+def table_keys(name: str) -> set[str]:
+    """Return a name without case, with punctuation replaced or removed, as loaders do it."""
+    text = name.casefold()
+    kept = re.sub(r"[^\w.\s-]", "", text).strip()
+    return {re.sub(r"(?:[^\w-]|_)+", "_", each) for each in (text, kept)}
+
+
+def check_tables(topics: Iterable[Topic], config: Mapping[str, Any]) -> None:
+    """Raise `SettingError` if loaders would take two streams for one table; warn if some would."""
+    known: dict[str, Topic] = {}
+    tables: dict[str, list[Topic]] = {}
+    maps = config.get("stream_maps") or {}
+    # Streams of the same name are meant to be one table.
+    names = {name: topic for topic in topics for name in StreamMaps.of(topic.name, maps).names}
+    for name, topic in names.items():
+        stream = replace(topic, name=name)
+        table, schema = table_of(name), name[: name.rfind("-") + 1]
+        for key in table_keys(schema + table):
+            if (first := known.setdefault(key, stream)) is not stream:
+                raise SettingError(
+                    f"{first} and {stream} would be one table, {table}, for loaders that ignore "
+                    "case, punctuation or what follows 63 bytes; give one of them another name"
+                )
+        if schema + table != name:
+            text = "%s: PostgreSQL allows 63 bytes, so the table would be %s; use a shorter name"
+            logger.warning(text, stream, table)
+        tables.setdefault(min(table_keys(table)), []).append(stream)
+    for shared in tables.values():
+        if len(shared) > 1:
+            better = next(each.name.replace("-", "_") for each in shared if "-" in each.name)
+            text = (
+                "%s would be one table, %s, unless the loader makes a schema of what precedes the "
+                "dash; if it has default_target_schema, use names such as %s"
+            )
+            logger.warning(text, listed([*map(str, shared)]), table_of(shared[0].name), better)
 
 
 def named(
-    topics: Sequence[Topic], in_catalog: Mapping[int, str], bookmarks: Mapping[str, Any]
+    topics: Sequence[Topic],
+    in_catalog: Mapping[int, str],
+    bookmarks: Mapping[str, Any],
+    keys: Callable[[str], set[str]] = lambda name: table_keys(table_of(name)),
 ) -> list[Topic]:
     """Give each topic a unique stream name: that in the catalog, of its bookmark, or its own.
 
-    If two topics have the same name, the first one keeps it.
+    Of two topics whose names have a key in common, the first one keeps its name. In a workspace,
+    it is the oldest one, so that a new topic renames no stream.
     """
     # A topic that is listed twice has two stream names, so neither can be found by its id.
     once = {topic_id for topic_id, count in Counter(t.id for t in topics).items() if count == 1}
@@ -69,13 +121,14 @@ def named(
         name = name_of_topic(bookmarks, topic.id)
         if name is not None and name not in names.values():
             names.setdefault(topic.id, name)
-    taken = set(names.values())
+    taken = set[str]().union(*map(keys, names.values()))
     result = []
     for topic in topics:
-        name = names.get(topic.id) or topic.name
-        while topic.id not in names and name in taken:
-            name = f"{name}_{topic.id}"
-        taken.add(name)
+        name, suffix = names.get(topic.id) or topic.name, ""
+        while topic.id not in names and not taken.isdisjoint(keys(name)):
+            suffix += f"_{topic.id}"
+            name = topic.name[: MAX_NAME_BYTES - len(suffix)] + suffix
+        taken |= keys(name)
         result.append(replace(topic, name=name))
     return result
 
@@ -91,12 +144,12 @@ def discover_topics(
     workspace = _workspace(config, catalog)
     if config.get("topics"):
         topics = [_topic(config, item, workspace.get(item["id"])) for item in config["topics"]]
-        bookmarks = {}  # The settings contain the names.
-    else:
-        topics = [
-            _topic(config, {"id": topic_id, "name": from_title(each)}, each)
-            for topic_id, each in sorted(workspace.items())
-        ]
+        # The settings contain the names; `check_tables` checks them.
+        return named(topics, names_by_topic(catalog), {}, lambda name: {name})
+    topics = [
+        _topic(config, {"id": topic_id, "name": from_title(each)}, each)
+        for topic_id, each in sorted(workspace.items())
+    ]
     return named(topics, names_by_topic(catalog), bookmarks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,9 @@ TYPES = (STRING, INTEGER, NUMBER, BOOLEAN, OBJECT, ARRAY)
 JSON = (OBJECT, ARRAY)
 
 Path = tuple[str, ...]
+
+# PostgreSQL truncates longer names, and target-postgres would then add the column in each run.
+MAX_NAME_BYTES = 63
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,14 @@ def _column(schema: Mapping[str, Any], levels: int) -> Column:
 def is_column_name(name: str) -> bool:
     """Whether a column can have this name."""
     return bool(name) and is_storable_name(name)
+
+
+def folded(name: str) -> str:
+    """Return a name without case and punctuation, which the SDK's `SQLSink.conform_name` replaces.
+
+    Runs keep their length, because `customer__id` is a flattened column beside `customer_id`.
+    """
+    return re.sub(r"\W", "_", name.casefold())
 
 
 def merged(first: Columns, second: Columns) -> Columns:
@@ -229,7 +241,7 @@ class Layout:
         """Return the path of a payload's field in the record before flattening."""
         if not self.unpacked:
             return (PAYLOAD, *path)
-        is_taken = bool(path) and path[0].lower() in MESSAGE_FIELDS
+        is_taken = bool(path) and folded(path[0]) in MESSAGE_FIELDS
         return (PREFIX + path[0], *path[1:]) if is_taken else path
 
     def column_name(self, path: Path) -> str:
@@ -262,7 +274,7 @@ class Layout:
         if self.unpacked:
             for name, schema in schemas(columns).items():
                 member = self.record_path((name,))[0]
-                may_be_renamed = member.removeprefix(PREFIX).lower() in MESSAGE_FIELDS
+                may_be_renamed = folded(member.removeprefix(PREFIX)) in MESSAGE_FIELDS
                 notes = {"description": f"`{name}` of the payload"} if may_be_renamed else {}
                 fields[member] = {**notes, **schema}
         elif columns:  # Flattening would turn an object without properties into a text column.
@@ -274,7 +286,7 @@ class Layout:
 def field_of(member: str, notes: Mapping[str, str]) -> str:
     """Return the field of an unpacked record's member, by the notes that `record_schema` adds."""
     field, own = member.removeprefix(PREFIX), f"`{member}` of the payload"
-    return field if field.lower() in MESSAGE_FIELDS and notes.get("description") != own else member
+    return field if folded(field) in MESSAGE_FIELDS and notes.get("description") != own else member
 
 
 # Some loaders store numbers as doubles, which hold all integers up to this one.

@@ -13,6 +13,7 @@ import msgspec
 
 from ..plugin.wording import shown
 from .columns import (
+    MAX_NAME_BYTES,
     MESSAGE_FIELDS,
     PAYLOAD,
     RESCUED,
@@ -22,6 +23,7 @@ from .columns import (
     Path,
     field_of,
     first_column,
+    folded,
     from_schema,
     leaves,
     merged,
@@ -122,8 +124,6 @@ MODES = (ADD_COLUMNS, ADD_COLUMNS_NEXT_RUN, RESCUE, FAIL, NONE)
 # payloads with ids as field names do not block the load.
 MAX_COLUMNS = 1000
 MAX_SETTLED = 10 * MAX_COLUMNS  # remembered fields, limited for the same reason
-# PostgreSQL truncates longer names, and target-postgres would then add the column in each run.
-MAX_NAME_BYTES = 63
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})  # PostgreSQL's
 
 
@@ -156,7 +156,7 @@ class Evolution:
 
     @cached_property
     def _mapped(self) -> dict[str, str]:
-        return {name.lower(): name for name in self.sets | self.removes}
+        return {folded(name): name for name in self.sets | self.removes}
 
     @cached_property
     def excludes(self) -> bool:
@@ -166,7 +166,7 @@ class Evolution:
     def reserves(self, path: Path) -> bool:
         """Whether a field's column would be in the way of a property that a stream map sets."""
         name = self.layout.column_name(path)
-        exact = self._mapped.get(name.lower(), name)
+        exact = self._mapped.get(folded(name), name)
         return name != exact or (name in self.sets and len(self.layout.record_path(path)) > 1)
 
     def deselects(self, path: Path) -> bool:
@@ -174,20 +174,20 @@ class Evolution:
         return contains(self.deselected, self.layout.record_path(path))
 
     def is_mapped(self, path: Path) -> bool:
-        """Whether a stream map sets or removes a field, in any case, or an object that it is in.
+        """Whether a stream map sets or removes a field, or an object that it is in (`folded`).
 
         Such a field is never rescued, because people remove fields to protect personal data.
         """
-        return any(name.lower() in self._mapped for name in self.layout.property_names(path))
+        return any(folded(name) in self._mapped for name in self.layout.property_names(path))
 
 
 class ColumnRegistry:
     """The columns of a topic so far, at first those in `known`, in order of precedence.
 
-    A column keeps its first type, and a name its first field. Names that differ only by case are
-    the same, as in many databases. For example, if `{"a": {"b": 1}, "a__b": 2}` is flattened, the
-    name `a__b` belongs to `a.b`, and the field `a__b` is rescued. The object itself has the name
-    `a`, because the SDK does not flatten an object that has the name of a column.
+    A column keeps its first type, and a name its first field. Names that differ only by case
+    or punctuation are the same (`folded`). For example, if `{"a": {"b": 1}, "a__b": 2}` is
+    flattened, the name `a__b` belongs to `a.b`, and the field `a__b` is rescued. The object itself
+    has the name `a`, because the SDK does not flatten an object that has the name of a column.
     """
 
     def __init__(self, evolution: Evolution, *known: Columns) -> None:
@@ -213,7 +213,7 @@ class ColumnRegistry:
             first = first_column(raw, self._layout.levels - len(path) + 1)
             # An object may get further columns later, unless it was a value at first.
             for leaf, column in leaves({path[-1]: first}, path[:-1]).items() if first else ():
-                owner = self._names.get(self._layout.column_name(leaf).lower())
+                owner = self._names.get(folded(self._layout.column_name(leaf)))
                 if owner != leaf and not contains(self._settled, leaf):
                     self._settled.add(leaf)
                     field = {leaf[-1]: column}
@@ -232,7 +232,7 @@ class ColumnRegistry:
         """Return the columns below ``parents`` whose names do not belong to other fields."""
         admitted: Columns = {}
         # A field's own name takes precedence over another field's name with a prefix.
-        names = sorted(columns, key=lambda name: not parents and name.lower() in MESSAGE_FIELDS)
+        names = sorted(columns, key=lambda name: not parents and folded(name) in MESSAGE_FIELDS)
         for name in names:
             path, column = (*parents, name), columns[name]
             before = dict(self._names)
@@ -256,7 +256,7 @@ class ColumnRegistry:
             return False
         if self._evolution.reserves(path):
             return False
-        return self._names.setdefault(name.lower(), path) == path
+        return self._names.setdefault(folded(name), path) == path
 
 
 MAX_LEVELS = 100  # more levels of objects than any bookmark has

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from functools import cached_property
 from typing import Any
 
-from singer_sdk.mapper import StreamMap
+from singer_sdk.mapper import PluginMapper, StreamMap
 from singer_sdk.singerlib import RecordMessage
 
 from .columns import PAYLOAD, RESCUED, RESCUED_SCHEMA, Columns, Layout, Path, leaves
@@ -24,21 +24,24 @@ class StreamMaps:
     """The maps of one stream in the SDK's order; None is a map that removes the stream."""
 
     maps: Sequence[Mapping[str, Any] | None]
+    names: Sequence[str]  # of the streams that are emitted
 
     @classmethod
     def of(cls, stream: str, setting: Mapping[str, Any]) -> StreamMaps:
         """Find the maps that the SDK applies to a stream; by default, nothing is changed."""
         first: Mapping[str, Any] | None = {}
-        others: list[Mapping[str, Any] | None] = []
+        others: dict[str, Mapping[str, Any] | None] = {}
         for name, definition in setting.items():
             map_ = definition if isinstance(definition, dict) else None
             source = map_.get(SOURCE, name) if map_ else name
             if stream == source or fnmatch(stream, source):
                 if map_ and SOURCE in map_:
-                    others.append(map_)
+                    others[name] = map_
                 else:
                     first = map_
-        return cls([first, *others])
+        alias = (first or {}).get(ALIAS)
+        own = PluginMapper._eval_stream(alias, stream) if alias else stream  # noqa: SLF001 - not public
+        return cls([first, *others.values()], [*([] if first is None else [own]), *others])
 
     @property
     def keep_records(self) -> bool:
