@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform
 from typing_extensions import override
 
-from .delivery import Guarantee
+from .delivery import Delivery
 from .delivery.at_least_once import AtLeastOnce
-from .delivery.exactly_once.run import ExactlyOnce
-from .delivery.exactly_once.topic_reader import TopicReader
+from .delivery.published_rows import MemorySettings, PublishedRows
+from .delivery.store import open_store
+from .delivery.topic_reader import TopicReader
 from .event_streams.consume import ConsumeClient
 from .event_streams.json import decode
 from .event_streams.rate_limiter import RateLimiter
@@ -29,7 +31,7 @@ from .plugin.monitoring import histogram, serve_metrics
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
-from .publishing.messages import OutgoingMessage, Payload
+from .publishing.messages import OutgoingMessage, Payload, message_key_field
 from .publishing.producer import Producer
 from .publishing.summary import target_metrics
 from .routing.router import TAP_FIELDS, Router
@@ -95,12 +97,23 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     def open_reader(topic_id: int, label: str) -> TopicReader:
         session = ApiSession(host, config, limiter, label)
         client = ConsumeClient(session, topic_id)
-        return TopicReader(client, label, config["message_key_field"])
+        return TopicReader(client, label, message_key_field(config) or "")
 
-    guarantee: Guarantee[OutgoingMessage] = AtLeastOnce()
-    if config["exactly_once"]:
-        guarantee = ExactlyOnce(open_reader)
-    context = PublishContext(settings, connect, limiter, guarantee)
+    store = open_store(url) if (url := config.get("published_rows_url")) else None
+
+    def deliver(topic_id: int) -> Delivery[OutgoingMessage]:
+        if store is None:
+            return AtLeastOnce()
+        memory = MemorySettings(
+            store,
+            urlsplit(host.url).netloc,
+            message_key_field(config) or "",
+            config.get("published_rows_days"),
+            open_reader if config["exactly_once"] else None,
+        )
+        return PublishedRows(topic_id, memory)
+
+    context = PublishContext(settings, connect, limiter, deliver, store)
     if config.get("metrics_address"):
         context.latency = histogram(
             "target_acknowledgement_seconds",
@@ -234,9 +247,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     @override
     def process_endofpipe(self) -> None:
-        # The output of a tap that fails does not end with a STATE.
-        is_complete = self.message_reader.last_type == "STATE"
-        self._producer.finish(has_ended=True, is_complete=is_complete)
+        self._producer.finish()
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

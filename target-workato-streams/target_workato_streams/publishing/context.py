@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..delivery import Guarantee
+from ..delivery import Delivery
+from ..delivery.store import Store
 from ..event_streams.errors import EventStreamsError
 from ..event_streams.rate_limiter import RateLimiter
 from .batches import BatchSettings
@@ -156,7 +157,8 @@ class PublishContext:
     settings: PublishSettings
     connect: Callable[[int], PublishClient]  # opens a connection to a topic, for one worker
     limiter: RateLimiter
-    guarantee: Guarantee[OutgoingMessage]
+    deliver: Callable[[int], Delivery[OutgoingMessage]]  # creates the delivery of a topic
+    store: Store | None = None  # of published rows
     latency: Histogram | None = None  # None if metrics are not served
     rejection_limit: RejectionLimit = field(init=False)
     entry_retries: EntryRetries = field(init=False)

@@ -21,7 +21,7 @@ class Tally:
     """The counts of one topic or of one of its workers; each is updated by one thread only."""
 
     published: int = 0  # acknowledged
-    skipped: int = 0  # already in the topic, with `exactly_once`
+    unchanged: int = 0  # not sent, because the last message of their row is the same
     dead_lettered: int = 0
     resent: int = 0  # messages in requests after their first one
     possibly_duplicated: int = 0  # in requests that may have been applied without a response
@@ -36,9 +36,9 @@ class Tally:
 
     def __str__(self) -> str:
         """Format the counts for the log."""
-        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        unchanged = f", {self.unchanged} unchanged" if self.unchanged else ""
         return (
-            f"{self.published} published{skipped}, {counted(self.dead_lettered, 'dead letter')}, "
+            f"{self.published} published{unchanged}, {counted(self.dead_lettered, 'dead letter')}, "
             f"{self.resent} resent, {self.possibly_duplicated} possibly duplicated, "
             f"{counted(self.requests, 'request')}, {counted(self.body_bytes, 'byte')}"
         )
@@ -86,13 +86,13 @@ def target_metrics(
 
     published = {topic_id: tally.published for topic_id, tally in tallies.items()}
     rejected = {topic_id: tally.dead_lettered for topic_id, tally in tallies.items()}
-    skipped = {topic_id: tally.skipped for topic_id, tally in tallies.items()}
+    unchanged = {topic_id: tally.unchanged for topic_id, tally in tallies.items()}
     written = "Messages written to the dead-letter file."
-    avoided = "Messages not published again, because the topic already contains them."
+    same = "Records that were not published, because their rows have not changed."
     sent = "Batches that have been sent but not yet acknowledged."
     yield by_topic("messages_published_total", "Messages acknowledged by Event Streams.", published)
     yield by_topic("messages_rejected_total", written, rejected)
-    yield by_topic("duplicates_avoided_total", avoided, skipped)
+    yield by_topic("rows_unchanged_total", same, unchanged)
     yield by_topic("batches_in_flight", sent, in_flight)
     if latency:
         yield from latency.collect()
