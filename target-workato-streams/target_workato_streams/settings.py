@@ -95,6 +95,13 @@ SETTINGS = settings_schema(
         "and sets `message_key_field` to `message_key` if it is not set",
     ),
     th.Property(
+        "dry_run",
+        th.BooleanType,
+        default=False,
+        description="Show how many messages, requests and bytes a run would publish, and publish "
+        "nothing",
+    ),
+    th.Property(
         "on_rejected",
         th.StringType(allowed_values=["fail", "dead_letter"]),
         default="fail",

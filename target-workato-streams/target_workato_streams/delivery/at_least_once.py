@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Generic
 
 from .records import PublishResult, R, Run
@@ -16,6 +17,7 @@ class AtLeastOnce(Generic[R]):
 
     chunk_rows = 1  # the number of records to collect for `select`
     requests = 0  # that have read the topic
+    streams: Mapping[str, object] = MappingProxyType({})  # how their rows have changed
 
     def open(self, label: str, run: Run) -> None:
         """Prepare the topic for its first record; the label names it in errors and log lines."""

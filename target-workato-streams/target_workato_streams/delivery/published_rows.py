@@ -33,7 +33,7 @@ NEARLY_ALL = 0.95
 class MemorySettings:
     """What the topics of a run have in common."""
 
-    store: Store
+    store: Store | None  # None in a dry run without a store
     host: str
     key_field: str  # of the messages; empty if they have no message key
     days: int | None  # after which a row that has not come is forgotten
@@ -49,6 +49,10 @@ class StreamCounts:
     changed: int = 0
     unchanged: int = 0
 
+    def __str__(self) -> str:
+        """Format the counts for the log."""
+        return f"{self.new:,} new, {self.changed:,} changed, {self.unchanged:,} unchanged"
+
 
 class PublishedRows(Generic[R]):
     """Publishes the records of one topic whose rows have changed; see `AtLeastOnce`."""
@@ -59,7 +63,6 @@ class PublishedRows(Generic[R]):
         self.streams: dict[str, StreamCounts] = {}
         self._topic_id = topic_id
         self._settings = settings
-        self._store = settings.store
         self._label = f"topic {topic_id}"
         self._topic: int | None = None  # its number in the store
         self._reader: TopicReader | None = None
@@ -84,7 +87,8 @@ class PublishedRows(Generic[R]):
         """Lock the topic, and settle the rows in doubt; raises `EventStreamsError`."""
         self._label, settings = label, self._settings
         if settings.dry_run:
-            self._topic = run(partial(self._store.find, settings.host, self._topic_id))
+            if settings.store:
+                self._topic = run(partial(settings.store.find, settings.host, self._topic_id))
             return
         stored: StoredTopic = run(
             partial(self._store.open_topic, settings.host, self._topic_id, label, settings.days)
@@ -231,6 +235,12 @@ class PublishedRows(Generic[R]):
                     f"{counts.changed:,}",
                     f"{known:,}",
                 )
+
+    @property
+    def _store(self) -> Store:
+        if self._settings.store is None:
+            raise EventStreamsError(f"{self._label}: published without a store")
+        return self._settings.store
 
     @property
     def _number(self) -> int:

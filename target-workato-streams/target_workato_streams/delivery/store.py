@@ -86,8 +86,11 @@ class Store:
         self._lock = threading.RLock()
         with self._errors():
             self._connect()
-            with self._transaction(exclusive=True):
-                self._create()
+
+    def create(self) -> None:
+        """Create the tables if they don't exist."""
+        with self._errors(), self._transaction(exclusive=True):
+            self._create()
 
     def open_topic(self, host: str, topic_id: int, label: str, days: int | None) -> StoredTopic:
         """Lock a topic for this process, and forget rows that have not come for so many days.
@@ -128,9 +131,12 @@ class Store:
 
     def find(self, host: str, topic_id: int) -> int | None:
         """Return the number of a topic, without locking it, if the store has it."""
-        with self._errors(), self._lock:
-            select = "SELECT number FROM workato_streams_topics WHERE name = ? AND host = ?"
-            rows = self._run(f"{select} AND topic_id = ?", self._url.name, host, topic_id)
+        select = "SELECT number FROM workato_streams_topics WHERE name = ? AND host = ?"
+        try:
+            with self._lock:
+                rows = self._run(f"{select} AND topic_id = ?", self._url.name, host, topic_id)
+        except self._library_error:  # without tables, the store is new
+            return None
         return rows[0][0] if rows else None
 
     def contents(self, topic: int, rows: Sequence[str]) -> dict[str, tuple[str, int | None]]:
@@ -185,11 +191,11 @@ class Store:
                 self._run(f"DELETE FROM workato_streams_{table} WHERE topic = ?", topic)  # noqa: S608
         return int(rows)
 
-    def topics(self) -> list[tuple[str, int]]:
-        """Return the host and the id of each topic."""
+    def topics(self, host: str) -> list[int]:
+        """Return the ids of the topics of a host."""
+        select = "SELECT topic_id FROM workato_streams_topics WHERE name = ? AND host = ?"
         with self._errors(), self._lock:
-            select = "SELECT host, topic_id FROM workato_streams_topics WHERE name = ?"
-            return [(host, topic_id) for host, topic_id in self._run(select, self._url.name)]
+            return [topic_id for (topic_id,) in self._run(select, self._url.name, host)]
 
     def close(self) -> None:
         """Close the connection, which frees the locks."""
@@ -410,10 +416,23 @@ class PostgresStore(Store):
             yield
 
 
-def open_store(url: str) -> Store:
-    """Connect to the store of a URL that was checked; raises `StoreError`."""
+def _connected(url: str) -> Store:
+    """Connect to the store of a URL that was checked, without creating tables."""
     parsed = StoreUrl.parse(url)
     return SqliteStore(parsed) if parsed.scheme == "file" else PostgresStore(parsed)
+
+
+def open_store(url: str) -> Store:
+    """Connect to the store of a URL that was checked; raises `StoreError`."""
+    store = _connected(url)
+    store.create()
+    return store
+
+
+def look_into_store(url: str) -> Store | None:
+    """Connect to a store as `open_store` does, for a dry run, which must not create a file."""
+    parsed = StoreUrl.parse(url)
+    return None if parsed.scheme == "file" and not parsed.path.exists() else _connected(url)
 
 
 def today() -> int:

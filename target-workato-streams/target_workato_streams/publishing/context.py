@@ -148,6 +148,8 @@ class PublishSettings:
     max_retry_secs: float
     max_rejected: int | None = 0  # None for no maximum
     dead_letter_path: Path | None = None  # None if a rejected message ends the run
+    dry_run: bool = False  # counts messages and requests, and sends nothing
+    max_requests_per_minute: int | None = None  # for the estimate of a dry run
 
 
 @dataclass

@@ -17,7 +17,7 @@ from ..state.dead_letters import DeadLetters
 from ..state.writer import StateWriter
 from .context import PublishContext
 from .messages import Failed, InvalidPayloadError, Outcome, OutgoingMessage, Published, Rejected
-from .summary import Summary
+from .summary import Planned, Summary, log_plan
 from .topic_producer import TopicProducer
 
 T = TypeVar("T")
@@ -39,13 +39,14 @@ class Producer:
 
     def __init__(self, context: PublishContext) -> None:
         path = self.dead_letter_path = context.settings.dead_letter_path
+        self._dry_run = context.settings.dry_run
         self.topics: dict[int, TopicProducer] = {}
         self.routes: dict[str, TopicProducer | None] = {}  # None for a stream that is skipped
         self.stopping = False  # after a signal, no more input is read
         self._context = context
         self._checkpoints = CheckpointTracker()
         self._sequence = 0  # of the last message
-        self._dead_letters = DeadLetters(path) if path else None
+        self._dead_letters = DeadLetters(path) if path and not self._dry_run else None
         self._states = StateWriter(self._dead_letters)
         self._failure: Exception | None = None
         # The time on the monotonic clock at which the run has to end; None before a shutdown.
@@ -60,7 +61,7 @@ class Producer:
         if topic_id not in self.topics:
             self.topics[topic_id] = TopicProducer(topic_id, self._context)
         self.routes[stream] = producer = self.topics[topic_id]
-        producer.streams[stream] = None
+        producer.streams.setdefault(stream, 0)
 
     def add(self, stream: Stream, text: bytes, record: Record, problem: str | None = None) -> None:
         """Publish a record; return when there is room for another one.
@@ -123,18 +124,7 @@ class Producer:
                 break
             self.wait()
             self._handle_events()
-        is_idle = self._is_idle
-        for producer in self.topics.values():
-            producer.close(join=is_idle)
-        self._context.wakeup.close()
-        if self._context.store and is_idle:
-            self._context.store.close()
-        for producer in self.topics.values():
-            producer.delivery.log_summary()
-        self._summary.log()
-        if self._dead_letters is not None:
-            with self._shutdown_on_error():
-                self._dead_letters.close()
+        self._close()
         if self._failure is not None:
             raise self._failure
         if self._states.output is not None:
@@ -147,6 +137,28 @@ class Producer:
                 f"stopped with {counted(unsettled, 'unacknowledged message')}; the next "
                 "run resumes from the last state and publishes them again"
             )
+
+    def _close(self) -> None:
+        """Stop the workers, log the summary, and close files and the store of published rows."""
+        is_idle = self._is_idle
+        for producer in self.topics.values():
+            producer.close(join=is_idle)
+        self._context.wakeup.close()
+        if self._context.store and is_idle:
+            self._context.store.close()
+        for producer in self.topics.values():
+            producer.delivery.log_summary()
+        if self._dry_run:
+            plans = [
+                Planned(each.label, each.streams, each.delivery.streams, each.total)
+                for each in self.topics.values()
+            ]
+            log_plan(plans, self._context.settings.max_requests_per_minute)
+        else:
+            self._summary.log()
+        if self._dead_letters is not None:
+            with self._shutdown_on_error():
+                self._dead_letters.close()
 
     def stop(self) -> None:
         """Stop reading, and finish within the time limit after a signal; signal-safe."""
@@ -244,6 +256,8 @@ class Producer:
         producer = self.topics[topic_id]
         if isinstance(outcome, Published):
             self._settle(producer.delivery.settle(outcome.messages))
+            for message in outcome.messages if self._dry_run else ():
+                producer.streams[message.stream_name] += 1
             producer.tally.published += len(outcome.messages) - outcome.unchanged
             producer.tally.unchanged += outcome.unchanged
         elif isinstance(outcome, Failed):
@@ -253,6 +267,7 @@ class Producer:
 
     def _write_dead_letter(self, producer: TopicProducer, rejected: Rejected) -> bool:
         """Write a rejected record to the dead-letter file; return whether that succeeded."""
+        producer.tally.dead_lettered += self._dry_run
         if self._dead_letters is not None:  # without a file, no message may be rejected
             with self._shutdown_on_error():
                 error = {
@@ -276,7 +291,8 @@ class Producer:
     def _emit_state(self) -> None:
         """Emit the newest state that covers only acknowledged messages, or the rest of the last."""
         with self._shutdown_on_error():
-            self._states.write(self._checkpoints.pop_state())
+            if not self._dry_run:
+                self._states.write(self._checkpoints.pop_state())
 
     def _fail(self, failed: Failed) -> None:
         """Start a shutdown because of a failure; only the first failure is reported.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..event_streams import logger
 from ..event_streams.rate_limiter import RequestStats
 from ..plugin.monitoring import metric, request_metrics, start_progress
-from ..plugin.wording import counted
+from ..plugin.wording import counted, duration
 
 if TYPE_CHECKING:
     from prometheus_client import Histogram, Metric
@@ -70,6 +70,49 @@ class Summary:
         secs = time.monotonic() - self._started_at
         for label, tally in self._tallies().items():
             logger.info("%s: %s, %.1f s", label, tally, secs)
+
+
+class Planned(NamedTuple):
+    """What a dry run has found out about a topic."""
+
+    label: str
+    messages: Mapping[str, int]  # of each stream
+    rows: Mapping[str, object]  # how those of each stream have changed, if rows are remembered
+    tally: Tally
+
+
+# Workato's default, if `max_requests_per_minute` is not set.
+DEFAULT_QUOTA = 60
+
+
+def log_plan(topics: Iterable[Planned], quota: int | None) -> None:
+    """Log what a run would publish, for each stream and topic of a dry run."""
+    requests = 0
+    for topic in topics:
+        for stream, messages in topic.messages.items():
+            rows = topic.rows.get(stream)
+            logger.info(
+                "%s: a run would publish %s%s",
+                stream,
+                counted(messages, "message"),
+                f" ({rows})" if rows else "",
+            )
+        tally = topic.tally
+        requests += tally.requests
+        logger.info(
+            "%s: %s in %s with %s, and %s",
+            topic.label,
+            counted(tally.published, "message"),
+            counted(tally.requests, "request"),
+            counted(tally.body_bytes, "byte"),
+            counted(tally.dead_lettered, "invalid record"),
+        )
+    per_minute = quota or DEFAULT_QUOTA
+    logger.info(
+        "dry_run: nothing was published; a run would take about %s at %d requests per minute",
+        duration(60 * requests / per_minute),
+        per_minute,
+    )
 
 
 def target_metrics(

@@ -12,10 +12,10 @@ from contextlib import closing
 from ..event_streams.errors import EventStreamsError, Stopped
 from ..plugin.command import describe
 from ..plugin.wording import listed
-from .batches import BatchBuilder
+from .batches import BatchBuilder, encode
 from .client import PublishClient
 from .context import PublishContext
-from .messages import Failed, OutgoingMessage, Rejected
+from .messages import Failed, OutgoingMessage, Published, Rejected
 from .sender import BatchSender
 from .summary import Tally
 
@@ -117,7 +117,8 @@ class TopicProducer:
         self.topic_id = topic_id
         self.delivery = context.deliver(topic_id)
         self.is_open = False  # whether the delivery has been prepared for the topic
-        self.streams: dict[str, None] = {}  # names, in the order of their first record
+        # Names in the order of their first record, and in a dry run, the messages of each stream.
+        self.streams: dict[str, int] = {}
         self.tally = Tally()  # counts of the main thread
         self.queue = BatchQueue(context.settings.max_in_flight)
         self._context = context
@@ -131,7 +132,9 @@ class TopicProducer:
     @property
     def label(self) -> str:
         """The topic and its streams, for errors and the summary."""
-        return f"{listed([*self.streams])} (topic {self.topic_id})"
+        # In a dry run, topics that would be created have negative ids.
+        topic = f"topic {self.topic_id}" if self.topic_id > 0 else "a new topic"
+        return f"{listed([*self.streams])} ({topic})"
 
     @property
     def total(self) -> Tally:
@@ -186,7 +189,13 @@ class TopicProducer:
         return unchanged
 
     def submit(self, batch: Sequence[OutgoingMessage]) -> None:
-        """Queue a batch, and start a worker if none is free."""
+        """Queue a batch, and start a worker if none is free; a dry run only counts it."""
+        if self._context.settings.dry_run:
+            if batch:
+                self.tally.requests += 1
+                self.tally.body_bytes += len(encode([message.body for message in batch]))
+                self._context.report(self.topic_id, Published(batch))
+            return
         self.queue.put(batch)
         if batch and len(self._workers) < min(self.queue.busy, self.queue.max_in_flight):
             self._start_worker()
