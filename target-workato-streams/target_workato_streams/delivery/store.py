@@ -388,7 +388,8 @@ class PostgresStore(Store):
     @override
     def _run(self, sql: str, *values: object) -> list[Any]:
         cursor = self._db.execute(sql.replace("?", "%s"), values)
-        return cursor.fetchall() if cursor.description else []
+        # In a pipeline, only a fetch waits for the results.
+        return cursor.fetchall() if sql.lstrip().startswith("SELECT") else []
 
     @override
     def _bulk(self, name: str, topic: int, rows: Sequence[Sequence[object]]) -> None:
