@@ -14,7 +14,7 @@ export UV_COMPILE_BYTECODE := 1
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
 .PHONY: help setup demo picture services emulator test bench matrix matrix-bigquery check-live lint docs packages test-newest clean
-.PHONY: test-pipelines test-all search mutate drift fuzz-target fuzz-exactly-once chaos-exactly-once bench-quota
+.PHONY: test-pipelines test-all search mutate drift fuzz-target fuzz-exactly-once bench-quota
 .PHONY: check-orchestrate setup-dagster dagster test-dagster test-airflow
 
 help:
@@ -27,8 +27,7 @@ help:
 	@echo 'make search              search with new random input, faults and kills (50 minutes)'
 	@echo 'make mutate              break each promise in the code, and check that its tests fail (30 minutes)'
 	@echo 'make fuzz-target         test the target with random records, states, faults and signals (10 minutes)'
-	@echo 'make fuzz-exactly-once   test exactly_once with random histories (1 minute)'
-	@echo 'make chaos-exactly-once  test exactly_once with kills at random moments, and with real taps (12 minutes)'
+	@echo 'make fuzz-exactly-once   test the memory of published rows with random histories (3 minutes)'
 	@echo 'make matrix              test both connectors with plugins from PyPI, and write docs/compatibility.md (6 minutes)'
 	@echo 'make matrix-bigquery     the same with the loader for BigQuery (2 minutes)'
 	@echo 'make drift               load changing payloads into PostgreSQL, with kills and full refreshes (6 minutes)'
@@ -97,8 +96,7 @@ search: setup
 	@$(PYTEST) -m hypothesis --hypothesis-profile=random --hypothesis-seed=$(SEARCH)
 	@$(BIN)/python -m tests.search.fuzz_target $(or $(ROUNDS),200) $(SEARCH)
 	@$(BIN)/python -m tests.search.tail_soak $(or $(MINUTES),20) $(SEARCH)
-	@$(BIN)/python -m tests.search.exactly_once.simulation $(or $(HISTORIES),15000) $(SEARCH)
-	@$(BIN)/python -m tests.search.exactly_once.chaos $(or $(MINUTES),10) $(SEARCH)
+	@$(BIN)/python -m tests.search.published_rows $(or $(HISTORIES),2000) $(SEARCH)
 	@SEED=$(SEARCH) $(BIN)/pytest tests/pipelines/changing_payloads_scenario.py
 
 # Break each promise in the code on purpose, and expect its tests to fail. MINUTES=5 stops after 5 minutes.
@@ -126,15 +124,9 @@ matrix-bigquery: setup
 fuzz-target: setup
 	@$(BIN)/python -m tests.search.fuzz_target $(or $(ROUNDS),200) $(or $(SEED),1)
 
-# Plays random histories without the executable. HISTORIES=100000 SEED=7 plays more of them, and others.
+# Plays random histories on the rule, its store and the look-up. HISTORIES=5000 SEED=7 plays more of them, and others.
 fuzz-exactly-once: setup
-	@$(BIN)/python -m tests.search.exactly_once.simulation $(or $(HISTORIES),15000) $(or $(SEED),0)
-
-# Kills the executable at random moments for 5 minutes, or MINUTES=30. Then runs real taps with
-# meltano run for several nights, which takes another 7 minutes.
-chaos-exactly-once: setup
-	@$(BIN)/python -m tests.search.exactly_once.chaos $(or $(MINUTES),5)
-	@$(BIN)/pytest tests/pipelines/exactly_once_scenario.py
+	@$(BIN)/python -m tests.search.published_rows $(or $(HISTORIES),500) $(or $(SEED),0)
 
 drift: setup
 	@$(BIN)/pytest tests/pipelines/changing_payloads_scenario.py

@@ -11,11 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
 import simplejson
+from typing_extensions import Self
 
 from .event_streams.json import decode, members
 from .singer_messages import Stream
@@ -69,8 +70,33 @@ def _framed(part: bytes) -> bytes:
 
 DELETED = _framed(b"deleted")
 
-# Numbers with a fraction or exponent keep their digits.
-_decode = msgspec.json.Decoder(float_hook=msgspec.Raw).decode
+# Above this, an exponent is kept, since the digits could fill the memory.
+MAX_ZEROS = 40
+
+
+def _number(text: str) -> str:
+    """Return the same text for all ways to write a number, without losing a digit."""
+    if "e" not in text and "E" not in text:
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return "0" if text == "-0" else text
+    try:
+        sign, digits, exponent = Decimal(text).as_tuple()
+    except InvalidOperation:  # the exponent is beyond what Decimal can hold
+        return text
+    kept = "".join(map(str, digits)).rstrip("0")
+    zeros = int(exponent) + len(digits) - len(kept)
+    if not kept:
+        return "0"
+    minus = "-" * sign
+    if 0 <= zeros <= MAX_ZEROS:
+        return f"{minus}{kept}{'0' * zeros}"
+    if -MAX_ZEROS <= zeros < 0:
+        whole, fraction = kept[:zeros], kept[zeros:].rjust(-zeros, "0")
+        return f"{minus}{whole or '0'}.{fraction}"
+    return f"{minus}{kept}e{zeros}"
+
+
+_decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(_number(text).encode())).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -78,7 +104,8 @@ def version(payload: bytes, record: bytes, stream: Stream) -> RowVersion:
     """Identify a message by hashes of its row and its content.
 
     The payload is what is published, without the key itself; the record contains the row's key.
-    Spacing, the order of fields and escapes do not matter; every digit does.
+    They are JSON values: spacing, escapes, the order of fields and the notation of numbers do not
+    matter.
     """
     try:
         fields = _decode(payload)
@@ -131,11 +158,16 @@ def _slow_content(fields: Mapping[str, bytes]) -> bytes:
     return content + (DELETED if fields.get(DELETED_AT, b"null") != b"null" else b"")
 
 
+class _Canonical(Decimal):
+    def __new__(cls, text: str) -> Self:
+        return super().__new__(cls, _number(text))
+
+
 def _canonical(text: bytes) -> bytes:
     with contextlib.suppress(msgspec.DecodeError, RecursionError):
         return _encode(_decode(text))
     try:
-        value = decode(text, Decimal)
+        value = decode(text, _Canonical)
         return simplejson.dumps(value, use_decimal=True, sort_keys=True).encode()
     except (ValueError, ArithmeticError, RecursionError):
         # For deep nesting, or a number beyond Decimal, use the text itself.

@@ -8,6 +8,7 @@ from typing import Any
 
 from singer_sdk import typing as th
 
+from .event_streams.quota import store_url_problems
 from .plugin.config import settings_schema
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
 from .state.dead_letters import BEGINNING
@@ -73,12 +74,32 @@ SETTINGS = settings_schema(
         "version of the row, so that consumers can drop duplicates",
     ),
     th.Property(
+        "published_rows_url",
+        th.StringType(min_length=1),
+        secret=True,
+        description="Store that remembers the last message of each row, so that only rows that "
+        "have changed are published: `file:///path/published-rows.db` or `postgresql://...` (extra "
+        "`postgres`); requires `max_in_flight: 1`",
+    ),
+    th.Property(
+        "published_rows_days",
+        th.IntegerType(minimum=1, maximum=10_000),
+        description="Number of days after which a row that no run has read is forgotten",
+    ),
+    th.Property(
         "exactly_once",
         th.BooleanType,
         default=False,
-        description="After a lost response or an interrupted run, publish only messages that the "
-        "topic does not contain yet; requires `message_key_field`, `max_in_flight: 1`, and "
-        "permission to consume from the topics",
+        description="After a lost response or an interrupted run, look up in the topic what has "
+        "been published; requires `published_rows_url` and permission to consume from the topics, "
+        "and sets `message_key_field` to `message_key` if it is not set",
+    ),
+    th.Property(
+        "dry_run",
+        th.BooleanType,
+        default=False,
+        description="Show how many messages, requests and bytes a run would publish, and publish "
+        "nothing",
     ),
     th.Property(
         "on_rejected",
@@ -125,10 +146,16 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
         found.append("topics: no stream has a topic; set topics, default_topic_id or create_topics")
     if config.get("create_topics") is True and not config.get("developer_api_token"):
         found.append("create_topics: requires developer_api_token")
-    if config.get("exactly_once") is True and not config.get("message_key_field"):
-        found.append("exactly_once: requires message_key_field")
-    if config.get("exactly_once") is True and config.get("max_in_flight") != 1:
-        found.append("exactly_once: requires max_in_flight to be 1")
+    url = config.get("published_rows_url")
+    if isinstance(url, str):
+        problems = store_url_problems(url, ("postgresql",))
+        found += [f"published_rows_url: {problem}" for problem in problems]
+        if config.get("max_in_flight") != 1:
+            found.append("published_rows_url: requires max_in_flight to be 1")
+    elif config.get("exactly_once") is True:
+        found.append("exactly_once: requires published_rows_url, the store of published rows")
+    elif config.get("published_rows_days"):
+        found.append("published_rows_days: requires published_rows_url")
     path = config.get("dead_letter_path")
     if config.get("on_rejected") == "dead_letter" and not path:
         found.append("on_rejected: dead_letter requires dead_letter_path")

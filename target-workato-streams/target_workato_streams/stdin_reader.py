@@ -38,7 +38,6 @@ class StdinReader(GenericSingerReader[bytes]):
     def __init__(self) -> None:
         super().__init__()
         self.line_number = 0  # of the line being processed
-        self.last_type = ""  # of the last message that was processed
 
     @property
     @override
@@ -68,7 +67,6 @@ class StdinReader(GenericSingerReader[bytes]):
                     message = parse_message(line)
                     callbacks.get(message.type, _unknown)(message)
                     counts[message.type] += 1
-                    self.last_type = message.type
         except Stopped:
             # After a signal, a message would have to wait; what was read before it is published.
             return counts

@@ -10,26 +10,30 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import click
 from singer_sdk import Target
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform
 from typing_extensions import override
 
-from .delivery import Guarantee
+from .delivery import Delivery
 from .delivery.at_least_once import AtLeastOnce
-from .delivery.exactly_once.run import ExactlyOnce
-from .delivery.exactly_once.topic_reader import TopicReader
+from .delivery.published_rows import MemorySettings, PublishedRows
+from .delivery.store import look_into_store, open_store
+from .delivery.topic_reader import TopicReader
 from .event_streams.consume import ConsumeClient
+from .event_streams.errors import SettingError
 from .event_streams.json import decode
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
 from .mapping import MappedStream, mapping
 from .plugin.config import CheckedPlugin, unmatched_maps
 from .plugin.monitoring import histogram, serve_metrics
+from .plugin.wording import counted, listed
 from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
-from .publishing.messages import OutgoingMessage, Payload
+from .publishing.messages import OutgoingMessage, Payload, message_key_field
 from .publishing.producer import Producer
 from .publishing.summary import target_metrics
 from .routing.router import TAP_FIELDS, Router
@@ -84,6 +88,8 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
         max_retry_secs=config["max_retry_secs"],
         max_rejected=config.get("max_rejected") if dead_letter else 0,
         dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
+        dry_run=config["dry_run"],
+        max_requests_per_minute=config.get("max_requests_per_minute"),
     )
     limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
     host = messages_host(config)
@@ -95,12 +101,26 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     def open_reader(topic_id: int, label: str) -> TopicReader:
         session = ApiSession(host, config, limiter, label)
         client = ConsumeClient(session, topic_id)
-        return TopicReader(client, label, config["message_key_field"])
+        return TopicReader(client, label, message_key_field(config) or "")
 
-    guarantee: Guarantee[OutgoingMessage] = AtLeastOnce()
-    if config["exactly_once"]:
-        guarantee = ExactlyOnce(open_reader)
-    context = PublishContext(settings, connect, limiter, guarantee)
+    url, dry_run = config.get("published_rows_url"), config["dry_run"]
+    open_or_look = look_into_store if dry_run else open_store
+    store = open_or_look(url) if url else None
+
+    def deliver(topic_id: int) -> Delivery[OutgoingMessage]:
+        if not url:
+            return AtLeastOnce()
+        memory = MemorySettings(
+            store,
+            host.url,
+            message_key_field(config) or "",
+            config.get("published_rows_days"),
+            open_reader if config["exactly_once"] else None,
+            dry_run,
+        )
+        return PublishedRows(topic_id, memory)
+
+    context = PublishContext(settings, connect, limiter, deliver, store)
     if config.get("metrics_address"):
         context.latency = histogram(
             "target_acknowledgement_seconds",
@@ -141,6 +161,46 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         self._router = Router(config, self._producer)
         self.message_reader.producer = self._producer
         self._ready = True
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        option = click.Option(
+            ["--publish-again"],
+            metavar="TOPIC_ID",
+            help="Forget the published rows of a topic, or of `all`, so that the next run "
+            "publishes them again.",
+            expose_value=False,
+            callback=cls._forget_rows,
+        )
+        command.params.append(option)
+        return command
+
+    @classmethod
+    def _forget_rows(cls, ctx: click.Context, param: click.Option, value: str | None) -> None:  # noqa: ARG003
+        """Forget the published rows of topics, and exit."""
+        if value is None:
+            return
+        given = ctx.params["config"]
+        config = cls(config=given.config, parse_env_config=given.parse_env).config
+        if not (url := config.get("published_rows_url")):
+            raise SettingError("--publish-again: requires published_rows_url")
+        store, host = open_store(url), messages_host(config).url
+        known = store.topics(host)
+        chosen = [topic for topic in known if value in {"all", str(topic)}]
+        if not chosen:
+            raise SettingError(
+                f"--publish-again: published_rows_url has no topic {value}; it has "
+                f"{listed([str(topic) for topic in known]) or 'none'}"
+            )
+        for topic in chosen:
+            stored = store.open_topic(
+                host, topic, f"topic {topic}", config.get("published_rows_days")
+            )
+            rows = counted(store.forget_all(stored.number), "row")
+            cls.logger.info("topic %d: forgot %s; the next run publishes them again", topic, rows)
+        ctx.exit()
 
     @classmethod
     @override
@@ -236,9 +296,7 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     def process_endofpipe(self) -> None:
         for line in unmatched_maps(self.config, self._streams):
             self.logger.warning("%s", line)
-        # The output of a tap that fails does not end with a STATE.
-        is_complete = self.message_reader.last_type == "STATE"
-        self._producer.finish(has_ended=True, is_complete=is_complete)
+        self._producer.finish()
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

@@ -1,7 +1,6 @@
 """SIGTERM and SIGINT end a run soon and in order; a second signal or a kill loses nothing."""
 
 import fcntl
-import json
 import os
 import random
 import select
@@ -312,21 +311,10 @@ SIGNAL_AFTER_READ = """
 """
 
 
-def test_all_that_was_read_before_a_signal_is_published_up_to_a_batch_file(
-    emulator, topic, start_target, tmp_path
-):
-    """The file may be too large for the rest of the time, and the state covers all of it."""
-    file = tmp_path / "orders.jsonl"
-    file.write_text('{"id": 105}\n', encoding="utf-8")
-    batch = {
-        "type": "BATCH",
-        "stream": "orders",
-        "encoding": {"format": "jsonl"},
-        "manifest": [file.as_uri()],
-    }
+def test_all_that_was_read_before_a_signal_is_published(emulator, topic, start_target, tmp_path):
     target = start_target(env=injected(tmp_path / "site", SIGNAL_AFTER_READ))
     # A single write, which the target reads with one call.
-    target.feed(schema(), *orders(105), state("all"), json.dumps(batch).encode(), state("after"))
+    target.feed(schema(), *orders(105), state("all"))
     done = target.end(within=10)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert published_ids(emulator, topic) == list(range(105))

@@ -42,7 +42,8 @@ GROUPS = {
         " start_from start_date end_date on_expired_bookmark tail"
     ),
     "Records": (
-        "record_format infer_schema schema_evolution payload_field message_key_field exactly_once"
+        "record_format infer_schema schema_evolution payload_field message_key_field"
+        " published_rows_url published_rows_days exactly_once dry_run"
         " validate_records on_rejected dead_letter_path max_rejected"
     ),
     "Limits and metrics": (

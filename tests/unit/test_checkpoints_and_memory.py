@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from target_workato_streams.delivery.at_least_once import AtLeastOnce
+from target_workato_streams.delivery.checkpoints import CheckpointTracker
 from target_workato_streams.publishing.messages import OutgoingMessage
 from target_workato_streams.publishing.topic_producer import BatchQueue
 from target_workato_streams.singer_messages import Record, Stream
@@ -10,25 +10,19 @@ from target_workato_streams.singer_messages import Record, Stream
 RECORD = Record(Stream("orders"), b"{}", 1)
 
 
-def added(guarantee: AtLeastOnce[OutgoingMessage], sequence: int) -> OutgoingMessage:
-    """A message that the guarantee waits for."""
-    message = OutgoingMessage(b"{}", RECORD, sequence)
-    assert guarantee.add_record(11, message)
-    return message
-
-
 @given(st.lists(st.sampled_from(["record", "state"]), max_size=40), st.randoms())
 def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgements(events, chance):
     """After each acknowledgement, no state precedes its records, and none is late."""
-    guarantee: AtLeastOnce[OutgoingMessage] = AtLeastOnce()
-    unacknowledged: list[tuple[int, OutgoingMessage]] = []
+    tracker = CheckpointTracker()
+    unacknowledged: list[tuple[int, int]] = []
     states = []
     for number, event in enumerate(events):
         if event == "state":
-            guarantee.add_state(b"%d" % number)
+            tracker.add_state(b"%d" % number)
             states.append(number)
         else:
-            unacknowledged.append((number, added(guarantee, number + 1)))
+            tracker.add_record(number + 1)
+            unacknowledged.append((number, number + 1))
     emitted = -1
 
     def newest() -> int:
@@ -36,31 +30,32 @@ def test_the_newest_covered_state_is_emitted_whatever_the_order_of_acknowledgeme
         return max((number for number in states if number < first_unacknowledged), default=-1)
 
     def taken() -> int:
-        state = guarantee.pop_state()
+        state = tracker.pop_state()
         return emitted if state is None else int(state)
 
     emitted = max(emitted, taken())
     assert emitted == newest()
     chance.shuffle(unacknowledged)
     while unacknowledged:
-        _, message = unacknowledged.pop()
-        guarantee.settle(11, [message], None)
-        assert guarantee.unsettled == len(unacknowledged)
+        _, sequence = unacknowledged.pop()
+        tracker.settle([sequence])
+        assert tracker.unsettled == len(unacknowledged)
         emitted = max(emitted, taken())
         assert emitted == newest()
 
 
 def test_a_slow_topic_does_not_accumulate_checkpoints():
     """While one record is unacknowledged, complete checkpoints after it are merged."""
-    guarantee: AtLeastOnce[OutgoingMessage] = AtLeastOnce()
-    first = added(guarantee, 1)
+    tracker = CheckpointTracker()
+    tracker.add_record(1)
     for number in range(1000):
-        guarantee.add_state(b"%d" % number)
-        guarantee.settle(11, [added(guarantee, number + 2)], None)
-    assert len(guarantee.checkpoints) <= 3
-    assert guarantee.pop_state() is None
-    guarantee.settle(11, [first], None)
-    assert guarantee.pop_state() == b"999"
+        tracker.add_state(b"%d" % number)
+        tracker.add_record(number + 2)
+        tracker.settle([number + 2])
+    assert len(tracker.checkpoints) <= 3
+    assert tracker.pop_state() is None
+    tracker.settle([1])
+    assert tracker.pop_state() == b"999"
 
 
 def test_a_record_that_is_kept_next_to_its_payload_counts_as_memory():

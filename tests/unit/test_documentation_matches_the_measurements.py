@@ -64,15 +64,6 @@ def test_batches_of_hot_rows(rows):
     assert found == pytest.approx(records, rel=0.05)
 
 
-def test_speed_of_exactly_once():
-    section = "Exactly once: speed"
-    plain, exact = (
-        measured(section, row, "records per second") for row in ("without", "exactly_once")
-    )
-    assert "about a fifth slower" in page("docs/exactly-once.md")
-    assert exact / plain == pytest.approx(4 / 5, abs=0.1)
-
-
 def test_latency_of_tail_mode():
     assert "within milliseconds" in page("docs/operations.md")
     assert measured("The tail", "tap-workato-streams", "95% within ms") < 10

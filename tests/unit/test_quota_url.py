@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tap_workato_streams.event_streams.quota import QuotaUrl, quota_url_problems
+from tap_workato_streams.event_streams.quota import StoreUrl, store_url_problems
 
 SECRET = "s3cret"
 
@@ -21,7 +21,7 @@ SECRET = "s3cret"
     ],
 )
 def test_a_valid_url_is_accepted(url):
-    assert list(quota_url_problems(url)) == []
+    assert list(store_url_problems(url)) == []
 
 
 @pytest.mark.parametrize(
@@ -42,26 +42,26 @@ def test_a_valid_url_is_accepted(url):
     ],
 )
 def test_an_invalid_url_is_explained(url, problem):
-    [line] = quota_url_problems(url)
+    [line] = store_url_problems(url)
     assert problem in line
     assert SECRET not in line
 
 
 def test_a_url_is_parsed():
     """The parameter `name` is removed; all others are passed to the store's library."""
-    url = QuotaUrl.parse(
+    url = StoreUrl.parse(
         f"postgresql://me:{SECRET}@db/meltano?sslmode=require&name=sales&application_name=el"
     )
     assert url.name == "sales"
     assert url.address == (
         f"postgresql://me:{SECRET}@db/meltano?sslmode=require&application_name=el"
     )
-    assert QuotaUrl.parse("redis://cache").name == "workato_streams"
-    assert QuotaUrl.parse("file:///tmp/my%20quota.db?name=a").path == Path("/tmp/my quota.db")  # noqa: S108
+    assert StoreUrl.parse("redis://cache").name == "workato_streams"
+    assert StoreUrl.parse("file:///tmp/my%20quota.db?name=a").path == Path("/tmp/my quota.db")  # noqa: S108
 
 
 def test_passwords_are_redacted():
-    url = QuotaUrl.parse("redis://me:p%40ss@cache:6379/0?name=a&sentinel_password=0ther")
+    url = StoreUrl.parse("redis://me:p%40ss@cache:6379/0?name=a&sentinel_password=0ther")
     assert str(url) == "redis://cache:6379/0"
     assert "p%40ss" not in repr(url)
     assert url.redact("wrong: p@ss, p%40ss, 0ther") == "wrong: ***, ***, ***"

@@ -29,6 +29,10 @@ SAME = [
     (b'{"id":1,"line":2}', b'{ "line" : 2, "id" : 1 }', ORDERS),
     (b'{"id":"\\u00e9","line":2}', '{"id":"é","line":2}'.encode(), ORDERS),
     (b'{"a":1,"b":[2]}', b'{"b": [2], "a": 1}', KEYLESS),
+    (b'{"id":1.10,"line":-0.0}', b'{"id":11e-1,"line":0}', ORDERS),
+    (b'{"a":1E5,"b":-12.50}', b'{"a":100000,"b":-125E-1}', KEYLESS),
+    (b'{"a":0.00012,"b":1e400}', b'{"a":1.2E-4,"b":10E+399}', KEYLESS),
+    (b'{"a":["\\ud800",1.10]}', b'{"a":["\\ud800",1.1]}', KEYLESS),
     (b'{"id":1,"a":{"x":1.10,"y":[]}}', b'{"a":{"y": [], "x":1.10},"id":1}', ORDERS),
     (b'{"a":"\\ud800","b":1}', b'{"b":1, "a":"\\uD800"}', KEYLESS),
     (b'{"id":1,"line":2,"_sdc_batched_at":"x"}', b'{"id":1,"line":2,"_sdc_sequence":7}', ORDERS),
@@ -41,14 +45,11 @@ SAME = [
 
 SAME_ROW = [
     (b'{"id":1,"line":2,"status":"new"}', b'{"id":1,"line":2,"status":"paid"}'),
-    (b'{"id":1,"line":2,"total":1.10}', b'{"id":1,"line":2,"total":1.1}'),
-    (b'{"id":1,"line":2,"total":1E5}', b'{"id":1,"line":2,"total":100000}'),
     (b'{"id":1,"line":2,"total":1}', b'{"id":1,"line":2,"total":"1"}'),
     (b'{"id":1,"line":2,"a":null}', b'{"id":1,"line":2}'),
     (b'{"id":1,"line":2,"a":"\\ud800"}', b'{"id":1,"line":2,"a":"\\ud801"}'),
     (b'{"id":1,"line":2,"a":"\\ud800"}', b'{"id":1,"line":2,"a":"\\ud800","_sdc_deleted_at":1}'),
     (b'{"id":1,"line":2,"a":"x"}', b'{"id":1,"line":2,"a":"\\ud800"}'),
-    (b'{"id":1,"line":2,"a":["\\ud800",1.10]}', b'{"id":1,"line":2,"a":["\\ud800",1.1]}'),
 ]
 
 
@@ -56,7 +57,6 @@ OTHER_ROW = [
     (b'{"id":1,"line":2}', b'{"id":2,"line":1}', ORDERS),
     (b'{"id":1,"line":2}', b'{"id":"1","line":2}', ORDERS),
     (b'{"id":1,"line":12}', b'{"id":11,"line":2}', ORDERS),
-    (b'{"id":1.10,"line":1}', b'{"id":1.1,"line":1}', ORDERS),
     (b'{"id":1,"line":null}', b'{"id":1}', ORDERS),
     (b'{"a":1}', b'{"a":"1"}', KEYLESS),
     (b'{"a":1}', b'{"a":1,"_sdc_deleted_at":"2026-11-24"}', KEYLESS),
@@ -75,7 +75,7 @@ def test_the_same_version_has_the_same_key(one, other, stream):
 
 @pytest.mark.parametrize(("one", "other"), SAME_ROW)
 def test_an_update_has_another_key_of_the_same_row(one, other):
-    """A consumer that drops duplicates keeps the update; every digit counts, and a deletion."""
+    """A consumer that drops duplicates keeps the update; every value counts, and a deletion."""
     assert of(one).row == of(other).row
     assert of(one).content != of(other).content
     assert of(one).is_keyed
@@ -106,7 +106,7 @@ def test_the_content_is_that_of_the_payload():
 
 def test_the_format_is_the_one_that_consumers_know():
     """The format is part of the public interface: consumers compare keys."""
-    row, content = "d6b3fdc9c1a20b6bd4b602a201c03721", "f32102d3f73d3b0b8e8a3ac3b361e3bf"
+    row, content = "d6b3fdc9c1a20b6bd4b602a201c03721", "869e39b3344a5c1684db839f9c8d085b"
     assert of(b'{"id":1,"line":2,"total":1.10}').key == f"{row}-{content}"
     row = "d6b3fdc9560277d8bc685998c83fdb7b"
     assert of(b'{"total":1.10}', KEYLESS).key == f"{row}-{row}"

@@ -275,10 +275,10 @@ def test_a_url_overrides_the_data_center():
 EXTRAS = {"faker", "metrics", "postgres", "redis"}
 
 
-@pytest.mark.parametrize(("connector", "own"), [(TAP, set()), (TARGET, {"s3"})])
-def test_extras_of_both_connectors(connector, own):
-    """Each optional library has an extra. Only the target reads batch files, also from S3."""
-    assert {*(metadata(connector.name).get_all("Provides-Extra") or ())} == EXTRAS | own
+@pytest.mark.parametrize("connector", [TAP, TARGET])
+def test_extras_of_both_connectors(connector):
+    """Each optional library has an extra."""
+    assert {*(metadata(connector.name).get_all("Provides-Extra") or ())} == EXTRAS
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -30,16 +30,16 @@ from .redaction import redact
 
 
 @dataclass(frozen=True)
-class QuotaUrl:
-    """A parsed ``quota_url``."""
+class StoreUrl:
+    """A parsed ``quota_url``, or that of another store."""
 
     scheme: str  # file, redis, rediss or postgresql
     name: str  # distinguishes workspaces that share a store
     address: str = field(repr=False)  # for the store's library; may contain a password
 
     @classmethod
-    def parse(cls, url: str) -> QuotaUrl:
-        """Parse a URL in which ``quota_url_problems`` finds no problems."""
+    def parse(cls, url: str) -> StoreUrl:
+        """Parse a URL in which ``store_url_problems`` finds no problems."""
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         name = options.pop("name", "workato_streams")
@@ -63,8 +63,11 @@ class QuotaUrl:
         return redact(text, [unquote(parts.password or ""), *passwords])
 
 
-def quota_url_problems(url: str) -> Iterator[str]:
-    """Yield the problems with a ``quota_url``, without the URL, which may contain a password."""
+SERVERS = ("redis", "rediss", "postgresql")
+
+
+def store_url_problems(url: str, servers: Sequence[str] = SERVERS) -> Iterator[str]:
+    """Yield the problems with the URL of a store, without the URL, which may have a password."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -73,13 +76,13 @@ def quota_url_problems(url: str) -> Iterator[str]:
         return
     if parts.scheme == "file":
         yield from _file_problems(parts)
-    elif parts.scheme in {"redis", "rediss"}:
-        if not parts.hostname:
-            yield f"must contain the host, such as {parts.scheme}://localhost:6379/0"
-    # libpq can take the host from an option or from the environment.
-    elif parts.scheme != "postgresql":
-        yield "must begin with file:///, redis://, rediss:// or postgresql://"
+    elif parts.scheme not in servers:
+        *first, last = (f"{scheme}://" for scheme in servers)
+        yield f"must begin with {', '.join(['file:///', *first])} or {last}"
         return
+    # libpq can take the host from an option or from the environment.
+    elif parts.scheme != "postgresql" and not parts.hostname:
+        yield f"must contain the host, such as {parts.scheme}://localhost:6379/0"
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
         if key == "name" and not re.fullmatch("[a-z0-9_-]{1,32}", value):
             yield "name must be 1 to 32 lower-case letters, digits, _ or -"
@@ -87,7 +90,7 @@ def quota_url_problems(url: str) -> Iterator[str]:
 
 def _file_problems(parts: SplitResult) -> Iterator[str]:
     if parts.netloc not in {"", "localhost"} or not re.match("/+[^/]", parts.path):
-        yield "must contain the absolute path of a file, such as file:///var/lib/meltano/quota.db"
+        yield "must contain the absolute path of a file, such as file:///var/lib/meltano/store.db"
         return
     path = Path(url2pathname(parts.path))
     if path.is_dir():
@@ -117,7 +120,7 @@ class Store(Protocol):
 class FileStore:
     """A store for the processes of one machine."""
 
-    def __init__(self, url: QuotaUrl) -> None:
+    def __init__(self, url: StoreUrl) -> None:
         import sqlite3  # noqa: PLC0415 - only with this store
 
         self._name = url.name
@@ -185,7 +188,7 @@ return {0, other}
 class RedisStore:
     """A store for several machines."""
 
-    def __init__(self, url: QuotaUrl) -> None:
+    def __init__(self, url: StoreUrl) -> None:
         from redis import Redis  # noqa: PLC0415 - an extra
         from redis.backoff import NoBackoff  # noqa: PLC0415
         from redis.retry import Retry  # noqa: PLC0415
@@ -227,7 +230,7 @@ SELECT (SELECT greatest(1, 1000 * extract(epoch FROM wait))::bigint FROM blockin
 class PostgresStore:
     """A store for several machines; the first process creates its table."""
 
-    def __init__(self, url: QuotaUrl) -> None:
+    def __init__(self, url: StoreUrl) -> None:
         import psycopg  # noqa: PLC0415 - an extra
 
         self._db = psycopg.connect(
@@ -251,7 +254,7 @@ class PostgresStore:
 
 
 # The store of each scheme of ``quota_url``.
-STORES: dict[str, Callable[[QuotaUrl], Store]] = {
+STORES: dict[str, Callable[[StoreUrl], Store]] = {
     "file": FileStore,
     "redis": RedisStore,
     "rediss": RedisStore,
@@ -270,7 +273,7 @@ class SharedQuota:
     """The requests of all processes that share a quota; not thread-safe."""
 
     def __init__(self, url: str, max_requests: int, window_secs: float) -> None:
-        self._url = QuotaUrl.parse(url)
+        self._url = StoreUrl.parse(url)
         self._limit = max_requests, round(window_secs * 1000)
         self._store: Store | None = None
         self._close_store: Callable[[], object] = lambda: None

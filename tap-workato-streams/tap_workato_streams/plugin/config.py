@@ -27,7 +27,7 @@ from typing_extensions import override
 from ..event_streams import CONNECTOR
 from ..event_streams.errors import SettingError
 from ..event_streams.json import decode
-from ..event_streams.quota import quota_url_problems
+from ..event_streams.quota import store_url_problems
 from ..event_streams.session import DATA_CENTERS, LEGACY_DATA_CENTERS, is_loopback
 from .command import ConnectorCommand
 from .wording import listed
@@ -205,7 +205,7 @@ def connection_problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: {problem}"
     quota_url = config.get("quota_url")
     if isinstance(quota_url, str):
-        yield from (f"quota_url: {problem}" for problem in quota_url_problems(quota_url))
+        yield from (f"quota_url: {problem}" for problem in store_url_problems(quota_url))
         if config.get("max_requests_per_minute") is None:
             yield "quota_url: requires max_requests_per_minute, the quota that all processes share"
     center = config.get("data_center")
@@ -379,6 +379,7 @@ EXTRAS = (
     ("quota_url: redis://", "quota_url", "^redis:", "redis", "redis"),
     ("quota_url: rediss://", "quota_url", "^rediss:", "redis", "redis"),
     ("quota_url: postgresql://", "quota_url", "^postgresql:", "psycopg", "postgres"),
+    ("published_rows_url:", "published_rows_url", "^postgresql:", "psycopg", "postgres"),
 )
 
 

@@ -1,14 +1,12 @@
-"""The guarantee of a run: which records are published, and which states are emitted.
+"""What of a topic's records a run must publish, and when a state is true.
 
-Both guarantees have the same methods, which `AtLeastOnce` describes. Those of `TopicGuarantee` are
-for the workers of a topic, all others for the main thread.
+Both kinds of delivery have the same methods, which `AtLeastOnce` describes.
 """
 
 from typing import TypeAlias
 
-from .at_least_once import AtLeastOnce, AtLeastOnceTopic
-from .exactly_once.run import ExactlyOnce, ExactlyOnceTopic
+from .at_least_once import AtLeastOnce
+from .published_rows import PublishedRows
 from .records import R
 
-Guarantee: TypeAlias = AtLeastOnce[R] | ExactlyOnce[R]
-TopicGuarantee: TypeAlias = AtLeastOnceTopic | ExactlyOnceTopic[R]
+Delivery: TypeAlias = AtLeastOnce[R] | PublishedRows[R]

@@ -1,11 +1,9 @@
-"""What both guarantees know of records, requests and topics."""
+"""What a delivery knows of records, requests and threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
-
-import msgspec
 
 from ..message_key import RowVersion
 
@@ -24,15 +22,12 @@ class Versioned(Protocol):
     def sequence(self) -> int:
         """Its position in the input; higher for later records."""
 
+    @property
+    def stream_name(self) -> str:
+        """The name of its stream, for log lines."""
+
 
 R = TypeVar("R", bound=Versioned)
-
-
-class Position(msgspec.Struct, frozen=True):
-    """The last message of a topic that was read or acknowledged."""
-
-    message_id: str | None  # None if the topic was empty
-    message_time: str | None = None  # by the service's clock; None if unknown
 
 
 class PublishResult(NamedTuple):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..delivery import Guarantee
 from ..plugin.wording import counted
 from .messages import InvalidPayloadError, OutgoingMessage
 
@@ -44,38 +42,35 @@ class BatchSettings:
 class BatchBuilder:
     """The batch of a topic that is under construction.
 
-    If a complete batch contains records on both sides of the guarantee's cut, it ends there, and
-    the others start the next batch.
+    No two of its messages have the same key, which is the row if rows are remembered.
     """
 
-    def __init__(self, settings: BatchSettings, guarantee: Guarantee[OutgoingMessage]) -> None:
+    def __init__(
+        self, settings: BatchSettings, key: Callable[[OutgoingMessage], str | int]
+    ) -> None:
         self.messages: list[OutgoingMessage] = []
+        self.started_at = 0.0  # on the monotonic clock
         self._settings = settings
-        self._guarantee = guarantee
+        self._key = key
         self._keys: set[str | int] = set()
-        self._started_at = 0.0
         self._bytes = 0
 
-    @property
-    def due_at(self) -> float:
-        """The time on the monotonic clock at which the batch is sent even if it is not full."""
-        return self._started_at + self._settings.max_age_secs
-
-    def add(self, message: OutgoingMessage) -> Sequence[list[OutgoingMessage]]:
+    def add(self, message: OutgoingMessage, since: float) -> Sequence[list[OutgoingMessage]]:
         """Add a message, which must fit into a request, and return the complete batches.
 
         These are the previous messages if the new one does not fit, and all if it fills the batch.
+        The message has waited since a time on the monotonic clock.
         """
         size = len(message.body) + SEPARATOR_BYTES
         largest = self._settings.max_bytes - size
-        key = self._guarantee.batch_key(message)
+        key = self._key(message)
         complete = []
-        while self.messages and (self._bytes > largest or key in self._keys):
+        if self.messages and (self._bytes > largest or key in self._keys):
             complete.append(self.pop_batch())
         if not self.messages:
             # No comma precedes the first message.
             self._bytes = self._settings.frame_bytes - SEPARATOR_BYTES
-            self._started_at = time.monotonic()
+            self.started_at = since
         self.messages.append(message)
         self._bytes += size
         self._keys.add(key)
@@ -84,15 +79,7 @@ class BatchBuilder:
         return complete
 
     def pop_batch(self) -> list[OutgoingMessage]:
-        """Return the batch, or its part before the cut, and start the next one with the rest."""
-        closed, self.messages = self.messages, []
+        """Return the batch, and start the next one."""
+        batch, self.messages = self.messages, []
         self._keys.clear()
-        cut = self._guarantee.cut
-        before = sum(message.sequence <= cut for message in closed)
-        if not 0 < before < len(closed):
-            return closed
-        started_at = self._started_at
-        for message in closed[before:]:
-            self.add(message)
-        self._started_at = started_at
-        return closed[:before]
+        return batch

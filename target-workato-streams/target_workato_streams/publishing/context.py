@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..delivery import Guarantee
+from ..delivery import Delivery
+from ..delivery.store import Store
 from ..event_streams.errors import EventStreamsError
 from ..event_streams.rate_limiter import RateLimiter
 from .batches import BatchSettings
@@ -147,6 +148,8 @@ class PublishSettings:
     max_retry_secs: float
     max_rejected: int | None = 0  # None for no maximum
     dead_letter_path: Path | None = None  # None if a rejected message ends the run
+    dry_run: bool = False  # counts messages and requests, and sends nothing
+    max_requests_per_minute: int | None = None  # for the estimate of a dry run
 
 
 @dataclass
@@ -156,7 +159,8 @@ class PublishContext:
     settings: PublishSettings
     connect: Callable[[int], PublishClient]  # opens a connection to a topic, for one worker
     limiter: RateLimiter
-    guarantee: Guarantee[OutgoingMessage]
+    deliver: Callable[[int], Delivery[OutgoingMessage]]  # creates the delivery of a topic
+    store: Store | None = None  # of published rows
     latency: Histogram | None = None  # None if metrics are not served
     rejection_limit: RejectionLimit = field(init=False)
     entry_retries: EntryRetries = field(init=False)

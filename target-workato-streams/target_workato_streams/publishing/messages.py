@@ -10,10 +10,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..delivery.records import Position
 from ..event_streams.json import members
 from ..message_key import NO_ROW_VERSION, RowVersion, version
 from ..singer_messages import Record, Stream
+
+# With `exactly_once`, if no other field is set.
+KEY_FIELD = "message_key"
+
+
+def message_key_field(config: Mapping[str, Any]) -> str | None:
+    """Return the name of the field with the message key, if there is one."""
+    field: str | None = config.get("message_key_field")
+    return field or (KEY_FIELD if config["exactly_once"] else None)
 
 
 class InvalidPayloadError(Exception):
@@ -26,11 +34,13 @@ class Payload:
 
     field: str | None = None  # to publish instead of the record
     key_field: str | None = None  # to add with the message key
+    is_remembered: bool = False  # whether the version of its row is needed in any case
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Payload:
         """Create the payload from the settings."""
-        return cls(config.get("payload_field"), config.get("message_key_field"))
+        is_remembered = bool(config.get("published_rows_url"))
+        return cls(config.get("payload_field"), message_key_field(config), is_remembered)
 
     def of(self, record: bytes, stream: Stream) -> tuple[bytes, RowVersion]:
         """Build the JSON object to publish, and return it with the version in its message key.
@@ -44,7 +54,8 @@ class Payload:
                 problem = "is not an object" if body else "is missing"
                 raise InvalidPayloadError(f"payload_field {self.field} {problem}")
         if self.key_field is None:
-            return body, NO_ROW_VERSION
+            named = version(body, record, stream) if self.is_remembered else NO_ROW_VERSION
+            return body, named
         # Nearly all payloads contain neither the name nor an escape, so most need no decoding.
         may_have_key = self._key_name in body or b"\\" in body
         if may_have_key and self.key_field in members(body):
@@ -79,13 +90,17 @@ class OutgoingMessage(msgspec.Struct, frozen=True, gc=False, eq=False):
     # The record after stream maps, and its stream, whose name and key they may have changed.
     mapped: tuple[Stream, bytes] | None = None
 
+    @property
+    def stream_name(self) -> str:
+        """The name of the stream after stream maps."""
+        return (self.mapped[0] if self.mapped else self.record.stream).name
+
 
 class Published(NamedTuple):
     """The service acknowledged these messages."""
 
     messages: Sequence[OutgoingMessage]
-    # The last message of the topic that was acknowledged or read, if the guarantee needs it.
-    position: Position | None = None
+    unchanged: int = 0  # how many of them were not sent, because the topic's rows are the same
 
 
 class Rejected(NamedTuple):

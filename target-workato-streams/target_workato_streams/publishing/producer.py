@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
+from ..delivery.checkpoints import CheckpointTracker
 from ..event_streams import logger
 from ..event_streams.errors import EventStreamsError, Stopped
 from ..message_key import NO_ROW_VERSION
@@ -16,7 +17,7 @@ from ..state.dead_letters import DeadLetters
 from ..state.writer import StateWriter
 from .context import PublishContext
 from .messages import Failed, InvalidPayloadError, Outcome, OutgoingMessage, Published, Rejected
-from .summary import Summary
+from .summary import Planned, Summary, log_plan
 from .topic_producer import TopicProducer
 
 T = TypeVar("T")
@@ -38,13 +39,14 @@ class Producer:
 
     def __init__(self, context: PublishContext) -> None:
         path = self.dead_letter_path = context.settings.dead_letter_path
+        self._dry_run = context.settings.dry_run
         self.topics: dict[int, TopicProducer] = {}
         self.routes: dict[str, TopicProducer | None] = {}  # None for a stream that is skipped
         self.stopping = False  # after a signal, no more input is read
         self._context = context
-        self._guarantee = context.guarantee
+        self._checkpoints = CheckpointTracker()
         self._sequence = 0  # of the last message
-        self._dead_letters = DeadLetters(path) if path else None
+        self._dead_letters = DeadLetters(path) if path and not self._dry_run else None
         self._states = StateWriter(self._dead_letters)
         self._failure: Exception | None = None
         # The time on the monotonic clock at which the run has to end; None before a shutdown.
@@ -61,7 +63,7 @@ class Producer:
         if topic_id not in self.topics:
             self.topics[topic_id] = TopicProducer(topic_id, self._context)
         self.routes[stream] = producer = self.topics[topic_id]
-        producer.streams[stream] = None
+        producer.streams.setdefault(stream, 0)
 
     def add(self, stream: Stream, text: bytes, record: Record, problem: str | None = None) -> None:
         """Publish a record; return when there is room for another one.
@@ -88,49 +90,43 @@ class Producer:
             rejected = self._context.rejection_limit.count(Rejected(message, problem))
             if isinstance(rejected, Failed):
                 self._fail(rejected)
-            else:  # the guarantee does not know the record
+            else:  # no state waits for the record
                 self._write_dead_letter(producer, rejected)
             self.poll()
             return
         if not producer.is_open:
             self._open(producer)
-        if not self._guarantee.add_record(producer.topic_id, message):
-            producer.tally.skipped += 1
-        elif producer.add(message):
+        self._checkpoints.add_record(message.sequence)
+        waiting = len(producer.queue)
+        try:
+            self._settle(producer.add(message))
+        except EventStreamsError as exc:
+            self._fail(Failed(exc))
+            raise
+        if len(producer.queue) != waiting:
             # Polls even if there is room, because a chunk of the input may contain many batches.
             self.poll_while(lambda: self._has_to_pause(producer))
 
     def add_state(self, state: bytes) -> None:
         """Add the value of a STATE message, which covers all records before it."""
-        self._guarantee.add_state(state)
+        self._checkpoints.add_state(state)
         self._emit_state()
 
-    def finish(self, *, has_ended: bool = False, is_complete: bool = False) -> None:
+    def finish(self) -> None:
         """Publish the records that were read, and emit the state that covers them.
 
-        After a failure or a signal, it does so as far as possible. If the input has ended with
-        a STATE, it is complete; if not, the tap may have failed. Raises `EventStreamsError` if the
-        run has failed, or if messages are unacknowledged.
+        After a failure or a signal, it does so as far as possible. Raises `EventStreamsError` if
+        the run has failed, or if messages are unacknowledged.
         """
         with suppress(EventStreamsError):  # a failure or a signal is reported below
-            self._publish_all()
-            if has_ended and not self.stopping:
-                for topic_id, message in self._guarantee.finish(is_complete=is_complete):
-                    self.topics[topic_id].add(message)
-                self._publish_all()
+            self._submit_open(self.topics.values())
+            self.poll_while(lambda: not self._is_idle)
         while not self._is_idle or self._states.output is not None:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 break
             self.wait()
             self._handle_events()
-        is_idle = self._is_idle
-        for producer in self.topics.values():
-            producer.close(join=is_idle)
-        self._context.wakeup.close()
-        self._summary.log()
-        if self._dead_letters is not None:
-            with self._output_errors():
-                self._dead_letters.close()
+        self._close()
         if self._failure is not None:
             raise self._failure
         if self._states.output is not None:
@@ -138,11 +134,33 @@ class Producer:
                 "the last state could not be written, because nothing reads stdout; check the "
                 "program that reads the states, and run again"
             )
-        if unsettled := self._guarantee.unsettled:
+        if unsettled := self._checkpoints.unsettled:
             raise EventStreamsError(
                 f"stopped with {counted(unsettled, 'unacknowledged message')}; the next "
                 "run resumes from the last state and publishes them again"
             )
+
+    def _close(self) -> None:
+        """Stop the workers, log the summary, and close files and the store of published rows."""
+        is_idle = self._is_idle
+        for producer in self.topics.values():
+            producer.close(join=is_idle)
+        self._context.wakeup.close()
+        if self._context.store and is_idle:
+            self._context.store.close()
+        for producer in self.topics.values():
+            producer.delivery.log_summary()
+        if self._dry_run:
+            plans = [
+                Planned(each.label, each.streams, each.delivery.streams, each.total)
+                for each in self.topics.values()
+            ]
+            log_plan(plans, self._context.settings.max_requests_per_minute)
+        else:
+            self._summary.log()
+        if self._dead_letters is not None:
+            with self._shutdown_on_error():
+                self._dead_letters.close()
 
     def stop(self) -> None:
         """Stop reading, and finish within the time limit after a signal; signal-safe."""
@@ -187,27 +205,29 @@ class Producer:
         return future.result()
 
     def _open(self, producer: TopicProducer) -> None:
-        """Prepare the guarantee for a topic before its first message."""
+        """Prepare the delivery of a topic before its first message."""
         try:
-            self._guarantee.open_topic(producer.topic_id, producer.label, self.run_in_thread)
+            producer.delivery.open(producer.label, self.run_in_thread)
         except EventStreamsError as exc:
             # A signal is no failure, and that of another topic has already been handled.
             if self._failure is None and not isinstance(exc, Stopped):
                 self._fail(Failed(exc))
             raise
         producer.is_open = True
-        self._emit_state()
 
     @property
     def _is_idle(self) -> bool:
         """Whether all outcomes of all batches that were submitted have been handled."""
         return all(each.idle for each in self.topics.values()) and not self._context.outcomes
 
-    def _publish_all(self) -> None:
-        """Publish everything that was read, and handle the outcomes; raises as `poll_while`."""
-        for producer in self.topics.values():
-            producer.submit_open()
-        self.poll_while(lambda: not self._is_idle)
+    def _submit_open(self, producers: Iterable[TopicProducer]) -> None:
+        """Close and queue the batches under construction."""
+        with self._shutdown_on_error():
+            for producer in producers:
+                self._settle(producer.submit_open())
+
+    def _settle(self, messages: Sequence[OutgoingMessage]) -> None:
+        self._checkpoints.settle([message.sequence for message in messages])
 
     def _has_to_pause(self, producer: TopicProducer) -> bool:
         """Whether reading should pause because enough batches of a topic wait.
@@ -220,7 +240,7 @@ class Producer:
         topics = self.topics.values()
         if not producer.failing or all(each.failing for each in topics):
             return True
-        memory = sum(each.queue.memory for each in topics) + self._guarantee.memory
+        memory = sum(each.queue.memory for each in topics) + self._checkpoints.memory
         return memory > MAX_WAITING_BYTES
 
     def _handle_events(self) -> None:
@@ -228,27 +248,30 @@ class Producer:
         while self._context.outcomes:
             self._handle(*self._context.outcomes.popleft())
         now = time.monotonic()
-        for producer in self.topics.values():
-            if producer.due_at <= now:
-                producer.submit_open()
+        self._submit_open([each for each in self.topics.values() if each.due_at <= now])
         self._emit_state()
         self._summary.report_if_due()
-        self._guarantee.report_progress()
+        for producer in self.topics.values():
+            producer.delivery.report_progress()
 
     def _handle(self, topic_id: int, outcome: Outcome) -> None:
         producer = self.topics[topic_id]
         if isinstance(outcome, Published):
-            self._guarantee.settle(topic_id, outcome.messages, outcome.position)
-            producer.tally.published += len(outcome.messages)
+            self._settle(producer.delivery.settle(outcome.messages))
+            for message in outcome.messages if self._dry_run else ():
+                producer.streams[message.stream_name] += 1
+            producer.tally.published += len(outcome.messages) - outcome.unchanged
+            producer.tally.unchanged += outcome.unchanged
         elif isinstance(outcome, Failed):
             self._fail(outcome)
         elif self._write_dead_letter(producer, outcome):
-            self._guarantee.settle(topic_id, [outcome.message], None)
+            self._settle(producer.delivery.settle([outcome.message]))
 
     def _write_dead_letter(self, producer: TopicProducer, rejected: Rejected) -> bool:
         """Write a rejected record to the dead-letter file; return whether that succeeded."""
+        producer.tally.dead_lettered += self._dry_run
         if self._dead_letters is not None:  # without a file, no message may be rejected
-            with self._output_errors():
+            with self._shutdown_on_error():
                 error = {
                     "topic_id": producer.topic_id,
                     "reason": rejected.reason,
@@ -269,8 +292,9 @@ class Producer:
 
     def _emit_state(self) -> None:
         """Emit the newest state that covers only acknowledged messages, or the rest of the last."""
-        with self._output_errors():
-            self._states.write(self._guarantee.pop_state())
+        with self._shutdown_on_error():
+            if not self._dry_run:
+                self._states.write(self._checkpoints.pop_state())
 
     def _fail(self, failed: Failed) -> None:
         """Start a shutdown because of a failure; only the first failure is reported.
@@ -286,8 +310,8 @@ class Producer:
             producer.drop_from(first_dropped)
 
     @contextmanager
-    def _output_errors(self) -> Iterator[None]:
-        """Start a shutdown if a state or a dead letter cannot be written."""
+    def _shutdown_on_error(self) -> Iterator[None]:
+        """Start a shutdown if a file or the store of published rows cannot be used."""
         try:
             yield
         except EventStreamsError as exc:

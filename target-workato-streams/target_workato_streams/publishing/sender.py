@@ -21,7 +21,8 @@ from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
-from ..delivery import TopicGuarantee
+from ..delivery import Delivery
+from ..delivery.records import PublishResult
 from ..event_streams.errors import RequestRejected, Unavailable
 from ..message_key import row_key
 from .client import PublishClient
@@ -156,13 +157,13 @@ class BatchSender:
         self,
         client: PublishClient,
         context: PublishContext,
-        guarantee: TopicGuarantee[OutgoingMessage],
+        delivery: Delivery[OutgoingMessage],
     ) -> None:
         self.failing = False  # whether the last request failed and is being retried
         self.tally = client.tally
         self._client = client
         self._context = context
-        self._guarantee = guarantee
+        self._delivery = delivery
 
     def publish(self, messages: Sequence[OutgoingMessage]) -> Iterator[Published | Rejected]:
         """Publish messages, and yield exactly one outcome of each as soon as it is known.
@@ -188,7 +189,7 @@ class BatchSender:
             else:
                 batch.on_response(request, *self._sort_failed(request, failed, unknown))
             if accepted := batch.pop_accepted():
-                yield Published(accepted, self._guarantee.position)
+                yield Published(accepted, sum(map(self._delivery.is_unchanged, accepted)))
             yield from batch.pop_rejected()
 
     def _sort_failed(
@@ -221,26 +222,31 @@ class BatchSender:
 
         If it raises `ServiceError`, no message is acknowledged.
         """
-        missing = self._guarantee.missing(messages)
+        missing = self._delivery.missing(messages)
         if not missing:
             return {}, ()
         self.tally.resent += len(missing) if batch.has_sent else 0
         batch.has_sent = True
         try:
             result = self._client.publish([message.body for message in missing])
+        except RequestRejected as exc:
+            self._delivery.on_response(
+                missing, PublishResult(dict.fromkeys(range(len(missing)), exc.reason))
+            )
+            raise
         except Unavailable as exc:
             self._mark_failing()
             # With 425 and 429, the service has not applied the request.
             if exc.sent and exc.status not in {425, 429}:
                 is_throttled = exc.status == 503 and exc.retry_after is not None
-                if self._guarantee.on_lost(is_throttled=is_throttled):
+                if self._delivery.on_lost(missing, is_throttled=is_throttled):
                     self.tally.possibly_duplicated += batch.add_in_doubt(missing)
             raise
         self.failing = False
         unknown = [missing[index] for index in result.unknown]
-        if unknown and self._guarantee.on_lost(is_throttled=False):
+        if unknown and self._delivery.on_lost(unknown, is_throttled=False):
             self.tally.possibly_duplicated += batch.add_in_doubt(unknown)
-        if not self._guarantee.on_response(missing, result):
+        if not self._delivery.on_response(missing, result):
             self._mark_failing()
             raise self._client.not_understood(len(unknown) or len(missing), len(missing))
         return {missing[index]: reason for index, reason in result.failed.items()}, unknown

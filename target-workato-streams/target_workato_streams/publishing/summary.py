@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..event_streams import logger
 from ..event_streams.rate_limiter import RateLimiter, RequestStats
 from ..plugin.monitoring import metric, request_metrics, start_progress
-from ..plugin.wording import counted
+from ..plugin.wording import counted, duration
 
 if TYPE_CHECKING:
     from prometheus_client import Histogram, Metric
@@ -21,7 +21,7 @@ class Tally:
     """The counts of one topic or of one of its workers; each is updated by one thread only."""
 
     published: int = 0  # acknowledged
-    skipped: int = 0  # already in the topic, with `exactly_once`
+    unchanged: int = 0  # not sent, because the last message of their row is the same
     dead_lettered: int = 0
     resent: int = 0  # messages in requests after their first one
     possibly_duplicated: int = 0  # in requests that may have been applied without a response
@@ -36,9 +36,9 @@ class Tally:
 
     def __str__(self) -> str:
         """Format the counts for the log."""
-        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        unchanged = f", {self.unchanged} unchanged" if self.unchanged else ""
         return (
-            f"{self.published} published{skipped}, {counted(self.dead_lettered, 'dead letter')}, "
+            f"{self.published} published{unchanged}, {counted(self.dead_lettered, 'dead letter')}, "
             f"{self.resent} resent, {self.possibly_duplicated} possibly duplicated, "
             f"{counted(self.requests, 'request')}, {counted(self.body_bytes, 'byte')}"
         )
@@ -74,6 +74,49 @@ class Summary:
             logger.info("%s: %s, %.1f s", label, tally, secs)
 
 
+class Planned(NamedTuple):
+    """What a dry run has found out about a topic."""
+
+    label: str
+    messages: Mapping[str, int]  # of each stream
+    rows: Mapping[str, object]  # how those of each stream have changed, if rows are remembered
+    tally: Tally
+
+
+# Workato's default, if `max_requests_per_minute` is not set.
+DEFAULT_QUOTA = 60
+
+
+def log_plan(topics: Iterable[Planned], quota: int | None) -> None:
+    """Log what a run would publish, for each stream and topic of a dry run."""
+    requests = 0
+    for topic in topics:
+        for stream, messages in topic.messages.items():
+            rows = topic.rows.get(stream)
+            logger.info(
+                "%s: a run would publish %s%s",
+                stream,
+                counted(messages, "message"),
+                f" ({rows})" if rows else "",
+            )
+        tally = topic.tally
+        requests += tally.requests
+        logger.info(
+            "%s: %s in %s with %s, and %s",
+            topic.label,
+            counted(tally.published, "message"),
+            counted(tally.requests, "request"),
+            counted(tally.body_bytes, "byte"),
+            counted(tally.dead_lettered, "invalid record"),
+        )
+    per_minute = quota or DEFAULT_QUOTA
+    logger.info(
+        "dry_run: nothing was published; a run would take about %s at %d requests per minute",
+        duration(60 * requests / per_minute),
+        per_minute,
+    )
+
+
 def target_metrics(
     tallies: Mapping[int, Tally],
     in_flight: Mapping[int, int],
@@ -88,13 +131,13 @@ def target_metrics(
 
     published = {topic_id: tally.published for topic_id, tally in tallies.items()}
     rejected = {topic_id: tally.dead_lettered for topic_id, tally in tallies.items()}
-    skipped = {topic_id: tally.skipped for topic_id, tally in tallies.items()}
+    unchanged = {topic_id: tally.unchanged for topic_id, tally in tallies.items()}
     written = "Messages written to the dead-letter file."
-    avoided = "Messages not published again, because the topic already contains them."
+    same = "Records that were not published, because their rows have not changed."
     sent = "Batches that have been sent but not yet acknowledged."
     yield by_topic("messages_published_total", "Messages acknowledged by Event Streams.", published)
     yield by_topic("messages_rejected_total", written, rejected)
-    yield by_topic("duplicates_avoided_total", avoided, skipped)
+    yield by_topic("rows_unchanged_total", same, unchanged)
     yield by_topic("batches_in_flight", sent, in_flight)
     if latency:
         yield from latency.collect()

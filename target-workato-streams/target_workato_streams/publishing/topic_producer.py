@@ -12,10 +12,10 @@ from contextlib import closing
 from ..event_streams.errors import EventStreamsError, Stopped
 from ..plugin.command import describe
 from ..plugin.wording import listed
-from .batches import BatchBuilder
+from .batches import BatchBuilder, encode
 from .client import PublishClient
 from .context import PublishContext
-from .messages import Failed, OutgoingMessage, Rejected
+from .messages import Failed, OutgoingMessage, Published, Rejected
 from .sender import BatchSender
 from .summary import Tally
 
@@ -115,25 +115,32 @@ class TopicProducer:
 
     def __init__(self, topic_id: int, context: PublishContext) -> None:
         self.topic_id = topic_id
-        self.builder = BatchBuilder(context.settings.batch, context.guarantee)
-        self.is_open = False  # whether the guarantee has been prepared for the topic
-        self.streams: dict[str, None] = {}  # names, in the order of their first record
+        self.delivery = context.deliver(topic_id)
+        self.is_open = False  # whether the delivery has been prepared for the topic
+        # Names in the order of their first record, and in a dry run, the messages of each stream.
+        self.streams: dict[str, int] = {}
         self.tally = Tally()  # counts of the main thread
         self.queue = BatchQueue(context.settings.max_in_flight)
         self._context = context
+        # Records that are not compared yet, and the time since which the first one has waited.
+        self._chunk: list[OutgoingMessage] = []
+        self._waits_since = 0.0
+        self._builder = BatchBuilder(context.settings.batch, self.delivery.batch_key)
         self._senders: list[BatchSender] = []
         self._workers: list[threading.Thread] = []
 
     @property
     def label(self) -> str:
         """The topic and its streams, for errors and the summary."""
-        return f"{listed([*self.streams])} (topic {self.topic_id})"
+        # In a dry run, topics that would be created have negative ids.
+        topic = f"topic {self.topic_id}" if self.topic_id > 0 else "a new topic"
+        return f"{listed([*self.streams])} ({topic})"
 
     @property
     def total(self) -> Tally:
         """The counts of the main thread and of all workers."""
         total = Tally.total([self.tally, *(sender.tally for sender in self._senders)])
-        total.requests += self._context.guarantee.requests(self.topic_id)
+        total.requests += self.delivery.requests
         return total
 
     @property
@@ -147,35 +154,58 @@ class TopicProducer:
 
         Infinite if it is empty, or if it has to wait for other batches and can still grow.
         """
-        return self.builder.due_at if self.builder.messages and not self.queue else math.inf
+        if self.queue or not (self._chunk or self._builder.messages):
+            return math.inf
+        times = [self._waits_since] if self._chunk else []
+        times += [self._builder.started_at] if self._builder.messages else []
+        return min(times) + self._context.settings.batch.max_age_secs
 
     @property
     def idle(self) -> bool:
         """Whether no batch waits or is in flight, apart from those of a failed worker."""
         return not self.queue.busy or not any(worker.is_alive() for worker in self._workers)
 
-    def add(self, message: OutgoingMessage) -> bool:
-        """Add a message to the batch under construction; return whether that submitted any."""
-        for batch in (batches := self.builder.add(message)):
-            self.submit(batch)
-        return bool(batches)
+    def add(self, message: OutgoingMessage) -> Sequence[OutgoingMessage]:
+        """Add a message to the batch under construction; return those that need no publishing."""
+        if not self._chunk:
+            self._waits_since = time.monotonic()
+        self._chunk.append(message)
+        return self.compare() if len(self._chunk) >= self.delivery.chunk_rows else ()
 
-    def submit_open(self) -> None:
-        """Close and queue the batch under construction."""
-        while batch := self.builder.pop_batch():
-            self.submit(batch)
+    def compare(self) -> Sequence[OutgoingMessage]:
+        """Add the messages whose rows have changed to batches, and return the others."""
+        chunk, self._chunk = self._chunk, []
+        wanted, unchanged = self.delivery.select(chunk)
+        for message in wanted:
+            for batch in self._builder.add(message, self._waits_since):
+                self.submit(batch)
+        self.tally.unchanged += len(chunk) - len(wanted)
+        return unchanged
+
+    def submit_open(self) -> Sequence[OutgoingMessage]:
+        """Close and queue the batch under construction; returns what `compare` does."""
+        unchanged = self.compare() if self._chunk else ()
+        self.submit(self._builder.pop_batch())
+        return unchanged
 
     def submit(self, batch: Sequence[OutgoingMessage]) -> None:
-        """Queue a batch, and start a worker if none is free."""
+        """Queue a batch, and start a worker if none is free; a dry run only counts it."""
+        if self._context.settings.dry_run:
+            if batch:
+                self.tally.requests += 1
+                self.tally.body_bytes += len(encode([message.body for message in batch]))
+                self._context.report(self.topic_id, Published(batch))
+            return
         self.queue.put(batch)
-        if len(self._workers) < min(self.queue.busy, self.queue.max_in_flight):
+        if batch and len(self._workers) < min(self.queue.busy, self.queue.max_in_flight):
             self._start_worker()
 
     def drop_from(self, sequence: int) -> None:
         """Drop the messages from a sequence number on, except those in flight."""
         self.queue.drop_from(sequence)
-        while batch := self.builder.pop_batch():
-            self.submit([message for message in batch if message.sequence < sequence])
+        self._chunk = [message for message in self._chunk if message.sequence < sequence]
+        batch = self._builder.pop_batch()
+        self.submit([message for message in batch if message.sequence < sequence])
 
     def close(self, *, join: bool) -> None:
         """Accept no more batches, drop the waiting ones, and join the workers if they are idle."""
@@ -186,8 +216,7 @@ class TopicProducer:
     def _start_worker(self) -> None:
         try:
             client = self._context.connect(self.topic_id)
-            guarantee = self._context.guarantee.topic(self.topic_id)
-            sender = BatchSender(client, self._context, guarantee)
+            sender = BatchSender(client, self._context, self.delivery)
             # A daemon thread, so that the end of a run does not wait for a service that hangs.
             worker = threading.Thread(target=self._work, args=(client, sender), daemon=True)
             worker.start()

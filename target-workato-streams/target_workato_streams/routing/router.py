@@ -29,6 +29,7 @@ class Router:
         self._skips_unmapped = config["on_unmapped_stream"] == "skip"
         self._payload = Payload.from_config(config)
         self._producer = producer
+        self._dry_run = config["dry_run"]
         self._api = DeveloperApi(config) if config["create_topics"] else None
         # The topics of the workspace by name. They are listed once, and again only if a topic may
         # have been created without our knowledge.
@@ -91,6 +92,9 @@ class Router:
         # The previous attempt, whose response was lost, may have created the topic.
         if topic_id := self._find(api, name):
             return topic_id
+        if self._dry_run:
+            logger.info("%s: a run would create a topic", name)
+            return -1 - len(self._producer.topics)
         try:
             topic_id = api.create(name, schema.fields).id
         except Unavailable:

@@ -1,1 +1,0 @@
-"""Publishing without duplicates: which records a topic already contains."""

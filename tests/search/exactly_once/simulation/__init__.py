@@ -1,1 +1,0 @@
-"""Random histories of `exactly_once`: its rule and its reader in a simulated world."""
