@@ -284,7 +284,7 @@ class SqliteStore(Store):
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._stat = path.stat()
-        self._locks = Path(f"{path}.lock").open("a")  # noqa: SIM115 - until close()
+        self._locks = Path(f"{path}.topics.lock").open("a")  # noqa: SIM115 - until close()
 
     @override
     def _tables(self) -> str:
