@@ -274,7 +274,7 @@ def test_a_run_without_exactly_once_moves_the_position_past_all_that_it_publishe
     assert target.respond(target.request("1a 2a"), "A0", unknown=[1])
     target.run()
     assert target.respond(target.request("1b 2b"), "A1", unknown=[1])
-    topic = Topic(["1a", "1b"])
+    topic = Topic(["1a", "1b"], page=1)
     target.run(topic)
     sent = target.request("1a")
     target.rows.on_lost(sent, is_throttled=False)
