@@ -175,7 +175,9 @@ class PublishedRows(Generic[R]):
                 self._unchanged.add(record.sequence)
         contents = {r.version.row: r.version.content for r in missing if r.version.is_keyed}
         if contents:
-            self._store.add_in_doubt(topic, contents, self._settings.key_field)
+            # Without `exactly_once`, rows in doubt are forgotten, whatever the next run does.
+            field = self._settings.key_field if self._reader else ""
+            self._store.add_in_doubt(topic, contents, field)
         return missing
 
     def is_unchanged(self, record: R) -> bool:
@@ -202,7 +204,7 @@ class PublishedRows(Generic[R]):
             # Without the id of what was accepted, the next look-up would not know where to start.
             self.on_lost(records, is_throttled=False)
             return False
-        contents, failed = {}, []
+        contents, failed, forgotten = {}, [], []
         for index, record in enumerate(records):
             row, content = record.version
             if index in unknown or not record.version.is_keyed:
@@ -210,12 +212,16 @@ class PublishedRows(Generic[R]):
             if index not in result.failed:
                 contents[row] = content
                 self._lost.pop(row, None)
-            elif row not in self._lost:  # an earlier request may have arrived
+            elif self._lost.pop(row, None):  # an earlier request may have arrived
+                forgotten.append(row)
+            else:
                 failed.append(row)
         # Later look-ups have to find the unknown ones, which may be before the last one.
-        if last is not None and not unknown:
+        if last is not None and not (unknown and self._reader):
             self._position = Position(last, result.time)
-        self._store.settle(self._number, contents, self._position, settled=failed)
+        self._store.settle(
+            self._number, contents, self._position, settled=failed, forgotten=forgotten
+        )
         return is_enough
 
     def report_progress(self) -> None:
