@@ -107,18 +107,17 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     open_or_look = look_into_store if dry_run else open_store
     store = open_or_look(url) if url else None
 
+    memory = MemorySettings(
+        store,
+        host.url,
+        message_key_field(config) or "",
+        config.get("published_rows_days"),
+        open_reader if config["exactly_once"] else None,
+        dry_run,
+    )
+
     def deliver(topic_id: int) -> Delivery[OutgoingMessage]:
-        if not url:
-            return AtLeastOnce()
-        memory = MemorySettings(
-            store,
-            host.url,
-            message_key_field(config) or "",
-            config.get("published_rows_days"),
-            open_reader if config["exactly_once"] else None,
-            dry_run,
-        )
-        return PublishedRows(topic_id, memory)
+        return PublishedRows(topic_id, memory) if url else AtLeastOnce()
 
     context = PublishContext(settings, connect, limiter, deliver, store)
     if config.get("metrics_address"):
@@ -183,10 +182,11 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         if value is None:
             return
         given = ctx.params["config"]
-        config = cls(config=given.config, parse_env_config=given.parse_env).config
-        if not (url := config.get("published_rows_url")):
+        target = cls(config=given.config, parse_env_config=given.parse_env)
+        config, store = target.config, target._producer.store
+        if store is None:
             raise SettingError("--publish-again: requires published_rows_url")
-        store, host = open_store(url), messages_host(config).url
+        host = messages_host(config).url
         known = store.topics(host)
         chosen = [topic for topic in known if value in {"all", str(topic)}]
         if not chosen:

@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from ..event_streams.json import members
 
-# In a state, the bookmark that versions before 0.5 added for exactly_once.
+# In a state, the bookmark that an earlier version added for exactly_once.
 OLD_BOOKMARK = "target-workato-streams"
 _sequence = attrgetter("sequence")
 

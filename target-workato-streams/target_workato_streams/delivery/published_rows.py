@@ -114,6 +114,7 @@ class PublishedRows(Generic[R]):
         rows = {each.version.row for each in records if each.version.is_keyed}
         rows -= self._on_the_way.keys()
         known = self._store.contents(self._topic, [*rows]) if self._topic is not None else {}
+        counts_days = self._settings.days is not None and not self._settings.dry_run
         wanted, unchanged, old = [], [], set()
         for record in records:
             row, content = record.version
@@ -128,7 +129,7 @@ class PublishedRows(Generic[R]):
             elif last is None and row in known and known[row][0] == content:
                 counts.unchanged += 1
                 unchanged.append(record)
-                if known[row][1] != today():
+                if counts_days and known[row][1] != today():
                     old.add(row)
             else:
                 is_known = last is not None or row in known
@@ -136,8 +137,8 @@ class PublishedRows(Generic[R]):
                 counts.new += not is_known
                 self._on_the_way[row] = record
                 wanted.append(record)
-        if old and self._settings.days is not None and self._topic and not self._settings.dry_run:
-            self._store.touch(self._topic, [*old])
+        if old:
+            self._store.touch(self._number, [*old])
         return wanted, unchanged
 
     def settle(self, records: Sequence[R]) -> Sequence[R]:
@@ -154,8 +155,6 @@ class PublishedRows(Generic[R]):
 
         After a lost response, this reads the topic first.
         """
-        if self._settings.dry_run:
-            return records
         is_looked_up = False
         if self._reader and (self._lost or self._lost_unkeyed):
             self._look_up_lost(self._reader, records)
@@ -195,8 +194,6 @@ class PublishedRows(Generic[R]):
 
     def on_response(self, records: Sequence[R], result: PublishResult) -> bool:
         """Remember what was acknowledged; return whether the response says enough."""
-        if self._settings.dry_run:
-            return True
         last = result.last_message_id
         unknown = {*result.unknown}
         is_enough = len(unknown) < len(records)
@@ -278,11 +275,10 @@ class PublishedRows(Generic[R]):
 
     def _look_up_interrupted(self, reader: TopicReader, stored: StoredTopic) -> None:
         """Fold what an interrupted run has published into the rows that it has left in doubt."""
-        field = self._settings.key_field
-        rows = {row: each.content for row, each in stored.in_doubt.items()}
-        lost = {row: c for row, c in rows.items() if stored.in_doubt[row].key_field == field}
+        in_doubt, field = stored.in_doubt, self._settings.key_field
+        lost = {row: each.content for row, each in in_doubt.items() if each.key_field == field}
         if not lost:  # their messages have another key or none
-            self._forget([*rows])
+            self._forget(in_doubt)
             return
         logger.info(
             "%s: looking for %s of an interrupted run after %s",
@@ -290,9 +286,9 @@ class PublishedRows(Generic[R]):
             counted(len(lost), "row"),
             f"message {self._position.message_id}" if self._position.message_id else "its start",
         )
-        versions = [RowVersion(row, content) for row, content in lost.items()]
-        look_up = _read(reader, LookUp(self._position, Counter(versions)))
-        self._fold(look_up, lost.keys(), forgotten=rows.keys() - lost.keys())
+        wanted = Counter(RowVersion(row, content) for row, content in lost.items())
+        look_up = _read(reader, LookUp(self._position, wanted))
+        self._fold(look_up, lost.keys(), forgotten=in_doubt.keys() - lost.keys())
 
     def _look_up_lost(self, reader: TopicReader, records: Sequence[R]) -> None:
         """Find out which records of a request are in the topic, after its response was lost."""

@@ -42,6 +42,7 @@ class Producer:
         self._dry_run = context.settings.dry_run
         self.topics: dict[int, TopicProducer] = {}
         self.routes: dict[str, TopicProducer | None] = {}  # None for a stream that is skipped
+        self.store = context.store  # of published rows
         self.stopping = False  # after a signal, no more input is read
         self._context = context
         self._checkpoints = CheckpointTracker()
@@ -146,8 +147,8 @@ class Producer:
         for producer in self.topics.values():
             producer.close(join=is_idle)
         self._context.wakeup.close()
-        if self._context.store and is_idle:
-            self._context.store.close()
+        if self.store and is_idle:
+            self.store.close()
         for producer in self.topics.values():
             producer.delivery.log_summary()
         if self._dry_run:
@@ -269,7 +270,8 @@ class Producer:
 
     def _write_dead_letter(self, producer: TopicProducer, rejected: Rejected) -> bool:
         """Write a rejected record to the dead-letter file; return whether that succeeded."""
-        producer.tally.dead_lettered += self._dry_run
+        if self._dry_run:
+            producer.tally.dead_lettered += 1
         if self._dead_letters is not None:  # without a file, no message may be rejected
             with self._shutdown_on_error():
                 error = {
