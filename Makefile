@@ -86,7 +86,12 @@ test-pipelines: setup
 	@echo 'Running the pipelines: about 3 minutes on 2 cores ...'
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder tests/pipelines
 
-test-all: test test-pipelines
+# Unlike `make test`, it skips no test because a server is missing.
+test-all: check-servers test test-pipelines
+
+check-servers:
+	@command -v redis-server >/dev/null || \
+		{ echo 'redis-server is missing: on Debian and Ubuntu, apt-get install redis-server' >&2; exit 1; }
 
 # New random examples, faults, kills and histories. A failure prints its seed or example: add it to the tests as a
 # fixed one. SEED=7 repeats a search.

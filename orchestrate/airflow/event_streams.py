@@ -43,7 +43,13 @@ with DAG(
     ]
     [base] = [plugin for plugin in extractors if plugin["name"] == BASE]
     for tap in [plugin for plugin in extractors if plugin.get("inherit_from") == BASE] or [base]:
-        topics = tap.get("config", {}).get("topics") or base["config"]["topics"]
+        inherited, own = (plugin.get("config", {}).get("topics") for plugin in (base, tap))
+        topics = own or inherited
+        if isinstance(topics, list):
+            topics = {each.get("name", f"topic_{each['id']}"): each["id"] for each in topics}
+        elif isinstance(inherited, dict):
+            # Meltano merges an object with that of the parent.
+            topics = {**inherited, **topics}
         BashOperator(
             task_id=tap["name"],
             # With exec, the signal that ends a task goes to run.sh, which stops the tap. Airflow
@@ -58,9 +64,10 @@ with DAG(
             retry_delay=timedelta(minutes=6),
             outlets=[
                 Asset(
-                    name=topic.get("name", f"topic_{topic['id']}"),
-                    uri=f"x-event-streams://topics/{topic['id']}",
+                    name=name,
+                    uri="x-event-streams://topics/"
+                    f"{topic['id'] if isinstance(topic, dict) else topic}",
                 )
-                for topic in topics
+                for name, topic in topics.items()
             ],
         )

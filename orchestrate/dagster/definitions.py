@@ -73,16 +73,19 @@ def read_pipelines(project: dict[str, Any]) -> list[Pipeline]:
     plugins = project["plugins"]["extractors"]
     [base] = [plugin for plugin in plugins if plugin["name"] == BASE]
     taps = [plugin for plugin in plugins if plugin.get("inherit_from") == BASE] or [base]
-    return [
-        Pipeline(
-            tap["name"],
-            tuple(
-                Topic(topic["id"], topic.get("name", f"topic_{topic['id']}"))
-                for topic in tap.get("config", {}).get("topics") or base["config"]["topics"]
-            ),
-        )
-        for tap in taps
-    ]
+    return [Pipeline(tap["name"], _topics(base, tap)) for tap in taps]
+
+
+def _topics(base: dict[str, Any], tap: dict[str, Any]) -> tuple[Topic, ...]:
+    inherited, own = (plugin.get("config", {}).get("topics") for plugin in (base, tap))
+    topics = own or inherited
+    if isinstance(topics, list):
+        return tuple(Topic(each["id"], each.get("name", f"topic_{each['id']}")) for each in topics)
+    # Meltano merges an object with that of the parent.
+    named = {**(inherited if isinstance(inherited, dict) else {}), **topics}
+    return tuple(
+        Topic(each["id"] if isinstance(each, dict) else each, name) for name, each in named.items()
+    )
 
 
 def oldest_unread(topic: Topic, message_id: str | None) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
@@ -19,7 +19,8 @@ from typing_extensions import Self
 from .event_streams.consume import parse_time
 from .event_streams.errors import SettingError
 from .plugin.config import settings_schema
-from .records.columns import NESTED, RECORD_FORMATS
+from .plugin.topics import topic_items, topics_problems, topics_type
+from .records.columns import NESTED, RECORD_FORMATS, UNPACKED
 from .records.evolution import MODES
 
 # Less than the timeout of common gateways, such as the 50 s of haproxy.
@@ -27,29 +28,34 @@ TAIL_TIMEOUT_SECS = 45
 
 _START_FROM = th.StringType(allowed_values=["earliest", "latest"])
 
-_TOPIC = th.ObjectType(
-    th.Property("id", th.IntegerType, required=True, description="Topic id"),
+_TOPICS = topics_type(
     th.Property(
-        "name", th.StringType(min_length=1), description="Stream name (default: `topic_<id>`)"
+        "name",
+        th.StringType(min_length=1),
+        description="Stream name, in a list (default: `topic_<id>`)",
     ),
     th.Property("start_date", th.DateTimeType, description="Overrides `start_date`"),
     th.Property("end_date", th.DateTimeType, description="Overrides `end_date`"),
     th.Property("start_from", _START_FROM, description="Overrides `start_from`"),
-    th.Property("schema", th.ObjectType(), description="JSON Schema of the payload"),
     th.Property(
-        "schema_path",
-        th.StringType,
-        description="Path of a file with the JSON Schema of the payload",
+        "schema",
+        th.CustomType({"type": ["object", "string"]}),
+        description="JSON Schema of the payload, or the path of a file that contains it",
     ),
-    additional_properties=False,
+    th.Property(
+        "key_properties",
+        th.ArrayType(th.StringType(min_length=1)),
+        description="Columns that are the key of unpacked records instead of `message_id`",
+    ),
 )
 
 SETTINGS = settings_schema(
     th.Property(
         "topics",
-        th.ArrayType(_TOPIC),
-        description="Topics to read. If not set, all topics of the workspace are read, which "
-        "requires `developer_api_token`.",
+        _TOPICS,
+        description="Topics to read: an object from stream names to topic ids, or to objects with "
+        "`id` and the settings below; or a list of such objects with `name`. If not set, all "
+        "topics of the workspace are read, which requires `developer_api_token`.",
     ),
     th.Property(
         "start_from",
@@ -60,14 +66,14 @@ SETTINGS = settings_schema(
     th.Property(
         "start_date",
         th.DateTimeType,
-        description="RFC 3339 time, in quotes in YAML, from which to read a topic that has no "
-        "bookmark; cannot be combined with `start_from: latest`",
+        description="Date or time from which to read a topic that has no bookmark, in UTC if it "
+        "has no offset; cannot be combined with `start_from: latest`",
     ),
     th.Property(
         "end_date",
         th.DateTimeType,
-        description="RFC 3339 time, in quotes in YAML, up to which messages are read. A later run "
-        "without it continues from there. Cannot be combined with `tail`.",
+        description="Date or time up to which messages are read, in UTC if it has no offset. A "
+        "later run without it continues from there. Cannot be combined with `tail`.",
     ),
     th.Property(
         "batch_size",
@@ -94,7 +100,7 @@ SETTINGS = settings_schema(
     ),
     th.Property(
         "max_run_secs",
-        th.NumberType(exclusive_minimum=0),
+        th.IntegerType(minimum=1),
         description="End the run after this many seconds",
     ),
     th.Property(
@@ -104,13 +110,6 @@ SETTINGS = settings_schema(
         description="What to do if the bookmarked message has expired: continue at the earliest "
         "message (`earliest`) or at the time of the bookmark (`since_time`), or end "
         "the run (`fail`)",
-    ),
-    th.Property(
-        "infer_schema",
-        th.BooleanType,
-        default=False,
-        description="Infer the schema of payloads from a sample if it is not known; always done "
-        "if records are unpacked or flattened",
     ),
     th.Property(
         "record_format",
@@ -135,14 +134,18 @@ SETTINGS = settings_schema(
         description="Number of topics to read concurrently. In tail mode, all topics are read "
         "concurrently.",
     ),
-    th.Property(
-        "state_interval_secs",
-        th.NumberType(exclusive_minimum=0),
-        default=5,
-        description="Maximum time in seconds between a state change and the STATE message that "
-        "reports it",
-    ),
 )
+
+
+# Settings of earlier versions and of the SDK that a config may have, and what to do instead.
+REMOVED_SETTINGS = {
+    "infer_schema": "not a setting any more; remove it: the schema is inferred if records are "
+    "unpacked or flattened, and nested records need none",
+    "state_interval_secs": "not a setting any more; remove it: a changed state is emitted within 5 "
+    "seconds",
+    "batch_config": "not a setting of this tap; remove it: batch files could not be written faster "
+    "than records",
+}
 
 
 def tap_problems(config: Mapping[str, Any]) -> list[str]:
@@ -154,65 +157,70 @@ def tap_problems(config: Mapping[str, Any]) -> list[str]:
 
 
 def _source_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    topics = _topics(config)
     if not config.get("topics") and not config.get("developer_api_token"):
         yield "topics: list the topics to read, or set developer_api_token to read all of them"
-    names = Counter(str(item.get("name") or f"topic_{item.get('id')}") for item in topics)
-    for name, count in names.items():
-        if count > 1:
-            yield f"topics: {count} topics are named {name}; give each a different name"
-    for number, item in enumerate(topics):
-        if item.get("schema_path") and item.get("schema"):
-            yield f"topics[{number}]: set schema or schema_path, not both"
-            continue
+    yield from topics_problems(config)
+    for path, item in topic_items(config.get("topics")).items():
+        if isinstance(name := item.get("name"), str) and re.search(r"[*?\[]", name):
+            yield (
+                f"{path}: a topic cannot be named after a pattern, because each topic is a stream; "
+                "give each topic its own name (only the target has patterns)"
+            )
+        if item.get("key_properties") and config.get("record_format") == NESTED:
+            yield (
+                f"{path}.key_properties: nested records have no columns but message_id for a key; "
+                f"set record_format to {UNPACKED}"
+            )
         try:
             declared_schema(item)
         except SettingError as exc:
-            yield f"topics[{number}].{exc}"
+            yield f"{path}.{exc}"
 
 
 def _start_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    topics = [(f"topics[{number}].", item) for number, item in enumerate(_topics(config))]
-    for level, settings in [("", config), *topics]:
+    topics = topic_items(config.get("topics"))
+    levels = {"": config, **{f"{path}.": item for path, item in topics.items()}}
+    for level, settings in levels.items():
         for name in ("start_date", "end_date"):
             date = settings.get(name)
-            if isinstance(date, str) and parse_time(date) is None:
-                # Meltano reads a time without quotes as a date-time, and passes it on without Z.
-                yield f"{level}{name}: must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
+            if isinstance(date, str) and utc(date) is None:
+                yield f"{level}{name}: must be a date or time, such as 2026-01-31T00:00:00Z"
         if settings.get("start_date") and settings.get("start_from") == "latest":
             yield f"{level}start_from: latest and start_date are mutually exclusive"
         if settings.get("end_date") and config.get("tail") is True:
             yield f"{level}end_date: cannot be combined with tail, which has no end"
-        start = parse_time(start_settings(config, settings).get("start_date"))
-        end = parse_time(settings.get("end_date") or config.get("end_date"))
+        start = parse_time(utc(start_settings(config, settings).get("start_date")))
+        end = parse_time(utc(settings.get("end_date") or config.get("end_date")))
         if settings.keys() & {"start_date", "end_date"} and start and end and start >= end:
             yield f"{level}end_date: must be after start_date"
 
 
 def _mode_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    if config.get("batch_config"):  # A setting that the SDK's taps have.
-        yield "batch_config: remove it; batch files could not be written faster than records"
     if config.get("tail") is True and config.get("timeout_secs") == 0:
         yield "timeout_secs: must be at least 1 in tail mode, or idle topics would use up the quota"
     if config.get("flattening_enabled") and config.get("flattening_max_depth") == 0:
         yield "flattening_max_depth: must be at least 1; or unset flattening_enabled"
 
 
-def _topics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    topics = config.get("topics")
-    return [t for t in topics if isinstance(t, dict)] if isinstance(topics, list) else []
+def utc(date: object) -> str | None:
+    """Complete a date, or a time without offset, to RFC 3339 in UTC; None if it is neither.
+
+    Meltano passes on times without their offset, and relative dates as such times in UTC.
+    """
+    texts = (f"{date}{rest}" for rest in ("", "Z", "T00:00:00Z"))
+    return next((text.replace(" ", "T") for text in texts if parse_time(text)), None)
 
 
 def declared_schema(topic: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the JSON Schema in an item of the setting `topics`, or in its file `schema_path`.
+    """Read the JSON Schema in an item of the setting `topics`, or in the file that it names.
 
     Its references are resolved, because it becomes part of another schema.
     """
     schema, where = topic.get("schema"), "schema"
-    if path := topic.get("schema_path"):
-        where = f"schema_path: {path}"
+    if schema and isinstance(schema, str):
+        where = f"schema: {schema}"
         try:
-            schema = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+            schema = json.loads(Path(schema).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             schema = None
         if not isinstance(schema, dict):
@@ -270,4 +278,3 @@ class RunSettings(_Settings):
     max_run_secs: float | None
     max_retry_secs: float
     max_parallel_topics: int
-    state_interval_secs: float

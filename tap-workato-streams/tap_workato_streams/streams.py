@@ -53,7 +53,7 @@ class TopicStream(Stream):
         self.topic = consumer.topic
         super().__init__(tap, name=self.topic.name, schema=schema)
         self.maps = StreamMaps.of(self.name, tap.config.get("stream_maps") or {})
-        self.primary_keys = ["message_id"]
+        self.primary_keys = self.topic.key_properties or ["message_id"]
         self.replication_key = "message_id"
         self.consumer = consumer
         self.writer = cast("PageWriter", tap.message_writer)
@@ -77,6 +77,7 @@ class TopicStream(Stream):
         read the full table in each run.
         """
         super().apply_catalog(catalog)
+        self.primary_keys = self.topic.key_properties or self.primary_keys
         self.replication_key = "message_id"
 
     @property

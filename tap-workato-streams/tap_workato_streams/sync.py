@@ -29,6 +29,8 @@ UNAVAILABLE_TOPIC_SECS = 60.0
 FAILED_TOPIC_SECS = 600.0
 # When a limit ends a run, a request may be about to fail: it is given this time.
 LAST_RESPONSE_SECS = 1.0
+# The longest time between a change of the state and the STATE message that reports it.
+STATE_INTERVAL_SECS = 5.0
 
 
 class _End(NamedTuple):
@@ -59,7 +61,7 @@ class Sync:
         self._limiter = limiter
         self._max_retry_secs = settings.max_retry_secs
         self._limits = RunLimits(settings.max_messages, settings.max_run_secs)
-        self._state_interval = Interval(settings.state_interval_secs)
+        self._state_interval = Interval(STATE_INTERVAL_SECS)
         self._watchdog = Watchdog(bytes_written, settings.max_run_secs)
         self._ends: queue.SimpleQueue[_End | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []

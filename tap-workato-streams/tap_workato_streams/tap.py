@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
 from types import FrameType
@@ -31,7 +31,7 @@ from .reading.bookmarks import Topic, bookmarks_of, by_stream
 from .reading.clock import RunClock
 from .reading.consumer import TopicConsumer
 from .records.columns import Layout
-from .settings import SETTINGS, ReadSettings, RunSettings, tap_problems
+from .settings import REMOVED_SETTINGS, SETTINGS, ReadSettings, RunSettings, tap_problems
 from .streams import NestedStream, TopicStream
 from .sync import Sync
 
@@ -62,6 +62,7 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
     ]
     config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
     own_problems = staticmethod(tap_problems)
+    removed_settings: ClassVar[Mapping[str, str]] = REMOVED_SETTINGS
 
     def __init__(
         self,
@@ -130,9 +131,9 @@ class TapWorkatoStreams(CheckedPlugin, Tap):
 
     def _without_schema(self, topics: Sequence[Topic]) -> list[Topic]:
         """Return the topics whose schemas have to be inferred, because nothing contains them."""
-        if self.input_catalog is not None or not (self.config["infer_schema"] or self._layout):
+        if self.input_catalog is not None or self._layout is None:
             return []
-        bookmarks = by_stream(self._bookmarks, topics, self._state_file) if self._layout else {}
+        bookmarks = by_stream(self._bookmarks, topics, self._state_file)
         known = {name for name, bookmark in bookmarks.items() if bookmark.get("columns")}
         return [each for each in topics if each.payload_schema is None and each.name not in known]
 

@@ -10,19 +10,24 @@ from singer_sdk import typing as th
 
 from .event_streams.quota import store_url_problems
 from .plugin.config import settings_schema
+from .plugin.topics import topics_problems, topics_type
 from .publishing.batches import MAX_BODY_BYTES, MAX_MESSAGES
 from .state.dead_letters import BEGINNING
 
 SETTINGS = settings_schema(
     th.Property(
         "topics",
-        th.ObjectType(additional_properties=th.IntegerType),
-        description="Topic ids by stream name or glob, such as `orders_*`",
-    ),
-    th.Property(
-        "default_topic_id",
-        th.IntegerType,
-        description="Topic id of all streams that match no entry in `topics`",
+        topics_type(
+            th.Property(
+                "name",
+                th.StringType(min_length=1),
+                required=True,
+                description="Stream name or glob",
+            )
+        ),
+        description="Topics to publish to: an object from stream names or globs, such as "
+        "`orders_*` or `*` for the rest, to topic ids, or to objects with `id`; or a list of such "
+        "objects with `name`",
     ),
     th.Property(
         "on_unmapped_stream",
@@ -42,12 +47,6 @@ SETTINGS = settings_schema(
         th.IntegerType(minimum=1, maximum=MAX_MESSAGES),
         default=MAX_MESSAGES,
         description="Maximum number of messages per request",
-    ),
-    th.Property(
-        "max_batch_bytes",
-        th.IntegerType(minimum=64, maximum=MAX_BODY_BYTES),
-        default=MAX_BODY_BYTES,
-        description="Maximum size of a request body in bytes",
     ),
     th.Property(
         "max_batch_age_secs",
@@ -102,17 +101,10 @@ SETTINGS = settings_schema(
         "nothing",
     ),
     th.Property(
-        "on_rejected",
-        th.StringType(allowed_values=["fail", "dead_letter"]),
-        default="fail",
-        description="What to do with a message that the service rejects; `dead_letter` requires "
-        "`dead_letter_path`",
-    ),
-    th.Property(
         "dead_letter_path",
         th.StringType(min_length=1),
         description="File to which rejected messages are appended, as Singer lines that can be "
-        "replayed",
+        "replayed; if not set, a rejected message ends the run",
     ),
     th.Property(
         "max_rejected",
@@ -120,19 +112,27 @@ SETTINGS = settings_schema(
         description="Maximum number of messages that a run writes to the dead-letter file before "
         "it fails; no limit if not set",
     ),
-    # The SDK's setting with another default, because only the topic's schema matters.
-    th.Property(
-        "validate_records",
-        th.BooleanType,
-        default=False,
-        description="Validate records against the schema of their stream",
-    ),
 )
+
+# Settings of earlier versions and of the SDK that a config may have, and what to do instead.
+REMOVED_SETTINGS = {
+    "default_topic_id": 'not a setting any more; add "*" with this id to topics',
+    "on_rejected": "not a setting any more; remove it: if dead_letter_path is set, rejected "
+    "messages are written to this file, otherwise the first one ends the run",
+    "max_batch_bytes": "not a setting any more; remove it: the limit is that of the service, "
+    f"{MAX_BODY_BYTES:,} bytes",
+    "validate_records": "not a setting any more; remove it: the topic's schema decides which "
+    "messages are valid",
+    "batch_config": "not a setting of this target; remove it here and in the tap's settings, since "
+    "BATCH messages are not supported",
+    "load_method": "not a setting of this target; remove it: records are always appended to a "
+    "topic",
+}
 
 
 def decodes_records(config: Mapping[str, Any]) -> bool:
     """Whether a setting needs decoded records; otherwise they are published as received."""
-    names = ("stream_maps", "flattening_enabled", "add_record_metadata", "validate_records")
+    names = ("stream_maps", "flattening_enabled", "add_record_metadata")
     return any(config.get(name) for name in names)
 
 
@@ -141,9 +141,9 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
 
     The settings include defaults, and may have wrong types.
     """
-    found = []
-    if not (config.get("topics") or config.get("default_topic_id") or config.get("create_topics")):
-        found.append("topics: no stream has a topic; set topics, default_topic_id or create_topics")
+    found = [*topics_problems(config)]
+    if not (config.get("topics") or config.get("create_topics")):
+        found.append("topics: no stream has a topic; set topics or create_topics")
     if config.get("create_topics") is True and not config.get("developer_api_token"):
         found.append("create_topics: requires developer_api_token")
     url = config.get("published_rows_url")
@@ -157,12 +157,8 @@ def target_problems(config: Mapping[str, Any]) -> list[str]:
     elif config.get("published_rows_days"):
         found.append("published_rows_days: requires published_rows_url")
     path = config.get("dead_letter_path")
-    if config.get("on_rejected") == "dead_letter" and not path:
-        found.append("on_rejected: dead_letter requires dead_letter_path")
     if isinstance(path, str) and (problem := _dead_letter_problem(Path(path))):
         found.append(f"dead_letter_path: {problem}")
-    if config.get("load_method") not in {None, "append-only"}:
-        found.append("load_method: records can only be appended to a topic; use append-only")
     return found
 
 

@@ -6,13 +6,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Target
-from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.helpers.capabilities import PluginCapabilities
 from singer_sdk.mapper import RemoveRecordTransform
 from typing_extensions import override
 
@@ -26,18 +25,17 @@ from .event_streams.errors import SettingError
 from .event_streams.json import decode
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
-from .mapping import MappedStream, mapping
+from .mapping import MappedStream, definitions, mapping
 from .plugin.config import CheckedPlugin, unmatched_maps
 from .plugin.monitoring import histogram, serve_metrics
 from .plugin.wording import counted, listed
-from .publishing.batches import BatchSettings
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings
-from .publishing.messages import OutgoingMessage, Payload, message_key_field
+from .publishing.messages import OutgoingMessage, message_key_field
 from .publishing.producer import Producer
 from .publishing.summary import target_metrics
 from .routing.router import TAP_FIELDS, Router
-from .settings import SETTINGS, decodes_records, target_problems
+from .settings import REMOVED_SETTINGS, SETTINGS, decodes_records, target_problems
 from .singer_messages import (
     InputError,
     Record,
@@ -73,24 +71,6 @@ def _metrics(producer: Producer, context: PublishContext) -> Iterator[Metric]:
 
 
 def _context(config: Mapping[str, Any]) -> PublishContext:
-    max_bytes, max_age = config["max_batch_bytes"], config["max_batch_age_secs"]
-    # The legacy domain has no batch endpoint (docs/api.md, "Messages").
-    batch = (
-        BatchSettings(max_messages=1, max_bytes=max_bytes, max_age_secs=max_age, frame_bytes=0)
-        if config["legacy_api"]
-        else BatchSettings(config["batch_size_rows"], max_bytes, max_age)
-    )
-    dead_letter = config["on_rejected"] == "dead_letter"
-    settings = PublishSettings(
-        payload=Payload.from_config(config),
-        batch=batch,
-        max_in_flight=config["max_in_flight"],
-        max_retry_secs=config["max_retry_secs"],
-        max_rejected=config.get("max_rejected") if dead_letter else 0,
-        dead_letter_path=Path(config["dead_letter_path"]) if dead_letter else None,
-        dry_run=config["dry_run"],
-        max_requests_per_minute=config.get("max_requests_per_minute"),
-    )
     limiter = RateLimiter(config.get("max_requests_per_minute"), config.get("quota_url"))
     host = messages_host(config)
 
@@ -119,7 +99,7 @@ def _context(config: Mapping[str, Any]) -> PublishContext:
     def deliver(topic_id: int) -> Delivery[OutgoingMessage]:
         return PublishedRows(topic_id, memory) if url else AtLeastOnce()
 
-    context = PublishContext(settings, connect, limiter, deliver, store)
+    context = PublishContext(PublishSettings.from_config(config), connect, limiter, deliver, store)
     if config.get("metrics_address"):
         context.latency = histogram(
             "target_acknowledgement_seconds",
@@ -134,13 +114,13 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
 
     name = "target-workato-streams"
     config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
+    removed_settings = REMOVED_SETTINGS
     own_problems = staticmethod(target_problems)
     capabilities = [  # noqa: RUF012 - as in the SDK
         PluginCapabilities.ABOUT,
         PluginCapabilities.STREAM_MAPS,
         PluginCapabilities.FLATTENING,
         PluginCapabilities.STRUCTURED_LOGGING,
-        TargetCapabilities.VALIDATE_RECORDS,
     ]
     message_reader_class = StdinReader
     message_reader: StdinReader
@@ -205,9 +185,8 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
     @classmethod
     @override
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
-        # load_method is left out, because records can only be appended to a topic.
         super().append_builtin_config(config_jsonschema)
-        for name in ("load_method", "batch_config"):
+        for name in cls.removed_settings:
             config_jsonschema["properties"].pop(name, None)
 
     @override
@@ -223,8 +202,12 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
             with mapping(name):
                 self.mapper.register_raw_stream_schema(name, schema, keys)
                 maps = self.mapper.stream_maps[name]
-                kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
-                self._mapped[name] = [MappedStream(each, schema, self) for each in kept]
+                rules = definitions(self.config.get("stream_maps") or {}, name)
+                self._mapped[name] = [
+                    MappedStream(each, schema, rule, self)
+                    for each, rule in zip(maps, rules, strict=True)
+                    if not isinstance(each, RemoveRecordTransform)
+                ]
         else:
             self._router.route(name, schema)
         self._streams[name] = Stream(name, tuple(keys or ()), text, may_be_from_topic)
@@ -283,14 +266,15 @@ class TargetWorkatoStreams(CheckedPlugin, Target):
         except (ValueError, RecursionError):
             fields = None
         for mapped in self._mapped[stream.name]:
-            result: tuple[bytes, str | None] | None = (record.text, "nested too deeply")
+            text: bytes | None = record.text
             if fields is not None:
                 with mapping(stream.name):
-                    result = mapped.apply(fields, record)
-            if result is not None:
+                    text = mapped.apply(fields, record)
+            if text is not None:
                 # Routed only here, because a stream that is removed by a map needs no topic.
                 self._router.route(mapped.stream.name, mapped.schema)
-                self._add(mapped.stream, result[0], record, result[1])
+                problem = "nested too deeply" if fields is None else None
+                self._add(mapped.stream, text, record, problem)
 
     @override
     def process_endofpipe(self) -> None:

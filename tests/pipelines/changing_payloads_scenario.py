@@ -102,10 +102,11 @@ def test_a_key_of_mixed_types_that_is_declared_as_string_loads_every_message(
     load, emulator, database
 ):
     """Messages with 0 to 9, "A-17" and "3" are eleven rows."""
-    maps = settings_on(TABLE)[-1]["stream_maps"]
+    keyed = settings_on(TABLE)[-1]
     emulator.load(11, [{"order_id": key} for key in (*range(10), "A-17", "3")])
     schema = {"properties": {"order_id": {"type": "string"}}}
-    load(stream_maps=maps, topics=[{"id": 11, "name": "orders", "schema": schema}])
+    keyed["topics"]["orders"]["schema"] = schema
+    load(**keyed)
     found = database.query("SELECT order_id FROM event_streams.orders")
     assert {key for (key,) in found} == {*map(str, range(10)), "A-17"}
     assert len(found) == 11
@@ -215,9 +216,9 @@ def test_the_page_on_changing_columns_works(load, emulator, database):
     ) == [("1.25", "z", "1")]
 
     maps = {**deletes["stream_maps"]["orders"], "total_cents": expression, "email": None}
-    [topic] = declared["topics"]
+    topic = {**declared["topics"]["orders"], **deletes["topics"]["orders"]}
     topic["schema"]["properties"]["deleted"] = yaml.safe_load(deleted)
-    kept = {"topics": [{**topic, "name": "changes"}], "stream_maps": {"changes": maps}}
+    kept = {"topics": {"changes": topic}, "stream_maps": {"changes": maps}}
     emulator.load(11, [{"order_id": "D", "email": "hush", "total": "free"}, {"order_id": "E"}])
     emulator.load(11, [{"order_id": "E", "deleted": True, "email": {"x": "hush"}}])
     load("--refresh-catalog", "--full-refresh", **{**declared, **kept})

@@ -22,6 +22,7 @@ from tests.pipelines.orchestration import (
 from tests.tools.demo.project import Project
 from tests.tools.demo.services import TOPIC_ID
 from tests.tools.demo.warehouse import Warehouse, warehouse
+from tests.tools.docs import TAP
 
 # Dagster needs its own environment: `make test-dagster`.
 collect_ignore = [] if find_spec("dagster") else ["test_dagster.py"]
@@ -48,12 +49,19 @@ def database() -> Iterator[Warehouse]:
 
 
 @pytest.fixture
-def load(project: Project, emulator: Emulator, database: Warehouse) -> Callable[..., Any]:
+def load(
+    project: Project, emulator: Emulator, database: Warehouse, tmp_path: Path
+) -> Callable[..., Any]:
     """Load the topic 11, whose records are unpacked, into the database."""
     emulator.create_topic("orders", id=11)
 
     def run_it(*options: str, run: Callable[..., Any] = project.meltano, **settings: Any) -> Any:  # noqa: ANN401 - settings of the tap
         settings = {"record_format": "unpacked", "batch_size": 10, **settings}
+        content = definition()
+        [tap] = [each for each in content["plugins"]["extractors"] if each["name"] == TAP.name]
+        # Meltano would merge the object in a variable with that of the project.
+        tap["config"]["topics"] = settings.pop("topics", {"orders": 11})
+        lay_out(tmp_path, content)
         variables = {"WAREHOUSE_URL": database.url}
         for name, value in settings.items():
             text = value if isinstance(value, str) else json.dumps(value)

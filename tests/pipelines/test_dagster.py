@@ -127,15 +127,33 @@ def test_the_pool_limits_how_many_pipelines_run(tmp_path, emulator):
     assert log.read_text(encoding="utf-8").split() == ["start", "end", "start", "end"]
 
 
-def test_each_inherited_plugin_is_an_op(module):
-    """The topics of inherited plugins are assets; those of their parent are not."""
-    base = {"name": TAP, "config": {"topics": [{"id": 1}]}}
-    topics = [{"id": 11, "name": "orders"}, {"id": 12}]
-    orders = {"name": "tap-orders", "inherit_from": TAP, "config": {"topics": topics}}
-    for taps, names in (
-        ([base, orders], {"tap_orders": ["orders", "topic_12"]}),
-        ([base], {"tap_workato_streams": ["topic_1"]}),
-    ):
-        project = {"plugins": {"extractors": [*taps, {"name": "tap-jsonl"}]}}
-        pipelines = module.read_pipelines(project)
-        assert {each.name: [topic.name for topic in each.topics] for each in pipelines} == names
+LIST: list[Any] = [{"id": 11, "name": "orders"}, {"id": 12}]
+
+
+@pytest.mark.parametrize(
+    ("parents", "own", "expected"),
+    [
+        ([{"id": 1}], LIST, {"orders": 11, "topic_12": 12}),
+        (None, {"orders": 11, "returns": {"id": 12}}, {"orders": 11, "returns": 12}),
+        ([{"id": 1}], {"orders": 11}, {"orders": 11}),
+        # Meltano merges two objects.
+        ({"first": 1}, {"orders": 11}, {"first": 1, "orders": 11}),
+        ({"first": 1}, None, {"first": 1}),
+        (LIST, None, {"orders": 11, "topic_12": 12}),
+    ],
+)
+def test_each_inherited_plugin_is_an_op(module, parents, own, expected):
+    """Its topics are assets; those of its parent are not, unless it inherits them."""
+    base = {"name": TAP, "config": {"topics": parents} if parents else {}}
+    orders = {
+        "name": f"{TAP}--orders",
+        "inherit_from": TAP,
+        "config": {"topics": own} if own else {},
+    }
+    project = {"plugins": {"extractors": [base, orders, {"name": "tap-jsonl"}]}}
+    [pipeline] = module.read_pipelines(project)
+    assert pipeline.name == "tap_workato_streams__orders"
+    assert {topic.name: topic.id for topic in pipeline.topics} == expected
+    if parents:
+        [pipeline] = module.read_pipelines({"plugins": {"extractors": [base]}})
+        assert pipeline.name == "tap_workato_streams"

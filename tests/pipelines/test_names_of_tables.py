@@ -38,6 +38,7 @@ TITLES = [f"{LONG} orders", "EU\uff0dOrders", "US\uff0dOrders", f"{LONG} returns
 def project_with_duckdb(tmp_path: Path, emulator: Emulator) -> Project:
     content = definition()
     content["plugins"]["loaders"].append(TARGET_DUCKDB)
+    del content["plugins"]["extractors"][0]["config"]["topics"]
     lay_out(tmp_path, content)
     project = Project(tmp_path, connection(emulator))
     project.meltano("install", "loader", "target-duckdb")
@@ -62,7 +63,7 @@ def test_names_that_nobody_chose_are_tables_of_their_own(
     for title in TITLES:
         emulator.load(emulator.create_topic(title), [{"title": title}])
     variables = {f"TAP_WORKATO_STREAMS_{name.upper()}": text for name, text in developer.items()}
-    variables |= {"TAP_WORKATO_STREAMS_TOPICS": "[]", "WAREHOUSE_URL": database.url}
+    variables["WAREHOUSE_URL"] = database.url
     for loader in ("target-postgres", "target-duckdb"):
         project_with_duckdb.meltano("run", "tap-workato-streams", loader, variables=variables)
     named = "SELECT schemaname, relname FROM pg_stat_user_tables"
@@ -78,7 +79,7 @@ def test_names_that_nobody_chose_are_tables_of_their_own(
 def test_two_names_that_are_one_table_without_case_are_an_error(
     project_with_duckdb: Project, emulator: Emulator, tmp_path: Path
 ) -> None:
-    topics = [{"id": emulator.create_topic(name), "name": name} for name in ("Orders", "orders")]
+    topics = {name: emulator.create_topic(name) for name in ("Orders", "orders")}
     for topic_id in (1, 2):
         emulator.load(topic_id, [{"id": topic_id}])
     variables = {"TAP_WORKATO_STREAMS_TOPICS": json.dumps(topics)}

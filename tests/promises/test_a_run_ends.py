@@ -113,7 +113,7 @@ def test_max_messages_counts_all_topics_together(emulator, run_tap):
 def test_max_run_secs_ends_a_run_with_the_state_of_what_was_written(emulator, run_tap):
     published = emulator.load(emulator.create_topic(), ({"n": n} for n in range(200)))
     emulator.configure(latency_secs=0.1)
-    first = run_tap(topics=[1], batch_size=1, max_run_secs=0.6)
+    first = run_tap(topics=[1], batch_size=1, max_run_secs=1)
     assert first.exit_code == 0
     read = ids(first)
     assert 0 < len(read) < 200

@@ -29,7 +29,7 @@ FORMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "flattened": ({}, {"flattening_enabled": True, "flattening_max_depth": 1}),
     "mapped": ({}, {"stream_maps": {"orders": {"topic_id": "__NULL__", "__alias__": "copy"}}}),
     "with metadata": ({}, {"add_record_metadata": True}),
-    "validated": ({}, {"validate_records": True}),
+    "decoded": ({}, {"stream_maps": {"*": {}}}),
 }
 
 
@@ -44,7 +44,7 @@ def mirror(emulator, tap_config, run_target):
         topics = [{"id": 11, "name": "orders"}]
         read = run("tap-workato-streams", "--config", tap_config(topics=topics, **from_tap or {}))
         assert len(read.records()) == len(MESSAGES)
-        return run_target(*read.stdout.splitlines(), default_topic_id=to, **settings or {})
+        return run_target(*read.stdout.splitlines(), topics={"*": to}, **settings or {})
 
     return mirror_it
 

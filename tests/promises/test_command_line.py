@@ -22,7 +22,7 @@ SHARED = ["about", "schema-flattening", "stream-maps", "structured-logging"]
 
 @pytest.mark.parametrize(
     ("connector", "others"),
-    [(TAP, ["catalog", "discover", "state", "test"]), (TARGET, ["validate-records"])],
+    [(TAP, ["catalog", "discover", "state", "test"]), (TARGET, [])],
     ids=["tap", "target"],
 )
 def test_about_lists_settings_and_capabilities(connector, others):

@@ -44,7 +44,7 @@ def test_a_connection_that_is_cut_during_the_handshake_is_retried(connector):
     with RawService(lambda _connection, _number: None) as service:
         # The service reads the handshake as an incomplete request, and never responds.
         outcome = connector.run(
-            service.url.replace("http:", "https:"), request_timeout_secs=0.2, max_retry_secs=0.5
+            service.url.replace("http:", "https:"), request_timeout_secs=1, max_retry_secs=1
         )
     assert outcome.exit_code == 1
     assert "no complete response" in outcome.error_lines[-1]
@@ -68,7 +68,7 @@ def test_certificates_that_cannot_be_read_are_named(connector, content):
 
 def test_a_failed_first_connection_is_logged_immediately(connector):
     env = injected(connector.folder / "site", NO_SUCH_HOST)
-    outcome = connector.run("https://no-such-host.invalid", env=env, max_retry_secs=0.3)
+    outcome = connector.run("https://no-such-host.invalid", env=env, max_retry_secs=1)
     assert outcome.exit_code == 1
     text = "orders (topic 1): no complete response (gaierror: Name or service not known"
     warning = next(line for line in outcome.stderr.splitlines() if "WARNING" in line)

@@ -35,7 +35,7 @@ def test_a_dead_letter_is_the_record_as_received_with_the_reason_next_to_it(
     """The file has the schema and the record, byte for byte, with `_error` beside the record."""
     described = schema(id={"type": "integer"}, total={"type": "number"})
     fed = [described, record(id=1), raw_record(BAD), record(id=2), state("all")]
-    settings = {"default_topic_id": checked, "max_retry_secs": 1.5, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 2, **dead_letters_in(dead)}
     done = run_target(*fed, **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert [payload["id"] for payload in emulator.payloads(checked)] == [1, 2]
@@ -59,13 +59,13 @@ def test_dead_letters_can_be_replayed(emulator, topic, checked, run_target, dead
     for part in (wrong[:2], wrong[2:]):
         fed = [raw_record(part[0]), raw_record(part[1], "others"), other]
         fed += map(raw_record, part[2:])
-        settings = {"default_topic_id": checked, **dead_letters_in(dead)}
+        settings = {"topics": {"*": checked}, **dead_letters_in(dead)}
         done = run_target(schema(), schema("others"), *fed, **settings)
         assert done.exit_code == 0
     assert emulator.payloads(checked) == []
     # The schema comes again where it has changed, and in a new run.
     assert "".join(letter["type"][0] for letter in letters(dead)) == "SRSR" + "SRSRSR"
-    done = run_target(*dead.read_bytes().splitlines(), default_topic_id=topic)
+    done = run_target(*dead.read_bytes().splitlines(), topics={"*": topic})
     assert done.exit_code == 0
     assert sorted(message.payload for message in emulator.messages(topic)) == sorted(wrong)
 
@@ -76,10 +76,10 @@ def test_a_replayed_record_has_the_metadata_of_its_first_run(
     """The version and the time of extraction stand beside the record, as they came in."""
     extracted = "2026-01-02T03:04:05.678901Z"
     line = record(id="7")[:-1] + b', "time_extracted": "%b", "version": 12}' % extracted.encode()
-    settings = {"default_topic_id": checked, "max_retry_secs": 0.5, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 1, **dead_letters_in(dead)}
     assert run_target(schema(), line, **settings).exit_code == 0
     replayed = dead.read_bytes().splitlines()
-    assert run_target(*replayed, default_topic_id=topic, add_record_metadata=True).exit_code == 0
+    assert run_target(*replayed, topics={"*": topic}, add_record_metadata=True).exit_code == 0
     (payload,) = emulator.payloads(topic)
     assert payload["_sdc_table_version"] == 12
     assert payload["_sdc_extracted_at"][:26] == extracted[:26]
@@ -89,7 +89,7 @@ def test_a_replayed_record_has_the_metadata_of_its_first_run(
 def test_more_than_max_rejected_ends_the_run(emulator, checked, run_target, dead, limit, exit_code):
     emulator.configure(rejection="status")
     fed = [record(id=n if n % 10 else str(n)) for n in range(1, 35)]
-    settings = {"default_topic_id": checked, "max_rejected": limit, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_rejected": limit, **dead_letters_in(dead)}
     done = run_target(schema(), *fed, state("all"), **settings, batch_size_rows=5)
     assert done.exit_code == exit_code
     assert done.emitted_states == ([{"at": "all"}] if exit_code == 0 else [])
@@ -104,11 +104,10 @@ def test_more_than_max_rejected_ends_the_run(emulator, checked, run_target, dead
 @pytest.mark.parametrize(
     ("settings", "bad", "reason"),
     [
-        ({"max_batch_bytes": 200}, {"id": 1, "pad": "x" * 300}, "max_batch_bytes"),
+        ({}, {"id": 1, "pad": "x" * 1_048_576}, "limit of 1,048,576 bytes by 35 bytes"),
         ({"payload_field": "payload"}, {"id": 1}, "payload_field payload is missing"),
         ({"payload_field": "payload"}, {"payload": 7}, "payload_field payload is not an object"),
         ({"payload_field": "payload"}, {"payload": None}, "payload_field payload is not an object"),
-        ({"validate_records": True}, {"id": "x"}, "$.id violates `type`"),
         ({"message_key_field": "key"}, {"id": 1, "key": 1}, "already has a field key"),
     ],
 )
@@ -133,13 +132,13 @@ def test_an_incomplete_line_of_a_killed_run_is_removed(
     emulator, topic, checked, run_target, dead, record_text
 ):
     """The file stays one that can be replayed; whole lines in it stay."""
-    settings = {"default_topic_id": checked, "max_retry_secs": 0.5, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 1, **dead_letters_in(dead)}
     run_target(schema(), record(id="a"), **settings)
     whole = dead.read_bytes()
     dead.write_bytes(whole + b'{"type":"RECORD","stream":"orders","record":' + record_text)
     run_target(schema(), record(id="b"), **settings)
     assert dead.read_bytes().startswith(whole)
-    done = run_target(*dead.read_bytes().splitlines(), default_topic_id=topic)
+    done = run_target(*dead.read_bytes().splitlines(), topics={"*": topic})
     assert done.exit_code == 0
     assert [payload["id"] for payload in emulator.payloads(topic)] == ["a", "b"]
 
@@ -149,7 +148,7 @@ def test_a_dead_letter_file_that_was_replaced_during_a_run_is_written_again(
     checked, start_target, dead, ending
 ):
     """As a replay or logrotate does: the new file has the schema, so it can be replayed, too."""
-    settings = {"default_topic_id": checked, "max_retry_secs": 0, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 0, **dead_letters_in(dead)}
     target = start_target(batch_size_rows=1, **settings)
     target.feed(schema(), record(id="first"), state(1))
     eventually(lambda: target.emitted, "the state after the first dead letter")
@@ -169,7 +168,7 @@ def test_a_dead_letter_file_that_was_replaced_during_a_run_is_written_again(
 
 def test_pipelines_may_share_a_dead_letter_file(checked, run_target, start_target, dead):
     """What one of them wrote of a line when the disk was full is removed before the next line."""
-    settings = {"default_topic_id": checked, "max_retry_secs": 0, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 0, **dead_letters_in(dead)}
     target = start_target(batch_size_rows=1, **settings)
     target.feed(schema(), record(id="first"), state(1))
     eventually(lambda: target.emitted, "the state after the first dead letter")
@@ -208,7 +207,7 @@ def test_no_state_follows_a_dead_letter_that_could_not_be_written(
 ):
     """A failed flush ends the run, and only earlier states are emitted: no flush is repeated."""
     env = injected(dead.parent / "site", fault)
-    settings = {"default_topic_id": checked, "max_retry_secs": 0, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 0, **dead_letters_in(dead)}
     target = start_target(env=env, batch_size_rows=1, **settings)
     target.feed(schema(), record(id=1), state("before"))
     eventually(lambda: target.emitted, "the state before the failure")
@@ -225,7 +224,7 @@ def test_nothing_is_written_after_a_failed_dead_letter(checked, run_target, dead
     """The file ends within a line; neither the other records of the batch nor a state follow."""
     fed = [line for number in range(50) for line in (record(id="bad"), state(number))]
     env = injected(dead.parent / "site", ROOM_LATER)
-    settings = {"default_topic_id": checked, "max_retry_secs": 0, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 0, **dead_letters_in(dead)}
     done = run_target(state("before"), schema(), *fed, env=env, batch_size_rows=50, **settings)
     assert done.exit_code == 1
     (line,) = done.error_lines
@@ -262,7 +261,7 @@ def test_only_the_owner_can_read_dead_letters(checked, run_target, dead, existin
     if existing is not None:
         dead.write_bytes(existing)
         dead.chmod(0o644)
-    settings = {"default_topic_id": checked, "max_retry_secs": 0.5, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 1, **dead_letters_in(dead)}
     assert run_target(schema(), record(id="a"), **settings).exit_code == 0
     assert dead.stat().st_mode & 0o777 == 0o600
     assert [letter["record"]["id"] for letter in letters(dead) if "record" in letter][-1] == "a"
@@ -276,7 +275,7 @@ def test_another_file_is_not_taken_for_a_dead_letter_file(
 ):
     """It stays as it is: the error comes before the first request."""
     dead.write_bytes(content)
-    settings = {"default_topic_id": checked, "max_retry_secs": 0.5, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, "max_retry_secs": 1, **dead_letters_in(dead)}
     done = run_target(schema(), record(id="a"), **settings)
     assert done.exit_code == 1
     assert "dead_letter_path: the file exists and contains something else" in done.error_lines[0]
@@ -293,7 +292,7 @@ def test_after_a_kill_every_covered_message_is_published_or_in_the_file(
     for number in range(300):
         fed.append(record(id=number if number % 5 else str(number)))
         fed.append(state(number))
-    settings = {"default_topic_id": checked, **dead_letters_in(dead)}
+    settings = {"topics": {"*": checked}, **dead_letters_in(dead)}
     target = start_target(**settings, batch_size_rows=10)
     target.feed(schema(), *fed)
     eventually(lambda: len(target.emitted) > 5, "some states")

@@ -15,7 +15,7 @@ from tests.support.singer_lines import lines, orders, record, schema, state
 from tests.support.tap import bookmark
 from tests.support.tap_output import ids
 
-RETRIED = "; gave up after 0 s (max_retry_secs is 0.1)"
+RETRIED = "; gave up"
 NO_RESPONSE = f"; check the network and api_url{RETRIED}"
 PROXY = "the proxy requires a user name and password; check the proxy settings (https_proxy)"
 # The service quotes the token (***) and what it has received.
@@ -61,12 +61,14 @@ def test_a_failure_is_one_line_without_token_or_payload(connector, emulator, fau
     emulator.load(1, [{"id": PAYLOAD}])
     body = {"message": f"No\nway, {emulator.token}"}
     emulator.fault(times=-1, **{"kind": "status", "body": body, **fault})
-    settings = {"api_token": emulator.token, "max_retry_secs": 0.1}
+    settings = {"api_token": emulator.token, "max_retry_secs": 1}
     outcome = connector.run(emulator.url, env={"LOGLEVEL": "DEBUG"}, **settings)
     assert (outcome.exit_code, outcome.records()) == (1, [])
     [line] = outcome.error_lines
     assert " | orders (topic 1): " in line
-    assert re.sub(r"gave up after \d+ s", "gave up after 0 s", line).endswith(words)
+    # An unexpected response may be requested five times within the second.
+    gave_up = r"gave up after (\d s \(max_retry_secs is 1\)|5 attempts)$"
+    assert re.sub(gave_up, "gave up", line).endswith(words)
     assert (len(emulator.requests()) == 1) == ("gave up" not in words)
     assert "Traceback (most recent call last)" in outcome.stderr
     assert emulator.token not in outcome.stderr + outcome.stdout.decode()
@@ -114,7 +116,7 @@ def test_a_failing_topic_does_not_stop_the_others(emulator, run_tap):
 )
 def test_a_failed_entry_of_a_batch_is_one_line(emulator, run_target, kind, words):
     emulator.fault(kind, times=-1, indices=[0])
-    done = run_target(schema(), record(id=1, note=PAYLOAD), state("all"), max_retry_secs=0.1)
+    done = run_target(schema(), record(id=1, note=PAYLOAD), state("all"), max_retry_secs=1)
     assert (done.exit_code, done.emitted_states) == (1, [])
     [line] = done.error_lines
     assert words in line
@@ -169,7 +171,7 @@ def test_a_topic_that_fails_does_not_starve_the_others(emulator, topic, start_ta
     """While one topic is retried, records of the others are published within the memory limit."""
     failing = emulator.create_topic("failing")
     emulator.fault("status", status=500, topic_id=failing, times=-1)
-    target = start_target(topics={"failing": failing}, batch_size_rows=20)
+    target = start_target(topics={"failing": failing, "*": topic}, batch_size_rows=20)
     fed = [line for n in range(1250) for line in (record("failing", id=n), *orders(1, start=n))]
     target.feed(schema(), schema("failing"), *fed)
     eventually(lambda: len(emulator.payloads(topic)) > 1200, "the records of the other topic")
@@ -192,7 +194,9 @@ def test_a_topic_that_begins_to_fail_does_not_hold_up_the_others(
     failing = emulator.create_topic("failing")
     emulator.fault("status", topic_id=failing, **fault)
     emulator.configure(latency_secs=0.3)
-    target = start_target(env=injected(tmp_path / "site", waits), topics={"failing": failing})
+    target = start_target(
+        env=injected(tmp_path / "site", waits), topics={"failing": failing, "*": topic}
+    )
     target.feed(schema(), schema("failing"), *orders(100))
     eventually(lambda: len(emulator.payloads(topic)) == 100, "the first batch of the other topic")
     target.feed(*(record("failing", id=n) for n in range(500)), *orders(300, start=100))

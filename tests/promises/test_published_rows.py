@@ -117,7 +117,6 @@ def test_a_rejected_row_is_not_remembered(emulator, topic, run_target, url, tmp_
     settings = {
         "published_rows_url": url,
         "dead_letter_path": str(tmp_path / "dead.jsonl"),
-        "on_rejected": "dead_letter",
         "max_retry_secs": 0,
     }
     emulator.fault("entry_error", indices=[3], reason="disk full")

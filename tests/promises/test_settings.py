@@ -10,7 +10,7 @@ from tests.support.tap_output import consumed, ids
 
 NO_TOKEN = "contains whitespace, a line break or another character that tokens cannot have"
 NO_URL = "is not a URL that begins with https://"
-LIST = 'a list, such as [{"id": 11}]'
+TOPICS = 'an object, such as {"orders": 11} or a list, such as [{"id": 11}]'
 SECRET = "top-secret"
 
 
@@ -21,7 +21,6 @@ def logged(outcome: Outcome, level: str) -> list[str]:
 
 
 def test_all_problems_are_reported_at_once_before_the_first_request(connector, emulator):
-    kind = 'an object, such as {"orders": 11}' if connector.input else LIST
     outcome = connector.run(
         emulator.url,
         api_token=f"{SECRET}\n",
@@ -45,7 +44,7 @@ def test_all_problems_are_reported_at_once_before_the_first_request(connector, e
         "quota_url: requires max_requests_per_minute, the quota that all processes share",
         "quota_url: the folder /missing does not exist; create it",
         "request_timeout_secs: must be at most 86400",
-        f"topics: must be {kind}",
+        f"topics: must be {TOPICS}",
     ]
     assert (outcome.exit_code, outcome.stdout, emulator.requests()) == (1, b"", [])
     assert SECRET not in outcome.stderr
@@ -88,6 +87,36 @@ def test_a_stream_map_of_no_stream_is_reported_with_the_streams(connector, emula
     assert second.startswith(f"stream_maps: x* {ignored} orders")
 
 
+REMOVED_FROM_THE_TARGET = {
+    "default_topic_id": (14, 'add "*" with this id to topics'),
+    "on_rejected": ("dead_letter", "if dead_letter_path is set, rejected messages are written to"),
+    "max_batch_bytes": (1000, "the limit is that of the service, 1,048,576 bytes"),
+    "validate_records": (False, "the topic's schema decides which messages are valid"),
+    "batch_config": ({"encoding": {}}, "since BATCH messages are not supported"),
+    "load_method": ("upsert", "records are always appended to a topic"),
+}
+
+
+@pytest.mark.parametrize("setting", REMOVED_FROM_THE_TARGET)
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_a_removed_setting_is_one_error_line_that_says_what_to_do_instead(
+    emulator, run_target, setting, place
+):
+    """It comes alone, because other problems may follow from it; an empty value is not set."""
+    value, remedy = REMOVED_FROM_THE_TARGET[setting]
+    empty = {"validate_records": "", "load_method": None} | {setting: value}
+    if place == "file":
+        done = run_target(*orders(1), topics=None, max_rejected=-1, **empty)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
+        done = run_from_environment("target-workato-streams", b"", **{setting: text})
+    assert done.exit_code == 1
+    [line] = [each for each in logged(done, "ERROR") if each != "Config validation failed"]
+    assert line.startswith(f"{setting}: not a setting ")
+    assert remedy in line
+    assert (logged(done, "WARNING"), emulator.requests()) == ([], [])
+
+
 @pytest.mark.parametrize("args", [["--discover"], ["--test"]], ids=str)
 def test_bad_settings_are_rejected_by_every_command(emulator, run_tap, args):
     run = run_tap(*args, topics=[1], batch_size=51)
@@ -119,7 +148,7 @@ def test_settings_of_the_tap_in_the_environment_are_text(emulator):
         data_center="",
         legacy_api="True",
         tail="no",
-        request_timeout_secs="9.5",
+        request_timeout_secs="9",
         max_retry_secs="0",
         stream_maps='{"orders": {"n": "payload.get(\'n\')", "topic_id": "__NULL__"}}',
     )
@@ -140,14 +169,11 @@ def test_settings_of_the_target_in_the_environment_are_text(emulator, topic, tmp
         api_url=emulator.url,
         api_token=emulator.token,
         topics=json.dumps({"orders": str(topic)}),
-        default_topic_id="",
         batch_size_rows="10",
         max_batch_age_secs="0.5",
         legacy_api="false",
-        validate_records="false",
         payload_field="",
         max_rejected="",
-        on_rejected="dead_letter",
         dead_letter_path=str(tmp_path / "dead.jsonl"),
         stream_maps="",
     )
@@ -167,7 +193,7 @@ def test_text_of_the_wrong_type_is_rejected():
         "api_token: is missing; set it to the token of an API client with access to the topics",
         "batch_size: must be a whole number, such as 50",
         "tail: must be true or false",
-        f"topics: must be {LIST}",
+        f"topics: must be {TOPICS}",
     ]
 
 

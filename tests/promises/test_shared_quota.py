@@ -67,7 +67,7 @@ def test_processes_count_their_requests_together(store, emulator, run_tap, run_t
     # 11 requests: 5 messages and an empty page are read, and 5 messages are published.
     read = run_tap(**reading)
     assert read.exit_code == 0, read.stderr
-    written = run_target(read.stdout, default_topic_id=destination, batch_size_rows=1, **quota)
+    written = run_target(read.stdout, topics={"*": destination}, batch_size_rows=1, **quota)
     assert written.exit_code == 0, written.stderr
     assert len(emulator.requests()) == 11
     waiting = start_tap(**reading)
@@ -96,7 +96,7 @@ def test_a_tap_piped_into_a_target_on_one_quota_does_not_block(write_config, emu
     quota = {"quota_url": f"file://{tmp_path}/quota.db", "max_requests_per_minute": 200}
     topics = [{"id": source, "name": "orders"}]
     tap = write_config(topics=topics, batch_size=1, **quota)
-    target = write_config(default_topic_id=destination, batch_size_rows=1, **quota)
+    target = write_config(topics={"*": destination}, batch_size_rows=1, **quota)
     reading, writing = (
         " ".join(command(f"{name}-workato-streams", "--config", config))
         for name, config in (("tap", tap), ("target", target))

@@ -100,10 +100,11 @@ def test_topics_that_are_missing_from_the_catalog_are_reported(
     emulator, published, run_tap, developer
 ):
     """One line says how to add them, because Meltano caches the catalog. None is sampled."""
-    catalog = discover(run_tap, **developer)
+    unpacked = {**developer, "record_format": "unpacked"}
+    catalog = discover(run_tap, **unpacked)
     for number in (2, 3):
         emulator.load(emulator.create_topic(f"New {number}", id=number), [{}])
-    done = run_tap(catalog=catalog, infer_schema=True, **developer)
+    done = run_tap(catalog=catalog, **unpacked)
     assert ids(done) == published
     assert {request.topic_id for request in emulator.requests(operation="consume")} == {1}
     assert done.warnings == [

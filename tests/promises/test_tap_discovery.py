@@ -234,11 +234,10 @@ def test_a_topic_that_cannot_be_sampled_costs_a_warning(emulator, run_tap):
     for topic in (1, 2):
         emulator.load(emulator.create_topic(f"topic {topic}", id=topic), [{"n": 1}])
     emulator.fault("status", status=403, topic_id=1, times=-1)
-    done = run_tap("--discover", topics=[1, 2], infer_schema=True)
+    done = run_tap("--discover", topics=[1, 2], record_format="unpacked")
     streams = json.loads(done.stdout)["streams"]
-    payloads = [stream["schema"]["properties"]["payload"] for stream in streams]
-    assert payloads[0] == {"type": ["object", "null"], "additionalProperties": True}
-    assert list(payloads[1]["properties"]) == ["n"]
+    first, second = (stream["schema"]["properties"].keys() for stream in streams)
+    assert second - first == {"n"}
     [line] = done.warnings
     assert line.startswith("topic_1 (topic 1): HTTP 403")
     assert line.endswith("; its schema cannot be inferred, so any object is allowed")
@@ -262,7 +261,7 @@ def test_a_topic_that_cannot_be_sampled_does_not_stop_the_others(emulator, run_t
     published = [emulator.load(emulator.create_topic(name), [{"n": 1}]) for name in "abc"]
     emulator.fault(**fault, topic_id=1, times=-1)
     limit = {"max_messages": 2, "tail": True} if tail else {}
-    settings = {"record_format": "unpacked", "max_retry_secs": 0.1, **limit}
+    settings = {"record_format": "unpacked", "max_retry_secs": 1, **limit}
     done = run_tap(topics=[1, 2, 3], **settings)
     assert done.exit_code == 1
     assert [ids(done, f"topic_{topic}") for topic in (1, 2, 3)] == [[], *published[1:]]

@@ -177,7 +177,7 @@ def test_a_topic_that_gave_up_is_tried_again_when_another_one_succeeds(emulator,
 def test_a_service_that_stays_down_ends_tail_mode(emulator, start_tap, fault):
     """Once nothing has succeeded for `max_retry_secs`, which is less than five attempts take."""
     topics = [emulator.create_topic("one"), emulator.create_topic("other")]
-    tail = start_tap(topics=topics, tail=True, timeout_secs=1, max_retry_secs=0.5)
+    tail = start_tap(topics=topics, tail=True, timeout_secs=1, max_retry_secs=1)
     await_polls(emulator, 2)
     emulator.fault(times=-1, **fault)
     ended = tail.end()

@@ -43,7 +43,7 @@ def test_an_entry_without_a_result_is_resent_before_a_later_rejection_ends_the_r
     """It may not have arrived, and all records before a rejected one are published."""
     emulator.fault("missing_entry", topic_id=checked, indices=[0], stored=False)
     fed = [schema(), record(id=0), record(id="x"), state("all")]
-    done = run_target(*fed, default_topic_id=checked, max_retry_secs=0)
+    done = run_target(*fed, topics={"*": checked}, max_retry_secs=0)
     assert done.exit_code == 1
     [line] = done.error_lines
     assert "orders, line 3: rejected" in line
@@ -125,7 +125,7 @@ def test_an_entry_that_keeps_failing_is_a_rejected_message(emulator, topic, run_
     emulator.fault("entry_error", indices=[3], reason="disk full")
     emulator.fault("entry_error", indices=[0], reason="disk full", times=-1)
     fed = [*orders(3), state(2), *orders(5, start=3), state(7)]
-    done = run_target(schema(), *fed, max_retry_secs=1.5)
+    done = run_target(schema(), *fed, max_retry_secs=2)
     assert (done.exit_code, done.emitted_states) == (1, [{"at": 2}])
     assert ids(emulator, topic) == [0, 1, 2, 4, 5, 6, 7]
     (line,) = done.error_lines
@@ -157,8 +157,8 @@ def test_a_reason_that_persisted_for_one_message_is_not_waited_for_again(
 ):
     """Other messages with the same reason are tried twice."""
     fed = [line.replace(b'"id": %d' % n, b'"id": "%d"' % n) for n, line in enumerate(orders(30))]
-    settings = {"default_topic_id": checked, **dead_letters_in(tmp_path / "dead.jsonl")}
-    done = run_target(schema(), *fed, batch_size_rows=10, max_retry_secs=1.5, **settings)
+    settings = {"topics": {"*": checked}, **dead_letters_in(tmp_path / "dead.jsonl")}
+    done = run_target(schema(), *fed, batch_size_rows=10, max_retry_secs=2, **settings)
     assert done.exit_code == 0
     letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_bytes().splitlines()]
     attempts = [letter["_error"]["attempts"] for letter in letters if "_error" in letter]
@@ -174,7 +174,7 @@ def test_a_message_whose_outcome_is_unknown_is_never_a_dead_letter(
     body = f'{{"message_ids": {ids}}}' if ids else "{}"
     emulator.fault("status", status=200, body=body, times=-1, stored=True)
     settings = dead_letters_in(tmp_path / "dead.jsonl")
-    done = run_target(schema(), *orders(2), state("all"), max_retry_secs=0.5, **settings)
+    done = run_target(schema(), *orders(2), state("all"), max_retry_secs=1, **settings)
     assert (done.exit_code, done.emitted_states) == (1, [])
     assert len(emulator.requests()) > 1
     assert not (tmp_path / "dead.jsonl").exists()
@@ -197,7 +197,7 @@ def test_messages_are_counted_once_as_possibly_duplicated(emulator, topic, run_t
 )
 def test_a_request_that_was_not_sent_duplicates_nothing(run_target, tmp_path, url, fault):
     env = injected(tmp_path / "site", fault)
-    done = run_target(schema(), *orders(3), env=env, api_url=url, max_retry_secs=0.5)
+    done = run_target(schema(), *orders(3), env=env, api_url=url, max_retry_secs=1)
     assert done.exit_code == 1
     assert "0 possibly duplicated" in done.stderr
 
@@ -208,7 +208,7 @@ def test_a_batch_of_bad_messages_costs_about_one_request_each(
     """Only the first one is logged; the summary counts them."""
     emulator.configure(rejection="status")
     fed = [line.replace(b'"id": ', b'"id": 0.') for line in orders(500, start=100)]
-    settings = {"default_topic_id": checked, **dead_letters_in(tmp_path / "dead.jsonl")}
+    settings = {"topics": {"*": checked}, **dead_letters_in(tmp_path / "dead.jsonl")}
     done = run_target(schema(), *fed, state("all"), **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.requests()) <= 1.2 * 500
@@ -239,8 +239,8 @@ def test_rejected_messages_are_found_and_the_others_published_in_order(
         line.replace(b'"id": %d' % number, b'"id": "%d"' % number) if number in bad else line
         for number, line in enumerate(orders(10))
     ]
-    settings = {"default_topic_id": checked, **dead_letters_in(tmp_path / "dead.jsonl")}
-    done = run_target(schema(), *fed, state("all"), max_retry_secs=0.5, **settings)
+    settings = {"topics": {"*": checked}, **dead_letters_in(tmp_path / "dead.jsonl")}
+    done = run_target(schema(), *fed, state("all"), max_retry_secs=1, **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert ids(emulator, checked) == [number for number in range(10) if number not in bad]
     assert f"{10 - len(bad)} published, {counted(len(bad), 'dead letter')}" in done.stderr
@@ -277,7 +277,7 @@ def test_a_rejected_message_ends_the_run_after_everything_before_it_is_published
         state("after"),
         topics={"orders": checked, "others": other},
         batch_size_rows=5,
-        max_retry_secs=0.1,
+        max_retry_secs=1,
     )
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     # After a partial error, the messages after the bad one in its batch are published.
@@ -308,10 +308,9 @@ def test_a_single_message_that_gets_413_is_rejected(emulator, run_target):
 
 def test_a_message_too_large_for_any_request_is_rejected_without_one(emulator, topic, run_target):
     """Its size is checked before it is sent; the records before it are published."""
-    done = run_target(
-        schema(), *orders(2), state("before"), *orders(1, start=2, size=1100), max_batch_bytes=1000
-    )
+    large = orders(1, start=2, size=1_100_000)
+    done = run_target(schema(), *orders(2), state("before"), *large)
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert ids(emulator, topic) == [0, 1]
     assert len(emulator.requests()) == 1
-    assert "max_batch_bytes" in done.error_lines[0]
+    assert "the service's limit of 1,048,576 bytes" in done.error_lines[0]

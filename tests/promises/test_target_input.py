@@ -47,6 +47,19 @@ def test_an_invalid_line_ends_the_run_after_everything_before_it_is_published(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("before", [[], [*orders(3), state("before")]], ids=["first", "later"])
+def test_a_batch_message_ends_the_run_with_the_remedy(emulator, topic, run_target, before):
+    """Only what precedes it is published."""
+    batch = b'{"type":"BATCH","stream":"orders","encoding":{"format":"jsonl"},"manifest":[]}'
+    done = run_target(schema(), *before, batch, *orders(3, start=3), state("after"))
+    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}] if before else [])
+    assert len(emulator.payloads(topic)) == len(before[:-1])
+    assert bool(emulator.requests()) == bool(before)
+    (line,) = done.error_lines
+    assert f"line {len(before) + 2} of the input: stream orders: BATCH messages are not" in line
+    assert "remove batch_config from the tap's settings" in line
+
+
 def test_a_truncated_input_ends_the_run(emulator, topic, start_target):
     """After a tap dies within a line, all complete lines are published and the run fails."""
     cut = lines(schema(), *orders(3), state("before"), *orders(1, start=3))[:-10]
@@ -91,17 +104,6 @@ def test_an_invalid_line_is_reported_even_if_publishing_fails(emulator, run_targ
     assert "HTTP 403" in second
 
 
-@pytest.mark.parametrize("before", [[], [record(id=0), state("before")]])
-def test_a_batch_message_ends_the_run_with_the_remedy(emulator, topic, run_target, before):
-    """Its files are not read; what precedes it is published, as before each invalid line."""
-    batch = b'{"type":"BATCH","stream":"orders","encoding":{"format":"jsonl"},"manifest":["a"]}'
-    done = run_target(schema(), *before, batch, record(id=1), state("after"))
-    assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}] if before else [])
-    assert len(emulator.payloads(topic)) == len(before) // 2
-    (line,) = done.error_lines
-    assert "BATCH messages are not supported; remove batch_config from the tap's settings" in line
-
-
 def test_a_byte_order_mark_is_skipped(emulator, topic, run_target):
     """Some editors write one at the beginning of a file."""
     done = run_target(b"\xef\xbb\xbf" + schema(), *orders(1), state("all"))
@@ -112,7 +114,7 @@ def test_a_byte_order_mark_is_skipped(emulator, topic, run_target):
 @pytest.mark.parametrize(
     "described", [b"{}", b"true", b'{"properties":null}', b'{"type":"object"}']
 )
-@pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
+@pytest.mark.parametrize("settings", [{}, {"stream_maps": {"*": {}}}])
 def test_a_schema_without_properties_is_open(emulator, topic, run_target, settings, described):
     line = b'{"type":"SCHEMA","stream":"orders","schema":%b,"key_properties":[]}' % described
     done = run_target(line, record(id=1, note="x"), state("all"), **settings)

@@ -48,7 +48,7 @@ def test_memory_is_bounded_while_one_topic_fails(emulator, topic, target_config,
     """Reading goes on for the other topics, until 32 MB wait for the one that fails."""
     bad = emulator.create_topic("bad")
     emulator.fault("status", status=503, topic_id=bad, times=-1)
-    settings = {"topics": {"bad": bad}, "max_batch_age_secs": 1}
+    settings = {"topics": {"bad": bad, "*": topic}, "max_batch_age_secs": 1}
     path = tmp_path / "in.singer"
     path.write_bytes(lines(schema(), schema("bad"), record(id=1), *large * 10_000))
     with path.open("rb") as stdin:

@@ -15,20 +15,20 @@ from tests.support.target import dead_letters_in
 def creating(emulator: Emulator) -> dict[str, Any]:
     """Settings that create a topic for a stream that has none."""
     return {
-        "default_topic_id": None,
+        "topics": None,
         "create_topics": True,
         "developer_api_token": emulator.developer_token,
         "developer_api_url": emulator.url,
     }
 
 
+@pytest.mark.parametrize("reverse", [False, True])
 def test_streams_are_published_to_the_topic_of_their_name_or_their_longest_glob(
-    emulator, run_target
+    emulator, run_target, reverse
 ):
-    """Case matters, a name may look like a glob, and `default_topic_id` comes last."""
-    globs = ("orders", "orders_*", "orders_e?", "crm.*", "[x]", "a*c")
+    """Case matters, a name may look like a glob, and `*` comes last, also after `?`."""
+    globs = ("orders", "orders_*", "orders_e?", "crm.*", "[x]", "a*c", "?", "*")
     topics = {glob: emulator.create_topic(glob) for glob in globs}
-    default = emulator.create_topic("default")
     wanted = {
         "orders": ["orders"],
         "orders_*": ["orders_us", "orders_eur"],
@@ -36,17 +36,18 @@ def test_streams_are_published_to_the_topic_of_their_name_or_their_longest_glob(
         "crm.*": ["crm.accounts"],
         "[x]": ["[x]", "x"],
         "a*c": ["a*c", "abc"],
-        "default": ["Orders_us", "x-orders"],
+        "?": ["y"],
+        "*": ["Orders_us", "x-orders"],
     }
     streams = [stream for each in wanted.values() for stream in each]
     fed = (line for stream in streams for line in (schema(stream), record(stream, id=stream)))
     # The order in the settings does not matter.
-    reordered = dict(sorted(topics.items(), reverse=True))
-    done = run_target(*fed, state("all"), topics=reordered, default_topic_id=default)
+    reordered = dict(sorted(topics.items(), reverse=reverse))
+    done = run_target(*fed, state("all"), topics=reordered)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     published = {
         name: [payload["id"] for payload in emulator.payloads(topic_id)]
-        for name, topic_id in {**topics, "default": default}.items()
+        for name, topic_id in topics.items()
     }
     assert published == wanted
 
@@ -56,19 +57,19 @@ def test_an_unmapped_stream_ends_the_run_before_anything_of_it_is_published(
 ):
     """What precedes its schema is published and its state emitted; the line says what to set."""
     before, after = [*orders(2), state("before")], [schema("others"), record("others", id=1)]
-    settings = {"default_topic_id": None, "topics": {"orders": topic}}
+    settings = {"topics": {"orders": topic}}
     done = run_target(schema(), *before, *after, **settings)
     assert (done.exit_code, done.emitted_states) == (1, [{"at": "before"}])
     assert len(emulator.payloads(topic)) == 2
     (line,) = done.error_lines
     assert "stream others has no topic" in line
-    assert "default_topic_id" in line
+    assert 'add it to topics, or "*" for all other streams' in line
 
 
-@pytest.mark.parametrize("settings", [{}, {"validate_records": True}])
+@pytest.mark.parametrize("settings", [{}, {"add_record_metadata": True}])
 def test_an_unmapped_stream_is_skipped_with_one_warning(emulator, topic, run_target, settings):
     """States do not wait for its records."""
-    settings = {"default_topic_id": None, "topics": {"orders": topic}, **settings}
+    settings = {"topics": {"orders": topic}, **settings}
     fed = [record(stream, id=n) for n in range(20) for stream in ("orders", "others")]
     fed += [schema("others", more={"type": "string"}), record("others", id=20), state("all")]
     done = run_target(schema(), schema("others"), *fed, on_unmapped_stream="skip", **settings)
@@ -114,7 +115,7 @@ def test_the_developer_api_may_return_ids_as_strings(emulator, topic, run_target
 def test_a_missing_topic_is_created_from_the_schema_of_its_stream(emulator, topic, run_target):
     """One of the same name is used; a stream that the settings map needs none."""
     there = emulator.create_topic("there")
-    settings = {"topics": {"mapped": topic}, **creating(emulator)}
+    settings = {**creating(emulator), "topics": {"mapped": topic}}
     fed = [
         schema("mapped"),
         schema("there"),
@@ -218,7 +219,9 @@ def test_states_are_emitted_while_a_topic_is_created_and_a_signal_ends_the_run(
 ):
     """Neither batches and states nor the shutdown wait for the Developer API."""
     emulator.fault(kind, operation="topics", times=-1, **options)
-    target = start_target(topics={"orders": topic}, **creating(emulator), max_batch_age_secs=0.5)
+    target = start_target(
+        **{**creating(emulator), "topics": {"orders": topic}}, max_batch_age_secs=0.5
+    )
     target.feed(schema(), *orders(3), state("read"))
     target.feed(schema("new"), record("new", id=1), state("no"))
     eventually(lambda: target.emitted == ["read"], "the state of the other topic")
@@ -276,7 +279,7 @@ def test_every_value_of_a_postgres_table_is_accepted_by_the_topic_created_for_it
 
 
 def test_what_a_stream_map_computes_may_have_any_type(emulator, run_target):
-    """The SDK takes it for a string, which neither a new topic nor `validate_records` requires."""
+    """The SDK takes it for a string, which a new topic doesn't require."""
     described = {"price": {"type": "number"}, "title": {"type": "string"}, "open": {}}
     computed = {"total": "price * 2", "is_big": "price > 2", "copy": "open", "open": "price * 3"}
     typed = {"name": "title", "text": "str(price)", "source": "'shop'", "net": "float(price)"}
@@ -285,7 +288,6 @@ def test_what_a_stream_map_computes_may_have_any_type(emulator, run_target):
         record("new", price=2.5, title="A", open=1),
         state("all"),
         stream_maps={"new": computed | typed | {"__key_properties__": ["title"]}},
-        validate_records=True,
         **creating(emulator),
     )
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
@@ -293,6 +295,51 @@ def test_what_a_stream_map_computes_may_have_any_type(emulator, run_target):
     types = {field["name"]: field["type"] for field in json.loads(creation.body)["schema"]}
     texts = dict.fromkeys(("title", "name", "text", "source"), "string")
     assert types == {"price": "number", "net": "number", **texts}
+
+
+# A map of each stream, and the types that the schemas of its new topics have.
+MAPS: dict[str, tuple[dict[str, Any], dict[str, dict[str, str]]]] = {
+    "exact names": (
+        {"a": {"note": "id * 2"}, "b": {"note": "str(id)"}},
+        {"a": {"id": "integer"}, "b": {"id": "integer", "note": "string"}},
+    ),
+    "globs": (
+        {"a*": {"note": "id * 2"}, "*b": {"note": "str(id)"}},
+        {"a": {"id": "integer"}, "b": {"id": "integer", "note": "string"}},
+    ),
+    "the last of several": (
+        {"?": {"note": "str(id)"}, "a": {"note": "id * 2"}},
+        {"a": {"id": "integer"}, "b": {"id": "integer", "note": "string"}},
+    ),
+    "other names": (
+        {"a": {"__alias__": "b", "note": "id * 2"}, "b": {"__alias__": "a", "note": "str(id)"}},
+        {"b": {"id": "integer"}, "a": {"id": "integer", "note": "string"}},
+    ),
+    "copies": (
+        {"c": {"__source__": "a", "note": "str(id)"}, "a": {"note": "id * 2"}, "b": "__NULL__"},
+        {"a": {"id": "integer"}, "c": {"id": "integer", "note": "string"}},
+    ),
+    "only what is mapped": (
+        {"a": {"__else__": "__NULL__", "id": "id * 2"}, "b": {"__else__": "__NULL__", "id": "id"}},
+        {"a": {}, "b": {"id": "integer"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MAPS)
+def test_the_types_of_a_new_topic_are_those_of_its_own_stream_map(emulator, run_target, case):
+    maps, expected = MAPS[case]
+    fed = [line for name in "ab" for line in (schema(name), record(name, id=1))]
+    done = run_target(*fed, state("all"), stream_maps=maps, **creating(emulator))
+    assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
+    created = [
+        json.loads(request.body)
+        for request in emulator.requests(operation="topics")
+        if request.method == "POST"
+    ]
+    assert {
+        wish["name"]: {field["name"]: field["type"] for field in wish["schema"]} for wish in created
+    } == expected
 
 
 UNUSUAL = b"""{"required": null, "anyOf": null, "properties": {
@@ -305,7 +352,6 @@ ALL_STEPS = {
     "stream_maps": {"new": {"i": "'x'"}},
     "flattening_enabled": True,
     "flattening_max_depth": 1,
-    "validate_records": True,
 }
 
 
@@ -330,6 +376,6 @@ def test_a_record_that_cannot_be_decoded_is_rejected_whatever_its_schema(
     deep = b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
     fed = [line, raw_record(deep, "new"), record("new", a=1), state("all")]
     settings = creating(emulator) | dead_letters_in(tmp_path / "dead.jsonl")
-    done = run_target(*fed, validate_records=True, **settings)
+    done = run_target(*fed, stream_maps={"*": {}}, **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert "1 published, 1 dead letter" in done.stderr

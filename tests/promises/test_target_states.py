@@ -44,7 +44,7 @@ def test_a_state_waits_for_the_records_of_every_stream(emulator, topic, start_ta
     """A slow topic delays the states after its records; then the newest is emitted."""
     slow = emulator.create_topic("slow")
     emulator.fault("latency", secs=2, operation="batch", topic_id=slow)
-    target = start_target(topics={"slow": slow}, max_batch_age_secs=0)
+    target = start_target(topics={"slow": slow, "*": topic}, max_batch_age_secs=0)
     target.feed(schema(), schema("slow"), *orders(1), state("before"))
     eventually(lambda: target.emitted == ["before"], "the state before the slow record")
     target.feed(record("slow", id=0), state("slow"), *orders(1, start=1), state("fast"))

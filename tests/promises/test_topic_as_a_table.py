@@ -312,16 +312,21 @@ KEYED: dict[str, Any] = {"stream_maps": {"topic_1": {"__key_properties__": ["id"
 FILTERED = {"topic_1": {"__key_properties__": ["id"], "__filter__": "id is not None"}}
 
 
-@pytest.mark.parametrize("by_catalog", [False, True])
-def test_a_topic_of_changes_is_a_table_with_a_business_key(emulator, run_tap, topic, by_catalog):
-    """Rows keep the payload's bytes; new fields wait for the next run."""
+@pytest.mark.parametrize("by", ["stream_maps", "catalog", "key_properties"])
+def test_a_topic_of_changes_is_a_table_with_a_business_key(emulator, run_tap, topic, by):
+    """Rows keep the payload's bytes; new fields wait for the next run.
+
+    The setting applies whether the catalog was made with it or not.
+    """
     emulator.load(topic, [b'{"id":1,"total":1E5}', b'{"id":1,"total":2.50}'])
     catalog = discover(run_tap, topics=[topic], **UNPACKED)
     emulator.load(topic, [{"id": 1, "total": 3, "note": "x"}])
-    if by_catalog:
+    if by == "catalog":
         catalog["streams"][0]["key_properties"] = ["id"]
-    keyed = {} if by_catalog else KEYED
-    settings = {"topics": [topic], "catalog": catalog, "batch_size": 1, **UNPACKED, **keyed}
+    keyed = KEYED if by == "stream_maps" else {}
+    topics = {"topic_1": {"id": topic, "key_properties": ["id"]}}
+    topics = topics if by == "key_properties" else {"topic_1": topic}
+    settings = {"topics": topics, "catalog": catalog, "batch_size": 1, **UNPACKED, **keyed}
 
     first = run_tap(**settings)
     [_, last] = emulator.load(topic, [{"id": 2, "note": "y"}, {"note": "z"}])
@@ -343,14 +348,19 @@ OTHER_KEY = "its value for id, which is a key property, does not fit the column"
 
 
 @pytest.mark.parametrize("more", [{}, {"double": "id"}], ids=["spliced", "mapped"])
+@pytest.mark.parametrize("by", ["stream_maps", "key_properties"])
 @pytest.mark.parametrize(
     ("payload", "problem"),
     [({"ping": True}, NO_KEY), ({"id": None}, NO_KEY), (b"null", NO_KEY), ({"id": "x"}, OTHER_KEY)],
 )
-def test_a_message_without_the_key_is_an_error(emulator, run_tap, topic, payload, problem, more):
+def test_a_message_without_the_key_is_an_error(
+    emulator, run_tap, topic, payload, problem, by, more
+):
     loaded = emulator.load(topic, [{"id": 1}, {"id": 2}, payload])
-    maps = {"topic_1": {"__key_properties__": ["id"], **more}}
-    run = run_tap(topics=[{"id": topic, "schema": DECLARED}], stream_maps=maps, **UNPACKED)
+    by_map, by_topic = {"__key_properties__": ["id"]}, {"key_properties": ["id"]}
+    maps = {"topic_1": {**more, **(by_map if by == "stream_maps" else {})}}
+    item = {"id": topic, "schema": DECLARED, **(by_topic if by == "key_properties" else {})}
+    run = run_tap(topics=[item], stream_maps=maps, **UNPACKED)
     assert run.exit_code == 1
     [line] = run.error_lines
     assert f"topic_1 (topic 1): message {loaded[2]} cannot be written: {problem}" in line
@@ -452,7 +462,7 @@ ONE_TABLE = {"topic_*": {"__alias__": "orders"}}
     [
         ({"id": 2}, {**UNPACKED, "stream_maps": ONE_TABLE}),
         ({"id": 2}, {**UNPACKED, "stream_maps": {"topic_2": {"__source__": "topic_1"}}}),
-        ({"id": 2}, {"infer_schema": True, **FLATTENED, "stream_maps": ONE_TABLE}),
+        ({"id": 2}, {**FLATTENED, "stream_maps": ONE_TABLE}),
         ({"note": "x"}, {**UNPACKED, "stream_maps": ONE_TABLE, "schema_evolution": "rescue"}),
     ],
     ids=["alias", "source", "flattened", "other columns"],
@@ -550,13 +560,24 @@ def test_fields_that_some_loaders_take_for_one_column_are_rescued(emulator, run_
     assert row == {"a-b": 1, "payload_Topic-ID": 5, "_rescued": rescued}
 
 
-@pytest.mark.parametrize("maps_more", [{}, {"double": "order['id']"}], ids=["key only", "mapped"])
-def test_a_flattened_column_can_be_the_key(emulator, run_tap, topic, maps_more):
+BY_MAP = {"__key_properties__": ["order__id"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "map_"),
+    [
+        (None, BY_MAP),
+        (None, {"double": "order['id']", **BY_MAP}),
+        (["order__id"], {}),
+        (["order__id"], {"double": "order['id']"}),
+    ],
+)
+def test_a_flattened_column_can_be_the_key(emulator, run_tap, topic, key, map_):
     loaded = emulator.load(topic, [{"order": {"id": 1, "x": "a"}}, {"order": {"x": "b"}}])
     flat = {"flattening_enabled": True, "flattening_max_depth": 1, **UNPACKED}
-    maps = {"topic_1": {"__key_properties__": ["order__id"], **maps_more}}
+    item = {"id": topic, "key_properties": key}
 
-    run = run_tap(topics=[topic], stream_maps=maps, **flat)
+    run = run_tap(topics=[item], stream_maps={"topic_1": map_} if map_ else {}, **flat)
 
     [schema] = [m for m in run.messages if m["type"] == "SCHEMA"]
     assert schema["key_properties"] == ["order__id"]

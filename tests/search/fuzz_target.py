@@ -74,13 +74,11 @@ class Round:
         self.settings: dict[str, Any] = {
             "topics": self.route,
             "batch_size_rows": chance.choice([1, 3, 10, 50]),
-            "max_batch_bytes": chance.choice([400, 1_048_576]),
             "max_batch_age_secs": chance.choice([0, 0.1, 2]),
             "max_in_flight": self.in_flight,
             "max_retry_secs": 20,
             "request_timeout_secs": 5,
-            "validate_records": chance.random() < 0.2,
-            "on_rejected": "dead_letter",
+            "stream_maps": {"*": {}} if chance.random() < 0.2 else {},
         }
 
     def play(self) -> None:

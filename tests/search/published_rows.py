@@ -34,6 +34,7 @@ from target_workato_streams.event_streams.consume import (
     Message,
     Messages,
 )
+from target_workato_streams.event_streams.errors import RequestRejected
 from target_workato_streams.event_streams.quota import StoreUrl
 from target_workato_streams.message_key import RowVersion
 from target_workato_streams.publishing.batches import BatchBuilder, BatchSettings
@@ -137,7 +138,8 @@ class Client:
             at = int(cursor.after_message_id[1:]) + 1
             rejected = world.chance.random() < self._faults.get("reject", 0)
             if at <= world.start or (rejected and at - 1 not in self._given):
-                raise CursorExpired("rejected", status=404, reason="not found")
+                cause = RequestRejected("rejected", status=404, reason="not found")
+                raise CursorExpired(cause, datetime.now(timezone.utc), [])
         page: list[Message] = []
         for number in range(at, len(world.messages)):
             row, content, readable = world.messages[number]

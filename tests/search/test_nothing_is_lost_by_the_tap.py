@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tap_workato_streams import sync
 from tap_workato_streams.event_streams import rate_limiter as pacing
 from tap_workato_streams.event_streams import session as retrying
 from tap_workato_streams.tap import TapWorkatoStreams
@@ -51,11 +52,19 @@ def _in_process() -> Iterator[None]:
         yield
 
 
-def read(emulator: Emulator, *, state: object = None, **config: Any) -> Outcome:  # noqa: ANN401 - settings are JSON
+def read(
+    emulator: Emulator,
+    *,
+    state: object = None,
+    state_interval_secs: float = 5,
+    **config: Any,  # noqa: ANN401 - settings are JSON
+) -> Outcome:
     """Run the tap against the emulator; errors are raised."""
     written = io.BytesIO()
     config = {"api_url": emulator.url, "api_token": emulator.token, **config}
-    with contextlib.redirect_stdout(io.TextIOWrapper(written, write_through=True)):
+    out = io.TextIOWrapper(written, write_through=True)
+    with contextlib.redirect_stdout(out), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sync, "STATE_INTERVAL_SECS", state_interval_secs)
         TapWorkatoStreams(config=config, state=state).sync_all()
         return Outcome(0, written.getvalue(), "")
 

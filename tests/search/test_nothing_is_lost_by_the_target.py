@@ -156,7 +156,7 @@ SETTINGS = st.fixed_dictionaries(
         "max_batch_bytes": st.integers(150, 600),
         "max_in_flight": st.sampled_from([1, 1, 3]),
         "max_batch_age_secs": st.sampled_from([0, 60]),
-        "validate_records": st.booleans(),
+        "stream_maps": st.sampled_from([{}, {"*": {}}]),
     }
 )
 
@@ -170,7 +170,7 @@ def test_with_dead_letters_every_record_is_published_or_written_to_the_file(
 
     More often only if a response was lost, or if a version follows an older one that was retried.
     """
-    run = finished(fed, faults, chosen, whole=whole, on_rejected="dead_letter")
+    run = finished(fed, faults, chosen, whole=whole, dead_letters=True)
     for topic_id in (1, 2):
         counts = Counter(run.published(topic_id))
         assert sorted(counts) == run.good(topic_id)
@@ -187,7 +187,7 @@ def test_without_dead_letters_everything_before_the_first_rejected_record_is_pub
     fed, chosen, faults, whole
 ):
     """This applies to all topics; the newest state before it is emitted, and none after it."""
-    run = finished(fed, faults, chosen, whole=whole, on_rejected="fail")
+    run = finished(fed, faults, chosen, whole=whole, dead_letters=False)
     first = run.bad[0] if run.bad else len(fed)
     for topic_id in (1, 2):
         assert set(run.good(topic_id, first)) <= set(run.published(topic_id))
@@ -195,21 +195,20 @@ def test_without_dead_letters_everything_before_the_first_rejected_record_is_pub
 
 
 def finished(
-    fed: list[Any], faults: list[str], chosen: dict[str, Any], *, whole: bool, on_rejected: str
+    fed: list[Any], faults: list[str], chosen: dict[str, Any], *, whole: bool, dead_letters: bool
 ) -> Run:
     """Run the target; it fails only if a bad record may not become a dead letter."""
     with tempfile.TemporaryDirectory() as folder:
         in_order = chosen["max_in_flight"] == 1
         run = Run(fed, [*faults], whole, in_order, Path(folder, "dead.jsonl"))
-        settings = {"topics": TOPICS, "on_rejected": on_rejected, **chosen}
+        path = str(run.file) if dead_letters else None
+        settings = {"topics": TOPICS, "dead_letter_path": path, **chosen}
         with MessagesApi(run.respond) as api:
             try:
-                listen(
-                    run.input(), run, api_url=api.url, dead_letter_path=str(run.file), **settings
-                )
+                listen(run.input(), run, api_url=api.url, **settings)
             except EventStreamsError:
                 assert run.bad
-                assert on_rejected == "fail"
+                assert not dead_letters
             else:
                 assert sorted(run.dead) == run.bad
     return run

@@ -63,6 +63,21 @@ STDOUT_CUT = """
 """
 
 
+def with_state_interval(
+    folder: Path, secs: float | None, env: dict[str, str] | None
+) -> dict[str, str] | None:
+    """Return the environment in which the tap emits a changed state after other than 5 seconds.
+
+    What a test has injected itself is also run.
+    """
+    if secs is None:
+        return env
+    first, *_ = (env or {}).get("PYTHONPATH", "").split(os.pathsep)
+    code = Path(first, "sitecustomize.py").read_text(encoding="utf-8") if first else ""
+    code += f"\nfrom tap_workato_streams import sync\nsync.STATE_INTERVAL_SECS = {secs}\n"
+    return {**(env or {}), **injected(folder / "state_interval", code)}
+
+
 def injected(folder: Path, code: str) -> dict[str, str]:
     """Return the environment in which an executable runs `code` before anything else."""
     path = folder / "sitecustomize.py"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.executables import Outcome, command, environment, run
+from tests.support.injection import with_state_interval
 from tests.support.running import Running, eventually, killed_at_end
 
 # What the end of a run may take; the promise is two seconds, and this machine may be busy.
@@ -89,8 +90,9 @@ def read_slowly(process: subprocess.Popen[bytes], *, chunk_bytes: int, rest_secs
 def tap_config(write_config: Callable[..., Path]) -> TapConfig:
     """Write a config file for the emulator; a topic may be given as its id only."""
 
-    def write(topics: list[Any] | None = None, **settings: Any) -> Path:  # noqa: ANN401 - settings are JSON
-        topics = topics and [{"id": topic} if isinstance(topic, int) else topic for topic in topics]
+    def write(topics: Any = None, **settings: Any) -> Path:  # noqa: ANN401 - settings are JSON
+        if isinstance(topics, list):
+            topics = [{"id": topic} if isinstance(topic, int) else topic for topic in topics]
         return write_config(topics=topics, **settings)
 
     return write
@@ -118,10 +120,16 @@ def tap_options(tap_config: TapConfig, tmp_path: Path) -> Callable[..., list[str
 
 
 @pytest.fixture
-def run_tap(tap_options: Callable[..., list[str | Path]]) -> RunTap:
+def run_tap(tap_options: Callable[..., list[str | Path]], tmp_path: Path) -> RunTap:
     """Run the tap to its end; `state` may be the text of the file."""
 
-    def run_it(*args: str | Path, env: dict[str, str] | None = None, **given: Any) -> Outcome:  # noqa: ANN401
+    def run_it(
+        *args: str | Path,
+        env: dict[str, str] | None = None,
+        state_interval_secs: float | None = None,
+        **given: Any,  # noqa: ANN401 - settings are JSON
+    ) -> Outcome:
+        env = with_state_interval(tmp_path, state_interval_secs, env)
         return run("tap-workato-streams", *tap_options(**given), *args, env=env)
 
     return run_it
@@ -133,11 +141,19 @@ def discover(run_tap: RunTap, **settings: Any) -> Any:  # noqa: ANN401 - setting
 
 
 @pytest.fixture
-def start_tap(tap_options: Callable[..., list[str | Path]]) -> Iterator[Callable[..., RunningTap]]:
+def start_tap(
+    tap_options: Callable[..., list[str | Path]], tmp_path: Path
+) -> Iterator[Callable[..., RunningTap]]:
     """Start the tap, and kill it at the end of the test."""
     with ExitStack() as stack:
 
-        def start(*args: str | Path, env: dict[str, str] | None = None, **given: Any) -> RunningTap:  # noqa: ANN401
+        def start(
+            *args: str | Path,
+            env: dict[str, str] | None = None,
+            state_interval_secs: float | None = None,
+            **given: Any,  # noqa: ANN401 - settings are JSON
+        ) -> RunningTap:
+            env = with_state_interval(tmp_path, state_interval_secs, env)
             tap = RunningTap(*tap_options(**given), *args, env=env)
             stack.callback(tap.kill)
             return tap
@@ -146,15 +162,19 @@ def start_tap(tap_options: Callable[..., list[str | Path]]) -> Iterator[Callable
 
 
 @pytest.fixture
-def start_with_pipe(tap_config: TapConfig) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start_with_pipe(
+    tap_config: TapConfig, tmp_path: Path
+) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start a tap whose stdout is read only by the test, if at all; kill it at the end."""
     with ExitStack() as stack:
 
         def start(
             stderr: int = subprocess.PIPE,
             env: dict[str, str] | None = None,
+            state_interval_secs: float | None = None,
             **settings: Any,  # noqa: ANN401 - settings are JSON
         ) -> subprocess.Popen[bytes]:
+            env = with_state_interval(tmp_path, state_interval_secs, env)
             process = subprocess.Popen(
                 command("tap-workato-streams", "--config", tap_config(**settings)),
                 stdin=subprocess.DEVNULL,

@@ -81,13 +81,13 @@ def checked(emulator: Emulator) -> int:
 
 def dead_letters_in(path: Path) -> dict[str, Any]:
     """Return the settings that write rejected messages to a file."""
-    return {"on_rejected": "dead_letter", "dead_letter_path": str(path)}
+    return {"dead_letter_path": str(path)}
 
 
 @pytest.fixture
 def target_config(write_config: Callable[..., Path], topic: int) -> TargetConfig:
     """Write a config file for the emulator."""
-    return partial(write_config, default_topic_id=topic)
+    return partial(write_config, topics={"*": topic})
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ ABOUT = {
         (("api_token", "topics"), ("api_token", "developer_api_token")),
         PREREQ,
         """\
-1. Set `api_token`, `data_center` and `topics`, for example `[{{"id": 11, "name": "orders"}}]`.
+1. Set `api_token`, `data_center` and `topics`, for example `{{"orders": 11}}`.
 2. Check them: `meltano invoke {name} --test` reads one message of each topic.
 3. Run it: `meltano run {name} target-postgres`.
 """,
@@ -61,7 +61,6 @@ message, so each run reads only new messages. See [{name}]({repo}/blob/main/{nam
         ("api", "messaging", "streaming", "meltano_sdk"),
         (
             ("api_token", "topics"),
-            ("api_token", "default_topic_id"),
             ("api_token", "developer_api_token", "create_topics"),
         ),
         PREREQ,
@@ -141,7 +140,7 @@ _Dumper.add_representer(str, _text)
 
 
 def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    kind = type_of(schema)
+    kind = "date_iso8601" if schema.get("format") == "date-time" else type_of(schema)
     setting = {
         "name": name,
         "kind": "options" if "enum" in schema else KINDS.get(kind, kind),
@@ -159,10 +158,14 @@ def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def type_of(schema: dict[str, Any]) -> str:
-    """Return the type of a setting, apart from null."""
+    """Return the type of a setting, apart from null; the first one if it has several."""
+    return types_of(schema)[0]
+
+
+def types_of(schema: dict[str, Any]) -> list[str]:
+    """Return the types of a setting, apart from null."""
     types = schema["type"]
-    [name] = [types] if isinstance(types, str) else [kind for kind in types if kind != "null"]
-    return str(name)
+    return [types] if isinstance(types, str) else [kind for kind in types if kind != "null"]
 
 
 def limits(schema: dict[str, Any], form: str = "{}") -> str:

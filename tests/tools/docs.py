@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -18,11 +18,12 @@ from typing import Any
 
 from singer_sdk.about import JSONFormatter
 from singer_sdk.plugin_base import PluginBase
+from tap_workato_streams.plugin.config import FIRST
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
 from tests.tools.benchmarks import plot
-from tests.tools.definitions import PYTHONS, VARIANT, as_lock, as_yaml, definition, limits, type_of
+from tests.tools.definitions import PYTHONS, VARIANT, as_lock, as_yaml, definition, limits, types_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,30 +32,24 @@ else:
 
 
 ROOT = Path(__file__).parents[2]
-# The settings in the order of the READMEs; each connector has some of them.
-GROUPS = {
+# The other settings, in the order of the READMEs and definitions; each connector has some of them.
+ADVANCED = {
     "Connection": (
-        "api_token data_center api_url legacy_api developer_api_token developer_api_url"
-        " request_timeout_secs max_retry_secs"
+        "api_url legacy_api developer_api_token developer_api_url request_timeout_secs"
+        " max_retry_secs"
     ),
-    "Topics": (
-        "topics default_topic_id on_unmapped_stream create_topics"
-        " start_from start_date end_date on_expired_bookmark tail"
-    ),
+    "Topics": "on_unmapped_stream start_from start_date end_date on_expired_bookmark tail",
     "Records": (
-        "record_format infer_schema schema_evolution payload_field message_key_field"
-        " published_rows_url published_rows_days exactly_once dry_run"
-        " validate_records on_rejected dead_letter_path max_rejected"
+        "schema_evolution payload_field message_key_field published_rows_url published_rows_days"
+        " exactly_once dry_run dead_letter_path max_rejected"
     ),
     "Limits and metrics": (
-        "max_requests_per_minute quota_url batch_size timeout_secs max_messages max_run_secs"
-        " max_parallel_topics state_interval_secs batch_size_rows max_batch_bytes"
-        " max_batch_age_secs max_in_flight metrics_address"
+        "quota_url batch_size timeout_secs max_messages max_run_secs max_parallel_topics"
+        " batch_size_rows max_batch_age_secs max_in_flight metrics_address"
     ),
 }
 SDK_SETTINGS = {
     "add_record_metadata",
-    "batch_config",
     "faker_config",
     "flattening_enabled",
     "flattening_max_depth",
@@ -94,10 +89,19 @@ class Connector:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The JSON Schema of its settings, including the SDK's, as `--about` prints it."""
+        """The JSON Schema of its settings, including the SDK's, in the order of the README.
+
+        Raises:
+            ValueError: A setting is in no group of `ADVANCED`.
+        """
         about = self.plugin._get_about_info()  # noqa: SLF001 - what `--about` prints
         settings: dict[str, Any] = json.loads(JSONFormatter().format_about(about))["settings"]
-        return settings
+        known = settings["properties"]
+        names = [*FIRST, *" ".join(ADVANCED.values()).split()]
+        ordered = {name: known.pop(name) for name in names if name in known}
+        if known.keys() - SDK_SETTINGS:
+            raise ValueError(f"ADVANCED lacks {known.keys() - SDK_SETTINGS}")
+        return {**settings, "properties": {**ordered, **known}}
 
     @property
     def capabilities(self) -> list[str]:
@@ -131,21 +135,18 @@ class Connector:
 
     @property
     def tables(self) -> str:
-        """The tables of its settings for the README.
+        """The tables of its settings for the README."""
+        known = self.settings["properties"]
+        parts = [f"{self._table(FIRST)}\n", "### Advanced\n"]
+        for title, names in ADVANCED.items():
+            parts.append(f"#### {title}\n\n{self._table(names.split())}\n")
+        names = ", ".join(f"`{name}`" for name in known if name in SDK_SETTINGS)
+        return "\n".join([*parts, f"#### Settings of the SDK\n\n{names}: see {SDK_PAGE}.\n"])
 
-        Raises:
-            ValueError: A setting is in no group of `GROUPS`.
-        """
-        settings = dict(self.settings["properties"])
-        parts = []
-        for title, names in GROUPS.items():
-            group = {name: settings.pop(name) for name in names.split() if name in settings}
-            rows = "\n".join(_rows({**self.settings, "properties": group}))
-            parts.append(f"### {title}\n\n{HEAD}\n{rows}\n")
-        if settings.keys() - SDK_SETTINGS:
-            raise ValueError(f"GROUPS lacks {settings.keys() - SDK_SETTINGS}")
-        names = ", ".join(f"`{name}`" for name in settings)
-        return "\n".join([*parts, f"### Settings of the SDK\n\n{names}: see {SDK_PAGE}.\n"])
+    def _table(self, names: Iterable[str]) -> str:
+        known = self.settings["properties"]
+        rows = _rows({**self.settings, "properties": {n: known[n] for n in names if n in known}})
+        return "\n".join([HEAD, *rows])
 
 
 TAP = Connector(TapWorkatoStreams, "extractors")
@@ -206,11 +207,13 @@ def _between(text: str, begin: str, content: str, end: str) -> str:
 
 def _rows(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, setting in schema["properties"].items():
+        if not setting:  # It has been removed.
+            continue
         values = ", ".join(f"`{value}`" for value in setting.get("enum", ()) if value is not None)
         words = setting.get("description", "").replace("\n", " ").replace("|", "\\|")
         if setting.get("secret"):
             words += " (secret)"
-        value = values or ", ".join(filter(None, [type_of(setting), limits(setting)]))
+        value = values or ", ".join(filter(None, [" or ".join(types_of(setting)), limits(setting)]))
         if "default" in setting:
             value += f"; default `{_text(setting['default'])}`"
         if name in schema.get("required", ()):

@@ -31,7 +31,20 @@ def test_every_setting_is_described(connector):
             assert not name.endswith(ending) or word in setting["title"] + setting["description"]
     secrets = [name for name, setting in settings.items() if setting.get("secret")]
     own = ["published_rows_url"] if "published_rows_url" in settings else []
-    assert secrets == ["api_token", "quota_url", "developer_api_token", *own]
+    assert sorted(secrets) == ["api_token", "developer_api_token", *own, "quota_url"]
+
+
+@CONNECTORS
+def test_five_settings_come_first(connector):
+    """In `--about` and in the definition, whose other settings have the order of the README."""
+    own = "record_format" if connector is TAP else "create_topics"
+    first = ["api_token", "data_center", "topics", own, "max_requests_per_minute"]
+    assert list(connector.plugin.config_jsonschema["properties"])[:5] == first
+    readme = (ROOT / connector.name / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", readme.partition("## Settings\n")[2], re.MULTILINE)
+    assert rows[:5] == first
+    names = [setting["name"] for setting in connector.definition["settings"]]
+    assert names[: len(rows)] == rows
 
 
 PAGES = [*ROOT.glob("*-workato-streams/README.md"), ROOT / "README.md", *ROOT.glob("docs/*.md")]

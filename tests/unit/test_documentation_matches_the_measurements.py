@@ -5,6 +5,7 @@ import re
 import pytest
 from tap_workato_streams.event_streams.http import MAX_RESPONSE_BYTES
 from tap_workato_streams.records.evolution import MAX_COLUMNS
+from target_workato_streams.publishing.batches import MAX_BODY_BYTES
 
 from tests.tools.benchmarks.report import RESULTS
 from tests.tools.definitions import PYTHONS
@@ -91,7 +92,6 @@ def test_versions():
 
 def test_limits():
     assert quoted("docs/limits.md", r"(\d+) read, (\d+) published") == [READ, PUBLISHED]
-    largest = TARGET.settings["properties"]["max_batch_bytes"]["maximum"]
-    assert quoted("docs/limits.md", r"Size of a request \| ([\d,]+) bytes") == [largest]
+    assert quoted("docs/limits.md", r"Size of a request \| ([\d,]+) bytes") == [MAX_BODY_BYTES]
     assert quoted("docs/limits.md", r"Columns \| ([\d,]+) per stream") == [MAX_COLUMNS]
     assert quoted("docs/limits.md", r"Size of a response \| (\d+) MB") == [MAX_RESPONSE_BYTES >> 20]

@@ -16,8 +16,8 @@ from tap_workato_streams.event_streams import session as retry
 from tap_workato_streams.event_streams.errors import GaveUp, Stopped, Unavailable
 from tap_workato_streams.event_streams.rate_limiter import RateLimiter
 from tap_workato_streams.event_streams.session import LONGEST_WAIT_SECS, RetryPolicy
-from target_workato_streams.publishing import context
-from target_workato_streams.publishing.context import EntryRetries
+from target_workato_streams.publishing import rejections
+from target_workato_streams.publishing.rejections import EntryRetries
 
 from tests.support.running import eventually
 
@@ -261,6 +261,6 @@ def logged_waits(caplog: pytest.LogCaptureFixture) -> list[float]:
 )
 def test_a_failed_entry_is_retried_for_ten_seconds(monkeypatch, max_retry_secs, secs, is_retried):
     """The time starts with its first failure; a shorter `max_retry_secs` takes precedence."""
-    monkeypatch.setattr(context, "time", SimpleNamespace(monotonic=lambda: 100.0 + secs))
+    monkeypatch.setattr(rejections, "time", SimpleNamespace(monotonic=lambda: 100.0 + secs))
     retries = EntryRetries(max_retry_secs)
     assert retries.record_failure("temporarily unavailable", 100.0, 7) is is_retried

@@ -19,14 +19,14 @@ from target_workato_streams.target import TargetWorkatoStreams
 from tests.tools.docs import TAP, TARGET
 
 TAP_CONFIG = {"api_token": "good-token", "topics": [{"id": 1}]}
-TARGET_CONFIG = {"api_token": "good-token", "default_topic_id": 1}
+TARGET_CONFIG = {"api_token": "good-token", "topics": {"*": 1}}
 TOKENS = {"api_token": "a", "developer_api_token": "b"}
 NO_TOKEN = "contains whitespace, a line break or another character that tokens cannot have"
 CLEAR_TEXT = "http would send the token in clear text; use https"
 NO_URL = "is not a URL that begins with https://"
 MORE_THAN_A_URL = "must not contain a user name, password, query or fragment"
 NO_ADDRESS = "must be host:port, such as 127.0.0.1:9464"
-NO_DATE = "must be RFC 3339 in quotes, such as '2026-01-31T00:00:00Z'"
+NO_DATE = "must be a date or time, such as 2026-01-31T00:00:00Z"
 BOTH_STARTS = "start_from: latest and start_date are mutually exclusive"
 BOTH = {"start_date": "2026-01-31T00:00:00Z", "start_from": "latest"}
 NO_TOPICS = "list the topics to read, or set developer_api_token to read all of them"
@@ -35,8 +35,31 @@ WRITE_PYTHON = "write a Python expression, such as str(id)"
 SAME_NAME = "2 topics are named topic_1; give each a different name"
 NO_SCHEMA = ".schema is not a JSON Schema: "
 NO_SCHEMA_FILE = "is not a file that contains a JSON Schema"
+REMOVED = "not a setting any more; remove it: "
+NO_BATCH_FILES = (
+    "not a setting of this tap; remove it: batch files could not be written faster than records"
+)
+INFERRED = (
+    "the schema is inferred if records are unpacked or flattened, and nested records need none"
+)
+UNEXPECTED = "unknown key start_date; write one of id"
+ID = "a whole number, such as 11 or text, in quotes"
+NO_ID = (
+    "is missing; set it to the topic id or, with `developer_api_token`, the topic's title in "
+    "Workato"
+)
+ID_ONLY = 'such as {"id": 11}'
+TOPICS = 'an object, such as {"orders": 11} or a list, such as [{"id": 11}]'
+A_TITLE = "is a title; set developer_api_token, or write the id"
+NO_PATTERN = (
+    "a topic cannot be named after a pattern, because each topic is a stream; give each topic its "
+    "own name (only the target has patterns)"
+)
+NO_COLUMNS = (
+    "nested records have no columns but message_id for a key; set record_format to unpacked"
+)
 NO_FILE = "it must be a regular file, or not exist yet"
-NO_ROUTE = "topics: no stream has a topic; set topics, default_topic_id or create_topics"
+NO_ROUTE = "topics: no stream has a topic; set topics or create_topics"
 NO_URLS = [
     *("example.com", "ftp://example.com", "https://", "https://h:99999", "https://[::1"),
     *("https://*.workato.com", "https://a..b", "https://a b.com", "https://a.com\n"),
@@ -73,12 +96,12 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("developer_api_url", "http://example.com", CLEAR_TEXT),
     ("max_requests_per_minute", 0, "must be at least 1"),
     ("max_requests_per_minute", 1.5, "must be a whole number, such as 1"),
-    ("request_timeout_secs", 0, "must be greater than 0"),
+    ("request_timeout_secs", 0, "must be at least 1"),
     ("max_retry_secs", -1, "must be at least 0"),
     *[("metrics_address", address, NO_ADDRESS) for address in NO_ADDRESSES],
     ("start_from", "now", "must be one of earliest, latest"),
-    ("start_date", "2026-01-31", NO_DATE),
-    ("start_date", "2026-01-31T00:00:00", NO_DATE),
+    ("start_date", "3 days ago", NO_DATE),
+    ("start_date", "2026-02-29", NO_DATE),
     ("start_date", "2026-13-01T00:00:00Z", NO_DATE),
     ("start_date", 20260131, "must be text, in quotes"),
     ("batch_size", 0, "must be at least 1"),
@@ -87,11 +110,11 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
     ("timeout_secs", -1, "must be at least 0"),
     ("timeout_secs", 61, "must be at most 60"),
     ("max_messages", 0, "must be at least 1"),
-    ("max_run_secs", 0, "must be greater than 0"),
+    ("max_run_secs", 0, "must be at least 1"),
     ("on_expired_bookmark", "latest", "must be one of earliest, since_time, fail"),
-    ("infer_schema", 1, "must be true or false"),
+    ("infer_schema", True, f"{REMOVED}{INFERRED}"),
+    ("state_interval_secs", 5, f"{REMOVED}a changed state is emitted within 5 seconds"),
     ("max_parallel_topics", 0, "must be at least 1"),
-    ("state_interval_secs", 0, "must be greater than 0"),
     ("stream_maps", "x", 'must be an object, such as {"orders": {}}'),
     ("record_format", "flat", "must be one of nested, unpacked"),
     (
@@ -99,8 +122,8 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
         "add",
         "must be one of add_columns, add_columns_next_run, rescue, fail, none",
     ),
-    ("max_retry_secs", "long", "must be a number, such as 300"),
-    ("topics", "orders", 'must be a list, such as [{"id": 11}]'),
+    ("max_retry_secs", "long", "must be a whole number, such as 300"),
+    ("topics", "orders", f"must be {TOPICS}"),
     ("topics", None, NO_TOPICS),
     ("topics", [], NO_TOPICS),
     ("topics", [{"id": 1}, {"id": 1}], SAME_NAME),
@@ -108,17 +131,22 @@ TAP_VALUES: list[tuple[str, Any, str]] = [
 ]
 
 
-OTHER_KEYS = "end_date, start_from, schema, start_date, schema_path, id"
+SCHEMA_FIRST = "start_date, end_date, key_properties, start_from, name, id"
+OTHER_KEYS = "end_date, start_from, schema, start_date, key_properties, id"
 # The same for the settings of a topic.
 TOPIC_VALUES: list[tuple[dict[str, Any], str]] = [
-    ({"id": "two"}, ".id: must be a whole number, such as 11"),
+    ({"id": "two"}, f": two {A_TITLE}"),
+    ({"id": ""}, ".id: must not be empty"),
+    ({"id": 1.5}, f".id: must be {ID}"),
+    ({"name": "orders_*"}, f": {NO_PATTERN}"),
+    ({"key_properties": ["order_id"]}, f".key_properties: {NO_COLUMNS}"),
     ({"nam": "orders"}, f": unknown key nam; write one of name, {OTHER_KEYS}"),
     ({"name": ""}, ".name: must not be empty"),
     ({"name": ["a"]}, ".name: must be text, in quotes"),
     ({"start_from": "now"}, ".start_from: must be one of earliest, latest"),
     ({"start_date": "x"}, f".start_date: {NO_DATE}"),
     (BOTH, f".{BOTH_STARTS}"),
-    ({"schema": 5}, ".schema: must be an object"),
+    ({"schema": 5}, ".schema: must be an object or text, in quotes"),
     (
         {"schema": {"type": "text"}},
         f"{NO_SCHEMA}'text' is not valid under any of the given schemas",
@@ -132,26 +160,23 @@ TOPIC_VALUES: list[tuple[dict[str, Any], str]] = [
         {"schema": {"properties": {"a": True}}},
         f"{NO_SCHEMA}the SDK does not support true or false as a schema; write {{}}",
     ),
-    ({"schema_path": "/none.json"}, f".schema_path: /none.json {NO_SCHEMA_FILE}"),
-    ({"schema_path": __file__}, f".schema_path: {__file__} {NO_SCHEMA_FILE}"),
-    (
-        {"schema_path": __file__, "schema": {"type": "object"}},
-        ": set schema or schema_path, not both",
-    ),
+    ({"schema": "/none.json"}, f".schema: /none.json {NO_SCHEMA_FILE}"),
+    ({"schema": __file__}, f".schema: {__file__} {NO_SCHEMA_FILE}"),
+    ({"schema_path": __file__}, f": unknown key schema_path; write one of schema, {SCHEMA_FIRST}"),
 ]
 
 
 COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     (
         {"batch_config": {"encoding": {}}},
-        "batch_config: remove it; batch files could not be written faster than records",
+        f"batch_config: {NO_BATCH_FILES}",
     ),
     (
         {"api_token": ""},
         "api_token: is missing; set it to the token of an API client with access to the topics",
     ),
     ({"topics": [11]}, 'topics[0]: must be an object, such as {"id": 11}'),
-    ({"topics": [{"name": "orders"}]}, "topics[0].id: is missing; set it to the topic id"),
+    ({"topics": [{"name": "orders"}]}, f"topics[0].id: {NO_ID}"),
     *[
         (
             {"legacy_api": True, "data_center": center},
@@ -159,6 +184,13 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
         )
         for center in ("il", "kr", "uk", "cn", "trial")
     ],
+    ({"topics": "orders"}, f"topics: must be {TOPICS}"),
+    ({"topics": {"orders": True}}, f"topics.orders: must be {ID} or an object, {ID_ONLY}"),
+    ({"topics": {"orders": ""}}, "topics.orders: must not be empty"),
+    ({"topics": {"orders": "Orders"}}, f"topics.orders: Orders {A_TITLE}"),
+    ({"topics": {"orders": {}}}, f"topics.orders.id: {NO_ID}"),
+    ({"topics": {"orders_*": 11}}, f"topics.orders_*: {NO_PATTERN}"),
+    ({"topics": {"orders": {"id": 1, **BOTH}}}, f"topics.orders.{BOTH_STARTS}"),
     (BOTH, BOTH_STARTS),
     (
         {"stream_maps": {"orders": {"id": "id", "x": "y("}}},
@@ -184,21 +216,22 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
 
 
 TARGET_VALUES: list[tuple[str, Any, str]] = [
-    ("topics", ["orders"], 'must be an object, such as {"orders": 11}'),
+    ("topics", "orders", f"must be {TOPICS}"),
+    (
+        "topics",
+        [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}],
+        "2 topics are named a; give each a different name",
+    ),
     ("on_unmapped_stream", "ignore", "must be one of fail, skip"),
     ("batch_size_rows", 101, "must be at most 100"),
     ("batch_size_rows", 0, "must be at least 1"),
-    ("max_batch_bytes", 1_048_577, "must be at most 1048576"),
     ("max_batch_age_secs", -1, "must be at least 0"),
     ("max_in_flight", 0, "must be at least 1"),
-    ("on_rejected", "drop", "must be one of fail, dead_letter"),
-    ("on_rejected", "dead_letter", "dead_letter requires dead_letter_path"),
     ("dead_letter_path", "/no/such/folder/dead.jsonl", "its folder does not exist"),
     ("dead_letter_path", "/tmp", f"is a folder; {NO_FILE}"),  # noqa: S108
     ("dead_letter_path", "/dev/null", f"is a device, pipe or socket; {NO_FILE}"),
     ("max_rejected", -1, "must be at least 0"),
     ("create_topics", True, "requires developer_api_token"),
-    ("load_method", "upsert", "records can only be appended to a topic; use append-only"),
 ]
 
 
@@ -211,8 +244,11 @@ TAP_REJECTED = [
 
 TARGET_REJECTED = [
     *[({name: value}, f"{name}: {text}") for name, value, text in TARGET_VALUES],
-    ({"topics": {"orders": "eleven"}}, "topics.orders: must be a whole number, such as 11"),
-    ({"default_topic_id": None}, NO_ROUTE),
+    ({"topics": {"orders": "eleven"}}, f"topics.orders: eleven {A_TITLE}"),
+    ({"topics": {"orders": {"id": 1, "start_date": "2026-01-31"}}}, f"topics.orders: {UNEXPECTED}"),
+    ({"topics": ["orders"]}, 'topics[0]: must be an object, such as {"id": 11}'),
+    ({"topics": [{"id": 1}]}, "topics[0].name: is missing; set it to the stream name or glob"),
+    ({"topics": None}, NO_ROUTE),
 ]
 
 
@@ -242,7 +278,13 @@ def test_a_bad_setting_is_rejected_with_its_reason(plugin, good, bad, line):
         *[{"api_url": url} for url in URLS],
         *[{"metrics_address": it} for it in ("127.0.0.1:9464", "localhost:1", "[::1]:9464")],
         {"start_date": "2026-01-31T00:00:00+02:00"},
-        {"max_retry_secs": 0, "timeout_secs": 0, "request_timeout_secs": 0.5},
+        {"start_date": "2026-01-31", "end_date": "2026-01-31T00:00:01"},
+        {"start_date": "2026-12-04 11:00:16.640684"},
+        {"topics": {"orders": 1, "refunds": {"id": "2", "end_date": "2026-01-31"}}},
+        {"topics": '{"orders": "1"}'},
+        {"topics": {"orders": "Orders"}, "developer_api_token": "b"},
+        {"topics": {"a": {"id": 1, "key_properties": ["n"]}}, "record_format": "unpacked"},
+        {"max_retry_secs": 0, "timeout_secs": 0, "request_timeout_secs": 1},
         {"tail": True},
         {"topics": [{"id": 1}, {"id": 1, "name": "again"}]},
     ],

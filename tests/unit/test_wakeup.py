@@ -5,7 +5,7 @@ import select
 from contextlib import closing
 
 import pytest
-from target_workato_streams.publishing.context import Wakeup
+from target_workato_streams.publishing.wakeup import Wakeup
 
 
 @pytest.mark.parametrize("called_before", [False, True])

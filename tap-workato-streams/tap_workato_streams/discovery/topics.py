@@ -17,11 +17,12 @@ from ..event_streams import logger
 from ..event_streams.consume import EARLIEST, ConsumeClient, Cursor, parse_time, rfc3339
 from ..event_streams.developer_api import DeveloperApi, WorkspaceTopic
 from ..event_streams.errors import ServiceError, SettingError
+from ..plugin.topics import topic_items, topic_with_title
 from ..plugin.wording import counted, listed, shown
 from ..reading.bookmarks import Topic, name_of_topic
 from ..records.columns import MAX_NAME_BYTES
 from ..records.stream_maps import StreamMaps
-from ..settings import declared_schema, start_settings
+from ..settings import declared_schema, start_settings, utc
 from . import schemas
 from .catalog import names_by_topic
 
@@ -143,7 +144,8 @@ def discover_topics(
     """
     workspace = _workspace(config, catalog)
     if config.get("topics"):
-        topics = [_topic(config, item, workspace.get(item["id"])) for item in config["topics"]]
+        items = topic_items(config["topics"]).values()
+        topics = [_topic(config, item, _described(item["id"], workspace)) for item in items]
         # The settings contain the names; `check_tables` checks them.
         return named(topics, names_by_topic(catalog), {}, lambda name: {name})
     topics = [
@@ -192,11 +194,20 @@ def _workspace(config: Mapping[str, Any], catalog: Catalog | None) -> dict[int, 
     try:
         return {topic.id: topic for topic in DeveloperApi(config).topics()}
     except ServiceError as exc:
-        if catalog is None or not config.get("topics"):
+        items = topic_items(config.get("topics")).values()
+        if catalog is None or not items or any(isinstance(item["id"], str) for item in items):
             raise
         # The settings and the catalog contain everything except the retention.
         logger.warning("%s; continuing without the Developer API", exc)
         return {}
+
+
+def _described(
+    topic_id: int | str, workspace: Mapping[int, WorkspaceTopic]
+) -> WorkspaceTopic | None:
+    if isinstance(topic_id, str):
+        return topic_with_title(topic_id, workspace.values())
+    return workspace.get(topic_id)
 
 
 def _topic(
@@ -204,15 +215,17 @@ def _topic(
 ) -> Topic:
     """Combine the settings of the run and of a topic with what the Developer API says."""
     start = start_settings(config, item)
+    topic_id = described.id if described else item["id"]
     schema = declared_schema(item)
     if schema is None and described and described.schema:
         schema = schemas.from_workato(described.schema)
     return Topic(
-        id=item["id"],
-        name=item.get("name") or f"topic_{item['id']}",
+        id=topic_id,
+        name=item.get("name") or f"topic_{topic_id}",
         start_from=start.get("start_from") or "earliest",
-        start_date=start.get("start_date"),
-        end_date=item.get("end_date") or config.get("end_date"),
+        start_date=utc(start.get("start_date")),
+        end_date=utc(item.get("end_date") or config.get("end_date")),
         payload_schema=schema,
         retention=described.retention if described else None,
+        key_properties=item.get("key_properties"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from functools import partial
 from typing import Annotated, NamedTuple
@@ -62,8 +62,10 @@ SHORTEST_INTERVAL = timedelta(seconds=1)
 class CursorExpired(RequestRejected):
     """The message of a cursor has expired or was purged."""
 
-    now: datetime  # By the service's clock.
-    until = "now"  # The time of the earliest message that is left, if there is one.
+    def __init__(self, cause: RequestRejected, now: datetime, left: Sequence[Message]) -> None:
+        super().__init__(str(cause), status=cause.status, reason=cause.reason)
+        self.now = now  # by the service's clock
+        self.until = left[0].time or "now" if left else "now"  # the earliest message that is left
 
 
 class ConsumeClient:
@@ -118,7 +120,8 @@ class ConsumeClient:
             except RequestRejected as exc:
                 if exc.status not in MAY_BE_THE_CURSOR:
                     raise
-                again = exc
+                if wait_secs <= 0:
+                    raise CursorExpired(exc, now, earliest.messages) from None
             else:
                 logger.info(
                     "%s: ignored HTTP %s (%s), because the same request succeeded when repeated",
@@ -127,11 +130,6 @@ class ConsumeClient:
                     rejection.reason,
                 )
                 return found
-            if wait_secs <= 0:
-                expired = CursorExpired(str(again), status=again.status, reason=again.reason)
-                expired.now = now
-                expired.until = (earliest.messages and earliest.messages[0].time) or "now"
-                raise expired
             self.session.limiter.sleep(SECS_BETWEEN_REPEATS)
             wait_secs -= SECS_BETWEEN_REPEATS
 

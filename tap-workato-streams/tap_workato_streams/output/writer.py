@@ -99,7 +99,7 @@ def bytes_written() -> int:
 
 
 def _write(data: bytes) -> None:
-    global _written  # noqa: PLW0603 - there is one stdout
+    global _written  # noqa: PLW0603 - there is one stdout, also for several writers
     # With PYTHONUNBUFFERED, the buffer is the raw file, whose write() may be partial.
     view = memoryview(data)
     while view:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
 import click
@@ -77,13 +77,13 @@ COMMON_SETTINGS = (
     th.Property(
         "request_timeout_secs",
         # Some operating systems do not support a socket timeout of more than a day.
-        th.NumberType(exclusive_minimum=0, maximum=86_400),
+        th.IntegerType(minimum=1, maximum=86_400),
         default=30,
         description="Maximum time in seconds for a whole response, in addition to a long poll",
     ),
     th.Property(
         "max_retry_secs",
-        th.NumberType(minimum=0),
+        th.IntegerType(minimum=0),
         default=300,
         description="Maximum time in seconds for which a request is retried",
     ),
@@ -106,13 +106,25 @@ COMMON_SETTINGS = (
     ),
 )
 
+# The settings that come first in `--about`, READMEs and definitions; all others are advanced.
+FIRST = (
+    "api_token",
+    "data_center",
+    "topics",
+    "record_format",
+    "create_topics",
+    "max_requests_per_minute",
+)
+
 UNITS = {"secs": "(seconds)", "bytes": "(bytes)", "rows": "(rows)", "api": "API", "url": "URL"}
 
 
 def settings_schema(*own: th.Property[Any]) -> dict[str, Any]:
     """Return the JSON Schema of the settings of a connector; their titles are their names."""
     schema = th.PropertiesList(*COMMON_SETTINGS, *own).to_dict()
-    for name, setting in schema["properties"].items():
+    known = schema["properties"]
+    schema["properties"] = {**{name: known[name] for name in FIRST if name in known}, **known}
+    for name, setting in known.items():
         title = " ".join(UNITS.get(word, word) for word in name.split("_"))
         setting["title"] = title[0].upper() + title[1:]
     return schema
@@ -280,10 +292,10 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     ]
 
 
-def unknown_settings(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
+def unknown_settings(names: Collection[str], schema: dict[str, Any]) -> list[str]:
     """Return a line for each setting that does not exist, such as a misspelled one."""
     lines = []
-    for name in sorted(config.keys() - schema["properties"].keys()):
+    for name in sorted({*names} - schema["properties"].keys()):
         nearest = get_close_matches(name, schema["properties"], 1)
         advice = f"; did you mean {nearest[0]}?" if nearest else ""
         lines.append(f"{name}: unknown setting, ignored{advice}")
@@ -400,6 +412,9 @@ class CheckedPlugin(PluginBase):
     environment variable where a number is expected, is limited to JSON Schema, and shows secrets.
     """
 
+    # Settings that a config may still have, and what to do instead; each is an error.
+    removed_settings: ClassVar[Mapping[str, str]] = {}
+
     @staticmethod
     def own_problems(config: Mapping[str, Any]) -> list[str]:
         """Return a line for each problem with the settings that only this plugin has."""
@@ -428,7 +443,8 @@ class CheckedPlugin(PluginBase):
         """The settings in the environment, as text."""
         schema = cls.config_jsonschema
         cls.append_builtin_config(schema)
-        texts = {name: {"type": "string"} for name in schema["properties"]}
+        names = [*schema["properties"], *cls.removed_settings]
+        texts = {name: {"type": "string"} for name in names}
         return parse_environment_config({"properties": texts}, cls._env_var_prefix)
 
     @override
@@ -436,10 +452,13 @@ class CheckedPlugin(PluginBase):
         """Convert the settings to their types, add defaults, and report all problems together."""
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        for line in unknown_settings(self._config, schema):
+        removed = self.removed_settings
+        for line in unknown_settings(self._config.keys() - removed.keys(), schema):
             self.logger.warning("%s", line)
         self._config = typed(self._config, schema)
-        errors = [*problems(self._config, schema), *self.own_problems(self._config)]
+        found = [*problems(self._config, schema), *self.own_problems(self._config)]
+        # What else is wrong may only follow from these.
+        errors = [f"{n}: {text}" for n, text in removed.items() if n in self._config] or found
         if errors and raise_errors:
             raise ConfigValidationError("invalid settings", errors=errors, schema=schema)
         return errors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ class Topic:
     payload_schema: Mapping[str, Any] | None = None
     is_declared: bool = True  # The schema is declared, not inferred from a sample.
     retention: float | None = None  # In seconds.
+    key_properties: Sequence[str] | None = None  # Instead of the message id.
 
     def __str__(self) -> str:
         """Return the stream name and topic id for log lines and errors."""
@@ -40,7 +41,7 @@ class Bookmark(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Messages in topic order, and the time by the service's clock."""
+    """The `Messages` of a response, with what only a reader knows: where it is in the topic."""
 
     messages: list[Message]
     date: datetime | None = None

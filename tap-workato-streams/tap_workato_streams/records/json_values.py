@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from math import isfinite
 
 import msgspec
@@ -15,13 +16,9 @@ OBJECT, ARRAY, NULL = "object", "array", "null"
 
 BIG_INTEGER = "big integer"  # one that does not fit in 64 bits; not a type of JSON Schema
 
-# RFC 3339 with the dates and date-times that a database and Python can hold: days that exist, an
-# offset, and microseconds at most.
-_DATE = (
-    r"(?!0000)(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
-    r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
-    r"|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)"
-)
+# RFC 3339 with the dates and date-times that a database and Python can hold: an offset, and
+# microseconds at most. `matches` checks that the day exists.
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _MINUTES = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _SECONDS = r":[0-5][0-9](?:\.[0-9]{1,6})?"
 # PostgreSQL rejects offsets of 16 hours and more.
@@ -75,8 +72,14 @@ def is_double(raw: bytes) -> bool:
 
 
 def matches(raw: bytes, pattern: re.Pattern[bytes]) -> bool:
-    """Whether the text between the quotes of a string matches a pattern."""
-    return pattern.fullmatch(raw, 1, len(raw) - 1) is not None
+    """Whether the text between the quotes of a string matches a pattern of `LOADABLE_FORMATS`."""
+    if not pattern.fullmatch(raw, 1, len(raw) - 1):
+        return False
+    try:
+        date.fromisoformat(raw[1:11].decode())
+    except ValueError:
+        return False
+    return True
 
 
 def may_hold_nul(text: bytes) -> bool:

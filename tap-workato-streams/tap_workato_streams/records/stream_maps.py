@@ -166,6 +166,7 @@ class MappedRecords:
 
 def failed_property(error: BaseException) -> str | None:
     """Return the property whose expression raised an error in the SDK's mapper, if it was one."""
+    # Only a variable of the SDK's method contains it: neither the error does, nor is there a hook.
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     mapping = (each.f_locals for each in frames if each.f_code.co_name == "_eval")
     return next((f["property_name"] or FILTER for f in mapping if "property_name" in f), None)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import Self
 
 from ..plugin.wording import counted
 from .messages import InvalidPayloadError, OutgoingMessage
@@ -30,12 +33,21 @@ class BatchSettings:
     max_age_secs: float = 5.0  # the time that a message waits for its batch to fill
     frame_bytes: int = FRAME_BYTES  # of an empty request body
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Pick the settings from a checked config."""
+        max_age_secs = config["max_batch_age_secs"]
+        if config["legacy_api"]:  # It has no batch endpoint (docs/api.md, "Messages").
+            return cls(max_messages=1, max_age_secs=max_age_secs, frame_bytes=0)
+        return cls(config["batch_size_rows"], max_age_secs=max_age_secs)
+
     def check(self, body: bytes) -> None:
         """Raise `InvalidPayloadError` if a message does not fit into a request."""
         excess = self.frame_bytes + len(body) - self.max_bytes
         if excess > 0:
             raise InvalidPayloadError(
-                f"too large: the request would exceed max_batch_bytes by {counted(excess, 'byte')}"
+                "too large: its request would exceed the service's limit of "
+                f"{self.max_bytes:,} bytes by {counted(excess, 'byte')}"
             )
 
 

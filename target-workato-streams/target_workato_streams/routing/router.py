@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from ..event_streams import logger
-from ..event_streams.developer_api import DeveloperApi, TopicExists
+from ..event_streams.developer_api import DeveloperApi, TopicExists, WorkspaceTopic
 from ..event_streams.errors import SettingError, Unavailable
 from ..event_streams.json import members
+from ..plugin.topics import topic_items, topic_with_title
 from ..plugin.wording import listed
 from ..publishing.messages import Payload
 from ..publishing.producer import Producer
@@ -24,31 +25,37 @@ class Router:
     """Routes each new stream to its topic, and creates missing topics."""
 
     def __init__(self, config: Mapping[str, Any], producer: Producer) -> None:
-        self._topics: Mapping[str, int] = config.get("topics") or {}
-        self._default: int | None = config.get("default_topic_id")
+        items = topic_items(config.get("topics")).values()
+        self._topics: Mapping[str, int | str] = {item["name"]: item["id"] for item in items}
         self._skips_unmapped = config["on_unmapped_stream"] == "skip"
         self._payload = Payload.from_config(config)
         self._producer = producer
-        self._dry_run = config["dry_run"]
-        self._api = DeveloperApi(config) if config["create_topics"] else None
-        # The topics of the workspace by name. They are listed once, and again only if a topic may
-        # have been created without our knowledge.
-        self._listed: dict[str | None, int] | None = None
+        self._creates_topics: bool = config["create_topics"]
+        self._dry_run: bool = config["dry_run"]
+        self._config = config
+        # The topics of the workspace. They are listed once, and again only if a topic may have been
+        # created without our knowledge.
+        self._listed: list[WorkspaceTopic] | None = None
+
+    @cached_property
+    def _api(self) -> DeveloperApi:
+        return DeveloperApi(self._config)
 
     def route(self, stream: str, schema: dict[str, Any]) -> None:
         """Route a stream to its topic, unless it has been routed."""
         if stream in self._producer.routes:
             return
         topic_id = self._configured(stream)
-        if topic_id is None and self._api is not None:
+        if isinstance(topic_id, str):
+            topic_id = self._producer.run_in_thread(partial(self._with_title, topic_id))
+        if topic_id is None and self._creates_topics:
             described = to_workato(self._payload.schema(schema))
-            ensure = partial(self._ensure, self._api, stream, described)
-            topic_id = self._producer.run_in_thread(ensure)
+            topic_id = self._producer.run_in_thread(partial(self._ensure, stream, described))
         if topic_id is None:
             if not self._skips_unmapped:
                 raise SettingError(
-                    f"stream {stream} has no topic; add it to topics, set default_topic_id, or set "
-                    "on_unmapped_stream to skip"
+                    f'stream {stream} has no topic; add it to topics, or "*" for all other '
+                    "streams, or set on_unmapped_stream to skip"
                 )
             logger.warning("%s: has no topic and is skipped", stream)
         self._producer.route(stream, topic_id)
@@ -66,44 +73,51 @@ class Router:
                 '{"*": {"topic_id": "__NULL__"}}'
             )
 
-    def _configured(self, stream: str) -> int | None:
-        """Return the topic in the settings: an exact name, else the longest glob, else the default.
+    def _configured(self, stream: str) -> int | str | None:
+        """Return the topic's id or title in the settings: of the exact name, or the longest glob.
 
-        Case matters in globs (``*``, ``?``, ``[...]``).
+        A glob of ``*`` comes last. Case matters in globs (``*``, ``?``, ``[...]``).
         """
         if stream in self._topics:
             return self._topics[stream]
         matching = [glob for glob in self._topics if fnmatchcase(stream, glob)]
-        return self._topics[max(matching, key=len)] if matching else self._default
+        best = max(matching, key=lambda glob: (glob != "*", len(glob)), default=None)
+        return None if best is None else self._topics[best]
 
-    def _ensure(self, api: DeveloperApi, name: str, schema: WorkatoSchema) -> int:
+    def _ensure(self, name: str, schema: WorkatoSchema) -> int:
         """Return the id of the topic with this name, and create the topic if it does not exist."""
-        create = partial(self._create, api, name, schema)
+        create = partial(self._create, name, schema)
         # First without `retry`, which waits for the quota even if there is no request.
-        return self._find(api, name) or api.session.retry(create)
+        return self._find(name) or self._api.session.retry(create)
 
-    def _find(self, api: DeveloperApi, name: str) -> int | None:
+    def _workspace(self) -> list[WorkspaceTopic]:
         if self._listed is None:
-            # Names are not unique, so every process uses the topic with the lowest id.
-            self._listed = {topic.name: topic.id for topic in reversed(api.topics())}
-        return self._listed.get(name)
+            self._listed = self._api.topics()
+        return self._listed
 
-    def _create(self, api: DeveloperApi, name: str, schema: WorkatoSchema) -> int:
+    def _with_title(self, title: str) -> int:
+        return topic_with_title(title, self._workspace()).id
+
+    def _find(self, name: str) -> int | None:
+        # Names are not unique, so every process uses the topic with the lowest id.
+        return next((topic.id for topic in self._workspace() if topic.name == name), None)
+
+    def _create(self, name: str, schema: WorkatoSchema) -> int:
         # The previous attempt, whose response was lost, may have created the topic.
-        if topic_id := self._find(api, name):
+        if topic_id := self._find(name):
             return topic_id
         if self._dry_run:
             logger.info("%s: a run would create a topic", name)
             return -1 - len(self._producer.topics)
         try:
-            topic_id = api.create(name, schema.fields).id
+            topic_id = self._api.create(name, schema.fields).id
         except Unavailable:
             self._listed = None
             raise
         except TopicExists:
             # Another process has created the topic; use it if it is in the list.
             self._listed = None
-            if found := self._find(api, name):
+            if found := self._find(name):
                 return found
             raise
         logger.info("%s: created topic %d%s", name, topic_id, _omitted(schema.omitted))

@@ -20,7 +20,7 @@ def tap_config(
 
 def target_config(folder: Path, emulator: Emulator, topic_id: int, **settings: object) -> Path:
     """Write the target's config; all streams go to one topic."""
-    config = {**_access(emulator), "default_topic_id": topic_id, **settings}
+    config = {**_access(emulator), "topics": {"*": topic_id}, **settings}
     return write_json(folder / "target.json", config)
 
 

@@ -141,7 +141,7 @@ class Processes:
         destination = self.emulator.create_topic("destination")
         tap = self._tap(0, self._topic("source"), subprocess.PIPE, {})
         config = self._config(
-            "target.json", default_topic_id=destination, batch_size_rows=1, max_batch_age_secs=1
+            "target.json", topics={"*": destination}, batch_size_rows=1, max_batch_age_secs=1
         )
         self._start(["target-workato-streams", "--config", str(config)], stdin=tap.stdout)
 

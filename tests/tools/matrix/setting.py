@@ -20,7 +20,7 @@ CONNECTORS = ("tap-workato-streams", "target-workato-streams")
 # The settings of each record format.
 FORMATS: dict[str, dict[str, Any]] = {
     "nested": {},
-    "unpacked": {"record_format": "unpacked", "infer_schema": True},
+    "unpacked": {"record_format": "unpacked"},
 }
 
 
@@ -105,7 +105,7 @@ class Case:
     def publish(self, messages: Path) -> Rows:
         """Run target-workato-streams; return the topic's payloads by their key as text."""
         config = write_json(
-            self.folder / "target.json", {**self._access(), "default_topic_id": self.topic_id}
+            self.folder / "target.json", {**self._access(), "topics": {"*": self.topic_id}}
         )
         self._stage(command(CONNECTORS[1], "--config", config), messages, "states.jsonl")
         return self.payloads(_key_of(messages))
