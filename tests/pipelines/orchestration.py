@@ -54,6 +54,7 @@ def lay_out(root: Path, content: dict[str, Any]) -> None:
     text = yaml.safe_dump(content, sort_keys=False)
     (root / "meltano.yml").write_text(text, encoding="utf-8")
     copy_definitions(ROOT, root)
+    (root / "output").mkdir(exist_ok=True)
 
 
 def connection(emulator: Emulator) -> dict[str, str]:

@@ -61,6 +61,12 @@ def _demo(running: Services, project: Project, report: Report) -> None:
     report.count("identical to a row of the file", _alike(_payloads(running), rows), orders.ROWS)
     report.requests(emulator.requests(), {"batch": 11})
 
+    emulator.clear_requests()
+    report.step("   the same command again")
+    project.meltano("run", "tap-jsonl", "target-workato-streams")
+    report.count("messages in the topic", len(emulator.messages(TOPIC_ID)), orders.ROWS)
+    report.requests(emulator.requests(), {"batch": 0})
+
     pages = 21
     for title, news, calls in (
         ("3. meltano run tap-workato-streams target-postgres", orders.ROWS, pages + 1),

@@ -50,6 +50,8 @@ class Services:
             "WORKATO_API_TOKEN": self.emulator.token,
             "TAP_WORKATO_STREAMS_API_URL": self.emulator.url,
             "TARGET_WORKATO_STREAMS_API_URL": self.emulator.url,
+            # Removed together with the topics, whose messages it remembers.
+            "TARGET_WORKATO_STREAMS_PUBLISHED_ROWS_URL": f"file://{self.folder}/published-rows.db",
             **self.warehouse.variables,
         }
 
