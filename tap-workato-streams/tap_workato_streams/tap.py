@@ -24,8 +24,9 @@ from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
 from .output.summary import tap_metrics
 from .output.writer import PageWriter
-from .plugin.config import CheckedPlugin, read_json, unmatched_maps
+from .plugin.config import CheckedPlugin, read_json
 from .plugin.monitoring import serve_metrics
+from .plugin.problems import unmatched_maps
 from .plugin.wording import counted, listed
 from .reading.bookmarks import Topic, bookmarks_of, by_stream
 from .reading.clock import RunClock

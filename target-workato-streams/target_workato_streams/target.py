@@ -26,8 +26,9 @@ from .event_streams.json import decode
 from .event_streams.rate_limiter import RateLimiter
 from .event_streams.session import ApiSession, messages_host
 from .mapping import MappedStream, definitions, mapping
-from .plugin.config import CheckedPlugin, unmatched_maps
+from .plugin.config import CheckedPlugin
 from .plugin.monitoring import histogram, serve_metrics
+from .plugin.problems import unmatched_maps
 from .plugin.wording import counted, listed
 from .publishing.client import PublishClient
 from .publishing.context import PublishContext, PublishSettings

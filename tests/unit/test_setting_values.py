@@ -10,9 +10,9 @@ import pytest
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import PluginBase
 from tap_workato_streams.event_streams.session import developer_host, messages_host
-from tap_workato_streams.plugin import config as config_check
-from tap_workato_streams.plugin.config import problems
+from tap_workato_streams.plugin import problems as problems_module
 from tap_workato_streams.plugin.monitoring import serve_metrics
+from tap_workato_streams.plugin.problems import problems
 from tap_workato_streams.tap import TapWorkatoStreams
 from target_workato_streams.target import TargetWorkatoStreams
 
@@ -335,7 +335,7 @@ def test_extras_of_both_connectors(connector):
 )
 def test_an_extra_that_the_tests_have_installed(settings, line, monkeypatch):
     """Metrics and the servers of a shared quota need a library; a file does not."""
-    monkeypatch.setattr(config_check, "find_spec", lambda _: None)
+    monkeypatch.setattr(problems_module, "find_spec", lambda _: None)
     config = {"max_requests_per_minute": 60, **settings}
     extra = line.rpartition(" ")[2]
     install = f"add [{extra}] to the pip_url of tap-workato-streams and run meltano install"
