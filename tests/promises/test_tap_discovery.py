@@ -260,6 +260,8 @@ NO_ID = b'{"messages":[{"message_id":"","payload":{},"time":"2026-01-01T00:00:00
 def test_a_topic_that_cannot_be_sampled_does_not_stop_the_others(emulator, run_tap, fault, tail):
     published = [emulator.load(emulator.create_topic(name), [{"n": 1}]) for name in "abc"]
     emulator.fault(**fault, topic_id=1, times=-1)
+    for topic in (2, 3):  # so that the first topic is reached before the limit
+        emulator.fault("latency", secs=0.5, topic_id=topic, times=-1)
     limit = {"max_messages": 2, "tail": True} if tail else {}
     settings = {"record_format": "unpacked", "max_retry_secs": 1, **limit}
     done = run_tap(topics=[1, 2, 3], **settings)
