@@ -7,8 +7,8 @@ import time
 
 from tests.tools.benchmarks import (
     emulator,
-    exactly_once,
     plot,
+    published_rows,
     report,
     startup,
     tail_latency,
@@ -29,8 +29,9 @@ BENCHMARKS = {
     "target": target_throughput.run,
     "target-50ms": target_round_trips.run,
     "target-memory": target_memory.run,
-    "exactly-once": exactly_once.speed,
-    "hot-rows": exactly_once.requests,
+    "published-rows": published_rows.speed,
+    "store": published_rows.store,
+    "hot-rows": published_rows.requests,
     "startup": startup.run,
     "emulator": emulator.run,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 import os
 import statistics
@@ -110,9 +111,10 @@ def measure(
         cpu_secs=cost["cpu_secs"],
         peak_bytes=cost["peak_bytes"],
         requests=len(log),
-        first_request_secs=min(began) - cost["began_at"],
-        serving_secs=max(ends) - min(began),
-        response_secs=statistics.fmean(map(operator.sub, ends, began)),
+        # A run in which no row has changed has no requests.
+        first_request_secs=min(began, default=math.nan) - cost["began_at"],
+        serving_secs=max(ends, default=math.nan) - min(began, default=math.nan),
+        response_secs=statistics.fmean(map(operator.sub, ends, began)) if log else math.nan,
     )
 
 

@@ -58,9 +58,9 @@ SCHEMA = _object(
 ORDER = re.compile(rb'"order": ?(\d+)')
 
 
-def payloads(count: int) -> Iterator[bytes]:
-    """Generate `count` different orders of exactly `MESSAGE_BYTES` bytes each."""
-    for number in range(count):
+def payloads(end: int, first: int = 0) -> Iterator[bytes]:
+    """Generate different orders, numbered from `first`, of exactly `MESSAGE_BYTES` bytes each."""
+    for number in range(first, end):
         head = HEAD % (number, number % 977, number % 977, number % 7919, number % 6007)
         yield head.ljust(MESSAGE_BYTES - len(TAIL), b"x") + TAIL
 
@@ -70,13 +70,13 @@ def orders(text: bytes) -> list[int]:
     return [int(number) for number in ORDER.findall(text)]
 
 
-def singer_lines(count: int) -> Iterator[bytes]:
-    """Generate a Singer stream of `count` orders: SCHEMA, RECORD lines, STATE."""
+def singer_lines(end: int, first: int = 0) -> Iterator[bytes]:
+    """Generate a Singer stream of orders, numbered from `first`: SCHEMA, RECORD lines, STATE."""
     schema = {"type": "SCHEMA", "stream": STREAM, "schema": SCHEMA, "key_properties": ["order"]}
     yield msgspec.json.encode(schema) + b"\n"
-    for payload in payloads(count):
+    for payload in payloads(end, first):
         yield b'{"type":"RECORD","stream":"%b","record":%b}\n' % (STREAM.encode(), payload)
-    yield b'{"type":"STATE","value":{"orders":%d}}\n' % count
+    yield b'{"type":"STATE","value":{"orders":%d}}\n' % end
 
 
 def write_singer_file(path: Path, count: int) -> Path:
