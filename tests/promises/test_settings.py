@@ -10,7 +10,7 @@ from tests.support.tap_output import consumed, ids
 
 NO_TOKEN = "contains whitespace, a line break or another character that tokens cannot have"
 NO_URL = "is not a URL that begins with https://"
-TOPICS = 'an object, such as {"orders": 11} or a list, such as [{"id": 11}]'
+TOPICS = 'an object, such as {"orders": 11}, or a list, such as [{"id": 11}]'
 SECRET = "top-secret"
 
 

@@ -43,13 +43,13 @@ INFERRED = (
     "the schema is inferred if records are unpacked or flattened, and nested records need none"
 )
 UNEXPECTED = "unknown key start_date; write one of id"
-ID = "a whole number, such as 11 or text, in quotes"
+ID = "a whole number, such as 11, or text, in quotes"
 NO_ID = (
     "is missing; set it to the topic id or, with `developer_api_token`, the topic's title in "
     "Workato"
 )
 ID_ONLY = 'such as {"id": 11}'
-TOPICS = 'an object, such as {"orders": 11} or a list, such as [{"id": 11}]'
+TOPICS = 'an object, such as {"orders": 11}, or a list, such as [{"id": 11}]'
 A_TITLE = "is a title; set developer_api_token, or write the id"
 NO_PATTERN = (
     "a topic cannot be named after a pattern, because each topic is a stream; give each topic its "
@@ -146,7 +146,7 @@ TOPIC_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"start_from": "now"}, ".start_from: must be one of earliest, latest"),
     ({"start_date": "x"}, f".start_date: {NO_DATE}"),
     (BOTH, f".{BOTH_STARTS}"),
-    ({"schema": 5}, ".schema: must be an object or text, in quotes"),
+    ({"schema": 5}, ".schema: must be an object, or text, in quotes"),
     (
         {"schema": {"type": "text"}},
         f"{NO_SCHEMA}'text' is not valid under any of the given schemas",
@@ -185,7 +185,7 @@ COMBINATIONS: list[tuple[dict[str, Any], str]] = [
         for center in ("il", "kr", "uk", "cn", "trial")
     ],
     ({"topics": "orders"}, f"topics: must be {TOPICS}"),
-    ({"topics": {"orders": True}}, f"topics.orders: must be {ID} or an object, {ID_ONLY}"),
+    ({"topics": {"orders": True}}, f"topics.orders: must be {ID}, or an object, {ID_ONLY}"),
     ({"topics": {"orders": ""}}, "topics.orders: must not be empty"),
     ({"topics": {"orders": "Orders"}}, f"topics.orders: Orders {A_TITLE}"),
     ({"topics": {"orders": {}}}, f"topics.orders.id: {NO_ID}"),

@@ -131,7 +131,7 @@ def _line(error: ValidationError) -> str:
     known = schema.get("properties", {})
     names = [each for each in (rule if isinstance(rule, list) else [rule]) if each != "null"]
     if keyword == "type":
-        text = f"must be {' or '.join(_type(schema, str(kind)) for kind in names)}"
+        text = f"must be {', or '.join(_type(schema, str(kind)) for kind in names)}"
     elif keyword == "required":
         name = next(each for each in rule if each not in value)
         path = f"{path}.{name}".lstrip(".")
