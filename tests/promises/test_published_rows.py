@@ -10,34 +10,10 @@ import psycopg
 import pytest
 from workato_streams_emulator import Emulator
 
-from tests.support.injection import injected
+from tests.support.injection import KILL_MOMENTS, injected, killed
 from tests.support.running import eventually
 from tests.support.singer_lines import record, schema, state
 
-# Where a run is killed: before the transaction before a request, after it, after the response, and
-# after the second transaction.
-MOMENTS = {
-    "before the first transaction": ("add_in_doubt", "before"),
-    "before the request": ("add_in_doubt", "after"),
-    "after the response": ("settle", "before"),
-    "after the second transaction": ("settle", "after"),
-}
-KILL_AT = """
-    import os, signal
-    from target_workato_streams.delivery import store
-    name, when, calls = {name!r}, {when!r}, []
-    called = getattr(store.Store, name)
-    def kill():
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-    def wrapped(*args, **kwargs):
-        calls.append(1)
-        if when == "before":
-            kill()
-        called(*args, **kwargs)
-        kill()
-    setattr(store.Store, name, wrapped)
-"""
 # Files cannot grow beyond this size, as on a full disk.
 FULL = """
     import resource
@@ -101,16 +77,14 @@ def test_five_nights_publish_what_has_changed(emulator, topic, run_target, url, 
     assert all(("message_key" in payload) == exactly_once for payload in emulator.payloads(topic))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", KILL_MOMENTS)
 @pytest.mark.parametrize("exactly_once", [False, True])
 def test_a_kill_at_any_moment_loses_nothing(
     emulator, topic, start_target, run_target, url, moment, exactly_once, tmp_path
 ):
     """With `exactly_once`, nothing is duplicated either, whatever state the tap resumes from."""
-    name, when = MOMENTS[moment]
     settings = {"published_rows_url": url, "exactly_once": exactly_once, "batch_size_rows": 10}
-    script = KILL_AT.format(name=name, when=when)
-    target = start_target(env=injected(tmp_path / "site", script), **settings)
+    target = start_target(env=injected(tmp_path / "site", killed(moment)), **settings)
     target.feed(*table())
     eventually(lambda: not target.is_running, "the kill")
     emulator.wait_until_idle()
