@@ -14,7 +14,7 @@ export UV_COMPILE_BYTECODE := 1
 export no_proxy := $(no_proxy),127.0.0.1,localhost
 
 .PHONY: help setup demo picture services emulator test bench matrix matrix-bigquery check-live lint docs packages test-newest clean
-.PHONY: test-pipelines test-all search mutate drift fuzz-target fuzz-exactly-once bench-quota
+.PHONY: test-pipelines test-all search mutate drift fuzz-target fuzz-exactly-once chaos-exactly-once bench-quota
 .PHONY: check-orchestrate setup-dagster dagster test-dagster test-airflow
 
 help:
@@ -27,7 +27,8 @@ help:
 	@echo 'make search              search with new random input, faults and kills (50 minutes)'
 	@echo 'make mutate              break each promise in the code, and check that its tests fail (30 minutes)'
 	@echo 'make fuzz-target         test the target with random records, states, faults and signals (10 minutes)'
-	@echo 'make fuzz-exactly-once   test the memory of published rows with random histories (3 minutes)'
+	@echo 'make fuzz-exactly-once   test the memory of published rows with random histories (6 minutes)'
+	@echo 'make chaos-exactly-once  run the target with a store, with random kills, faults and deviations (30 minutes)'
 	@echo 'make matrix              test both connectors with plugins from PyPI, and write docs/compatibility.md (6 minutes)'
 	@echo 'make matrix-bigquery     the same with the loader for BigQuery (2 minutes)'
 	@echo 'make drift               load changing payloads into PostgreSQL, with kills and full refreshes (6 minutes)'
@@ -132,6 +133,10 @@ fuzz-target: setup
 # Plays random histories on the rule, its store and the look-up. HISTORIES=5000 SEED=7 plays more of them, and others.
 fuzz-exactly-once: setup
 	@$(BIN)/python -m tests.search.published_rows $(or $(HISTORIES),500) $(or $(SEED),0)
+
+# Runs the executable against the emulator, with both stores. MINUTES=5 SEED=7 runs for 5 minutes, with another seed.
+chaos-exactly-once: setup
+	@$(BIN)/python -m tests.search.chaos_published_rows $(or $(MINUTES),30) $(or $(SEED),1)
 
 drift: setup
 	@$(BIN)/pytest tests/pipelines/changing_payloads_scenario.py

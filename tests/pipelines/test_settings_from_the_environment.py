@@ -47,7 +47,7 @@ def test_the_taps_settings_arrive_with_their_types(project, emulator):
 def test_the_targets_settings_arrive_with_their_types(project, emulator, tmp_path):
     emulator.create_topic("other", id=12)
     rows = tmp_path / "orders.jsonl"
-    rows.write_text("".join(json.dumps({**ORDER, "n": n}) + "\n" for n in range(7)))
+    rows.write_text("".join(json.dumps({**ORDER, "order_id": n}) + "\n" for n in range(7)))
     project.meltano(
         "run",
         "tap-jsonl",
@@ -59,7 +59,7 @@ def test_the_targets_settings_arrive_with_their_types(project, emulator, tmp_pat
             "TARGET_WORKATO_STREAMS_MAX_BATCH_AGE_SECS": "30.5",
         },
     )
-    assert [payload["n"] for payload in emulator.payloads(12)] == list(range(7))
+    assert [payload["order_id"] for payload in emulator.payloads(12)] == list(range(7))
     assert len(emulator.requests(operation="batch", topic_id=12)) == 3
 
 

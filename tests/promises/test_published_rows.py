@@ -1,39 +1,40 @@
 """A target with a store publishes what differs from a row's last message, and nothing twice."""
 
 import json
+import os
+import shutil
 import sqlite3
+from pathlib import Path
 
 import psycopg
 import pytest
 from workato_streams_emulator import Emulator
 
-from tests.support.injection import injected
+from tests.support.injection import KILL_MOMENTS, injected, killed
 from tests.support.running import eventually
 from tests.support.singer_lines import record, schema, state
 
-# Where a run is killed: before the transaction before a request, after it, after the response, and
-# after the second transaction.
-MOMENTS = {
-    "before the first transaction": ("add_in_doubt", "before"),
-    "before the request": ("add_in_doubt", "after"),
-    "after the response": ("settle", "before"),
-    "after the second transaction": ("settle", "after"),
-}
-KILL_AT = """
-    import os, signal
+# Files cannot grow beyond this size, as on a full disk.
+FULL = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+"""
+# Root could write all files; see capset(2).
+WITHOUT_PRIVILEGES = """
+    import ctypes, struct
+    ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
+"""
+# The clock is some days ahead, and the number of rows in each update of their days is logged.
+DAYS_LATER = """
+    import time
     from target_workato_streams.delivery import store
-    name, when, calls = {name!r}, {when!r}, []
-    called = getattr(store.Store, name)
-    def kill():
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-    def wrapped(*args, **kwargs):
-        calls.append(1)
-        if when == "before":
-            kill()
-        called(*args, **kwargs)
-        kill()
-    setattr(store.Store, name, wrapped)
+    now, touch = time.time, store.Store.touch
+    time.time = lambda: now() + {0} * 86_400
+    def logged(self, topic, rows):
+        with open({1!r}, "a") as file:
+            print(len(rows), file=file)
+        touch(self, topic, rows)
+    store.Store.touch = logged
 """
 
 
@@ -76,16 +77,14 @@ def test_five_nights_publish_what_has_changed(emulator, topic, run_target, url, 
     assert all(("message_key" in payload) == exactly_once for payload in emulator.payloads(topic))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", KILL_MOMENTS)
 @pytest.mark.parametrize("exactly_once", [False, True])
 def test_a_kill_at_any_moment_loses_nothing(
     emulator, topic, start_target, run_target, url, moment, exactly_once, tmp_path
 ):
     """With `exactly_once`, nothing is duplicated either, whatever state the tap resumes from."""
-    name, when = MOMENTS[moment]
     settings = {"published_rows_url": url, "exactly_once": exactly_once, "batch_size_rows": 10}
-    script = KILL_AT.format(name=name, when=when)
-    target = start_target(env=injected(tmp_path / "site", script), **settings)
+    target = start_target(env=injected(tmp_path / "site", killed(moment)), **settings)
     target.feed(*table())
     eventually(lambda: not target.is_running, "the kill")
     emulator.wait_until_idle()
@@ -181,20 +180,144 @@ def test_two_runs_cannot_share_a_topic_and_a_store(emulator, topic, start_target
     assert first.end(within=20).exit_code == 0
 
 
-def test_a_store_that_cannot_be_used_is_one_line(emulator, run_target, tmp_path):
-    """Nothing is published that would not be remembered."""
-    damaged, newer = tmp_path / "damaged.db", tmp_path / "newer.db"
-    damaged.write_bytes(b"no database" * 1000)
-    with sqlite3.connect(newer) as db:
+def damaged(path: Path) -> None:
+    path.write_bytes(b"no database" * 1000)
+
+
+def of_another_version(path: Path) -> None:
+    with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE workato_streams_version (version integer)")
         db.execute("INSERT INTO workato_streams_version VALUES (99)")
     db.close()
-    for path, reason in ((damaged, "not a database"), (newer, "tables of version 99")):
-        done = run_target(*table(), published_rows_url=path.as_uri())
-        assert (done.exit_code, done.emitted_states, emulator.requests()) == (1, [], [])
-        (line,) = done.error_lines
-        assert line.partition("published_rows_url: ")[2]
-        assert reason in line
+
+
+def read_only(path: Path) -> None:
+    sqlite3.connect(path).close()
+    path.chmod(0o400)
+
+
+def in_read_only_folder(path: Path) -> None:
+    path.parent.chmod(0o500)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason", "remedy"),
+    [
+        (damaged, "not a database", "move away a file that is damaged"),
+        (of_another_version, "tables of version 99", "use the version that has created it"),
+        (read_only, "readonly database", "check that the file and its folder can be written"),
+        (in_read_only_folder, "unable to open", "check that the file and its folder can be"),
+    ],
+)
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_a_store_that_cannot_be_used_is_one_line(
+    emulator, run_target, tmp_path, make, reason, remedy, exactly_once
+):
+    """Nothing is published that would not be remembered."""
+    path = tmp_path / "store" / "published-rows.db"
+    path.parent.mkdir()
+    make(path)
+    settings = {"published_rows_url": path.as_uri(), "exactly_once": exactly_once}
+    done = run_target(*table(), env=injected(tmp_path / "site", WITHOUT_PRIVILEGES), **settings)
+    assert (done.exit_code, done.emitted_states, emulator.requests()) == (1, [], [])
+    (line,) = done.error_lines
+    assert "published_rows_url: " in line
+    assert reason in line
+    assert remedy in line.partition(reason)[2]
+
+
+def test_a_folder_that_is_missing_is_an_error(emulator, run_target):
+    done = run_target(*table(), published_rows_url="file:///missing/published-rows.db")
+    assert (done.exit_code, done.emitted_states, emulator.requests()) == (1, [], [])
+    reason = "published_rows_url: the folder /missing does not exist; create it"
+    assert done.error_lines[0].endswith(reason)
+
+
+def test_a_server_that_cannot_be_reached_is_one_line(emulator, run_target, refused_port):
+    url = f"postgresql://postgres:pg-secret@127.0.0.1:{refused_port}/postgres"
+    done = run_target(*table(), published_rows_url=url)
+    assert (done.exit_code, done.emitted_states, emulator.requests()) == (1, [], [])
+    (line,) = done.error_lines
+    assert f"published_rows_url: cannot use postgresql://127.0.0.1:{refused_port}/postgres" in line
+    assert "check that the server is running" in line
+    assert "pg-secret" not in done.stderr
+
+
+@pytest.mark.parametrize("size", [100, 60_000, 68_000])
+def test_a_full_disk_ends_the_run(emulator, topic, run_target, tmp_path, size):
+    """What was published is remembered or in doubt, so the next run duplicates nothing."""
+    path = tmp_path / "published-rows.db"
+    settings = {"published_rows_url": path.as_uri(), "exactly_once": True, "batch_size_rows": 2}
+    keys, *rows, _ = table()
+    fed = [keys]
+    for number, row in enumerate(rows):
+        fed += [row, state(number)]
+    done = run_target(*fed, env=injected(tmp_path / "site", FULL.format(size)), **settings)
+    assert done.exit_code == 1
+    (line,) = done.error_lines
+    assert f"published_rows_url: cannot use file://{path} (" in line
+    assert "check that the file and its folder can be written and that the disk has space" in line
+    published = len(emulator.messages(topic))
+    assert published < 25
+    assert all(each["at"] < published for each in done.emitted_states)
+    done = run_target(*fed, **settings)
+    assert (done.exit_code, done.emitted_states[-1]) == (0, {"at": 24})
+    assert versions(emulator, topic) == [(n, "a") for n in range(25)]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (os.replace, "was replaced by another file during the run; run again"),
+        (lambda _, path: path.unlink(), "No such file or directory"),
+    ],
+)
+def test_a_file_that_is_replaced_or_removed_during_a_run_ends_it(
+    emulator, topic, start_target, tmp_path, change, reason
+):
+    """Otherwise, what the rest of the run publishes would not be remembered."""
+    path, copy = tmp_path / "published-rows.db", tmp_path / "copy.db"
+    target = start_target(published_rows_url=path.as_uri(), max_batch_age_secs=0.1)
+    target.feed(*table()[:10])
+    eventually(lambda: emulator.messages(topic), "the first messages")
+    shutil.copy(path, copy)
+    change(copy, path)
+    target.feed(*table()[10:])
+    target.close_input()
+    done = target.end(within=20)
+    assert (done.exit_code, done.emitted_states) == (1, [])
+    (line,) = done.error_lines
+    assert "published_rows_url: " in line
+    assert reason in line
+    assert max(versions(emulator, topic)) < (10, "")
+
+
+def test_rows_that_have_not_come_for_days_are_published_again(
+    emulator, topic, run_target, url, tmp_path
+):
+    """The day of a row is stored once a day at most, however often the row comes."""
+    touched = tmp_path / "touched"
+    touched.touch()
+
+    def night(day: int, fed: list[bytes]) -> list[int]:
+        """Run the target on a day; return which rows it publishes."""
+        before = len(emulator.messages(topic))
+        code = DAYS_LATER.format(day, str(touched))
+        env = injected(tmp_path / f"day {day}", code)
+        done = run_target(*fed, env=env, published_rows_url=url, published_rows_days=8)
+        assert done.exit_code == 0, done.stderr
+        return [n for n, _ in versions(emulator, topic)[before:]]
+
+    keys, *rows, end = table()
+    assert night(0, table()) == [*range(25)]
+    assert touched.read_text() == ""
+    for _ in range(2):
+        assert night(8, [keys, *rows[1:], *rows[1:], end]) == []
+        assert touched.read_text() == "24\n"
+    assert night(8, [keys, rows[0], end]) == []
+    assert touched.read_text() == "24\n1\n"
+    assert night(17, [keys, *rows[1:], end]) == []
+    assert night(18, table()) == [0]
 
 
 def test_a_server_that_is_lost_ends_the_run(emulator, topic, start_target, postgres):

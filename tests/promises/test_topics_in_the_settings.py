@@ -38,7 +38,7 @@ def test_both_connectors_accept_the_same_shapes(emulator, numbered, run_tap, run
     """Text from an environment variable, too; a number in a text is an id, not a title."""
     read = emulator.load(numbered, [{"id": 1}])
     assert ids(run_tap(topics=topics), "orders") == read
-    settings = {"topics": topics, "default_topic_id": None}
+    settings = {"topics": topics}
     done = run_target(schema(), *orders(1), state("all"), **settings)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(numbered)) == 2
@@ -54,7 +54,7 @@ def test_an_id_may_be_the_title_of_a_topic(
     assert ids(run_tap(**settings), "orders") == read
     fed = [schema(), *orders(1), schema("orders_2"), record("orders_2", id=2), state("all")]
     emulator.clear_requests()
-    more = {"on_unmapped_stream": "skip", "default_topic_id": None}
+    more = {"on_unmapped_stream": "skip"}
     done = run_target(*fed, **settings, **more)
     assert (done.exit_code, done.emitted_states) == (0, [{"at": "all"}])
     assert len(emulator.payloads(numbered)) == 2
@@ -80,7 +80,7 @@ def test_a_title_that_is_not_that_of_one_topic_ends_the_run(
     settings = {"topics": {"orders": title}, **developer}
     read = run_tap(**settings)
     fed = (schema(), *orders(1))
-    written = run_target(*fed, **settings, default_topic_id=None, create_topics=True)
+    written = run_target(*fed, **settings, create_topics=True)
     for done in (read, written):
         assert done.exit_code == 1
         assert done.error_lines[-1].endswith(f"topics: {line}")

@@ -2,7 +2,8 @@
 
 The rule, its store, the look-up and the checkpoints are the project's own classes; the service, the
 sources and the sender are simple ones. `python -m tests.search.published_rows 5000 7` plays 5,000
-histories of each kind and prints a table.
+histories of each kind with SQLite, and a twentieth of them with PostgreSQL, which is slower; it
+prints a table for each.
 
 wrong   nights after which the topic, read to its end, differs from the source
 untrue  states that were emitted before a record that they cover was in the topic
@@ -11,10 +12,12 @@ twice   messages of a row in succession with the same content
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +28,7 @@ from typing import Any, cast
 from target_workato_streams.delivery.checkpoints import CheckpointTracker
 from target_workato_streams.delivery.published_rows import MemorySettings, PublishedRows
 from target_workato_streams.delivery.records import PublishResult
-from target_workato_streams.delivery.store import SqliteStore, Store
+from target_workato_streams.delivery.store import SqliteStore, Store, StoreError, open_store
 from target_workato_streams.delivery.topic_reader import TopicReader
 from target_workato_streams.event_streams.consume import (
     ConsumeClient,
@@ -35,11 +38,12 @@ from target_workato_streams.event_streams.consume import (
     Messages,
 )
 from target_workato_streams.event_streams.errors import RequestRejected
-from target_workato_streams.event_streams.quota import StoreUrl
 from target_workato_streams.message_key import RowVersion
 from target_workato_streams.publishing.batches import BatchBuilder, BatchSettings
 from target_workato_streams.publishing.messages import OutgoingMessage
 from target_workato_streams.singer_messages import Record, Stream
+
+from tests.tools.demo.warehouse import warehouse
 
 Faults = Mapping[str, float]
 FAULTS: dict[str, Faults] = {
@@ -72,7 +76,8 @@ class World:
 
     kind: str
     chance: random.Random
-    path: Path
+    store: str  # its URL, with {} for the number of stores that were deleted
+    stores: int = 0
     messages: list[tuple[int, str, float]] = field(default_factory=list)  # with the time readable
     start: int = 0  # the earliest message that is kept
     now: float = 0.0  # in seconds
@@ -156,20 +161,19 @@ def version(row: int, content: str) -> RowVersion:
     return RowVersion(f"{row + 1:032x}", f"{ord(content):032x}")
 
 
-class SteppingStore(SqliteStore):
-    """A store whose process may be killed before and after each transaction."""
+def add_steps(store: Store, step: Callable[[], None]) -> None:
+    """Let the process be killed before and after each transaction."""
 
-    step: Callable[[], None]
+    def stepping(transaction: Callable[..., None]) -> Callable[..., None]:
+        def stepped(*args: object, **kwargs: object) -> None:
+            step()
+            transaction(*args, **kwargs)
+            step()
 
-    def add_in_doubt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, D102
-        self.step()
-        super().add_in_doubt(*args, **kwargs)
-        self.step()
+        return stepped
 
-    def settle(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, D102
-        self.step()
-        super().settle(*args, **kwargs)
-        self.step()
+    for name in ("add_in_doubt", "settle"):
+        setattr(store, name, stepping(getattr(store, name)))
 
 
 class Run:
@@ -177,11 +181,10 @@ class Run:
 
     def __init__(self, world: World, faults: Faults, *, reads: bool) -> None:
         self._world, self._faults = world, faults
-        store = SteppingStore(StoreUrl.parse(world.path.as_uri()))
-        store.step = self.step
-        store._db.execute("PRAGMA synchronous = OFF")  # noqa: SLF001 - no power failure here
-        store.create()
-        self.store: Store = store
+        store = self.store = open_store(world.store.format(world.stores))
+        if isinstance(store, SqliteStore):
+            store._db.execute("PRAGMA synchronous = OFF")  # noqa: SLF001 - no power failure here
+        add_steps(store, self.step)
         client = cast("ConsumeClient", Client(world, faults, self.step))
 
         def open_reader(_: int, label: str) -> TopicReader:
@@ -203,7 +206,7 @@ class Run:
 
     def play(self) -> None:
         """Read the source to its end, and publish what has changed."""
-        self._rows.open("orders (topic 11)", lambda work: work())
+        self._open()
         chunk: list[OutgoingMessage] = []
         covered = []
         for sequence, item in enumerate(self._world.records(self._world.states[-1]), 1):
@@ -223,6 +226,16 @@ class Run:
         self._send(self._builder.pop_batch())
         self._emit()
         assert self._checkpoints.unsettled == 0
+
+    def _open(self) -> None:
+        try:
+            self._rows.open("orders (topic 11)", lambda work: work())
+        except StoreError as exc:
+            if "another run" not in str(exc):
+                raise
+            # PostgreSQL frees the locks of a connection shortly after it was closed.
+            time.sleep(0.01)
+            self._open()
 
     def _compare(self, chunk: list[OutgoingMessage]) -> None:
         wanted, unchanged = self._rows.select(chunk)
@@ -290,12 +303,10 @@ class Run:
         return None if lost else PublishResult(failed, unknown, last, None)
 
 
-def history(  # noqa: C901 - a story
-    kind: str, faults: Faults, seed: int, folder: Path, *, reads: bool
-) -> Counter[str]:
+def history(kind: str, faults: Faults, seed: int, store: str, *, reads: bool) -> Counter[str]:
     """Play some nights, each with interrupted runs and a complete one; return what was found."""
     chance = random.Random(seed)  # noqa: S311 - no secret
-    world = World(kind, chance, folder / f"{seed}.db")
+    world = World(kind, chance, store)
     for _ in range(ROWS):
         world.change()
     for _ in range(chance.randrange(2, 5)):
@@ -307,8 +318,7 @@ def history(  # noqa: C901 - a story
         if "state" in faults:
             world.states.append(chance.choice([*world.states, 0]))
         if "deleted" in faults and chance.random() < 0.3:
-            for path in folder.glob(f"{seed}.db*"):
-                path.unlink()
+            world.stores += 1
         if "expiry" in faults and chance.random() < 0.3:
             world.start = chance.randrange(world.start, len(world.messages) + 1)
         _run(world, {name: rate for name, rate in faults.items() if name != "kill"}, reads=reads)
@@ -337,27 +347,36 @@ def _run(world: World, faults: Faults, *, reads: bool) -> None:
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a table of the histories with each store."""
     logging.disable()
     histories, seed = (int(each) for each in [*sys.argv[1:], "1000", "1"][:2])
     columns = "wrong untrue  twice"
-    print(f"{'source':14} {'faults':32} nights messages  {columns} | without reading: {columns}")  # noqa: T201
-    for kind in SOURCES:
-        for name, faults in FAULTS.items():
-            totals = []
-            for reads in (True, False):
-                total: Counter[str] = Counter()
-                with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-                    for number in range(histories):
-                        each = seed * 1_000_003 + number
-                        total += history(kind, faults, each, Path(folder), reads=reads)
-                        for path in Path(folder).iterdir():
-                            path.unlink()
-                totals.append(total)
-            a, b = totals
-            with_, without = (" ".join(f"{t[each]:6}" for each in CHECKED) for t in (a, b))
-            first = f"{kind:14} {name:32} {a['nights']:6} {a['messages']:8}"
-            print(f"{first} {with_} | {'':15}{without}", flush=True)  # noqa: T201
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir="/dev/shm") as files,
+        warehouse(Path(folder, "data")) as database,
+    ):
+        database.execute(
+            "ALTER ROLE postgres SET synchronous_commit = off"
+        )  # no power failure here
+        for name, store, count in (
+            ("SQLite", f"file://{files}/{{}}.db", histories),
+            ("PostgreSQL", f"{database.uri}?name={{}}", max(1, histories // 20)),
+        ):
+            print(f"{name:47} nights messages  {columns} | without reading: {columns}")  # noqa: T201
+            for kind, fault in itertools.product(SOURCES, FAULTS):
+                totals: list[Counter[str]] = [Counter(), Counter()]
+                for number, reads in itertools.product(range(count), (True, False)):
+                    label = f"{kind[:3]}{list(FAULTS).index(fault)}_{number}_{reads:d}_{{}}"
+                    url = store.format(label)
+                    each = seed * 1_000_003 + number
+                    totals[not reads] += history(kind, FAULTS[fault], each, url, reads=reads)
+                    for path in Path(files).iterdir():
+                        path.unlink()
+                a, b = totals
+                with_, without = (" ".join(f"{t[each]:6}" for each in CHECKED) for t in (a, b))
+                first = f"{kind:14} {fault:32} {a['nights']:6} {a['messages']:8}"
+                print(f"{first} {with_} | {'':15}{without}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

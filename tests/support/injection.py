@@ -62,6 +62,37 @@ STDOUT_CUT = """
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), write_through=True)
 """
 
+# Where a target with a store is killed: before or after the first transaction of a request, or
+# before or after the second one, which follows the response.
+KILL_MOMENTS = {
+    "before the first transaction": ("add_in_doubt", "before"),
+    "before the request": ("add_in_doubt", "after"),
+    "after the response": ("settle", "before"),
+    "after the second transaction": ("settle", "after"),
+}
+KILL = """
+    import os, signal
+    from target_workato_streams.delivery import store
+    name, when, calls = {name!r}, {when!r}, []
+    called = getattr(store.Store, name)
+    def kill():
+        if len(calls) >= {request}:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def wrapped(*args, **kwargs):
+        calls.append(1)
+        if when == "before":
+            kill()
+        called(*args, **kwargs)
+        kill()
+    setattr(store.Store, name, wrapped)
+"""
+
+
+def killed(moment: str, request: int = 2) -> str:
+    """Return the code that kills a target at one of `KILL_MOMENTS` of a request, counted from 1."""
+    name, when = KILL_MOMENTS[moment]
+    return KILL.format(name=name, when=when, request=request)
+
 
 def with_state_interval(
     folder: Path, secs: float | None, env: dict[str, str] | None
