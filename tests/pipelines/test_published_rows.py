@@ -166,11 +166,6 @@ class Shop:
         with ThreadPoolExecutor() as pool:
             return list(pool.map(work, TOPICS))
 
-    def counts(self) -> dict[int, int]:
-        """The number of messages in each topic that is published to."""
-        topics = itertools.chain(*(each.values() for each in TOPICS.values()))
-        return {topic: len(self.emulator.messages(topic)) for topic in topics}
-
     def check(self) -> None:
         """Check the last message of each row, and how many repeat the one before.
 
@@ -224,14 +219,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def test_five_nights_publish_what_has_changed(shop):
-    """Whether a tap emits the row of the bookmark again, all rows, or only new ones."""
-    counts = shop.counts()
-    assert counts == dict.fromkeys(counts, ROWS)
-    for night in range(1, 5):
-        shop.update(range(night, night + 1), f"night {night}")
-        shop.run(*STREAMS)
-        assert shop.counts() == dict.fromkeys(counts, ROWS + night)
-    shop.check()
+    """Whether a tap emits the row of the bookmark again, all rows, or only new ones.
+
+    Three nights are enough for the taps without a bookmark in a table.
+    """
+    for night in range(5):
+        if night:
+            shop.update(range(night, night + 1), f"night {night}")
+            shop.run(*(STREAMS if night < 3 else ["tap-postgres"]))
+        for topics in TOPICS.values():
+            counts = {name: len(shop.emulator.messages(topic)) for name, topic in topics.items()}
+            tables = dict.fromkeys(("shop-orders", "shop-stock"), ROWS + night)
+            assert counts == {**dict.fromkeys(("lines", "orders"), ROWS + min(night, 2)), **tables}
 
 
 def test_kills_and_states_lose_nothing(shop):

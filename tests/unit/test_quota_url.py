@@ -56,6 +56,8 @@ def test_a_url_is_parsed():
     assert url.address == (
         f"postgresql://me:{SECRET}@db/meltano?sslmode=require&application_name=el"
     )
+    options = "postgresql://db/meltano?options=-c%20search_path%3Dstreams"
+    assert StoreUrl.parse(options).address == options
     assert StoreUrl.parse("redis://cache").name == "workato_streams"
     assert StoreUrl.parse("file:///tmp/my%20quota.db?name=a").path == Path("/tmp/my quota.db")  # noqa: S108
 

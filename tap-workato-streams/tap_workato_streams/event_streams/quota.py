@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from ..event_streams import logger
@@ -43,7 +43,9 @@ class StoreUrl:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         name = options.pop("name", "workato_streams")
-        return cls(parts.scheme, name, urlunsplit(parts._replace(query=urlencode(options))))
+        # libpq does not decode a + to a space.
+        query = urlencode(options, quote_via=quote)
+        return cls(parts.scheme, name, urlunsplit(parts._replace(query=query)))
 
     @property
     def path(self) -> Path:
